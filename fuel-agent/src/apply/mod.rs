@@ -1,0 +1,1 @@
+//! Effects without decisions: one file per kind of step.

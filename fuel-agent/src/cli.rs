@@ -1,0 +1,1 @@
+//! The command line: clap structs, whose doc comments are the help.

@@ -1,0 +1,151 @@
+//! What the node has: disks, links, firmware, interfaces, and what already lies on the disks.
+//!
+//! From sysfs and udev, or from a file, so that every plan can be made without the hardware.
+
+use std::path::PathBuf;
+
+use host::units::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Everything that planning may know of a machine. Its JSON form is contract (DESIGN.md, Inventory JSON).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Whole disks, in kernel order.
+    pub disks: Vec<Disk>,
+    /// How it boots.
+    #[serde(default)]
+    pub firmware: Firmware,
+    /// Like `x86_64`.
+    #[serde(default)]
+    pub architecture: String,
+    /// Size of the memory.
+    #[serde(default)]
+    pub memory_bytes: Bytes,
+    /// Network interfaces.
+    #[serde(default)]
+    pub interfaces: Vec<Interface>,
+    /// What is stacked on the disks now: arrays, volume groups, crypt.
+    #[serde(default)]
+    pub stacks: Vec<Stack>,
+}
+
+/// How the node boots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firmware {
+    /// BIOS.
+    #[default]
+    Bios,
+    /// UEFI.
+    Uefi,
+}
+
+/// A whole disk.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and a key of the contract"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Disk {
+    /// Its node, like `/dev/sda`. Required.
+    pub path: String,
+    /// Its size. Required.
+    pub size_bytes: Bytes,
+    /// 512 or 4096; 512 where unknown.
+    pub logical_sector_size: u32,
+    /// At least the logical one.
+    pub physical_sector_size: u32,
+    /// All links under `/dev/disk`, and `/dev/mapper` names.
+    pub links: Vec<String>,
+    /// Model.
+    pub model: String,
+    /// Serial number.
+    pub serial: String,
+    /// World-wide name.
+    pub wwn: String,
+    /// Vendor.
+    pub vendor: String,
+    /// `sata`, `nvme`, `scsi`, `virtio`, `usb`, …
+    pub transport: String,
+    /// Whether it turns.
+    pub rotational: bool,
+    /// Whether it is a removable medium or on a removable bus.
+    pub removable: bool,
+    /// Whether the kernel says that it cannot be written.
+    pub read_only: bool,
+    /// What holds it or its partitions now, by kernel name.
+    pub holders: Vec<String>,
+    /// Whether it, or anything stacked on it, is mounted or is active swap.
+    pub mounted: bool,
+    /// Whether the running system was started from it.
+    pub booted_from: bool,
+    /// Whether it is a multipath map.
+    pub multipath: bool,
+    /// Kind of partition table found, if any: `gpt`, `dos`.
+    pub table: Option<String>,
+    /// Partitions found.
+    pub partitions: Vec<ExistingPartition>,
+    /// A signature on the disk as a whole, if any (`LVM2_member`, `linux_raid_member`, `crypto_LUKS`, `ext4`, …).
+    pub signature: Option<String>,
+}
+
+/// A partition that is already there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExistingPartition {
+    /// Number in the table.
+    pub number: u32,
+    /// Its node.
+    pub path: String,
+    /// Where it starts on the disk.
+    pub start_bytes: Bytes,
+    /// How long it is.
+    pub size_bytes: Bytes,
+    /// What is in it, as blkid names it.
+    pub signature: Option<String>,
+    /// Label of what is in it.
+    pub label: Option<String>,
+    /// UUID of what is in it.
+    pub uuid: Option<String>,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its address on the wire.
+    pub mac: String,
+}
+
+/// Something that lies across disks or partitions: an array, a volume group, a crypt mapping, a btrfs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// What kind.
+    pub kind: StackKind,
+    /// Its name: `/dev/md127`, a volume group's name, a mapping's name, a filesystem's UUID.
+    pub name: String,
+    /// The nodes it lies on: disks, partitions, or other stacks.
+    pub members: Vec<PathBuf>,
+    /// The whole disks below all that, by path.
+    pub disks: Vec<String>,
+    /// Whether the kernel has it active now.
+    pub active: bool,
+}
+
+/// Kind of a [`Stack`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StackKind {
+    /// md array.
+    Raid,
+    /// LVM volume group.
+    VolumeGroup,
+    /// dm-crypt mapping.
+    Crypt,
+    /// btrfs over several devices.
+    Btrfs,
+    /// Another device-mapper map.
+    Mapping,
+}

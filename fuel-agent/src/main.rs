@@ -1,0 +1,2 @@
+//! The door: parse, call, render, exit.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What happened: as JSON and as a person's summary, also when it failed.

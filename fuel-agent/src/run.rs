@@ -1,0 +1,1 @@
+//! One function a sub-command; `run` itself only calls `sequence`.

@@ -1,0 +1,1 @@
+//! The data path: source, decoders, verification, zero runs, writer.

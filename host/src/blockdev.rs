@@ -1,0 +1,56 @@
+//! Block devices: a node under `/dev`, or a regular file that stands for a disk.
+//!
+//! Everyone above says which disk, and which partition of it, and gets something to read and write; how the two kinds
+//! differ is known only here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::units::{Bytes, Extent};
+
+/// How a device is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// For looking only.
+    Read,
+    /// For reading and writing through the page cache.
+    Write,
+    /// For reading and writing, and nobody else may hold it (`O_EXCL`: fails while it is mounted or claimed by md, LVM, swap).
+    Exclusive,
+}
+
+/// An open disk, partition, or file that stands for one. Offsets count from its own beginning.
+pub trait BlockDevice: Send {
+    /// Its size.
+    fn size(&self) -> Bytes;
+    /// Its logical sector size: 512 or 4096.
+    fn sector_size(&self) -> Bytes;
+    /// Whether writing is refused by the device itself.
+    fn read_only(&self) -> bool;
+    /// Fills `buffer` from `at`; an end before that is an error.
+    fn read_at(&self, buffer: &mut [u8], at: Bytes) -> io::Result<()>;
+    /// Writes all of `bytes` at `at`; beyond the end is an error.
+    fn write_at(&mut self, bytes: &[u8], at: Bytes) -> io::Result<()>;
+    /// Makes the extent read as zeros: by the device where it can without a slow fallback, else by writing.
+    fn zero(&mut self, extent: Extent) -> io::Result<()>;
+    /// Returns when everything written is on the medium; its error means that it is not.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// The way to devices, by the name of a disk and the number of a partition.
+///
+/// Node names of partitions are never built from strings: the real implementation asks sysfs.
+pub trait Devices: Send {
+    /// Opens a disk, or any block device node.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn BlockDevice>>;
+    /// The node of partition `number` of `disk`, once the kernel knows it.
+    fn partition(&self, disk: &Path, number: u32) -> io::Result<PathBuf>;
+    /// The partitions that the kernel knows of `disk`, by number.
+    fn partitions(&self, disk: &Path) -> io::Result<Vec<(u32, Extent)>>;
+    /// Tells the kernel of a partition and waits for its node.
+    fn add_partition(&mut self, disk: &Path, number: u32, extent: Extent) -> io::Result<()>;
+    /// Makes the kernel forget a partition; an unknown one is no error.
+    fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()>;
+    /// Whether `disk` is a regular file that stands for a disk: nothing on it can be mounted or mapped.
+    fn is_file(&self, disk: &Path) -> bool;
+}
