@@ -1,4 +1,4 @@
-//! Programs: what may be started ([`Tool`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], [`System`]).
+//! Programs: what may be started ([`Tool`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], `System`).
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -164,7 +164,7 @@ impl Cmd {
             env: Vec::new(),
             stdin: None,
             accepted: vec![0],
-            timeout: Duration::from_secs(600),
+            timeout: Duration::from_mins(10),
             directory: None,
         }
     }
@@ -304,7 +304,7 @@ pub enum ExecError {
     },
 }
 
-/// Runs tools. The real one is [`System`]; tests bring `fake::Script`.
+/// Runs tools. The real one is `System`; tests bring `fake::Script`.
 pub trait Exec: Send {
     /// Runs `cmd` to its end.
     fn run(&mut self, cmd: &Cmd) -> Result<Output, ExecError>;
