@@ -1,0 +1,9 @@
+//! Hostname, network names and the admin interface of the installed system.
+
+use super::{Context, Outcome};
+use crate::error::{Error, Kind};
+
+pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
+    let _ = context;
+    Err(Error::new(Kind::Internal, "`identity` is not built yet"))
+}
