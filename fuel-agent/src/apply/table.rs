@@ -8,9 +8,9 @@ use crate::error::{Error, Kind};
 pub(super) fn wipe(
     context: &mut Context<'_>,
     disk: usize,
-    extent: Extent,
+    extents: &[Extent],
 ) -> Result<Outcome, Error> {
-    let _ = (context, disk, extent);
+    let _ = (context, disk, extents);
     Err(Error::new(Kind::Internal, "`table` is not built yet"))
 }
 

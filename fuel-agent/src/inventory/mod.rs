@@ -102,6 +102,8 @@ pub struct ExistingPartition {
     pub start_bytes: Bytes,
     /// How long it is.
     pub size_bytes: Bytes,
+    /// Its GPT type, or its MBR type as `0x..`, as udev's `ID_PART_ENTRY_TYPE` has it.
+    pub type_guid: Option<String>,
     /// What is in it, as blkid names it.
     pub signature: Option<String>,
     /// Label of what is in it.

@@ -5,6 +5,7 @@ pub mod step;
 use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
+use crate::error::Kind;
 use crate::inventory::Firmware;
 use crate::request::spec::{
     BlockRef, BootSpec, Container, Dialect, LogicalVolumeSpec, Mount, NodeSpec, Role, Table,
@@ -66,15 +67,26 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
 }
 
-/// Why `run` refuses what can be planned (exit 5, or as `kind` says).
+/// Why a plan will not be carried out as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Who can fix it.
-    pub kind: crate::error::Kind,
+    /// Who can fix it: decides the exit status.
+    pub kind: Kind,
+    /// Who refuses.
+    pub by: RefusedBy,
     /// What is refused.
     pub what: String,
     /// What to do.
     pub hint: String,
+}
+
+/// Which sub-commands end with the exit status of a [`Refusal`]; all of them print the plan first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefusedBy {
+    /// `plan` too: what is asked for does not fit on this node.
+    Plan,
+    /// `validate` and `run`: it can be planned, as upstream plans it, but would do harm or fail.
+    Run,
 }
 
 /// A chosen disk.
@@ -113,6 +125,8 @@ pub struct PlannedPartition {
     pub type_guid: Option<String>,
     /// Its GPT name.
     pub name: String,
+    /// Whether its GPT attribute for legacy BIOS boot is set.
+    pub legacy_boot: bool,
     /// Identifier of the partition itself.
     pub guid: Uuid,
     /// Whether what is in it stays.

@@ -59,13 +59,15 @@ pub enum Step {
     Disarm {
         /// Index of the disk.
         disk: usize,
+        /// Where core images and ESPs begin that are there now or are kept, besides the boot code and the stamp: zeroed.
+        areas: Vec<Extent>,
     },
-    /// Zeroes an extent so that no old signature is found in it.
+    /// Zeroes extents so that no old signature is found in them.
     Wipe {
         /// Index of the disk.
         disk: usize,
-        /// Where.
-        extent: Extent,
+        /// Where: ascending, apart from each other.
+        extents: Vec<Extent>,
     },
     /// Writes a new partition table and tells the kernel of each partition.
     WriteTable {
