@@ -132,6 +132,11 @@ impl Context<'_> {
             BlockRef::Logical(volume) => {
                 Ok(PathBuf::from(&self.plan.logical_volumes[volume].device))
             }
+            // Such a plan is refused long before: nothing is written to what the request does not make.
+            BlockRef::Undefined(_) => Err(Error::new(
+                crate::error::Kind::Internal,
+                "a step is about a device that the request names without making it",
+            )),
         }
     }
 

@@ -54,6 +54,12 @@ pub struct Problem {
     pub hint: String,
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)
+    }
+}
+
 /// A request that has been checked in itself: it may still not fit this node.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -69,10 +75,14 @@ pub struct Request {
     pub boot: BootSpec,
     /// Who the node is; `None` where the dialect does not say (ironic).
     pub node: Option<NodeSpec>,
-    /// Where the cloud-init data goes, if any goes anywhere; its content is made from `node`.
+    /// Where the cloud-init data goes, if any goes anywhere; its content is made from `node`, or is the ready-made image that
+    /// was found on the node ([`Context::ready_configdrive`](super::Context)) where `node` is `None`.
     pub configdrive: Option<BlockRef>,
     /// What is odd but accepted, as upstream accepts it.
     pub warnings: Vec<String>,
+    /// What can be planned, as upstream plans it, but what `run` will not do (exit 3): upstream would fail half way, with the
+    /// data already gone.
+    pub refusals: Vec<Problem>,
 }
 
 /// The storage part of a request. References are indexes into these lists.
@@ -90,6 +100,9 @@ pub struct Storage {
     pub logical_volumes: Vec<LogicalVolumeSpec>,
     /// Filesystems and swap, in the order they are made and stand in fstab.
     pub filesystems: Vec<FilesystemSpec>,
+    /// Nodes that an explicit layout uses but does not make, like a partition of a disk that it does not list. Each has its
+    /// entry in [`Request::refusals`].
+    pub undefined: Vec<String>,
 }
 
 impl Storage {
@@ -106,6 +119,7 @@ impl Storage {
                 .iter()
                 .any(|filesystem| filesystem.keep_data)
             || self.raids.iter().any(|raid| raid.keep_data)
+            || self.physical_volumes.iter().any(|volume| volume.keep_data)
     }
 }
 
@@ -208,6 +222,8 @@ pub enum BlockRef {
     Raid(usize),
     /// A logical volume, by index.
     Logical(usize),
+    /// A node that the request names without making it, by index into [`Storage::undefined`]: planned, never run.
+    Undefined(usize),
 }
 
 /// An md array.
