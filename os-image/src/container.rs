@@ -1,0 +1,187 @@
+//! Which kind of file a few first bytes belong to. A name or a header of a server is never asked.
+
+use std::fmt;
+
+/// How many first bytes are enough for every question asked here.
+pub const HEAD_LENGTH: usize = 512;
+
+/// The largest window of a zstd frame that we decode: memory that a frame may ask for, as a power of two.
+///
+/// `zstd` itself decodes this much without being told to (`--long=27`).
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// What the first bytes say a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Found {
+    /// gzip (RFC 1952).
+    Gzip,
+    /// zstd (RFC 8878), also where a skippable frame comes first.
+    Zstd,
+    /// xz.
+    Xz,
+    /// bzip2.
+    Bzip2,
+    /// lz4, frame format.
+    Lz4,
+    /// QEMU's copy-on-write image.
+    Qcow2,
+    /// `VMware`'s disk image.
+    Vmdk,
+    /// zip.
+    Zip,
+    /// A tar archive.
+    Tar,
+    /// A page for a browser: what a portal or an error handler answers in place of a file.
+    WebPage,
+    /// None of them: the bytes of a disk or a filesystem, as far as can be told.
+    Raw,
+}
+
+/// Magic bytes at the very beginning.
+const MAGIC: [(&[u8], Found); 9] = [
+    (&[0x1f, 0x8b], Found::Gzip),
+    (&[0x28, 0xb5, 0x2f, 0xfd], Found::Zstd),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], Found::Xz),
+    (b"BZh", Found::Bzip2),
+    (&[0x04, 0x22, 0x4d, 0x18], Found::Lz4),
+    (&[b'Q', b'F', b'I', 0xfb], Found::Qcow2),
+    (b"KDMV", Found::Vmdk),
+    (b"# Disk Descriptor", Found::Vmdk),
+    (b"PK\x03\x04", Found::Zip),
+];
+
+impl Found {
+    /// What a file is that begins with `head`; [`HEAD_LENGTH`] bytes are enough, fewer only where the file is shorter.
+    pub fn by(head: &[u8]) -> Self {
+        if let Some((_, found)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+            return *found;
+        }
+        if is_skippable_frame(head) {
+            return Self::Zstd;
+        }
+        if head.get(257..262) == Some(b"ustar") {
+            return Self::Tar;
+        }
+        if is_web_page(head) {
+            return Self::WebPage;
+        }
+        Self::Raw
+    }
+
+    /// Its name as people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+            Self::Lz4 => "lz4",
+            Self::Qcow2 => "qcow2",
+            Self::Vmdk => "vmdk",
+            Self::Zip => "zip",
+            Self::Tar => "tar",
+            Self::WebPage => "web page",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `0x184D2A50` to `0x184D2A5F`, little endian: zstd's frames for data that is not the file's.
+fn is_skippable_frame(head: &[u8]) -> bool {
+    matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+fn is_web_page(head: &[u8]) -> bool {
+    let text = head.trim_ascii_start();
+    let begins = |word: &[u8]| {
+        text.get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    begins(b"<!doctype html") || begins(b"<html")
+}
+
+/// How many bytes of memory the zstd frame that begins with `head` asks for: its window.
+///
+/// `None` where `head` is too short to tell, or is not the header of a frame with data (a skippable frame, say).
+pub fn zstd_window(head: &[u8]) -> Option<u64> {
+    let rest = head.strip_prefix(&[0x28, 0xb5, 0x2f, 0xfd])?;
+    let (descriptor, rest) = rest.split_first()?;
+    let single_segment = descriptor & 0b10_0000 != 0;
+    if !single_segment {
+        let byte = rest.first()?;
+        let base = 1_u64 << (10 + (byte >> 3));
+        return Some(base + base / 8 * u64::from(byte & 0b111));
+    }
+    // the whole content is the window: its size follows the dictionary's identifier
+    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
+    let size = rest.get(dictionary..)?;
+    let length = [1, 2, 4, 8][usize::from(descriptor >> 6)];
+    let value = size
+        .get(..length)?
+        .iter()
+        .rev()
+        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    // two bytes hold a size less 256, so that it never overlaps with what one byte can say
+    value.checked_add(if length == 2 { 256 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_their_first_bytes() {
+        let mut tar = vec![b'x'; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        for (head, found) in [
+            (&b"\x1f\x8b\x08\x00"[..], Found::Gzip),
+            (b"\x28\xb5\x2f\xfd\x04", Found::Zstd),
+            (b"\x50\x2a\x4d\x18\x04\0\0\0", Found::Zstd),
+            (b"\x5f\x2a\x4d\x18\x04\0\0\0", Found::Zstd),
+            (b"\x60\x2a\x4d\x18\x04\0\0\0", Found::Raw),
+            (b"\xfd7zXZ\0", Found::Xz),
+            (b"BZh9", Found::Bzip2),
+            (b"\x04\x22\x4d\x18", Found::Lz4),
+            (b"QFI\xfb\0\0\0\x03", Found::Qcow2),
+            (b"PK\x03\x04", Found::Zip),
+            (&tar, Found::Tar),
+            (b"\n <!DOCTYPE HTML><title>404</title>", Found::WebPage),
+            (b"<html><body>log in</body>", Found::WebPage),
+            (&[0; 512], Found::Raw),
+            (b"XFSB", Found::Raw),
+            (b"\x1f", Found::Raw),
+            (b"", Found::Raw),
+        ] {
+            assert_eq!(Found::by(head), found, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn windows_are_read_from_the_frame_header() {
+        const M: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+        let head = |rest: &[u8]| [&M[..], rest].concat();
+        for (rest, window) in [
+            (&[0x04, 0x00][..], Some(1 << 10)),
+            (&[0x04, 17 << 3], Some(1 << 27)),
+            (&[0x04, 17 << 3 | 1], Some((1 << 27) + (1 << 24))),
+            (&[0x04, 0xff], Some((1 << 41) + (1 << 38) * 7)),
+            (&[0x20, 7], Some(7)),
+            (&[0x60, 1, 0], Some(257)),
+            (&[0xa0, 0, 0, 0, 0x10], Some(1 << 28)),
+            (&[0xe0, 0, 0, 0, 0, 0, 0, 0, 0x80], Some(1 << 63)),
+            (&[0x23, 9, 9, 9, 9, 5], Some(5)),
+            (&[0x04], None),
+            (&[0xe0, 1, 2], None),
+            (&[], None),
+        ] {
+            assert_eq!(zstd_window(&head(rest)), window, "{rest:?}");
+        }
+        assert_eq!(zstd_window(b"\x50\x2a\x4d\x18\x04\0\0\0"), None);
+    }
+}
