@@ -1,6 +1,23 @@
 //! What is told while a run goes on, and the listeners that hear it: bars, lines, JSON, log file.
+//!
+//! ```text
+//!   bars    a person at a terminal: one line a stage, a bar while bytes move
+//!   lines   a serial console, a log collector: plain lines, at most one of progress a second
+//!   json    a program: one object a line, the contract of docs/commands.md
+//!   log     the log file: everything, with the command lines that `tracing` hears of
+//!   clock   times as RFC 3339
+//!   sink    a stream that goes quiet, instead of failing, when its reader has gone
+//! ```
+
+pub mod bars;
+pub mod clock;
+pub mod json;
+pub mod lines;
+pub mod log;
+pub mod sink;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::stage::Stage;
 
@@ -78,4 +95,37 @@ pub enum Event {
 pub trait Events: Send + Sync {
     /// Takes note of one event.
     fn tell(&self, event: &Event);
+}
+
+/// Tells every listener in turn.
+#[derive(Default)]
+pub struct FanOut(Vec<Arc<dyn Events>>);
+
+impl FanOut {
+    /// Listeners in the order in which they are told.
+    pub fn new(listeners: Vec<Arc<dyn Events>>) -> Self {
+        Self(listeners)
+    }
+}
+
+impl std::fmt::Debug for FanOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("FanOut").field(&self.0.len()).finish()
+    }
+}
+
+impl Events for FanOut {
+    fn tell(&self, event: &Event) {
+        for listener in &self.0 {
+            listener.tell(event);
+        }
+    }
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silence;
+
+impl Events for Silence {
+    fn tell(&self, _: &Event) {}
 }

@@ -1,0 +1,172 @@
+//! A person at a terminal: one line a stage when it has ended, a spinner or a bar while it goes on.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Event, Events, clock};
+use crate::stage::Stage;
+
+/// Redraws a second, at most.
+const HERTZ: u8 = 5;
+
+/// Draws events on the terminal that standard output is.
+#[derive(Debug)]
+pub struct Bars {
+    bar: ProgressBar,
+    shown: Mutex<Shown>,
+}
+
+/// What the bar shows now.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Shown {
+    stage: Option<Stage>,
+    what: String,
+    total: Option<u64>,
+    moving: bool,
+}
+
+impl Bars {
+    /// Draws on standard output, which is a terminal.
+    pub fn stdout() -> Self {
+        Self::on(ProgressDrawTarget::stdout_with_hz(HERTZ))
+    }
+
+    fn on(target: ProgressDrawTarget) -> Self {
+        Self {
+            bar: ProgressBar::with_draw_target(None, target),
+            shown: Mutex::default(),
+        }
+    }
+
+    fn stage_start(&self, stage: Stage) {
+        let mut shown = self.lock();
+        *shown = Shown {
+            stage: Some(stage),
+            ..Shown::default()
+        };
+        self.spin();
+        self.bar.set_prefix(stage.name());
+        self.bar.set_message("");
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    fn spin(&self) {
+        self.bar
+            .set_style(style("  {prefix:<12} {spinner} {wide_msg}"));
+        self.bar.unset_length();
+    }
+
+    fn progress(&self, what: &str, done: u64, total: Option<u64>) {
+        let mut shown = self.lock();
+        if !shown.moving || shown.what != what || shown.total != total {
+            shown.moving = true;
+            what.clone_into(&mut shown.what);
+            shown.total = total;
+            self.bar.reset_eta();
+            match total {
+                Some(total) => {
+                    self.bar.set_length(total);
+                    self.bar.set_style(style(
+                        "  {prefix:<12} {msg} [{bar:24}] {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+                    ));
+                }
+                None => self.bar.set_style(style(
+                    "  {prefix:<12} {msg} {spinner} {bytes}  {bytes_per_sec}",
+                )),
+            }
+            self.bar.set_message(what.to_owned());
+        }
+        self.bar.set_position(done);
+    }
+
+    fn line(&self, text: &str) {
+        self.bar.println(text);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A template of ours as a style; one that cannot be parsed falls back to indicatif's own.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+        .tick_chars("-\\|/ ")
+}
+
+impl Events for Bars {
+    fn tell(&self, event: &Event) {
+        match event {
+            Event::StageStart { stage } => self.stage_start(*stage),
+            Event::StageEnd { stage, took, ok } => {
+                self.bar.disable_steady_tick();
+                let mark = if *ok { "ok" } else { "failed" };
+                self.line(&format!(
+                    "  {:<12} {mark:<8} {:>10}",
+                    stage.name(),
+                    clock::short(*took)
+                ));
+                self.bar.finish_and_clear();
+                self.bar.reset();
+            }
+            Event::Step { what, .. } => {
+                let mut shown = self.lock();
+                if shown.moving {
+                    shown.moving = false;
+                    self.spin();
+                }
+                self.bar.set_message(what.clone());
+            }
+            Event::Progress {
+                what,
+                done_bytes,
+                total_bytes,
+                ..
+            } => self.progress(what, *done_bytes, *total_bytes),
+            Event::Warning { message, .. } => self.line(&format!("  warning: {message}")),
+            // `main` prints the error, the sub-command the report.
+            Event::Error { .. } | Event::Report { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_is_understood() {
+        for template in [
+            "  {prefix:<12} {spinner} {wide_msg}",
+            "  {prefix:<12} {msg} [{bar:24}] {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+            "  {prefix:<12} {msg} {spinner} {bytes}  {bytes_per_sec}",
+        ] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_has_gone_is_no_error() {
+        let bars = Bars::on(ProgressDrawTarget::hidden());
+        let stage = Stage::Image;
+        bars.tell(&Event::StageStart { stage });
+        for done_bytes in [1, 2] {
+            bars.tell(&Event::Progress {
+                stage,
+                what: "/".to_owned(),
+                done_bytes,
+                total_bytes: Some(2),
+            });
+        }
+        assert_eq!(bars.bar.position(), 2);
+        bars.tell(&Event::StageEnd {
+            stage,
+            took: Duration::ZERO,
+            ok: true,
+        });
+    }
+}

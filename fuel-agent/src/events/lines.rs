@@ -1,0 +1,213 @@
+//! Plain lines: for serial consoles, log collectors and files. At most one line of progress a second.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::sink::Sink;
+use super::{Event, Events, clock};
+use crate::stage::Stage;
+
+/// Between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Prints events as lines that a person can read.
+#[derive(Debug)]
+pub struct Lines {
+    sink: Sink,
+    told: Mutex<Option<Told>>,
+}
+
+/// The last line of progress.
+#[derive(Debug)]
+struct Told {
+    stage: Stage,
+    what: String,
+    at: Instant,
+    began: Instant,
+    began_at: u64,
+}
+
+impl Lines {
+    /// Writes to `sink`.
+    pub fn new(sink: Sink) -> Self {
+        Self {
+            sink,
+            told: Mutex::new(None),
+        }
+    }
+
+    /// The line of progress, if one is due.
+    fn progress(&self, stage: Stage, what: &str, done: u64, total: Option<u64>) -> Option<String> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let same = told
+            .as_ref()
+            .is_some_and(|last| last.stage == stage && last.what == what);
+        match told.as_mut() {
+            Some(last) if same => {
+                if now.duration_since(last.at) < PROGRESS && total != Some(done) {
+                    return None;
+                }
+                last.at = now;
+            }
+            _ => {
+                *told = Some(Told {
+                    stage,
+                    what: what.to_owned(),
+                    at: now,
+                    began: now,
+                    began_at: done,
+                });
+            }
+        }
+        let last = told.as_ref()?;
+        let rate = rate(
+            done.saturating_sub(last.began_at),
+            now.duration_since(last.began),
+        );
+        Some(moved(what, done, total, rate))
+    }
+}
+
+/// Bytes a second, where enough time has passed to say so.
+pub(super) fn rate(bytes: u64, took: Duration) -> Option<u64> {
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    (millis >= 100).then(|| bytes.saturating_mul(1000) / millis)
+}
+
+/// `root: 1.2 GiB of 3.1 GiB, 38 %, 110.0 MiB/s`
+fn moved(what: &str, done: u64, total: Option<u64>, rate: Option<u64>) -> String {
+    let mut text = format!("{what}: {}", clock::amount(done));
+    if let Some(total) = total {
+        let percent = u128::from(done) * 100 / u128::from(total.max(1));
+        let _ = write!(text, " of {}, {percent} %", clock::amount(total));
+    }
+    if let Some(rate) = rate {
+        let _ = write!(text, ", {}/s", clock::amount(rate));
+    }
+    text
+}
+
+impl Events for Lines {
+    fn tell(&self, event: &Event) {
+        let line = match event {
+            Event::StageStart { stage } => format!("{stage}: start"),
+            Event::StageEnd { stage, took, ok } => {
+                let outcome = if *ok { "done" } else { "failed" };
+                format!("{stage}: {outcome} after {}", clock::short(*took))
+            }
+            Event::Step {
+                stage,
+                number,
+                of,
+                what,
+            } => format!("{stage}: step {number} of {of}: {what}"),
+            Event::Progress {
+                stage,
+                what,
+                done_bytes,
+                total_bytes,
+            } => match self.progress(*stage, what, *done_bytes, *total_bytes) {
+                Some(text) => format!("{stage}: {text}"),
+                None => return,
+            },
+            Event::Warning { stage, message } => match stage {
+                Some(stage) => format!("{stage}: warning: {message}"),
+                None => format!("warning: {message}"),
+            },
+            Event::Error { stage, message, .. } => format!("{stage}: error: {message}"),
+            // The summary is printed by the sub-command, for both kinds of people's dialects.
+            Event::Report { .. } => return,
+        };
+        self.sink.line(&format!("{} {line}", clock::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sink::Shared;
+    use super::*;
+
+    fn told(events: &[Event]) -> String {
+        let stream = Shared::default();
+        let lines = Lines::new(Sink::new(stream.clone()));
+        for event in events {
+            lines.tell(event);
+        }
+        let mut text = String::new();
+        for line in stream.text().lines() {
+            let (time, rest) = line.split_once(' ').unwrap();
+            assert_eq!(time.len(), "2026-11-22T04:05:06.789Z".len());
+            text = text + rest + "\n";
+        }
+        text
+    }
+
+    #[test]
+    fn a_run_reads_like_a_list() {
+        let stage = Stage::Image;
+        let text = told(&[
+            Event::StageStart { stage },
+            Event::Step {
+                stage,
+                number: 4,
+                of: 9,
+                what: "write root.img.gz to /dev/sda2".to_owned(),
+            },
+            Event::Progress {
+                stage,
+                what: "/".to_owned(),
+                done_bytes: 1 << 30,
+                total_bytes: Some(3 << 30),
+            },
+            Event::Warning {
+                stage: None,
+                message: "odd".to_owned(),
+            },
+            Event::Error {
+                stage,
+                message: "no answer".to_owned(),
+                device: None,
+                hint: None,
+                retryable: true,
+                touched: true,
+            },
+            Event::StageEnd {
+                stage,
+                took: Duration::from_secs(187),
+                ok: false,
+            },
+        ]);
+        insta::assert_snapshot!(text, @r"
+        image: start
+        image: step 4 of 9: write root.img.gz to /dev/sda2
+        image: /: 1.0 GiB of 3.0 GiB, 33 %
+        warning: odd
+        image: error: no answer
+        image: failed after 3 min 07 s
+        ");
+    }
+
+    #[test]
+    fn progress_is_told_at_most_once_a_second_and_at_its_end() {
+        let moved = |done_bytes| Event::Progress {
+            stage: Stage::Image,
+            what: "/".to_owned(),
+            done_bytes,
+            total_bytes: Some(1 << 20),
+        };
+        let text = told(&[moved(0), moved(1), moved(2), moved(1 << 20)]);
+        assert_eq!(text.lines().count(), 2, "{text}");
+    }
+
+    #[test]
+    fn a_rate_needs_some_time() {
+        assert_eq!(rate(1000, Duration::from_millis(99)), None);
+        assert_eq!(rate(1000, Duration::from_millis(500)), Some(2000));
+        assert_eq!(
+            rate(u64::MAX, Duration::from_secs(1)),
+            Some(u64::MAX / 1000)
+        );
+    }
+}

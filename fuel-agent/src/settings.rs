@@ -1,1 +1,0 @@
-//! Settings from command line, request, kernel command line and /etc/provision.conf, strongest first.

@@ -1,0 +1,570 @@
+//! The table of settings: parsing, `provision run --help` and docs/commands.md are all driven by it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::{Callback, End, Settings};
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name, as after `provision.`.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub value: &'static str,
+    /// What a key without `=` means, where that is allowed.
+    pub bare: Option<&'static str>,
+    /// Whether it may be given more than once.
+    pub many: bool,
+    /// Whether the values of all layers count, not only the strongest's.
+    pub united: bool,
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it does, in a sentence or two.
+    pub help: &'static str,
+    /// Puts a value into place, or says what is wrong with it.
+    pub set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Key {
+    /// The key of that name, `_` for `-`.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The key that was probably meant.
+    pub fn nearest(name: &str) -> Option<&'static Self> {
+        KEYS.iter()
+            .map(|key| (distance(key.name, name), key))
+            .min_by_key(|(distance, _)| *distance)
+            .filter(|(distance, _)| *distance <= 2)
+            .map(|(_, key)| key)
+    }
+}
+
+/// How many letters have to be added, taken away, changed or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+const PLAIN: Key = Key {
+    name: "",
+    value: "",
+    bare: None,
+    many: false,
+    united: false,
+    default: "",
+    help: "",
+    set: |_, _| Ok(()),
+};
+
+const SWITCH: Key = Key {
+    value: "yes|no",
+    bare: Some("yes"),
+    default: "no",
+    ..PLAIN
+};
+
+/// One of the six keys of a callback.
+macro_rules! callback {
+    ($field:ident, $name:literal, $value:literal, $default:literal, $help:literal, $put:ident) => {
+        Key {
+            name: concat!(stringify!($field), $name),
+            value: $value,
+            default: $default,
+            many: matches!($name.as_bytes(), b".header"),
+            help: $help,
+            set: |settings, value| $put(&mut settings.$field, value),
+            ..PLAIN
+        }
+    };
+}
+
+/// All settings, in the order of the manual.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "url",
+        value: "URL",
+        help: "Fetch `provision.json` from there and run with it: the run is *pulled*. `{mac}`, `{uuid}` and `{serial}` stand for the booting interface's address and the machine's identifiers.",
+        set: |settings, value| {
+            settings.url = text(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "reinstall",
+        help: "Install on a pulled run although the node already is what the request asks for.",
+        set: |settings, value| {
+            settings.reinstall = yes(value)?;
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
+        name: "end",
+        value: "none|reboot|poweroff",
+        default: "`none` when pushed, `reboot` when pulled",
+        help: "What happens at the end of a run that went well.",
+        set: |settings, value| {
+            settings.end = Some(match value {
+                "none" => End::None,
+                "reboot" => End::Reboot,
+                "poweroff" => End::Poweroff,
+                _ => return Err(format!("`{value}` is none of these")),
+            });
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "match",
+        value: "ids|name",
+        default: "ids",
+        help: "`name`: take a disk by its kernel name although the request gives ids and none of them matched.",
+        set: |settings, value| {
+            settings.match_by_name = match value {
+                "name" => true,
+                "ids" => false,
+                _ => return Err(format!("`{value}` is none of these")),
+            };
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "allow_unverified",
+        help: "Write images for which no digest is known.",
+        set: |settings, value| {
+            settings.allow_unverified = yes(value)?;
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
+        name: "allow_removable",
+        help: "Let a request choose removable disks.",
+        set: |settings, value| {
+            settings.allow_removable = yes(value)?;
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
+        name: "protect",
+        value: "DISK[,DISK]",
+        many: true,
+        united: true,
+        help: "Disks that no request can choose, by name, link, serial number or wwn. What any layer protects is protected.",
+        set: |settings, value| {
+            settings.protect.extend(list(value));
+            Ok(())
+        },
+        ..PLAIN
+    },
+    callback!(
+        success,
+        "",
+        "URL",
+        "",
+        "What is called when the node is installed. Nothing is called without it.",
+        put_url
+    ),
+    callback!(
+        success,
+        ".method",
+        "METHOD",
+        "POST",
+        "The method of that call.",
+        put_method
+    ),
+    callback!(
+        success,
+        ".header",
+        "NAME: VALUE",
+        "",
+        "A header of that call; may be given more than once.",
+        put_header
+    ),
+    callback!(
+        success,
+        ".body",
+        "TEXT",
+        "a JSON object, see below",
+        "The body of that call.",
+        put_body
+    ),
+    callback!(
+        success,
+        ".expect_status",
+        "STATUS[,STATUS]",
+        "200 to 299",
+        "Which answers mean that it was accepted.",
+        put_expect_status
+    ),
+    callback!(
+        success,
+        ".expect_body",
+        "TEXT",
+        "",
+        "What the answer has to be, apart from white space at its ends; anything, by default.",
+        put_expect_body
+    ),
+    callback!(
+        failure,
+        "",
+        "URL",
+        "",
+        "What is called when a run has failed. Nothing is called without it.",
+        put_url
+    ),
+    callback!(
+        failure,
+        ".method",
+        "METHOD",
+        "POST",
+        "The method of that call.",
+        put_method
+    ),
+    callback!(
+        failure,
+        ".header",
+        "NAME: VALUE",
+        "",
+        "A header of that call; may be given more than once.",
+        put_header
+    ),
+    callback!(
+        failure,
+        ".body",
+        "TEXT",
+        "a JSON object, see below",
+        "The body of that call.",
+        put_body
+    ),
+    callback!(
+        failure,
+        ".expect_status",
+        "STATUS[,STATUS]",
+        "200 to 299",
+        "Which answers mean that it was accepted.",
+        put_expect_status
+    ),
+    callback!(
+        failure,
+        ".expect_body",
+        "TEXT",
+        "",
+        "What the answer has to be, apart from white space at its ends; anything, by default.",
+        put_expect_body
+    ),
+    Key {
+        name: "notify.budget",
+        value: "TIME",
+        default: "5m",
+        help: "How long a run goes on offering the completion before it ends with status 9.",
+        set: |settings, value| {
+            settings.notify_budget = time(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "discover.wait",
+        value: "TIME",
+        default: "30s",
+        help: "How long disks that the request names are waited for.",
+        set: |settings, value| {
+            settings.discover_wait = time(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "http.connect",
+        value: "TIME",
+        default: "10s",
+        help: "How long making a connection may take.",
+        set: |settings, value| {
+            settings.http.connect_timeout = time(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "http.stall",
+        value: "TIME",
+        default: "30s",
+        help: "How long a connection may deliver nothing.",
+        set: |settings, value| {
+            settings.http.stall_timeout = time(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "http.total",
+        value: "TIME",
+        default: "0",
+        help: "How long fetching one image may take in all; 0 is no limit.",
+        set: |settings, value| {
+            let limit = time(value)?;
+            settings.http.total_timeout = (!limit.is_zero()).then_some(limit);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "http.retry",
+        value: "TIME",
+        default: "2m",
+        help: "How long retries of a transfer may go on without any new byte.",
+        set: |settings, value| {
+            settings.http.retry_budget = time(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "ca",
+        value: "FILE[,FILE]",
+        many: true,
+        united: true,
+        help: "PEM files with certificate authorities that are trusted beside the public ones.",
+        set: |settings, value| {
+            let files = list(value).into_iter().map(Into::into);
+            settings.http.authorities.extend(files);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "grub",
+        value: "FOLDER",
+        default: "/usr/lib/grub",
+        help: "Where GRUB's platforms lie: `i386-pc/` and so on.",
+        set: |settings, value| {
+            settings.grub = text(value)?.ok_or("it is empty")?.into();
+            Ok(())
+        },
+        ..PLAIN
+    },
+];
+
+fn put_url(callback: &mut Callback, value: &str) -> Result<(), String> {
+    callback.url = text(value)?;
+    Ok(())
+}
+
+fn put_method(callback: &mut Callback, value: &str) -> Result<(), String> {
+    if value.is_empty() || !value.chars().all(|c| c.is_ascii_uppercase()) {
+        return Err(format!("`{value}` is no method like `POST`"));
+    }
+    callback.method = Some(value.to_owned());
+    Ok(())
+}
+
+fn put_header(callback: &mut Callback, value: &str) -> Result<(), String> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    match value.split_once(':') {
+        Some((name, value)) if !name.is_empty() && name.chars().all(token) => {
+            let header = (name.to_owned(), value.trim().to_owned());
+            callback.headers.push(header);
+            Ok(())
+        }
+        // Not shown: it may hold a token.
+        _ => Err("it has no name before a `:`".to_owned()),
+    }
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all readers of values have one shape"
+)]
+fn put_body(callback: &mut Callback, value: &str) -> Result<(), String> {
+    callback.body = Some(value.to_owned());
+    Ok(())
+}
+
+fn put_expect_status(callback: &mut Callback, value: &str) -> Result<(), String> {
+    let statuses: Result<Vec<u16>, String> = list(value)
+        .iter()
+        .map(|status| match status.parse() {
+            Ok(number @ 100..=599) => Ok(number),
+            _ => Err(format!("`{status}` is no status of an answer")),
+        })
+        .collect();
+    callback.expect_status = statuses?;
+    Ok(())
+}
+
+fn put_expect_body(callback: &mut Callback, value: &str) -> Result<(), String> {
+    callback.expect_body = text(value)?;
+    Ok(())
+}
+
+/// The text; an empty one takes back what holds without it.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all readers of values have one shape"
+)]
+fn text(value: &str) -> Result<Option<String>, String> {
+    Ok((!value.is_empty()).then(|| value.to_owned()))
+}
+
+/// Words between commas.
+fn list(value: &str) -> Vec<String> {
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A switch.
+fn yes(value: &str) -> Result<bool, String> {
+    match value {
+        "yes" | "true" | "1" | "on" => Ok(true),
+        "no" | "false" | "0" | "off" => Ok(false),
+        _ => Err(format!("`{value}` is neither yes nor no")),
+    }
+}
+
+/// A time: a number of seconds, or with a unit: `90`, `90s`, `5m`, `2h`.
+fn time(value: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{value}` is no time; write it like `90s`, `5m` or `2h`");
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match &value[digits.len()..] {
+        "" | "s" => Some(number),
+        "m" | "min" => number.checked_mul(60),
+        "h" => number.checked_mul(3600),
+        _ => None,
+    };
+    // A year is more than anybody waits, and far from where clocks overflow.
+    match seconds {
+        Some(seconds) if seconds <= 31_536_000 => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong()),
+    }
+}
+
+/// The table of settings, as docs/commands.md has it.
+pub fn manual() -> String {
+    let mut text = String::from("| setting | default | what it does |\n|---|---|---|\n");
+    for key in KEYS {
+        let default = match key.default {
+            "" => String::new(),
+            code if code.contains(' ') => code.to_owned(),
+            code => format!("`{code}`"),
+        };
+        let value = key.value.replace('|', "\\|");
+        let _ = writeln!(
+            text,
+            "| `{}={value}` | {default} | {} |",
+            key.name, key.help
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_described() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(
+                !key.help.is_empty() && !key.value.is_empty(),
+                "{}",
+                key.name
+            );
+            assert!(
+                KEYS[..index].iter().all(|other| other.name != key.name),
+                "{}",
+                key.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_value_that_its_key_accepts() {
+        for key in KEYS {
+            if !key.default.is_empty() && !key.default.contains(' ') {
+                (key.set)(&mut Settings::default(), key.default).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_default_said_aloud_changes_nothing() {
+        let (mut said, unsaid) = (Settings::default(), Settings::default());
+        for key in KEYS {
+            if !key.default.is_empty() && !key.default.contains(' ') && key.default != "POST" {
+                (key.set)(&mut said, key.default).unwrap();
+            }
+        }
+        assert_eq!(format!("{said:?}"), format!("{unsaid:?}"));
+    }
+
+    #[test]
+    fn times_are_read_with_and_without_a_unit() {
+        for (text, seconds) in [("0", 0), ("90", 90), ("90s", 90), ("5m", 300), ("2h", 7200)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "-1",
+            "1d",
+            "1.5s",
+            "99999999999999999999",
+            "9999999h",
+        ] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        for (name, value) in [
+            ("reinstall", "maybe"),
+            ("success.method", "post it"),
+            ("success.header", "no colon"),
+            ("success.header", ": x"),
+            ("success.expect_status", "200,abc"),
+            ("failure.expect_status", "99"),
+            ("match", "serial"),
+            ("grub", ""),
+        ] {
+            let set = Key::named(name).unwrap().set;
+            assert!(
+                set(&mut Settings::default(), value).is_err(),
+                "{name}={value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_is_guessed() {
+        for (typed, meant) in [("ulr", "url"), ("protct", "protect"), ("sucess", "success")] {
+            assert_eq!(Key::nearest(typed).unwrap().name, meant);
+        }
+        assert!(Key::nearest("hostname").is_none());
+    }
+}

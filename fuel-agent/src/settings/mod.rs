@@ -1,0 +1,371 @@
+//! How an agent is told to behave: layers of `KEY=VALUE`, strongest first, one table of keys ([`keys::KEYS`]).
+//!
+//! Command line, then kernel command line (`provision.KEY=VALUE`), then `/etc/provision.conf`. A key that a stronger
+//! layer names is not looked for in a weaker one, with two exceptions: `protect` and `ca` are united over all layers, so
+//! that what the ramdisk protects stays protected whatever a request or a command line says.
+
+pub mod cmdline;
+pub mod file;
+pub mod keys;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Kind};
+use crate::http::HttpSettings;
+use keys::Key;
+
+/// Everything that can be set.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, and a key of the table"
+)]
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where `provision.json` is fetched from, if it is pulled; `{mac}`, `{uuid}` and `{serial}` are filled in.
+    pub url: Option<String>,
+    /// Install again although the node is what the request asks for.
+    pub reinstall: bool,
+    /// What happens at the end of a run that went well; by default `none` when pushed and `reboot` when pulled.
+    pub end: Option<End>,
+    /// Whether a disk may be taken by its name although the request gives ids and none matched.
+    pub match_by_name: bool,
+    /// Whether images without a digest may be written.
+    pub allow_unverified: bool,
+    /// Whether removable disks may be chosen.
+    pub allow_removable: bool,
+    /// Disks that are never chosen: names, links, serial numbers, wwns.
+    pub protect: Vec<String>,
+    /// What is called when the node is installed.
+    pub success: Callback,
+    /// What is called when a run has failed.
+    pub failure: Callback,
+    /// How long one run goes on offering the completion.
+    pub notify_budget: Duration,
+    /// How long disks that the request names are waited for.
+    pub discover_wait: Duration,
+    /// Where GRUB's platforms lie.
+    pub grub: PathBuf,
+    /// Limits of the network.
+    pub http: HttpSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            reinstall: false,
+            end: None,
+            match_by_name: false,
+            allow_unverified: false,
+            allow_removable: false,
+            protect: Vec::new(),
+            success: Callback::default(),
+            failure: Callback::default(),
+            notify_budget: Duration::from_mins(5),
+            discover_wait: Duration::from_secs(30),
+            grub: PathBuf::from("/usr/lib/grub"),
+            http: HttpSettings::default(),
+        }
+    }
+}
+
+/// How somebody is told: `success.*` and `failure.*`. Without `url` nobody is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Callback {
+    /// Where.
+    pub url: Option<String>,
+    /// By which method; `POST` by default.
+    pub method: Option<String>,
+    /// More headers.
+    pub headers: Vec<(String, String)>,
+    /// The body's template; a JSON object of ours by default.
+    pub body: Option<String>,
+    /// Statuses that mean "accepted"; 200 to 299 by default.
+    pub expect_status: Vec<u16>,
+    /// What the answer's body has to be, white space at its ends taken off; anything by default.
+    pub expect_body: Option<String>,
+}
+
+impl fmt::Debug for Callback {
+    /// Without header values, bodies and the URL's query: they may hold tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callback")
+            .field("url", &self.url.as_deref().map(without_query))
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A URL as it may be shown: no user, no password, no query.
+pub fn without_query(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut parsed) => {
+            let _ = parsed.set_username("");
+            let _ = parsed.set_password(None);
+            if parsed.query().is_some() {
+                parsed.set_query(Some("***"));
+            }
+            parsed.set_fragment(None);
+            parsed.to_string()
+        }
+        Err(_) => "***".to_owned(),
+    }
+}
+
+/// What happens at the end of a run that went well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// Nothing: whoever started the run goes on.
+    None,
+    /// The node restarts.
+    Reboot,
+    /// The node is switched off.
+    Poweroff,
+}
+
+/// Where a setting was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the command line of `provision`.
+    CommandLine,
+    /// On the kernel's.
+    Kernel,
+    /// In a file, on a line.
+    File(PathBuf, usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommandLine => f.write_str("the command line"),
+            Self::Kernel => f.write_str("the kernel command line"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+        }
+    }
+}
+
+/// One `KEY=VALUE`, and where it was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key, `-` as `_`, without `provision.`.
+    pub key: String,
+    /// The value; `None` where there is no `=`.
+    pub value: Option<String>,
+    /// Where.
+    pub place: Place,
+}
+
+impl Entry {
+    /// An entry from `KEY=VALUE` or `KEY`.
+    pub fn parse(text: &str, place: Place) -> Self {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text, None),
+        };
+        let key = key.trim();
+        Self {
+            key: key
+                .strip_prefix("provision.")
+                .unwrap_or(key)
+                .replace('-', "_"),
+            value,
+            place,
+        }
+    }
+}
+
+/// Settings from layers, strongest first, and what is odd about them.
+pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
+    let mut settings = Settings::default();
+    let mut warnings = Vec::new();
+    let mut said: Vec<&'static str> = Vec::new();
+    for layer in layers {
+        let mut here: Vec<&'static str> = Vec::new();
+        for entry in layer {
+            let Some(key) = Key::named(&entry.key) else {
+                unknown(entry, &mut warnings)?;
+                continue;
+            };
+            if said.contains(&key.name) && !key.united {
+                continue;
+            }
+            if here.contains(&key.name) && !key.many {
+                warnings.push(format!(
+                    "`{}` is set more than once by {}; the last one counts",
+                    key.name, entry.place
+                ));
+            }
+            here.push(key.name);
+            set(key, entry, &mut settings)?;
+        }
+        said.extend(here);
+    }
+    Ok((settings, warnings))
+}
+
+/// A key that the table does not have. The kernel's command line is read by others too, and may be older or newer than
+/// this agent; our own command line and file are not.
+fn unknown(entry: &Entry, warnings: &mut Vec<String>) -> Result<(), Error> {
+    let near = Key::nearest(&entry.key);
+    let hint = near.map_or_else(
+        || "`provision run --help` and docs/commands.md name all settings".to_owned(),
+        |key| format!("did you mean `{}`?", key.name),
+    );
+    if entry.place == Place::Kernel {
+        warnings.push(format!(
+            "{} has `provision.{}`, which is no setting; {hint}",
+            entry.place, entry.key
+        ));
+        return Ok(());
+    }
+    let what = format!("`{}` is no setting ({})", entry.key, entry.place);
+    Err(Error::new(Kind::Usage, what).hint(hint))
+}
+
+fn set(key: &Key, entry: &Entry, settings: &mut Settings) -> Result<(), Error> {
+    let value = match (&entry.value, key.bare) {
+        (Some(value), _) => value.as_str(),
+        (None, Some(meaning)) => meaning,
+        (None, None) => {
+            let what = format!("`{}` has no value ({})", key.name, entry.place);
+            return Err(
+                Error::new(Kind::Usage, what).hint(format!("write {}={}", key.name, key.value))
+            );
+        }
+    };
+    (key.set)(settings, value).map_err(|wrong| {
+        Error::new(
+            Kind::Usage,
+            format!("cannot use the value of `{}` ({})", key.name, entry.place),
+        )
+        .because(wrong)
+        .hint(format!("write {}={}", key.name, key.value))
+    })
+}
+
+/// Reads the layers below the command line: the kernel's command line and the file; a file that does not exist is empty.
+pub fn read(
+    command_line: Vec<Entry>,
+    kernel: &Path,
+    config: &Path,
+) -> Result<(Settings, Vec<String>), Error> {
+    let kernel_text = std::fs::read_to_string(kernel).unwrap_or_default();
+    let layers = [
+        command_line,
+        cmdline::entries(&kernel_text),
+        file::read(config)?,
+    ];
+    merge(&layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(place: &Place, lines: &[&str]) -> Vec<Entry> {
+        lines
+            .iter()
+            .map(|line| Entry::parse(line, place.clone()))
+            .collect()
+    }
+
+    fn merged(
+        command: &[&str],
+        kernel: &[&str],
+        file: &[&str],
+    ) -> Result<(Settings, Vec<String>), Error> {
+        merge(&[
+            layer(&Place::CommandLine, command),
+            layer(&Place::Kernel, kernel),
+            layer(&Place::File("/etc/provision.conf".into(), 7), file),
+        ])
+    }
+
+    #[test]
+    fn the_strongest_layer_wins() {
+        let (settings, warnings) = merged(
+            &["end=none"],
+            &["provision.end=reboot", "provision.url=http://k/"],
+            &["end=poweroff", "url=http://f/"],
+        )
+        .unwrap();
+        assert_eq!(settings.end, Some(End::None));
+        assert_eq!(settings.url.as_deref(), Some("http://k/"));
+        assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn what_the_ramdisk_protects_stays_protected() {
+        let (settings, _) =
+            merged(&["protect=sda"], &["protect=sdb,sdc"], &["protect=S3X9"]).unwrap();
+        assert_eq!(settings.protect, ["sda", "sdb", "sdc", "S3X9"]);
+        let (settings, _) = merged(&["protect="], &[], &["protect=S3X9"]).unwrap();
+        assert_eq!(settings.protect, ["S3X9"]);
+    }
+
+    #[test]
+    fn headers_are_collected_within_a_layer_and_replaced_by_a_stronger_one() {
+        let (settings, warnings) = merged(
+            &[],
+            &["success.header=A: 1", "success.header=B: 2"],
+            &["success.header=C: 3"],
+        )
+        .unwrap();
+        let headers = [("A", "1"), ("B", "2")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(settings.success.headers, headers);
+        assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn dashes_and_the_prefix_are_no_difference() {
+        let (settings, _) =
+            merged(&["allow-unverified"], &[], &["provision.reinstall=yes"]).unwrap();
+        assert!(settings.allow_unverified && settings.reinstall);
+    }
+
+    #[test]
+    fn an_unknown_key_is_a_warning_from_the_kernel_and_an_error_elsewhere() {
+        let (_, warnings) = merged(&[], &["provision.ulr=x"], &[]).unwrap();
+        assert_eq!(
+            warnings,
+            [
+                "the kernel command line has `provision.ulr`, which is no setting; did you mean `url`?"
+            ]
+        );
+        let error = merged(&[], &[], &["protct=sda"]).unwrap_err();
+        assert_eq!(error.kind, Kind::Usage);
+        insta::assert_snapshot!(crate::error::render(&error), @r"
+        error: `protct` is no setting (/etc/provision.conf:7)
+          hint: did you mean `protect`?
+        ");
+    }
+
+    #[test]
+    fn a_bad_value_says_where_it_stands_and_what_would_do() {
+        let error = merged(&[], &[], &["end=restart"]).unwrap_err();
+        insta::assert_snapshot!(crate::error::render(&error), @r"
+        error: cannot use the value of `end` (/etc/provision.conf:7)
+          cause: `restart` is none of these
+          hint: write end=none|reboot|poweroff
+        ");
+        let error = merged(&["url"], &[], &[]).unwrap_err();
+        insta::assert_snapshot!(crate::error::render(&error), @r"
+        error: `url` has no value (the command line)
+          hint: write url=URL
+        ");
+    }
+
+    #[test]
+    fn a_callback_does_not_print_its_secrets() {
+        let callback = Callback {
+            url: Some("http://u:p@h/built?token=t0p".to_owned()),
+            headers: vec![("Authorization".to_owned(), "s3cret".to_owned())],
+            body: Some("s3cret".to_owned()),
+            ..Callback::default()
+        };
+        insta::assert_snapshot!(format!("{callback:?}"), @r#"Callback { url: Some("http://h/built?***"), method: None, .. }"#);
+    }
+}
