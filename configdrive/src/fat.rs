@@ -1,0 +1,348 @@
+//! A FAT filesystem written in process: no mount, no program, right on sectors of 512 and 4096 bytes.
+//!
+//! The same bytes for the same input: timestamps are fixed, the volume id is given. What was there before does not
+//! shine through, though only what the filesystem uses is written.
+
+use std::io;
+
+use hadris_fat::format::{
+    FatFormatOptions, FatTypeSelection, FatVolumeFormatter, MediaType, SectorSize,
+};
+use hadris_fat::sync::{Read, Seek, SeekFrom, Write};
+use hadris_fat::time::{FatDateTime, TimeProvider};
+use hadris_fat::{
+    DirectoryEntry, FatDir, FatVolume, FatVolumeReadExt, FatVolumeWriteExt, FileEntry,
+};
+
+use crate::File;
+
+/// What kind of filesystem is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format<'a> {
+    /// Bytes that it may use.
+    pub size: u64,
+    /// Logical sector size of the medium: the kernel refuses a filesystem whose sectors are smaller.
+    pub sector_size: u32,
+    /// At most 11 characters.
+    pub label: &'a str,
+    /// Shows as its UUID, `1234-ABCD`.
+    pub volume_id: u32,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What a FAT filesystem is for; decides which of its three widths is tried first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A few small files: the narrowest that fits.
+    Data,
+    /// Read by firmware: FAT32 wherever it is large enough, as the UEFI specification has it for fixed disks.
+    EfiSystem,
+}
+
+/// Why a FAT filesystem could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FatError {
+    /// Sectors are neither 512 nor 4096 bytes long, or it is too small or too large.
+    #[error("no FAT filesystem fits into {size} bytes with sectors of {sector_size}")]
+    NoFormat {
+        /// Bytes there are.
+        size: u64,
+        /// Bytes of a sector.
+        sector_size: u32,
+    },
+    /// A path that FAT cannot hold.
+    #[error("`{0}` is no path for a FAT filesystem")]
+    Path(String),
+    /// The medium failed, it is full, or what is on it is damaged.
+    #[error("{doing}: {source}")]
+    Volume {
+        /// What was being done.
+        doing: String,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What was read back is not what was written.
+    #[error("`{0}` reads back differently")]
+    Differs(String),
+}
+
+fn failed(doing: impl Into<String>) -> impl FnOnce(hadris_fat::Error) -> FatError {
+    let doing = doing.into();
+    move |source| FatError::Volume {
+        doing,
+        source: source.to_string().into(),
+    }
+}
+
+/// A clock that stands still, so that images are reproducible: 2000-01-01.
+#[derive(Debug)]
+struct Fixed;
+
+static FIXED: Fixed = Fixed;
+
+impl TimeProvider for Fixed {
+    fn now(&self) -> FatDateTime {
+        FatDateTime::new(2000, 1, 1, 0, 0, 0)
+    }
+}
+
+/// Distance that a number of clusters keeps from the numbers at which FAT changes its width: not all readers count alike.
+const MARGIN: u32 = 16;
+
+/// Formats `volume` and writes the files, folders included.
+pub fn write<V: Read + Write + Seek>(
+    volume: V,
+    format: &Format<'_>,
+    files: &[File],
+) -> Result<(), FatError> {
+    let options = options(format)?;
+    let volume = FatVolumeFormatter::format(volume, options)
+        .map_err(failed("cannot make the filesystem"))?
+        .into_inner();
+    let volume = open(volume)?;
+    for file in files {
+        write_file(&volume, file)?;
+    }
+    volume
+        .sync()
+        .map_err(failed("cannot finish the filesystem"))
+}
+
+/// The whole filesystem as bytes: for small ones.
+pub fn image(format: &Format<'_>, files: &[File]) -> Result<Vec<u8>, FatError> {
+    let size = usize::try_from(format.size).map_err(|_| no_format(format))?;
+    let mut bytes = vec![0; size];
+    write(io::Cursor::new(bytes.as_mut_slice()), format, files)?;
+    Ok(bytes)
+}
+
+/// All files of a filesystem, folders walked in the order they are stored.
+pub fn read<V: Read + Seek>(volume: V) -> Result<Vec<File>, FatError> {
+    let volume = FatVolume::open(volume).map_err(failed("cannot read the filesystem"))?;
+    let mut files = Vec::new();
+    walk(&volume, &volume.root_dir(), "", &mut |path, entry| {
+        let content = content(&volume, path, entry)?;
+        files.push(File::new(path, content));
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Reads the filesystem back and compares: every file there, none changed, none more.
+pub fn check<V: Read + Seek>(volume: V, files: &[File]) -> Result<(), FatError> {
+    let found = read(volume)?;
+    let odd = found
+        .iter()
+        .find(|file| !files.contains(file))
+        .or_else(|| files.iter().find(|file| !found.contains(file)));
+    match odd {
+        Some(file) => Err(FatError::Differs(file.path.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Writes files into a filesystem that is there, replacing those of the same name.
+pub fn update<V: Read + Write + Seek>(volume: V, files: &[File]) -> Result<(), FatError> {
+    let volume = open(volume)?;
+    for file in files {
+        write_file(&volume, file)?;
+    }
+    volume
+        .sync()
+        .map_err(failed("cannot finish the filesystem"))
+}
+
+/// Renames every file whose path `chosen` picks by appending `suffix`, and says which: what firmware looks for by name it
+/// no longer finds, while its bytes stay.
+pub fn set_aside<V: Read + Write + Seek>(
+    volume: V,
+    suffix: &str,
+    chosen: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, FatError> {
+    let volume = open(volume)?;
+    let mut paths = Vec::new();
+    walk(&volume, &volume.root_dir(), "", &mut |path, _| {
+        if chosen(path) {
+            paths.push(path.to_owned());
+        }
+        Ok(())
+    })?;
+    for path in &paths {
+        let doing = || failed(format!("cannot rename `{path}`"));
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = if folder.is_empty() {
+            volume.root_dir()
+        } else {
+            volume.open_dir_path(folder).map_err(doing())?
+        };
+        let aside = format!("{name}{suffix}");
+        if let Some(old) = folder.find(&aside).map_err(doing())? {
+            volume.delete(&old).map_err(doing())?;
+        }
+        if let Some(entry) = folder.find(name).map_err(doing())? {
+            volume.rename(&entry, &folder, &aside).map_err(doing())?;
+        }
+    }
+    volume
+        .sync()
+        .map_err(failed("cannot finish the filesystem"))?;
+    Ok(paths)
+}
+
+fn no_format(format: &Format<'_>) -> FatError {
+    FatError::NoFormat {
+        size: format.size,
+        sector_size: format.sector_size,
+    }
+}
+
+/// The width and cluster size that fit, tried in the order of preference. Never left to the library: its own choice
+/// leaves sizes for which it finds none.
+fn options(format: &Format<'_>) -> Result<FatFormatOptions, FatError> {
+    let sector = match format.sector_size {
+        512 => SectorSize::S512,
+        4096 => SectorSize::S4096,
+        _ => return Err(no_format(format)),
+    };
+    let widths = match format.purpose {
+        Purpose::Data => [
+            FatTypeSelection::Fat12,
+            FatTypeSelection::Fat16,
+            FatTypeSelection::Fat32,
+        ],
+        Purpose::EfiSystem => [
+            FatTypeSelection::Fat32,
+            FatTypeSelection::Fat16,
+            FatTypeSelection::Fat12,
+        ],
+    };
+    for width in widths {
+        // 4 KiB clusters first: a page, and what mkfs.fat takes most often; then smaller, then larger ones
+        for cluster in [4096, 2048, 1024, 512, 8192, 16384, 32768] {
+            let Ok(sectors) = u8::try_from(cluster / format.sector_size) else {
+                continue;
+            };
+            let mut options = FatFormatOptions::new(format.size)
+                .volume_label(format.label)
+                .sector_size(sector)
+                .fat_type(width)
+                .media_type(MediaType::FixedDisk)
+                .volume_id(format.volume_id);
+            if sectors == 0 {
+                continue;
+            }
+            options.sectors_per_cluster = Some(sectors);
+            let fits = FatVolumeFormatter::calculate_params(&options)
+                .is_ok_and(|fit| clear_of_borders(fit.cluster_count));
+            if fits {
+                return Ok(options);
+            }
+        }
+    }
+    Err(no_format(format))
+}
+
+fn clear_of_borders(clusters: u32) -> bool {
+    clusters >= MARGIN
+        && [4085_u32, 65525]
+            .iter()
+            .all(|border| clusters.abs_diff(*border) > MARGIN)
+}
+
+/// Opens from the medium's first byte, wherever it was left.
+fn open<V: Read + Write + Seek>(mut volume: V) -> Result<FatVolume<V>, FatError> {
+    volume
+        .seek(SeekFrom::Start(0))
+        .map_err(|error| FatError::Volume {
+            doing: "cannot go to the start of the filesystem".to_owned(),
+            source: format!("{error:?}").into(),
+        })?;
+    FatVolume::builder(volume)
+        .time_provider(&FIXED)
+        .open()
+        .map_err(failed("cannot open the filesystem"))
+}
+
+fn write_file<V: Read + Write + Seek>(volume: &FatVolume<V>, file: &File) -> Result<(), FatError> {
+    let path = &file.path;
+    let doing = || failed(format!("cannot write `{path}`"));
+    let mut folder = volume.root_dir();
+    let mut names = path.split('/').peekable();
+    while let Some(name) = names.next() {
+        if name.is_empty() || name == "." || name == ".." {
+            return Err(FatError::Path(path.clone()));
+        }
+        let found = folder.find(name).map_err(doing())?;
+        if names.peek().is_some() {
+            folder = match found {
+                Some(entry) => volume.open_dir_entry(&entry).map_err(doing())?,
+                None => volume.create_dir(&folder, name).map_err(doing())?,
+            };
+            continue;
+        }
+        if let Some(old) = found {
+            volume.delete(&old).map_err(doing())?;
+        }
+        let entry = volume.create_file(&folder, name).map_err(doing())?;
+        let mut writer = volume.write_file(&entry).map_err(doing())?;
+        let mut rest = file.content.as_slice();
+        while !rest.is_empty() {
+            let written = writer.write(rest).map_err(doing())?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        writer.finish().map_err(doing())?;
+    }
+    Ok(())
+}
+
+type Visit<'a> = dyn FnMut(&str, &FileEntry) -> Result<(), FatError> + 'a;
+
+/// Folders nest at most this deep, so that a damaged filesystem that loops ends.
+const DEEPEST: usize = 16;
+
+fn walk<V: Read + Seek>(
+    volume: &FatVolume<V>,
+    folder: &FatDir<'_, V>,
+    prefix: &str,
+    visit: &mut Visit<'_>,
+) -> Result<(), FatError> {
+    let doing = || failed(format!("cannot list `/{prefix}`"));
+    if prefix.matches('/').count() > DEEPEST {
+        return Err(FatError::Path(prefix.to_owned()));
+    }
+    let mut entries = folder.entries();
+    while let Some(entry) = entries.next_entry() {
+        let DirectoryEntry::Entry(entry) = entry.map_err(doing())?;
+        let name = entry.name().into_owned();
+        if name == "." || name == ".." {
+            continue;
+        }
+        let path = format!("{prefix}{name}");
+        if entry.is_directory() {
+            let inner = volume.open_dir_entry(&entry).map_err(doing())?;
+            walk(volume, &inner, &format!("{path}/"), visit)?;
+        } else if entry.is_file() {
+            visit(&path, &entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn content<V: Read + Seek>(
+    volume: &FatVolume<V>,
+    path: &str,
+    entry: &FileEntry,
+) -> Result<Vec<u8>, FatError> {
+    let doing = || failed(format!("cannot read `{path}`"));
+    let mut reader = volume.read_file(entry).map_err(doing())?;
+    let mut content = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = reader.read(&mut buffer).map_err(doing())?;
+        if read == 0 {
+            return Ok(content);
+        }
+        content.extend_from_slice(buffer.get(..read).unwrap_or_default());
+    }
+}

@@ -1,0 +1,55 @@
+//! meta-data: who this instance is, in NoCloud's and in OpenStack's words.
+
+use serde_json::{Map, Value, json};
+
+use crate::yaml::{self, YamlError};
+use crate::{Part, Seed};
+
+/// NoCloud's `meta-data`.
+pub(crate) fn nocloud(seed: &Seed) -> Result<String, YamlError> {
+    let mut value = json!({"instance-id": seed.instance_id, "local-hostname": seed.fqdn});
+    if !seed.public_keys.is_empty() {
+        value["public-keys"] = json!(seed.public_keys);
+    }
+    yaml::render(&value)
+}
+
+/// OpenStack's `meta_data.json`.
+pub(crate) fn openstack(seed: &Seed) -> Vec<u8> {
+    let keys: Map<String, Value> = seed
+        .public_keys
+        .iter()
+        .enumerate()
+        .map(|(n, key)| (format!("key-{n}"), Value::from(key.as_str())))
+        .collect();
+    pretty(&json!({
+        "uuid": seed.instance_id,
+        "hostname": seed.fqdn,
+        "name": seed.hostname,
+        "public_keys": keys,
+    }))
+}
+
+/// OpenStack's `vendor_data.json`: an object whose `cloud-init` key is what cloud-init takes.
+pub(crate) fn vendor_data(seed: &Seed) -> Vec<u8> {
+    match &seed.vendor_data {
+        Some(text) => pretty(&json!({"cloud-init": text})),
+        None => pretty(&json!({})),
+    }
+}
+
+/// JSON as people read it, with a newline at its end.
+pub(crate) fn pretty(value: &Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
+}
+
+impl Part {
+    /// Content that ends with a newline, as text files do.
+    pub(crate) fn text(&self) -> String {
+        let mut text = self.content.clone();
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text
+    }
+}

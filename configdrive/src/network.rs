@@ -1,0 +1,279 @@
+//! Network settings, as cloud-init's version 2 and as OpenStack's `network_data.json`.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value, json};
+
+use crate::meta::pretty;
+use crate::yaml::{self, YamlError};
+
+/// Interfaces that cloud-init sets up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Wired interfaces.
+    pub ethernets: Vec<Ethernet>,
+}
+
+/// A wired interface, found by its address on the wire, given its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ethernet {
+    /// Name it gets.
+    pub name: String,
+    /// Address on the wire, lower case.
+    pub mac: String,
+    /// Addresses; none means DHCP.
+    pub addresses: Vec<Address>,
+    /// Default gateways, at most one of each family.
+    pub gateways: Vec<IpAddr>,
+    /// Name servers.
+    pub name_servers: Vec<IpAddr>,
+    /// Search domains.
+    pub search: Vec<String>,
+}
+
+/// An address with the length of its network prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// Length of the prefix.
+    pub prefix: u8,
+}
+
+/// Where the default route leads, written so that every renderer of cloud-init since 18.x understands it: the word
+/// `default` is netplan's alone, `gateway4` is deprecated there.
+const fn everywhere(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "0.0.0.0/0" } else { "::/0" }
+}
+
+/// `network-config`, version 2.
+pub(crate) fn version_2(network: &Network) -> Result<String, YamlError> {
+    let mut ethernets = Map::new();
+    for ethernet in &network.ethernets {
+        let mut entry = json!({
+            "match": {"macaddress": ethernet.mac},
+            "set-name": ethernet.name,
+        });
+        if ethernet.addresses.is_empty() {
+            entry["dhcp4"] = json!(true);
+        } else {
+            entry["dhcp4"] = json!(false);
+            entry["addresses"] = ethernet.addresses.iter().map(cidr).collect();
+        }
+        if !ethernet.gateways.is_empty() {
+            entry["routes"] = ethernet
+                .gateways
+                .iter()
+                .map(|gateway| json!({"to": everywhere(*gateway), "via": gateway.to_string()}))
+                .collect();
+        }
+        if let Some(name_servers) = name_servers(ethernet) {
+            entry["nameservers"] = name_servers;
+        }
+        ethernets.insert(ethernet.name.clone(), entry);
+    }
+    yaml::render(&json!({"version": 2, "ethernets": ethernets}))
+}
+
+fn cidr(address: &Address) -> Value {
+    Value::from(format!("{}/{}", address.ip, address.prefix))
+}
+
+fn name_servers(ethernet: &Ethernet) -> Option<Value> {
+    let mut entry = Map::new();
+    if !ethernet.name_servers.is_empty() {
+        let servers: Vec<String> = ethernet
+            .name_servers
+            .iter()
+            .map(IpAddr::to_string)
+            .collect();
+        entry.insert("addresses".to_owned(), json!(servers));
+    }
+    if !ethernet.search.is_empty() {
+        entry.insert("search".to_owned(), json!(ethernet.search));
+    }
+    (!entry.is_empty()).then_some(Value::Object(entry))
+}
+
+/// OpenStack's `network_data.json`.
+pub(crate) fn openstack(network: &Network) -> Vec<u8> {
+    let mut links = Vec::new();
+    let mut networks: Vec<Value> = Vec::new();
+    let mut services: Vec<Value> = Vec::new();
+    for ethernet in &network.ethernets {
+        links.push(json!({
+            "id": ethernet.name, "name": ethernet.name, "type": "phy", "ethernet_mac_address": ethernet.mac,
+        }));
+        if ethernet.addresses.is_empty() {
+            let id = format!("network{}", networks.len());
+            networks.push(
+                json!({"id": id, "link": ethernet.name, "type": "ipv4_dhcp", "network_id": id}),
+            );
+        }
+        for address in &ethernet.addresses {
+            networks.push(openstack_network(networks.len(), ethernet, *address));
+        }
+        for server in &ethernet.name_servers {
+            let service = json!({"type": "dns", "address": server.to_string()});
+            if !services.contains(&service) {
+                services.push(service);
+            }
+        }
+    }
+    pretty(&json!({"links": links, "networks": networks, "services": services}))
+}
+
+fn openstack_network(n: usize, ethernet: &Ethernet, address: Address) -> Value {
+    let id = format!("network{n}");
+    let family = if address.ip.is_ipv4() { "ipv4" } else { "ipv6" };
+    let routes: Vec<Value> = ethernet
+        .gateways
+        .iter()
+        .filter(|gateway| gateway.is_ipv4() == address.ip.is_ipv4())
+        .map(|gateway| {
+            let zero = if gateway.is_ipv4() { "0.0.0.0" } else { "::" };
+            json!({"network": zero, "netmask": zero, "gateway": gateway.to_string()})
+        })
+        .collect();
+    json!({
+        "id": id, "link": ethernet.name, "type": family, "network_id": id,
+        "ip_address": address.ip.to_string(), "netmask": netmask(address), "routes": routes,
+    })
+}
+
+/// The mask of a prefix, in the notation of its family.
+fn netmask(address: Address) -> String {
+    let prefix = u32::from(address.prefix);
+    match address.ip {
+        IpAddr::V4(_) => {
+            let mask = u32::MAX.checked_shl(32 - prefix.min(32)).unwrap_or(0);
+            std::net::Ipv4Addr::from_bits(mask).to_string()
+        }
+        IpAddr::V6(_) => {
+            let mask = u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0);
+            std::net::Ipv6Addr::from_bits(mask).to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admin() -> Network {
+        Network {
+            ethernets: vec![Ethernet {
+                name: "eth0".to_owned(),
+                mac: "08:00:27:79:da:80".to_owned(),
+                addresses: vec![Address {
+                    ip: [10, 20, 0, 3].into(),
+                    prefix: 24,
+                }],
+                gateways: vec![[10, 20, 0, 1].into()],
+                name_servers: vec![[10, 20, 0, 2].into()],
+                search: vec!["example.com".to_owned()],
+            }],
+        }
+    }
+
+    #[test]
+    fn version_2_matches_by_mac_and_names() {
+        insta::assert_snapshot!(version_2(&admin()).unwrap(), @r#"
+        version: 2
+        ethernets:
+          eth0:
+            match:
+              macaddress: 08:00:27:79:da:80
+            set-name: eth0
+            dhcp4: false
+            addresses:
+            - 10.20.0.3/24
+            routes:
+            - to: 0.0.0.0/0
+              via: "10.20.0.1"
+            nameservers:
+              addresses:
+              - "10.20.0.2"
+              search:
+              - example.com
+        "#);
+    }
+
+    #[test]
+    fn a_mac_of_digits_is_no_number() {
+        let mut network = admin();
+        network.ethernets[0].mac = "52:54:00:00:00:01".to_owned();
+        let text = version_2(&network).unwrap();
+        assert!(text.contains("macaddress: \"52:54:00:00:00:01\""), "{text}");
+    }
+
+    #[test]
+    fn openstack_says_the_same() {
+        let text = String::from_utf8(openstack(&admin())).unwrap();
+        insta::assert_snapshot!(text, @r#"
+        {
+          "links": [
+            {
+              "id": "eth0",
+              "name": "eth0",
+              "type": "phy",
+              "ethernet_mac_address": "08:00:27:79:da:80"
+            }
+          ],
+          "networks": [
+            {
+              "id": "network0",
+              "link": "eth0",
+              "type": "ipv4",
+              "network_id": "network0",
+              "ip_address": "10.20.0.3",
+              "netmask": "255.255.255.0",
+              "routes": [
+                {
+                  "network": "0.0.0.0",
+                  "netmask": "0.0.0.0",
+                  "gateway": "10.20.0.1"
+                }
+              ]
+            }
+          ],
+          "services": [
+            {
+              "type": "dns",
+              "address": "10.20.0.2"
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn an_interface_without_an_address_asks_dhcp() {
+        let mut network = admin();
+        network.ethernets[0].addresses.clear();
+        network.ethernets[0].gateways.clear();
+        assert!(version_2(&network).unwrap().contains("dhcp4: true"));
+        let text = String::from_utf8(openstack(&network)).unwrap();
+        assert!(text.contains("ipv4_dhcp"), "{text}");
+    }
+
+    #[test]
+    fn masks_of_every_length() {
+        let mask = |ip: &str, prefix| {
+            netmask(Address {
+                ip: ip.parse().unwrap(),
+                prefix,
+            })
+        };
+        for (ip, prefix, text) in [
+            ("10.0.0.1", 0, "0.0.0.0"),
+            ("10.0.0.1", 23, "255.255.254.0"),
+            ("10.0.0.1", 32, "255.255.255.255"),
+            ("fd00::1", 0, "::"),
+            ("fd00::1", 64, "ffff:ffff:ffff:ffff::"),
+            ("fd00::1", 128, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            assert_eq!(mask(ip, prefix), text);
+        }
+    }
+}
