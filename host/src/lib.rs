@@ -6,6 +6,7 @@
 //!   blockdev   trait BlockDevice and Devices: real nodes, or regular files standing for disks
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse
+//!   tree       files of a system that is not running, confined to its root
 //!   settle     waiting for a condition, bounded, never a bare sleep
 //!   cancel     a flag that SIGTERM sets and every long loop asks
 //!   fake       the same doors without a machine, for tests
@@ -19,6 +20,7 @@ pub mod exec;
 pub mod ioctl;
 pub mod mount;
 pub mod settle;
+pub mod tree;
 pub mod units;
 
 #[cfg(any(test, feature = "fake"))]

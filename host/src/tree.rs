@@ -1,0 +1,369 @@
+//! The files of a system that is not running: read and written below one folder, and never outside it.
+//!
+//! An image is not trusted to keep its symbolic links to itself: every path is resolved by the kernel as if the folder were
+//! the root (`openat2` with `RESOLVE_IN_ROOT`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it would lead
+//! in the installed system, and not into ours. Writing is atomic and flushed: a new file takes the old one's name.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{self, OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::{self, Mode, SFlag};
+use nix::unistd::{self, UnlinkatFlags};
+
+/// The folder that is the root of it all.
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+/// What a path leads to, symbolic links followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A device, a socket, a pipe.
+    Other,
+}
+
+/// Files that are read whole are no longer than this: configuration is short, and memory is not endless.
+const LONGEST: u64 = 16 << 20;
+
+impl Tree {
+    /// The tree below `root`, which exists.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC;
+        Ok(Self {
+            root: fcntl::open(root, flags, Mode::empty())?,
+            path: root.to_owned(),
+        })
+    }
+
+    /// Where its root is now.
+    pub fn root(&self) -> &Path {
+        &self.path
+    }
+
+    fn resolve(&self, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let path = path.trim_start_matches('/');
+        let path = if path.is_empty() { "." } else { path };
+        Ok(fcntl::openat2(&self.root, path, how)?)
+    }
+
+    /// What is at `path`; `None` where nothing is, or a link that leads nowhere.
+    pub fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
+        let found = match self.resolve(path, OFlag::O_PATH) {
+            Ok(found) => found,
+            Err(error) if is_absence(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mode = SFlag::from_bits_truncate(stat::fstat(&found)?.st_mode) & SFlag::S_IFMT;
+        Ok(Some(match mode {
+            SFlag::S_IFREG => Kind::File,
+            SFlag::S_IFDIR => Kind::Folder,
+            _ => Kind::Other,
+        }))
+    }
+
+    /// Whether a regular file is at `path`.
+    pub fn is_file(&self, path: &str) -> io::Result<bool> {
+        Ok(self.kind(path)? == Some(Kind::File))
+    }
+
+    /// Whether a folder is at `path`.
+    pub fn is_folder(&self, path: &str) -> io::Result<bool> {
+        Ok(self.kind(path)? == Some(Kind::Folder))
+    }
+
+    /// What is in the file; `None` where there is none. What is not UTF-8 is replaced.
+    pub fn read(&self, path: &str) -> io::Result<Option<String>> {
+        if self.kind(path)? != Some(Kind::File) {
+            return Ok(None);
+        }
+        let file = File::from(self.resolve(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
+        let mut bytes = Vec::new();
+        file.take(LONGEST).read_to_end(&mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The length of the file at `path`, links followed.
+    pub fn length(&self, path: &str) -> io::Result<u64> {
+        let found = self.resolve(path, OFlag::O_PATH)?;
+        Ok(u64::try_from(stat::fstat(&found)?.st_size).unwrap_or_default())
+    }
+
+    /// The names in a folder, sorted; none where there is no folder.
+    pub fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let found = match self.resolve(folder, OFlag::O_DIRECTORY | OFlag::O_RDONLY) {
+            Ok(found) => found,
+            Err(error) if is_absence(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(format!("/proc/self/fd/{}", found.as_raw_fd()))? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Makes a folder and those above it; those that are there stay as they are.
+    pub fn make_folder(&self, path: &str, mode: u32) -> io::Result<()> {
+        self.folder(path, mode).map(drop)
+    }
+
+    fn folder(&self, path: &str, mode: u32) -> io::Result<OwnedFd> {
+        let look = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
+        match self.resolve(path, look) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            done => return done,
+        }
+        let (above, name) = split(path)?;
+        let parent = self.folder(above, mode)?;
+        match stat::mkdirat(&parent, name, Mode::from_bits_truncate(mode)) {
+            Ok(()) => stat::fchmodat(
+                &parent,
+                name,
+                Mode::from_bits_truncate(mode),
+                stat::FchmodatFlags::FollowSymlink,
+            )?,
+            Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        File::from(parent).sync_all()?;
+        self.resolve(path, look)
+    }
+
+    /// Writes a file whole: under another name first, flushed, then renamed. Folders above it are made. A symbolic link
+    /// of that name is replaced, not followed.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
+        let (above, name) = split(path)?;
+        let folder = self.folder(above, 0o755)?;
+        put(&folder, name, content.as_ref(), mode, true)?;
+        File::from(folder).sync_all()
+    }
+
+    /// Copies the regular files of a folder of ours that `chosen` picks into a folder of the tree, then flushes all of its
+    /// filesystem. Says how many.
+    pub fn copy_in(
+        &self,
+        from: &Path,
+        to: &str,
+        chosen: impl Fn(&str) -> bool,
+    ) -> io::Result<usize> {
+        let folder = self.folder(to, 0o755)?;
+        let mut copied = 0;
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if chosen(&name) && std::fs::metadata(entry.path())?.is_file() {
+                put(&folder, &name, &std::fs::read(entry.path())?, 0o644, false)?;
+                copied += 1;
+            }
+        }
+        Ok(unistd::syncfs(&folder).map(|()| copied)?)
+    }
+
+    /// Makes a symbolic link; what is there already stays.
+    pub fn link(&self, path: &str, to: &str) -> io::Result<()> {
+        let (above, name) = split(path)?;
+        let folder = self.folder(above, 0o755)?;
+        match unistd::symlinkat(to, &folder, name) {
+            Ok(()) => File::from(folder).sync_all(),
+            Err(Errno::EEXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a file or a link (not what it leads to). Says whether there was one.
+    pub fn remove(&self, path: &str) -> io::Result<bool> {
+        let (above, name) = split(path)?;
+        let folder = match self.resolve(above, OFlag::O_DIRECTORY | OFlag::O_RDONLY) {
+            Ok(folder) => folder,
+            Err(error) if is_absence(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match unistd::unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => File::from(folder).sync_all().map(|()| true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes `name` in an open folder by way of another name.
+fn put(folder: &OwnedFd, name: &str, content: &[u8], mode: u32, flush: bool) -> io::Result<()> {
+    let passing = format!(".{name}.new");
+    // left by a run that was cut off, or put there by the image: either way not ours to write through
+    match unistd::unlinkat(folder, passing.as_str(), UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(mode);
+    let mut file = File::from(fcntl::openat(folder, passing.as_str(), flags, mode)?);
+    let written = file
+        .write_all(content)
+        .and_then(|()| stat::fchmod(&file, mode).map_err(io::Error::from))
+        .and_then(|()| if flush { file.sync_all() } else { Ok(()) })
+        .and_then(|()| Ok(fcntl::renameat(folder, passing.as_str(), folder, name)?));
+    if written.is_err() {
+        // the first error is the one that matters
+        let _ = unistd::unlinkat(folder, passing.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    written
+}
+
+/// Folder and last name of a path.
+fn split(path: &str) -> io::Result<(&str, &str)> {
+    let path = path.trim_matches('/');
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if name.is_empty() || name == "." || name == ".." {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{path}` names no file"),
+        ));
+    }
+    Ok((above, name))
+}
+
+/// Whether the error says that there is nothing: no entry, or a component that is no folder.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn tree() -> (tempfile::TempDir, Tree) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("root")).unwrap();
+        let tree = Tree::open(&folder.path().join("root")).unwrap();
+        (folder, tree)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (_folder, tree) = tree();
+        tree.write("/etc/network/hostname", "node-1\n", 0o600)
+            .unwrap();
+        tree.write("etc/network/hostname", "node-2\n", 0o644)
+            .unwrap();
+        assert_eq!(
+            tree.read("/etc/network/hostname").unwrap().as_deref(),
+            Some("node-2\n")
+        );
+        assert_eq!(tree.list("etc/network").unwrap(), ["hostname"]);
+        assert_eq!(tree.length("etc/network/hostname").unwrap(), 7);
+        let path = tree.root().join("etc/network/hostname");
+        assert_eq!(
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o7777,
+            0o644
+        );
+        assert!(tree.remove("etc/network/hostname").unwrap());
+        assert!(!tree.remove("etc/network/hostname").unwrap());
+        assert!(!tree.remove("nowhere/at/all").unwrap());
+        assert_eq!(tree.read("etc/network/hostname").unwrap(), None);
+    }
+
+    #[test]
+    fn links_out_of_the_tree_lead_back_into_it() {
+        let (folder, tree) = tree();
+        let outside = folder.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("victim"), "untouched").unwrap();
+        for (name, to) in [
+            ("up", "../outside"),
+            ("absolute", outside.to_str().unwrap()),
+            ("far", "../../../../../../../../.."),
+        ] {
+            symlink(to, tree.root().join(name)).unwrap();
+        }
+        assert!(
+            tree.write("up/victim", "x", 0o644).is_err(),
+            "the link leads nowhere in the tree"
+        );
+        tree.write("far/victim", "x", 0o644).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(tree.root().join("victim")).unwrap(),
+            "x"
+        );
+        assert_eq!(tree.kind("absolute/victim").unwrap(), None);
+        assert_eq!(tree.list("up").unwrap(), Vec::<String>::new());
+        tree.write("../../escaped", "x", 0o644).unwrap();
+        assert!(tree.root().join("escaped").is_file());
+        assert_eq!(
+            std::fs::read_to_string(outside.join("victim")).unwrap(),
+            "untouched"
+        );
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_of_the_same_name_is_replaced_not_followed() {
+        let (folder, tree) = tree();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "untouched").unwrap();
+        symlink(&victim, tree.root().join("fstab")).unwrap();
+        symlink(&victim, tree.root().join(".fstab.new")).unwrap();
+        tree.write("fstab", "mine", 0o644).unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
+        assert_eq!(tree.read("fstab").unwrap().as_deref(), Some("mine"));
+        assert_eq!(tree.list("").unwrap(), ["fstab"]);
+    }
+
+    #[test]
+    fn folders_are_copied_flat_and_counted() {
+        let (folder, tree) = tree();
+        let from = folder.path().join("modules");
+        std::fs::create_dir_all(from.join("deeper.mod")).unwrap();
+        for name in ["lvm.mod", "moddep.lst", "kernel.img"] {
+            std::fs::write(from.join(name), name).unwrap();
+        }
+        let copied = tree
+            .copy_in(&from, "boot/grub/i386-pc", |name| !name.ends_with("img"))
+            .unwrap();
+        assert_eq!(copied, 2);
+        assert_eq!(
+            tree.list("boot/grub/i386-pc").unwrap(),
+            ["lvm.mod", "moddep.lst"]
+        );
+    }
+
+    #[test]
+    fn kinds_follow_links() {
+        let (_folder, tree) = tree();
+        tree.write("usr/lib/os-release", "ID=debian\n", 0o644)
+            .unwrap();
+        tree.make_folder("etc", 0o755).unwrap();
+        tree.link("etc/os-release", "../usr/lib/os-release")
+            .unwrap();
+        tree.link("etc/os-release", "/elsewhere").unwrap();
+        tree.link("gone", "/nowhere").unwrap();
+        assert_eq!(tree.kind("etc/os-release").unwrap(), Some(Kind::File));
+        assert_eq!(tree.kind("etc").unwrap(), Some(Kind::Folder));
+        assert_eq!(tree.kind("gone").unwrap(), None);
+        assert_eq!(tree.kind("etc/os-release/x").unwrap(), None);
+        assert!(tree.is_file("etc/os-release").unwrap() && tree.is_folder("usr").unwrap());
+    }
+
+    #[test]
+    fn a_path_without_a_name_is_refused() {
+        let (_folder, tree) = tree();
+        for path in ["", "/", ".", "..", "etc/.."] {
+            assert!(tree.write(path, "x", 0o644).is_err(), "{path}");
+        }
+    }
+}
