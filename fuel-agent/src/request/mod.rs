@@ -1,24 +1,24 @@
 //! What the orchestrator asks: `provision.json` in any dialect, to one typed [`Request`].
 
+mod dialect;
+mod images;
+mod nailgun;
+mod names;
+mod reader;
 pub mod spec;
+pub mod system;
+mod text;
 
+pub use dialect::Driver;
 pub use spec::{Problem, Request};
+pub use text::{MAX_BYTES, parse, utf8};
 
-/// Which dialect to read, as `--data_driver` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Driver {
-    /// Found out from the keys of the document.
-    #[default]
-    Auto,
-    /// What Fuel's orchestrator sends.
-    Nailgun,
-    /// The same with an explicit layout.
-    NailgunSimple,
-    /// Disks and images only.
-    Ironic,
-    /// Our own; not yet read.
-    Native,
-}
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use reader::{At, Findings};
 
 /// What a document is read with, beside its text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,4 +28,65 @@ pub struct Context {
     /// Whether a ready-made configdrive lies on the node (`/tmp/config-drive.img`): then an ironic request gets the
     /// partition for it too, as upstream does.
     pub ready_configdrive: bool,
+}
+
+/// Reads a request. Whatever is wrong with it is reported at once; nothing of a password or key is in the report.
+pub fn load(text: &str, driver: Driver) -> Result<Request, Vec<Problem>> {
+    let context = Context {
+        driver,
+        ..Context::default()
+    };
+    load_with(text, context)
+}
+
+/// Like [`load`], knowing more of the node.
+pub fn load_with(text: &str, context: Context) -> Result<Request, Vec<Problem>> {
+    let value = parse(text).map_err(|problem| vec![problem])?;
+    check(&value, context)
+}
+
+/// A parsed document to a request.
+pub fn check(value: &Value, context: Context) -> Result<Request, Vec<Problem>> {
+    let document = At::document(value);
+    let dialect = dialect::detect(&document, context.driver).map_err(|problem| vec![problem])?;
+    let mut findings = Findings::default();
+    if dialect == spec::Dialect::NailgunSimple {
+        findings.add("partitioning", "is not read yet", "send `ks_spaces`");
+    }
+    let request = nailgun::read(&document, dialect, context.ready_configdrive, &mut findings);
+    match request {
+        Some(request) if findings.problems.is_empty() => Ok(Request {
+            digest: digest(value),
+            warnings: findings.warnings,
+            refusals: findings.refusals,
+            ..request
+        }),
+        _ => Err(findings.problems),
+    }
+}
+
+/// sha256 of the document with sorted keys and without spaces: the same whatever it was written like.
+pub fn digest(value: &Value) -> String {
+    let text = canonical(value).to_string();
+    let mut hexadecimal = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        // Writing to a string cannot fail.
+        let _ = write!(hexadecimal, "{byte:02x}");
+    }
+    hexadecimal
+}
+
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            let sorted = keys
+                .into_iter()
+                .map(|key| (key.clone(), canonical(&map[key])));
+            Value::Object(sorted.collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
 }

@@ -301,6 +301,14 @@ pub enum Mount {
 }
 
 impl Mount {
+    /// From the text of a request: `swap`, else a path.
+    pub(super) fn from_text(text: &str) -> Self {
+        match text {
+            "swap" => Self::Swap,
+            path => Self::Path(path.to_owned()),
+        }
+    }
+
     /// As it stands in the request and in fstab's second field.
     pub fn as_str(&self) -> &str {
         match self {

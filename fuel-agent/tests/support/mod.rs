@@ -1,5 +1,15 @@
 //! What several test programs share: upstream's fixtures and their form of a machine.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "test code, of which each test program uses a part"
+)]
+
+pub mod scheme;
 pub mod upstream;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,12 @@ use serde_json::Value;
 /// Converts an `inventory-*.json`: a list of `{device, size, bspec, espec, uspec}`.
 pub fn inventory(devices: &Value) -> Inventory {
     Inventory {
-        disks: devices.as_array().expect("a list").iter().map(disk).collect(),
+        disks: devices
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(disk)
+            .collect(),
         architecture: "x86_64".to_owned(),
         memory_bytes: Bytes(4 << 30),
         ..Inventory::default()

@@ -1,0 +1,142 @@
+//! `image_data`: which image goes onto which filesystem.
+
+use url::Url;
+
+use super::names;
+use super::reader::{At, Findings};
+use super::spec::{Container, ImageSpec, Mount, Storage};
+
+/// Reads `ks_meta.image_data`; its filesystems are looked up in `storage`, unless that has findings of its own.
+pub(super) fn read(
+    ks_meta: &At<'_>,
+    storage: Option<&Storage>,
+    findings: &mut Findings,
+) -> Vec<ImageSpec> {
+    let right = "an object from mount point to `{uri, format, container}`";
+    let Some(data) = ks_meta.require("image_data", right, findings) else {
+        return Vec::new();
+    };
+    if !data.object(findings) {
+        return Vec::new();
+    }
+    data.require("/", "the image of the root filesystem", findings);
+    let mut images = Vec::new();
+    for (mount, at) in data.entries(findings) {
+        images.extend(image(mount, &at, storage, findings));
+    }
+    images
+}
+
+fn image(
+    mount: &str,
+    at: &At<'_>,
+    storage: Option<&Storage>,
+    findings: &mut Findings,
+) -> Option<ImageSpec> {
+    let url = at
+        .required_text("uri", "the image's URL", findings)
+        .and_then(|text| url(text, &at.path_of("uri"), findings));
+    let format = at
+        .required_text("format", "the filesystem type inside the image", findings)
+        .and_then(|text| format(text, &at.path_of("format"), findings));
+    let container = at
+        .required_text("container", "`raw`, `gzip` or `zstd`", findings)
+        .and_then(|text| container(text, &at.path_of("container"), findings));
+    let filesystem = filesystem(mount, at, storage?, findings);
+    Some(ImageSpec {
+        mount: Mount::from_text(mount),
+        filesystem: filesystem?,
+        url: url?,
+        format: format?,
+        container: container?,
+    })
+}
+
+/// The first filesystem that is mounted there, as upstream takes it.
+fn filesystem(
+    mount: &str,
+    at: &At<'_>,
+    storage: &Storage,
+    findings: &mut Findings,
+) -> Option<usize> {
+    let mounts = || {
+        storage
+            .filesystems
+            .iter()
+            .map(|fs| fs.mount.as_ref().map(Mount::as_str))
+    };
+    let found = mounts().position(|there| there == Some(mount));
+    if found.is_none() {
+        let there: Vec<String> = mounts()
+            .flatten()
+            .map(|mount| format!("`{mount}`"))
+            .collect();
+        findings.add(
+            at.path(),
+            format!("no filesystem is mounted on `{}`", mount.escape_debug()),
+            if there.is_empty() {
+                "give a volume that mount point and a size; none has one".to_owned()
+            } else {
+                format!("the layout has {}", there.join(", "))
+            },
+        );
+    }
+    found
+}
+
+fn url(text: &str, path: &str, findings: &mut Findings) -> Option<String> {
+    let hint = "give a URL like `http://10.20.0.2:8080/images/root.img.gz`";
+    let parsed = Url::parse(text)
+        .ok()
+        .filter(|_| !names::has_control(text) && !text.contains(' '));
+    let Some(url) = parsed else {
+        // The text itself may hold a password, and may be anything.
+        findings.add(path, "is not a URL", hint);
+        return None;
+    };
+    let complete = match url.scheme() {
+        "http" | "https" => url.host_str().is_some_and(|host| !host.is_empty()),
+        "file" => url
+            .to_file_path()
+            .is_ok_and(|path| path.file_name().is_some()),
+        other => {
+            let what = format!("has the scheme `{other}`");
+            findings.add(path, what, "use `http`, `https` or `file`");
+            return None;
+        }
+    };
+    if !complete {
+        findings.add(path, "names no host or no file", hint);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn format(text: &str, path: &str, findings: &mut Findings) -> Option<String> {
+    match names::bad_filesystem(text) {
+        Some(why) => {
+            let what = format!("`{}` {why}", text.escape_debug());
+            findings.add(
+                path,
+                what,
+                "give `ext4`, `xfs` or what else is in the image",
+            );
+            None
+        }
+        None => Some(text.to_owned()),
+    }
+}
+
+fn container(text: &str, path: &str, findings: &mut Findings) -> Option<Container> {
+    match text {
+        "raw" => Some(Container::Raw),
+        "gzip" => Some(Container::Gzip),
+        // Not upstream's; what image-builder makes.
+        "zstd" | "zst" => Some(Container::Zstd),
+        other => {
+            let what = format!("is `{}`", other.escape_debug());
+            findings.add(path, what, "use `raw`, `gzip` or `zstd`");
+            None
+        }
+    }
+}

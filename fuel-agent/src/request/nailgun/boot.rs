@@ -1,0 +1,66 @@
+//! Which disks may hold `/boot`: upstream's rule, with its exceptions for `nvme` and for fake RAID.
+
+use super::super::reader::Findings;
+use super::spaces::{Disk, Kind, Spaces};
+
+/// Indexes of the disks on which a `/boot` volume becomes a partition. Only the first such volume does.
+pub(super) fn candidates(spaces: &Spaces, findings: &mut Findings) -> Vec<usize> {
+    let with = |mount: &'static str| {
+        move |disk: &Disk| disk.size > 0 && disk.volumes.iter().any(|volume| volume.is_for(mount))
+    };
+    let on = |mount: &'static str| -> Vec<usize> {
+        let lists = with(mount);
+        let disks = spaces.disks.iter().enumerate();
+        disks
+            .filter(|(_, disk)| !disk.name.contains("nvme") && lists(disk))
+            .map(|(index, _)| index)
+            .collect()
+    };
+    let mut found = on("/boot");
+    if found.is_empty() && !spaces.disks.iter().any(with("/boot")) {
+        found = on("/");
+    }
+    let fake_raid: Vec<usize> = found
+        .iter()
+        .copied()
+        .filter(|&index| is_fake_raid(&spaces.disks[index]))
+        .collect();
+    if !fake_raid.is_empty() {
+        found = fake_raid;
+    }
+    prefer_bootable(spaces, found, findings)
+}
+
+/// A fake-RAID disk (`md126`) that holds the system's volume group.
+fn is_fake_raid(disk: &Disk) -> bool {
+    disk.name.starts_with("md") && holds_os(disk)
+}
+
+/// Whether a non-empty physical volume of the group `os` is on it.
+pub(super) fn holds_os(disk: &Disk) -> bool {
+    disk.volumes.iter().any(|volume| {
+        volume.size > 0 && matches!(&volume.kind, Kind::Pv { group, .. } if group == "os")
+    })
+}
+
+fn prefer_bootable(spaces: &Spaces, found: Vec<usize>, findings: &mut Findings) -> Vec<usize> {
+    let bootable: Vec<usize> = found
+        .iter()
+        .copied()
+        .filter(|&index| spaces.disks[index].bootable)
+        .collect();
+    match bootable[..] {
+        [] => found,
+        [one] => vec![one],
+        [first, ..] => {
+            for &other in &bootable[1..] {
+                findings.add(
+                    format!("{}.bootable", spaces.disks[other].path),
+                    format!("is set, and so is `{}.bootable`", spaces.disks[first].path),
+                    "set it on one disk only",
+                );
+            }
+            vec![first]
+        }
+    }
+}

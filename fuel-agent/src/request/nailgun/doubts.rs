@@ -1,0 +1,67 @@
+//! What upstream accepts without a look, and what cannot end well: planned with a warning, or refused by `run`.
+
+use super::super::reader::Findings;
+use super::super::spec::{FilesystemSpec, ImageSpec, Mount};
+use super::layout::Layout;
+
+/// Filesystems that can be made here.
+const MADE: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "swap"];
+
+/// Looks at a finished layout.
+pub(super) fn look(layout: &Layout, images: &[ImageSpec], findings: &mut Findings) {
+    let filesystems = &layout.storage.filesystems;
+    for (index, filesystem) in filesystems.iter().enumerate() {
+        let path = layout
+            .filesystem_paths
+            .get(index)
+            .map_or("$", String::as_str);
+        let image = images.iter().find(|image| image.filesystem == index);
+        kind(filesystem, path, image, findings);
+        let same =
+            |other: &FilesystemSpec| other.mount.is_some() && other.mount == filesystem.mount;
+        if matches!(filesystem.mount, Some(Mount::Path(_))) && filesystems[..index].iter().any(same)
+        {
+            findings.warn(format!("`{path}.mount`: another filesystem is mounted there too, and hides this one or is hidden"));
+        }
+    }
+}
+
+/// A filesystem that nobody can make, or that cannot be mounted where it shall be.
+fn kind(
+    filesystem: &FilesystemSpec,
+    path: &str,
+    image: Option<&ImageSpec>,
+    findings: &mut Findings,
+) {
+    let at = format!("{path}.file_system");
+    let kind = filesystem.kind.as_str();
+    let hint = "give `ext2`, `ext3`, `ext4`, `xfs` or `swap`";
+    if kind == "none" || (image.is_none() && !MADE.contains(&kind)) {
+        findings.refuse(
+            &at,
+            format!("`{kind}` is no filesystem that can be made"),
+            hint,
+        );
+    }
+    let swap = kind == "swap";
+    match &filesystem.mount {
+        Some(Mount::Path(mount)) if swap => {
+            findings.refuse(
+                &at,
+                format!("is swap space, which cannot be mounted on `{mount}`"),
+                hint,
+            );
+        }
+        Some(Mount::Swap) if !swap => {
+            findings.refuse(
+                &at,
+                format!("is `{kind}`, which cannot be swapped to"),
+                "give `swap`, or another mount point",
+            );
+        }
+        _ => {}
+    }
+    if image.is_some() && swap {
+        findings.warn(format!("`{at}`: an image is written onto swap space"));
+    }
+}

@@ -1,0 +1,141 @@
+//! Physical volumes, groups and logical volumes.
+
+use host::units::Bytes;
+
+use super::super::names;
+use super::super::reader::Findings;
+use super::super::spec::{
+    BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, Storage, VolumeGroupSpec,
+};
+use super::layout::{Layout, Place};
+use super::spaces::{Group, LogicalVolume, Volume};
+
+/// The least that upstream accepts for LVM's metadata, in MiB.
+const LEAST_META: i64 = 10;
+
+/// Makes `on` a physical volume of `group`, which comes into being with its first one.
+pub(super) fn add_physical_volume(
+    storage: &mut Storage,
+    volume: &Volume,
+    group: &str,
+    meta: i64,
+    on: BlockRef,
+    findings: &mut Findings,
+) {
+    if meta < LEAST_META {
+        findings.add(
+            format!("{}.lvm_meta_size", volume.path),
+            format!("is {meta} MiB, and LVM's two metadata areas need {LEAST_META}"),
+            "give 64, as the orchestrator does",
+        );
+        return;
+    }
+    if let Some(why) = names::bad_volume_group(group) {
+        findings.add(
+            format!("{}.vg", volume.path),
+            format!("`{}` {why}", group.escape_debug()),
+            names::LVM_HINT,
+        );
+        return;
+    }
+    // Two areas, and 8 MiB left over so that the extents which the orchestrator counted on are there.
+    let size = u64::try_from((meta - 8) / 2).ok().and_then(Bytes::mib);
+    let Some(metadata_size) = size else {
+        findings.add(
+            format!("{}.lvm_meta_size", volume.path),
+            "is more than any disk has",
+            "give 64, as the orchestrator does",
+        );
+        return;
+    };
+    storage.physical_volumes.push(PhysicalVolumeSpec {
+        on,
+        metadata_size,
+        metadata_copies: 2,
+        keep_data: false,
+    });
+    let index = storage.physical_volumes.len() - 1;
+    let groups = &mut storage.volume_groups;
+    match groups.iter_mut().find(|known| known.name == group) {
+        Some(known) => known.physical_volumes.push(index),
+        None => groups.push(VolumeGroupSpec {
+            name: group.to_owned(),
+            physical_volumes: vec![index],
+            keep_data: false,
+        }),
+    }
+}
+
+/// Adds the volumes of all groups, and their filesystems.
+pub(super) fn add_logical_volumes(layout: &mut Layout, groups: &[Group], findings: &mut Findings) {
+    for group in groups {
+        for volume in group.volumes.iter().filter(|volume| volume.size > 0) {
+            add_logical_volume(layout, group, volume, findings);
+        }
+    }
+}
+
+fn add_logical_volume(
+    layout: &mut Layout,
+    group: &Group,
+    volume: &LogicalVolume,
+    findings: &mut Findings,
+) {
+    let Some(spec) = logical_volume(&layout.storage, group, volume, findings) else {
+        return;
+    };
+    layout.storage.logical_volumes.push(spec);
+    let on = BlockRef::Logical(layout.storage.logical_volumes.len() - 1);
+    if let Some(mount) = volume.mount.as_deref().filter(|mount| *mount != "none") {
+        let place = Place {
+            on,
+            path: &volume.path,
+            mount: Some(mount),
+            kind: volume.file_system.as_deref().unwrap_or("xfs"),
+            label: &volume.label,
+        };
+        layout.add_filesystem(place, findings);
+    }
+}
+
+/// A volume that LVM will accept, as far as its names go.
+fn logical_volume(
+    storage: &Storage,
+    group: &Group,
+    volume: &LogicalVolume,
+    findings: &mut Findings,
+) -> Option<LogicalVolumeSpec> {
+    let mut groups = storage.volume_groups.iter();
+    if !groups.any(|known| known.name == group.name) {
+        let name = group.name.escape_debug();
+        findings.add(
+            &volume.path,
+            format!("is in the volume group `{name}`, which has no physical volume"),
+            "give a disk a `pv` volume with a size for that group, or give this volume size 0",
+        );
+        return None;
+    }
+    let size = u64::try_from(volume.size).ok().and_then(Bytes::mib);
+    if size.is_none() {
+        findings.add(
+            format!("{}.size", volume.path),
+            "is more than any disk has",
+            "give a size in MiB that fits its volume group",
+        );
+    }
+    let spec = LogicalVolumeSpec {
+        volume_group: group.name.clone(),
+        name: volume.name.clone(),
+        size: size?,
+        keep_data: false,
+    };
+    if let Some(why) = names::bad_new_volume(&spec, &storage.logical_volumes) {
+        findings.add(
+            format!("{}.name", volume.path),
+            format!("`{}` {why}", volume.name.escape_debug()),
+            names::LVM_HINT,
+        );
+        return None;
+    }
+    Some(spec)
+}

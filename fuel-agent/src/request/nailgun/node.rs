@@ -1,0 +1,357 @@
+//! Who the node is: everything that upstream hands to its cloud-init templates.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::super::names;
+use super::super::reader::{At, Findings};
+use super::super::spec::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
+use super::accounts;
+
+/// Where upstream's own default lives.
+const TIMEZONE: &str = "America/Los_Angeles";
+
+/// Reads the node's identity; what is missing or wrong has its problem, what is odd its warning.
+pub(super) fn read(
+    document: &At<'_>,
+    ks_meta: Option<&At<'_>>,
+    findings: &mut Findings,
+) -> Option<NodeSpec> {
+    let mut reader = Reader { findings };
+    let hostname = reader.hostname(document);
+    let name_servers = reader.name_servers(document);
+    let search_domain = reader.line(document, "name_servers_search", "the search domain");
+    let kernel_options = document.require("kernel_options", "an object", reader.findings);
+    let interface_names = kernel_options.as_ref().and_then(|at| reader.udevrules(at));
+    let gateway = ks_meta.ok_or(Refused).and_then(|at| reader.gateway(at));
+    let admin = reader.admin(document, kernel_options.as_ref(), gateway);
+    let ks_meta = ks_meta?;
+    let master_ip = reader.line(ks_meta, "master_ip", "the orchestrator's address");
+    let timezone = reader.timezone(ks_meta);
+    let authorized_keys = reader.keys(ks_meta);
+    let accounts = accounts::read(ks_meta, reader.findings);
+    let puppet = reader.puppet(ks_meta);
+    let mcollective = reader.mcollective(ks_meta);
+    let repos = ks_meta
+        .require("repo_setup", "an object with `repos`", reader.findings)
+        .and_then(|at| at.require("repos", "an array of package sources", reader.findings))
+        .map(|at| at.value().clone());
+    Some(NodeSpec {
+        hostname: hostname?,
+        admin: admin?,
+        name_servers: name_servers?,
+        search_domain: names::unquoted(&search_domain?).to_owned(),
+        interface_names: interface_names?,
+        master_ip: master_ip?,
+        timezone: timezone?,
+        authorized_keys: authorized_keys?,
+        accounts,
+        puppet: puppet?,
+        mcollective: mcollective?,
+        repos: repos?,
+    })
+}
+
+/// There is a problem, and it has been added.
+#[derive(Clone, Copy, Debug)]
+struct Refused;
+
+struct Reader<'a> {
+    findings: &'a mut Findings,
+}
+
+impl Reader<'_> {
+    /// A required value that upstream passes on unchecked: strings and numbers as text, null as nothing.
+    fn any(&mut self, at: &At<'_>, key: &str, right: &str) -> Option<String> {
+        let found = at.require(key, right, self.findings)?;
+        match found.value() {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null => {
+                self.findings
+                    .warn(format!("`{}` is null and taken as empty", found.path()));
+                Some(String::new())
+            }
+            _ => {
+                found.wrong("a string", self.findings);
+                None
+            }
+        }
+    }
+
+    /// The same, for what becomes part of one line of a file.
+    fn line(&mut self, at: &At<'_>, key: &str, right: &str) -> Option<String> {
+        let text = self.any(at, key, right)?;
+        if names::has_control(&text) {
+            let what = "has control characters in it";
+            self.findings
+                .add(at.path_of(key), what, "give one line of text");
+            return None;
+        }
+        Some(text)
+    }
+
+    fn hostname(&mut self, document: &At<'_>) -> Option<String> {
+        let name =
+            document.required_text("hostname", "the node's qualified name", self.findings)?;
+        if !names::is_hostname(name) {
+            self.findings.add(
+                document.path_of("hostname"),
+                format!("`{}` is no host name", name.escape_debug()),
+                "use letters, digits, hyphens and dots, like `node-1.domain.tld`",
+            );
+            return None;
+        }
+        Some(name.to_owned())
+    }
+
+    fn name_servers(&mut self, document: &At<'_>) -> Option<Vec<String>> {
+        let text = self.any(
+            document,
+            "name_servers",
+            "the name servers, like `10.20.0.2`",
+        )?;
+        let mut servers = Vec::new();
+        for server in text
+            .split([',', ' '])
+            .map(names::unquoted)
+            .map(|part| part.trim_matches('"'))
+        {
+            if server.parse::<IpAddr>().is_ok() {
+                servers.push(server.to_owned());
+            } else if !server.is_empty() {
+                self.findings.warn(format!(
+                    "`name_servers`: `{}` is no IP address and is left out",
+                    server.escape_debug()
+                ));
+            }
+        }
+        Some(servers)
+    }
+
+    /// `MAC_NAME,MAC_NAME`: cut at the first underscore, so that names may have one; empty pieces are passed over.
+    fn udevrules(&mut self, kernel_options: &At<'_>) -> Option<Vec<(String, String)>> {
+        let right = "pairs like `08:00:27:79:da:80_eth0,08:00:27:46:43:60_eth1`";
+        let text = kernel_options.required_text("udevrules", right, self.findings)?;
+        let mut pairs = Vec::new();
+        for piece in text
+            .split(',')
+            .map(str::trim)
+            .filter(|piece| !piece.is_empty())
+        {
+            let pair = piece
+                .split_once('_')
+                .and_then(|(mac, name)| Some((names::mac(mac)?, name)));
+            match pair {
+                Some((mac, name)) if names::is_interface_name(name) => {
+                    pairs.push((mac, name.to_owned()));
+                }
+                _ => self.findings.add(
+                    kernel_options.path_of("udevrules"),
+                    format!(
+                        "`{}` is no MAC address and interface name",
+                        piece.escape_debug()
+                    ),
+                    format!("give {right}"),
+                ),
+            }
+        }
+        Some(pairs)
+    }
+
+    /// The interface whose MAC address is the one that the node boots from.
+    fn admin(
+        &mut self,
+        document: &At<'_>,
+        kernel_options: Option<&At<'_>>,
+        gateway: Result<Option<IpAddr>, Refused>,
+    ) -> Option<AdminInterface> {
+        let wanted = kernel_options.and_then(|at| {
+            let key = "netcfg/choose_interface";
+            let right = "the MAC address of the interface that boots";
+            at.required_text(key, right, self.findings)
+        });
+        let right = "an object from interface name to `{mac_address, ip_address, netmask}`";
+        let interfaces = document.require("interfaces", right, self.findings)?;
+        let entries = interfaces.entries(self.findings);
+        let wanted = wanted?;
+        // Upstream compares byte for byte and crashes where only the case differs.
+        let matches: Vec<&(&str, At<'_>)> = entries
+            .iter()
+            .filter(|(_, at)| {
+                at.get("mac_address")
+                    .and_then(|mac| mac.value().as_str())
+                    .is_some_and(|mac| mac.eq_ignore_ascii_case(wanted))
+            })
+            .collect();
+        let Some(&(name, at)) = matches.first() else {
+            let known: Vec<String> = entries
+                .iter()
+                .filter_map(|(_, at)| {
+                    Some(format!("`{}`", at.get("mac_address")?.value().as_str()?))
+                })
+                .collect();
+            self.findings.add(
+                interfaces.path(),
+                format!("no interface has the `mac_address` `{}`", wanted.escape_debug()),
+                format!(
+                    "make one of them equal to `kernel_options[\"netcfg/choose_interface\"]`; there are {}",
+                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                ),
+            );
+            return None;
+        };
+        if matches.len() > 1 {
+            self.findings.warn(format!(
+                "`interfaces`: {} have the MAC address `{wanted}`; `{name}` is taken",
+                matches.len()
+            ));
+        }
+        self.interface(name, at, wanted, gateway)
+    }
+
+    fn interface(
+        &mut self,
+        name: &str,
+        at: &At<'_>,
+        mac: &str,
+        gateway: Result<Option<IpAddr>, Refused>,
+    ) -> Option<AdminInterface> {
+        if !names::is_interface_name(name) {
+            self.findings.add(
+                at.path(),
+                format!("`{}` is no name of an interface", name.escape_debug()),
+                "use at most 15 characters without spaces, slashes, colons and quotes",
+            );
+        }
+        let lower = names::mac(mac);
+        if lower.is_none() {
+            self.findings.add(
+                at.path_of("mac_address"),
+                format!("`{}` is no MAC address", mac.escape_debug()),
+                "give six bytes like `08:00:27:79:da:80`",
+            );
+        }
+        let text = at.required_text("ip_address", "the interface's address", self.findings);
+        let address = text.and_then(|text| self.address(text, &at.path_of("ip_address")));
+        let netmask = at.required_text("netmask", "a netmask like `255.255.255.0`", self.findings);
+        let (address, netmask) = (address?, netmask?);
+        let Some(prefix) = names::prefix(netmask.trim(), address) else {
+            self.findings.add(
+                at.path_of("netmask"),
+                format!("`{}` is no netmask for {address}", netmask.escape_debug()),
+                "give one like `255.255.255.0`",
+            );
+            return None;
+        };
+        Some(AdminInterface {
+            name: name.to_owned(),
+            mac: lower?,
+            address,
+            netmask: netmask.to_owned(),
+            prefix,
+            gateway: gateway.ok()?,
+        })
+    }
+
+    fn address(&mut self, text: &str, path: &str) -> Option<IpAddr> {
+        let address = text.trim().parse().ok();
+        if address.is_none() {
+            let what = format!("`{}` is no IP address", text.escape_debug());
+            self.findings.add(path, what, "give one like `10.20.0.3`");
+        }
+        address
+    }
+
+    /// Required, but may say that there is none.
+    fn gateway(&mut self, ks_meta: &At<'_>) -> Result<Option<IpAddr>, Refused> {
+        let right = "the default gateway's address";
+        let at = ks_meta.require("gw", right, self.findings).ok_or(Refused)?;
+        if !at.truthy() {
+            let what = format!("`{}` is empty: the node gets no default gateway", at.path());
+            self.findings.warn(what);
+            return Ok(None);
+        }
+        let text = at.text(self.findings).ok_or(Refused)?;
+        self.address(text, at.path()).map(Some).ok_or(Refused)
+    }
+
+    fn timezone(&mut self, ks_meta: &At<'_>) -> Option<String> {
+        let Some(at) = ks_meta.get("timezone").filter(At::truthy) else {
+            return Some(TIMEZONE.to_owned());
+        };
+        let zone = at.text(self.findings)?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
+        if !zone.chars().all(allowed) || zone.starts_with(['/', '-']) {
+            let what = format!("`{}` is no time zone", zone.escape_debug());
+            self.findings.add(
+                at.path(),
+                what,
+                format!("give one like `{TIMEZONE}` or `Etc/UTC`"),
+            );
+            return None;
+        }
+        Some(zone.to_owned())
+    }
+
+    /// `authorized_keys`, then `auth_key`; null for the list is fine only where upstream does not append to it.
+    fn keys(&mut self, ks_meta: &At<'_>) -> Option<Vec<String>> {
+        let right = "an array of ssh keys, which may be empty";
+        let list = ks_meta.require("authorized_keys", right, self.findings);
+        let right = "an ssh key, which may be empty";
+        let appended = ks_meta.require("auth_key", right, self.findings);
+        let (list, appended) = (list?, appended?);
+        let mut items = match list.value() {
+            Value::Null if !appended.truthy() => Vec::new(),
+            _ => list.items(self.findings),
+        };
+        if appended.truthy() {
+            items.push(appended);
+        }
+        Some(accounts::keys(&items, self.findings))
+    }
+
+    /// Upstream's templates compare with the number 1: `"1"` is off.
+    fn switch(&mut self, ks_meta: &At<'_>, key: &str) -> Option<bool> {
+        let at = ks_meta.require(key, "1 or 0", self.findings)?;
+        let on = at.value().as_f64() == Some(1.0) || at.value() == &Value::Bool(true);
+        if !on && at.truthy() {
+            self.findings.warn(format!(
+                "`{}` is neither 1 nor 0 and taken as 0, as upstream takes it",
+                at.path()
+            ));
+        }
+        Some(on)
+    }
+
+    fn puppet(&mut self, ks_meta: &At<'_>) -> Option<Puppet> {
+        let master = self.line(ks_meta, "puppet_master", "the name of the puppet server");
+        let enable = self.switch(ks_meta, "puppet_enable");
+        Some(Puppet {
+            master: master?,
+            enable: enable?,
+        })
+    }
+
+    fn mcollective(&mut self, ks_meta: &At<'_>) -> Option<Mcollective> {
+        let shared_key = self.line(ks_meta, "mco_pskey", "mcollective's pre-shared key");
+        let vhost = self.line(ks_meta, "mco_vhost", "mcollective's virtual host");
+        let host = self.line(ks_meta, "mco_host", "mcollective's server");
+        let user_name = self.line(ks_meta, "mco_user", "mcollective's user");
+        let password = self.line(ks_meta, "mco_password", "mcollective's password");
+        let connector = self.line(ks_meta, "mco_connector", "`rabbitmq` or `stomp`");
+        let enable = self.switch(ks_meta, "mco_enable");
+        let identity = self.line(ks_meta, "mco_identity", "the node's number");
+        Some(Mcollective {
+            pskey: Secret::new(shared_key?),
+            vhost: vhost?,
+            host: host?,
+            user: user_name?,
+            password: Secret::new(password?),
+            connector: connector?,
+            enable: enable?,
+            identity: identity?,
+        })
+    }
+}

@@ -1,0 +1,280 @@
+//! Reading a JSON value piece by piece: every piece knows its path, every reader says what it expected.
+
+use serde_json::Value;
+
+use super::spec::Problem;
+
+/// What was found so far. Readers add to it and go on, so that everything is reported at once.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// What is wrong: the request is not accepted.
+    pub(super) problems: Vec<Problem>,
+    /// What upstream would plan, but fail to do with the data already gone: planned, not run.
+    pub(super) refusals: Vec<Problem>,
+    /// What is odd but accepted.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Findings {
+    /// Adds a problem.
+    pub(super) fn add(
+        &mut self,
+        path: impl Into<String>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        push(&mut self.problems, path.into(), what.into(), hint.into());
+    }
+
+    /// Adds a refusal.
+    pub(super) fn refuse(
+        &mut self,
+        path: impl Into<String>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        push(&mut self.refusals, path.into(), what.into(), hint.into());
+    }
+
+    /// Adds a warning.
+    pub(super) fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// How many problems there are.
+    pub(super) fn len(&self) -> usize {
+        self.problems.len()
+    }
+}
+
+fn push(list: &mut Vec<Problem>, path: String, what: String, hint: String) {
+    let problem = Problem { path, what, hint };
+    if !list.contains(&problem) {
+        list.push(problem);
+    }
+}
+
+/// A value of the document and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct At<'a> {
+    value: &'a Value,
+    path: String,
+}
+
+impl<'a> At<'a> {
+    /// The document as a whole.
+    pub(super) const fn document(value: &'a Value) -> Self {
+        Self {
+            value,
+            path: String::new(),
+        }
+    }
+
+    /// Its path; `$` for the document as a whole.
+    pub(super) fn path(&self) -> &str {
+        if self.path.is_empty() {
+            "$"
+        } else {
+            &self.path
+        }
+    }
+
+    /// The value itself.
+    pub(super) const fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// The path that `key` has, or would have, in here.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        let plain = key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            && key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        match (plain, self.path.is_empty()) {
+            (true, true) => key.to_owned(),
+            (true, false) => format!("{}.{key}", self.path),
+            (false, _) => format!("{}[{}]", self.path, Value::from(key)),
+        }
+    }
+
+    /// The value of `key`, if this is an object that has it.
+    pub(super) fn get(&self, key: &str) -> Option<Self> {
+        let value = self.value.get(key)?;
+        Some(Self {
+            value,
+            path: self.path_of(key),
+        })
+    }
+
+    /// The value of `key`; its absence is a problem, `right` says what belongs there.
+    pub(super) fn require(&self, key: &str, right: &str, findings: &mut Findings) -> Option<Self> {
+        let found = self.get(key);
+        if found.is_none() && self.object(findings) {
+            findings.add(self.path_of(key), "is missing", format!("give {right}"));
+        }
+        found
+    }
+
+    /// Whether this is an object; anything else is a problem.
+    pub(super) fn object(&self, findings: &mut Findings) -> bool {
+        let right = self.value.is_object();
+        if !right {
+            self.wrong("an object", findings);
+        }
+        right
+    }
+
+    /// Its keys and values in the order of the document; anything but an object is a problem.
+    pub(super) fn entries(&self, findings: &mut Findings) -> Vec<(&'a str, Self)> {
+        let Some(map) = self.value.as_object() else {
+            self.wrong("an object", findings);
+            return Vec::new();
+        };
+        map.iter()
+            .map(|(key, value)| {
+                let path = self.path_of(key);
+                (key.as_str(), Self { value, path })
+            })
+            .collect()
+    }
+
+    /// Its items; anything but an array is a problem.
+    pub(super) fn items(&self, findings: &mut Findings) -> Vec<Self> {
+        let Some(items) = self.value.as_array() else {
+            self.wrong("an array", findings);
+            return Vec::new();
+        };
+        items
+            .iter()
+            .enumerate()
+            .map(|(index, value)| Self {
+                value,
+                path: format!("{}[{index}]", self.path),
+            })
+            .collect()
+    }
+
+    /// Its text; anything but a string is a problem.
+    pub(super) fn text(&self, findings: &mut Findings) -> Option<&'a str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.wrong("a string", findings);
+        }
+        text
+    }
+
+    /// Its number; anything but an integer is a problem: also `true`, `200.0` and `"200"`.
+    pub(super) fn integer(&self, findings: &mut Findings) -> Option<i64> {
+        if let Some(number) = self.value.as_i64() {
+            return Some(number);
+        }
+        if self.value.is_u64() {
+            findings.add(
+                self.path(),
+                "is far too large",
+                "give a number of MiB that a disk can have",
+            );
+        } else {
+            self.wrong("an integer", findings);
+        }
+        None
+    }
+
+    /// A string that must be there.
+    pub(super) fn required_text(
+        &self,
+        key: &str,
+        right: &str,
+        findings: &mut Findings,
+    ) -> Option<&'a str> {
+        self.require(key, right, findings)?.text(findings)
+    }
+
+    /// A string that may be absent, but must not be anything else (`null` neither).
+    pub(super) fn optional_text(&self, key: &str, findings: &mut Findings) -> Option<&'a str> {
+        self.get(key)?.text(findings)
+    }
+
+    /// Says that this is not what it should be. Only its kind is told, never its content: it may be a secret.
+    pub(super) fn wrong(&self, right: &str, findings: &mut Findings) {
+        findings.add(
+            self.path(),
+            format!("is {}, not {right}", kind(self.value)),
+            format!("give {right}"),
+        );
+    }
+
+    /// Whether Python would take it for true: how upstream reads what its schema does not check.
+    pub(super) fn truthy(&self) -> bool {
+        match self.value {
+            Value::Null => false,
+            Value::Bool(set) => *set,
+            Value::Number(number) => number.as_f64() != Some(0.0),
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+        }
+    }
+}
+
+/// What a value is, for people.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a number that is no integer",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn paths_read_like_javascript() {
+        let value = json!({"a": [{"b c": {"netcfg/x": 1, "0": 2}}]});
+        let mut findings = Findings::default();
+        let a = At::document(&value).get("a").unwrap();
+        let item = &a.items(&mut findings)[0];
+        let inner = item.get("b c").unwrap();
+        let paths: Vec<String> = inner
+            .entries(&mut findings)
+            .into_iter()
+            .map(|(_, at)| at.path().to_owned())
+            .collect();
+        assert_eq!(paths, [r#"a[0]["b c"]["netcfg/x"]"#, r#"a[0]["b c"]["0"]"#]);
+        assert_eq!(At::document(&value).path(), "$");
+        assert_eq!(findings.len(), 0);
+    }
+
+    #[test]
+    fn only_integers_are_integers() {
+        let mut findings = Findings::default();
+        for value in [
+            json!(true),
+            json!(200.0),
+            json!("200"),
+            json!(null),
+            json!(u64::MAX),
+        ] {
+            assert_eq!(At::document(&value).integer(&mut findings), None, "{value}");
+        }
+        assert_eq!(At::document(&json!(-5)).integer(&mut findings), Some(-5));
+        assert_eq!(findings.len(), 5);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_kind_and_never_quoted() {
+        let mut findings = Findings::default();
+        At::document(&json!("secret")).integer(&mut findings);
+        let [problem] = &findings.problems[..] else {
+            panic!("one problem");
+        };
+        assert_eq!(problem.what, "is a string, not an integer");
+    }
+}

@@ -1,0 +1,86 @@
+//! Upstream's inputs through our loader, compared with what upstream's own parser made of them.
+
+mod support;
+
+use std::path::Path;
+
+use fuel_agent::request::{self, Context, Driver, Problem, Request};
+use serde_json::Value;
+use support::scheme;
+
+/// The driver that a fixture was made with.
+fn driver(name: &str) -> Driver {
+    match name {
+        "ironic-minimal" => Driver::Ironic,
+        "simple-driver" => Driver::NailgunSimple,
+        _ => Driver::Nailgun,
+    }
+}
+
+fn load(value: &Value, driver: Driver) -> Result<Request, Vec<Problem>> {
+    let context = Context {
+        driver,
+        ..Context::default()
+    };
+    request::check(value, context)
+}
+
+/// What differs between two values, as paths with both sides.
+fn differences(path: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) {
+    match (ours, theirs) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                let side = |map: &serde_json::Map<String, Value>| {
+                    map.get(key).cloned().unwrap_or_default()
+                };
+                differences(&format!("{path}.{key}"), &side(a), &side(b), found);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                differences(&format!("{path}[{index}]"), a, b, found);
+            }
+        }
+        _ if ours == theirs => {}
+        _ => found.push(format!("{path}: ours {ours}, upstream's {theirs}")),
+    }
+}
+
+fn assert_same(name: &str, request: &Request, upstream: Value) {
+    let mut found = Vec::new();
+    differences(
+        "",
+        &scheme::dump(request),
+        &scheme::upstream(upstream),
+        &mut found,
+    );
+    assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
+}
+
+fn check_fixture(folder: &Path, name: &str) {
+    let input = support::json(&folder.join(format!("{name}.json")));
+    let theirs = support::json(&folder.join(format!("{name}.scheme.json")));
+    for driver in [driver(name), Driver::Auto] {
+        let ours = load(&input, driver);
+        if theirs.get("ERROR").is_some() {
+            let problems = ours.expect_err(name);
+            assert!(!problems.is_empty(), "{name}");
+            continue;
+        }
+        let request = ours.unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+        assert_same(name, &request, theirs.clone());
+    }
+}
+
+#[test]
+fn every_fixture_yields_upstreams_layout_or_is_refused_where_upstream_refuses() {
+    let Some(folder) = support::fixtures() else {
+        return;
+    };
+    let names = support::names(&folder);
+    assert!(names.len() > 20, "only {names:?}");
+    for name in names.into_iter().filter(|name| name != "simple-driver") {
+        check_fixture(&folder, &name);
+    }
+}

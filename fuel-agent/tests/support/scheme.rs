@@ -1,0 +1,258 @@
+//! A request in the form of upstream's dumps (`*.scheme.json`), so that the two can be compared as JSON.
+
+use fuel_agent::request::Request;
+use fuel_agent::request::spec::{
+    BlockRef, Container, DiskSelector, Mount, NodeSpec, Role, Storage, Table,
+};
+use host::units::Bytes;
+use serde_json::{Value, json};
+
+/// Everything of upstream's dump that a request says.
+pub fn dump(request: &Request) -> Value {
+    let storage = &request.storage;
+    let on = |block| device(storage, block);
+    let mounted = |mount: &str| {
+        let mut filesystems = storage.filesystems.iter();
+        let found = filesystems.find(|fs| fs.mount.as_ref().map(Mount::as_str) == Some(mount));
+        found.map(|fs| on(fs.on))
+    };
+    let (name, major, minor) = &request.boot.system;
+    json!({
+        "boot_device": mounted("/boot").or_else(|| mounted("/")),
+        "root_device": mounted("/"),
+        "configdrive": request.node.as_ref().map(configdrive),
+        "configdrive_device": request.configdrive.map(on),
+        "grub": {"kernel_params": request.boot.kernel_params, "version": request.boot.grub_version},
+        "images": images(request),
+        "operating_system": {"name": name, "major": number(major), "minor": number(minor)},
+        "partition_scheme": scheme(request),
+        "skip_partitioning": storage.keeps_anything(),
+    })
+}
+
+/// Upstream's dump, reduced to what [`dump`] has. Secrets and templates are not in it; the order of images is not meant.
+pub fn upstream(mut dump: Value) -> Value {
+    for key in [
+        "kernel_name",
+        "kernel_regexp",
+        "initrd_name",
+        "initrd_regexp",
+    ] {
+        dump["grub"].as_object_mut().expect("grub").remove(key);
+    }
+    let images = dump["images"].as_array_mut().expect("images");
+    for image in images.iter_mut() {
+        // Size and md5 come from the image's YAML, which is none of the request.
+        image
+            .as_object_mut()
+            .expect("an image")
+            .retain(|key, _| key != "md5" && key != "size");
+    }
+    images.sort_by_key(ToString::to_string);
+    match dump.get_mut("configdrive").and_then(Value::as_object_mut) {
+        Some(data) => data.retain(|key, _| {
+            matches!(
+                key.as_str(),
+                "common" | "mcollective" | "puppet" | "user_accounts"
+            )
+        }),
+        None => dump["configdrive"] = Value::Null,
+    }
+    if let Some(common) = dump
+        .pointer_mut("/configdrive/common")
+        .and_then(Value::as_object_mut)
+    {
+        for key in ["name_servers", "search_domain"] {
+            let text = common[key].as_str().expect("a string").replace('"', "");
+            common.insert(key.to_owned(), text.into());
+        }
+        let keys: Vec<String> = common["ssh_auth_keys"]
+            .as_array()
+            .expect("keys")
+            .iter()
+            .map(|key| key.as_str().expect("a key").replace('"', ""))
+            .filter(|key| !key.is_empty())
+            .collect();
+        common.insert("ssh_auth_keys".to_owned(), json!(keys));
+    }
+    if let Some(accounts) = dump
+        .pointer_mut("/configdrive/user_accounts")
+        .filter(|a| a.is_null())
+    {
+        *accounts = json!([]);
+    }
+    dump
+}
+
+fn number(text: &str) -> Value {
+    text.parse::<u64>()
+        .map_or_else(|_| text.into(), Value::from)
+}
+
+fn mib(bytes: Bytes) -> u64 {
+    bytes.as_whole_mib().expect("whole MiB")
+}
+
+fn disk(storage: &Storage, index: usize) -> String {
+    match &storage.disks[index].selector {
+        DiskSelector::Fuel { name, .. } => format!("/dev/{name}"),
+        DiskSelector::Node(node) => node.clone(),
+    }
+}
+
+/// Upstream's name for something: its partition separator included.
+fn device(storage: &Storage, block: BlockRef) -> String {
+    match block {
+        BlockRef::Partition {
+            disk: index,
+            number,
+        } => {
+            let disk = disk(storage, index);
+            let separator = if ["cciss", "nvme", "loop", "md"]
+                .iter()
+                .any(|word| disk.contains(word))
+            {
+                "p"
+            } else if disk.contains("/dev/mapper") {
+                "-part"
+            } else {
+                ""
+            };
+            format!("{disk}{separator}{number}")
+        }
+        BlockRef::Raid(index) => storage.raids[index].device.clone(),
+        BlockRef::Logical(index) => storage.logical_volumes[index].device(),
+        BlockRef::Undefined(index) => storage.undefined[index].clone(),
+    }
+}
+
+fn images(request: &Request) -> Value {
+    let mut images: Vec<Value> = request
+        .images
+        .iter()
+        .map(|image| {
+            let filesystem = &request.storage.filesystems[image.filesystem];
+            json!({
+                "container": match image.container {
+                    Container::Raw => "raw",
+                    Container::Gzip => "gzip",
+                    Container::Zstd => "zstd",
+                },
+                "format": image.format,
+                "target_device": device(&request.storage, filesystem.on),
+                "uri": image.url,
+            })
+        })
+        .collect();
+    images.sort_by_key(ToString::to_string);
+    json!(images)
+}
+
+fn scheme(request: &Request) -> Value {
+    let storage = &request.storage;
+    let on = |block: &BlockRef| device(storage, *block);
+    json!({
+        "fss": storage.filesystems.iter().map(|fs| json!({
+            "device": on(&fs.on),
+            "fs_label": fs.label,
+            "fs_options": fs.options,
+            "fs_type": fs.kind,
+            "keep_data": fs.keep_data,
+            "mount": fs.mount.as_ref().map(Mount::as_str),
+        })).collect::<Vec<_>>(),
+        "lvs": storage.logical_volumes.iter().map(|lv| json!({
+            "keep_data": lv.keep_data, "name": lv.name, "size": mib(lv.size), "vgname": lv.volume_group,
+        })).collect::<Vec<_>>(),
+        "mds": storage.raids.iter().map(|md| json!({
+            "devices": md.members.iter().map(on).collect::<Vec<_>>(),
+            "keep_data": md.keep_data,
+            "level": md.level,
+            "metadata": md.metadata,
+            "name": md.device,
+            "spares": md.spares.iter().map(on).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "parteds": (0..storage.disks.len()).map(|index| parted(request, index)).collect::<Vec<_>>(),
+        "pvs": storage.physical_volumes.iter().map(|pv| json!({
+            "keep_data": pv.keep_data,
+            "metadatacopies": pv.metadata_copies,
+            "metadatasize": mib(pv.metadata_size),
+            "name": on(&pv.on),
+        })).collect::<Vec<_>>(),
+        "vgs": storage.volume_groups.iter().map(|vg| json!({
+            "keep_data": vg.keep_data,
+            "name": vg.name,
+            "pvnames": vg.physical_volumes.iter().map(|&pv| on(&storage.physical_volumes[pv].on)).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn parted(request: &Request, index: usize) -> Value {
+    let storage = &request.storage;
+    let spec = &storage.disks[index];
+    let name = disk(storage, index);
+    json!({
+        "install_bootloader": spec.bootloader,
+        "label": match spec.table { Table::Gpt => "gpt", Table::Msdos => "msdos" },
+        "name": name,
+        "partitions": spec.partitions.iter().map(|p| {
+            let block = BlockRef::Partition { disk: index, number: p.number };
+            json!({
+                "begin": mib(p.start),
+                "configdrive": p.role == Role::Configdrive && request.configdrive == Some(block),
+                "count": p.number,
+                "device": name,
+                "end": mib(p.start) + mib(p.size),
+                "flags": p.flags,
+                "guid": p.type_guid,
+                "keep_data": p.keep_data,
+                "name": device(storage, block),
+                "partition_type": if p.logical { "logical" } else { "primary" },
+            })
+        }).collect::<Vec<_>>(),
+    })
+}
+
+fn configdrive(node: &NodeSpec) -> Value {
+    let udevrules: Vec<String> = node
+        .interface_names
+        .iter()
+        .map(|(mac, name)| format!("{mac}_{name}"))
+        .collect();
+    json!({
+        "common": {
+            "admin_iface_name": node.admin.name,
+            "admin_ip": node.admin.address.to_string(),
+            "admin_mac": node.admin.mac,
+            "admin_mask": node.admin.netmask,
+            "fqdn": node.hostname,
+            "gw": node.admin.gateway.map(|gateway| gateway.to_string()),
+            "hostname": node.hostname,
+            "ks_repos": node.repos,
+            "master_ip": node.master_ip,
+            "master_url": format!("http://{}:8000/api", node.master_ip),
+            "name_servers": node.name_servers.join(","),
+            "search_domain": node.search_domain,
+            "ssh_auth_keys": node.authorized_keys,
+            "timezone": node.timezone,
+            "udevrules": udevrules.join(","),
+        },
+        "mcollective": {
+            "connector": node.mcollective.connector,
+            "enable": u8::from(node.mcollective.enable),
+            "host": node.mcollective.host,
+            "identity": node.mcollective.identity.parse::<i64>().map_or_else(|_| json!(node.mcollective.identity), |n| json!(n)),
+            "password": node.mcollective.password.reveal(),
+            "pskey": node.mcollective.pskey.reveal(),
+            "user": node.mcollective.user,
+            "vhost": node.mcollective.vhost,
+        },
+        "puppet": {"enable": u8::from(node.puppet.enable), "master": node.puppet.master},
+        "user_accounts": node.accounts.iter().map(|account| json!({
+            "homedir": account.homedir,
+            "name": account.name,
+            "shell": account.shell,
+            "ssh_keys": account.ssh_keys,
+            "sudo": account.sudo,
+        })).collect::<Vec<_>>(),
+    })
+}
