@@ -1,11 +1,14 @@
-//! A flag that SIGTERM, SIGINT and SIGHUP set, and that everything long asks.
+//! A flag that SIGTERM and SIGINT set, and that everything long asks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Asked by loops that may be long: "has somebody told us to stop?". Clones share one flag.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    set: Arc<AtomicBool>,
+    cleaning_up: Arc<AtomicBool>,
+}
 
 impl Cancel {
     /// A flag that nobody has set.
@@ -15,20 +18,46 @@ impl Cancel {
 
     /// Sets it. There is no way back.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.set.store(true, Ordering::SeqCst);
     }
 
-    /// Whether it is set.
+    /// Whether work has to stop: it is set, and clean-up has not begun.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.was_cancelled() && !self.cleaning_up.load(Ordering::SeqCst)
+    }
+
+    /// Whether it was ever set, clean-up or not.
+    pub fn was_cancelled(&self) -> bool {
+        self.set.load(Ordering::SeqCst)
+    }
+
+    /// From now on nobody is stopped any more: what undoes the work has to start programs and wait for them, though
+    /// the flag is set. What is done then is bounded by its own time limits.
+    pub fn begin_clean_up(&self) {
+        self.cleaning_up.store(true, Ordering::SeqCst);
     }
 
     /// Lets the signals that mean "stop" set this flag. `SIGHUP` is not among them: a lost ssh session must not
     /// stop a run.
     pub fn on_signals(&self) -> std::io::Result<()> {
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            signal_hook::flag::register(signal, Arc::clone(&self.0))?;
+            signal_hook::flag::register(signal, Arc::clone(&self.set))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_up_goes_on_though_the_work_was_stopped() {
+        let cancel = Cancel::new();
+        let asked_elsewhere = cancel.clone();
+        cancel.cancel();
+        assert!(asked_elsewhere.is_cancelled());
+        cancel.begin_clean_up();
+        assert!(!asked_elsewhere.is_cancelled() && asked_elsewhere.was_cancelled());
     }
 }

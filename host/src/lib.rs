@@ -3,9 +3,12 @@
 //! ```text
 //!   units      amounts of disk: Bytes, KernelSectors, Extent           pure
 //!   exec       Tool, Cmd, trait Exec, System: every program we start
+//!   tools      which of them are missing
 //!   blockdev   trait BlockDevice and Devices: real nodes, or regular files standing for disks
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse
+//!   lock       one agent at a time; a disk whose table is being changed
+//!   power      reboot and power off
 //!   tree       files of a system that is not running, confined to its root
 //!   settle     waiting for a condition, bounded, never a bare sleep
 //!   cancel     a flag that SIGTERM sets and every long loop asks
@@ -18,8 +21,11 @@ pub mod blockdev;
 pub mod cancel;
 pub mod exec;
 pub mod ioctl;
+pub mod lock;
 pub mod mount;
+pub mod power;
 pub mod settle;
+pub mod tools;
 pub mod tree;
 pub mod units;
 
@@ -27,6 +33,8 @@ pub mod units;
 pub mod fake;
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 
 /// Everything that can change a machine, behind traits, handed to those who may.
 ///
@@ -45,5 +53,35 @@ pub struct Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// This machine.
+    pub fn real(cancel: cancel::Cancel) -> Self {
+        Self {
+            exec: Box::new(exec::System::new(cancel.clone())),
+            devices: Box::new(blockdev::NodeDevices::new()),
+            mounts: Box::new(mount::KernelMounts),
+            cancel,
+        }
+    }
+
+    /// Regular files that stand for disks: (name of the disk, file, size to bring it to). This machine's disks and mounts
+    /// cannot be reached through it; its programs can.
+    pub fn on_files(
+        disks: Vec<(String, PathBuf, Option<units::Bytes>)>,
+        cancel: cancel::Cancel,
+    ) -> io::Result<Self> {
+        let mut devices = blockdev::FileDevices::new();
+        for (name, file, size) in disks {
+            devices.add(&name, &file, size)?;
+        }
+        Ok(Self {
+            exec: Box::new(exec::System::new(cancel.clone())),
+            devices: Box::new(devices),
+            mounts: Box::new(mount::NoMounts),
+            cancel,
+        })
     }
 }

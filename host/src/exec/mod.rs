@@ -1,4 +1,11 @@
-//! Programs: what may be started ([`Tool`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], `System`).
+//! Programs: what may be started ([`Tool`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], [`System`]).
+
+mod drain;
+mod running;
+mod system;
+
+pub use running::Running;
+pub use system::System;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -153,6 +160,8 @@ pub struct Cmd {
     pub timeout: Duration,
     /// Where it runs; the root when `None`.
     pub directory: Option<PathBuf>,
+    /// How many bytes are kept of each of its outputs, counted from the end.
+    pub keep: usize,
 }
 
 impl Cmd {
@@ -166,6 +175,7 @@ impl Cmd {
             accepted: vec![0],
             timeout: Duration::from_mins(10),
             directory: None,
+            keep: 1 << 20,
         }
     }
 
@@ -204,6 +214,13 @@ impl Cmd {
     /// Sets how long it may take.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets how many bytes are kept of each of its outputs; more is cut at the beginning and said in
+    /// [`Output::truncated`].
+    pub fn keep(mut self, bytes: usize) -> Self {
+        self.keep = bytes;
         self
     }
 
@@ -247,6 +264,9 @@ pub struct Output {
     pub stdout: String,
     /// What it wrote to standard error.
     pub stderr: String,
+    /// Whether it wrote more than was to be kept, so that the beginning of an output is missing. Whoever parses an
+    /// output that may be long asks this first.
+    pub truncated: bool,
 }
 
 /// Why a program gave no [`Output`].

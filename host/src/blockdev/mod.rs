@@ -3,6 +3,15 @@
 //! Everyone above says which disk, and which partition of it, and gets something to read and write; how the two kinds
 //! differ is known only here.
 
+mod file;
+mod node;
+mod window;
+
+pub use file::{FileDevices, FileDisk};
+pub use node::NodeDevices;
+pub use window::Window;
+
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,8 +42,15 @@ pub trait BlockDevice: Send {
     fn write_at(&mut self, bytes: &[u8], at: Bytes) -> io::Result<()>;
     /// Makes the extent read as zeros: by the device where it can without a slow fallback, else by writing.
     fn zero(&mut self, extent: Extent) -> io::Result<()>;
-    /// Returns when everything written is on the medium; its error means that it is not.
+    /// Returns when everything written is on the medium; its error means that it is not, and stays: the kernel tells
+    /// of a lost write only once.
     fn flush(&mut self) -> io::Result<()>;
+    /// The same device opened once more, past the page cache (`O_DIRECT`), and where in that file it begins; `None` where
+    /// that cannot be had (tmpfs, a fake). Whoever writes to the file has to keep within [`BlockDevice::size`] himself,
+    /// and flushes through this device.
+    fn reopen_direct(&self) -> io::Result<Option<(File, Bytes)>> {
+        Ok(None)
+    }
 }
 
 /// The way to devices, by the name of a disk and the number of a partition.
@@ -53,4 +69,12 @@ pub trait Devices: Send {
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()>;
     /// Whether `disk` is a regular file that stands for a disk: nothing on it can be mounted or mapped.
     fn is_file(&self, disk: &Path) -> bool;
+}
+
+/// What the kernel would call partition `number` of `disk`: for people, and for disks that are no nodes.
+pub fn forecast(disk: &Path, number: u32) -> PathBuf {
+    let name = disk.display();
+    let digit = name.to_string().ends_with(|c: char| c.is_ascii_digit());
+    let separator = if digit { "p" } else { "" };
+    PathBuf::from(format!("{name}{separator}{number}"))
 }

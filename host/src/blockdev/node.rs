@@ -1,0 +1,240 @@
+//! Block device nodes, and their partitions as the kernel tells of them in sysfs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::libc::O_EXCL;
+use nix::sys::stat::{major, minor};
+
+use super::window::Window;
+use super::{Access, BlockDevice, Devices};
+use crate::ioctl::block;
+use crate::settle;
+use crate::units::{Bytes, Extent, KernelSectors};
+
+/// How long a node may take to appear, or an old partition to be let go (udev looks into new ones).
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The block devices of this machine.
+#[derive(Clone, Debug)]
+pub struct NodeDevices {
+    sys: PathBuf,
+    dev: PathBuf,
+    patience: Duration,
+}
+
+impl Default for NodeDevices {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl NodeDevices {
+    /// Those under `/dev`, with `/sys` to tell of them.
+    pub fn new() -> Self {
+        Self::below("/sys", "/dev")
+    }
+
+    /// The same with other roots, for tests.
+    pub fn below(sys: impl Into<PathBuf>, dev: impl Into<PathBuf>) -> Self {
+        Self {
+            sys: sys.into(),
+            dev: dev.into(),
+            patience: PATIENCE,
+        }
+    }
+
+    /// The folder that sysfs has for a node: by its number where it is a node, so that links and names in
+    /// `/dev/mapper` mean what they point to; else by its name.
+    fn folder(&self, disk: &Path) -> io::Result<PathBuf> {
+        let meta = fs::metadata(disk);
+        if let Ok(meta) = &meta
+            && meta.file_type().is_block_device()
+        {
+            let number = format!("{}:{}", major(meta.rdev()), minor(meta.rdev()));
+            return self.sys.join("dev/block").join(number).canonicalize();
+        }
+        let name = disk.strip_prefix(&self.dev).unwrap_or(disk);
+        let name = name.to_string_lossy().replace('/', "!");
+        let folder = self.sys.join("class/block").join(name);
+        // The error that matters is that of the node, where there is none.
+        folder
+            .canonicalize()
+            .map_err(|error| meta.err().unwrap_or(error))
+    }
+}
+
+/// A partition as sysfs has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    number: u32,
+    extent: Extent,
+    node: String,
+}
+
+/// The partitions in a disk's folder of sysfs, by number.
+fn known(folder: &Path) -> io::Result<Vec<Known>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let folder = entry?.path();
+        match read_known(&folder) {
+            Ok(partition) => found.extend(partition),
+            // It went while we looked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    found.sort_by_key(|partition| partition.number);
+    Ok(found)
+}
+
+fn read_known(folder: &Path) -> io::Result<Option<Known>> {
+    let marker = folder.join("partition");
+    if !marker.exists() {
+        return Ok(None);
+    }
+    let number = read_number(&marker)?;
+    let uevent = fs::read_to_string(folder.join("uevent"))?;
+    let node = uevent
+        .lines()
+        .find_map(|line| line.strip_prefix("DEVNAME="));
+    Ok(Some(Known {
+        number: number.try_into().map_err(io::Error::other)?,
+        extent: Extent {
+            start: read_sectors(&folder.join("start"))?,
+            length: read_sectors(&folder.join("size"))?,
+        },
+        node: node.map_or_else(|| name_of(folder), str::to_owned),
+    }))
+}
+
+/// What a node is called that has no line of its own: sysfs writes `!` where the node's name has `/`.
+fn name_of(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or_default();
+    name.to_string_lossy().replace('!', "/")
+}
+
+fn read_number(file: &Path) -> io::Result<u64> {
+    let text = fs::read_to_string(file)?;
+    let not_a_number = |_| {
+        let what = format!("{} says `{}`", file.display(), text.trim());
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    };
+    text.trim().parse().map_err(not_a_number)
+}
+
+fn read_sectors(file: &Path) -> io::Result<Bytes> {
+    let sectors = KernelSectors(read_number(file)?);
+    sectors
+        .to_bytes()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+fn open_disk(disk: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(disk)
+}
+
+impl Devices for NodeDevices {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn BlockDevice>> {
+        let writable = access != Access::Read;
+        let mut options = OpenOptions::new();
+        options.read(true).write(writable);
+        if access == Access::Exclusive {
+            options.custom_flags(O_EXCL);
+        }
+        let file = options.open(path)?;
+        if !file.metadata()?.file_type().is_block_device() {
+            let what = format!("{} is not a block device", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let extent = Extent {
+            start: Bytes::ZERO,
+            length: block::size(&file)?,
+        };
+        let (sector, read_only) = (block::sector_size(&file)?, block::read_only(&file)?);
+        // The kernel would open it, and refuse at the first write only.
+        if writable && read_only {
+            return Err(io::Error::from_raw_os_error(nix::libc::EROFS));
+        }
+        let window = Window::new(file, extent, sector, writable).with_read_only(read_only);
+        Ok(Box::new(window))
+    }
+
+    fn partition(&self, disk: &Path, number: u32) -> io::Result<PathBuf> {
+        let known = known(&self.folder(disk)?)?;
+        let found = known.into_iter().find(|known| known.number == number);
+        let node = found.map(|known| self.dev.join(known.node));
+        node.ok_or_else(|| {
+            let what = format!(
+                "the kernel knows no partition {number} of {}",
+                disk.display()
+            );
+            io::Error::new(io::ErrorKind::NotFound, what)
+        })
+    }
+
+    fn partitions(&self, disk: &Path) -> io::Result<Vec<(u32, Extent)>> {
+        let known = known(&self.folder(disk)?)?;
+        Ok(known.into_iter().map(|k| (k.number, k.extent)).collect())
+    }
+
+    fn add_partition(&mut self, disk: &Path, number: u32, extent: Extent) -> io::Result<()> {
+        let before = self.partitions(disk)?;
+        match before.iter().find(|(known, _)| *known == number) {
+            // Somebody else, udev after a change say, let the kernel read the new table first.
+            Some((_, known)) if *known == extent => {}
+            Some((_, known)) => {
+                let what = format!(
+                    "the kernel still knows partition {number} of {} as {} at {}",
+                    disk.display(),
+                    known.length,
+                    known.start
+                );
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+            }
+            None => match block::add_partition(&open_disk(disk)?, number, extent) {
+                Err(_) if self.partitions(disk)?.contains(&(number, extent)) => {}
+                other => other?,
+            },
+        }
+        settle::until(self.patience, || {
+            let node = self.partition(disk, number)?;
+            let there = match open_disk(&node) {
+                Ok(file) => block::size(&file)? == extent.length,
+                Err(error) if is_not_yet(&error) => false,
+                Err(error) => return Err(error),
+            };
+            Ok(there.then_some(()))
+        })
+    }
+
+    fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()> {
+        let file = open_disk(disk)?;
+        let removed = settle::until(self.patience, || {
+            match block::delete_partition(&file, number) {
+                Ok(()) => Ok(Some(())),
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => Ok(Some(())),
+                // udev looks into a partition that has just come; anything else that holds it shows after the wait.
+                Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        removed.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => io::Error::from_raw_os_error(nix::libc::EBUSY),
+            _ => error,
+        })
+    }
+
+    fn is_file(&self, _disk: &Path) -> bool {
+        false
+    }
+}
+
+/// A node that is not there yet, or still the old one of a partition that is gone.
+fn is_not_yet(error: &io::Error) -> bool {
+    use nix::libc::{ENODEV, ENOENT, ENXIO};
+    matches!(error.raw_os_error(), Some(ENOENT | ENXIO | ENODEV))
+}

@@ -1,0 +1,160 @@
+//! A program in the background: a virtual node, a DHCP server. For the testbed and the demo.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use super::Cmd;
+use super::system::signal_group;
+use crate::ioctl::process;
+
+/// A program that runs beside us. Dropped, it and all it has started are stopped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    ended: OwnedFd,
+    command: String,
+    grace: Duration,
+    status: Option<ExitStatus>,
+    reaped: bool,
+}
+
+impl Running {
+    /// Its process number, which is also that of its group.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it was started.
+    pub fn command(&self) -> &str {
+        &self.command
+    }
+
+    /// Whether it has ended, and how.
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.wait_timeout(Duration::ZERO)
+    }
+
+    /// Waits until it has ended, at most `time`.
+    pub fn wait_timeout(&mut self, time: Duration) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() && self.wait_unreaped(time)? {
+            // It stays unreaped until we let it go: as long as it is, the number of its group means nobody else.
+            self.status = Some(self.peek()?);
+        }
+        Ok(self.status)
+    }
+
+    /// Ends it and all it has started: SIGTERM, and after the grace SIGKILL.
+    pub fn stop(mut self) -> io::Result<ExitStatus> {
+        self.end()
+    }
+
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        if self.status.is_none() {
+            signal_group(&self.child, Signal::SIGTERM);
+            self.wait_timeout(self.grace)?;
+        }
+        signal_group(&self.child, Signal::SIGKILL);
+        let status = self.child.wait()?;
+        self.reaped = true;
+        tracing::debug!(command = %self.command, %status, "stopped");
+        Ok(status)
+    }
+
+    fn wait_unreaped(&self, time: Duration) -> io::Result<bool> {
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut waiting = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut waiting, timeout) {
+                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(other) => return Err(other.into()),
+            }
+        }
+    }
+
+    /// How it ended, without reaping it.
+    fn peek(&self) -> io::Result<ExitStatus> {
+        use std::os::unix::process::ExitStatusExt;
+        let pid = Pid::from_raw(self.child.id().try_into().map_err(io::Error::other)?);
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let raw = match waitid(Id::Pid(pid), flags)? {
+            WaitStatus::Exited(_, code) => (code & 0xff) << 8,
+            WaitStatus::Signaled(_, signal, _) => {
+                #[expect(clippy::as_conversions, reason = "the enum's numbers are the kernel's")]
+                let number = signal as i32;
+                number
+            }
+            _ => return Err(io::Error::from(io::ErrorKind::WouldBlock)),
+        };
+        Ok(ExitStatus::from_raw(raw))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        if let Err(error) = self.end() {
+            tracing::warn!(command = %self.command, %error, "cannot stop it");
+        }
+    }
+}
+
+/// Starts `command` from a thread that lives as long as this process: the kernel's word to the child that its parent
+/// died is tied to the thread that started it, and whoever calls us may be a thread that ends soon.
+pub(super) fn start(command: Command, cmd: &Cmd, grace: Duration) -> io::Result<Running> {
+    type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
+    static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (orders, queue) = mpsc::channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, reply) in queue {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+    let (reply, answer) = mpsc::sync_channel(1);
+    starter
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .send((command, reply))
+        .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+    let mut child = answer.recv().map_err(gone)??;
+    if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), cmd.stdin.clone()) {
+        // It may never read: then this thread ends when the program does.
+        thread::spawn(move || {
+            let _ = pipe.write_all(&bytes);
+        });
+    }
+    match process::open_pidfd(child.id()) {
+        Ok(ended) => Ok(Running {
+            child,
+            ended,
+            command: cmd.to_string(),
+            grace,
+            status: None,
+            reaped: false,
+        }),
+        Err(error) => {
+            signal_group(&child, Signal::SIGKILL);
+            child.wait()?;
+            Err(error)
+        }
+    }
+}

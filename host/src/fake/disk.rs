@@ -1,0 +1,569 @@
+//! Disks in memory: as large as one likes, with faults where one wants them, and a record of everything done to them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::blockdev::{Access, BlockDevice, Devices, forecast};
+use crate::units::{Bytes, Extent};
+
+/// Content is kept in pieces of this many bytes; one that was never written is zeros.
+const PIECE: u64 = 4096;
+
+/// What was done to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Opened.
+    Open(Access),
+    /// Written to.
+    Write(Extent),
+    /// Zeroed.
+    Zero(Extent),
+    /// Flushed.
+    Flush,
+    /// The kernel was told of a partition.
+    AddPartition(u32, Extent),
+    /// The kernel was told to forget a partition.
+    RemovePartition(u32),
+}
+
+/// One thing that was done, and to what: extents count from the beginning of the device that was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The disk or partition.
+    pub device: PathBuf,
+    /// What was done.
+    pub what: What,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let device = self.device.display();
+        match &self.what {
+            What::Open(access) => write!(f, "open {device} {access:?}"),
+            What::Write(extent) => {
+                write!(f, "write {device} {} at {}", extent.length, extent.start)
+            }
+            What::Zero(extent) => write!(f, "zero {device} {} at {}", extent.length, extent.start),
+            What::Flush => write!(f, "flush {device}"),
+            What::AddPartition(number, extent) => {
+                write!(
+                    f,
+                    "add {device} {number} {} at {}",
+                    extent.length, extent.start
+                )
+            }
+            What::RemovePartition(number) => write!(f, "remove {device} {number}"),
+        }
+    }
+}
+
+/// Where something goes wrong; all counts from 0 and over all disks together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The nth write, or zeroing, fails; nothing of it is written.
+    Write(usize),
+    /// The nth write, or zeroing, fails after half of it was written.
+    HalfWrite(usize),
+    /// The nth flush fails; so do all later ones of the same open device.
+    Flush(usize),
+    /// The nth open fails.
+    Open(usize),
+    /// The nth partition told to the kernel fails.
+    AddPartition(usize),
+    /// Reads of this byte of any disk fail.
+    ReadAt(Bytes),
+}
+
+/// Disks in memory. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct FakeDevices(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    disks: Vec<MemoryDisk>,
+    log: Vec<Operation>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Debug)]
+struct MemoryDisk {
+    path: PathBuf,
+    size: Bytes,
+    sector_size: Bytes,
+    read_only: bool,
+    is_file: bool,
+    partitions: Vec<(u32, Extent)>,
+    pieces: BTreeMap<u64, Vec<u8>>,
+}
+
+impl FakeDevices {
+    /// No disks.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a disk of zeros with sectors of 512 bytes.
+    #[must_use]
+    pub fn with(self, path: &str, size: Bytes) -> Self {
+        self.with_sectors(path, size, Bytes(512))
+    }
+
+    /// Adds a disk of zeros with other sectors.
+    #[must_use]
+    pub fn with_sectors(self, path: &str, size: Bytes, sector_size: Bytes) -> Self {
+        self.state().disks.push(MemoryDisk {
+            path: PathBuf::from(path),
+            size,
+            sector_size,
+            read_only: false,
+            is_file: false,
+            partitions: Vec::new(),
+            pieces: BTreeMap::new(),
+        });
+        self
+    }
+
+    /// Makes the disk added last refuse writing.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        if let Some(disk) = self.state().disks.last_mut() {
+            disk.read_only = true;
+        }
+        self
+    }
+
+    /// Makes the disk added last one that is a file: nothing on it can be mounted.
+    #[must_use]
+    pub fn as_file(self) -> Self {
+        if let Some(disk) = self.state().disks.last_mut() {
+            disk.is_file = true;
+        }
+        self
+    }
+
+    /// Lets something go wrong.
+    #[must_use]
+    pub fn failing(self, fault: Fault) -> Self {
+        self.state().faults.push(fault);
+        self
+    }
+
+    /// Everything done so far, in order.
+    pub fn log(&self) -> Vec<Operation> {
+        self.state().log.clone()
+    }
+
+    /// Everything done so far, a line each.
+    pub fn transcript(&self) -> String {
+        let lines = self.log().into_iter();
+        lines.fold(String::new(), |text, done| text + &done.to_string() + "\n")
+    }
+
+    /// What is on a disk or partition now; not in the log.
+    pub fn content(&self, path: &str, extent: Extent) -> io::Result<Vec<u8>> {
+        let state = self.state();
+        let (disk, window) = state.locate(Path::new(path))?;
+        let extent = within(window, extent)?;
+        let length = usize::try_from(extent.length.0).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        state.disk(disk)?.read(extent.start.0, &mut bytes);
+        Ok(bytes)
+    }
+
+    /// Puts something on a disk or partition; not in the log.
+    pub fn put(&self, path: &str, at: Bytes, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        let (disk, window) = state.locate(Path::new(path))?;
+        let length = Bytes(u64::try_from(bytes.len()).map_err(io::Error::other)?);
+        let extent = within(window, Extent { start: at, length })?;
+        state.disk_mut(disk)?.write(extent.start.0, bytes);
+        Ok(())
+    }
+}
+
+/// `extent`, which counts from the beginning of `window`, as one that counts from the beginning of the disk.
+fn within(window: Extent, extent: Extent) -> io::Result<Extent> {
+    match extent.start.checked_add(extent.length) {
+        Some(end) if end <= window.length => Ok(Extent {
+            start: window.start.saturating_add(extent.start),
+            length: extent.length,
+        }),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} at {} is beyond the end", extent.length, extent.start),
+        )),
+    }
+}
+
+fn injected() -> io::Error {
+    io::Error::from_raw_os_error(nix::libc::EIO)
+}
+
+impl State {
+    /// Which disk `path` means, and which part of it.
+    fn locate(&self, path: &Path) -> io::Result<(usize, Extent)> {
+        for (index, disk) in self.disks.iter().enumerate() {
+            if disk.path == path {
+                let (start, length) = (Bytes::ZERO, disk.size);
+                return Ok((index, Extent { start, length }));
+            }
+            let mut partitions = disk.partitions.iter();
+            if let Some((_, extent)) = partitions.find(|(n, _)| forecast(&disk.path, *n) == path) {
+                return Ok((index, *extent));
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("there is no {}", path.display()),
+        ))
+    }
+
+    fn disk(&self, index: usize) -> io::Result<&MemoryDisk> {
+        self.disks.get(index).ok_or_else(injected)
+    }
+
+    fn disk_mut(&mut self, index: usize) -> io::Result<&mut MemoryDisk> {
+        self.disks.get_mut(index).ok_or_else(injected)
+    }
+
+    fn named(&mut self, path: &Path) -> io::Result<&mut MemoryDisk> {
+        let (index, extent) = self.locate(path)?;
+        let disk = self.disk_mut(index)?;
+        if extent.start == Bytes::ZERO && extent.length == disk.size {
+            return Ok(disk);
+        }
+        Err(io::Error::from_raw_os_error(nix::libc::EINVAL))
+    }
+
+    /// How many operations of this sort there were.
+    fn count(&self, sort: fn(&What) -> bool) -> usize {
+        self.log.iter().filter(|done| sort(&done.what)).count()
+    }
+
+    /// Writes it down; says whether it is the one that fails.
+    fn note(&mut self, device: &Path, what: What) -> Option<Fault> {
+        let writes = |what: &What| matches!(what, What::Write(_) | What::Zero(_));
+        let flushes = |what: &What| matches!(what, What::Flush);
+        let opens = |what: &What| matches!(what, What::Open(_));
+        let adds = |what: &What| matches!(what, What::AddPartition(..));
+        let fault = self.faults.iter().copied().find(|fault| match fault {
+            Fault::Write(n) | Fault::HalfWrite(n) => writes(&what) && self.count(writes) == *n,
+            Fault::Flush(n) => flushes(&what) && self.count(flushes) == *n,
+            Fault::Open(n) => opens(&what) && self.count(opens) == *n,
+            Fault::AddPartition(n) => adds(&what) && self.count(adds) == *n,
+            Fault::ReadAt(_) => false,
+        });
+        let device = device.to_owned();
+        self.log.push(Operation { device, what });
+        fault
+    }
+}
+
+impl MemoryDisk {
+    /// Calls `each` with the key, the place within and the length of every piece of the run.
+    fn pieces(at: u64, length: usize, mut each: impl FnMut(u64, usize, std::ops::Range<usize>)) {
+        let mut done = 0_usize;
+        while done < length {
+            let place = at + u64::try_from(done).unwrap_or(u64::MAX);
+            let inside = usize::try_from(place % PIECE).unwrap_or(0);
+            let piece = usize::try_from(PIECE).unwrap_or(usize::MAX);
+            let run = (piece - inside).min(length - done);
+            each(place / PIECE, inside, done..done + run);
+            done += run;
+        }
+    }
+
+    fn read(&self, at: u64, buffer: &mut [u8]) {
+        Self::pieces(at, buffer.len(), |key, inside, run| {
+            let target = buffer.get_mut(run.clone()).unwrap_or_default();
+            match self
+                .pieces
+                .get(&key)
+                .and_then(|p| p.get(inside..inside + run.len()))
+            {
+                Some(bytes) => target.copy_from_slice(bytes),
+                None => target.fill(0),
+            }
+        });
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) {
+        Self::pieces(at, bytes.len(), |key, inside, run| {
+            let source = bytes.get(run.clone()).unwrap_or_default();
+            let empty = || vec![0; usize::try_from(PIECE).unwrap_or(0)];
+            let piece = self.pieces.entry(key).or_insert_with(empty);
+            if let Some(target) = piece.get_mut(inside..inside + run.len()) {
+                target.copy_from_slice(source);
+            }
+        });
+    }
+
+    /// Zeros a run of any length without walking through what was never written.
+    fn clear(&mut self, extent: Extent) {
+        let (start, end) = (extent.start.0, extent.end().0);
+        let touched: Vec<u64> = self
+            .pieces
+            .range(start / PIECE..end.div_ceil(PIECE))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in touched {
+            let (from, to) = (start.max(key * PIECE), end.min((key + 1) * PIECE));
+            let length = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
+            self.write(from, &vec![0; length]);
+        }
+    }
+}
+
+/// An open disk or partition in memory.
+#[derive(Debug)]
+struct Opened {
+    devices: FakeDevices,
+    path: PathBuf,
+    disk: usize,
+    window: Extent,
+    sector_size: Bytes,
+    read_only: bool,
+    writable: bool,
+    lost: bool,
+}
+
+impl Opened {
+    /// Does `work` on as much of the extent as the faults let through.
+    fn change(
+        &self,
+        extent: Extent,
+        what: What,
+        work: impl FnOnce(&mut MemoryDisk, Extent),
+    ) -> io::Result<()> {
+        if !self.writable {
+            return Err(io::Error::from_raw_os_error(nix::libc::EBADF));
+        }
+        let place = within(self.window, extent)?;
+        let mut state = self.devices.state();
+        match state.note(&self.path, what) {
+            Some(Fault::HalfWrite(_)) => {
+                let length = Bytes(place.length.0 / 2);
+                work(state.disk_mut(self.disk)?, Extent { length, ..place });
+                Err(injected())
+            }
+            Some(_) => Err(injected()),
+            None => {
+                work(state.disk_mut(self.disk)?, place);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl BlockDevice for Opened {
+    fn size(&self) -> Bytes {
+        self.window.length
+    }
+
+    fn sector_size(&self) -> Bytes {
+        self.sector_size
+    }
+
+    fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: Bytes) -> io::Result<()> {
+        let length = Bytes(u64::try_from(buffer.len()).map_err(io::Error::other)?);
+        let place = within(self.window, Extent { start: at, length })
+            .map_err(|error| io::Error::new(io::ErrorKind::UnexpectedEof, error))?;
+        let state = self.devices.state();
+        let broken = state.faults.iter().any(|fault| match fault {
+            Fault::ReadAt(byte) => place.start <= *byte && *byte < place.end(),
+            _ => false,
+        });
+        if broken {
+            return Err(injected());
+        }
+        state.disk(self.disk)?.read(place.start.0, buffer);
+        Ok(())
+    }
+
+    fn write_at(&mut self, bytes: &[u8], at: Bytes) -> io::Result<()> {
+        let length = Bytes(u64::try_from(bytes.len()).map_err(io::Error::other)?);
+        let extent = Extent { start: at, length };
+        self.change(extent, What::Write(extent), |disk, place| {
+            let length = usize::try_from(place.length.0).unwrap_or(0);
+            disk.write(place.start.0, bytes.get(..length).unwrap_or_default());
+        })
+    }
+
+    fn zero(&mut self, extent: Extent) -> io::Result<()> {
+        self.change(extent, What::Zero(extent), MemoryDisk::clear)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let fault = self.devices.state().note(&self.path, What::Flush);
+        self.lost |= fault.is_some();
+        if self.lost { Err(injected()) } else { Ok(()) }
+    }
+}
+
+impl Devices for FakeDevices {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn BlockDevice>> {
+        let mut state = self.state();
+        let fault = state.note(path, What::Open(access));
+        if fault.is_some() {
+            return Err(injected());
+        }
+        let (index, window) = state.locate(path)?;
+        let disk = state.disk(index)?;
+        let writable = access != Access::Read;
+        if disk.read_only && writable {
+            return Err(io::Error::from_raw_os_error(nix::libc::EROFS));
+        }
+        Ok(Box::new(Opened {
+            devices: self.clone(),
+            path: path.to_owned(),
+            disk: index,
+            window,
+            sector_size: disk.sector_size,
+            read_only: disk.read_only,
+            writable,
+            lost: false,
+        }))
+    }
+
+    fn partition(&self, disk: &Path, number: u32) -> io::Result<PathBuf> {
+        let mut state = self.state();
+        let known = state.named(disk)?.partitions.iter();
+        let node = known
+            .map(|(number, _)| *number)
+            .find(|known| *known == number)
+            .map(|number| forecast(disk, number));
+        node.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn partitions(&self, disk: &Path) -> io::Result<Vec<(u32, Extent)>> {
+        Ok(self.state().named(disk)?.partitions.clone())
+    }
+
+    fn add_partition(&mut self, disk: &Path, number: u32, extent: Extent) -> io::Result<()> {
+        let mut state = self.state();
+        if state
+            .note(disk, What::AddPartition(number, extent))
+            .is_some()
+        {
+            return Err(injected());
+        }
+        let disk = state.named(disk)?;
+        let whole = Extent {
+            start: Bytes::ZERO,
+            length: disk.size,
+        };
+        within(whole, extent)?;
+        let mut others = disk.partitions.iter();
+        if others.any(|(known, other)| *known == number || other.overlaps(extent)) {
+            return Err(io::Error::from_raw_os_error(nix::libc::EBUSY));
+        }
+        disk.partitions.push((number, extent));
+        disk.partitions.sort_by_key(|(number, _)| *number);
+        Ok(())
+    }
+
+    fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()> {
+        let mut state = self.state();
+        state.note(disk, What::RemovePartition(number));
+        let disk = state.named(disk)?;
+        disk.partitions.retain(|(known, _)| *known != number);
+        Ok(())
+    }
+
+    fn is_file(&self, disk: &Path) -> bool {
+        let mut state = self.state();
+        state.named(disk).is_ok_and(|disk| disk.is_file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(n: u64) -> Bytes {
+        Bytes(n)
+    }
+
+    #[test]
+    fn a_large_disk_keeps_what_is_written_and_zeros_the_rest() {
+        let devices = FakeDevices::new().with("/dev/sda", Bytes(4 << 40));
+        let sda = Path::new("/dev/sda");
+        let mut disk = devices.open(sda, Access::Write).unwrap();
+        disk.write_at(&[7; 9000], bytes(3 << 40)).unwrap();
+        let middle = Extent::new(bytes(5000), bytes(3 << 40)).unwrap();
+        disk.zero(middle).unwrap();
+        let mut found = [1; 9001];
+        disk.read_at(&mut found, bytes(3 << 40)).unwrap();
+        assert!(found[..5000].iter().all(|byte| *byte == 0));
+        assert!(found[5000..9000].iter().all(|byte| *byte == 7));
+        assert_eq!(found[9000], 0);
+        disk.write_at(&[1], bytes(4 << 40)).unwrap_err();
+        assert_eq!(
+            devices.transcript(),
+            "open /dev/sda Write\nwrite /dev/sda 9000 B at 3 TiB\nzero /dev/sda 3 TiB at 5000 B\n"
+        );
+    }
+
+    #[test]
+    fn faults_come_where_they_were_put() {
+        let mut devices = FakeDevices::new()
+            .with("/dev/sda", Bytes::MIB)
+            .failing(Fault::HalfWrite(1))
+            .failing(Fault::Write(2))
+            .failing(Fault::Flush(0))
+            .failing(Fault::Open(1))
+            .failing(Fault::AddPartition(0))
+            .failing(Fault::ReadAt(bytes(700)));
+        let sda = Path::new("/dev/sda");
+        let mut disk = devices.open(sda, Access::Write).unwrap();
+        devices.open(sda, Access::Read).map(|_| ()).unwrap_err();
+        disk.write_at(&[1; 4], bytes(0)).unwrap();
+        disk.write_at(&[2; 4], bytes(0)).unwrap_err();
+        disk.write_at(&[3; 4], bytes(0)).unwrap_err();
+        disk.flush().unwrap_err();
+        disk.flush().unwrap_err();
+        disk.read_at(&mut [0; 100], bytes(650)).unwrap_err();
+        disk.read_at(&mut [0; 100], bytes(701)).unwrap();
+        let extent = Extent::new(bytes(0), bytes(4)).unwrap();
+        assert_eq!(devices.content("/dev/sda", extent).unwrap(), [2, 2, 1, 1]);
+        devices.add_partition(sda, 1, extent).unwrap_err();
+        devices.add_partition(sda, 1, extent).unwrap();
+    }
+
+    #[test]
+    fn a_partition_is_a_window() {
+        let mut devices = FakeDevices::new()
+            .with("/dev/nvme0n1", Bytes::MIB)
+            .as_file();
+        let disk = Path::new("/dev/nvme0n1");
+        let extent = Extent::new(bytes(4096), bytes(8192)).unwrap();
+        devices.add_partition(disk, 2, extent).unwrap();
+        let node = devices.partition(disk, 2).unwrap();
+        assert_eq!(node, Path::new("/dev/nvme0n1p2"));
+        let mut partition = devices.open(&node, Access::Exclusive).unwrap();
+        partition.write_at(b"ab", bytes(8190)).unwrap();
+        partition.write_at(b"abc", bytes(8190)).unwrap_err();
+        let end = Extent::new(bytes(4096 + 8190), bytes(2)).unwrap();
+        assert_eq!(devices.content("/dev/nvme0n1", end).unwrap(), b"ab");
+        assert!(devices.is_file(disk) && !devices.is_file(&node));
+    }
+
+    #[test]
+    fn a_read_only_disk_is_not_opened_for_writing() {
+        let devices = FakeDevices::new().with("/dev/sda", Bytes::MIB).read_only();
+        let sda = Path::new("/dev/sda");
+        devices.open(sda, Access::Write).map(|_| ()).unwrap_err();
+        assert!(devices.open(sda, Access::Read).unwrap().read_only());
+    }
+}

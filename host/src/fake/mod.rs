@@ -1,0 +1,25 @@
+//! The same doors without a machine: for tests of those who go through them.
+//!
+//! Each fake is a handle: clones share one state, so that a test gives one away inside a [`crate::Host`] and looks at its
+//! own afterwards.
+
+mod disk;
+mod mounts;
+mod script;
+
+pub use disk::{FakeDevices, Fault, Operation, What};
+pub use mounts::FakeMounts;
+pub use script::Script;
+
+use crate::Host;
+use crate::cancel::Cancel;
+
+/// A host of fakes.
+pub fn host(exec: &Script, devices: &FakeDevices, mounts: &FakeMounts) -> Host {
+    Host {
+        exec: Box::new(exec.clone()),
+        devices: Box::new(devices.clone()),
+        mounts: Box::new(mounts.clone()),
+        cancel: Cancel::new(),
+    }
+}

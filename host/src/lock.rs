@@ -1,0 +1,192 @@
+//! Locks: one agent at a time on a machine, and a disk whose table is being changed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::settle;
+
+/// Where the lock of a machine's one agent lies.
+pub const RUN_LOCK: &str = "/run/provision.lock";
+
+/// Why a lock was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it.
+    #[error("{} is locked{}", path.display(), holder.map_or_else(String::new, |pid| format!(" by process {pid}")))]
+    Held {
+        /// The lock.
+        path: PathBuf,
+        /// Who, if it says so.
+        holder: Option<u32>,
+    },
+    /// It cannot be opened or locked at all.
+    #[error("cannot lock {}", path.display())]
+    Io {
+        /// The lock.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A lock that is held until this is dropped, or until we end, however we end.
+///
+/// The file stays: removing it would let a third one lock a new file while a second one waits for the old.
+#[derive(Debug)]
+pub struct Lock(Flock<File>);
+
+impl Lock {
+    /// Takes the lock at `path` at once or not at all, and writes our process number into it.
+    pub fn acquire(path: &Path) -> Result<Self, LockError> {
+        let failed = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path)
+            .map_err(failed)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut locked) => {
+                write_holder(&mut locked).map_err(failed)?;
+                Ok(Self(locked))
+            }
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => Err(LockError::Held {
+                path: path.to_owned(),
+                holder: read_holder(&mut file),
+            }),
+            Err((_, errno)) => Err(failed(errno.into())),
+        }
+    }
+
+    /// Who holds the lock at `path` now; `None` where nobody does. It is not taken, not even for a moment.
+    pub fn holder(path: &Path) -> io::Result<Option<u32>> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let holder = read_holder(&mut file);
+        // A shared lock is refused while somebody has the exclusive one; ours is let go with the descriptor.
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(None),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(holder.or(Some(0))),
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Whoever reads it afterwards must not take us for the holder; where that fails the lock itself says so.
+        let _ = self.0.set_len(0);
+    }
+}
+
+fn write_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn read_holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// The lock that udev heeds (BSD lock on the whole disk's node): while it is held, udev neither probes the disk nor has its
+/// table read again. To be held around a change of the table, and no longer.
+#[derive(Debug)]
+pub struct DiskLock {
+    _locked: Flock<File>,
+}
+
+/// Takes the lock of a whole disk, waiting up to `limit` for udev or another tool to let it go.
+pub fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
+    let failed = |source| LockError::Io {
+        path: disk.to_owned(),
+        source,
+    };
+    // For reading: closing a descriptor that could write makes udev look at the disk again.
+    let mut file = Some(File::open(disk).map_err(failed)?);
+    let locked = settle::until(limit, || {
+        let Some(unlocked) = file.take() else {
+            return Ok(None);
+        };
+        match Flock::lock(unlocked, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => Ok(Some(locked)),
+            Err((unlocked, nix::errno::Errno::EWOULDBLOCK)) => {
+                file = Some(unlocked);
+                Ok(None)
+            }
+            Err((_, errno)) => Err(errno.into()),
+        }
+    });
+    match locked {
+        Ok(locked) => Ok(DiskLock { _locked: locked }),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(LockError::Held {
+            path: disk.to_owned(),
+            holder: None,
+        }),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_one_is_told_who_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = Lock::acquire(&path).unwrap();
+        let us = std::process::id();
+        assert_eq!(Lock::holder(&path).unwrap(), Some(us));
+        let refused = Lock::acquire(&path).unwrap_err().to_string();
+        assert!(
+            refused.ends_with(&format!("is locked by process {us}")),
+            "{refused}"
+        );
+        drop(first);
+        assert_eq!(Lock::holder(&path).unwrap(), None);
+        Lock::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_left_by_one_who_died_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        std::fs::write(&path, "4711\n and more").unwrap();
+        assert_eq!(Lock::holder(&path).unwrap(), None);
+        let _lock = Lock::acquire(&path).unwrap();
+        assert_eq!(Lock::holder(&path).unwrap(), Some(std::process::id()));
+    }
+
+    #[test]
+    fn a_disk_is_locked_once_and_then_free_again() {
+        let disk = tempfile::NamedTempFile::new().unwrap();
+        let held = disk_lock(disk.path(), Duration::ZERO).unwrap();
+        let refused = disk_lock(disk.path(), Duration::from_millis(3)).unwrap_err();
+        assert!(matches!(refused, LockError::Held { holder: None, .. }));
+        drop(held);
+        disk_lock(disk.path(), Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_is_not_there_is_no_lock() {
+        let error = disk_lock(Path::new("/nonexistent"), Duration::ZERO).unwrap_err();
+        assert_eq!(error.to_string(), "cannot lock /nonexistent");
+    }
+}

@@ -1,0 +1,333 @@
+//! Devices really opened: files that stand for disks, and loop devices where root is at hand.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests too"
+)]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use host::blockdev::{Access, Devices, FileDevices, NodeDevices};
+use host::ioctl::block;
+use host::ioctl::loops::{LoopDevice, LoopOptions};
+use host::units::{Bytes, Extent};
+
+fn extent(start_mib: u64, length_mib: u64) -> Extent {
+    Extent {
+        start: Bytes::mib(start_mib).unwrap(),
+        length: Bytes::mib(length_mib).unwrap(),
+    }
+}
+
+/// A loop device of 64 MiB; `None`, and a line that says so, where this machine gives us none.
+fn loop_device(options: LoopOptions) -> Option<LoopDevice> {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(64 << 20).unwrap();
+    match LoopDevice::attach(&file, options) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            println!("skipped, no loop device: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_file_is_made_sparse_and_opened_by_the_name_of_its_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let mut devices = FileDevices::new();
+    devices.add("sda", &path, Some(Bytes(100 << 30))).unwrap();
+    let meta = fs::metadata(&path).unwrap();
+    assert_eq!((meta.len(), meta.blocks()), (100 << 30, 0));
+    for name in ["/dev/sda", "/dev/sdb", "sda"] {
+        let opened = devices.open(Path::new(name), Access::Write);
+        assert_eq!(opened.is_ok(), name == "/dev/sda", "{name}");
+    }
+    assert!(devices.is_file(Path::new("/dev/sda")));
+}
+
+#[test]
+fn what_cannot_stand_for_a_disk_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let mut devices = FileDevices::new();
+    let mut add = |name: &str, file: &Path, size: Option<u64>| {
+        let added = devices.add(name, file, size.map(Bytes));
+        added
+            .map_err(|error| error.to_string())
+            .err()
+            .unwrap_or_default()
+    };
+    assert!(add("sda", &path, None).contains("No such file"));
+    assert!(add("sda", &path, Some(1000)).contains("whole number of sectors"));
+    assert!(add("sda", &path, Some(0)).contains("whole number of sectors"));
+    assert!(add("sda", folder.path(), None).contains("directory"));
+    assert!(add("sda", Path::new("/dev/null"), None).contains("not a regular file"));
+    assert_eq!(add("sda", &path, Some(1 << 20)), "");
+    assert!(add("/dev/sda", &path, None).contains("two disks `/dev/sda`"));
+    assert!(add("sdb", &path, None).contains("stands for `/dev/sda` already"));
+}
+
+#[test]
+fn partitions_of_a_file_are_windows_onto_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let mut devices = FileDevices::new();
+    devices
+        .add("nvme0n1", &path, Some(Bytes(64 << 20)))
+        .unwrap();
+    let disk = Path::new("/dev/nvme0n1");
+    devices.add_partition(disk, 3, extent(10, 5)).unwrap();
+    devices.add_partition(disk, 1, extent(1, 9)).unwrap();
+    assert_eq!(
+        devices.partitions(disk).unwrap(),
+        [(1, extent(1, 9)), (3, extent(10, 5))]
+    );
+
+    let node = devices.partition(disk, 3).unwrap();
+    assert_eq!(node, Path::new("/dev/nvme0n1p3"));
+    let mut partition = devices.open(&node, Access::Exclusive).unwrap();
+    assert_eq!(partition.size(), Bytes(5 << 20));
+    partition.write_at(b"here", Bytes(100)).unwrap();
+    partition.write_at(b"x", Bytes(5 << 20)).unwrap_err();
+    partition.flush().unwrap();
+    let mut found = [0; 4];
+    File::open(&path)
+        .unwrap()
+        .read_exact_at(&mut found, (10 << 20) + 100)
+        .unwrap();
+    assert_eq!(&found, b"here");
+
+    for (number, wrong) in [
+        (3, extent(20, 1)),
+        (4, extent(12, 1)),
+        (4, extent(64, 1)),
+        (4, extent(20, 0)),
+        (0, extent(20, 1)),
+    ] {
+        devices.add_partition(disk, number, wrong).unwrap_err();
+    }
+    devices.add_partition(disk, 3, extent(10, 5)).unwrap();
+    devices.remove_partition(disk, 3).unwrap();
+    devices.remove_partition(disk, 3).unwrap();
+    let error = devices.partition(disk, 3).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    devices.open(&node, Access::Read).map(|_| ()).unwrap_err();
+}
+
+#[test]
+fn a_file_opened_past_the_page_cache_begins_at_the_partition() {
+    // The target folder, because /tmp may be a tmpfs, which has no O_DIRECT on older kernels.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("disk");
+    let mut devices = FileDevices::new();
+    devices.add("sda", &path, Some(Bytes(64 << 20))).unwrap();
+    let disk = Path::new("/dev/sda");
+    devices.add_partition(disk, 1, extent(1, 9)).unwrap();
+    let partition = devices.open(Path::new("/dev/sda1"), Access::Write).unwrap();
+    match partition.reopen_direct().unwrap() {
+        Some((file, base)) => {
+            assert_eq!(base, Bytes(1 << 20));
+            // Bytes that lie anywhere are refused: it really is past the page cache.
+            file.write_at(b"x", base.0).unwrap_err();
+        }
+        None => println!("skipped, no O_DIRECT here"),
+    }
+    let looked_at = devices.open(disk, Access::Read).unwrap();
+    looked_at.reopen_direct().unwrap_err();
+}
+
+#[test]
+fn a_node_is_opened_with_its_size_and_sectors() {
+    for sector in [512, 4096] {
+        let options = LoopOptions {
+            sector_size: Bytes(sector),
+            ..LoopOptions::default()
+        };
+        let Some(device) = loop_device(options) else {
+            return;
+        };
+        let devices = NodeDevices::new();
+        let mut disk = devices.open(device.path(), Access::Exclusive).unwrap();
+        assert_eq!(
+            (disk.size(), disk.sector_size(), disk.read_only()),
+            (Bytes(64 << 20), Bytes(sector), false)
+        );
+        disk.write_at(b"somewhere", Bytes(1_000_001)).unwrap();
+        disk.zero(Extent {
+            start: Bytes(1_000_003),
+            length: Bytes(2_000_000),
+        })
+        .unwrap();
+        disk.flush().unwrap();
+        let mut found = [0xaa; 9];
+        disk.read_at(&mut found, Bytes(1_000_001)).unwrap();
+        assert_eq!(&found, b"so\0\0\0\0\0\0\0");
+        assert!(disk.reopen_direct().unwrap().is_some());
+        let error = devices
+            .open(device.path(), Access::Exclusive)
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(nix::libc::EBUSY));
+    }
+}
+
+#[test]
+fn a_node_that_is_read_only_says_so() {
+    let options = LoopOptions {
+        read_only: true,
+        ..LoopOptions::default()
+    };
+    let Some(device) = loop_device(options) else {
+        return;
+    };
+    let devices = NodeDevices::new();
+    assert!(
+        devices
+            .open(device.path(), Access::Read)
+            .unwrap()
+            .read_only()
+    );
+    devices
+        .open(device.path(), Access::Write)
+        .map(|_| ())
+        .unwrap_err();
+}
+
+#[test]
+fn what_is_no_block_device_is_not_opened() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = NodeDevices::new()
+        .open(file.path(), Access::Write)
+        .map(|_| ())
+        .unwrap_err();
+    assert!(
+        error.to_string().ends_with("is not a block device"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_kernel_is_told_of_partitions_one_by_one() {
+    let Some(device) = loop_device(LoopOptions::default()) else {
+        return;
+    };
+    let mut devices = NodeDevices::new();
+    let disk = device.path();
+    devices.add_partition(disk, 1, extent(1, 9)).unwrap();
+    devices.add_partition(disk, 5, extent(10, 5)).unwrap();
+    devices.add_partition(disk, 5, extent(10, 5)).unwrap();
+    let other = devices.add_partition(disk, 5, extent(20, 5)).unwrap_err();
+    assert_eq!(other.kind(), io::ErrorKind::AlreadyExists);
+    let overlap = devices.add_partition(disk, 6, extent(12, 5)).unwrap_err();
+    assert_eq!(overlap.raw_os_error(), Some(nix::libc::EBUSY));
+    assert_eq!(
+        devices.partitions(disk).unwrap(),
+        [(1, extent(1, 9)), (5, extent(10, 5))]
+    );
+
+    let node = devices.partition(disk, 5).unwrap();
+    let mut partition = devices.open(&node, Access::Exclusive).unwrap();
+    assert_eq!(partition.size(), Bytes(5 << 20));
+    partition.write_at(b"here", Bytes(0)).unwrap();
+    partition.flush().unwrap();
+    drop(partition);
+    let whole = devices.open(disk, Access::Read).unwrap();
+    let mut found = [0; 4];
+    whole.read_at(&mut found, Bytes(10 << 20)).unwrap();
+    assert_eq!(&found, b"here");
+
+    devices.remove_partition(disk, 5).unwrap();
+    devices.remove_partition(disk, 5).unwrap();
+    let gone = devices.partition(disk, 5).unwrap_err();
+    assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    assert!(!node.exists());
+}
+
+#[test]
+fn a_partition_grows_and_the_cache_is_dropped() {
+    let Some(device) = loop_device(LoopOptions::default()) else {
+        return;
+    };
+    let mut devices = NodeDevices::new();
+    devices
+        .add_partition(device.path(), 1, extent(1, 9))
+        .unwrap();
+    let disk = File::open(device.path()).unwrap();
+    block::resize_partition(&disk, 1, extent(1, 20)).unwrap();
+    block::flush_buffers(&disk).unwrap();
+    assert_eq!(
+        devices.partitions(device.path()).unwrap(),
+        [(1, extent(1, 20))]
+    );
+    assert!(block::physical_sector_size(&disk).unwrap() >= block::sector_size(&disk).unwrap());
+}
+
+#[test]
+fn a_link_means_the_disk_that_it_points_to() {
+    let Some(device) = loop_device(LoopOptions::default()) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("by-id");
+    std::os::unix::fs::symlink(device.path(), &link).unwrap();
+    let mut devices = NodeDevices::new();
+    devices.add_partition(&link, 2, extent(1, 1)).unwrap();
+    let expected = devices.partition(device.path(), 2).unwrap();
+    assert_eq!(devices.partition(&link, 2).unwrap(), expected);
+}
+
+#[test]
+fn partitions_are_read_from_sysfs_whatever_their_nodes_are_called() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("sys/class/block/cciss!c0d0");
+    for (name, number, start, size) in [
+        ("cciss!c0d0p2", 2, 4096, 8),
+        ("cciss!c0d0p1", 1, 2048, 2048),
+    ] {
+        let partition = folder.join(name);
+        fs::create_dir_all(&partition).unwrap();
+        for (file, value) in [("partition", number), ("start", start), ("size", size)] {
+            fs::write(partition.join(file), format!("{value}\n")).unwrap();
+        }
+        fs::write(
+            partition.join("uevent"),
+            format!("MAJOR=104\nDEVNAME=cciss/c0d0p{number}\n"),
+        )
+        .unwrap();
+    }
+    fs::create_dir(folder.join("queue")).unwrap();
+    let dev = root.path().join("dev");
+    let devices = NodeDevices::below(root.path().join("sys"), &dev);
+    let disk = dev.join("cciss/c0d0");
+    let found = devices.partitions(&disk).unwrap();
+    assert_eq!(
+        found,
+        [
+            (
+                1,
+                Extent {
+                    start: Bytes(1 << 20),
+                    length: Bytes(1 << 20)
+                }
+            ),
+            (
+                2,
+                Extent {
+                    start: Bytes(2 << 20),
+                    length: Bytes(4096)
+                }
+            ),
+        ]
+    );
+    assert_eq!(
+        devices.partition(&disk, 2).unwrap(),
+        dev.join("cciss/c0d0p2")
+    );
+    devices.partitions(&dev.join("sdz")).unwrap_err();
+}
