@@ -1,16 +1,53 @@
 //! The plan: a value that says everything that will happen, made by a pure function of request, inventory and sources.
 
+pub mod check;
+pub mod ids;
+pub mod layout;
 pub mod step;
 
+mod boot;
+mod content;
+mod describe;
+mod destroys;
+mod disks;
+mod error;
+mod extents;
+mod filesystem;
+mod image;
+mod json;
+mod keep;
+mod lvm;
+mod notes;
+mod options;
+mod raid;
+mod release;
+mod steps;
+mod tools;
+mod wipe;
+mod words;
+
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
+
+pub use error::PlanError;
+pub use ids::{CountedIds, Ids};
+pub use options::Options;
+pub use words::printable_url;
+
+use host::exec::Tool;
 use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
 use crate::error::Kind;
-use crate::inventory::Firmware;
+use crate::inventory::{Firmware, Inventory};
+use crate::request::Request;
 use crate::request::spec::{
     BlockRef, BootSpec, Container, Dialect, LogicalVolumeSpec, Mount, NodeSpec, Role, Table,
 };
-use crate::sources::SourceFacts;
+use crate::sources::{SourceFacts, Sources};
+use notes::Notes;
 use step::PlannedStep;
 
 /// Where the identity stamp lies on every disk that gets boot code: in the gap between the partition table and the
@@ -19,12 +56,6 @@ pub const STAMP: Extent = Extent {
     start: Bytes(512 << 10),
     length: Bytes(64 << 10),
 };
-
-/// Where new identifiers come from: random in a run, counted in tests, so that a plan is the same twice.
-pub trait Ids {
-    /// An identifier never given before.
-    fn uuid(&mut self) -> Uuid;
-}
 
 /// Everything that will happen. Apply takes no decision that is not in here.
 #[derive(Clone, Debug)]
@@ -53,6 +84,8 @@ pub struct Plan {
     pub images: Vec<PlannedImage>,
     /// The partition that gets the cloud-init data.
     pub configdrive: Option<BlockRef>,
+    /// Nodes that the request uses without making them; `run` refuses.
+    pub undefined: Vec<String>,
     /// How the installed system starts.
     pub boot: BootSpec,
     /// Who the node is.
@@ -96,6 +129,8 @@ pub struct PlannedDisk {
     pub device: String,
     /// Serial number or wwn: how it is found again.
     pub disk_id: String,
+    /// Its model.
+    pub model: String,
     /// Its size.
     pub size: Bytes,
     /// Its logical sector size.
@@ -221,4 +256,151 @@ pub struct PlannedImage {
     pub container: Container,
     /// What is known of it.
     pub facts: SourceFacts,
+}
+
+impl Plan {
+    /// The plan as JSON (docs/plan.md): a contract.
+    pub fn to_json(&self) -> serde_json::Value {
+        json::plan(self)
+    }
+
+    /// The programs that its steps need.
+    pub fn tools(&self) -> Vec<Tool> {
+        tools::tools(self)
+    }
+
+    /// Partition `number` of disk `disk`, if it is planned.
+    pub fn partition(&self, disk: usize, number: u32) -> Option<&PlannedPartition> {
+        let disk = self.disks.get(disk)?;
+        disk.partitions
+            .iter()
+            .find(|partition| partition.number == number)
+    }
+
+    /// The volume group of a logical volume, by the latter's index.
+    pub fn group_of(&self, volume: usize) -> Option<&PlannedVolumeGroup> {
+        let name = &self.logical_volumes.get(volume)?.spec.volume_group;
+        self.volume_groups.iter().find(|group| group.name == *name)
+    }
+
+    /// Forecast of a node, for people; whoever opens it asks the machine.
+    pub fn node_of(&self, on: BlockRef) -> String {
+        let known = match on {
+            BlockRef::Partition { disk, number } => self
+                .partition(disk, number)
+                .map(|partition| partition.device.clone()),
+            BlockRef::Raid(raid) => self.raids.get(raid).map(|raid| raid.device.clone()),
+            BlockRef::Logical(volume) => self
+                .logical_volumes
+                .get(volume)
+                .map(|volume| volume.device.clone()),
+            BlockRef::Undefined(index) => self.undefined.get(index).cloned(),
+        };
+        known.unwrap_or_else(|| match on {
+            BlockRef::Partition { disk, number } => format!("partition {number} of disk {disk}"),
+            BlockRef::Raid(raid) => format!("array {raid}"),
+            BlockRef::Logical(volume) => format!("logical volume {volume}"),
+            BlockRef::Undefined(index) => format!("node {index}"),
+        })
+    }
+
+    /// How much room there is on something, as far as that can be foretold; `None` where it is not of this plan's making.
+    pub fn size_of(&self, on: BlockRef) -> Option<Bytes> {
+        match on {
+            BlockRef::Partition { disk, number } => self
+                .partition(disk, number)
+                .map(|partition| partition.extent.length),
+            BlockRef::Raid(raid) => raid::capacity(self.raids.get(raid)?, self),
+            BlockRef::Logical(volume) => self
+                .logical_volumes
+                .get(volume)?
+                .spec
+                .size
+                .align_up(lvm::EXTENT),
+            BlockRef::Undefined(_) => None,
+        }
+    }
+
+    /// The filesystem mounted on `/`, by index.
+    pub fn root(&self) -> Option<usize> {
+        let root = Mount::Path("/".to_owned());
+        self.filesystems
+            .iter()
+            .position(|filesystem| filesystem.mount.as_ref() == Some(&root))
+    }
+}
+
+/// Makes the plan: a pure function. All problems are reported at once; a plan that `run` refuses is a plan all the same, with
+/// its refusals in it.
+pub fn plan(
+    request: &Request,
+    inventory: &Inventory,
+    sources: &Sources,
+    options: &Options,
+    ids: &mut dyn Ids,
+) -> Result<Plan, Vec<PlanError>> {
+    let mut notes = Notes::of(request);
+    let storage = &request.storage;
+    let chosen = disks::choose(request, inventory, options, &mut notes);
+    let mut plan = empty(request, inventory.firmware, ids);
+    for (spec, index) in storage.disks.iter().zip(&chosen) {
+        let real = index.map(|index| &inventory.disks[index]);
+        plan.disks.push(layout::disk(
+            spec,
+            real,
+            inventory.firmware,
+            ids,
+            &mut notes,
+        ));
+    }
+    raid::arrays(&storage.raids, ids, &mut plan, &mut notes);
+    lvm::volumes(storage, &mut plan, &mut notes);
+    filesystem::filesystems(storage, ids, &mut plan);
+    image::images(&request.images, sources, options, &mut plan, &mut notes);
+    filesystem::used_once(&plan, &mut notes);
+    if !notes.errors.is_empty() {
+        return Err(notes.errors);
+    }
+    if !plan.keeps_partitions {
+        lvm::fits(&plan, &mut notes);
+    }
+    filesystem::sane(&plan, &storage.filesystems, &mut notes);
+    boot::bootable(&plan, inventory, &mut notes);
+    raid::taken_names(&plan, inventory, &mut notes);
+    keep::check(&plan, inventory, &mut notes);
+    let release = release::steps(&plan, inventory, &mut notes);
+    plan.warnings = notes.warnings;
+    plan.refusals = notes.refusals;
+    plan.steps = steps::steps(&plan, inventory, release);
+    let broken = check::broken(&plan, inventory);
+    if broken.is_empty() {
+        Ok(plan)
+    } else {
+        Err(broken.into_iter().map(PlanError::Broken).collect())
+    }
+}
+
+/// What the request says by itself, before anything is laid out.
+fn empty(request: &Request, firmware: Firmware, ids: &mut dyn Ids) -> Plan {
+    Plan {
+        dialect: request.dialect,
+        request_digest: request.digest.clone(),
+        instance_id: ids.uuid(),
+        firmware,
+        disks: Vec::new(),
+        raids: Vec::new(),
+        physical_volumes: Vec::new(),
+        volume_groups: Vec::new(),
+        logical_volumes: Vec::new(),
+        filesystems: Vec::new(),
+        images: Vec::new(),
+        configdrive: request.configdrive,
+        undefined: request.storage.undefined.clone(),
+        boot: request.boot.clone(),
+        node: request.node.clone(),
+        keeps_partitions: request.storage.keeps_anything(),
+        warnings: Vec::new(),
+        refusals: Vec::new(),
+        steps: Vec::new(),
+    }
 }

@@ -1,0 +1,118 @@
+//! What the node will boot from: a root with a system in it, and a place for boot code on every disk that gets some.
+
+use host::units::{Bytes, Extent};
+
+use crate::error::Kind;
+use crate::inventory::{Firmware, Inventory};
+use crate::request::spec::{BlockRef, Mount, Role};
+
+use super::notes::Notes;
+use super::{Plan, PlannedDisk, STAMP, keep};
+
+/// How far a BIOS that counts sectors in 32 bits can read.
+const BIOS_REACH: Bytes = Bytes(2 << 40);
+
+/// Refuses what would be installed but never start.
+pub(super) fn bootable(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+    match plan.root() {
+        None => notes.refuse_run(
+            Kind::Request,
+            "no filesystem is mounted on /",
+            "give one of the volumes the mount point `/`",
+        ),
+        Some(root)
+            if plan.filesystems[root].image.is_none() && !plan.filesystems[root].keep_data =>
+        {
+            notes.refuse_run(
+                Kind::Request,
+                "no image is written to /, so nothing would start",
+                "add an image for `/` to the request",
+            );
+        }
+        Some(_) => {}
+    }
+    if !plan.disks.iter().any(|disk| disk.bootloader) {
+        notes.warn("no disk gets boot code: what starts this node is up to you");
+    }
+    for (index, disk) in plan
+        .disks
+        .iter()
+        .enumerate()
+        .filter(|(_, disk)| disk.bootloader)
+    {
+        place_for_boot_code(disk, plan.firmware, notes);
+        if !has_room_for_stamp(plan, index, inventory) {
+            notes.warn(format!(
+                "{} has no room for the identity stamp before its first partition",
+                disk.device
+            ));
+        }
+    }
+    if plan.firmware == Firmware::Bios {
+        within_reach(plan, notes);
+    }
+}
+
+fn place_for_boot_code(disk: &PlannedDisk, firmware: Firmware, notes: &mut Notes) {
+    let (role, what) = match firmware {
+        Firmware::Bios => (
+            Role::BiosGrub,
+            "`bios_grub` partition for GRUB's core image",
+        ),
+        Firmware::Uefi => (Role::Esp, "EFI system partition"),
+    };
+    if !disk
+        .partitions
+        .iter()
+        .any(|partition| partition.role == role)
+    {
+        notes.refuse_run(
+            Kind::Request,
+            format!("{} gets boot code, but it has no {what}", disk.device),
+            "add the partition, or do not ask for boot code on this disk",
+        );
+    }
+}
+
+/// Whether the stamp would lie on the disk, before every partition, the kept ones of others included.
+pub(super) fn has_room_for_stamp(plan: &Plan, index: usize, inventory: &Inventory) -> bool {
+    let disk = &plan.disks[index];
+    let taken = keep::bytes(plan, index, inventory);
+    disk.size >= STAMP.end()
+        && disk
+            .partitions
+            .iter()
+            .all(|partition| partition.extent.start >= STAMP.end())
+        && !taken.iter().any(|kept| kept.overlaps(STAMP))
+}
+
+fn within_reach(plan: &Plan, notes: &mut Notes) {
+    let boot = |path: &str| {
+        plan.filesystems
+            .iter()
+            .find(|filesystem| filesystem.mount == Some(Mount::Path(path.to_owned())))
+    };
+    let Some(filesystem) = boot("/boot").or_else(|| boot("/")) else {
+        return;
+    };
+    let BlockRef::Partition { disk, number } = filesystem.on else {
+        return;
+    };
+    let beyond = plan
+        .partition(disk, number)
+        .is_some_and(|partition| partition.extent.end() > BIOS_REACH);
+    if beyond {
+        notes.warn(format!(
+            "{} ends beyond {BIOS_REACH}, where some BIOSes cannot read a kernel",
+            filesystem.device
+        ));
+    }
+}
+
+/// Where a core image or an ESP begins: enough of it that nothing finds it any more.
+pub(super) fn head(extent: Extent) -> Extent {
+    Extent {
+        start: extent.start,
+        length: extent.length.min(Bytes::MIB),
+    }
+}

@@ -1,0 +1,213 @@
+//! What must hold of every finished plan, whatever it was made from.
+
+use host::units::{Bytes, Extent};
+
+use crate::inventory::Inventory;
+
+use super::step::{Destroyed, PlannedStep, Step};
+use super::{Plan, RefusedBy, boot, destroys, extents, keep, layout};
+
+/// The rules that the plan breaks, for the person who repairs the planner. Empty for a sound plan.
+///
+/// - partitions of a disk share no byte, are aligned, and lie between the copies of its table;
+/// - what a step says it destroys is what it does destroy, and lies on chosen disks, inside them;
+/// - no step destroys what is kept, unless the plan is refused for just that;
+/// - each disk is disarmed before anything else is written to it, and what arms it comes after the verification;
+/// - stages are in order, steps are numbered, indexes lead somewhere.
+pub fn broken(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+    let mut broken = Vec::new();
+    let fits = !plan
+        .refusals
+        .iter()
+        .any(|refusal| refusal.by == RefusedBy::Plan);
+    if fits {
+        partitions(plan, &mut broken);
+    }
+    order(plan, &mut broken);
+    let keeps = keep::conflicts(plan).is_empty();
+    for planned in &plan.steps {
+        if !leads_somewhere(&planned.step, plan, inventory) {
+            broken.push(format!("step {} points nowhere", planned.number));
+            continue;
+        }
+        if planned.destroys != destroys::step(&planned.step, plan, inventory) {
+            broken.push(format!(
+                "step {} does not say what it destroys",
+                planned.number
+            ));
+        }
+        for destroyed in &planned.destroys {
+            chosen(plan, planned, destroyed, fits, &mut broken);
+            if keeps {
+                kept(plan, inventory, planned, destroyed, &mut broken);
+            }
+        }
+    }
+    broken
+}
+
+fn partitions(plan: &Plan, broken: &mut Vec<String>) {
+    for disk in &plan.disks {
+        let usable = layout::usable(disk);
+        for (index, partition) in disk.partitions.iter().enumerate() {
+            let (extent, device) = (partition.extent, &partition.device);
+            if !usable.contains(extent) || extent.length == Bytes::ZERO {
+                broken.push(format!("{device} lies outside of {}", disk.device));
+            }
+            if !extent.start.is_aligned(disk.sector_size)
+                || !extent.length.is_aligned(disk.sector_size)
+            {
+                broken.push(format!("{device} is not aligned"));
+            }
+            for other in &disk.partitions[..index] {
+                if other.number == partition.number || other.extent.overlaps(extent) {
+                    broken.push(format!("{} and {device} collide", other.device));
+                }
+            }
+        }
+    }
+}
+
+fn order(plan: &Plan, broken: &mut Vec<String>) {
+    let position = |wanted: &dyn Fn(&Step) -> bool| {
+        plan.steps.iter().position(|planned| wanted(&planned.step))
+    };
+    let verified = position(&|step| *step == Step::Verify);
+    for (index, planned) in plan.steps.iter().enumerate() {
+        if planned.number != index + 1 {
+            broken.push(format!("step {} is number {}", index + 1, planned.number));
+        }
+        if index > 0 && plan.steps[index - 1].stage > planned.stage {
+            broken.push(format!(
+                "step {} comes too late for its stage",
+                planned.number
+            ));
+        }
+        let arms = matches!(
+            planned.step,
+            Step::InstallBootcode { .. } | Step::WriteStamp { .. }
+        );
+        if arms && verified.is_none_or(|verified| verified > index) {
+            broken.push(format!(
+                "step {} arms a disk that was not verified",
+                planned.number
+            ));
+        }
+        let writes = !planned.destroys.is_empty()
+            && !matches!(planned.step, Step::StopRaid { .. } | Step::Disarm { .. });
+        if writes {
+            for (disk, _) in plan.disks.iter().enumerate() {
+                let disarmed = position(
+                    &|step| matches!(step, Step::Disarm { disk: other, .. } if *other == disk),
+                );
+                if disarmed.is_none_or(|disarmed| disarmed > index) {
+                    broken.push(format!(
+                        "step {} writes before disk {disk} is disarmed",
+                        planned.number
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn leads_somewhere(step: &Step, plan: &Plan, inventory: &Inventory) -> bool {
+    let disk = |disk: usize| disk < plan.disks.len();
+    let filesystem = |filesystem: usize| filesystem < plan.filesystems.len();
+    match step {
+        Step::StopRaid { .. }
+        | Step::DeactivateVolumeGroup { .. }
+        | Step::CloseMapping { .. }
+        | Step::ActivateKept
+        | Step::WriteFstab
+        | Step::WriteIdentity
+        | Step::WriteBootConfig
+        | Step::Verify => true,
+        Step::Wipe { disk: index, .. }
+        | Step::Disarm { disk: index, .. }
+        | Step::WriteTable { disk: index }
+        | Step::InstallBootcode { disk: index } => disk(*index),
+        Step::WriteStamp { disk: index } => {
+            disk(*index) && boot::has_room_for_stamp(plan, *index, inventory)
+        }
+        Step::MakeRaid { raid } => *raid < plan.raids.len(),
+        Step::MakePhysicalVolume { physical_volume } => {
+            *physical_volume < plan.physical_volumes.len()
+        }
+        Step::MakeVolumeGroup { volume_group } => *volume_group < plan.volume_groups.len(),
+        Step::MakeLogicalVolume { logical_volume } => *logical_volume < plan.logical_volumes.len(),
+        Step::MakeFilesystem { filesystem: index } | Step::GrowFilesystem { filesystem: index } => {
+            filesystem(*index)
+        }
+        Step::WriteImage { image } => plan
+            .images
+            .get(*image)
+            .is_some_and(|image| filesystem(image.filesystem)),
+        Step::MoveContent { from, to, .. } => filesystem(*from) && filesystem(*to),
+        Step::WriteConfigdrive { on } => plan.configdrive == Some(*on),
+    }
+}
+
+/// On a chosen disk and inside it; or, in a kept layout, on an array or volume of the plan.
+fn chosen(
+    plan: &Plan,
+    planned: &PlannedStep,
+    destroyed: &Destroyed,
+    fits: bool,
+    broken: &mut Vec<String>,
+) {
+    let bytes = Extent {
+        start: destroyed.offset,
+        length: destroyed.length,
+    };
+    let on_disk = plan.disks.iter().any(|disk| {
+        disk.device == destroyed.device
+            && (!fits
+                || Extent {
+                    start: Bytes::ZERO,
+                    length: disk.size,
+                }
+                .contains(bytes))
+    });
+    let on_kept = plan.keeps_partitions
+        && (plan
+            .raids
+            .iter()
+            .any(|raid| raid.device == destroyed.device)
+            || plan
+                .logical_volumes
+                .iter()
+                .any(|volume| volume.device == destroyed.device));
+    let on_undefined = plan.undefined.contains(&destroyed.device);
+    if !on_disk && !on_kept && !on_undefined {
+        broken.push(format!(
+            "step {} destroys bytes of {}, which is not chosen, or beyond its end",
+            planned.number, destroyed.device
+        ));
+    }
+}
+
+fn kept(
+    plan: &Plan,
+    inventory: &Inventory,
+    planned: &PlannedStep,
+    destroyed: &Destroyed,
+    broken: &mut Vec<String>,
+) {
+    let bytes = Extent {
+        start: destroyed.offset,
+        length: destroyed.length,
+    };
+    let hits = plan.disks.iter().enumerate().any(|(index, disk)| {
+        disk.device == destroyed.device
+            && keep::bytes(plan, index, inventory)
+                .iter()
+                .any(|kept| extents::intersection(*kept, bytes).is_some())
+    });
+    if hits || keep::nodes(plan).contains(&destroyed.device) {
+        broken.push(format!(
+            "step {} destroys what is kept on {}",
+            planned.number, destroyed.device
+        ));
+    }
+}

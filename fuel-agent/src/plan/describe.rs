@@ -1,0 +1,224 @@
+//! Each step as one line for people: names and sizes as they will be.
+
+use host::units::{Bytes, Extent};
+
+use super::step::Step;
+use super::{Plan, PlannedFilesystem, PlannedImage, words};
+use crate::inventory::Firmware;
+use crate::request::spec::{BlockRef, Table};
+
+/// What the step does.
+pub(super) fn step(step: &Step, plan: &Plan) -> String {
+    let device = |disk: usize| plan.disks[disk].device.as_str();
+    match step {
+        Step::StopRaid { device, members } => stop_raid(plan, device, members),
+        Step::DeactivateVolumeGroup { name } => format!("deactivate volume group `{name}`"),
+        Step::CloseMapping { name } => format!("close mapping `{name}`"),
+        Step::Disarm { disk, areas } => disarm(device(*disk), areas),
+        Step::Wipe { disk, extents } => wipe(device(*disk), extents),
+        Step::WriteTable { disk } => write_table(plan, *disk),
+        Step::MakeRaid { raid } => make_raid(plan, *raid),
+        Step::MakePhysicalVolume { physical_volume } => {
+            make_physical_volume(plan, *physical_volume)
+        }
+        Step::MakeVolumeGroup { volume_group } => make_volume_group(plan, *volume_group),
+        Step::MakeLogicalVolume { logical_volume } => make_logical_volume(plan, *logical_volume),
+        Step::ActivateKept => activate_kept(plan),
+        Step::MakeFilesystem { filesystem } => make_filesystem(&plan.filesystems[*filesystem]),
+        Step::WriteImage { image } => write_image(plan, &plan.images[*image]),
+        Step::GrowFilesystem { filesystem } => {
+            let filesystem = &plan.filesystems[*filesystem];
+            format!(
+                "grow {} to {}",
+                place(filesystem),
+                words::short(filesystem.size)
+            )
+        }
+        Step::MoveContent { from, to, path } => {
+            let (from, to) = (&plan.filesystems[*from], &plan.filesystems[*to]);
+            format!(
+                "move `{path}` out of {} into {}",
+                words::purpose(from.mount.as_ref()),
+                place(to)
+            )
+        }
+        Step::WriteFstab => "write /etc/fstab".to_owned(),
+        Step::WriteIdentity => write_identity(plan),
+        Step::WriteBootConfig => {
+            "write grub.cfg, GRUB's modules and the kernel parameters".to_owned()
+        }
+        Step::WriteConfigdrive { on } => {
+            format!("write the cloud-init data to {}", plan.node_of(*on))
+        }
+        Step::Verify => {
+            "flush, then read back tables, signatures and digests, and find the root".to_owned()
+        }
+        Step::InstallBootcode { disk } => match plan.firmware {
+            Firmware::Bios => format!("install boot code on {}", device(*disk)),
+            Firmware::Uefi => format!(
+                "make the EFI system partition of {} and install GRUB there",
+                device(*disk)
+            ),
+        },
+        Step::WriteStamp { disk } => format!("write the identity stamp to {}", device(*disk)),
+    }
+}
+
+fn stop_raid(plan: &Plan, device: &str, members: &[String]) -> String {
+    let members = members.join(", ");
+    if plan.keeps_partitions {
+        format!("stop array {device} on {members}")
+    } else {
+        format!("stop array {device} and clear its superblocks on {members}")
+    }
+}
+
+fn disarm(device: &str, areas: &[Extent]) -> String {
+    let more = match areas.len() {
+        0 => String::new(),
+        1 => ", 1 old boot area".to_owned(),
+        count => format!(", {count} old boot areas"),
+    };
+    format!("disarm {device}: boot code, identity stamp{more}")
+}
+
+fn wipe(device: &str, extents: &[Extent]) -> String {
+    let total = extents
+        .iter()
+        .fold(Bytes::ZERO, |sum, extent| sum.saturating_add(extent.length));
+    format!(
+        "wipe old signatures on {device}: {}, {} in all",
+        counted(extents.len(), "place"),
+        words::short(total)
+    )
+}
+
+fn write_table(plan: &Plan, disk: usize) -> String {
+    let disk = &plan.disks[disk];
+    let kind = match disk.table {
+        Table::Gpt => "GPT",
+        Table::Msdos => "MBR",
+    };
+    format!(
+        "write a {kind} with {} to {}",
+        counted(disk.partitions.len(), "partition"),
+        disk.device
+    )
+}
+
+fn make_raid(plan: &Plan, raid: usize) -> String {
+    let raid = &plan.raids[raid];
+    format!(
+        "make {} {} of {}",
+        raid.level,
+        raid.device,
+        nodes(plan, &raid.members)
+    )
+}
+
+fn make_physical_volume(plan: &Plan, volume: usize) -> String {
+    let volume = &plan.physical_volumes[volume];
+    let (copies, size) = (volume.metadata_copies, volume.metadata_size);
+    format!(
+        "make physical volume {} (metadata {copies} x {size})",
+        plan.node_of(volume.on)
+    )
+}
+
+fn make_volume_group(plan: &Plan, group: usize) -> String {
+    let group = &plan.volume_groups[group];
+    let on: Vec<BlockRef> = group
+        .physical_volumes
+        .iter()
+        .filter_map(|index| plan.physical_volumes.get(*index))
+        .map(|volume| volume.on)
+        .collect();
+    format!("make volume group `{}` of {}", group.name, nodes(plan, &on))
+}
+
+fn make_logical_volume(plan: &Plan, volume: usize) -> String {
+    let volume = &plan.logical_volumes[volume].spec;
+    format!(
+        "make logical volume `{}/{}` of {}",
+        volume.volume_group, volume.name, volume.size
+    )
+}
+
+fn activate_kept(plan: &Plan) -> String {
+    let raids = plan.raids.iter().map(|raid| raid.device.clone());
+    let groups = plan
+        .volume_groups
+        .iter()
+        .map(|group| format!("`{}`", group.name));
+    let all: Vec<String> = raids.chain(groups).collect();
+    format!("activate what is there: {}", all.join(", "))
+}
+
+fn make_filesystem(filesystem: &PlannedFilesystem) -> String {
+    let label = if filesystem.label.is_empty() {
+        String::new()
+    } else {
+        format!(" `{}`", filesystem.label)
+    };
+    let size = words::short(filesystem.size);
+    if filesystem.kind == "swap" {
+        return format!("make swap space{label} on {}, {size}", filesystem.device);
+    }
+    format!(
+        "make {}{label} for {}, {size}",
+        filesystem.kind,
+        place(filesystem)
+    )
+}
+
+fn write_image(plan: &Plan, image: &PlannedImage) -> String {
+    let target = plan
+        .filesystems
+        .get(image.filesystem)
+        .map_or_else(String::new, place);
+    let facts = &image.facts;
+    let size = facts
+        .raw_size_bytes
+        .map_or_else(|| "size unknown".to_owned(), words::short);
+    let digest = match (&facts.raw_sha256, &facts.raw_md5) {
+        (Some(digest), _) => format!("sha256 {}", head(digest)),
+        (None, Some(digest)) => format!("md5 {}", head(digest)),
+        (None, None) => "no digest known".to_owned(),
+    };
+    format!(
+        "write {} to {target}: {} in {}, {size}, {digest}",
+        words::printable_url(&image.url),
+        image.format,
+        words::container(image.container)
+    )
+}
+
+fn write_identity(plan: &Plan) -> String {
+    let name = plan.node.as_ref().map_or("", |node| node.hostname.as_str());
+    format!("write host name `{name}`, network names and the admin interface")
+}
+
+fn place(filesystem: &PlannedFilesystem) -> String {
+    format!(
+        "{} ({})",
+        words::purpose(filesystem.mount.as_ref()),
+        filesystem.device
+    )
+}
+
+fn nodes(plan: &Plan, on: &[BlockRef]) -> String {
+    on.iter()
+        .map(|on| plan.node_of(*on))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn head(digest: &str) -> String {
+    let head: String = digest.chars().take(8).collect();
+    format!("{head}…")
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}

@@ -1,0 +1,178 @@
+//! Which bytes a step destroys: computed from the step, so that nothing it does can be forgotten.
+
+use host::units::{Bytes, Extent};
+
+use crate::inventory::{Firmware, Inventory};
+use crate::request::spec::{BlockRef, Role};
+
+use super::step::{Destroyed, Step};
+use super::{Plan, STAMP, extents, keep};
+
+/// Bytes whose old content is gone after the step, on disks in ascending order.
+///
+/// What is made on a logical volume is given as its physical volumes: LVM decides where in them. Where a layout is kept that
+/// would claim too much, so there it is the volume's own node, like an array's.
+pub(super) fn step(step: &Step, plan: &Plan, inventory: &Inventory) -> Vec<Destroyed> {
+    let on_disk = |disk: usize, extents: Vec<Extent>| {
+        let extents: Vec<_> = extents.into_iter().map(|extent| (disk, extent)).collect();
+        on_disks(plan, &extents)
+    };
+    match step {
+        Step::StopRaid { members, .. } if !plan.keeps_partitions => {
+            superblocks(plan, inventory, members)
+        }
+        Step::StopRaid { .. }
+        | Step::DeactivateVolumeGroup { .. }
+        | Step::CloseMapping { .. }
+        | Step::ActivateKept
+        | Step::GrowFilesystem { .. }
+        | Step::MoveContent { .. }
+        | Step::WriteFstab
+        | Step::WriteIdentity
+        | Step::WriteBootConfig
+        | Step::Verify => Vec::new(),
+        Step::Disarm { disk, areas } => on_disk(*disk, disarmed(plan, *disk, areas, inventory)),
+        Step::Wipe { disk, extents } => on_disk(*disk, extents.clone()),
+        Step::WriteTable { disk } => {
+            let planned = &plan.disks[*disk];
+            on_disk(
+                *disk,
+                extents::table(planned.table, planned.size, planned.sector_size),
+            )
+        }
+        Step::MakeRaid { raid } => on_disks(plan, &extents::beneath(plan, BlockRef::Raid(*raid))),
+        Step::MakePhysicalVolume { physical_volume } => label(plan, *physical_volume),
+        Step::MakeVolumeGroup { volume_group } => plan.volume_groups[*volume_group]
+            .physical_volumes
+            .iter()
+            .flat_map(|volume| label(plan, *volume))
+            .collect(),
+        Step::MakeLogicalVolume { logical_volume } => on_disks(
+            plan,
+            &extents::beneath(plan, BlockRef::Logical(*logical_volume)),
+        ),
+        Step::MakeFilesystem { filesystem } => through(plan, plan.filesystems[*filesystem].on),
+        Step::WriteImage { image } => plan
+            .filesystems
+            .get(plan.images[*image].filesystem)
+            .map_or_else(Vec::new, |filesystem| through(plan, filesystem.on)),
+        Step::WriteConfigdrive { on } => through(plan, *on),
+        Step::InstallBootcode { disk } => on_disk(*disk, boot_code(plan, *disk)),
+        Step::WriteStamp { disk } => on_disk(*disk, vec![STAMP]),
+    }
+}
+
+/// Everything that can be written to through `on`.
+fn through(plan: &Plan, on: BlockRef) -> Vec<Destroyed> {
+    let stands = plan.keeps_partitions && !matches!(on, BlockRef::Partition { .. });
+    if stands {
+        return vec![Destroyed {
+            device: plan.node_of(on),
+            offset: Bytes::ZERO,
+            length: plan.size_of(on).unwrap_or_default(),
+        }];
+    }
+    on_disks(plan, &extents::beneath(plan, on))
+}
+
+fn on_disks(plan: &Plan, extents: &[(usize, Extent)]) -> Vec<Destroyed> {
+    let mut destroyed = Vec::new();
+    for (index, disk) in plan.disks.iter().enumerate() {
+        let here = extents
+            .iter()
+            .filter(|(disk, _)| *disk == index)
+            .map(|(_, extent)| *extent);
+        destroyed.extend(
+            extents::union(here.collect())
+                .into_iter()
+                .map(|extent| Destroyed {
+                    device: disk.device.clone(),
+                    offset: extent.start,
+                    length: extent.length,
+                }),
+        );
+    }
+    destroyed
+}
+
+/// Superblocks of an old array: of version 1.1 and 1.2 at the start, of 0.90 and 1.0 at the end of a member.
+fn superblocks(plan: &Plan, inventory: &Inventory, members: &[String]) -> Vec<Destroyed> {
+    let mut found = Vec::new();
+    for (index, disk) in plan.disks.iter().enumerate() {
+        let Some(real) = keep::real(disk, inventory) else {
+            continue;
+        };
+        for member in members {
+            if *member == real.path {
+                let whole = Extent {
+                    start: Bytes::ZERO,
+                    length: real.size_bytes,
+                };
+                found.extend(
+                    extents::ends(whole)
+                        .into_iter()
+                        .map(|extent| (index, extent)),
+                );
+            }
+            for old in real.partitions.iter().filter(|old| old.path == *member) {
+                let place = Extent {
+                    start: old.start_bytes,
+                    length: old.size_bytes,
+                };
+                found.extend(
+                    extents::ends(place)
+                        .into_iter()
+                        .map(|extent| (index, extent)),
+                );
+            }
+        }
+    }
+    on_disks(plan, &found)
+}
+
+fn disarmed(plan: &Plan, disk: usize, areas: &[Extent], inventory: &Inventory) -> Vec<Extent> {
+    let mut all = vec![keep::BOOT_CODE, STAMP];
+    all.extend(areas);
+    extents::difference(extents::union(all), &keep::bytes(plan, disk, inventory))
+}
+
+/// What `pvcreate` writes: label and metadata in front of the data, the second metadata area behind it.
+fn label(plan: &Plan, volume: usize) -> Vec<Destroyed> {
+    let Some(volume) = plan.physical_volumes.get(volume) else {
+        return Vec::new();
+    };
+    let BlockRef::Partition { .. } = volume.on else {
+        return through(plan, volume.on);
+    };
+    let area = volume.metadata_size.saturating_add(Bytes::MIB);
+    let mut pieces = Vec::new();
+    for (disk, extent) in extents::beneath(plan, volume.on) {
+        let first = Extent {
+            start: extent.start,
+            length: area.min(extent.length),
+        };
+        let last = Extent {
+            start: extent.end().saturating_sub(first.length),
+            length: first.length,
+        };
+        pieces.extend([(disk, first), (disk, last)]);
+    }
+    on_disks(plan, &pieces)
+}
+
+fn boot_code(plan: &Plan, disk: usize) -> Vec<Extent> {
+    let role = match plan.firmware {
+        Firmware::Bios => Role::BiosGrub,
+        Firmware::Uefi => Role::Esp,
+    };
+    let mut places: Vec<Extent> = plan.disks[disk]
+        .partitions
+        .iter()
+        .filter(|partition| partition.role == role)
+        .map(|partition| partition.extent)
+        .collect();
+    if plan.firmware == Firmware::Bios {
+        places.push(keep::BOOT_CODE);
+    }
+    places
+}

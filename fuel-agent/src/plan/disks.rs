@@ -1,0 +1,202 @@
+//! Which disks of the node are chosen, and whether they may be written to at all.
+
+use crate::error::Kind;
+use crate::inventory::{Disk, Inventory};
+use crate::request::Request;
+use crate::request::spec::DiskSelector;
+
+use super::notes::Notes;
+use super::{Options, PlanError};
+
+/// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).
+pub(super) fn choose(
+    request: &Request,
+    inventory: &Inventory,
+    options: &Options,
+    notes: &mut Notes,
+) -> Vec<Option<usize>> {
+    if request.storage.disks.is_empty() {
+        notes.error(PlanError::NoDisks);
+    }
+    let mut chosen = Vec::new();
+    for spec in &request.storage.disks {
+        match resolve(&spec.selector, inventory) {
+            Ok((index, by_name)) => {
+                if by_name {
+                    by_name_although_ids_were_given(
+                        &inventory.disks[index],
+                        &spec.path,
+                        options,
+                        notes,
+                    );
+                }
+                chosen.push(Some(index));
+            }
+            Err(what) => {
+                notes.error(PlanError::Disk {
+                    path: spec.path.clone(),
+                    what,
+                    hint: "see `provision inventory` for the disks of this node".to_owned(),
+                });
+                chosen.push(None);
+            }
+        }
+    }
+    twice(request, inventory, &chosen, notes);
+    for index in distinct(&chosen) {
+        may_be_written(&inventory.disks[index], inventory, options, notes);
+    }
+    chosen
+}
+
+/// The chosen disks, each once, in order.
+pub(super) fn distinct(chosen: &[Option<usize>]) -> Vec<usize> {
+    let mut seen = Vec::new();
+    for index in chosen.iter().flatten() {
+        if !seen.contains(index) {
+            seen.push(*index);
+        }
+    }
+    seen
+}
+
+fn resolve(selector: &DiskSelector, inventory: &Inventory) -> Result<(usize, bool), String> {
+    let all = |matches: &dyn Fn(&Disk) -> bool| -> Vec<usize> {
+        (0..inventory.disks.len())
+            .filter(|&i| matches(&inventory.disks[i]))
+            .collect()
+    };
+    let (matched, fallback, ids, name) = match selector {
+        DiskSelector::Node(node) => (
+            all(&|disk| disk.path == *node || disk.links.contains(node)),
+            Vec::new(),
+            false,
+            node,
+        ),
+        DiskSelector::Fuel { extra, id, name } => {
+            let link = |disk: &Disk| {
+                if extra.is_empty() {
+                    disk.links.contains(&format!("/dev/{id}"))
+                } else {
+                    extra.iter().map(|link| format!("/dev/{link}")).any(|link| {
+                        link.starts_with("/dev/disk/by-id") && disk.links.contains(&link)
+                    })
+                }
+            };
+            let node = format!("/dev/{name}");
+            (
+                all(&link),
+                all(&|disk| disk.path == node),
+                !extra.is_empty(),
+                name,
+            )
+        }
+    };
+    match (matched.as_slice(), fallback.as_slice()) {
+        ([only], _) => Ok((*only, false)),
+        (found, [only]) => Ok((*only, ids && found.is_empty())),
+        ([], []) => Err(format!("no disk of this node is `{name}`")),
+        _ => Err(format!("more than one disk of this node is `{name}`")),
+    }
+}
+
+fn by_name_although_ids_were_given(disk: &Disk, path: &str, options: &Options, notes: &mut Notes) {
+    notes.warn(format!(
+        "{path}: none of its ids is on this node; {} is taken for its name",
+        disk.path
+    ));
+    if !options.match_by_name {
+        notes.refuse_run(
+            Kind::Refused,
+            format!(
+                "{} was found by its name only: none of the ids that were given is on this node",
+                disk.path
+            ),
+            "correct the ids, or set `provision.match=name` if names are stable here",
+        );
+    }
+}
+
+fn twice(request: &Request, inventory: &Inventory, chosen: &[Option<usize>], notes: &mut Notes) {
+    for (second, index) in chosen.iter().enumerate() {
+        let Some(index) = index else { continue };
+        let Some(first) = chosen[..second]
+            .iter()
+            .position(|other| *other == Some(*index))
+        else {
+            continue;
+        };
+        let (disks, device) = (&request.storage.disks, &inventory.disks[*index].path);
+        notes.warn(format!(
+            "{} and {} are the same disk, {device}",
+            disks[first].path, disks[second].path
+        ));
+        notes.refuse_run(
+            Kind::Refused,
+            format!(
+                "{} and {} both mean {device}",
+                disks[first].path, disks[second].path
+            ),
+            "give each disk its own ids",
+        );
+    }
+}
+
+/// Everything that forbids writing to a disk as such; what is stacked on it is looked at in `release`.
+fn may_be_written(disk: &Disk, inventory: &Inventory, options: &Options, notes: &mut Notes) {
+    let device = &disk.path;
+    if let Some(entry) = options.protects(disk) {
+        notes.refuse_run(
+            Kind::Refused,
+            format!("{device} is protected (`{entry}`)"),
+            "take it out of the request, or out of `provision.protect`",
+        );
+    }
+    if disk.booted_from {
+        notes.refuse_run(
+            Kind::Refused,
+            format!("the running system was started from {device}"),
+            "boot from the network, or choose another disk",
+        );
+    }
+    if disk.mounted {
+        notes.refuse_run(
+            Kind::Refused,
+            format!("{device} holds a mounted filesystem or active swap"),
+            "unmount it (`lsblk` shows what), or choose another disk",
+        );
+    }
+    if disk.read_only {
+        notes.refuse_run(
+            Kind::Hardware,
+            format!("{device} is read-only"),
+            "clear its write protection, or choose another disk",
+        );
+    }
+    if disk.removable && !options.allow_removable {
+        notes.refuse_run(
+            Kind::Refused,
+            format!("{device} is removable"),
+            "set `provision.allow_removable` if it is meant",
+        );
+    }
+    if disk.multipath {
+        notes.refuse_run(
+            Kind::Refused,
+            format!("{device} is a multipath map, which is planned but not yet written to"),
+            "choose another disk",
+        );
+    }
+    let stacked = inventory
+        .stacks
+        .iter()
+        .any(|stack| stack.disks.contains(device));
+    if !disk.holders.is_empty() && !stacked {
+        let holders = disk.holders.join(", ");
+        notes.refuse_run(
+            Kind::Refused,
+            format!("{device} is held by {holders}, and what that is cannot be told"),
+            "release it by hand, then plan again",
+        );
+    }
+}

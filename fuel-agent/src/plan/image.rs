@@ -1,0 +1,128 @@
+//! Images: where each goes, what is known of it, and whether it may be written at all.
+
+use crate::error::Kind;
+use crate::request::spec::{ImageSpec, Mount};
+use crate::sources::Sources;
+
+use super::notes::Notes;
+use super::{Options, Plan, PlanError, PlannedImage, words};
+
+/// Filesystem types that are grown to their volume once the image is there.
+pub(super) const GROWN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
+
+/// Plans images in the order of the request.
+pub(super) fn images(
+    specs: &[ImageSpec],
+    sources: &Sources,
+    options: &Options,
+    plan: &mut Plan,
+    notes: &mut Notes,
+) {
+    for (index, spec) in specs.iter().enumerate() {
+        let known = sources.images.get(&spec.url);
+        let image = PlannedImage {
+            url: spec.url.clone(),
+            filesystem: spec.filesystem,
+            format: spec.format.clone(),
+            container: spec.container,
+            facts: known.cloned().unwrap_or_default(),
+        };
+        match plan.filesystems.get_mut(spec.filesystem) {
+            None => notes.error(PlanError::Dangling {
+                what: format!("the image for `{}`", spec.mount.as_str()),
+                target: format!("filesystem {}", spec.filesystem),
+            }),
+            Some(filesystem) => {
+                if filesystem.image.is_some() {
+                    notes.error(PlanError::UsedTwice {
+                        device: filesystem.device.clone(),
+                        first: "target of an image".to_owned(),
+                        second: format!("target of {}", words::printable_url(&spec.url)),
+                    });
+                }
+                filesystem.image = Some(index);
+            }
+        }
+        plan.images.push(image);
+        if known.is_some() {
+            facts(&plan.images[index], options, notes);
+        } else {
+            notes.warn(format!(
+                "nothing is known of {}: it was not looked up",
+                words::printable_url(&spec.url)
+            ));
+        }
+    }
+    for image in &plan.images {
+        target(image, plan, notes);
+    }
+}
+
+fn facts(image: &PlannedImage, options: &Options, notes: &mut Notes) {
+    let url = words::printable_url(&image.url);
+    let facts = &image.facts;
+    if let Some(problem) = &facts.problem {
+        notes.refuse_run(
+            Kind::Image,
+            format!("{url} cannot be used: {problem}"),
+            "check that the image is where the request says, and reachable from this node",
+        );
+    } else if !facts.has_digest() {
+        notes.warn(format!("{url} comes without a digest"));
+        if !options.allow_unverified {
+            notes.refuse_run(
+                Kind::Image,
+                format!("{url} comes without a digest, so nobody can tell whether it arrived whole"),
+                "publish its YAML with `raw_md5` or `raw_sha256`, or allow it with `--allow-unverified`",
+            );
+        }
+    }
+    if let Some(found) = facts.container.filter(|found| *found != image.container) {
+        notes.refuse_run(
+            Kind::Image,
+            format!(
+                "{url} is {}, but the request says {}",
+                words::container(found),
+                words::container(image.container)
+            ),
+            format!("set its `container` to `{}`", words::container(found)),
+        );
+    }
+}
+
+fn target(image: &PlannedImage, plan: &Plan, notes: &mut Notes) {
+    let Some(filesystem) = plan.filesystems.get(image.filesystem) else {
+        return;
+    };
+    let url = words::printable_url(&image.url);
+    if matches!(filesystem.mount, Some(Mount::Swap)) {
+        notes.refuse_run(
+            Kind::Request,
+            format!("{url} is meant for swap space"),
+            "name a mount point that holds files",
+        );
+    }
+    if filesystem.kind != image.format && filesystem.mount.is_some() {
+        notes.warn(format!(
+            "{} is `{}` in the layout, but its image holds `{}`: that is what it will be",
+            filesystem.device, filesystem.kind, image.format
+        ));
+    }
+    let room = plan.size_of(filesystem.on);
+    if let (Some(size), Some(room)) = (image.facts.raw_size_bytes, room)
+        && size > room
+    {
+        let missing = size.saturating_sub(room);
+        notes.does_not_fit(
+            Kind::Image,
+            format!(
+                "{url} unpacks to {size}, but {} has {room}",
+                filesystem.device
+            ),
+            format!(
+                "enlarge {} by {missing}, or use a smaller image",
+                filesystem.device
+            ),
+        );
+    }
+}

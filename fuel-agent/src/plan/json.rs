@@ -1,0 +1,167 @@
+//! The Plan JSON: a contract (DESIGN.md). Keys are added, never changed.
+
+use host::units::Bytes;
+use serde_json::{Value, json};
+
+use crate::inventory::Firmware;
+use crate::request::spec::{BlockRef, Mount, Table};
+
+use super::{Plan, PlannedDisk, PlannedPartition, RefusedBy, words};
+
+/// The plan as the contract has it.
+pub(super) fn plan(plan: &Plan) -> Value {
+    json!({
+        "disks": list(&plan.disks, disk),
+        "raids": raids(plan),
+        "physical_volumes": physical_volumes(plan),
+        "volume_groups": volume_groups(plan),
+        "logical_volumes": logical_volumes(plan),
+        "filesystems": filesystems(plan),
+        "images": images(plan),
+        "configdrive": plan.configdrive.map(|on| json!({"device": plan.node_of(on)})),
+        "keeps_partitions": plan.keeps_partitions,
+        "warnings": plan.warnings,
+        "refusals": refusals(plan),
+        "firmware": match plan.firmware {
+            Firmware::Bios => "bios",
+            Firmware::Uefi => "uefi",
+        },
+        "request_sha256": plan.request_digest,
+        "steps": list(&plan.steps, |planned| json!({
+            "number": planned.number,
+            "stage": planned.stage.name(),
+            "what": planned.what,
+            "destroys": planned.destroys,
+        })),
+    })
+}
+
+fn list<T>(items: &[T], item: impl Fn(&T) -> Value) -> Value {
+    Value::Array(items.iter().map(item).collect())
+}
+
+fn disk(disk: &PlannedDisk) -> Value {
+    json!({
+        "device": disk.device,
+        "disk_id": disk.disk_id,
+        "model": disk.model,
+        "size_bytes": disk.size,
+        "sector_bytes": disk.sector_size,
+        "table": match disk.table {
+            Table::Gpt => "gpt",
+            Table::Msdos => "msdos",
+        },
+        "bootloader": disk.bootloader,
+        "partitions": list(&disk.partitions, partition),
+    })
+}
+
+fn partition(partition: &PlannedPartition) -> Value {
+    let mib = Bytes::as_whole_mib;
+    json!({
+        "number": partition.number,
+        "device": partition.device,
+        "start_mib": mib(partition.extent.start),
+        "size_mib": mib(partition.extent.length),
+        "start_bytes": partition.extent.start,
+        "size_bytes": partition.extent.length,
+        "role": words::role(partition.role),
+        "type_guid": partition.type_guid,
+        "name": partition.name,
+        "legacy_boot": partition.legacy_boot,
+        "keep_data": partition.keep_data,
+    })
+}
+
+fn images(plan: &Plan) -> Value {
+    list(&plan.images, |image| {
+        let target = plan.filesystems.get(image.filesystem);
+        json!({
+            "url": words::printable_url(&image.url),
+            "device": target.map(|filesystem| filesystem.device.as_str()),
+            "mount": target.and_then(|filesystem| filesystem.mount.as_ref()).map(Mount::as_str),
+            "format": image.format,
+            "container": words::container(image.container),
+            "size_bytes": image.facts.size_bytes,
+            "raw_size_bytes": image.facts.raw_size_bytes,
+            "raw_md5": image.facts.raw_md5,
+            "raw_sha256": image.facts.raw_sha256,
+        })
+    })
+}
+
+fn raids(plan: &Plan) -> Value {
+    let nodes = |on: &[BlockRef]| list(on, |on| json!(plan.node_of(*on)));
+    list(&plan.raids, |raid| {
+        json!({
+            "device": raid.device,
+            "level": raid.level,
+            "metadata": raid.metadata,
+            "members": nodes(&raid.members),
+            "spares": nodes(&raid.spares),
+            "keep_data": raid.keep_data,
+        })
+    })
+}
+
+fn physical_volumes(plan: &Plan) -> Value {
+    list(&plan.physical_volumes, |volume| {
+        json!({
+            "device": plan.node_of(volume.on),
+            "metadata_mib": volume.metadata_size.as_whole_mib(),
+            "metadata_bytes": volume.metadata_size,
+            "metadata_copies": volume.metadata_copies,
+        })
+    })
+}
+
+fn volume_groups(plan: &Plan) -> Value {
+    list(&plan.volume_groups, |group| {
+        let volumes = group.physical_volumes.iter();
+        let devices: Vec<String> = volumes
+            .filter_map(|index| plan.physical_volumes.get(*index))
+            .map(|volume| plan.node_of(volume.on))
+            .collect();
+        json!({"name": group.name, "devices": devices, "keep_data": group.keep_data})
+    })
+}
+
+fn logical_volumes(plan: &Plan) -> Value {
+    list(&plan.logical_volumes, |volume| {
+        json!({
+            "volume_group": volume.spec.volume_group,
+            "name": volume.spec.name,
+            "size_mib": volume.spec.size.as_whole_mib(),
+            "size_bytes": volume.spec.size,
+            "device": volume.device,
+            "keep_data": volume.spec.keep_data,
+        })
+    })
+}
+
+fn filesystems(plan: &Plan) -> Value {
+    list(&plan.filesystems, |filesystem| {
+        json!({
+            "device": filesystem.device,
+            "mount": filesystem.mount.as_ref().map(Mount::as_str),
+            "type": filesystem.kind,
+            "label": filesystem.label,
+            "options": filesystem.options,
+            "keep_data": filesystem.keep_data,
+        })
+    })
+}
+
+fn refusals(plan: &Plan) -> Value {
+    list(&plan.refusals, |refusal| {
+        json!({
+            "what": refusal.what,
+            "hint": refusal.hint,
+            "exit_status": refusal.kind.exit_status(),
+            "by": match refusal.by {
+                RefusedBy::Plan => "plan",
+                RefusedBy::Run => "run",
+            },
+        })
+    })
+}

@@ -1,0 +1,322 @@
+//! What stays: which bytes, whether the layout that is to be kept is really there, and what asks for both at once.
+
+use host::units::{Bytes, Extent};
+
+use crate::error::Kind;
+use crate::inventory::{Disk, Inventory, StackKind};
+use crate::request::spec::{BlockRef, Table};
+
+use super::notes::Notes;
+use super::{Plan, PlannedDisk, PlannedPartition, extents, release, words};
+
+/// Bytes of the boot code in the first sector: never kept, whatever else is.
+pub(super) const BOOT_CODE: Extent = Extent {
+    start: Bytes::ZERO,
+    length: Bytes(440),
+};
+
+/// The real disk behind a planned one.
+pub(super) fn real<'a>(disk: &PlannedDisk, inventory: &'a Inventory) -> Option<&'a Disk> {
+    inventory.disks.iter().find(|real| real.path == disk.device)
+}
+
+/// Bytes of disk `index` that no step may destroy. None where its table is made anew.
+pub(super) fn bytes(plan: &Plan, index: usize, inventory: &Inventory) -> Vec<Extent> {
+    let disk = &plan.disks[index];
+    if !plan.keeps_partitions {
+        return Vec::new();
+    }
+    let mut kept = extents::difference(
+        extents::table(disk.table, disk.size, disk.sector_size),
+        &[BOOT_CODE],
+    );
+    for partition in &disk.partitions {
+        let on = BlockRef::Partition {
+            disk: index,
+            number: partition.number,
+        };
+        if partition.keep_data || stays(plan, on) {
+            kept.push(partition.extent);
+        }
+    }
+    kept.extend(strangers(disk, inventory).iter().map(|(_, extent)| *extent));
+    extents::union(kept)
+}
+
+/// Whether what is on a partition stays because of what is built on it: a kept filesystem, or any array or group, which are
+/// used again as they are.
+fn stays(plan: &Plan, on: BlockRef) -> bool {
+    let filesystem = plan.filesystems.iter().any(|filesystem| {
+        filesystem.on == on && filesystem.keep_data && filesystem.image.is_none()
+    });
+    let volume = plan.physical_volumes.iter().any(|volume| volume.on == on);
+    let member = plan
+        .raids
+        .iter()
+        .any(|raid| raid.members.contains(&on) || raid.spares.contains(&on));
+    filesystem || volume || member
+}
+
+/// Partitions that are there and that the plan does not know, with their numbers.
+pub(super) fn strangers(disk: &PlannedDisk, inventory: &Inventory) -> Vec<(u32, Extent)> {
+    let Some(real) = real(disk, inventory) else {
+        return Vec::new();
+    };
+    real.partitions
+        .iter()
+        .filter(|old| {
+            !disk
+                .partitions
+                .iter()
+                .any(|partition| partition.number == old.number)
+        })
+        .map(|old| {
+            (
+                old.number,
+                Extent {
+                    start: old.start_bytes,
+                    length: old.size_bytes,
+                },
+            )
+        })
+        .collect()
+}
+
+/// Nodes whose content stays, beside those on partitions: kept logical volumes, and kept filesystems on arrays and volumes.
+pub(super) fn nodes(plan: &Plan) -> Vec<String> {
+    let mut nodes: Vec<String> = plan
+        .filesystems
+        .iter()
+        .filter(|filesystem| filesystem.keep_data && filesystem.image.is_none())
+        .map(|filesystem| filesystem.device.clone())
+        .collect();
+    nodes.extend(
+        plan.logical_volumes
+            .iter()
+            .filter(|volume| volume.spec.keep_data)
+            .map(|volume| volume.device.clone()),
+    );
+    nodes.extend(
+        plan.raids
+            .iter()
+            .filter(|raid| raid.keep_data)
+            .map(|raid| raid.device.clone()),
+    );
+    nodes
+}
+
+/// Each place where the request wants to keep what it also wants to overwrite, said for people.
+pub(super) fn conflicts(plan: &Plan) -> Vec<String> {
+    let mut found = Vec::new();
+    for filesystem in &plan.filesystems {
+        let what = match filesystem.image {
+            Some(_) => "an image",
+            None => "a new filesystem",
+        };
+        if filesystem.keep_data {
+            if filesystem.image.is_some() {
+                found.push(format!(
+                    "{} ({}) is to be kept, but {what} would overwrite it",
+                    filesystem.device,
+                    words::purpose(filesystem.mount.as_ref())
+                ));
+            }
+        } else if let Some(kept) = kept_beneath(plan, filesystem.on) {
+            found.push(format!(
+                "{kept} is to be kept, but {} on it would get {what}",
+                filesystem.device
+            ));
+        }
+    }
+    if let Some(on) = plan.configdrive
+        && let Some(kept) = kept_beneath(plan, on)
+    {
+        found.push(format!(
+            "{kept} is to be kept, but the configdrive would overwrite it"
+        ));
+    }
+    found
+}
+
+/// Something beneath `on`, itself included, that the request marks as kept.
+fn kept_beneath(plan: &Plan, on: BlockRef) -> Option<String> {
+    match on {
+        BlockRef::Partition { disk, number } => plan
+            .partition(disk, number)
+            .filter(|partition| partition.keep_data)
+            .map(|partition| partition.device.clone()),
+        BlockRef::Raid(raid) => {
+            let raid = plan.raids.get(raid)?;
+            if raid.keep_data {
+                return Some(raid.device.clone());
+            }
+            raid.members
+                .iter()
+                .find_map(|member| kept_beneath(plan, *member))
+        }
+        BlockRef::Logical(volume) => {
+            if plan.logical_volumes.get(volume)?.spec.keep_data {
+                return Some(plan.logical_volumes[volume].device.clone());
+            }
+            let group = plan.group_of(volume)?;
+            if group.keep_data {
+                return Some(format!("volume group `{}`", group.name));
+            }
+            group
+                .physical_volumes
+                .iter()
+                .filter_map(|index| plan.physical_volumes.get(*index))
+                .find_map(|volume| kept_beneath(plan, volume.on))
+        }
+        BlockRef::Undefined(_) => None,
+    }
+}
+
+/// Refuses to keep what is not there as the request describes it, and what would be overwritten.
+pub(super) fn check(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+    for conflict in conflicts(plan) {
+        notes.refuse_run(
+            Kind::Refused,
+            conflict,
+            "drop `keep_data` where the data may go, or drop the image for it",
+        );
+    }
+    if !plan.keeps_partitions {
+        return;
+    }
+    for disk in &plan.disks {
+        same_table(disk, inventory, notes);
+    }
+    same_groups(plan, inventory, notes);
+    same_arrays(plan, inventory, notes);
+}
+
+const DIFFERS: &str =
+    "correct the layout in the request, or drop `keep_data` and lose what is on these disks";
+
+fn same_table(disk: &PlannedDisk, inventory: &Inventory, notes: &mut Notes) {
+    let Some(real) = real(disk, inventory) else {
+        return;
+    };
+    if let Some(found) = other_table(disk, real) {
+        let device = &disk.device;
+        notes.refuse_run(
+            Kind::Refused,
+            format!("{device} has {found}, so nothing on it can be kept"),
+            DIFFERS,
+        );
+        return;
+    }
+    for partition in &disk.partitions {
+        if let Some(difference) = differs(partition, real) {
+            notes.refuse_run(Kind::Refused, difference, DIFFERS);
+        }
+    }
+    for (number, extent) in strangers(disk, inventory) {
+        notes.warn(format!(
+            "partition {number} of {} ({} at {}) is not in the request; it stays as it is",
+            disk.device, extent.length, extent.start
+        ));
+    }
+}
+
+/// What the disk has in place of the table that is to be kept.
+fn other_table(disk: &PlannedDisk, real: &Disk) -> Option<String> {
+    let wanted = match disk.table {
+        Table::Gpt => "gpt",
+        Table::Msdos => "dos",
+    };
+    match real.table.as_deref() {
+        Some(found) if found == wanted => None,
+        Some(found) => Some(format!(
+            "a partition table of kind `{found}`, not `{wanted}`"
+        )),
+        // An inventory that lists partitions without naming the table.
+        None if !real.partitions.is_empty() => None,
+        None => Some("no partition table".to_owned()),
+    }
+}
+
+fn differs(partition: &PlannedPartition, real: &Disk) -> Option<String> {
+    let (device, extent) = (&partition.device, partition.extent);
+    let old = real
+        .partitions
+        .iter()
+        .find(|old| old.number == partition.number);
+    let Some(old) = old else {
+        return Some(format!(
+            "{device} is not there, so its layout cannot be kept"
+        ));
+    };
+    ((old.start_bytes, old.size_bytes) != (extent.start, extent.length)).then(|| {
+        format!(
+            "{device} is {} at {}, but the layout to keep has {} at {}",
+            old.size_bytes, old.start_bytes, extent.length, extent.start
+        )
+    })
+}
+
+fn same_groups(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+    for group in &plan.volume_groups {
+        let found = inventory
+            .stacks
+            .iter()
+            .any(|stack| stack.kind == StackKind::VolumeGroup && stack.name == group.name);
+        if !found {
+            notes.refuse_run(
+                Kind::Refused,
+                format!(
+                    "there is no {} `{}` to be kept on this node",
+                    release::noun(StackKind::VolumeGroup),
+                    group.name
+                ),
+                DIFFERS,
+            );
+        }
+    }
+}
+
+/// An array is the same if it has the same members; its name may have become another.
+fn same_arrays(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+    for raid in &plan.raids {
+        let mut wanted: Vec<Option<&str>> = raid
+            .members
+            .iter()
+            .chain(&raid.spares)
+            .map(|member| old_node(plan, *member, inventory))
+            .collect();
+        wanted.sort_unstable();
+        let found = inventory
+            .stacks
+            .iter()
+            .filter(|stack| stack.kind == StackKind::Raid)
+            .any(|stack| {
+                let mut members: Vec<Option<&str>> =
+                    stack.members.iter().map(|member| member.to_str()).collect();
+                members.sort_unstable();
+                members == wanted
+            });
+        if !found {
+            notes.refuse_run(
+                Kind::Refused,
+                format!(
+                    "there is no array of the partitions of {} to be kept on this node",
+                    raid.device
+                ),
+                DIFFERS,
+            );
+        }
+    }
+}
+
+/// The node that a partition of the plan has now.
+pub(super) fn old_node<'a>(plan: &Plan, on: BlockRef, inventory: &'a Inventory) -> Option<&'a str> {
+    let BlockRef::Partition { disk, number } = on else {
+        return None;
+    };
+    let real = real(plan.disks.get(disk)?, inventory)?;
+    real.partitions
+        .iter()
+        .find(|old| old.number == number)
+        .map(|old| old.path.as_str())
+}

@@ -1,0 +1,249 @@
+//! Partitions: their extents, types and identifiers, and whether they fit on the real disk.
+
+use host::units::{Bytes, Extent};
+
+use crate::error::Kind;
+use crate::inventory::{Disk, Firmware};
+use crate::request::spec::{DiskSpec, PartitionSpec, Role, Table};
+
+use super::notes::Notes;
+use super::{Ids, PlanError, PlannedDisk, PlannedPartition, extents, words};
+
+/// GPT type of GRUB's core image.
+pub const BIOS_GRUB: &str = "21686148-6449-6E6F-744E-656564454649";
+/// GPT type of an EFI system partition.
+pub const ESP: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+/// GPT type of a member of an md array.
+pub const RAID: &str = "A19D880F-05FC-4D3B-A006-743F0F84911E";
+/// GPT type of an LVM physical volume.
+pub const LVM: &str = "E6D6D379-F507-44C2-A23C-238F2A3DF928";
+/// GPT type of swap space.
+pub const SWAP: &str = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F";
+/// GPT type that is written where a plan says none: a Linux filesystem.
+pub const DATA: &str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4";
+
+/// Highest number in a GPT of the usual 128 entries.
+const NUMBERS: u32 = 128;
+
+/// The disk as it will be. `disk` is the real one, where it was found.
+pub(super) fn disk(
+    spec: &DiskSpec,
+    disk: Option<&Disk>,
+    firmware: Firmware,
+    ids: &mut dyn Ids,
+    notes: &mut Notes,
+) -> PlannedDisk {
+    let unknown = Disk::default();
+    let real = disk.unwrap_or(&unknown);
+    let mut planned = PlannedDisk {
+        device: if disk.is_some() {
+            real.path.clone()
+        } else {
+            spec.path.clone()
+        },
+        disk_id: if real.serial.is_empty() {
+            real.wwn.clone()
+        } else {
+            real.serial.clone()
+        },
+        model: real.model.clone(),
+        size: real.size_bytes,
+        sector_size: sector_size(real, notes),
+        table: spec.table,
+        guid: ids.uuid(),
+        bootloader: spec.bootloader,
+        partitions: Vec::new(),
+    };
+    planned.partitions = spec
+        .partitions
+        .iter()
+        .map(|partition| self::partition(partition, &planned, firmware, ids, notes))
+        .collect();
+    apart(&planned, notes);
+    if disk.is_some() {
+        fits(&planned, notes);
+    }
+    if spec.table == Table::Msdos {
+        notes.refuse_run(
+            Kind::Request,
+            format!(
+                "{}: an MBR partition table is planned but not yet written",
+                planned.device
+            ),
+            "ask for the label `gpt`",
+        );
+    }
+    planned
+}
+
+fn sector_size(disk: &Disk, notes: &mut Notes) -> Bytes {
+    match disk.logical_sector_size {
+        0 | 512 => Bytes(512),
+        4096 => Bytes(4096),
+        other => {
+            notes.does_not_fit(
+                Kind::Hardware,
+                format!("{} has sectors of {other} bytes", disk.path),
+                "format it with sectors of 512 or 4096 bytes, or choose another disk",
+            );
+            Bytes(512)
+        }
+    }
+}
+
+fn partition(
+    spec: &PartitionSpec,
+    disk: &PlannedDisk,
+    firmware: Firmware,
+    ids: &mut dyn Ids,
+    notes: &mut Notes,
+) -> PlannedPartition {
+    let device = words::partition_node(&disk.device, spec.number);
+    let extent = Extent::new(spec.start, spec.size).filter(|extent| extent.length > Bytes::ZERO);
+    if extent.is_none() {
+        notes.error(PlanError::Size {
+            disk: disk.device.clone(),
+            number: spec.number,
+            start: spec.start,
+            size: spec.size,
+        });
+    }
+    if let Some(guid) = spec
+        .type_guid
+        .as_deref()
+        .filter(|guid| uuid::Uuid::try_parse(guid).is_err())
+    {
+        notes.refuse_run(
+            Kind::Request,
+            format!("the type `{guid}` of {device} is not a GUID"),
+            format!("write it like {DATA}, or leave it out"),
+        );
+    }
+    PlannedPartition {
+        number: spec.number,
+        device,
+        extent: extent.unwrap_or(Extent {
+            start: spec.start,
+            length: Bytes::ZERO,
+        }),
+        role: spec.role,
+        type_guid: spec
+            .type_guid
+            .clone()
+            .or_else(|| standard_type(spec, firmware).map(str::to_owned)),
+        name: String::new(),
+        legacy_boot: has_flag(spec, "legacy_boot"),
+        guid: ids.uuid(),
+        keep_data: spec.keep_data,
+    }
+}
+
+fn has_flag(spec: &PartitionSpec, flag: &str) -> bool {
+    spec.flags.iter().any(|other| other == flag)
+}
+
+/// The type that a role or a flag has by itself. Fuel's EFI placeholder stays a placeholder on a BIOS node.
+fn standard_type(spec: &PartitionSpec, firmware: Firmware) -> Option<&'static str> {
+    match spec.role {
+        Role::BiosGrub => Some(BIOS_GRUB),
+        Role::Raid => Some(RAID),
+        Role::Pv => Some(LVM),
+        Role::Swap => Some(SWAP),
+        Role::Esp
+            if firmware == Firmware::Uefi || has_flag(spec, "boot") || has_flag(spec, "esp") =>
+        {
+            Some(ESP)
+        }
+        Role::Esp | Role::Boot | Role::Data | Role::Configdrive if has_flag(spec, "raid") => {
+            Some(RAID)
+        }
+        Role::Esp | Role::Boot | Role::Data | Role::Configdrive if has_flag(spec, "lvm") => {
+            Some(LVM)
+        }
+        Role::Esp | Role::Boot | Role::Data | Role::Configdrive => None,
+    }
+}
+
+/// Numbers are proper, extents are aligned and share no byte.
+fn apart(disk: &PlannedDisk, notes: &mut Notes) {
+    for (index, partition) in disk.partitions.iter().enumerate() {
+        let number = |why| PlanError::Number {
+            disk: disk.device.clone(),
+            number: partition.number,
+            why,
+        };
+        if partition.number == 0 || partition.number > NUMBERS {
+            notes.error(number("is not between 1 and 128"));
+        }
+        if !partition.extent.start.is_aligned(disk.sector_size)
+            || !partition.extent.length.is_aligned(disk.sector_size)
+        {
+            notes.error(PlanError::Unaligned {
+                disk: disk.device.clone(),
+                number: partition.number,
+                sector: disk.sector_size,
+            });
+        }
+        for earlier in &disk.partitions[..index] {
+            if earlier.number == partition.number {
+                notes.error(number("is given twice"));
+            }
+            if earlier.extent.overlaps(partition.extent) {
+                notes.error(PlanError::Overlap {
+                    disk: disk.device.clone(),
+                    first: earlier.number,
+                    second: partition.number,
+                    extents: [earlier.extent, partition.extent],
+                });
+            }
+        }
+    }
+}
+
+/// What a table of this kind leaves for partitions on this disk.
+pub(super) fn usable(disk: &PlannedDisk) -> Extent {
+    let regions = extents::table(disk.table, disk.size, disk.sector_size);
+    let start = regions[0].end();
+    let end = regions.get(1).map_or(disk.size, |tail| tail.start);
+    Extent {
+        start,
+        length: end.saturating_sub(start),
+    }
+}
+
+fn fits(disk: &PlannedDisk, notes: &mut Notes) {
+    let usable = usable(disk);
+    let (device, size) = (&disk.device, disk.size);
+    for partition in &disk.partitions {
+        if partition.extent.start < usable.start {
+            notes.does_not_fit(
+                Kind::Request,
+                format!(
+                    "{} begins at {}, where the partition table lies",
+                    partition.device, partition.extent.start
+                ),
+                "begin it at 1 MiB or later",
+            );
+        }
+    }
+    let end = disk
+        .partitions
+        .iter()
+        .map(|partition| partition.extent.end())
+        .max()
+        .unwrap_or_default();
+    if end > usable.end() {
+        let missing = end
+            .saturating_sub(usable.end())
+            .align_up(Bytes::MIB)
+            .unwrap_or(end);
+        notes.does_not_fit(
+            Kind::Hardware,
+            format!(
+                "the layout of {device} ends at {end}, but the disk ({size}) has room up to {}",
+                usable.end()
+            ),
+            format!("shrink its volumes by at least {missing}, or use a larger disk"),
+        );
+    }
+}

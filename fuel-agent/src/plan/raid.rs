@@ -1,0 +1,144 @@
+//! md arrays: levels, members, and how much of them is left for what is put on top.
+
+use host::units::Bytes;
+
+use crate::error::Kind;
+use crate::inventory::{Inventory, StackKind};
+use crate::request::spec::{BlockRef, RaidSpec};
+
+use super::notes::Notes;
+use super::{Ids, Plan, PlanError, PlannedRaid};
+
+/// Plans the arrays in the order of the request.
+pub(super) fn arrays(specs: &[RaidSpec], ids: &mut dyn Ids, plan: &mut Plan, notes: &mut Notes) {
+    for spec in specs {
+        if plan.raids.iter().any(|raid| raid.device == spec.device) {
+            notes.error(PlanError::NamedTwice {
+                name: spec.device.clone(),
+            });
+        }
+        let raid = PlannedRaid {
+            device: spec.device.clone(),
+            level: level(&spec.level).unwrap_or(&spec.level).to_owned(),
+            metadata: spec.metadata.clone(),
+            members: spec.members.clone(),
+            spares: spec.spares.clone(),
+            uuid: ids.uuid(),
+            keep_data: spec.keep_data,
+        };
+        members(&raid, plan, notes);
+        plan.raids.push(raid);
+    }
+}
+
+/// The name that mdadm itself uses; `None` for a level that is not made here.
+fn level(name: &str) -> Option<&'static str> {
+    match name {
+        "mirror" | "raid1" | "1" => Some("raid1"),
+        "stripe" | "raid0" | "0" => Some("raid0"),
+        _ => None,
+    }
+}
+
+fn members(raid: &PlannedRaid, plan: &Plan, notes: &mut Notes) {
+    let device = &raid.device;
+    if level(&raid.level).is_none() {
+        notes.refuse_run(
+            Kind::Request,
+            format!("{device} asks for level `{}`", raid.level),
+            "ask for `raid1` (`mirror`) or `raid0` (`stripe`)",
+        );
+    }
+    if raid.members.is_empty() {
+        notes.refuse_run(
+            Kind::Request,
+            format!("{device} has no members"),
+            "give it at least one partition",
+        );
+    }
+    let sizes: Vec<Bytes> = raid
+        .members
+        .iter()
+        .filter_map(|member| plan.size_of(*member))
+        .collect();
+    if let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max())
+        && least != most
+    {
+        notes.warn(format!(
+            "the members of {device} are from {least} to {most} large; each is used as the smallest"
+        ));
+    }
+    let mut disks: Vec<usize> = Vec::new();
+    for member in &raid.members {
+        let BlockRef::Partition { disk, .. } = member else {
+            continue;
+        };
+        if disks.contains(disk) {
+            notes.warn(format!(
+                "{device} has two members on {}: it does not outlive that disk",
+                plan.disks[*disk].device
+            ));
+        }
+        disks.push(*disk);
+    }
+}
+
+/// A name of ours that something on a disk we must not touch has already.
+pub(super) fn taken_names(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+    for stack in &inventory.stacks {
+        if stack
+            .disks
+            .iter()
+            .any(|disk| plan.disks.iter().any(|planned| planned.device == *disk))
+        {
+            continue;
+        }
+        let taken = match stack.kind {
+            StackKind::Raid => {
+                stack.active && plan.raids.iter().any(|raid| raid.device == stack.name)
+            }
+            StackKind::VolumeGroup => plan
+                .volume_groups
+                .iter()
+                .any(|group| group.name == stack.name),
+            StackKind::Crypt | StackKind::Mapping | StackKind::Btrfs => false,
+        };
+        if taken {
+            notes.refuse_run(
+                Kind::Refused,
+                format!(
+                    "the name `{}` is taken by something on {}, which is not chosen",
+                    stack.name,
+                    stack.disks.join(", ")
+                ),
+                "rename the old one, detach its disk, or choose another name",
+            );
+        }
+    }
+}
+
+/// About how much an array holds. mdadm puts up to 128 MiB in front of the data of the newer formats, so that it can grow
+/// later: a power of two not above a thousandth of the member, and the superblock, rounded up to whole MiB.
+pub(super) fn capacity(raid: &PlannedRaid, plan: &Plan) -> Option<Bytes> {
+    let sizes: Vec<Bytes> = raid
+        .members
+        .iter()
+        .filter_map(|member| plan.size_of(*member))
+        .collect();
+    let least = *sizes.iter().min()?;
+    let overhead = if matches!(raid.metadata.as_str(), "0.90" | "0" | "1.0") {
+        Bytes(128 << 10)
+    } else {
+        let mut room = 128u64 << 20;
+        while room > Bytes::MIB.0 && room.saturating_mul(1 << 10) > least.0 {
+            room >>= 1;
+        }
+        Bytes(room).saturating_add(Bytes::MIB)
+    };
+    let each = least.saturating_sub(overhead);
+    if level(&raid.level) == Some("raid0") {
+        let count = u64::try_from(sizes.len()).ok()?;
+        return each.0.checked_mul(count).map(Bytes);
+    }
+    Some(each)
+}

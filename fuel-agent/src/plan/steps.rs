@@ -1,0 +1,143 @@
+//! The steps, in the order of the stages.
+
+use crate::inventory::Inventory;
+use crate::stage::Stage;
+
+use super::step::{PlannedStep, Step};
+use super::{Plan, boot, content, describe, destroys, image, wipe};
+
+/// Numbers all steps that lead to the layout; `release` lets go of what is on the disks now.
+pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> Vec<PlannedStep> {
+    let mut steps = release;
+    disarm(plan, inventory, &mut steps);
+    if plan.keeps_partitions {
+        keep(plan, inventory, &mut steps);
+    } else {
+        make(plan, inventory, &mut steps);
+    }
+    fill(plan, &mut steps);
+    finish(plan, inventory, &mut steps);
+    steps
+        .into_iter()
+        .enumerate()
+        .map(|(index, step)| PlannedStep {
+            number: index + 1,
+            stage: stage(&step),
+            what: describe::step(&step, plan),
+            destroys: destroys::step(&step, plan, inventory),
+            step,
+        })
+        .collect()
+}
+
+fn disarm(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
+    steps.extend((0..plan.disks.len()).map(|disk| Step::Disarm {
+        disk,
+        areas: wipe::boot_areas(plan, disk, inventory),
+    }));
+}
+
+/// The kept layout: nothing is made but signatures wiped where something new goes, and what is there is started.
+fn keep(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
+    for disk in 0..plan.disks.len() {
+        wipe(plan, disk, inventory, steps);
+    }
+    if !plan.raids.is_empty() || !plan.volume_groups.is_empty() {
+        steps.push(Step::ActivateKept);
+    }
+}
+
+fn make(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
+    for disk in 0..plan.disks.len() {
+        wipe(plan, disk, inventory, steps);
+        steps.push(Step::WriteTable { disk });
+    }
+    steps.extend((0..plan.raids.len()).map(|raid| Step::MakeRaid { raid }));
+    steps.extend(
+        (0..plan.physical_volumes.len())
+            .map(|physical_volume| Step::MakePhysicalVolume { physical_volume }),
+    );
+    steps.extend(
+        (0..plan.volume_groups.len()).map(|volume_group| Step::MakeVolumeGroup { volume_group }),
+    );
+    steps.extend(
+        (0..plan.logical_volumes.len())
+            .map(|logical_volume| Step::MakeLogicalVolume { logical_volume }),
+    );
+}
+
+fn wipe(plan: &Plan, disk: usize, inventory: &Inventory, steps: &mut Vec<Step>) {
+    let extents = wipe::signatures(plan, disk, inventory);
+    if !extents.is_empty() {
+        steps.push(Step::Wipe { disk, extents });
+    }
+}
+
+/// Filesystems, images, and the files of the installed system.
+fn fill(plan: &Plan, steps: &mut Vec<Step>) {
+    let made = |index: &usize| {
+        plan.filesystems[*index].image.is_none() && !plan.filesystems[*index].keep_data
+    };
+    steps.extend(
+        (0..plan.filesystems.len())
+            .filter(made)
+            .map(|filesystem| Step::MakeFilesystem { filesystem }),
+    );
+    for (index, image) in plan.images.iter().enumerate() {
+        steps.push(Step::WriteImage { image: index });
+        if image::GROWN.contains(&image.format.as_str()) {
+            steps.push(Step::GrowFilesystem {
+                filesystem: image.filesystem,
+            });
+        }
+    }
+    if plan.root().is_some() {
+        steps.extend(content::moves(plan));
+        steps.push(Step::WriteFstab);
+        if plan.node.is_some() {
+            steps.push(Step::WriteIdentity);
+        }
+        steps.push(Step::WriteBootConfig);
+    }
+    if let Some(on) = plan.configdrive {
+        steps.push(Step::WriteConfigdrive { on });
+    }
+}
+
+/// Reading back, and only then what makes the node bootable.
+fn finish(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
+    steps.push(Step::Verify);
+    let marked = || (0..plan.disks.len()).filter(|disk| plan.disks[*disk].bootloader);
+    steps.extend(marked().map(|disk| Step::InstallBootcode { disk }));
+    steps.extend(
+        marked()
+            .filter(|disk| boot::has_room_for_stamp(plan, *disk, inventory))
+            .map(|disk| Step::WriteStamp { disk }),
+    );
+}
+
+/// The stage that performs a step.
+const fn stage(step: &Step) -> Stage {
+    match step {
+        Step::StopRaid { .. }
+        | Step::DeactivateVolumeGroup { .. }
+        | Step::CloseMapping { .. }
+        | Step::Disarm { .. } => Stage::Release,
+        Step::Wipe { .. } | Step::WriteTable { .. } => Stage::Partition,
+        Step::MakeRaid { .. } => Stage::Raid,
+        Step::MakePhysicalVolume { .. }
+        | Step::MakeVolumeGroup { .. }
+        | Step::MakeLogicalVolume { .. }
+        | Step::ActivateKept => Stage::Lvm,
+        Step::MakeFilesystem { .. } => Stage::Filesystem,
+        Step::WriteImage { .. } | Step::GrowFilesystem { .. } => Stage::Image,
+        Step::MoveContent { .. }
+        | Step::WriteFstab
+        | Step::WriteIdentity
+        | Step::WriteBootConfig => Stage::Configure,
+        Step::WriteConfigdrive { .. } => Stage::Configdrive,
+        Step::Verify => Stage::Verify,
+        Step::InstallBootcode { .. } => Stage::Bootloader,
+        Step::WriteStamp { .. } => Stage::Commit,
+    }
+}

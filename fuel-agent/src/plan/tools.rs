@@ -1,0 +1,78 @@
+//! Which programs the steps need: looked for before anything is touched.
+
+use host::exec::Tool;
+
+use crate::inventory::Firmware;
+
+use super::Plan;
+use super::step::Step;
+
+/// Each tool once, in the order of [`Tool`].
+pub(super) fn tools(plan: &Plan) -> Vec<Tool> {
+    let mut tools: Vec<Tool> = plan
+        .steps
+        .iter()
+        .flat_map(|planned| of(&planned.step, plan))
+        .collect();
+    tools.sort_unstable();
+    tools.dedup();
+    tools
+}
+
+fn of(step: &Step, plan: &Plan) -> Vec<Tool> {
+    match step {
+        Step::StopRaid { .. } | Step::MakeRaid { .. } => vec![Tool::Mdadm],
+        Step::DeactivateVolumeGroup { .. }
+        | Step::MakePhysicalVolume { .. }
+        | Step::MakeVolumeGroup { .. }
+        | Step::MakeLogicalVolume { .. } => vec![Tool::Lvm],
+        Step::CloseMapping { .. } => vec![Tool::Dmsetup],
+        Step::ActivateKept => {
+            let raid = (!plan.raids.is_empty()).then_some(Tool::Mdadm);
+            let lvm = (!plan.volume_groups.is_empty()).then_some(Tool::Lvm);
+            raid.into_iter().chain(lvm).collect()
+        }
+        Step::MakeFilesystem { filesystem } => maker(&plan.filesystems[*filesystem].kind)
+            .into_iter()
+            .chain([Tool::Blkid])
+            .collect(),
+        Step::WriteImage { .. } | Step::Verify => vec![Tool::Blkid],
+        Step::GrowFilesystem { filesystem } => growers(plan, *filesystem),
+        Step::InstallBootcode { .. } => match plan.firmware {
+            Firmware::Bios | Firmware::Uefi => vec![Tool::GrubMkimage],
+        },
+        Step::Disarm { .. }
+        | Step::Wipe { .. }
+        | Step::WriteTable { .. }
+        | Step::MoveContent { .. }
+        | Step::WriteFstab
+        | Step::WriteIdentity
+        | Step::WriteBootConfig
+        | Step::WriteConfigdrive { .. }
+        | Step::WriteStamp { .. } => Vec::new(),
+    }
+}
+
+fn maker(kind: &str) -> Option<Tool> {
+    match kind {
+        "ext2" => Some(Tool::MkfsExt2),
+        "ext3" => Some(Tool::MkfsExt3),
+        "ext4" => Some(Tool::MkfsExt4),
+        "xfs" => Some(Tool::MkfsXfs),
+        "swap" => Some(Tool::Mkswap),
+        // Refused by `run`.
+        _ => None,
+    }
+}
+
+/// By the type that the image holds, which may be another than the layout's.
+fn growers(plan: &Plan, filesystem: usize) -> Vec<Tool> {
+    let format = plan.filesystems[filesystem]
+        .image
+        .and_then(|image| plan.images.get(image))
+        .map_or("", |image| image.format.as_str());
+    match format {
+        "xfs" => vec![Tool::XfsGrowfs],
+        _ => vec![Tool::E2fsck, Tool::Resize2fs],
+    }
+}
