@@ -11,9 +11,13 @@ pub mod filesystem;
 pub mod fstab;
 pub mod identity;
 pub mod image;
+mod installed;
 pub mod lvm;
+mod network;
 pub mod raid;
 pub mod release;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod stamp;
 pub mod table;
 pub mod target;
