@@ -1,0 +1,256 @@
+//! `build`: from packages to the three files of an image. Nothing appears under its name until all of it is right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use host::apt;
+use host::exec::{Cmd, Exec, Tool};
+use host::units::Bytes;
+use tracing::info;
+
+use crate::cli::Build;
+use crate::tally::{self, Tallies};
+use crate::{debian, metadata};
+
+/// What was built, for the last lines on the screen.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// Folder and common name of the files.
+    pub(crate) base: PathBuf,
+    /// What they are.
+    pub(crate) tallies: Tallies,
+}
+
+/// Builds the image that `options` describe.
+pub(crate) fn build(options: &Build, exec: &mut dyn Exec) -> Result<Built> {
+    check(options, exec)?;
+    for folder in [&options.out, &options.work] {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let work = tempfile::Builder::new()
+        .prefix("image.")
+        .tempdir_in(&options.work)
+        .context("cannot make a work folder")?;
+    let (root, sources, raw) = (
+        work.path().join("root"),
+        work.path().join("sources.list"),
+        work.path().join("raw"),
+    );
+    fs::write(&sources, sources_list(options, exec)?)
+        .context("cannot write the list of archives")?;
+    info!(
+        "unpacking Debian {} with {}",
+        debian::RELEASE,
+        options.kernel
+    );
+    exec.run(&debian::unpack(
+        &root,
+        &sources,
+        &options.kernel,
+        &options.packages,
+    ))
+    .context("cannot unpack Debian")?;
+    debian::configure(&root).context("cannot write the recipe's files")?;
+    make_filesystem(&root, &raw, options.size, exec)?;
+    let partial = |suffix: &str| {
+        options
+            .out
+            .join(format!(".{}.{suffix}.partial", options.name))
+    };
+    info!("packing as gzip and zstd");
+    let packed = tally::pack(&raw, &partial("img.gz"), &partial("img.zst"), options.level);
+    let placed = packed.and_then(|tallies| {
+        place(options, &tallies, &partial)?;
+        Ok(Built {
+            base: options.out.join(&options.name),
+            tallies,
+        })
+    });
+    if placed.is_err() {
+        for suffix in ["img.gz", "img.zst", "yaml"] {
+            // what is not there need not go; what cannot go is only a hidden leftover
+            let _ = fs::remove_file(partial(suffix));
+        }
+    }
+    placed
+}
+
+/// Everything that can be known before minutes are spent.
+fn check(options: &Build, exec: &dyn Exec) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if options.name.is_empty() || !options.name.chars().all(good) {
+        bail!(
+            "`{}` cannot name an image: letters, digits, `-` and `_` only",
+            options.name
+        );
+    }
+    for tool in [Tool::Mmdebstrap, Tool::Mke2fs, Tool::AptGet] {
+        if exec.find(tool).is_none() {
+            bail!(
+                "`{}` is not installed; install the Debian package {}",
+                tool.name(),
+                tool.package()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The archives to take packages from: the machine's own, or the mirror that was named.
+fn sources_list(options: &Build, exec: &mut dyn Exec) -> Result<String> {
+    if let Some(mirror) = &options.mirror {
+        return Ok(format!("deb {mirror} {} main\n", debian::RELEASE));
+    }
+    let archives = apt::archives(exec, debian::RELEASE)?;
+    Ok(archives
+        .iter()
+        .fold(String::new(), |text, archive| text + &archive.line() + "\n"))
+}
+
+/// Makes an ext4 filesystem that holds `root`.
+fn make_filesystem(
+    root: &Path,
+    raw: &Path,
+    size: Option<Bytes>,
+    exec: &mut dyn Exec,
+) -> Result<()> {
+    let needed = tree_size(root).with_context(|| format!("cannot measure {}", root.display()))?;
+    let size = match size {
+        Some(size) if size < needed => bail!("the files need {needed}, more than --size {size}"),
+        Some(size) => size,
+        None => roomy(needed).context("the files are too large for any filesystem")?,
+    };
+    info!("making a filesystem of {size}");
+    let file = fs::File::create(raw).with_context(|| format!("cannot create {}", raw.display()))?;
+    file.set_len(size.0)
+        .with_context(|| format!("cannot make a file of {size}"))?;
+    let cmd = Cmd::new(Tool::Mke2fs)
+        .args(["-t", "ext4", "-q", "-F", "-m", "1"])
+        // features that GRUB of Debian 12 cannot read
+        .args(["-O", "^metadata_csum_seed,^orphan_file"])
+        .args(["-E", "lazy_itable_init=0,lazy_journal_init=0"])
+        .arg("-d")
+        .arg(root)
+        .arg(raw);
+    exec.run(&cmd).context("cannot make the filesystem")?;
+    Ok(())
+}
+
+/// What a filesystem for so many bytes of files has to be: a quarter more for its own tables and for the first boot.
+fn roomy(needed: Bytes) -> Option<Bytes> {
+    let quarter = Bytes(needed.0 / 4);
+    needed
+        .checked_add(quarter)?
+        .checked_add(Bytes::mib(128)?)?
+        .align_up(Bytes::MIB)
+}
+
+/// What the files of a tree take, each rounded up to a block of 4 KiB. Links are not followed.
+fn tree_size(folder: &Path) -> std::io::Result<Bytes> {
+    let mut sum = Bytes::ZERO;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let own = if kind.is_dir() {
+            tree_size(&entry.path())?.saturating_add(Bytes(4096))
+        } else if kind.is_file() {
+            Bytes(entry.metadata()?.len())
+                .align_up(Bytes(4096))
+                .unwrap_or(Bytes(u64::MAX))
+        } else {
+            Bytes::ZERO
+        };
+        sum = sum.saturating_add(own);
+    }
+    Ok(sum)
+}
+
+/// Gives the finished files their names; the YAML last, since it vouches for the others.
+fn place(options: &Build, tallies: &Tallies, partial: &dyn Fn(&str) -> PathBuf) -> Result<()> {
+    let yaml = metadata::fuel_yaml(
+        &options.name,
+        &debian::packages(&options.kernel, &options.packages),
+        tallies,
+    )
+    .context("cannot write the YAML")?;
+    fs::write(partial("yaml"), yaml).context("cannot write the YAML")?;
+    for suffix in ["img.gz", "img.zst", "yaml"] {
+        let to = options.out.join(format!("{}.{suffix}", options.name));
+        fs::rename(partial(suffix), &to)
+            .with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::fake::Script;
+
+    fn options(folder: &Path) -> Build {
+        Build {
+            distribution: crate::cli::Distribution::Debian,
+            out: folder.join("out"),
+            name: "debian-12".to_owned(),
+            kernel: "linux-image-amd64".to_owned(),
+            packages: Vec::new(),
+            size: None,
+            mirror: Some("http://mirror.test/debian".to_owned()),
+            work: folder.join("work"),
+            level: 3,
+        }
+    }
+
+    #[test]
+    fn a_missing_tool_is_found_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut script = Script::new().without(Tool::Mmdebstrap);
+        let error = build(&options(folder.path()), &mut script)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "`mmdebstrap` is not installed; install the Debian package mmdebstrap"
+        );
+        assert!(!folder.path().join("out").exists());
+    }
+
+    #[test]
+    fn a_name_with_a_dot_is_refused_because_fuel_would_not_find_its_yaml() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Build {
+            name: "a.b".to_owned(),
+            ..options(folder.path())
+        };
+        assert!(
+            build(&options, &mut Script::new())
+                .unwrap_err()
+                .to_string()
+                .contains("cannot name an image")
+        );
+    }
+
+    #[test]
+    fn whatever_tool_fails_nothing_is_left_behind() {
+        for n in 0..2 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut script = Script::new().failing_at(n);
+            assert!(
+                build(&options(folder.path()), &mut script).is_err(),
+                "call {n} failed"
+            );
+            for place in ["out", "work"] {
+                let left: Vec<_> = fs::read_dir(folder.path().join(place)).unwrap().collect();
+                assert!(left.is_empty(), "call {n}: {left:?} left in {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_filesystem_has_room_beyond_its_files() {
+        assert_eq!(roomy(Bytes(400 << 20)), Bytes::mib(628));
+        assert_eq!(roomy(Bytes(u64::MAX)), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! The Debian recipe: packages, and the few files that make them a machine of its own.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use host::exec::{Cmd, Tool};
+
+/// The release that is built.
+pub(crate) const RELEASE: &str = "bookworm";
+
+/// What every image has: a system that boots from any layout `provision` makes, and is reached over ssh.
+const PACKAGES: [&str; 30] = [
+    "ca-certificates",
+    "cloud-init",
+    "dbus",
+    "dosfstools",
+    "e2fsprogs",
+    "gdisk",
+    "grub-efi-amd64-bin",
+    "grub-pc-bin",
+    "grub2-common",
+    "initramfs-tools",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "less",
+    "libpam-systemd",
+    "lvm2",
+    "mdadm",
+    "nano",
+    "netbase",
+    "openssh-server",
+    "procps",
+    // cloud-init's own dependency needs a virtual package of this one, which only apt's resolver finds
+    "python3-cffi-backend",
+    "rsyslog",
+    "sudo",
+    "systemd-resolved",
+    "systemd-sysv",
+    "systemd-timesyncd",
+    "tzdata",
+    "udev",
+    "xfsprogs",
+];
+
+/// Paths that no node needs and that cost a third of the image.
+const LEFT_OUT: [&str; 4] = [
+    "/usr/share/man/*",
+    "/usr/share/doc/*",
+    "/usr/share/info/*",
+    "/usr/share/locale/*",
+];
+
+/// Every package that is asked for by name: the recipe's, the kernel, and `more`.
+pub(crate) fn packages(kernel: &str, more: &[String]) -> Vec<String> {
+    let own = PACKAGES.iter().copied().chain([kernel]).map(str::to_owned);
+    own.chain(more.iter().cloned()).collect()
+}
+
+/// The start of mmdebstrap that unpacks a system into `root`. debootstrap cannot: it does not resolve virtual packages.
+pub(crate) fn unpack(root: &Path, sources: &Path, kernel: &str, more: &[String]) -> Cmd {
+    let packages = packages(kernel, more);
+    let mut cmd = Cmd::new(Tool::Mmdebstrap)
+        .args([
+            "--variant=minbase",
+            "--architectures=amd64",
+            "--format=directory",
+        ])
+        .arg("--aptopt=APT::Install-Recommends \"false\"")
+        .arg("--aptopt=Acquire::Retries \"5\"")
+        .arg("--dpkgopt=force-unsafe-io");
+    for path in LEFT_OUT {
+        cmd = cmd.arg(format!("--dpkgopt=path-exclude={path}"));
+    }
+    // copyright files stay: the licences ask for it
+    cmd = cmd.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright");
+    cmd.arg(format!("--include={}", packages.join(",")))
+        .arg(RELEASE)
+        .arg(root)
+        .arg(sources)
+        .timeout(std::time::Duration::from_hours(1))
+}
+
+/// A file of the image.
+struct File {
+    path: &'static str,
+    mode: u32,
+    text: &'static str,
+}
+
+/// What the packages leave open. cloud-init, puppet or an administrator may change all of it.
+const FILES: [File; 9] = [
+    File {
+        path: "etc/hostname",
+        mode: 0o644,
+        text: "localhost\n",
+    },
+    File {
+        path: "etc/hosts",
+        mode: 0o644,
+        text: "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+    },
+    // systemd fills it in at the first boot: every node gets an identity of its own
+    File {
+        path: "etc/machine-id",
+        mode: 0o444,
+        text: "",
+    },
+    File {
+        path: "etc/cloud/cloud.cfg.d/90_datasource.cfg",
+        mode: 0o644,
+        text: "# The configdrive that provision writes: NoCloud by default, ConfigDrive where it is asked for.\n\
+               datasource_list: [NoCloud, ConfigDrive, None]\n",
+    },
+    File {
+        path: "etc/cloud/cloud.cfg.d/91_fast.cfg",
+        mode: 0o644,
+        text: "# DSA keys are refused by today's ssh, and making RSA keys takes the slowest machines minutes.\n\
+               ssh_genkeytypes: [ed25519, ecdsa]\n\
+               # Volumes are laid out by provision.\n\
+               growpart: {mode: off}\n\
+               resize_rootfs: false\n",
+    },
+    File {
+        path: "etc/default/grub",
+        mode: 0o644,
+        text: "GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=\"\"\nGRUB_CMDLINE_LINUX=\"\"\n",
+    },
+    File {
+        path: "etc/initramfs-tools/conf.d/provision",
+        mode: 0o644,
+        text: "# The machine that boots this image is not the one that made it.\nMODULES=most\nRESUME=none\n",
+    },
+    File {
+        path: "etc/systemd/network/90-dhcp.network",
+        mode: 0o644,
+        text: "# Only where neither cloud-init nor anyone else configures the interface.\n\
+               [Match]\nType=ether\n\n[Network]\nDHCP=yes\n",
+    },
+    File {
+        path: "etc/modules-load.d/provision.conf",
+        mode: 0o644,
+        text: "",
+    },
+];
+
+/// Units that are switched on: the link stands where `systemctl enable` would put it.
+const ENABLED: [(&str, &str); 2] = [
+    (
+        "etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
+        "/lib/systemd/system/systemd-networkd.service",
+    ),
+    (
+        "etc/systemd/system/multi-user.target.wants/systemd-resolved.service",
+        "/lib/systemd/system/systemd-resolved.service",
+    ),
+];
+
+/// Timers that would start work in the first minutes of every node of a fleet at once.
+const MASKED: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
+
+/// What must not be the same on two nodes, or is of no use on any.
+const REMOVED: [&str; 6] = [
+    "etc/ssh/ssh_host_ecdsa_key",
+    "etc/ssh/ssh_host_ecdsa_key.pub",
+    "etc/ssh/ssh_host_ed25519_key",
+    "etc/ssh/ssh_host_ed25519_key.pub",
+    "etc/ssh/ssh_host_rsa_key",
+    "etc/ssh/ssh_host_rsa_key.pub",
+];
+
+/// Writes the recipe's files into the unpacked system.
+pub(crate) fn configure(root: &Path) -> io::Result<()> {
+    for file in &FILES {
+        let path = root.join(file.path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, file.text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))?;
+    }
+    for (link, unit) in ENABLED {
+        place_link(&root.join(link), unit)?;
+    }
+    for timer in MASKED {
+        place_link(&root.join("etc/systemd/system").join(timer), "/dev/null")?;
+    }
+    for path in REMOVED {
+        remove_if_there(&root.join(path))?;
+    }
+    remove_if_there(&root.join("var/lib/dbus/machine-id"))?;
+    Ok(())
+}
+
+fn place_link(link: &Path, target: &str) -> io::Result<()> {
+    if let Some(parent) = link.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    remove_if_there(link)?;
+    std::os::unix::fs::symlink(target, link)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_unpacked_with_every_package_by_name() {
+        let cmd = unpack(
+            Path::new("/w/root"),
+            Path::new("/w/sources"),
+            "linux-image-amd64",
+            &["tmux".to_owned()],
+        );
+        let line = cmd.to_string();
+        assert!(line.ends_with("bookworm /w/root /w/sources"), "{line}");
+        for package in [
+            "cloud-init",
+            "lvm2",
+            "mdadm",
+            "grub-pc-bin",
+            "grub-efi-amd64-bin",
+            "openssh-server",
+            "linux-image-amd64",
+            "tmux",
+        ] {
+            assert!(line.contains(&format!(",{package}")), "{package} in {line}");
+        }
+    }
+
+    #[test]
+    fn two_nodes_share_no_identity() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("etc/ssh")).unwrap();
+        fs::write(root.path().join("etc/ssh/ssh_host_rsa_key"), "secret").unwrap();
+        configure(root.path()).unwrap();
+        assert!(!root.path().join("etc/ssh/ssh_host_rsa_key").exists());
+        assert_eq!(fs::read(root.path().join("etc/machine-id")).unwrap(), b"");
+        let again = configure(root.path());
+        assert!(again.is_ok(), "a second time over the same tree works too");
+    }
+}
