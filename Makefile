@@ -1,11 +1,64 @@
-# The few commands a person needs. Everything real is in the crates.
+# The few commands a person needs. Everything real is in the crates; this file builds them and calls them.
+#
+#   make demo           a bare QEMU node, from PXE to a login           KEEP=1 leaves it running
+#   make test           everything CI runs
+#   make test-slow      every end-to-end scenario; or make test-slow SCENARIO=mirror
+#   make ramdisk image  what the two above need, for use elsewhere
 
-.PHONY: test lint
+SHELL := /bin/bash
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+TRIPLE := x86_64-unknown-linux-gnu
+AGENT := target/$(TRIPLE)/release/provision
+TOOLS := target/debug
+SOURCES := Cargo.lock $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' 2>/dev/null)
+IMAGE := demo
+export CARGO_TERM_PROGRESS_WHEN ?= never
 
-test: lint
-	cargo test --workspace --locked
+.PHONY: demo test test-slow lint unit end-to-end agent ramdisk image tools
+
+demo: tools ramdisk image
+	$(SUDO) $(TOOLS)/testbed demo $(if $(KEEP),--keep)
+
+test: tools lint unit end-to-end
 
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+unit:
+	cargo test --workspace --locked
+
+end-to-end: ramdisk image
+	$(SUDO) $(TOOLS)/testbed test
+
+test-slow: tools ramdisk image
+	$(SUDO) $(TOOLS)/testbed test $(or $(SCENARIO),all)
+
+# What the commands above need, from Debian packages; nothing is done where all of it is there.
+tools:
+	./tools.sh
+
+agent: $(AGENT)
+
+# Static, for the ramdisk; the target is named, or procedural macros would be built that way too.
+$(AGENT): $(SOURCES)
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
+	  cargo build --release --locked --target $(TRIPLE) -p fuel-agent
+	touch $@
+
+# What runs on this machine only; its dependencies are optimised in this profile too.
+$(TOOLS)/testbed: $(SOURCES)
+	cargo build --locked -p testbed -p initramfs -p image-builder
+	touch $@
+
+ramdisk: target/ramdisk/ramdisk.img
+
+target/ramdisk/ramdisk.img: $(AGENT) $(TOOLS)/testbed
+	$(SUDO) $(TOOLS)/initramfs build --agent $(AGENT) --out target/ramdisk
+
+image: target/images/$(IMAGE).img.zst
+
+# The image does not depend on our sources: it is built once and reused until it is removed.
+target/images/$(IMAGE).img.zst: | $(TOOLS)/testbed
+	$(SUDO) $(TOOLS)/image-builder build debian --name $(IMAGE) --kernel linux-image-cloud-amd64 --out target/images

@@ -1,0 +1,238 @@
+//! The demo: a bare node, from power-on to a login, as it happens.
+#![expect(clippy::print_stdout, reason = "this is a show")]
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::Demo;
+use crate::happenings::{Happening, Source};
+use crate::lab::Lab;
+use crate::namespace;
+use crate::network;
+use crate::orchestrator;
+use crate::request::{self, Layout, Wish};
+use crate::timeline::Timeline;
+
+/// The node's name.
+const HOSTNAME: &str = "node-1.lab.test";
+
+/// Runs the demo.
+pub(crate) fn run(options: &Demo) -> Result<()> {
+    let mut lab = Lab::open("demo", &options.artefacts, 1)?;
+    println!(
+        "A bare node with {} MiB of memory and an empty disk of 8 GiB, {}.",
+        options.memory,
+        if lab.kvm {
+            "under KVM"
+        } else {
+            "emulated (no KVM here: everything takes longer)"
+        }
+    );
+    println!(
+        "Its network: dnsmasq (DHCP, TFTP), nginx (images), a small orchestrator; all in a namespace of their own.\n"
+    );
+    let wish = Wish {
+        number: 1,
+        hostname: HOSTNAME.to_owned(),
+        serials: vec!["NODE1DISK1".to_owned()],
+        image: lab.artefacts.image.clone(),
+        key: lab.public_key()?,
+        layout: Layout::Lvm,
+    };
+    let mac = network::node_mac(1);
+    lab.orchestrator.enter(
+        &mac,
+        orchestrator::Node {
+            request: Some(request::provision_json(&wish)),
+            parameters: pull_parameters(&mac, &lab.public_key()?),
+            ..orchestrator::Node::default()
+        },
+    );
+    let shape = lab.shape(1, options.memory, 1);
+    let mut show = Show::new();
+    let node = lab.power_on(&shape)?;
+    lab.wait(0, "cloud-init's call to the orchestrator", is_alive, |h| {
+        show.see(h);
+    })?;
+    show.end();
+    lab.wait_for_ssh(1, "admin")?;
+    show.timeline.note(lab.happenings.now(), "ssh login");
+    log_in(&mut lab)?;
+    println!("\nTimeline\n\n{}", show.timeline.render());
+    if let Some(report) = lab.orchestrator.node(&mac).and_then(|node| node.report) {
+        println!("{}", rate(&report));
+    }
+    if options.keep {
+        namespace::keep(&lab.work, &lab.ssh_words(1, "admin").join(" "))?;
+        while !lab.interrupted() {
+            lab.happenings.wait(
+                lab.happenings.mark(),
+                Duration::from_millis(500),
+                |_| false,
+                |_| (),
+            );
+        }
+    }
+    drop(node);
+    Ok(())
+}
+
+/// Kernel parameters of a node that fetches its request itself.
+pub(crate) fn pull_parameters(mac: &str, key: &str) -> String {
+    let base = format!("http://{}", network::orchestrator());
+    format!(
+        "provision.url={base}/request?mac={{mac}} provision.success={base}/done?mac={{mac}} provision.failure={base}/failed?mac={{mac}} \
+         provision.phone_home={base}/alive?mac={mac} provision.key=\"{key}\""
+    )
+}
+
+/// Whether cloud-init of the installed system has called.
+pub(crate) fn is_alive(happening: &Happening) -> bool {
+    happening.source == Source::Orchestrator && happening.text.starts_with("POST /alive")
+}
+
+/// Shows hostname, disks and cloud-init of the installed system.
+fn log_in(lab: &mut Lab) -> Result<()> {
+    for command in [
+        "hostname -f",
+        "lsblk -o NAME,SIZE,TYPE,FSTYPE,MOUNTPOINTS",
+        "cloud-init status --wait",
+    ] {
+        println!("\n$ ssh admin@{} {command}", network::node_address(1));
+        let output = lab.ssh(1, "admin", command)?;
+        print!("{}", output.stdout);
+        ensure!(
+            output.status == 0,
+            "`{command}` exited with status {} on the node: {}",
+            output.status,
+            output.stderr.trim()
+        );
+    }
+    let hostname = lab.ssh(1, "admin", "hostname")?.stdout;
+    ensure!(
+        HOSTNAME.starts_with(hostname.trim()),
+        "the node calls itself {hostname}"
+    );
+    Ok(())
+}
+
+/// Bytes and rate of the image, out of the agent's report.
+fn rate(report: &str) -> String {
+    let find = |value: &serde_json::Value| -> Option<String> {
+        let image = value.get("images")?.get(0)?;
+        let (raw, fetched, ms) = (
+            image.get("raw_bytes")?.as_f64()?,
+            image.get("fetched_bytes")?.as_f64()?,
+            image.get("took_ms")?.as_f64()?,
+        );
+        let mib = |bytes: f64| bytes / f64::from(1 << 20);
+        Some(format!(
+            "Image: {:.0} MiB fetched, {:.0} MiB on disk, in {:.1} s: {:.0} MiB/s.",
+            mib(fetched),
+            mib(raw),
+            ms / 1000.0,
+            mib(raw) / (ms / 1000.0)
+        ))
+    };
+    serde_json::from_str(report)
+        .ok()
+        .as_ref()
+        .and_then(find)
+        .unwrap_or_default()
+}
+
+/// What is on the screen while the node works: its milestones, and a bar while the image is written.
+struct Show {
+    timeline: Timeline,
+    bar: ProgressBar,
+}
+
+impl Show {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stdout_with_hz(5));
+        if let Ok(style) = ProgressStyle::with_template("  {bar:40} {pos:>3} %  {msg}") {
+            bar.set_style(style);
+        }
+        Self {
+            timeline: Timeline::default(),
+            bar,
+        }
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn milestone(&mut self, happening: &Happening, what: &str) {
+        if !self.timeline.has(what) {
+            self.timeline.note(happening.at, what);
+            self.bar
+                .suspend(|| println!("{:>7.1} s  {what}", happening.at.as_secs_f64()));
+        }
+    }
+
+    fn see(&mut self, happening: &Happening) {
+        match happening.source {
+            Source::Testbed => self.milestone(happening, &happening.text),
+            Source::Orchestrator => self.see_request(happening),
+            Source::Console => self.see_console(happening),
+        }
+    }
+
+    fn see_request(&mut self, happening: &Happening) {
+        let installed = self.timeline.has("the orchestrator hears: installed");
+        for (start, what) in [
+            (
+                "GET /boot",
+                if installed {
+                    "PXE again: the orchestrator says `your disk`"
+                } else {
+                    "PXE: the orchestrator says `ramdisk`"
+                },
+            ),
+            ("GET /request", "the agent has fetched its request"),
+            ("POST /done", "the orchestrator hears: installed"),
+            ("POST /failed", "the orchestrator hears: failed"),
+            ("POST /alive", "cloud-init calls the orchestrator"),
+        ] {
+            if happening.text.starts_with(start) && happening.text.ends_with(" 200") {
+                self.milestone(happening, what);
+            }
+        }
+    }
+
+    fn see_console(&mut self, happening: &Happening) {
+        let installed = self.timeline.has("the orchestrator hears: installed");
+        if happening.text.contains("Linux version") {
+            self.milestone(
+                happening,
+                if installed {
+                    "the installed kernel starts"
+                } else {
+                    "the ramdisk's kernel starts"
+                },
+            );
+        } else if happening.text.contains(" login:") {
+            self.milestone(happening, "login prompt");
+        } else if let Some((stage, percent)) = progress(&happening.text) {
+            self.bar.set_position(percent);
+            self.bar.set_message(stage);
+        } else if let Some(stage) = stage_line(&happening.text) {
+            self.milestone(happening, &format!("  {stage}"));
+        }
+    }
+}
+
+/// The stage that a console line of the agent says has ended.
+fn stage_line(line: &str) -> Option<&str> {
+    let _ = line;
+    None
+}
+
+/// Stage and percentage of a console line of the agent that tells progress.
+fn progress(line: &str) -> Option<(String, u64)> {
+    let _ = line;
+    None
+}

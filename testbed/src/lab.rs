@@ -1,0 +1,243 @@
+//! A lab: one run's folder, network, orchestrator and keys. Demo and scenarios are told in its words.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, Output, System, Tool};
+use host::settle;
+
+use crate::cli::Artefacts;
+use crate::happenings::{Happening, Happenings, Source};
+use crate::network::{self, Files, Network};
+use crate::node::{DiskShape, Node, Shape};
+use crate::orchestrator::Orchestrator;
+
+/// How long anything may take before a run is given up. Generous: an emulated node on a busy machine is slow.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(15);
+
+/// One run's world.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    /// Starts programs.
+    pub(crate) system: System,
+    /// What was seen.
+    pub(crate) happenings: Happenings,
+    /// The orchestrator.
+    pub(crate) orchestrator: Orchestrator,
+    /// Its folder.
+    pub(crate) work: PathBuf,
+    /// What was built beforehand.
+    pub(crate) artefacts: Artefacts,
+    /// Whether nodes run under KVM.
+    pub(crate) kvm: bool,
+    cancel: Cancel,
+    _network: Network,
+}
+
+impl Lab {
+    /// Sets up a lab for `nodes` nodes in a fresh folder called `name`.
+    pub(crate) fn open(name: &str, artefacts: &Artefacts, nodes: u8) -> Result<Self> {
+        let cancel = Cancel::new();
+        cancel.on_signals().context("cannot catch signals")?;
+        let artefacts = check(artefacts)?;
+        let work = artefacts.work.join(name);
+        if work.exists() {
+            fs::remove_dir_all(&work)
+                .with_context(|| format!("cannot clear {}", work.display()))?;
+        }
+        fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+        let mut system = System::new(cancel.clone());
+        make_key(&mut system, &work)?;
+        let kvm = !artefacts.no_kvm
+            && crate::kvm::works(&mut system, &artefacts.ramdisk.join("vmlinuz"), &work);
+        let files = Files {
+            boot: artefacts.ramdisk.clone(),
+            images: artefacts.images.clone(),
+        };
+        let network = Network::up(&mut system, &work, &files, nodes)?;
+        let happenings = Happenings::begin();
+        let orchestrator =
+            Orchestrator::start(network::orchestrator(), &network::files_url(), &happenings)?;
+        Ok(Self {
+            system,
+            happenings,
+            orchestrator,
+            work,
+            artefacts,
+            kvm,
+            cancel,
+            _network: network,
+        })
+    }
+
+    /// The public key that nodes let in.
+    pub(crate) fn public_key(&self) -> Result<String> {
+        let text =
+            fs::read_to_string(self.work.join("key.pub")).context("cannot read the lab's key")?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// The shape of a usual node: one disk of 8 GiB, the network first in the boot order.
+    pub(crate) fn shape(&self, number: u8, memory_mib: u32, disks: u8) -> Shape {
+        let disks = (1..=disks)
+            .map(|n| DiskShape {
+                file: self.work.join(format!("node{number}-disk{n}.raw")),
+                size_gib: 8,
+                serial: format!("NODE{number}DISK{n}"),
+            })
+            .collect();
+        Shape {
+            number,
+            memory_mib,
+            disks,
+            disk_first: false,
+            kvm: self.kvm,
+        }
+    }
+
+    /// Switches a node on.
+    pub(crate) fn power_on(&mut self, shape: &Shape) -> Result<Node> {
+        Node::power_on(&mut self.system, &self.work, shape, &self.happenings)
+    }
+
+    /// Waits for a happening since `mark` and gives back the mark behind it; `on_each` sees what comes meanwhile.
+    pub(crate) fn wait(
+        &self,
+        mark: usize,
+        what: &str,
+        wanted: impl Fn(&Happening) -> bool,
+        mut on_each: impl FnMut(&Happening),
+    ) -> Result<usize> {
+        let failed =
+            |h: &Happening| h.source == Source::Testbed && h.text == "power off" && !wanted(h);
+        let give_up = self.happenings.now() + PATIENCE;
+        let mut next = mark;
+        loop {
+            // short waits, so that an interrupt is noticed
+            let found = self.happenings.wait(
+                next,
+                Duration::from_millis(500),
+                |h| wanted(h) || failed(h),
+                |h| {
+                    next += 1;
+                    on_each(h);
+                },
+            );
+            match found {
+                Some((_, happening)) if failed(&happening) => {
+                    bail!("the node went off while waiting for {what}")
+                }
+                Some((mark, _)) => return Ok(mark),
+                None if self.cancel.is_cancelled() => bail!("interrupted while waiting for {what}"),
+                None if self.happenings.now() > give_up => {
+                    bail!(
+                        "gave up waiting for {what}; the consoles are in {}",
+                        self.work.display()
+                    )
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Whether we have been told to stop.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// The options and address with which ssh reaches a node as `user`.
+    pub(crate) fn ssh_words(&self, number: u8, user: &str) -> Vec<String> {
+        let known = format!(
+            "UserKnownHostsFile={}",
+            self.work.join("known_hosts").display()
+        );
+        let key = self.work.join("key").display().to_string();
+        [
+            "-i",
+            &key,
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            &known,
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ConnectTimeout=10",
+            "-o",
+            "LogLevel=ERROR",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .chain([format!("{user}@{}", network::node_address(number))])
+        .collect()
+    }
+
+    /// Runs a command on a node and gives back what it said, whatever its exit status.
+    pub(crate) fn ssh(&mut self, number: u8, user: &str, command: &str) -> Result<Output> {
+        let any: Vec<i32> = (0..256).collect();
+        let cmd = Cmd::new(Tool::Ssh)
+            .args(self.ssh_words(number, user))
+            .arg(command)
+            .accept(&any)
+            .timeout(Duration::from_mins(10));
+        Ok(self.system.run(&cmd)?)
+    }
+
+    /// Waits until ssh lets us in.
+    pub(crate) fn wait_for_ssh(&mut self, number: u8, user: &str) -> Result<()> {
+        // the host key differs from system to system on the same address
+        let _ = fs::remove_file(self.work.join("known_hosts"));
+        let cancel = self.cancel.clone();
+        settle::until_or_cancelled(PATIENCE, &cancel, || {
+            Ok(self
+                .ssh(number, user, "true")
+                .ok()
+                .filter(|output| output.status == 0))
+        })
+        .with_context(|| {
+            format!(
+                "ssh to node {number} as {user} did not work; the consoles are in {}",
+                self.work.display()
+            )
+        })?;
+        Ok(())
+    }
+}
+
+/// The artefacts with absolute paths (the servers run elsewhere), all of them there.
+fn check(artefacts: &Artefacts) -> Result<Artefacts> {
+    let there = |path: &Path, how: &str| {
+        std::path::absolute(path)
+            .ok()
+            .filter(|path| path.exists())
+            .with_context(|| format!("{} is not there; {how}", path.display()))
+    };
+    fs::create_dir_all(&artefacts.work)
+        .with_context(|| format!("cannot create {}", artefacts.work.display()))?;
+    let checked = Artefacts {
+        ramdisk: there(&artefacts.ramdisk, "`make ramdisk` builds it")?,
+        images: there(&artefacts.images, "`make image` builds it")?,
+        work: std::path::absolute(&artefacts.work).context("cannot find the work folder")?,
+        ..artefacts.clone()
+    };
+    there(
+        &checked.ramdisk.join("ramdisk.img"),
+        "`make ramdisk` builds it",
+    )?;
+    there(
+        &checked.images.join(&checked.image),
+        "`make image` builds it",
+    )?;
+    Ok(checked)
+}
+
+fn make_key(system: &mut System, work: &Path) -> Result<()> {
+    let cmd = Cmd::new(Tool::SshKeygen)
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "testbed", "-f"])
+        .arg(work.join("key"));
+    system.run(&cmd).context("cannot make a key")?;
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! A virtual node: QEMU with disks, a NIC on the provisioning network, and a serial console that is read as it comes.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use host::exec::{Cmd, Running, System, Tool};
+use host::settle;
+
+use crate::happenings::{Happenings, Source};
+use crate::network;
+
+/// A disk of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskShape {
+    /// Its file; made sparse when it does not exist.
+    pub(crate) file: PathBuf,
+    /// Its size in GiB.
+    pub(crate) size_gib: u64,
+    /// Its serial number: the node sees it as `/dev/disk/by-id/virtio-SERIAL`.
+    pub(crate) serial: String,
+}
+
+/// What a node is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// Its number on the network, from 1.
+    pub(crate) number: u8,
+    /// Its memory in MiB.
+    pub(crate) memory_mib: u32,
+    /// Its disks.
+    pub(crate) disks: Vec<DiskShape>,
+    /// Whether the first disk comes before the network in the boot order.
+    pub(crate) disk_first: bool,
+    /// Whether KVM is used.
+    pub(crate) kvm: bool,
+}
+
+/// A node that is switched on. Dropping it pulls the plug.
+#[derive(Debug)]
+pub(crate) struct Node {
+    _qemu: Running,
+}
+
+impl Node {
+    /// Switches a node on; every line of its console becomes a happening.
+    pub(crate) fn power_on(
+        system: &mut System,
+        work: &Path,
+        shape: &Shape,
+        happenings: &Happenings,
+    ) -> Result<Self> {
+        for disk in &shape.disks {
+            make_disk(disk)?;
+        }
+        let socket = work.join(format!("console{}.socket", shape.number));
+        // a socket of an earlier start of this node would be connected to in vain
+        let _ = std::fs::remove_file(&socket);
+        let log = work.join(format!("qemu{}.log", shape.number));
+        let qemu = system
+            .spawn(&command(shape, &socket, work), &log)
+            .context("cannot start QEMU")?;
+        // QEMU waits with the power until the console is connected, so no line is lost
+        let console = settle::until(Duration::from_secs(30), || {
+            Ok(UnixStream::connect(&socket).ok())
+        })
+        .with_context(|| format!("QEMU did not open its console; see {}", log.display()))?;
+        happenings.saw(Source::Testbed, "power on");
+        let happenings = happenings.clone();
+        thread::spawn(move || read_console(console, &happenings));
+        Ok(Self { _qemu: qemu })
+    }
+}
+
+fn make_disk(disk: &DiskShape) -> Result<()> {
+    if disk.file.exists() {
+        return Ok(());
+    }
+    let file = std::fs::File::create(&disk.file)
+        .with_context(|| format!("cannot create {}", disk.file.display()))?;
+    file.set_len(disk.size_gib << 30)
+        .with_context(|| format!("cannot size {}", disk.file.display()))
+}
+
+fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
+    let (network_index, disk_index) = if shape.disk_first { (2, 1) } else { (1, 2) };
+    let accelerator = if shape.kvm {
+        ["-accel", "kvm", "-cpu", "host"]
+    } else {
+        [
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max,erms=off,fsrm=off",
+        ]
+    };
+    let mut cmd = Cmd::new(Tool::QemuSystem)
+        .args(accelerator)
+        .args([
+            "-machine",
+            "pc,graphics=off",
+            "-smp",
+            "2",
+            "-display",
+            "none",
+            "-no-user-config",
+        ])
+        .arg("-m")
+        .arg(shape.memory_mib.to_string())
+        .arg("-chardev")
+        .arg(format!(
+            "socket,id=console,path={},server=on,wait=on,logfile={}",
+            socket.display(),
+            work.join(format!("console{}.log", shape.number)).display()
+        ))
+        .args(["-serial", "chardev:console", "-monitor", "none"])
+        .arg("-netdev")
+        .arg(format!(
+            "tap,id=n0,ifname={},script=no,downscript=no",
+            network::tap(shape.number)
+        ))
+        .arg("-device")
+        .arg(format!(
+            "virtio-net-pci,netdev=n0,mac={},bootindex={network_index}",
+            network::node_mac(shape.number)
+        ))
+        .args([
+            "-object",
+            "rng-random,id=r,filename=/dev/urandom",
+            "-device",
+            "virtio-rng-pci,rng=r",
+        ]);
+    for (n, disk) in shape.disks.iter().enumerate() {
+        let index = disk_index + n * 2;
+        cmd = cmd
+            .arg("-drive")
+            .arg(format!("file={},if=none,id=d{n},format=raw,cache=writeback,discard=unmap,detect-zeroes=unmap", disk.file.display()))
+            .arg("-device")
+            .arg(format!("virtio-blk-pci,drive=d{n},serial={},bootindex={index}", disk.serial));
+    }
+    cmd
+}
+
+/// Cuts the console into lines, each stamped when its first byte came; what ends without a newline (a prompt) is told as
+/// soon as nothing follows for a moment.
+fn read_console(mut console: UnixStream, happenings: &Happenings) {
+    let pause = Some(Duration::from_millis(300));
+    let mut line: Vec<u8> = Vec::new();
+    let mut began = Duration::ZERO;
+    let mut buffer = [0; 4096];
+    // without the limit, a prompt would be told only with the line after it
+    let _ = console.set_read_timeout(pause);
+    loop {
+        match console.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                for byte in &buffer[..n] {
+                    if line.is_empty() {
+                        began = happenings.now();
+                    }
+                    if *byte == b'\n' {
+                        tell(&mut line, began, happenings);
+                    } else {
+                        line.push(*byte);
+                    }
+                }
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
+                tell(&mut line, began, happenings);
+            }
+            Err(_) => break,
+        }
+    }
+    tell(&mut line, began, happenings);
+    happenings.saw(Source::Testbed, "power off");
+}
+
+fn tell(line: &mut Vec<u8>, began: Duration, happenings: &Happenings) {
+    let text = plain(&String::from_utf8_lossy(line));
+    line.clear();
+    if !text.trim().is_empty() {
+        happenings.saw_at(began, Source::Console, text);
+    }
+}
+
+/// The text without the escape sequences and carriage returns that firmware and terminals put in.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            if chars.peek() == Some(&'[') {
+                chars.next();
+                for c in chars.by_ref() {
+                    if c.is_ascii_alphabetic() {
+                        break;
+                    }
+                }
+            } else {
+                chars.next();
+            }
+        } else if !c.is_control() || c == '\t' {
+            out.push(c);
+        }
+    }
+    out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_line_is_what_a_person_reads() {
+        assert_eq!(plain("\u{1b}[2J\u{1b}[01;01HSeaBIOS\r"), "SeaBIOS");
+        assert_eq!(plain("\u{1b}c\u{1b}[?7lok"), "ok");
+    }
+
+    #[test]
+    fn a_disk_before_the_network_has_the_smaller_boot_index() {
+        let disk = DiskShape {
+            file: PathBuf::from("/d"),
+            size_gib: 1,
+            serial: "S".to_owned(),
+        };
+        let mut shape = Shape {
+            number: 1,
+            memory_mib: 512,
+            disks: vec![disk],
+            disk_first: true,
+            kvm: false,
+        };
+        let line = |shape: &Shape| command(shape, Path::new("/s"), Path::new("/w")).to_string();
+        assert!(line(&shape).contains("serial=S,bootindex=1"));
+        shape.disk_first = false;
+        assert!(line(&shape).contains("serial=S,bootindex=2"));
+    }
+}

@@ -1,0 +1,246 @@
+//! A small orchestrator: it decides per MAC what a node boots, hands out its request, and hears of its end.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /boot?mac=M` | the iPXE script: the ramdisk until M is done, its own disk afterwards |
+//! | `GET /request?mac=M` | M's `provision.json` |
+//! | `POST /done?mac=M` | M has been installed: PXE is off for it from now on |
+//! | `POST /failed?mac=M` | it has not |
+//! | `POST /alive?mac=M` | cloud-init of the installed system calls |
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Result, anyhow};
+use tiny_http::{Method, Request, Response, Server};
+use url::Url;
+
+use crate::happenings::{Happenings, Source};
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stand {
+    /// It boots the ramdisk.
+    #[default]
+    Install,
+    /// It boots its disk.
+    Installed,
+}
+
+/// A node that the orchestrator knows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Node {
+    /// Where it stands.
+    pub(crate) stand: Stand,
+    /// Its `provision.json`; none for a node that is to be pushed to.
+    pub(crate) request: Option<String>,
+    /// Kernel parameters of its ramdisk.
+    pub(crate) parameters: String,
+    /// How many completions to turn down with status 503 before one is accepted.
+    pub(crate) refuse_completions: u32,
+    /// The last completion or failure that it sent.
+    pub(crate) report: Option<String>,
+}
+
+/// The orchestrator's books, shared with the thread that answers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orchestrator {
+    nodes: Arc<Mutex<HashMap<String, Node>>>,
+}
+
+/// What is answered: status and body.
+type Answer = (u16, String);
+
+impl Orchestrator {
+    /// Starts answering on `address`; the thread ends with the process.
+    pub(crate) fn start(address: SocketAddr, files: &str, happenings: &Happenings) -> Result<Self> {
+        let server = Server::http(address)
+            .map_err(|error| anyhow!("cannot listen on {address}: {error}"))?;
+        let (orchestrator, files, happenings) =
+            (Self::default(), files.to_owned(), happenings.clone());
+        let books = orchestrator.clone();
+        thread::spawn(move || {
+            for request in server.incoming_requests() {
+                books.serve(request, &files, &happenings);
+            }
+        });
+        Ok(orchestrator)
+    }
+
+    /// Enters a node, or changes it.
+    pub(crate) fn enter(&self, mac: &str, node: Node) {
+        self.with(|nodes| nodes.insert(mac.to_owned(), node));
+    }
+
+    /// What is known of a node.
+    pub(crate) fn node(&self, mac: &str) -> Option<Node> {
+        self.with(|nodes| nodes.get(mac).cloned())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Node>) -> T) -> T {
+        act(&mut self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn serve(&self, mut request: Request, files: &str, happenings: &Happenings) {
+        let mut body = String::new();
+        // a node that breaks off is seen as an empty body, and asks again
+        let _ = request.as_reader().take(8 << 20).read_to_string(&mut body);
+        let (method, target) = (request.method().clone(), request.url().to_owned());
+        let (status, text) = self.answer(&method, &target, body, files);
+        happenings.saw(Source::Orchestrator, format!("{method} {target} {status}"));
+        // the node has gone: it asks again
+        let _ = request.respond(Response::from_string(text).with_status_code(status));
+    }
+
+    fn answer(&self, method: &Method, target: &str, body: String, files: &str) -> Answer {
+        let Ok(url) = Url::parse("http://orchestrator/").and_then(|base| base.join(target)) else {
+            return (400, "not a URL\n".to_owned());
+        };
+        let mac = url
+            .query_pairs()
+            .find(|(key, _)| key == "mac")
+            .map(|(_, mac)| mac.to_lowercase().replace('-', ":"));
+        let Some(mac) = mac else {
+            return (400, "which node? add ?mac=…\n".to_owned());
+        };
+        self.with(|nodes| {
+            let Some(node) = nodes.get_mut(&mac) else {
+                return (404, format!("no node {mac}\n"));
+            };
+            match (method, url.path()) {
+                (Method::Get, "/boot") => (200, boot_script(node, files)),
+                (Method::Get, "/request") => node
+                    .request
+                    .clone()
+                    .map_or((404, "nothing to do\n".to_owned()), |text| (200, text)),
+                (Method::Post, "/done") => completion(node, body),
+                (Method::Post, "/failed") => {
+                    node.report = Some(body);
+                    (200, "noted\n".to_owned())
+                }
+                (Method::Post, "/alive") => (200, "welcome\n".to_owned()),
+                _ => (404, "no such page\n".to_owned()),
+            }
+        })
+    }
+}
+
+fn completion(node: &mut Node, body: String) -> Answer {
+    if node.refuse_completions > 0 {
+        node.refuse_completions -= 1;
+        return (503, "not now\n".to_owned());
+    }
+    node.stand = Stand::Installed;
+    node.report = Some(body);
+    (200, "accepted\n".to_owned())
+}
+
+fn boot_script(node: &Node, files: &str) -> String {
+    match node.stand {
+        Stand::Installed => {
+            "#!ipxe\necho This node is installed: on to its disk\nexit 0\n".to_owned()
+        }
+        Stand::Install => format!(
+            "#!ipxe\nkernel {files}/boot/vmlinuz initrd=ramdisk.img console=ttyS0 BOOTIF=01-${{netX/mac:hexhyp}} {}\n\
+             initrd --name ramdisk.img {files}/boot/ramdisk.img\nboot\n",
+            node.parameters
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: &str = "52:54:00:00:00:01";
+
+    fn known(node: Node) -> Orchestrator {
+        let orchestrator = Orchestrator::default();
+        orchestrator.enter(MAC, node);
+        orchestrator
+    }
+
+    #[test]
+    fn a_node_boots_the_ramdisk_until_it_is_done() {
+        let orchestrator = known(Node {
+            parameters: "provision.x=y".to_owned(),
+            ..Node::default()
+        });
+        let boot = |o: &Orchestrator| {
+            o.answer(
+                &Method::Get,
+                "/boot?mac=52-54-00-00-00-01",
+                String::new(),
+                "http://f",
+            )
+            .1
+        };
+        let script = boot(&orchestrator);
+        assert!(
+            script.contains("kernel http://f/boot/vmlinuz") && script.contains("provision.x=y"),
+            "{script}"
+        );
+        assert_eq!(
+            orchestrator
+                .answer(
+                    &Method::Post,
+                    &format!("/done?mac={MAC}"),
+                    "{}".to_owned(),
+                    ""
+                )
+                .0,
+            200
+        );
+        assert!(boot(&orchestrator).contains("exit"));
+    }
+
+    #[test]
+    fn completions_are_turned_down_as_often_as_told() {
+        let orchestrator = known(Node {
+            refuse_completions: 1,
+            ..Node::default()
+        });
+        let done = || {
+            orchestrator
+                .answer(
+                    &Method::Post,
+                    &format!("/done?mac={MAC}"),
+                    String::new(),
+                    "",
+                )
+                .0
+        };
+        assert_eq!((done(), done()), (503, 200));
+    }
+
+    #[test]
+    fn strangers_get_nothing() {
+        let orchestrator = known(Node::default());
+        assert_eq!(
+            orchestrator
+                .answer(&Method::Get, "/boot?mac=1", String::new(), "")
+                .0,
+            404
+        );
+        assert_eq!(
+            orchestrator
+                .answer(&Method::Get, "/boot", String::new(), "")
+                .0,
+            400
+        );
+        assert_eq!(
+            orchestrator
+                .answer(
+                    &Method::Get,
+                    &format!("/request?mac={MAC}"),
+                    String::new(),
+                    ""
+                )
+                .0,
+            404
+        );
+    }
+}

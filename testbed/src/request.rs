@@ -1,0 +1,144 @@
+//! The requests of the testbed's nodes, in the form that Fuel's orchestrator sends them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::network;
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    /// The node's number.
+    pub(crate) number: u8,
+    /// Its hostname.
+    pub(crate) hostname: String,
+    /// Serials of its disks.
+    pub(crate) serials: Vec<String>,
+    /// File name of the image on the file server.
+    pub(crate) image: String,
+    /// Public key that may log in.
+    pub(crate) key: String,
+    /// How the disks are laid out.
+    pub(crate) layout: Layout,
+}
+
+/// How the disks of a node are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// /boot on a partition, root and swap in a volume group.
+    Lvm,
+    /// /boot and root on partitions.
+    Plain,
+    /// Root mirrored by md over all disks.
+    Mirror,
+}
+
+/// The `provision.json` for a wish.
+pub(crate) fn provision_json(wish: &Wish) -> String {
+    let mac = network::node_mac(wish.number);
+    let master = network::SERVER.to_string();
+    let image = format!("{}/images/{}", network::files_url(), wish.image);
+    let container = if Path::new(&wish.image)
+        .extension()
+        .is_some_and(|kind| kind == "zst")
+    {
+        "zstd"
+    } else {
+        "gzip"
+    };
+    let request = json!({
+        "profile": "debian_12_x86_64",
+        "hostname": wish.hostname,
+        "name_servers": format!("\"{master}\""),
+        "name_servers_search": "\"lab.test\"",
+        "interfaces": {"eth0": {"mac_address": mac, "ip_address": network::node_address(wish.number).to_string(),
+                                "netmask": "255.255.255.0", "static": "0", "dns_name": wish.hostname}},
+        "kernel_options": {"netcfg/choose_interface": mac, "udevrules": format!("{mac}_eth0")},
+        "ks_meta": {
+            "pm_data": {
+                "kernel_params": "console=tty0 console=ttyS0,115200 net.ifnames=0",
+                "ks_spaces": spaces(wish),
+            },
+            "image_data": {"/": {"uri": image, "format": "ext4", "container": container}},
+            "user_accounts": [{"name": "admin", "password": null, "homedir": "/home/admin", "sudo": ["ALL=(ALL) NOPASSWD: ALL"],
+                               "ssh_keys": [wish.key], "shell": "/bin/bash"}],
+            "authorized_keys": [format!("\"{}\"", wish.key)],
+            "auth_key": "\"\"",
+            "master_ip": master,
+            "gw": master,
+            "timezone": "Etc/UTC",
+            "repo_setup": {"repos": []},
+            "puppet_master": "", "puppet_enable": 0,
+            "mco_pskey": "unset", "mco_vhost": "mcollective", "mco_host": master, "mco_user": "mcollective",
+            "mco_password": "unset", "mco_connector": "rabbitmq", "mco_enable": 0, "mco_identity": wish.number,
+        },
+    });
+    format!("{request:#}\n")
+}
+
+fn spaces(wish: &Wish) -> Value {
+    let mut spaces: Vec<Value> = wish.serials.iter().enumerate().map(|(n, serial)| {
+        json!({
+            "type": "disk", "name": disk_name(n), "id": disk_name(n), "size": 8192, "free_space": 0,
+            "extra": [format!("disk/by-id/virtio-{serial}")],
+            "volumes": volumes(wish.layout, n),
+        })
+    }).collect();
+    if wish.layout == Layout::Lvm {
+        spaces.push(
+            json!({"type": "vg", "id": "os", "label": "Base System", "min_size": 0, "volumes": [
+                {"type": "lv", "name": "root", "mount": "/", "file_system": "ext4", "size": 4096},
+                {"type": "lv", "name": "swap", "mount": "swap", "file_system": "swap", "size": 256},
+            ]}),
+        );
+    }
+    Value::Array(spaces)
+}
+
+fn disk_name(n: usize) -> String {
+    format!("vd{}", ["a", "b", "c", "d"].get(n).unwrap_or(&"z"))
+}
+
+fn volumes(layout: Layout, n: usize) -> Value {
+    let boot = |kind: &str| json!({"type": kind, "name": "Boot", "mount": "/boot", "file_system": "ext4", "size": 300});
+    let reserved = json!({"type": "boot", "size": 300});
+    match layout {
+        Layout::Lvm if n == 0 => {
+            json!([reserved, boot("partition"), {"type": "pv", "vg": "os", "size": 4416, "lvm_meta_size": 64}])
+        }
+        Layout::Plain if n == 0 => json!([reserved, boot("partition"),
+            {"type": "partition", "name": "Root", "mount": "/", "file_system": "ext4", "size": 4096}]),
+        Layout::Lvm | Layout::Plain => json!([reserved]),
+        Layout::Mirror => {
+            json!([reserved, boot("raid"), {"type": "raid", "name": "Root", "mount": "/", "file_system": "ext4", "size": 4096}])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_becomes_what_fuel_would_send() {
+        let wish = Wish {
+            number: 1,
+            hostname: "n1.lab.test".to_owned(),
+            serials: vec!["A".to_owned()],
+            image: "debian-12.img.zst".to_owned(),
+            key: "ssh-ed25519 AAAA test".to_owned(),
+            layout: Layout::Lvm,
+        };
+        let value: Value = serde_json::from_str(&provision_json(&wish)).unwrap();
+        assert_eq!(
+            value["kernel_options"]["netcfg/choose_interface"],
+            "52:54:00:77:00:01"
+        );
+        assert_eq!(value["ks_meta"]["image_data"]["/"]["container"], "zstd");
+        assert_eq!(
+            value["ks_meta"]["pm_data"]["ks_spaces"][0]["extra"][0],
+            "disk/by-id/virtio-A"
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! End-to-end scenarios: each a node's life from power-on, with what has to be true at its end.
+#![expect(
+    clippy::print_stdout,
+    reason = "a test run is read by people and by CI"
+)]
+
+mod install;
+mod power_cut;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::cli::Test;
+use crate::lab::Lab;
+
+/// One scenario.
+struct Scenario {
+    /// Its name on the command line.
+    name: &'static str,
+    /// What it shows.
+    about: &'static str,
+    /// Whether it runs when none is named.
+    default: bool,
+    /// What it does; an error is a failure.
+    run: fn(&mut Lab) -> Result<()>,
+}
+
+const SCENARIOS: [Scenario; 4] = [
+    Scenario {
+        name: "pull-lvm",
+        about: "512 MiB node, pulled: PXE, root on LVM, completion, reboot, cloud-init",
+        default: true,
+        run: install::pull_lvm,
+    },
+    Scenario {
+        name: "push-plain",
+        about: "pushed over ssh, twice: the second run installs again",
+        default: false,
+        run: install::push_plain,
+    },
+    Scenario {
+        name: "mirror",
+        about: "root mirrored by md over two disks",
+        default: false,
+        run: install::mirror,
+    },
+    Scenario {
+        name: "power-cut",
+        about: "power cut while the image is written, disk first in the boot order: falls on to PXE and starts over",
+        default: false,
+        run: power_cut::power_cut,
+    },
+];
+
+/// Prints the scenarios.
+pub(crate) fn list() {
+    for scenario in &SCENARIOS {
+        println!(
+            "{:<12} {}{}",
+            scenario.name,
+            scenario.about,
+            if scenario.default { " (default)" } else { "" }
+        );
+    }
+}
+
+/// Runs the scenarios that are named, or the default ones.
+pub(crate) fn run(options: &Test) -> Result<ExitCode> {
+    let all = options.names.iter().any(|name| name == "all");
+    if let Some(unknown) = options
+        .names
+        .iter()
+        .find(|name| *name != "all" && !SCENARIOS.iter().any(|s| s.name == **name))
+    {
+        bail!("there is no scenario `{unknown}`; `testbed scenarios` lists them");
+    }
+    let wanted = |s: &Scenario| {
+        all || options.names.iter().any(|name| name == s.name)
+            || (options.names.is_empty() && s.default)
+    };
+    let (mut passed, mut failed) = (0, 0);
+    for scenario in SCENARIOS.iter().filter(|s| wanted(s)) {
+        let start = Instant::now();
+        println!("scenario {}: {}", scenario.name, scenario.about);
+        let result = Lab::open(scenario.name, &options.artefacts, 1)
+            .and_then(|mut lab| (scenario.run)(&mut lab));
+        let took = start.elapsed().as_secs();
+        match result {
+            Ok(()) => {
+                passed += 1;
+                println!("scenario {} ... ok ({took} s)", scenario.name);
+            }
+            Err(error) => {
+                failed += 1;
+                println!(
+                    "scenario {} ... FAILED after {took} s: {error:#}",
+                    scenario.name
+                );
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,34 @@
+#!/bin/bash
+# Installs what `make` needs from Debian packages, where it is not there yet. Debian 12, as root or with sudo.
+set -euo pipefail
+
+packages=(
+  gcc libc6-dev make git ca-certificates                        # to build
+  e2fsprogs xfsprogs gdisk fdisk mdadm lvm2 dosfstools mtools kmod util-linux   # tests with the real tools
+  cpio zstd mmdebstrap dpkg apt-utils                           # ramdisk and image
+  grub-common grub-pc-bin                                       # boot code in tests
+  qemu-system-x86 ipxe-qemu seabios ipxe                        # nodes
+  dnsmasq-base nginx-light iproute2 openssh-client              # their network
+)
+
+have_rust() {
+  command -v cargo >/dev/null && [ "$(printf '%s\n' 1.95.0 "$(cargo --version | cut -d' ' -f2)" | sort -V | head -n1)" = 1.95.0 ]
+}
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+have_rust || missing+=(cargo-web rustc-web rust-web-clippy rustfmt-web)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+sudo=()
+[ "$(id -u)" -eq 0 ] || sudo=(sudo)
+echo "installing: ${missing[*]}"
+"${sudo[@]}" apt-get update -q
+# A qemu-utils of another suite beside Debian's QEMU makes apt refuse both: take both from the same one.
+release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+if dpkg-query -W qemu-utils >/dev/null 2>&1 && printf '%s\n' "${missing[@]}" | grep -qx qemu-system-x86; then
+  missing+=("qemu-utils/$release" "qemu-system-common/$release")
+fi
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --allow-downgrades "${missing[@]}"
