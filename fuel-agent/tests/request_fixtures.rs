@@ -1,9 +1,16 @@
 //! Upstream's inputs through our loader, compared with what upstream's own parser made of them.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::path::Path;
 
+use fuel_agent::inventory::select;
 use fuel_agent::request::{self, Context, Driver, Problem, Request};
 use serde_json::Value;
 use support::scheme;
@@ -82,5 +89,27 @@ fn every_fixture_yields_upstreams_layout_or_is_refused_where_upstream_refuses() 
     assert!(names.len() > 20, "only {names:?}");
     for name in names.into_iter().filter(|name| name != "simple-driver") {
         check_fixture(&folder, &name);
+    }
+}
+
+#[test]
+fn every_fixtures_disks_are_found_on_its_machine() {
+    let Some(folder) = support::fixtures() else {
+        return;
+    };
+    for name in support::names(&folder) {
+        let input = support::json(&folder.join(format!("{name}.json")));
+        let Ok(request) = load(&input, driver(&name)) else {
+            continue;
+        };
+        let inventory = support::inventory_of(&folder, &name);
+        let disks = &request.storage.disks;
+        let chosen =
+            select::select_all(disks, &inventory).unwrap_or_else(|e| panic!("{name}: {e:#?}"));
+        let dump = scheme::dump(&request);
+        for (index, choice) in chosen.iter().enumerate() {
+            let theirs = &dump["partition_scheme"]["parteds"][index]["name"];
+            assert_eq!(theirs, inventory.disks[choice.disk].path.as_str(), "{name}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! From sysfs and udev, or from a file, so that every plan can be made without the hardware.
 
+pub mod select;
+
 use std::path::PathBuf;
 
 use host::units::Bytes;
