@@ -53,6 +53,7 @@ fn disk() -> PlannedDisk {
     PlannedDisk {
         device: "/dev/sda".to_owned(),
         disk_id: "disk-1".to_owned(),
+        model: "disk".to_owned(),
         size: mib(2048),
         sector_size: Bytes(512),
         table: Table::Gpt,
@@ -111,6 +112,7 @@ pub(crate) fn plan() -> Plan {
         ],
         images: vec![image()],
         configdrive: Some(BlockRef::Partition { disk: 0, number: 5 }),
+        undefined: Vec::new(),
         boot: boot_spec(),
         node: Some(node()),
         keeps_partitions: false,
