@@ -12,6 +12,7 @@ use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -43,19 +44,24 @@ pub(crate) fn enter(kept: Option<&Path>) -> Result<ExitCode> {
         geteuid().is_root(),
         "the testbed makes network namespaces, which only root may: use sudo"
     );
-    // before `unshare`: a process that is told to stop must pass that on
+    // Both before `unshare`: a process that is told to stop must pass that on, and one that has unshared its process
+    // namespace cannot start threads any more.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot catch signals")?;
+    let inner = Arc::new(OnceLock::new());
+    let told = Arc::clone(&inner);
+    thread::spawn(move || {
+        for signal in &mut signals {
+            if let (Some(pid), Ok(signal)) = (told.get(), Signal::try_from(signal)) {
+                // it may have ended by itself just now
+                let _ = kill(*pid, signal);
+            }
+        }
+    });
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
         .context("cannot make namespaces")?;
     let child = start_inside()?;
-    let pid =
-        Pid::from_raw(i32::try_from(child.id()).context("the kernel gave an impossible pid")?);
-    thread::spawn(move || {
-        for signal in &mut signals {
-            // it may have ended by itself just now
-            let _ = kill(pid, Signal::try_from(signal).unwrap_or(Signal::SIGTERM));
-        }
-    });
+    let pid = i32::try_from(child.id()).context("the kernel gave an impossible pid")?;
+    let _ = inner.set(Pid::from_raw(pid));
     match kept {
         None => wait(child),
         Some(note) => wait_until_kept(child, note),
