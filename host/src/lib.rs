@@ -5,6 +5,7 @@
 //!   exec       Tool, Cmd, trait Exec, System: every program we start
 //!   tools      which of them are missing
 //!   blockdev   trait BlockDevice and Devices: real nodes, or regular files standing for disks
+//!   table      partition tables as they are on a disk
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse
 //!   lock       one agent at a time; a disk whose table is being changed
@@ -27,6 +28,7 @@ pub mod lock;
 pub mod mount;
 pub mod power;
 pub mod settle;
+pub mod table;
 pub mod tools;
 pub mod tree;
 pub mod units;

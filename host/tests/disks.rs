@@ -69,6 +69,7 @@ fn what_cannot_stand_for_a_disk_is_refused() {
     assert!(add("sda", folder.path(), None).contains("directory"));
     assert!(add("sda", Path::new("/dev/null"), None).contains("not a regular file"));
     assert_eq!(add("sda", &path, Some(1 << 20)), "");
+    assert!(add("sdb", &path, Some(512)).contains("1 MiB long already, and would be cut to 512 B"));
     assert!(add("/dev/sda", &path, None).contains("two disks `/dev/sda`"));
     assert!(add("sdb", &path, None).contains("stands for `/dev/sda` already"));
 }
@@ -330,4 +331,40 @@ fn partitions_are_read_from_sysfs_whatever_their_nodes_are_called() {
         dev.join("cciss/c0d0p2")
     );
     devices.partitions(&dev.join("sdz")).unwrap_err();
+}
+
+#[test]
+fn a_file_has_the_partitions_of_its_table_and_those_who_look_make_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let mut devices = FileDevices::new();
+    devices.look_at("sda", &path, Some(Bytes(1 << 20))).unwrap();
+    assert_eq!(devices.disks()[0].size, Bytes(1 << 20));
+    assert!(!path.exists());
+    devices.look_at("sdb", &path, None).unwrap_err();
+
+    let mut sector = [0_u8; 512];
+    sector[450] = 0x83;
+    sector[454] = 8;
+    sector[458] = 16;
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(&path, [&sector[..], &vec![0; 1 << 20]].concat()).unwrap();
+    let expected = Extent {
+        start: Bytes(8 * 512),
+        length: Bytes(16 * 512),
+    };
+    let sda = Path::new("/dev/sda");
+    for look in [true, false] {
+        let mut devices = FileDevices::new();
+        if look {
+            devices.look_at("sda", &path, None).unwrap();
+        } else {
+            devices.add("sda", &path, None).unwrap();
+        }
+        assert_eq!(devices.partitions(sda).unwrap(), [(1, expected)]);
+        assert_eq!(
+            devices.open(sda, Access::Read).unwrap().size().0,
+            (1 << 20) + 512
+        );
+    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::window::Window;
 use super::{Access, BlockDevice, Devices, forecast};
+use crate::table;
 use crate::units::{Bytes, Extent};
 
 /// The files' sectors.
@@ -35,42 +36,89 @@ impl FileDevices {
         Self::default()
     }
 
-    /// Lets `file` stand for the disk `name` (`sda` or `/dev/sda`). With a size it is made, sparse, or brought to that
-    /// size; without one it has to be there.
+    /// Lets `file` stand for the disk `name` (`sda` or `/dev/sda`). With a size it is made, sparse, or made longer, but
+    /// never cut; without one it has to be there.
     pub fn add(&mut self, name: &str, file: &Path, size: Option<Bytes>) -> io::Result<()> {
-        let invalid = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         let device = Path::new("/dev").join(name);
-        if self.disks.iter().any(|disk| disk.device == device) {
-            return invalid(format!("there are two disks `{}`", device.display()));
-        }
+        self.check_name(&device)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(size.is_some());
         let opened = options.open(file)?;
         if !opened.metadata()?.is_file() {
-            return invalid(format!("{} is not a regular file", file.display()));
+            return Err(not_regular(file));
         }
+        let length = Bytes(opened.metadata()?.len());
+        check_size(file, length, size)?;
         if let Some(size) = size {
             opened.set_len(size.0)?;
         }
-        let size = Bytes(opened.metadata()?.len());
-        if size == Bytes::ZERO || !size.is_aligned(SECTOR) {
-            return invalid(format!(
-                "{} is {size} long, and a disk has a whole number of sectors of {SECTOR}",
-                file.display()
-            ));
+        let size = size.unwrap_or(length);
+        self.push(&device, file.canonicalize()?, size)
+    }
+
+    fn check_name(&self, device: &Path) -> io::Result<()> {
+        if self.disks.iter().any(|disk| disk.device == device) {
+            return Err(invalid(format!(
+                "there are two disks `{}`",
+                device.display()
+            )));
         }
-        let file = file.canonicalize()?;
+        Ok(())
+    }
+
+    /// Takes it in, with the partitions that it has already.
+    fn push(&mut self, device: &Path, file: PathBuf, size: Bytes) -> io::Result<()> {
         if let Some(other) = self.disks.iter().find(|disk| disk.file == file) {
             let (file, other) = (file.display(), other.device.display());
-            return invalid(format!("{file} stands for `{other}` already"));
+            return Err(invalid(format!("{file} stands for `{other}` already")));
         }
         self.disks.push(FileDisk {
-            device,
+            device: device.to_owned(),
             file,
             size,
             partitions: Vec::new(),
         });
+        self.read_table()
+    }
+
+    /// Learns the partitions of the disk added last.
+    fn read_table(&mut self) -> io::Result<()> {
+        let Some(disk) = self.disks.last() else {
+            return Ok(());
+        };
+        let opened = self.open(&disk.device, Access::Read);
+        let table = match opened.and_then(|opened| table::read(opened.as_ref())) {
+            Ok(table) => table,
+            // Those who look may see a file that is not there yet, or shorter than it will be.
+            Err(error) if is_short(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let partitions = table.map(|table| table.partitions).unwrap_or_default();
+        if let Some(disk) = self.disks.last_mut() {
+            let known = partitions.iter().map(|found| (found.number, found.extent));
+            disk.partitions = known.collect();
+        }
         Ok(())
+    }
+
+    /// The same for those who only look: nothing is made or brought to a size. A file that is not there yet, but has a
+    /// size, stands for an empty disk that cannot be opened.
+    pub fn look_at(&mut self, name: &str, file: &Path, size: Option<Bytes>) -> io::Result<()> {
+        let device = Path::new("/dev").join(name);
+        self.check_name(&device)?;
+        let (path, length) = match (file.metadata(), size) {
+            (Ok(meta), _) if !meta.is_file() => return Err(not_regular(file)),
+            (Ok(meta), _) => {
+                check_size(file, Bytes(meta.len()), size)?;
+                (file.canonicalize()?, size.unwrap_or(Bytes(meta.len())))
+            }
+            (Err(error), Some(size)) if error.kind() == io::ErrorKind::NotFound => {
+                check_size(file, Bytes::ZERO, Some(size))?;
+                (file.to_owned(), size)
+            }
+            (Err(error), _) => return Err(error),
+        };
+        self.push(&device, path, length)
     }
 
     /// The disks, in the order they were given.
@@ -107,6 +155,33 @@ impl FileDevices {
         }
         Err(no_such(path))
     }
+}
+
+/// Whether a file of `length` may stand for a disk, brought to `size` where that is given.
+fn check_size(file: &Path, length: Bytes, size: Option<Bytes>) -> io::Result<()> {
+    let (file, wanted) = (file.display(), size.unwrap_or(length));
+    if wanted == Bytes::ZERO || !wanted.is_aligned(SECTOR) {
+        let rule = format!("a disk has a whole number of sectors of {SECTOR}");
+        return Err(invalid(format!("{file} is {wanted} long, and {rule}")));
+    }
+    if wanted < length {
+        let what = format!("{file} is {length} long already, and would be cut to {wanted}");
+        return Err(invalid(what));
+    }
+    Ok(())
+}
+
+fn is_short(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+fn not_regular(file: &Path) -> io::Error {
+    invalid(format!("{} is not a regular file", file.display()))
 }
 
 fn no_such(path: &Path) -> io::Error {
