@@ -19,6 +19,7 @@ pub(super) fn plan(plan: &Plan) -> Value {
         "filesystems": filesystems(plan),
         "images": images(plan),
         "configdrive": plan.configdrive.map(|on| json!({"device": plan.node_of(on)})),
+        "phone_home": plan.phone_home,
         "keeps_partitions": plan.keeps_partitions,
         "warnings": plan.warnings,
         "refusals": refusals(plan),

@@ -84,6 +84,8 @@ pub struct Plan {
     pub images: Vec<PlannedImage>,
     /// The partition that gets the cloud-init data.
     pub configdrive: Option<BlockRef>,
+    /// Where cloud-init of the installed system calls when it is done.
+    pub phone_home: Option<String>,
     /// Nodes that the request uses without making them; `run` refuses.
     pub undefined: Vec<String>,
     /// How the installed system starts.
@@ -343,6 +345,7 @@ pub fn plan(
     let storage = &request.storage;
     let chosen = disks::choose(request, inventory, options, &mut notes);
     let mut plan = empty(request, inventory.firmware, ids);
+    plan.phone_home.clone_from(&options.phone_home);
     for (spec, index) in storage.disks.iter().zip(&chosen) {
         let real = index.map(|index| &inventory.disks[index]);
         plan.disks.push(layout::disk(
@@ -395,6 +398,7 @@ fn empty(request: &Request, firmware: Firmware, ids: &mut dyn Ids) -> Plan {
         filesystems: Vec::new(),
         images: Vec::new(),
         configdrive: request.configdrive,
+        phone_home: None,
         undefined: request.storage.undefined.clone(),
         boot: request.boot.clone(),
         node: request.node.clone(),

@@ -13,6 +13,8 @@ pub struct Options {
     pub match_by_name: bool,
     /// Images without a digest may be written (`--allow-unverified`).
     pub allow_unverified: bool,
+    /// Where cloud-init of the installed system calls when it is done (`provision.phone_home=URL`).
+    pub phone_home: Option<String>,
 }
 
 impl Options {

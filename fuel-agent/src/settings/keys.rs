@@ -273,6 +273,16 @@ pub static KEYS: &[Key] = &[
         put_expect_body
     ),
     Key {
+        name: "phone_home",
+        value: "URL",
+        help: "Where cloud-init of the installed system posts its instance id, hostname and host keys when it is done.",
+        set: |settings, value| {
+            settings.phone_home = text(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
         name: "notify.budget",
         value: "TIME",
         default: "5m",

@@ -41,6 +41,8 @@ pub struct Settings {
     pub success: Callback,
     /// What is called when a run has failed.
     pub failure: Callback,
+    /// Where cloud-init of the installed system calls when it is done.
+    pub phone_home: Option<String>,
     /// How long one run goes on offering the completion.
     pub notify_budget: Duration,
     /// How long disks that the request names are waited for.
@@ -63,6 +65,7 @@ impl Default for Settings {
             protect: Vec::new(),
             success: Callback::default(),
             failure: Callback::default(),
+            phone_home: None,
             notify_budget: Duration::from_mins(5),
             discover_wait: Duration::from_secs(30),
             grub: PathBuf::from("/usr/lib/grub"),
