@@ -1,10 +1,16 @@
 //! What the orchestrator asks: `provision.json` in any dialect, to one typed [`Request`].
 
+mod accounts;
 mod dialect;
+mod doubts;
+mod envelope;
 mod images;
+mod layout;
 mod nailgun;
 mod names;
+mod node;
 mod reader;
+mod simple;
 pub mod spec;
 pub mod system;
 mod text;
@@ -50,10 +56,7 @@ pub fn check(value: &Value, context: Context) -> Result<Request, Vec<Problem>> {
     let document = At::document(value);
     let dialect = dialect::detect(&document, context.driver).map_err(|problem| vec![problem])?;
     let mut findings = Findings::default();
-    if dialect == spec::Dialect::NailgunSimple {
-        findings.add("partitioning", "is not read yet", "send `ks_spaces`");
-    }
-    let request = nailgun::read(&document, dialect, context.ready_configdrive, &mut findings);
+    let request = envelope::read(&document, dialect, context.ready_configdrive, &mut findings);
     match request {
         Some(request) if findings.problems.is_empty() => Ok(Request {
             digest: digest(value),

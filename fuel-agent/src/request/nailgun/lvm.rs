@@ -2,12 +2,12 @@
 
 use host::units::Bytes;
 
+use super::super::layout::{Layout, Place};
 use super::super::names;
 use super::super::reader::Findings;
 use super::super::spec::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, Storage, VolumeGroupSpec,
 };
-use super::layout::{Layout, Place};
 use super::spaces::{Group, LogicalVolume, Volume};
 
 /// The least that upstream accepts for LVM's metadata, in MiB.
@@ -92,6 +92,7 @@ fn add_logical_volume(
             path: &volume.path,
             mount: Some(mount),
             kind: volume.file_system.as_deref().unwrap_or("xfs"),
+            kind_key: "file_system",
             label: &volume.label,
         };
         layout.add_filesystem(place, findings);

@@ -1,121 +1,33 @@
-//! What Fuel's orchestrator sends, and its relatives: the same envelope with an explicit layout, or with no node at all.
+//! `ks_spaces` to a layout, by upstream's rules.
 
-mod accounts;
 mod boot;
-mod doubts;
 mod journals;
 mod keep;
-mod layout;
 mod lvm;
-mod node;
 mod spaces;
+mod walk;
 
+use super::layout::Layout;
 use super::reader::{At, Findings};
-use super::spec::{BootSpec, Dialect, Request};
-use super::{images, names, system};
+use super::system::{self, System};
 
-/// Reads the document as one of the three dialects; `ready_configdrive` matters to ironic alone.
-pub(super) fn read(
-    document: &At<'_>,
-    dialect: Dialect,
-    ready_configdrive: bool,
-    findings: &mut Findings,
-) -> Option<Request> {
-    let profile = document.required_text("profile", "the profile's name", findings);
-    let ks_meta = document
-        .require("ks_meta", "an object", findings)
-        .filter(|at| at.object(findings));
-    let pm_data = ks_meta.as_ref().and_then(|at| {
-        at.require(
-            "pm_data",
-            "an object with `ks_spaces` and `kernel_params`",
-            findings,
-        )
-        .filter(|at| at.object(findings))
-    });
-    let kernel_params = pm_data.as_ref().and_then(|at| kernel_params(at, findings));
-    let system = system::guess(profile.unwrap_or_default());
-
-    let before = findings.len();
-    let configdrive = dialect == Dialect::Nailgun || ready_configdrive;
-    let layout = storage(pm_data.as_ref(), &system, configdrive, findings);
-    // Where the layout has problems, an image without its filesystem would only repeat them.
-    let good = layout.as_ref().filter(|_| findings.len() == before);
-    let images = ks_meta
-        .as_ref()
-        .map(|at| images::read(at, good.map(|layout| &layout.storage), findings));
-
-    let node = match dialect {
-        Dialect::Ironic => None,
-        _ => node::read(document, ks_meta.as_ref(), findings),
-    };
-    let (layout, images) = (layout?, images?);
-    doubts::look(&layout, &images, findings);
-    Some(Request {
-        dialect,
-        digest: String::new(),
-        images,
-        boot: BootSpec {
-            kernel_params: kernel_params?,
-            grub_version: system::grub_version(&system),
-            system,
-            profile: profile?.to_owned(),
-        },
-        node,
-        configdrive: layout.configdrive,
-        storage: layout.storage,
-        warnings: Vec::new(),
-        refusals: Vec::new(),
-    })
-}
-
-fn storage(
-    pm_data: Option<&At<'_>>,
-    system: &system::System,
+/// The layout that `pm_data.ks_spaces` describes; where it breaks the schema, there is none.
+pub(super) fn lay_out(
+    pm_data: &At<'_>,
+    system: &System,
     configdrive: bool,
     findings: &mut Findings,
-) -> Option<layout::Layout> {
-    let at = pm_data?.require("ks_spaces", "the disks and volume groups", findings)?;
+) -> Option<Layout> {
+    let at = pm_data.require("ks_spaces", "the disks and volume groups", findings)?;
     let before = findings.len();
     let spaces = spaces::read(&at, findings);
     if findings.len() > before {
         return None;
     }
-    let wishes = layout::Wishes {
+    let wishes = walk::Wishes {
         configdrive,
         raid_metadata: system::raid_metadata(system),
         path: at.path(),
     };
-    Some(layout::lay_out(&spaces, wishes, findings))
-}
-
-/// One leading space, then the request's text; null becomes `None`, as upstream writes it.
-fn kernel_params(pm_data: &At<'_>, findings: &mut Findings) -> Option<String> {
-    let at = pm_data.require(
-        "kernel_params",
-        "the kernel's command line, which may be empty",
-        findings,
-    )?;
-    if at.value().is_null() {
-        findings.warn(format!(
-            "`{}` is null: the kernel's command line gets the word `None`, as upstream writes it",
-            at.path()
-        ));
-        return Some(" None".to_owned());
-    }
-    let text = at.text(findings)?;
-    let line = text.trim_end_matches(['\r', '\n']);
-    if names::has_control(&line.replace('\t', " ")) {
-        findings.add(at.path(), "has control characters in it", "give one line");
-        return None;
-    }
-    if line.matches('"').count() % 2 == 1 {
-        findings.add(
-            at.path(),
-            "has a double quote without its partner",
-            "close the quote",
-        );
-        return None;
-    }
-    Some(format!(" {line}"))
+    Some(walk::lay_out(&spaces, wishes, findings))
 }

@@ -1,8 +1,8 @@
 //! `user_accounts`, and ssh keys wherever they stand.
 
-use super::super::names;
-use super::super::reader::{At, Findings};
-use super::super::spec::{Account, Secret};
+use super::names;
+use super::reader::{At, Findings};
+use super::spec::{Account, Secret};
 
 const KEYS: [&str; 7] = [
     "name",

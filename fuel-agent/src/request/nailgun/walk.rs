@@ -2,10 +2,11 @@
 
 use host::units::Bytes;
 
+use super::super::layout::{Layout, Place};
 use super::super::names;
 use super::super::reader::Findings;
 use super::super::spec::{
-    BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidSpec, Role, Storage, Table,
+    BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidSpec, Role, Table,
 };
 use super::journals::{Journals, Share};
 use super::spaces::{Disk, Kind, Spaces, Volume};
@@ -31,59 +32,6 @@ pub(super) struct Wishes<'a> {
     pub(super) raid_metadata: &'a str,
     /// Where `ks_spaces` stands.
     pub(super) path: &'a str,
-}
-
-/// The storage, and where the cloud-init data goes.
-#[derive(Debug, Default)]
-pub(super) struct Layout {
-    pub(super) storage: Storage,
-    pub(super) configdrive: Option<BlockRef>,
-    /// For each filesystem, the path of the volume that it comes from.
-    pub(super) filesystem_paths: Vec<String>,
-}
-
-/// What a filesystem is to be, and where it was asked for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
-    pub(super) on: BlockRef,
-    pub(super) path: &'a str,
-    pub(super) mount: Option<&'a str>,
-    pub(super) kind: &'a str,
-    pub(super) label: &'a str,
-}
-
-impl Layout {
-    /// Adds a filesystem, if its mount point and type do no harm.
-    pub(super) fn add_filesystem(&mut self, place: Place<'_>, findings: &mut Findings) {
-        let before = findings.len();
-        let bad_mount = |mount| Some((mount, names::bad_mount(mount)?));
-        if let Some((mount, why)) = place.mount.and_then(bad_mount) {
-            findings.add(
-                format!("{}.mount", place.path),
-                format!("`{}` {why}", mount.escape_debug()),
-                "give an absolute path, `swap` or `none`",
-            );
-        }
-        if let Some(why) = names::bad_filesystem(place.kind) {
-            findings.add(
-                format!("{}.file_system", place.path),
-                format!("`{}` {why}", place.kind.escape_debug()),
-                "give `ext2`, `ext3`, `ext4`, `xfs` or `swap`",
-            );
-        }
-        if findings.len() > before {
-            return;
-        }
-        self.filesystem_paths.push(place.path.to_owned());
-        self.storage.filesystems.push(FilesystemSpec {
-            on: place.on,
-            mount: place.mount.map(Mount::from_text),
-            kind: place.kind.to_owned(),
-            label: place.label.to_owned(),
-            options: String::new(),
-            keep_data: false,
-        });
-    }
 }
 
 /// Lays out the disks.
@@ -228,6 +176,7 @@ impl Walk<'_> {
             path: &volume.path,
             mount: volume.mount(),
             kind,
+            kind_key: "file_system",
             label: &volume.label,
         };
         self.layout.add_filesystem(place, self.findings);

@@ -1,8 +1,8 @@
 //! What upstream accepts without a look, and what cannot end well: planned with a warning, or refused by `run`.
 
-use super::super::reader::Findings;
-use super::super::spec::{FilesystemSpec, ImageSpec, Mount};
 use super::layout::Layout;
+use super::reader::Findings;
+use super::spec::{FilesystemSpec, ImageSpec, Mount};
 
 /// Filesystems that can be made here.
 const MADE: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "swap"];
@@ -11,12 +11,11 @@ const MADE: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "swap"];
 pub(super) fn look(layout: &Layout, images: &[ImageSpec], findings: &mut Findings) {
     let filesystems = &layout.storage.filesystems;
     for (index, filesystem) in filesystems.iter().enumerate() {
-        let path = layout
-            .filesystem_paths
-            .get(index)
-            .map_or("$", String::as_str);
+        let Some((path, key)) = layout.filesystem_paths.get(index) else {
+            continue;
+        };
         let image = images.iter().find(|image| image.filesystem == index);
-        kind(filesystem, path, image, findings);
+        kind(filesystem, &format!("{path}.{key}"), image, findings);
         let same =
             |other: &FilesystemSpec| other.mount.is_some() && other.mount == filesystem.mount;
         if matches!(filesystem.mount, Some(Mount::Path(_))) && filesystems[..index].iter().any(same)
@@ -27,18 +26,12 @@ pub(super) fn look(layout: &Layout, images: &[ImageSpec], findings: &mut Finding
 }
 
 /// A filesystem that nobody can make, or that cannot be mounted where it shall be.
-fn kind(
-    filesystem: &FilesystemSpec,
-    path: &str,
-    image: Option<&ImageSpec>,
-    findings: &mut Findings,
-) {
-    let at = format!("{path}.file_system");
+fn kind(filesystem: &FilesystemSpec, at: &str, image: Option<&ImageSpec>, findings: &mut Findings) {
     let kind = filesystem.kind.as_str();
     let hint = "give `ext2`, `ext3`, `ext4`, `xfs` or `swap`";
     if kind == "none" || (image.is_none() && !MADE.contains(&kind)) {
         findings.refuse(
-            &at,
+            at,
             format!("`{kind}` is no filesystem that can be made"),
             hint,
         );
@@ -47,14 +40,14 @@ fn kind(
     match &filesystem.mount {
         Some(Mount::Path(mount)) if swap => {
             findings.refuse(
-                &at,
+                at,
                 format!("is swap space, which cannot be mounted on `{mount}`"),
                 hint,
             );
         }
         Some(Mount::Swap) if !swap => {
             findings.refuse(
-                &at,
+                at,
                 format!("is `{kind}`, which cannot be swapped to"),
                 "give `swap`, or another mount point",
             );

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::super::names;
-use super::super::reader::{At, Findings};
-use super::super::spec::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
 use super::accounts;
+use super::names;
+use super::reader::{At, Findings};
+use super::spec::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
 
 /// Where upstream's own default lives.
 const TIMEZONE: &str = "America/Los_Angeles";

@@ -1,0 +1,61 @@
+//! What a dialect makes of its disks, and the one way in which filesystems get into it.
+
+use super::names;
+use super::reader::Findings;
+use super::spec::{BlockRef, FilesystemSpec, Mount, Storage};
+
+/// The storage, and where the cloud-init data goes.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    pub(super) storage: Storage,
+    pub(super) configdrive: Option<BlockRef>,
+    /// For each filesystem, the path of what it comes from, and the key of its type in there.
+    pub(super) filesystem_paths: Vec<(String, &'static str)>,
+}
+
+/// What a filesystem is to be, and where it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) on: BlockRef,
+    pub(super) path: &'a str,
+    pub(super) mount: Option<&'a str>,
+    pub(super) kind: &'a str,
+    /// The key that names the type in this dialect.
+    pub(super) kind_key: &'static str,
+    pub(super) label: &'a str,
+}
+
+impl Layout {
+    /// Adds a filesystem, if its mount point and type do no harm.
+    pub(super) fn add_filesystem(&mut self, place: Place<'_>, findings: &mut Findings) {
+        let before = findings.len();
+        let bad_mount = |mount| Some((mount, names::bad_mount(mount)?));
+        if let Some((mount, why)) = place.mount.and_then(bad_mount) {
+            findings.add(
+                format!("{}.mount", place.path),
+                format!("`{}` {why}", mount.escape_debug()),
+                "give an absolute path, `swap` or `none`",
+            );
+        }
+        if let Some(why) = names::bad_filesystem(place.kind) {
+            findings.add(
+                format!("{}.{}", place.path, place.kind_key),
+                format!("`{}` {why}", place.kind.escape_debug()),
+                "give `ext2`, `ext3`, `ext4`, `xfs` or `swap`",
+            );
+        }
+        if findings.len() > before {
+            return;
+        }
+        self.filesystem_paths
+            .push((place.path.to_owned(), place.kind_key));
+        self.storage.filesystems.push(FilesystemSpec {
+            on: place.on,
+            mount: place.mount.map(Mount::from_text),
+            kind: place.kind.to_owned(),
+            label: place.label.to_owned(),
+            options: String::new(),
+            keep_data: false,
+        });
+    }
+}

@@ -1,0 +1,213 @@
+//! Disks with their tables: what is listed is taken as it stands, if parted would take it.
+
+use host::units::{Bytes, Extent};
+
+use super::super::names;
+use super::super::reader::Findings;
+use super::super::spec::{DiskSelector, DiskSpec, PartitionSpec, Role, Table};
+use super::elements::{Parted, Partition};
+
+/// Flags that upstream passes to parted.
+const FLAGS: [&str; 5] = ["bios_grub", "legacy_boot", "boot", "raid", "lvm"];
+
+/// The disk, with the partitions that have no problem.
+pub(super) fn disk(parted: &Parted, earlier: &[DiskSpec], findings: &mut Findings) -> DiskSpec {
+    let selector = DiskSelector::Node(parted.name.clone());
+    if !is_node(&parted.name) {
+        let what = format!("`{}` is no node of a disk", parted.name.escape_debug());
+        findings.add(
+            format!("{}.name", parted.path),
+            what,
+            "give one like `/dev/sda`",
+        );
+    }
+    if let Some(same) = earlier.iter().find(|other| other.selector == selector) {
+        let what = format!("names the same disk as `{}`", same.path);
+        findings.add(&parted.path, what, "describe each disk once");
+    }
+    let table = match parted.label.as_str() {
+        "gpt" => Table::Gpt,
+        "msdos" => Table::Msdos,
+        other => {
+            let what = format!("is `{}`", other.escape_debug());
+            findings.add(
+                format!("{}.label", parted.path),
+                what,
+                "give `gpt` or `msdos`",
+            );
+            Table::Gpt
+        }
+    };
+    let mut spec = DiskSpec {
+        selector,
+        path: parted.path.clone(),
+        table,
+        bootloader: parted.install_bootloader,
+        partitions: Vec::new(),
+    };
+    for partition in &parted.partitions {
+        let made = self::partition(partition, parted, &spec, findings);
+        spec.partitions.extend(made);
+    }
+    spec
+}
+
+fn partition(
+    partition: &Partition,
+    parted: &Parted,
+    disk: &DiskSpec,
+    findings: &mut Findings,
+) -> Option<PartitionSpec> {
+    let before = findings.len();
+    let number = number(partition, disk, findings);
+    let extent = extent(partition, disk, findings);
+    if partition.device != parted.name {
+        let what = format!("is `{}`", partition.device.escape_debug());
+        let hint = format!(
+            "give the disk that it is listed with, `{}`",
+            parted.name.escape_debug()
+        );
+        findings.add(format!("{}.device", partition.path), what, hint);
+    }
+    let logical = match partition.kind.as_str() {
+        "primary" => false,
+        "logical" => true,
+        other => {
+            let what = format!("is `{}`", other.escape_debug());
+            findings.add(
+                format!("{}.partition_type", partition.path),
+                what,
+                "give `primary` or `logical`",
+            );
+            false
+        }
+    };
+    for flag in partition
+        .flags
+        .iter()
+        .filter(|flag| !FLAGS.contains(&flag.text.as_str()))
+    {
+        let what = format!("is `{}`", flag.text.escape_debug());
+        findings.add(&flag.path, what, format!("use {}", FLAGS.join(", ")));
+    }
+    if let Some(guid) = partition
+        .guid
+        .as_deref()
+        .filter(|guid| !names::is_guid(guid))
+    {
+        let what = format!("`{}` is no GUID", guid.escape_debug());
+        let hint = "give one like `0fc63daf-8483-4772-8e79-3d69d8477de4`, or null";
+        findings.refuse(format!("{}.guid", partition.path), what, hint);
+    }
+    if findings.len() > before {
+        return None;
+    }
+    let extent = extent?;
+    Some(PartitionSpec {
+        number: number?,
+        start: extent.start,
+        size: extent.length,
+        role: role(partition, disk.table),
+        type_guid: partition.guid.clone(),
+        flags: partition
+            .flags
+            .iter()
+            .map(|flag| flag.text.clone())
+            .collect(),
+        logical,
+        keep_data: partition.keep_data,
+    })
+}
+
+/// What the flags say; what is made on it says more, later.
+fn role(partition: &Partition, table: Table) -> Role {
+    let flag = |name: &str| partition.flags.iter().any(|flag| flag.text == name);
+    if partition.configdrive {
+        Role::Configdrive
+    } else if flag("bios_grub") {
+        Role::BiosGrub
+    } else if flag("boot") && table == Table::Gpt {
+        // parted's `boot` on a GPT is the type of an EFI system partition.
+        Role::Esp
+    } else {
+        Role::Data
+    }
+}
+
+fn number(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Option<u32> {
+    let number = u32::try_from(partition.count)
+        .ok()
+        .filter(|n| (1..=128).contains(n));
+    let path = format!("{}.count", partition.path);
+    let Some(number) = number else {
+        findings.add(
+            path,
+            format!("is {}", partition.count),
+            "give a number from 1 to 128",
+        );
+        return None;
+    };
+    if disk.partitions.iter().any(|other| other.number == number) {
+        findings.add(
+            path,
+            format!("is {number}, as that of an earlier partition"),
+            "give each its own",
+        );
+    }
+    let tail = number.to_string();
+    let separator = partition
+        .name
+        .strip_prefix(partition.device.as_str())
+        .and_then(|rest| rest.strip_suffix(&tail));
+    if !separator.is_some_and(|text| matches!(text, "" | "p" | "-part")) {
+        findings.add(
+            format!("{}.name", partition.path),
+            format!(
+                "`{}` is not partition {number} of `{}`",
+                partition.name.escape_debug(),
+                partition.device.escape_debug()
+            ),
+            "give the node that the kernel will give it, like `/dev/sda1` or `/dev/nvme0n1p1`",
+        );
+    }
+    Some(number)
+}
+
+fn extent(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Option<Extent> {
+    let mib = |number: i64| u64::try_from(number).ok().and_then(Bytes::mib);
+    let (begin, end) = (mib(partition.begin), mib(partition.end));
+    let sane = begin
+        .zip(end)
+        .filter(|(begin, end)| Bytes::MIB <= *begin && begin < end);
+    let Some((begin, end)) = sane else {
+        findings.add(
+            &partition.path,
+            format!(
+                "begins at {} and ends at {}",
+                partition.begin, partition.end
+            ),
+            "begin at 1 or more, and end behind the beginning",
+        );
+        return None;
+    };
+    let extent = Extent::new(begin, end.saturating_sub(begin))?;
+    let overlaps = |other: &&PartitionSpec| {
+        Extent::new(other.start, other.size).is_some_and(|other| other.overlaps(extent))
+    };
+    if let Some(other) = disk.partitions.iter().find(overlaps) {
+        let what = format!("overlaps partition {} of the same disk", other.number);
+        findings.add(&partition.path, what, "leave each partition its own place");
+    }
+    Some(extent)
+}
+
+/// Whether it can be the path of a device.
+pub(super) fn is_node(text: &str) -> bool {
+    text.strip_prefix("/dev/").is_some_and(|rest| {
+        !rest.is_empty()
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+            && rest
+                .split('/')
+                .all(|part| !part.is_empty() && part != "." && part != "..")
+    })
+}
