@@ -3,7 +3,7 @@
 use host::units::{Bytes, Extent};
 
 use crate::error::Kind;
-use crate::inventory::{Firmware, Inventory};
+use crate::inventory::Firmware;
 use crate::request::spec::{BlockRef, Mount, Role};
 
 use super::notes::Notes;
@@ -13,7 +13,7 @@ use super::{Plan, PlannedDisk, STAMP, keep};
 const BIOS_REACH: Bytes = Bytes(2 << 40);
 
 /// Refuses what would be installed but never start.
-pub(super) fn bootable(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+pub(super) fn bootable(plan: &Plan, notes: &mut Notes) {
     match plan.root() {
         None => notes.refuse_run(
             Kind::Request,
@@ -41,7 +41,7 @@ pub(super) fn bootable(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
         .filter(|(_, disk)| disk.bootloader)
     {
         place_for_boot_code(disk, plan.firmware, notes);
-        if !has_room_for_stamp(plan, index, inventory) {
+        if !has_room_for_stamp(plan, index) {
             notes.warn(format!(
                 "{} has no room for the identity stamp before its first partition",
                 disk.device
@@ -75,9 +75,9 @@ fn place_for_boot_code(disk: &PlannedDisk, firmware: Firmware, notes: &mut Notes
 }
 
 /// Whether the stamp would lie on the disk, before every partition, the kept ones of others included.
-pub(super) fn has_room_for_stamp(plan: &Plan, index: usize, inventory: &Inventory) -> bool {
+pub(super) fn has_room_for_stamp(plan: &Plan, index: usize) -> bool {
     let disk = &plan.disks[index];
-    let taken = keep::bytes(plan, index, inventory);
+    let taken = keep::bytes(plan, index);
     disk.size >= STAMP.end()
         && disk
             .partitions

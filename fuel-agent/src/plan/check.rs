@@ -26,7 +26,7 @@ pub fn broken(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     order(plan, &mut broken);
     let keeps = keep::conflicts(plan).is_empty();
     for planned in &plan.steps {
-        if !leads_somewhere(&planned.step, plan, inventory) {
+        if !leads_somewhere(&planned.step, plan) {
             broken.push(format!("step {} points nowhere", planned.number));
             continue;
         }
@@ -39,7 +39,7 @@ pub fn broken(plan: &Plan, inventory: &Inventory) -> Vec<String> {
         for destroyed in &planned.destroys {
             chosen(plan, planned, destroyed, fits, &mut broken);
             if keeps {
-                kept(plan, inventory, planned, destroyed, &mut broken);
+                kept(plan, planned, destroyed, &mut broken);
             }
         }
     }
@@ -111,7 +111,7 @@ fn order(plan: &Plan, broken: &mut Vec<String>) {
     }
 }
 
-fn leads_somewhere(step: &Step, plan: &Plan, inventory: &Inventory) -> bool {
+fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
     let disk = |disk: usize| disk < plan.disks.len();
     let filesystem = |filesystem: usize| filesystem < plan.filesystems.len();
     match step {
@@ -127,9 +127,7 @@ fn leads_somewhere(step: &Step, plan: &Plan, inventory: &Inventory) -> bool {
         | Step::Disarm { disk: index, .. }
         | Step::WriteTable { disk: index }
         | Step::InstallBootcode { disk: index } => disk(*index),
-        Step::WriteStamp { disk: index } => {
-            disk(*index) && boot::has_room_for_stamp(plan, *index, inventory)
-        }
+        Step::WriteStamp { disk: index } => disk(*index) && boot::has_room_for_stamp(plan, *index),
         Step::MakeRaid { raid } => *raid < plan.raids.len(),
         Step::MakePhysicalVolume { physical_volume } => {
             *physical_volume < plan.physical_volumes.len()
@@ -187,20 +185,14 @@ fn chosen(
     }
 }
 
-fn kept(
-    plan: &Plan,
-    inventory: &Inventory,
-    planned: &PlannedStep,
-    destroyed: &Destroyed,
-    broken: &mut Vec<String>,
-) {
+fn kept(plan: &Plan, planned: &PlannedStep, destroyed: &Destroyed, broken: &mut Vec<String>) {
     let bytes = Extent {
         start: destroyed.offset,
         length: destroyed.length,
     };
     let hits = plan.disks.iter().enumerate().any(|(index, disk)| {
         disk.device == destroyed.device
-            && keep::bytes(plan, index, inventory)
+            && keep::bytes(plan, index)
                 .iter()
                 .any(|kept| extents::intersection(*kept, bytes).is_some())
     });

@@ -1,6 +1,6 @@
 //! Each step as one line for people: names and sizes as they will be.
 
-use host::units::{Bytes, Extent};
+use host::units::Extent;
 
 use super::step::Step;
 use super::{Plan, PlannedFilesystem, PlannedImage, words};
@@ -15,7 +15,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> String {
         Step::DeactivateVolumeGroup { name } => format!("deactivate volume group `{name}`"),
         Step::CloseMapping { name } => format!("close mapping `{name}`"),
         Step::Disarm { disk, areas } => disarm(device(*disk), areas),
-        Step::Wipe { disk, extents } => wipe(device(*disk), extents),
+        Step::Wipe { disk, .. } => format!("wipe old signatures on {}", device(*disk)),
         Step::WriteTable { disk } => write_table(plan, *disk),
         Step::MakeRaid { raid } => make_raid(plan, *raid),
         Step::MakePhysicalVolume { physical_volume } => {
@@ -80,17 +80,6 @@ fn disarm(device: &str, areas: &[Extent]) -> String {
         count => format!(", {count} old boot areas"),
     };
     format!("disarm {device}: boot code, identity stamp{more}")
-}
-
-fn wipe(device: &str, extents: &[Extent]) -> String {
-    let total = extents
-        .iter()
-        .fold(Bytes::ZERO, |sum, extent| sum.saturating_add(extent.length));
-    format!(
-        "wipe old signatures on {device}: {}, {} in all",
-        counted(extents.len(), "place"),
-        words::short(total)
-    )
 }
 
 fn write_table(plan: &Plan, disk: usize) -> String {

@@ -31,7 +31,7 @@ pub(super) fn step(step: &Step, plan: &Plan, inventory: &Inventory) -> Vec<Destr
         | Step::WriteIdentity
         | Step::WriteBootConfig
         | Step::Verify => Vec::new(),
-        Step::Disarm { disk, areas } => on_disk(*disk, disarmed(plan, *disk, areas, inventory)),
+        Step::Disarm { disk, areas } => on_disk(*disk, disarmed(plan, *disk, areas)),
         Step::Wipe { disk, extents } => on_disk(*disk, extents.clone()),
         Step::WriteTable { disk } => {
             let planned = &plan.disks[*disk];
@@ -130,10 +130,10 @@ fn superblocks(plan: &Plan, inventory: &Inventory, members: &[String]) -> Vec<De
     on_disks(plan, &found)
 }
 
-fn disarmed(plan: &Plan, disk: usize, areas: &[Extent], inventory: &Inventory) -> Vec<Extent> {
+fn disarmed(plan: &Plan, disk: usize, areas: &[Extent]) -> Vec<Extent> {
     let mut all = vec![keep::BOOT_CODE, STAMP];
     all.extend(areas);
-    extents::difference(extents::union(all), &keep::bytes(plan, disk, inventory))
+    extents::difference(extents::union(all), &keep::bytes(plan, disk))
 }
 
 /// What `pvcreate` writes: label and metadata in front of the data, the second metadata area behind it.

@@ -21,7 +21,7 @@ pub(super) fn real<'a>(disk: &PlannedDisk, inventory: &'a Inventory) -> Option<&
 }
 
 /// Bytes of disk `index` that no step may destroy. None where its table is made anew.
-pub(super) fn bytes(plan: &Plan, index: usize, inventory: &Inventory) -> Vec<Extent> {
+pub(super) fn bytes(plan: &Plan, index: usize) -> Vec<Extent> {
     let disk = &plan.disks[index];
     if !plan.keeps_partitions {
         return Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn bytes(plan: &Plan, index: usize, inventory: &Inventory) -> Vec<Ext
             kept.push(partition.extent);
         }
     }
-    kept.extend(strangers(disk, inventory).iter().map(|(_, extent)| *extent));
+    kept.extend(disk.others.iter().map(|(_, extent)| *extent));
     extents::union(kept)
 }
 
@@ -57,29 +57,34 @@ fn stays(plan: &Plan, on: BlockRef) -> bool {
     filesystem || volume || member
 }
 
-/// Partitions that are there and that the plan does not know, with their numbers.
-pub(super) fn strangers(disk: &PlannedDisk, inventory: &Inventory) -> Vec<(u32, Extent)> {
-    let Some(real) = real(disk, inventory) else {
-        return Vec::new();
-    };
-    real.partitions
-        .iter()
-        .filter(|old| {
+/// Notes the partitions that are there and that the plan does not know; they stay where a layout is kept.
+pub(super) fn find_others(plan: &mut Plan, inventory: &Inventory) {
+    if !plan.keeps_partitions {
+        return;
+    }
+    for disk in &mut plan.disks {
+        let Some(real) = real(disk, inventory) else {
+            continue;
+        };
+        let unknown = |number: u32| {
             !disk
                 .partitions
                 .iter()
-                .any(|partition| partition.number == old.number)
-        })
-        .map(|old| {
-            (
-                old.number,
-                Extent {
-                    start: old.start_bytes,
-                    length: old.size_bytes,
-                },
-            )
-        })
-        .collect()
+                .any(|partition| partition.number == number)
+        };
+        let others = real.partitions.iter().filter(|old| unknown(old.number));
+        disk.others = others
+            .map(|old| {
+                (
+                    old.number,
+                    Extent {
+                        start: old.start_bytes,
+                        length: old.size_bytes,
+                    },
+                )
+            })
+            .collect();
+    }
 }
 
 /// Nodes whose content stays, beside those on partitions: kept logical volumes, and kept filesystems on arrays and volumes.
@@ -212,7 +217,7 @@ fn same_table(disk: &PlannedDisk, inventory: &Inventory, notes: &mut Notes) {
             notes.refuse_run(Kind::Refused, difference, DIFFERS);
         }
     }
-    for (number, extent) in strangers(disk, inventory) {
+    for (number, extent) in &disk.others {
         notes.warn(format!(
             "partition {number} of {} ({} at {}) is not in the request; it stays as it is",
             disk.device, extent.length, extent.start

@@ -53,6 +53,7 @@ pub(super) fn disk(
         guid: ids.uuid(),
         bootloader: spec.bootloader,
         partitions: Vec::new(),
+        others: Vec::new(),
     };
     planned.partitions = spec
         .partitions

@@ -17,10 +17,12 @@ mod image;
 mod json;
 mod keep;
 mod lvm;
+mod map;
 mod notes;
 mod options;
 mod raid;
 mod release;
+mod render;
 mod steps;
 mod tools;
 mod wipe;
@@ -145,6 +147,8 @@ pub struct PlannedDisk {
     pub bootloader: bool,
     /// Partitions, in order of creation.
     pub partitions: Vec<PlannedPartition>,
+    /// Partitions that are there, that the request does not know, and that stay because something is kept: number and place.
+    pub others: Vec<(u32, Extent)>,
 }
 
 /// A partition that will be.
@@ -364,11 +368,12 @@ pub fn plan(
     if !notes.errors.is_empty() {
         return Err(notes.errors);
     }
+    keep::find_others(&mut plan, inventory);
     if !plan.keeps_partitions {
         lvm::fits(&plan, &mut notes);
     }
     filesystem::sane(&plan, &storage.filesystems, &mut notes);
-    boot::bootable(&plan, inventory, &mut notes);
+    boot::bootable(&plan, &mut notes);
     raid::taken_names(&plan, inventory, &mut notes);
     keep::check(&plan, inventory, &mut notes);
     let release = release::steps(&plan, inventory, &mut notes);

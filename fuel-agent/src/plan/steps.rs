@@ -16,7 +16,7 @@ pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> V
         make(plan, inventory, &mut steps);
     }
     fill(plan, &mut steps);
-    finish(plan, inventory, &mut steps);
+    finish(plan, &mut steps);
     steps
         .into_iter()
         .enumerate()
@@ -105,13 +105,13 @@ fn fill(plan: &Plan, steps: &mut Vec<Step>) {
 }
 
 /// Reading back, and only then what makes the node bootable.
-fn finish(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
+fn finish(plan: &Plan, steps: &mut Vec<Step>) {
     steps.push(Step::Verify);
     let marked = || (0..plan.disks.len()).filter(|disk| plan.disks[*disk].bootloader);
     steps.extend(marked().map(|disk| Step::InstallBootcode { disk }));
     steps.extend(
         marked()
-            .filter(|disk| boot::has_room_for_stamp(plan, *disk, inventory))
+            .filter(|disk| boot::has_room_for_stamp(plan, *disk))
             .map(|disk| Step::WriteStamp { disk }),
     );
 }

@@ -30,7 +30,7 @@ pub(super) fn boot_areas(plan: &Plan, index: usize, inventory: &Inventory) -> Ve
             .filter(|partition| role(partition.role));
         areas.extend(ours.map(|partition| boot::head(partition.extent)));
     }
-    spared(plan, index, inventory, areas)
+    spared(plan, index, areas)
 }
 
 /// Extents of the disk whose old signatures go.
@@ -64,14 +64,14 @@ pub(super) fn signatures(plan: &Plan, index: usize, inventory: &Inventory) -> Ve
                 .flat_map(|partition| extents::ends(partition.extent)),
         );
     }
-    spared(plan, index, inventory, places)
+    spared(plan, index, places)
 }
 
 /// The extents without kept bytes, without what is beyond the disk, and without the first sector: that is where the stub lies
 /// that hands on to the next boot device, until the table is written with it.
-fn spared(plan: &Plan, index: usize, inventory: &Inventory, extents: Vec<Extent>) -> Vec<Extent> {
+fn spared(plan: &Plan, index: usize, extents: Vec<Extent>) -> Vec<Extent> {
     let disk = &plan.disks[index];
-    let mut without = keep::bytes(plan, index, inventory);
+    let mut without = keep::bytes(plan, index);
     without.push(Extent {
         start: Bytes::ZERO,
         length: disk.sector_size,

@@ -49,20 +49,19 @@ pub(super) fn partition_node(disk: &str, number: u32) -> String {
     format!("{disk}{separator}{number}")
 }
 
-/// An amount in at most four digits, for headers and maps: exact where that is short, else rounded with a `~`.
+/// An amount in at most four digits, for headers and maps: exact where that is short, else rounded down with a `~`.
 pub(super) fn short(bytes: Bytes) -> String {
     let exact = bytes.to_string();
-    if exact.len() <= 8 {
+    if exact.len() <= 8 && (bytes.0 < 1024 || !exact.ends_with(" B")) {
         return exact;
     }
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     for (name, shift) in units {
         let tenths = (u128::from(bytes.0) * 10) >> shift;
         if tenths >= 10 {
-            return if tenths < 1000 {
-                format!("~{}.{} {name}", tenths / 10, tenths % 10)
-            } else {
-                format!("~{} {name}", tenths / 10)
+            return match tenths % 10 {
+                tenth if tenths < 1000 && tenth > 0 => format!("~{}.{tenth} {name}", tenths / 10),
+                _ => format!("~{} {name}", tenths / 10),
             };
         }
     }
@@ -110,6 +109,9 @@ mod tests {
     fn short_sizes_never_pretend_to_be_exact() {
         for (bytes, text) in [
             (0, "0 B"),
+            (440, "440 B"),
+            (65976, "~64.4 KiB"),
+            (25_166_264, "~24 MiB"),
             (20 << 30, "20 GiB"),
             (1025 << 20, "1025 MiB"),
             (500_107_862_016, "~465 GiB"),

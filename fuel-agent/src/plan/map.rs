@@ -1,0 +1,247 @@
+//! A disk drawn to scale in box characters: the smallest partition is still seen, the largest is cut for it.
+
+use host::units::{Bytes, Extent};
+
+use crate::request::spec::{BlockRef, Mount, Role};
+
+use super::{Plan, PlannedDisk, words};
+
+/// Columns of a map, its borders included.
+pub(super) const WIDTH: usize = 96;
+/// Room that no partition takes is drawn from here on; the holes that Fuel leaves are not.
+const LEAST_FREE: Bytes = Bytes(4 << 20);
+
+/// One box of the map.
+#[derive(Debug, PartialEq, Eq)]
+struct Cell {
+    /// Top line: the partition's number.
+    number: String,
+    /// What it is for.
+    label: String,
+    /// How large it is.
+    size: String,
+    length: Bytes,
+    /// Filled with dots: nobody's.
+    free: bool,
+}
+
+impl Cell {
+    /// What has to be seen of it: all of a short label.
+    fn least(&self, cap: usize) -> usize {
+        let wanted = self.label.chars().count().max(self.number.len());
+        wanted.min(cap).max(self.number.len())
+    }
+}
+
+/// The lines of the map of disk `index`.
+pub(super) fn lines(plan: &Plan, index: usize) -> Vec<String> {
+    let cells = cells(plan, index);
+    let Some(widths) = widths(&cells) else {
+        return vec![format!("({} partitions: too many to draw)", cells.len())];
+    };
+    let border = |left: &str, middle: &str, right: &str| {
+        let runs: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
+        format!("{left}{}{right}", runs.join(middle))
+    };
+    let row = |text: fn(&Cell) -> &str| {
+        let boxes: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| fitted(text(cell), *width, cell.free))
+            .collect();
+        format!("│{}│", boxes.join("│"))
+    };
+    vec![
+        border("┌", "┬", "┐"),
+        row(|cell| &cell.number),
+        row(|cell| &cell.label),
+        row(|cell| &cell.size),
+        border("└", "┴", "┘"),
+    ]
+}
+
+/// The text in so many columns: a name is cut with an ellipsis, an amount (it ends in `B`) is left out rather than cut.
+fn fitted(text: &str, width: usize, free: bool) -> String {
+    let length = text.chars().count();
+    let cut = if length <= width {
+        text.to_owned()
+    } else if text.ends_with('B') || width < 3 {
+        String::new()
+    } else {
+        text.chars().take(width - 1).chain(['…']).collect()
+    };
+    let fill = if free { "·" } else { " " };
+    let missing = width.saturating_sub(cut.chars().count());
+    format!("{cut}{}", fill.repeat(missing))
+}
+
+fn cells(plan: &Plan, index: usize) -> Vec<Cell> {
+    let disk = &plan.disks[index];
+    let mut pieces: Vec<(Extent, Cell)> = disk
+        .partitions
+        .iter()
+        .map(|partition| {
+            let on = BlockRef::Partition {
+                disk: index,
+                number: partition.number,
+            };
+            let label = label(plan, on, partition.role);
+            (
+                partition.extent,
+                cell(
+                    partition.number.to_string(),
+                    label,
+                    partition.extent.length,
+                    false,
+                ),
+            )
+        })
+        .collect();
+    pieces.extend(disk.others.iter().map(|(number, extent)| {
+        (
+            *extent,
+            cell(number.to_string(), "stays".to_owned(), extent.length, false),
+        )
+    }));
+    pieces.sort_by_key(|(extent, _)| *extent);
+    with_free(disk, pieces)
+}
+
+fn cell(number: String, label: String, length: Bytes, free: bool) -> Cell {
+    Cell {
+        number,
+        label,
+        size: words::short(length),
+        length,
+        free,
+    }
+}
+
+/// Puts boxes for what is free between the others.
+fn with_free(disk: &PlannedDisk, pieces: Vec<(Extent, Cell)>) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    let mut at = Bytes::ZERO;
+    let free = |from: Bytes, to: Bytes, cells: &mut Vec<Cell>| {
+        let length = to.saturating_sub(from);
+        if length >= LEAST_FREE {
+            cells.push(cell(String::new(), "free".to_owned(), length, true));
+        }
+    };
+    for (extent, cell) in pieces {
+        free(at, extent.start, &mut cells);
+        at = extent.end();
+        cells.push(cell);
+    }
+    free(at, disk.size, &mut cells);
+    cells
+}
+
+/// What a partition is for, as short as can be.
+fn label(plan: &Plan, on: BlockRef, role: Role) -> String {
+    if let Some(filesystem) = plan
+        .filesystems
+        .iter()
+        .find(|filesystem| filesystem.on == on)
+    {
+        match &filesystem.mount {
+            Some(Mount::Path(path)) => return path.clone(),
+            Some(Mount::Swap) => return "swap".to_owned(),
+            None => return filesystem.kind.clone(),
+        }
+    }
+    if let Some(raid) = plan
+        .raids
+        .iter()
+        .find(|raid| raid.members.contains(&on) || raid.spares.contains(&on))
+    {
+        return raid.device.trim_start_matches("/dev/").to_owned();
+    }
+    let group = plan.volume_groups.iter().find(|group| {
+        group
+            .physical_volumes
+            .iter()
+            .filter_map(|index| plan.physical_volumes.get(*index))
+            .any(|volume| volume.on == on)
+    });
+    if let Some(group) = group {
+        return format!("vg {}", group.name);
+    }
+    match role {
+        Role::BiosGrub => "grub",
+        Role::Configdrive => "cidata",
+        other => words::role(other),
+    }
+    .to_owned()
+}
+
+/// Columns of each box: in proportion, but no less than it takes to be seen. `None` where even one column each is too much.
+fn widths(cells: &[Cell]) -> Option<Vec<usize>> {
+    let room = WIDTH.checked_sub(cells.len() + 1)?;
+    let cap = [8, 5, 3, 2, 1]
+        .into_iter()
+        .find(|cap| cells.iter().map(|cell| cell.least(*cap)).sum::<usize>() <= room)?;
+    let least: Vec<usize> = cells.iter().map(|cell| cell.least(cap).max(1)).collect();
+    if least.iter().sum::<usize>() > room {
+        return None;
+    }
+    let mut widths = least.clone();
+    // Those that are smaller than their share in columns keep the least; the others share what is left.
+    let mut pinned: Vec<bool> = vec![false; cells.len()];
+    loop {
+        let left = room - sum(&least, &pinned, true);
+        let total: u128 = cells
+            .iter()
+            .zip(&pinned)
+            .filter(|(_, pinned)| !**pinned)
+            .map(|(cell, _)| u128::from(cell.length.0))
+            .sum();
+        if total == 0 {
+            break;
+        }
+        let mut again = false;
+        for (index, cell) in cells
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !pinned[*index])
+            .collect::<Vec<_>>()
+        {
+            let share = share(cell.length, left, total);
+            if share < least[index] {
+                pinned[index] = true;
+                again = true;
+            } else {
+                widths[index] = share;
+            }
+        }
+        if !again {
+            break;
+        }
+        for (index, width) in widths
+            .iter_mut()
+            .enumerate()
+            .filter(|(index, _)| pinned[*index])
+        {
+            *width = least[index];
+        }
+    }
+    // What rounding down left over goes to the largest.
+    let rest = room.saturating_sub(widths.iter().sum());
+    if let Some(largest) = (0..cells.len()).max_by_key(|index| cells[*index].length) {
+        widths[largest] += rest;
+    }
+    Some(widths)
+}
+
+fn sum(least: &[usize], pinned: &[bool], which: bool) -> usize {
+    least
+        .iter()
+        .zip(pinned)
+        .filter(|(_, pinned)| **pinned == which)
+        .map(|(least, _)| *least)
+        .sum()
+}
+
+fn share(length: Bytes, columns: usize, total: u128) -> usize {
+    let columns = u128::try_from(columns).unwrap_or(0);
+    usize::try_from(u128::from(length.0) * columns / total).unwrap_or(0)
+}
