@@ -59,6 +59,7 @@ fn disk() -> PlannedDisk {
         table: Table::Gpt,
         guid: Uuid::from_u128(1),
         bootloader: true,
+        others: Vec::new(),
         partitions: vec![
             partition(1, 1, 24, Role::BiosGrub),
             partition(2, 25, 200, Role::Esp),

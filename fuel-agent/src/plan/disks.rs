@@ -1,9 +1,9 @@
 //! Which disks of the node are chosen, and whether they may be written to at all.
 
 use crate::error::Kind;
+use crate::inventory::select::{self, Selected};
 use crate::inventory::{Disk, Inventory};
 use crate::request::Request;
-use crate::request::spec::DiskSelector;
 
 use super::notes::Notes;
 use super::{Options, PlanError};
@@ -20,23 +20,15 @@ pub(super) fn choose(
     }
     let mut chosen = Vec::new();
     for spec in &request.storage.disks {
-        match resolve(&spec.selector, inventory) {
-            Ok((index, by_name)) => {
-                if by_name {
-                    by_name_although_ids_were_given(
-                        &inventory.disks[index],
-                        &spec.path,
-                        options,
-                        notes,
-                    );
-                }
-                chosen.push(Some(index));
+        match select::select(&spec.selector, &spec.path, inventory) {
+            Ok(selected) => {
+                doubts(&selected, &inventory.disks[selected.disk], options, notes);
+                chosen.push(Some(selected.disk));
             }
-            Err(what) => {
+            Err(error) => {
                 notes.error(PlanError::Disk {
-                    path: spec.path.clone(),
-                    what,
-                    hint: "see `provision inventory` for the disks of this node".to_owned(),
+                    what: error.to_string(),
+                    hint: error.hint().to_owned(),
                 });
                 chosen.push(None);
             }
@@ -60,56 +52,15 @@ pub(super) fn distinct(chosen: &[Option<usize>]) -> Vec<usize> {
     seen
 }
 
-fn resolve(selector: &DiskSelector, inventory: &Inventory) -> Result<(usize, bool), String> {
-    let all = |matches: &dyn Fn(&Disk) -> bool| -> Vec<usize> {
-        (0..inventory.disks.len())
-            .filter(|&i| matches(&inventory.disks[i]))
-            .collect()
-    };
-    let (matched, fallback, ids, name) = match selector {
-        DiskSelector::Node(node) => (
-            all(&|disk| disk.path == *node || disk.links.contains(node)),
-            Vec::new(),
-            false,
-            node,
-        ),
-        DiskSelector::Fuel { extra, id, name } => {
-            let link = |disk: &Disk| {
-                if extra.is_empty() {
-                    disk.links.contains(&format!("/dev/{id}"))
-                } else {
-                    extra.iter().map(|link| format!("/dev/{link}")).any(|link| {
-                        link.starts_with("/dev/disk/by-id") && disk.links.contains(&link)
-                    })
-                }
-            };
-            let node = format!("/dev/{name}");
-            (
-                all(&link),
-                all(&|disk| disk.path == node),
-                !extra.is_empty(),
-                name,
-            )
-        }
-    };
-    match (matched.as_slice(), fallback.as_slice()) {
-        ([only], _) => Ok((*only, false)),
-        (found, [only]) => Ok((*only, ids && found.is_empty())),
-        ([], []) => Err(format!("no disk of this node is `{name}`")),
-        _ => Err(format!("more than one disk of this node is `{name}`")),
+fn doubts(selected: &Selected, disk: &Disk, options: &Options, notes: &mut Notes) {
+    if let Some(warning) = &selected.warning {
+        notes.warn(warning.clone());
     }
-}
-
-fn by_name_although_ids_were_given(disk: &Disk, path: &str, options: &Options, notes: &mut Notes) {
-    notes.warn(format!(
-        "{path}: none of its ids is on this node; {} is taken for its name",
-        disk.path
-    ));
-    if !options.match_by_name {
+    if selected.name_fallback_despite_ids && !options.match_by_name {
         notes.refuse_run(
             Kind::Refused,
             format!(
-                "{} was found by its name only: none of the ids that were given is on this node",
+                "{} was found by its name alone: none of the ids that were given is on this node",
                 disk.path
             ),
             "correct the ids, or set `provision.match=name` if names are stable here",

@@ -13,8 +13,6 @@ pub enum PlanError {
     /// A disk is not there, or more than one is meant.
     #[error("{what}")]
     Disk {
-        /// JSON path of the disk.
-        path: String,
         /// What is so.
         what: String,
         /// What to do.
@@ -138,10 +136,6 @@ impl PlanError {
 
 impl From<PlanError> for Error {
     fn from(error: PlanError) -> Self {
-        let place = match &error {
-            PlanError::Disk { path, .. } if !path.is_empty() => format!("{path}: "),
-            _ => String::new(),
-        };
-        Self::new(error.kind(), format!("{place}{error}")).hint(error.hint())
+        Self::new(error.kind(), error.to_string()).hint(error.hint())
     }
 }

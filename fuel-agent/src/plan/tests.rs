@@ -17,7 +17,7 @@ fn fuels_usual_layout_takes_these_steps() {
     assert_eq!(plan.warnings, Vec::<String>::new());
     insta::assert_snapshot!(steps_of(&plan), @r"
      1 release     disarm /dev/sda: boot code, identity stamp
-     2 partition   wipe old signatures on /dev/sda: 13 places, ~13.9 MiB in all
+     2 partition   wipe old signatures on /dev/sda
      3 partition   write a GPT with 6 partitions to /dev/sda
      4 lvm         make physical volume /dev/sda4 (metadata 2 x 28 MiB)
      5 lvm         make volume group `os` of /dev/sda4
@@ -70,7 +70,7 @@ fn a_second_run_over_the_first_lets_its_volumes_go() {
     insta::assert_snapshot!(steps_of(&plan).lines().take(4).collect::<Vec<_>>().join("\n"), @r"
     1 release     deactivate volume group `os`
     2 release     disarm /dev/sda: boot code, identity stamp, 1 old boot area
-    3 partition   wipe old signatures on /dev/sda: 13 places, ~13.9 MiB in all
+    3 partition   wipe old signatures on /dev/sda
     4 partition   write a GPT with 6 partitions to /dev/sda
     ");
 }
