@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   gcc libc6-dev make git ca-certificates                        # to build
   e2fsprogs xfsprogs gdisk fdisk mdadm lvm2 dosfstools mtools kmod util-linux   # tests with the real tools
-  cpio zstd mmdebstrap dpkg apt-utils                           # ramdisk and image
+  cpio zstd mmdebstrap                           # ramdisk and image
   grub-common grub-pc-bin                                       # boot code in tests
   qemu-system-x86 ipxe-qemu seabios ipxe                        # nodes
   dnsmasq-base nginx-light iproute2 openssh-client              # their network
@@ -31,4 +31,14 @@ release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 if dpkg-query -W qemu-utils >/dev/null 2>&1 && printf '%s\n' "${missing[@]}" | grep -qx qemu-system-x86; then
   missing+=("qemu-utils/$release" "qemu-system-common/$release")
 fi
+# nginx and mdadm bring services. We want the programs: nothing of theirs is started, now or at the next boot.
+guard=/usr/sbin/policy-rc.d
+if [ ! -e "$guard" ]; then
+  printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$guard" >/dev/null
+  "${sudo[@]}" chmod 0755 "$guard"
+  trap '"${sudo[@]}" rm -f "$guard"' EXIT
+fi
 "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --allow-downgrades "${missing[@]}"
+if printf '%s\n' "${missing[@]}" | grep -qx nginx-light && [ -d /run/systemd/system ]; then
+  "${sudo[@]}" systemctl disable -q nginx
+fi
