@@ -1,8 +1,10 @@
 //! What the images are: looked up read-only, read from a file, or unknown (`--offline`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use host::units::Bytes;
+use os_image::container::{Found, ZSTD_WINDOW_LOG_MAX, zstd_window};
 use serde::{Deserialize, Serialize};
 
 use crate::request::spec::Container;
@@ -35,6 +37,8 @@ pub struct SourceFacts {
     pub etag: Option<String>,
     /// Operating system by Fuel's YAML, as (name, major, minor).
     pub system: Option<(String, String, String)>,
+    /// Why no digest is known, where that is so.
+    pub no_digest: Option<String>,
     /// What went wrong while looking, where that is not fatal for planning (`run` refuses).
     pub problem: Option<String>,
 }
@@ -44,4 +48,68 @@ impl SourceFacts {
     pub const fn has_digest(&self) -> bool {
         self.raw_md5.is_some() || self.raw_sha256.is_some()
     }
+}
+
+/// Why the first bytes of an image are not what they should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// There are none.
+    Empty,
+    /// It is wrapped in another way than the request says.
+    Container {
+        /// How it is wrapped.
+        found: Found,
+        /// How the request says that it is.
+        expected: Found,
+    },
+    /// Unpacking it needs more memory than it gets.
+    Window {
+        /// What it asks for.
+        needed: Bytes,
+        /// The most that it gets.
+        limit: Bytes,
+    },
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::Container { found, expected } => {
+                write!(f, "is {found}, the request says {expected}")
+            }
+            Self::Window { needed, limit } => write!(
+                f,
+                "needs {needed} of memory to be unpacked, more than {limit}"
+            ),
+        }
+    }
+}
+
+/// Whether an image that begins with `head` is what the request says, and asks for no more memory than it gets.
+pub fn check_head(head: &[u8], container: Container) -> Result<(), Mismatch> {
+    if head.is_empty() {
+        return Err(Mismatch::Empty);
+    }
+    let expected = match container {
+        Container::Raw => Found::Raw,
+        Container::Gzip => Found::Gzip,
+        Container::Zstd => Found::Zstd,
+    };
+    let found = Found::by(head);
+    if found != expected {
+        return Err(Mismatch::Container { found, expected });
+    }
+    let limit = Bytes(1 << ZSTD_WINDOW_LOG_MAX);
+    match zstd_window(head).map(Bytes) {
+        Some(needed) if found == Found::Zstd && needed > limit => {
+            Err(Mismatch::Window { needed, limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether `text` is `length` hexadecimal digits.
+pub fn is_hexadecimal(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -26,13 +26,13 @@ pub mod verify;
 use std::path::{Path, PathBuf};
 
 use host::Host;
-use host::units::Bytes;
 
 use crate::error::Error;
 use crate::events::Events;
 use crate::plan::Plan;
 use crate::plan::step::{PlannedStep, Step};
 use crate::request::spec::BlockRef;
+pub use crate::stream::ImageOutcome;
 
 /// What one step did to the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,27 +72,6 @@ pub struct State {
     pub target: Option<target::Target>,
     /// What became of each image (index as in the plan).
     pub images: Vec<Option<ImageOutcome>>,
-}
-
-/// What became of an image.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct ImageOutcome {
-    /// Where it came from.
-    pub url: String,
-    /// Bytes that came over the network or from the file.
-    pub fetched_bytes: Bytes,
-    /// Bytes that the image is long when unpacked.
-    pub raw_bytes: Bytes,
-    /// Lower-case hexadecimal sha256 of the unpacked bytes.
-    pub raw_sha256: String,
-    /// Lower-case hexadecimal md5 of the unpacked bytes, where the source names one.
-    pub raw_md5: Option<String>,
-    /// Whether a digest given from outside was compared and equal.
-    pub verified: bool,
-    /// How often the transfer was resumed or started over.
-    pub retries: u32,
-    /// Milliseconds from the first request to the last flush.
-    pub took_ms: u64,
 }
 
 /// Everything that performing a step may use.

@@ -1,21 +1,63 @@
-//! The only room that speaks HTTP: sources and callbacks.
+//! The only room that speaks HTTP: images, documents and callbacks.
+//!
+//! ```text
+//!   the synchronous world                          │ a thread with a runtime of its own
+//!   look     what images are, before anything      │
+//!   fetch    an image, resumed and started over ───┼─▶ client ──▶ exchange: connect, redirects, body
+//!   file     the same from a file                  │                 │
+//!   notify   callbacks, with templates             │◀── bounded queue of pooled buffers
+//! ```
+//!
+//! Buffers come from a fixed [`pool::Pool`]: a slow disk slows the socket down, and memory stays what it is. Addresses in
+//! errors and logs are [`address::shown`], without user, password and query.
+
+pub mod address;
+mod client;
+mod document;
+mod error;
+mod exchange;
+mod fetch;
+mod file;
+mod head;
+mod look;
+pub mod pool;
+mod retry;
+pub mod source;
+mod trust;
+
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fault_server;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use client::{Body, Client, Part, Request, Response};
+pub(crate) use client::{PART_COUNT, PART_LENGTH};
+pub use document::document;
+pub use error::{Cause, Distrust, HttpError};
+pub use look::look;
 
 /// Limits of everything that goes over the network.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// How long making a connection may take.
     pub connect_timeout: Duration,
-    /// How long a connection may deliver nothing.
+    /// How long a connection may deliver nothing, or next to nothing.
     pub stall_timeout: Duration,
     /// How long fetching one image may take in all; `None` is no limit.
     pub total_timeout: Option<Duration>,
     /// How long retries may go on without any new byte.
     pub retry_budget: Duration,
+    /// The pause before the first retry; the following ones are twice as long each.
+    pub first_pause: Duration,
+    /// The longest pause between two retries.
+    pub longest_pause: Duration,
     /// PEM files of certificate authorities that are trusted beside the public ones.
     pub authorities: Vec<PathBuf>,
+    /// Whether `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment count.
+    pub environment_proxy: bool,
 }
 
 impl Default for HttpSettings {
@@ -25,7 +67,10 @@ impl Default for HttpSettings {
             stall_timeout: Duration::from_secs(30),
             total_timeout: None,
             retry_budget: Duration::from_mins(2),
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(15),
             authorities: Vec::new(),
+            environment_proxy: true,
         }
     }
 }

@@ -1,1 +1,268 @@
-//! The data path: source, decoders, verification, zero runs, writer.
+//! The data path: an image from its source onto its device, every stage at work at the same time.
+//!
+//! ```text
+//!  source ──256 KiB──▶ decode ──1 MiB──▶ sha256 ──▶ md5 ──▶ write      a thread each; `write` is the caller's
+//!  http, file          raw, gzip, zstd   zero runs  if asked  direct, zeros punched, head last
+//! ```
+//!
+//! Buffers come from two fixed pools, so memory is the same for every image and whatever compressed data claims. Nothing is
+//! written beyond the target, and nothing before the first bytes have shown to be what the request says. The first MiB is
+//! written last, when everything else is on the disk and the digests agree: a half-written filesystem is none.
+
+mod decode;
+mod digest;
+mod error;
+mod input;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Instant;
+
+use host::blockdev::BlockDevice;
+use host::cancel::Cancel;
+use host::units::Bytes;
+
+use crate::events::Events;
+use crate::http::pool::{Buffer, Pool};
+use crate::http::source::{self, Attendance, Meter};
+use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
+use crate::request::spec::Container;
+use crate::sources::SourceFacts;
+use digest::{Algorithm, Digests};
+pub use error::StreamError;
+use write::Writer;
+
+/// Bytes that are decoded, digested and written at once; also what is held back to the end.
+const BLOCK_LENGTH: usize = 1 << 20;
+
+/// How many such blocks there are, the one held back among them.
+const BLOCK_COUNT: usize = 8;
+
+/// What is known of an image from outside, before it comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Its length when unpacked.
+    pub raw_size: Option<Bytes>,
+    /// Hexadecimal md5 of what is unpacked.
+    pub raw_md5: Option<String>,
+    /// Hexadecimal sha256 of what is unpacked.
+    pub raw_sha256: Option<String>,
+}
+
+impl From<&SourceFacts> for Expected {
+    fn from(facts: &SourceFacts) -> Self {
+        Self {
+            raw_size: facts.raw_size_bytes,
+            raw_md5: facts.raw_md5.clone(),
+            raw_sha256: facts.raw_sha256.clone(),
+        }
+    }
+}
+
+/// One image to be written.
+pub struct Job<'a> {
+    /// Where it comes from.
+    pub url: &'a str,
+    /// How it is wrapped, by the request; its first bytes have to agree.
+    pub container: Container,
+    /// What is known of it.
+    pub expected: Expected,
+    /// Whether it may be written although no digest is known.
+    pub allow_unverified: bool,
+    /// Where it goes; nothing is written beyond its end.
+    pub target: &'a mut dyn BlockDevice,
+    /// What people call the target.
+    pub device: &'a str,
+    /// Speaks HTTP, and knows when somebody says stop.
+    pub client: &'a Client,
+    /// Hears of progress and retries.
+    pub events: &'a dyn Events,
+}
+
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("url", &address::shown(self.url))
+            .field("container", &self.container)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of an image.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ImageOutcome {
+    /// Where it came from, without secrets.
+    pub url: String,
+    /// Bytes that came over the network or from the file.
+    pub fetched_bytes: Bytes,
+    /// Bytes that the image is long when unpacked.
+    pub raw_bytes: Bytes,
+    /// Lower-case hexadecimal sha256 of the unpacked bytes.
+    pub raw_sha256: String,
+    /// Lower-case hexadecimal md5 of the unpacked bytes, where the source names one.
+    pub raw_md5: Option<String>,
+    /// Whether a digest given from outside was compared and equal.
+    pub verified: bool,
+    /// How often the transfer was resumed or started over.
+    pub retries: u32,
+    /// Milliseconds from the first request to the last flush.
+    pub took_ms: u64,
+}
+
+/// What goes from one stage to the next. A stage that fails hangs up without `End`.
+enum Flow {
+    /// The next bytes.
+    Block(Block),
+    /// Everything so far is void.
+    StartOver,
+    /// That was all; each digesting stage adds its own.
+    End(Digests),
+}
+
+/// Some bytes of the image.
+struct Block {
+    /// Where they belong.
+    at: u64,
+    bytes: Buffer,
+    /// Which granules of it are nothing but zeros, lowest bit first.
+    zeros: u32,
+}
+
+/// Writes an image, checks it, and makes sure that it is on the medium.
+///
+/// After an error the target holds something, but nothing that can be mounted as a filesystem that begins in its first MiB.
+pub fn write_image(job: Job<'_>) -> Result<ImageOutcome, StreamError> {
+    let parts = Pool::new(PART_COUNT, PART_LENGTH);
+    let blocks = Pool::new(BLOCK_COUNT, BLOCK_LENGTH);
+    write_within(job, &parts, &blocks)
+}
+
+/// The same with buffers of these two pools and no others.
+fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcome, StreamError> {
+    let started = Instant::now();
+    check(&job)?;
+    let (meter, stop) = (Meter::default(), Cancel::new());
+    let attendance = Attendance {
+        pool: parts.clone(),
+        meter: meter.clone(),
+        stop: stop.clone(),
+        events: job.events,
+    };
+    let input = source::open(job.client, job.url, attendance)?;
+    let (container, with_md5) = (job.container, job.expected.raw_md5.is_some());
+    let (url, expected) = (address::shown(job.url), job.expected.clone());
+    let writer = Writer::new(job, &meter)?;
+    let digests = thread::scope(|scope| {
+        let mut stages = Stages::default();
+        let (out, end) = sync_channel(BLOCK_COUNT);
+        let name = url.as_str();
+        stages.spawn(scope, "decode", move || {
+            decode::run(input, name, container, blocks, &out)
+        })?;
+        let end = stages.digest(scope, Algorithm::Sha256, end)?;
+        let end = if with_md5 {
+            stages.digest(scope, Algorithm::Md5, end)?
+        } else {
+            end
+        };
+        let written = writer.run(&end);
+        // whoever is still waiting for a server has nothing to wait for any more
+        stop.cancel();
+        drop(end);
+        stages.join(written)
+    })?;
+    Ok(ImageOutcome {
+        url,
+        fetched_bytes: Bytes(meter.fetched()),
+        raw_bytes: Bytes(digests.length),
+        raw_sha256: digests.sha256.unwrap_or_default(),
+        raw_md5: digests.md5,
+        verified: expected.raw_md5.is_some() || expected.raw_sha256.is_some(),
+        retries: meter.retries(),
+        took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// What can be known to be wrong before anything is fetched or written.
+fn check(job: &Job<'_>) -> Result<(), StreamError> {
+    let url = || address::shown(job.url);
+    let expected = &job.expected;
+    for (algorithm, given) in [
+        (Algorithm::Md5, &expected.raw_md5),
+        (Algorithm::Sha256, &expected.raw_sha256),
+    ] {
+        if let Some(given) = given
+            && !algorithm.accepts(given)
+        {
+            return Err(StreamError::NoDigest {
+                url: url(),
+                given: given.clone(),
+                algorithm: algorithm.name(),
+            });
+        }
+    }
+    if expected.raw_md5.is_none() && expected.raw_sha256.is_none() && !job.allow_unverified {
+        return Err(StreamError::Unverified { url: url() });
+    }
+    match expected.raw_size {
+        Some(size) if size > job.target.size() => Err(StreamError::TooLarge {
+            url: url(),
+            device: job.device.to_owned(),
+            size: job.target.size(),
+            needed: Some(size),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The threads of one image.
+#[derive(Default)]
+struct Stages<'scope>(Vec<ScopedJoinHandle<'scope, Result<(), StreamError>>>);
+
+impl<'scope> Stages<'scope> {
+    fn spawn<'env>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'env>,
+        name: &str,
+        work: impl FnOnce() -> Result<(), StreamError> + Send + 'scope,
+    ) -> Result<(), StreamError> {
+        let thread = thread::Builder::new().name(name.to_owned());
+        let handle = thread
+            .spawn_scoped(scope, work)
+            .map_err(|source| StreamError::Thread { source })?;
+        self.0.push(handle);
+        Ok(())
+    }
+
+    /// A stage that digests what passes through it.
+    fn digest<'env>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'env>,
+        algorithm: Algorithm,
+        input: Receiver<Flow>,
+    ) -> Result<Receiver<Flow>, StreamError> {
+        let (out, end): (SyncSender<Flow>, _) = sync_channel(BLOCK_COUNT);
+        self.spawn(scope, algorithm.name(), move || {
+            digest::run(algorithm, &input, &out)
+        })?;
+        Ok(end)
+    }
+
+    /// Waits for all of them; of several errors the one that is a cause wins over those that only follow.
+    fn join(self, written: Result<Digests, StreamError>) -> Result<Digests, StreamError> {
+        let mut result = written;
+        for handle in self.0 {
+            match (handle.join(), &result) {
+                (Err(_), _) => result = Err(StreamError::Panicked),
+                (Ok(Err(cause)), Err(StreamError::HungUp)) => result = Err(cause),
+                (Ok(_), _) => {}
+            }
+        }
+        result
+    }
+}

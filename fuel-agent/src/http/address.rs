@@ -1,0 +1,149 @@
+//! URLs: which ones are fetched, and how they are shown without what is secret in them.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::HttpError;
+
+/// An address that something is fetched from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// `http://` or `https://`.
+    Web(Url),
+    /// `file://`: a path on this machine.
+    File(PathBuf),
+}
+
+impl Address {
+    /// Reads `text`; other schemes than `http`, `https` and `file` are refused.
+    pub(crate) fn parse(text: &str) -> Result<Self, HttpError> {
+        let wrong = |why: &str| HttpError::Url {
+            url: shown(text),
+            why: why.to_owned(),
+        };
+        let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+        match url.scheme() {
+            "http" | "https" => Ok(Self::Web(url)),
+            "file" => url
+                .to_file_path()
+                .map(Self::File)
+                .map_err(|()| wrong("the file must be on this machine: file:///PATH")),
+            _ => Err(wrong("only http, https and file are fetched")),
+        }
+    }
+}
+
+/// `url` without what may be secret in it: user, password, query, fragment.
+pub fn shown(url: &str) -> String {
+    let Ok(mut parsed) = Url::parse(url) else {
+        // not a URL, so nobody knows where in it a secret might be; its beginning has to do
+        let start = url
+            .split(['?', '#'])
+            .next()
+            .unwrap_or_default()
+            .rsplit('@')
+            .next()
+            .unwrap_or_default();
+        return start.to_owned();
+    };
+    // neither can fail for a URL with a host, and one without has nothing to hide there
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    let query = parsed.query().is_some();
+    parsed.set_query(None);
+    parsed.set_fragment(None);
+    let mut text = String::from(parsed);
+    if query {
+        text.push_str("?...");
+    }
+    text
+}
+
+/// Last component of the URL's path, as it stands there.
+pub fn base_name(url: &str) -> String {
+    let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
+    path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// The URL of the file `name` in the same folder, without query and fragment.
+pub(crate) fn beside(url: &str, name: &str) -> Option<String> {
+    let mut url = Url::parse(url).ok()?;
+    let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let path = format!("{folder}/{name}");
+    url.set_path(&path);
+    url.set_query(None);
+    url.set_fragment(None);
+    Some(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (url, text) in [
+            (
+                "https://user:secret@host:8443/a/b.img.gz?token=secret#secret",
+                "https://host:8443/a/b.img.gz?...",
+            ),
+            ("http://[fd00::1]:8080/x", "http://[fd00::1]:8080/x"),
+            ("file:///srv/a%20b.img", "file:///srv/a%20b.img"),
+            ("http://host", "http://host/"),
+            ("http://a:secret@", ""),
+            ("not a url?secret", "not a url"),
+            ("//user:secret@host/x", "host/x"),
+        ] {
+            assert_eq!(shown(url), text, "{url}");
+            assert!(!shown(url).contains("secret"));
+        }
+    }
+
+    #[test]
+    fn only_three_schemes_are_fetched() {
+        for url in ["http://h/x", "https://h/x", "http://[::1]/x"] {
+            assert!(matches!(Address::parse(url), Ok(Address::Web(_))), "{url}");
+        }
+        for (url, path) in [
+            ("file:///srv/a%20b.img?x=1", "/srv/a b.img"),
+            ("file://localhost/srv/x", "/srv/x"),
+        ] {
+            assert_eq!(
+                Address::parse(url).unwrap(),
+                Address::File(PathBuf::from(path))
+            );
+        }
+        for url in [
+            "ftp://h/x",
+            "file://other/x",
+            "/srv/x",
+            "",
+            "http://",
+            "http://h:99999/",
+            "gopher:x",
+        ] {
+            assert!(
+                matches!(Address::parse(url), Err(HttpError::Url { .. })),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_lies_beside_an_image_is_in_the_same_folder() {
+        for (url, yaml) in [
+            ("http://h/t/u-14.04.img.gz?x=1", "http://h/t/u-14.yaml"),
+            ("http://h/x", "http://h/u-14.yaml"),
+            ("http://h", "http://h/u-14.yaml"),
+            ("http://u:p@h/a%2Fb/x.gz#f", "http://u:p@h/a%2Fb/u-14.yaml"),
+            ("file:///srv/x.gz", "file:///srv/u-14.yaml"),
+        ] {
+            assert_eq!(beside(url, "u-14.yaml").as_deref(), Some(yaml));
+        }
+        assert_eq!(
+            base_name("http://h/t/u-14.04.img.gz?x=/1"),
+            "u-14.04.img.gz"
+        );
+    }
+}

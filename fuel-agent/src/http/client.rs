@@ -1,0 +1,294 @@
+//! The synchronous side of the room: requests go to the thread that speaks HTTP, answers come back as they arrive.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use host::cancel::Cancel;
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::mpsc;
+use url::Url;
+
+use super::error::{Cause, HttpError};
+use super::head::Head;
+use super::pool::{Buffer, Pool};
+use super::{HttpSettings, address, exchange, trust};
+
+/// Bytes of a buffer for what comes from the network.
+pub(crate) const PART_LENGTH: usize = 256 * 1024;
+
+/// How many of them may wait for whoever decodes.
+pub(crate) const PART_COUNT: usize = 8;
+
+/// Speaks HTTP for the synchronous world. Clones share one thread and one set of connections.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    commands: mpsc::UnboundedSender<Command>,
+    settings: HttpSettings,
+    cancel: Cancel,
+}
+
+/// What the thread is asked to do.
+pub(super) enum Command {
+    /// Sends a request and its answer.
+    Send {
+        request: Box<Request>,
+        reply: SyncSender<Result<Response, HttpError>>,
+    },
+    /// Waits, unless it is told to stop.
+    Pause {
+        duration: Duration,
+        stop: Cancel,
+        reply: SyncSender<Result<(), HttpError>>,
+    },
+}
+
+/// What the thread has beside commands.
+pub(super) struct World {
+    pub(super) http: reqwest::Client,
+    pub(super) settings: HttpSettings,
+    pub(super) cancel: Cancel,
+}
+
+impl Client {
+    /// Reads the certificate authorities and starts the thread; it ends with the last clone.
+    pub fn new(settings: &HttpSettings, cancel: Cancel) -> Result<Self, HttpError> {
+        let setup = |error: &(dyn std::error::Error + 'static)| HttpError::Setup {
+            source: Cause::of(error),
+        };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("provision/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(settings.connect_timeout)
+            // redirects are followed by `exchange`, which knows what may be carried where
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .tls_certs_only(trust::roots(&settings.authorities)?);
+        if !settings.environment_proxy {
+            builder = builder.no_proxy();
+        }
+        let world = World {
+            http: builder.build().map_err(|error| setup(&error))?,
+            settings: settings.clone(),
+            cancel: cancel.clone(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| setup(&error))?;
+        let (commands, receiver) = mpsc::unbounded_channel();
+        thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || {
+                runtime.block_on(exchange::serve(receiver, Arc::new(world)));
+                // a name that is still being resolved is nothing to wait for
+                runtime.shutdown_background();
+            })
+            .map_err(|error| setup(&error))?;
+        Ok(Self(Arc::new(Inner {
+            commands,
+            settings: settings.clone(),
+            cancel,
+        })))
+    }
+
+    /// The limits that it was made with.
+    pub fn settings(&self) -> &HttpSettings {
+        &self.0.settings
+    }
+
+    /// Whether somebody told us to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancel.is_cancelled()
+    }
+
+    /// Sends `request` once and waits for the head of its answer. Any status is an answer.
+    pub fn send(&self, request: Request) -> Result<Response, HttpError> {
+        let (reply, answer) = sync_channel(1);
+        let request = Box::new(request);
+        self.ask(Command::Send { request, reply }, &answer)
+    }
+
+    /// Waits for `duration`, or until somebody sets `stop` or tells us to stop.
+    pub fn pause(&self, duration: Duration, stop: &Cancel) -> Result<(), HttpError> {
+        let (reply, answer) = sync_channel(1);
+        let stop = stop.clone();
+        let command = Command::Pause {
+            duration,
+            stop,
+            reply,
+        };
+        self.ask(command, &answer)
+    }
+
+    fn ask<T>(
+        &self,
+        command: Command,
+        answer: &Receiver<Result<T, HttpError>>,
+    ) -> Result<T, HttpError> {
+        self.0.commands.send(command).map_err(|_| HttpError::Gone)?;
+        answer.recv().map_err(|_| HttpError::Gone)?
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One request.
+pub struct Request {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    /// Whether it carries what another host must not see: then it is not sent there.
+    pub(super) private: bool,
+    pub(super) deadline: Option<Instant>,
+    pub(super) stop: Cancel,
+    pub(super) pool: Pool,
+}
+
+impl Request {
+    /// A GET.
+    pub fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            private: false,
+            deadline: None,
+            stop: Cancel::new(),
+            pool: Pool::new(PART_COUNT, PART_LENGTH),
+        }
+    }
+
+    /// Another method, and a body. Redirects are then followed on the same host only.
+    #[must_use]
+    pub fn with_body(mut self, method: Method, body: Vec<u8>) -> Self {
+        self.method = method;
+        self.body = body;
+        self.private = true;
+        self
+    }
+
+    /// One more header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Fails at `deadline`, wherever it is then.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Ends when `stop` is set.
+    #[must_use]
+    pub fn stop(mut self, stop: &Cancel) -> Self {
+        self.stop = stop.clone();
+        self
+    }
+
+    /// Takes its buffers from `pool`.
+    #[must_use]
+    pub fn pool(mut self, pool: &Pool) -> Self {
+        self.pool = pool.clone();
+        self
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("url", &address::shown(self.url.as_str()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The head of an answer, and its body as it comes.
+#[derive(Debug)]
+pub struct Response {
+    /// The head.
+    pub head: Head,
+    /// The body.
+    pub body: Body,
+}
+
+impl Response {
+    /// All of the body, as long as it is not longer than `limit`.
+    pub fn bytes(mut self, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
+        let too_long = || HttpError::TooLong {
+            url: url.to_owned(),
+            limit,
+        };
+        if self.head.length.is_some_and(|length| length > limit) {
+            return Err(too_long());
+        }
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        while let Some(part) = self.body.advance()? {
+            if part.len() > most - bytes.len() {
+                return Err(too_long());
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes)
+    }
+}
+
+/// What the thread says of a body.
+#[derive(Debug)]
+pub enum Part {
+    /// The next bytes.
+    Bytes(Buffer),
+    /// Everything has come.
+    End,
+    /// Something else happened.
+    Failed(HttpError),
+}
+
+/// A body that comes in buffers, no faster than they are taken.
+pub struct Body {
+    pub(super) parts: mpsc::Receiver<Part>,
+    pub(super) ended: bool,
+}
+
+impl Body {
+    /// The next bytes; `None` when all of them have come. What came before an error has been handed out before it.
+    pub fn advance(&mut self) -> Result<Option<Buffer>, HttpError> {
+        if self.ended {
+            return Ok(None);
+        }
+        match self.parts.blocking_recv() {
+            Some(Part::Bytes(buffer)) => Ok(Some(buffer)),
+            Some(Part::End) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Some(Part::Failed(error)) => Err(error),
+            // an end that nobody announced is no end
+            None => Err(HttpError::Gone),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}

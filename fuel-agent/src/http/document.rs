@@ -1,0 +1,30 @@
+//! Small documents, whole: metadata, a request that is pulled.
+
+use super::address::{Address, shown};
+use super::client::{Client, Request};
+use super::error::HttpError;
+use super::file;
+use super::pool::Pool;
+use super::retry::Retry;
+
+/// Fetches all of `url`, as long as it is not longer than `limit`; retried within the budget of the settings.
+pub fn document(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
+    let web = match Address::parse(url)? {
+        Address::Web(web) => web,
+        Address::File(path) => return file::read(&path, limit),
+    };
+    let name = shown(url);
+    let retry = Retry::new(client, &name, client.settings().retry_budget);
+    retry.until_done(client, || {
+        let request = Request::get(web.clone()).pool(&Pool::new(2, 64 * 1024));
+        let response = client.send(request)?;
+        match response.head.status {
+            200 => response.bytes(&name, limit),
+            status => Err(HttpError::Status {
+                url: name.clone(),
+                status,
+                retry_after: response.head.retry_after,
+            }),
+        }
+    })
+}

@@ -1,0 +1,266 @@
+//! The asynchronous side of the room: connections, redirects, limits, and bodies on their way into the queue.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use host::cancel::Cancel;
+use reqwest::{Method, StatusCode, header};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use url::Url;
+
+use super::address::shown;
+use super::client::{Body, Command, PART_COUNT, Part, Request, Response, World};
+use super::error::{Cause, HttpError};
+use super::head::Head;
+use super::trust;
+
+/// How many redirects are followed.
+const REDIRECTS: usize = 10;
+
+/// A connection that delivers less than this within the stall limit is as good as stalled.
+const TRICKLE: usize = 1024;
+
+/// How often flags are looked at.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Does what it is told until nobody is left who could.
+pub(super) async fn serve(mut commands: mpsc::UnboundedReceiver<Command>, world: Arc<World>) {
+    while let Some(command) = commands.recv().await {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            match command {
+                Command::Send { request, reply } => {
+                    let stop = request.stop.clone();
+                    let answer = unless(&world.cancel, &stop, send(&world, &request)).await;
+                    match answer {
+                        Ok((url, response)) => {
+                            let (parts, body) = mpsc::channel(PART_COUNT);
+                            let head = Head::read(&response);
+                            let body = Body {
+                                parts: body,
+                                ended: false,
+                            };
+                            // whoever asked may be gone; then the body is not wanted either
+                            if reply.send(Ok(Response { head, body })).is_ok() {
+                                deliver(&world, &request, &url, response, parts).await;
+                            }
+                        }
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                }
+                Command::Pause {
+                    duration,
+                    stop,
+                    reply,
+                } => {
+                    let pause = async {
+                        sleep(duration).await;
+                        Ok(())
+                    };
+                    drop(reply.send(unless(&world.cancel, &stop, pause).await));
+                }
+            }
+        });
+    }
+}
+
+/// `work`, unless one of the flags is set first.
+async fn unless<T>(
+    cancel: &Cancel,
+    stop: &Cancel,
+    work: impl Future<Output = Result<T, HttpError>>,
+) -> Result<T, HttpError> {
+    let told = async {
+        while !cancel.is_cancelled() && !stop.is_cancelled() {
+            sleep(GLANCE).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = told => Err(HttpError::Cancelled),
+        result = work => result,
+    }
+}
+
+/// Sends the request, and again where it is redirected to; gives the answer and where it came from.
+async fn send(world: &World, request: &Request) -> Result<(Url, reqwest::Response), HttpError> {
+    let mut url = request.url.clone();
+    for _ in 0..=REDIRECTS {
+        let response = send_once(world, request, &url).await?;
+        match redirect(request, &url, &response)? {
+            Some(next) => url = next,
+            None => return Ok((url, response)),
+        }
+    }
+    Err(HttpError::Redirect {
+        url: shown(request.url.as_str()),
+        why: format!("it was the {}th in a row", REDIRECTS + 1),
+    })
+}
+
+async fn send_once(
+    world: &World,
+    request: &Request,
+    url: &Url,
+) -> Result<reqwest::Response, HttpError> {
+    let patience = world.settings.connect_timeout + world.settings.stall_timeout;
+    let mut builder = world
+        .http
+        .request(request.method.clone(), url.clone())
+        .headers(request.headers.clone())
+        // an image is what its bytes are; nobody on the way shall wrap it once more
+        .header(header::ACCEPT_ENCODING, "identity");
+    if request.method != Method::GET && request.method != Method::HEAD {
+        builder = builder.body(request.body.clone());
+    }
+    let until = limit(Instant::now() + patience, request);
+    match timeout_at(until, builder.send()).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => Err(failure(url, &error)),
+        Err(_) => Err(out_of_time(world, request, url, patience)),
+    }
+}
+
+/// `until`, or the deadline of the request where that is earlier.
+fn limit(until: Instant, request: &Request) -> Instant {
+    match request.deadline {
+        Some(deadline) => until.min(deadline.into()),
+        None => until,
+    }
+}
+
+fn out_of_time(world: &World, request: &Request, url: &Url, after: Duration) -> HttpError {
+    let url = shown(url.as_str());
+    let over = request
+        .deadline
+        .is_some_and(|deadline| Instant::from(deadline) <= Instant::now());
+    match world.settings.total_timeout {
+        Some(limit) if over => HttpError::TooSlow { url, limit },
+        _ => HttpError::Stalled { url, after },
+    }
+}
+
+fn failure(url: &Url, error: &reqwest::Error) -> HttpError {
+    let url = shown(url.as_str());
+    if let Some(why) = trust::distrust(error) {
+        return HttpError::Certificate { url, why };
+    }
+    HttpError::Connection {
+        url,
+        source: Cause::of(error),
+    }
+}
+
+/// Where the answer leads, if it is a redirect that may be followed.
+fn redirect(
+    request: &Request,
+    url: &Url,
+    response: &reqwest::Response,
+) -> Result<Option<Url>, HttpError> {
+    let status = response.status();
+    let moved = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    let Some(location) = response.headers().get(header::LOCATION).filter(|_| moved) else {
+        return Ok(None);
+    };
+    let refused = |why: String| HttpError::Redirect {
+        url: shown(url.as_str()),
+        why,
+    };
+    let location = location
+        .to_str()
+        .map_err(|_| refused("its target is no URL".to_owned()))?;
+    let next = url
+        .join(location)
+        .map_err(|_| refused("its target is no URL".to_owned()))?;
+    let target = shown(next.as_str());
+    if !matches!(next.scheme(), "http" | "https") || next.host_str().is_none() {
+        return Err(refused(format!("{target} is not HTTP")));
+    }
+    if url.scheme() == "https" && next.scheme() == "http" {
+        return Err(refused(format!("{target} is without TLS")));
+    }
+    if request.private && next.host_str() != url.host_str() {
+        return Err(refused(format!("{target} is another host")));
+    }
+    let keeps_method = matches!(
+        status,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+    );
+    if request.method != Method::GET && !keeps_method {
+        return Err(refused(format!(
+            "{target} would be asked by GET, not by {}",
+            request.method
+        )));
+    }
+    Ok(Some(next))
+}
+
+/// Brings the body into the queue, and its end, or why it did not come.
+async fn deliver(
+    world: &World,
+    request: &Request,
+    url: &Url,
+    response: reqwest::Response,
+    parts: mpsc::Sender<Part>,
+) {
+    let work = async {
+        tokio::select! {
+            biased;
+            () = parts.closed() => Err(HttpError::Cancelled),
+            result = pump(world, request, url, response, &parts) => result,
+        }
+    };
+    let last = match unless(&world.cancel, &request.stop, work).await {
+        Ok(()) => Part::End,
+        Err(error) => Part::Failed(error),
+    };
+    // nobody listens any more: then nobody needs to know
+    let _ = parts.send(last).await;
+}
+
+async fn pump(
+    world: &World,
+    request: &Request,
+    url: &Url,
+    mut response: reqwest::Response,
+    parts: &mpsc::Sender<Part>,
+) -> Result<(), HttpError> {
+    let stall = world.settings.stall_timeout;
+    let mut buffer = request.pool.take_async().await;
+    let (mut until, mut trickled) = (Instant::now() + stall, 0);
+    loop {
+        let chunk = match timeout_at(limit(until, request), response.chunk()).await {
+            Ok(Ok(Some(chunk))) => chunk,
+            ended => {
+                // what has come is handed on before the error: the next attempt goes on after it
+                if !buffer.is_empty() {
+                    let _ = parts.send(Part::Bytes(buffer)).await;
+                }
+                return match ended {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => Err(failure(url, &error)),
+                    Err(_) => Err(out_of_time(world, request, url, stall)),
+                };
+            }
+        };
+        trickled += chunk.len();
+        if trickled >= TRICKLE {
+            (until, trickled) = (Instant::now() + stall, 0);
+        }
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let count = buffer.push(rest);
+            rest = &rest[count..];
+            if buffer.is_full() {
+                if parts.send(Part::Bytes(buffer)).await.is_err() {
+                    return Err(HttpError::Cancelled);
+                }
+                buffer = request.pool.take_async().await;
+                // the time that others took is not the server's
+                until = Instant::now() + stall;
+            }
+        }
+    }
+}

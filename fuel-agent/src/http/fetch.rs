@@ -1,0 +1,258 @@
+//! One image from one server: resumed where it broke, started over where it is not the same any more.
+//!
+//! A transfer goes on only when the server proves that what follows is of the same thing: `206` with the range that was
+//! asked for, the same length, and the tag or date that the first answer named. Everything else starts over or fails.
+
+use std::time::Instant;
+
+use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
+use url::Url;
+
+use super::client::{Body, Client, Request, Response};
+use super::error::HttpError;
+use super::head::Head;
+use super::retry::{Retry, chain};
+use super::source::{Attendance, Piece, Source};
+use crate::events::Event;
+use crate::stage::Stage;
+
+/// How often one transfer may start over.
+const START_OVERS: u32 = 5;
+
+/// New bytes that refill the budget for retries: a server that drips keeps nobody waiting for ever.
+const PROGRESS: u64 = 64 * 1024;
+
+/// An image on its way.
+pub(super) struct Fetch<'a> {
+    client: Client,
+    url: Url,
+    /// The URL as it may be shown.
+    name: String,
+    attendance: Attendance<'a>,
+    retry: Retry,
+    deadline: Option<Instant>,
+    body: Option<Body>,
+    /// Where the next byte belongs.
+    offset: u64,
+    /// Bytes since the budget was full.
+    fresh: u64,
+    /// Length of the whole, once known.
+    total: Option<u64>,
+    /// What the first answer is recognised by.
+    validator: Option<String>,
+    etag: Option<String>,
+    /// Whether whoever listens has still to be told that it starts over.
+    void: bool,
+}
+
+impl<'a> Fetch<'a> {
+    pub(super) fn new(client: Client, url: Url, name: String, attendance: Attendance<'a>) -> Self {
+        let budget = client.settings().retry_budget;
+        let deadline = client
+            .settings()
+            .total_timeout
+            .map(|limit| Instant::now() + limit);
+        Self {
+            retry: Retry::new(&client, &name, budget),
+            client,
+            url,
+            name,
+            attendance,
+            deadline,
+            body: None,
+            offset: 0,
+            fresh: 0,
+            total: None,
+            validator: None,
+            etag: None,
+            void: false,
+        }
+    }
+
+    /// Asks for what is missing.
+    fn connect(&mut self) -> Result<Body, HttpError> {
+        if self.offset > 0 && self.validator.is_none() {
+            self.start_over("the server names neither an ETag nor a date to resume by")?;
+        }
+        let mut request = Request::get(self.url.clone())
+            .deadline(self.deadline)
+            .stop(&self.attendance.stop)
+            .pool(&self.attendance.pool);
+        if self.offset > 0
+            && let Some(value) = self.validator.as_deref().and_then(header_value)
+            && let Some(range) = header_value(&format!("bytes={}-", self.offset))
+        {
+            request = request.header(RANGE, range).header(IF_RANGE, value);
+        }
+        let Response { head, body } = self.client.send(request)?;
+        self.adopt(&head)?;
+        Ok(body)
+    }
+
+    /// Decides whether the answer is what goes on at `offset`, or the beginning, or no use.
+    fn adopt(&mut self, head: &Head) -> Result<(), HttpError> {
+        match head.status {
+            200 if self.offset > 0 => {
+                self.start_over("the server sends all of it, not the rest")?;
+                self.begin(head);
+                Ok(())
+            }
+            200 => {
+                self.begin(head);
+                Ok(())
+            }
+            206 if self.offset > 0 => match self.mismatch(head) {
+                None => {
+                    self.total = self.total.or(head.range.and_then(|range| range.total));
+                    Ok(())
+                }
+                Some(why) => {
+                    self.start_over(&why)?;
+                    Err(self.wrong(&why))
+                }
+            },
+            416 if self.offset > 0 => {
+                let why = "the server has no such range any more";
+                self.start_over(why)?;
+                Err(self.wrong(why))
+            }
+            206 => Err(self.wrong("it sends a part although all was asked for")),
+            status => Err(HttpError::Status {
+                url: self.name.clone(),
+                status,
+                retry_after: head.retry_after,
+            }),
+        }
+    }
+
+    fn begin(&mut self, head: &Head) {
+        self.total = head.length;
+        self.validator = head.validator();
+        self.etag.clone_from(&head.etag);
+        self.attendance.meter.set_total(head.length);
+    }
+
+    /// Why a `206` is not the rest of what we have.
+    fn mismatch(&self, head: &Head) -> Option<String> {
+        let Some(range) = head.range else {
+            return Some("its answer to a range does not say which part it is".to_owned());
+        };
+        if range.start != self.offset {
+            return Some(format!(
+                "it sends from byte {}, not from {}",
+                range.start, self.offset
+            ));
+        }
+        if let (Some(before), Some(now)) = (self.total, range.total)
+            && before != now
+        {
+            return Some(format!("its length changed from {before} to {now} bytes"));
+        }
+        if let (Some(before), Some(now)) = (&self.etag, &head.etag)
+            && before != now
+        {
+            return Some("its entity tag changed".to_owned());
+        }
+        None
+    }
+
+    fn wrong(&self, why: &str) -> HttpError {
+        HttpError::Answer {
+            url: self.name.clone(),
+            why: why.to_owned(),
+        }
+    }
+
+    fn start_over(&mut self, why: &str) -> Result<(), HttpError> {
+        let times = self.attendance.meter.add_start_over();
+        self.warn(&format!(
+            "the transfer of {} starts over after {} bytes: {why}",
+            self.name, self.offset
+        ));
+        (self.offset, self.void, self.total, self.validator) = (0, true, None, None);
+        if times > START_OVERS {
+            return Err(HttpError::Unstable {
+                url: self.name.clone(),
+                times,
+            });
+        }
+        Ok(())
+    }
+
+    fn warn(&self, message: &str) {
+        self.attendance.events.tell(&Event::Warning {
+            stage: Some(Stage::Image),
+            message: message.to_owned(),
+        });
+    }
+
+    /// Counts what came.
+    fn came(&mut self, count: usize) {
+        self.attendance.meter.add_fetched(count);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.offset = self.offset.saturating_add(count);
+        self.fresh = self.fresh.saturating_add(count);
+        if self.fresh >= PROGRESS {
+            self.fresh = 0;
+            self.retry.progressed(&self.client);
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.total == Some(self.offset)
+    }
+
+    fn step(&mut self) -> Result<Piece, HttpError> {
+        let mut body = match self.body.take() {
+            Some(body) => body,
+            None => self.connect()?,
+        };
+        if self.void {
+            self.void = false;
+            self.body = Some(body);
+            return Ok(Piece::StartOver);
+        }
+        if let Some(buffer) = body.advance()? {
+            self.came(buffer.len());
+            self.body = Some(body);
+            return Ok(Piece::Bytes(buffer));
+        }
+        if self.total.is_some() && !self.is_complete() {
+            return Err(self.wrong(&format!(
+                "its body ends after {} of {} bytes",
+                self.offset,
+                self.total.unwrap_or_default()
+            )));
+        }
+        Ok(Piece::End)
+    }
+}
+
+impl Source for Fetch<'_> {
+    fn next(&mut self) -> Result<Piece, HttpError> {
+        loop {
+            let error = match self.step() {
+                Ok(piece) => return Ok(piece),
+                Err(error) => error,
+            };
+            self.body = None;
+            if self.offset > 0 && self.is_complete() && error.is_transient() {
+                // the connection broke after the last byte
+                return Ok(Piece::End);
+            }
+            let why = chain(&error);
+            let pause = self.retry.pause_after(&self.client, error)?;
+            self.attendance.meter.add_retry();
+            self.warn(&format!(
+                "asking again from byte {} in {} ms: {why}",
+                self.offset,
+                pause.as_millis()
+            ));
+            self.client.pause(pause, &self.attendance.stop)?;
+        }
+    }
+}
+
+fn header_value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
+}

@@ -1,0 +1,148 @@
+//! An image in a file on this machine, read ahead by a thread of its own.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use super::client::PART_COUNT;
+use super::error::HttpError;
+use super::pool::{Buffer, Pool};
+use super::source::{Attendance, Meter, Piece, Source};
+
+/// A file that is read from its beginning to its end.
+pub(super) struct FileSource {
+    parts: Receiver<Result<Option<Buffer>, HttpError>>,
+    meter: Meter,
+}
+
+/// Opens a regular file; anything else might never end, or never begin.
+pub(super) fn open(path: &Path) -> Result<(File, u64), HttpError> {
+    let failed = |source| HttpError::File {
+        path: path.to_owned(),
+        source,
+    };
+    // looked at before it is opened: opening a pipe waits for its writer
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        let why = "it is not a regular file";
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)));
+    }
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    Ok((file, length))
+}
+
+/// All of a file, as long as it is not longer than `limit`.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, HttpError> {
+    let (file, length) = open(path)?;
+    if length > limit {
+        return Err(HttpError::TooLong {
+            url: path.display().to_string(),
+            limit,
+        });
+    }
+    read_start(&file, usize::try_from(length).unwrap_or(0)).map_err(|source| HttpError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The first `length` bytes of a file, or all of it where it is shorter.
+pub(super) fn read_start(file: &File, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        let at = u64::try_from(filled).unwrap_or(u64::MAX);
+        match file.read_at(&mut bytes[filled..], at) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+impl FileSource {
+    pub(super) fn open(path: &Path, attendance: Attendance<'_>) -> Result<Self, HttpError> {
+        let (file, length) = open(path)?;
+        let Attendance {
+            pool, meter, stop, ..
+        } = attendance;
+        meter.set_total(Some(length));
+        let (sender, parts) = sync_channel(PART_COUNT);
+        let path = path.to_owned();
+        let work = move || {
+            let ended = read_all(&file, length, &pool, &sender, || stop.is_cancelled());
+            let last = ended.map(|()| None).map_err(|source| {
+                if source.kind() == io::ErrorKind::Interrupted {
+                    HttpError::Cancelled
+                } else {
+                    HttpError::File { path, source }
+                }
+            });
+            drop(sender.send(last));
+        };
+        thread::Builder::new()
+            .name("file".to_owned())
+            .spawn(work)
+            .map_err(|_| HttpError::Gone)?;
+        Ok(Self { parts, meter })
+    }
+}
+
+fn read_all(
+    file: &File,
+    length: u64,
+    pool: &Pool,
+    sender: &SyncSender<Result<Option<Buffer>, HttpError>>,
+    stopped: impl Fn() -> bool,
+) -> io::Result<()> {
+    let mut at = 0;
+    loop {
+        if stopped() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let mut buffer = pool.take();
+        while !buffer.is_full() {
+            match file.read_at(buffer.spare(), at) {
+                Ok(0) => break,
+                Ok(count) => {
+                    buffer.grow(count);
+                    at += u64::try_from(count).unwrap_or(u64::MAX);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let ended = !buffer.is_full();
+        if !buffer.is_empty() && sender.send(Ok(Some(buffer))).is_err() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if ended {
+            break;
+        }
+    }
+    if at != length {
+        let why = format!("it was {length} bytes long and is now {at}");
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+    }
+    Ok(())
+}
+
+impl Source for FileSource {
+    fn next(&mut self) -> Result<Piece, HttpError> {
+        match self.parts.recv() {
+            Ok(Ok(Some(buffer))) => {
+                self.meter.add_fetched(buffer.len());
+                Ok(Piece::Bytes(buffer))
+            }
+            Ok(Ok(None)) => Ok(Piece::End),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(HttpError::Gone),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What the images of a request are, asked before anything is touched: sizes, containers, digests.
+//!
+//! Looking never fails as a whole but when somebody says stop: what went wrong with an image stands in its facts, where
+//! `plan` shows it and `run` refuses it.
+
+use std::path::Path;
+
+use host::units::Bytes;
+use os_image::container::{Found, HEAD_LENGTH};
+use os_image::metadata::{self, Metadata};
+use reqwest::header::{HeaderValue, RANGE};
+use url::Url;
+
+use super::address::{self, Address, shown};
+use super::client::{Client, Request, Response};
+use super::document::document;
+use super::error::HttpError;
+use super::file;
+use super::pool::Pool;
+use super::retry::{Retry, chain};
+use crate::request::spec::{Container, ImageSpec, Mount};
+use crate::sources::{SourceFacts, Sources, check_head, is_hexadecimal};
+
+/// The longest metadata that is read: a document of a thousand packages has a tenth of it.
+const METADATA_LIMIT: u64 = 1 << 20;
+
+/// What is known of all images, from their servers and from the YAML beside the root image.
+pub fn look(client: &Client, images: &[ImageSpec]) -> Result<Sources, HttpError> {
+    let root = images
+        .iter()
+        .find(|image| image.mount == Mount::Path("/".to_owned()));
+    let found = Beside::look(client, root.map(|root| root.url.as_str()))?;
+    let mut sources = Sources::default();
+    for image in images {
+        let mut facts = match probe(client, image) {
+            Ok(facts) => facts,
+            Err(HttpError::Cancelled) => return Err(HttpError::Cancelled),
+            Err(error) => SourceFacts {
+                problem: Some(chain(&error)),
+                ..SourceFacts::default()
+            },
+        };
+        found.join(&image.url, &mut facts);
+        sources.images.insert(image.url.clone(), facts);
+    }
+    Ok(sources)
+}
+
+/// What lies beside the root image.
+enum Beside {
+    /// The document and where it was.
+    Known(String, Box<Metadata>),
+    /// There is none, and why.
+    Absent(String),
+    /// There should be one.
+    Broken(String),
+}
+
+impl Beside {
+    fn look(client: &Client, root: Option<&str>) -> Result<Self, HttpError> {
+        let Some(root) = root else {
+            let why = "the request has no image for `/`, beside which metadata would lie";
+            return Ok(Self::Absent(why.to_owned()));
+        };
+        let name = metadata::file_name(&address::base_name(root));
+        let Some(url) = address::beside(root, &name) else {
+            return Ok(Self::Absent(format!("{} is no URL", shown(root))));
+        };
+        let place = shown(&url);
+        let bytes = match document(client, &url, METADATA_LIMIT) {
+            Ok(bytes) => bytes,
+            Err(HttpError::Cancelled) => return Err(HttpError::Cancelled),
+            Err(error) if error.is_absent() => {
+                tracing::warn!(url = place, "no metadata beside the root image");
+                return Ok(Self::Absent(format!("there is no {place}")));
+            }
+            Err(error) => return Ok(Self::Broken(chain(&error))),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(match Metadata::parse(&text) {
+            Ok(metadata) => Self::Known(place, Box::new(metadata)),
+            Err(error) => Self::Broken(format!("{place} is {error}")),
+        })
+    }
+
+    /// Adds what the document says of the image at `url`.
+    fn join(&self, url: &str, facts: &mut SourceFacts) {
+        let (place, metadata) = match self {
+            Self::Known(place, metadata) => (place, metadata),
+            Self::Absent(why) => {
+                facts.no_digest = Some(why.clone());
+                return;
+            }
+            Self::Broken(why) => {
+                facts.no_digest = Some(why.clone());
+                facts.problem.get_or_insert_with(|| why.clone());
+                return;
+            }
+        };
+        facts.system = metadata.system.as_ref().map(|system| {
+            let (name, major) = (system.name.clone(), system.major.clone());
+            (name, major, system.minor.clone())
+        });
+        let name = address::base_name(url);
+        let Some(image) = metadata.image(&name) else {
+            facts.no_digest = Some(format!("{place} does not name `{name}`"));
+            return;
+        };
+        facts.raw_size_bytes = image.raw_size.map(Bytes).or(facts.raw_size_bytes);
+        for (digest, length, target) in [
+            (&image.raw_md5, 32, &mut facts.raw_md5),
+            (&image.raw_sha256, 64, &mut facts.raw_sha256),
+        ] {
+            let Some(digest) = digest else { continue };
+            if is_hexadecimal(digest, length) {
+                *target = Some(digest.to_lowercase());
+            } else {
+                let why = format!("{place} has `{digest}` as a digest of `{name}`");
+                facts.problem.get_or_insert(why);
+            }
+        }
+        if !facts.has_digest() {
+            facts.no_digest = Some(format!("{place} has no digest of `{name}`"));
+        }
+    }
+}
+
+/// What the server, or the file, says of an image.
+fn probe(client: &Client, image: &ImageSpec) -> Result<SourceFacts, HttpError> {
+    let (head, mut facts) = match Address::parse(&image.url)? {
+        Address::Web(url) => probe_web(client, &url)?,
+        Address::File(path) => probe_file(&path)?,
+    };
+    facts.container = match Found::by(&head) {
+        Found::Raw => Some(Container::Raw),
+        Found::Gzip => Some(Container::Gzip),
+        Found::Zstd => Some(Container::Zstd),
+        _ => None,
+    };
+    if facts.container == Some(Container::Raw) && image.container == Container::Raw {
+        facts.raw_size_bytes = facts.size_bytes;
+    }
+    facts.problem = check_head(&head, image.container)
+        .err()
+        .map(|why| format!("{} {why}", shown(&image.url)));
+    Ok(facts)
+}
+
+/// One request tells all: the first bytes, the length, and whether ranges are understood.
+fn probe_web(client: &Client, url: &Url) -> Result<(Vec<u8>, SourceFacts), HttpError> {
+    let name = shown(url.as_str());
+    let retry = Retry::new(client, &name, client.settings().retry_budget);
+    retry.until_done(client, || {
+        let range = HeaderValue::from_str(&format!("bytes=0-{}", HEAD_LENGTH - 1));
+        let mut request = Request::get(url.clone()).pool(&Pool::new(2, 4096));
+        if let Ok(range) = range {
+            request = request.header(RANGE, range);
+        }
+        let Response { head, mut body } = client.send(request)?;
+        let (size, ranges) = match head.status {
+            200 => (head.length, false),
+            206 => (head.range.and_then(|range| range.total), true),
+            // a range of nothing: it is empty
+            416 => (Some(0), true),
+            status => {
+                return Err(HttpError::Status {
+                    url: name.clone(),
+                    status,
+                    retry_after: head.retry_after,
+                });
+            }
+        };
+        let mut start = Vec::new();
+        while head.status != 416
+            && start.len() < HEAD_LENGTH
+            && let Some(part) = body.advance()?
+        {
+            start.extend_from_slice(&part);
+        }
+        start.truncate(HEAD_LENGTH);
+        let facts = SourceFacts {
+            size_bytes: size.map(Bytes),
+            ranges: Some(ranges),
+            etag: head.etag,
+            ..SourceFacts::default()
+        };
+        Ok((start, facts))
+    })
+}
+
+fn probe_file(path: &Path) -> Result<(Vec<u8>, SourceFacts), HttpError> {
+    let (file, length) = file::open(path)?;
+    let head = file::read_start(&file, HEAD_LENGTH).map_err(|source| HttpError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let facts = SourceFacts {
+        size_bytes: Some(Bytes(length)),
+        ..SourceFacts::default()
+    };
+    Ok((head, facts))
+}

@@ -1,0 +1,231 @@
+//! A fixed number of buffers of one size: what keeps memory the same whatever is transferred.
+//!
+//! Buffers begin at addresses that direct I/O accepts, are allocated when first needed, and come back by being dropped.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// What direct I/O asks of an address on every disk that we know.
+const ALIGNMENT: usize = 4096;
+
+/// Hands out buffers, never more than `count` at a time. Clones are the same pool.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    size: usize,
+    count: usize,
+    state: Mutex<State>,
+    /// Wakes a thread that waits for a buffer.
+    returned: Condvar,
+    /// Wakes a task that waits for a buffer.
+    notify: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    free: Vec<Storage>,
+    allocated: usize,
+}
+
+struct Storage {
+    bytes: Vec<u8>,
+    /// Where in `bytes` the first aligned byte is.
+    start: usize,
+}
+
+impl Pool {
+    /// A pool of `count` buffers of `size` bytes each.
+    pub fn new(count: usize, size: usize) -> Self {
+        Self(Arc::new(Shared {
+            size,
+            count,
+            state: Mutex::default(),
+            returned: Condvar::new(),
+            notify: Notify::new(),
+        }))
+    }
+
+    /// An empty buffer, as soon as there is one.
+    pub fn take(&self) -> Buffer {
+        let mut state = self.0.lock();
+        loop {
+            if let Some(storage) = self.0.storage(&mut state) {
+                return self.wrap(storage);
+            }
+            state = self
+                .0
+                .returned
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The same, for tasks.
+    pub async fn take_async(&self) -> Buffer {
+        loop {
+            // asked for before looking: what is returned in between is not missed
+            let returned = self.0.notify.notified();
+            let storage = self.0.storage(&mut self.0.lock());
+            if let Some(storage) = storage {
+                return self.wrap(storage);
+            }
+            returned.await;
+        }
+    }
+
+    /// How many buffers have ever existed at once.
+    pub fn peak(&self) -> usize {
+        self.0.lock().allocated
+    }
+
+    fn wrap(&self, storage: Storage) -> Buffer {
+        Buffer {
+            storage: Some(storage),
+            length: 0,
+            home: Arc::clone(&self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("size", &self.0.size)
+            .field("count", &self.0.count)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // nobody panics while holding it, and the list is whole at every moment
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn storage(&self, state: &mut State) -> Option<Storage> {
+        if let Some(storage) = state.free.pop() {
+            return Some(storage);
+        }
+        if state.allocated == self.count {
+            return None;
+        }
+        state.allocated += 1;
+        let bytes = vec![0; self.size + ALIGNMENT];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT);
+        Some(Storage { bytes, start })
+    }
+}
+
+/// A buffer of a pool: as a slice it is what was put into it.
+pub struct Buffer {
+    /// Taken out only when dropped.
+    storage: Option<Storage>,
+    length: usize,
+    home: Arc<Shared>,
+}
+
+impl Buffer {
+    /// The part that is still free.
+    pub fn spare(&mut self) -> &mut [u8] {
+        let (length, size) = (self.length, self.home.size);
+        match &mut self.storage {
+            Some(storage) => &mut storage.bytes[storage.start + length..storage.start + size],
+            None => &mut [],
+        }
+    }
+
+    /// Counts `count` more bytes, just put into the spare part, as content.
+    pub fn grow(&mut self, count: usize) {
+        self.length = (self.length + count).min(self.home.size);
+    }
+
+    /// Takes as much of `bytes` as there is room for, and says how much that was.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        let spare = self.spare();
+        let count = spare.len().min(bytes.len());
+        spare[..count].copy_from_slice(&bytes[..count]);
+        self.grow(count);
+        count
+    }
+
+    /// Whether there is no room left.
+    pub fn is_full(&self) -> bool {
+        self.length == self.home.size
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.storage {
+            Some(storage) => &storage.bytes[storage.start..storage.start + self.length],
+            None => &[],
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(storage) = self.storage.take() {
+            self.home.lock().free.push(storage);
+            self.home.returned.notify_one();
+            self.home.notify.notify_one();
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} of {} bytes)", self.length, self.home.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_and_come_back_empty() {
+        let pool = Pool::new(2, 5000);
+        for _ in 0..5 {
+            let mut buffer = pool.take();
+            assert!(buffer.is_empty());
+            assert_eq!(buffer.spare().as_ptr().align_offset(ALIGNMENT), 0);
+            assert_eq!(buffer.push(&[7; 6000]), 5000);
+            assert!(buffer.is_full() && buffer.iter().all(|byte| *byte == 7));
+            assert_eq!(buffer.push(&[7]), 0);
+        }
+        assert_eq!(pool.peak(), 1);
+    }
+
+    #[test]
+    fn the_last_buffer_is_waited_for() {
+        let pool = Pool::new(1, 16);
+        let held = pool.take();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pool.take().len());
+            drop(held);
+            assert_eq!(waiting.join().unwrap(), 0);
+        });
+        assert_eq!(pool.peak(), 1);
+    }
+
+    #[test]
+    fn tasks_wait_too() {
+        let pool = Pool::new(1, 16);
+        let held = pool.take();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| runtime.block_on(pool.take_async()).len());
+            drop(held);
+            assert_eq!(waiting.join().unwrap(), 0);
+        });
+    }
+}

@@ -1,0 +1,103 @@
+//! When to try again: pauses that grow, and a budget that every progress refills.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, Instant};
+
+use host::cancel::Cancel;
+
+use super::client::Client;
+use super::error::HttpError;
+
+/// Counts attempts since the last progress.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    url: String,
+    budget: Duration,
+    since: Instant,
+    attempts: u32,
+    pause: Duration,
+}
+
+impl Retry {
+    /// A full budget for `url`, as it may be shown.
+    pub(crate) fn new(client: &Client, url: &str, budget: Duration) -> Self {
+        Self {
+            url: url.to_owned(),
+            budget,
+            since: Instant::now(),
+            attempts: 0,
+            pause: client.settings().first_pause,
+        }
+    }
+
+    /// Something came: the budget is full again.
+    pub(crate) fn progressed(&mut self, client: &Client) {
+        self.since = Instant::now();
+        self.attempts = 0;
+        self.pause = client.settings().first_pause;
+    }
+
+    /// How long to wait before the next attempt; the error itself where there shall be none.
+    pub(crate) fn pause_after(
+        &mut self,
+        client: &Client,
+        error: HttpError,
+    ) -> Result<Duration, HttpError> {
+        if !error.is_transient() {
+            return Err(error);
+        }
+        self.attempts += 1;
+        let asked = match &error {
+            HttpError::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        let pause = asked.map_or_else(|| jittered(self.pause), |asked| asked.max(self.pause));
+        if self.since.elapsed() + pause > self.budget {
+            return Err(HttpError::Exhausted {
+                url: self.url.clone(),
+                attempts: self.attempts,
+                budget: self.budget,
+                source: Box::new(error),
+            });
+        }
+        self.pause = (self.pause * 2).min(client.settings().longest_pause);
+        Ok(pause)
+    }
+
+    /// Does `attempt` until it succeeds, fails for good, or the budget is used up.
+    pub(crate) fn until_done<T>(
+        mut self,
+        client: &Client,
+        mut attempt: impl FnMut() -> Result<T, HttpError>,
+    ) -> Result<T, HttpError> {
+        loop {
+            let error = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let why = chain(&error);
+            let pause = self.pause_after(client, error)?;
+            tracing::warn!(url = %self.url, attempt = self.attempts, pause_ms = pause.as_millis(), why, "trying again");
+            client.pause(pause, &Cancel::new())?;
+        }
+    }
+}
+
+/// Between half of `pause` and all of it: nodes that failed together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    let share = u32::try_from(random % 1024).unwrap_or(0);
+    pause / 2 + pause / 2048 * share
+}
+
+/// An error and its cause on one line.
+pub(crate) fn chain(error: &HttpError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

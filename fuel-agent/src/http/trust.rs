@@ -1,0 +1,87 @@
+//! Which certificate authorities are believed, and what a refusal of a certificate means.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use reqwest::Certificate;
+use rustls::CertificateError;
+
+use super::error::{Cause, Distrust, HttpError};
+
+/// The public authorities, built in, and those of the operator: a ramdisk has no bundle of its own.
+pub(super) fn roots(files: &[std::path::PathBuf]) -> Result<Vec<Certificate>, HttpError> {
+    let mut roots = Vec::with_capacity(webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
+    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        roots.push(
+            Certificate::from_der(root).map_err(|error| HttpError::Setup {
+                source: Cause::of(&error),
+            })?,
+        );
+    }
+    for file in files {
+        roots.extend(read(file).map_err(|source| HttpError::Authority {
+            path: file.clone(),
+            source,
+        })?);
+    }
+    Ok(roots)
+}
+
+fn read(file: &Path) -> Result<Vec<Certificate>, Cause> {
+    let pem = fs::read(file).map_err(|error| Cause::of(&error))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| Cause::of(&error))?;
+    if found.is_empty() {
+        return Err(Cause("it holds no certificate".to_owned()));
+    }
+    Ok(found)
+}
+
+impl Cause {
+    /// The innermost reason of an error.
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut innermost = error;
+        while let Some(source) = inner(innermost) {
+            innermost = source;
+        }
+        Self(innermost.to_string())
+    }
+}
+
+/// The error below this one. An [`io::Error`] that wraps another shows the wrapped one's text as its own.
+fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    if let Some(wrapped) = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        return Some(wrapped);
+    }
+    error.source()
+}
+
+/// What is wrong with the server's certificate, if that is why `error` happened.
+pub(super) fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return Some(reason(why));
+        }
+        next = inner(error);
+    }
+    None
+}
+
+fn reason(why: &CertificateError) -> Distrust {
+    match why {
+        CertificateError::UnknownIssuer => Distrust::UnknownIssuer,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Distrust::WrongName
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Distrust::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Distrust::NotYetValid
+        }
+        other => Distrust::Other(other.to_string()),
+    }
+}

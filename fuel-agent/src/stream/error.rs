@@ -1,0 +1,217 @@
+//! What can go wrong between a source and a disk.
+
+use host::units::Bytes;
+use os_image::container::Found;
+
+use crate::error::{Error, Kind};
+use crate::http::HttpError;
+use crate::sources::Mismatch;
+
+/// What to do about a window that is too wide.
+const NARROWER: &str = "pack it with at most `zstd --long=27`, and not with `--ultra`";
+
+/// Why an image is not on its device.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// It did not come.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// No digest is known, and that is not allowed.
+    #[error("no digest is known of {url}")]
+    Unverified {
+        /// The image.
+        url: String,
+    },
+    /// What is given as a digest is none.
+    #[error("`{given}` is no {algorithm} digest, and is given as that of {url}")]
+    NoDigest {
+        /// The image.
+        url: String,
+        /// What is given.
+        given: String,
+        /// What it should be.
+        algorithm: &'static str,
+    },
+    /// It does not fit.
+    #[error("{url} does not fit on {device}, which holds {size}{}", needs(*.needed))]
+    TooLarge {
+        /// The image.
+        url: String,
+        /// The device.
+        device: String,
+        /// What the device holds.
+        size: Bytes,
+        /// What the image needs, where that is known.
+        needed: Option<Bytes>,
+    },
+    /// Its first bytes are not what the request says.
+    #[error("{url} {why}")]
+    Mismatch {
+        /// The image.
+        url: String,
+        /// What is wrong with them.
+        why: Mismatch,
+    },
+    /// Unpacking a later part of it needs more memory than we give.
+    #[error("{url} needs more than {limit} of memory to be unpacked")]
+    Window {
+        /// The image.
+        url: String,
+        /// The most that it gets.
+        limit: Bytes,
+    },
+    /// It ends too early.
+    #[error("{url} ends in the middle, after {raw} of unpacked data")]
+    Truncated {
+        /// The image.
+        url: String,
+        /// How much could be unpacked.
+        raw: Bytes,
+    },
+    /// It cannot be unpacked.
+    #[error("{url} cannot be unpacked after {raw}: {why}")]
+    Corrupt {
+        /// The image.
+        url: String,
+        /// How much could be unpacked.
+        raw: Bytes,
+        /// What the decoder says.
+        why: String,
+    },
+    /// It is not as long as its metadata says.
+    #[error("{url} holds {}{found}, its metadata says {expected}", if *.more { "more than " } else { "" })]
+    Length {
+        /// The image.
+        url: String,
+        /// How much there is, or how much of it was looked at.
+        found: Bytes,
+        /// Whether there is more.
+        more: bool,
+        /// How much there should be.
+        expected: Bytes,
+    },
+    /// It is something else than its metadata says.
+    #[error("the {algorithm} digest of {url} is {found}, its metadata says {expected}")]
+    Digest {
+        /// The image.
+        url: String,
+        /// Which digest.
+        algorithm: &'static str,
+        /// What was computed.
+        found: String,
+        /// What was given.
+        expected: String,
+    },
+    /// The disk did not take it.
+    #[error("cannot {doing} {device} at byte {offset}")]
+    Disk {
+        /// What was being done.
+        doing: &'static str,
+        /// The device.
+        device: String,
+        /// Where.
+        offset: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Somebody told us to stop.
+    #[error("interrupted while writing an image")]
+    Cancelled,
+    /// No thread can be started.
+    #[error("cannot start a thread")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A stage panicked: a defect of ours.
+    #[error("a stage of the data path panicked")]
+    Panicked,
+    /// The stage before or after is gone; its own error says why.
+    #[error("a stage of the data path ended without a reason")]
+    HungUp,
+}
+
+impl StreamError {
+    /// Who can fix it.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Http(error) => error.kind(),
+            Self::Unverified { .. } => Kind::Refused,
+            Self::Disk { .. } => Kind::Disk,
+            Self::Cancelled => Kind::Interrupted,
+            Self::Thread { .. } | Self::Panicked | Self::HungUp => Kind::Internal,
+            Self::NoDigest { .. }
+            | Self::TooLarge { .. }
+            | Self::Mismatch { .. }
+            | Self::Window { .. }
+            | Self::Truncated { .. }
+            | Self::Corrupt { .. }
+            | Self::Length { .. }
+            | Self::Digest { .. } => Kind::Image,
+        }
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Http(error) => return error.hint().map(str::to_owned),
+            Self::Unverified { .. } => {
+                "publish its metadata (NAME.yaml) beside it, or allow unverified images".to_owned()
+            }
+            Self::NoDigest { .. } => "correct the metadata beside the image".to_owned(),
+            Self::TooLarge { .. } => "make the volume larger, or use a smaller image".to_owned(),
+            Self::Mismatch { why, .. } => match why {
+                Mismatch::Empty => "publish the image".to_owned(),
+                Mismatch::Container {
+                    found: Found::WebPage,
+                    ..
+                } => "check the address: a page came in place of the image".to_owned(),
+                Mismatch::Container {
+                    found: found @ (Found::Raw | Found::Gzip | Found::Zstd),
+                    ..
+                } => {
+                    format!("say `container: {found}` in the request, or publish the other file")
+                }
+                Mismatch::Container { .. } => "use an image that is raw, gzip or zstd".to_owned(),
+                Mismatch::Window { .. } => NARROWER.to_owned(),
+            },
+            Self::Window { .. } => NARROWER.to_owned(),
+            Self::Truncated { .. } => {
+                "check that the file on the server is complete, then run again".to_owned()
+            }
+            Self::Corrupt { .. } => {
+                "check the file on the server (`gzip -t`, `zstd -t`)".to_owned()
+            }
+            Self::Length { .. } | Self::Digest { .. } => {
+                "publish image and metadata together; one of them is of another build".to_owned()
+            }
+            Self::Disk { .. } => {
+                "look for errors of this disk in the kernel log (`dmesg`)".to_owned()
+            }
+            Self::Cancelled | Self::Thread { .. } | Self::Panicked | Self::HungUp => return None,
+        })
+    }
+}
+
+impl From<StreamError> for Error {
+    fn from(error: StreamError) -> Self {
+        let mut outer = Self::new(error.kind(), error.to_string());
+        if let Some(hint) = error.hint() {
+            outer = outer.hint(hint);
+        }
+        outer.retryable = matches!(
+            error,
+            StreamError::Truncated { .. } | StreamError::Cancelled | StreamError::Thread { .. }
+        );
+        match error {
+            StreamError::Http(error) => error.into(),
+            StreamError::Disk { device, source, .. } => outer.device(device).because(source),
+            StreamError::Thread { source } => outer.because(source),
+            _ => outer,
+        }
+    }
+}
+
+fn needs(needed: Option<Bytes>) -> String {
+    needed.map_or_else(String::new, |needed| format!("; it needs {needed}"))
+}

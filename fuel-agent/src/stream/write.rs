@@ -1,0 +1,308 @@
+//! The stage that writes: data past the page cache, runs of zeros by the device, the first block last.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use host::units::{Bytes, Extent};
+
+use super::digest::{Algorithm, Digests, GRANULE};
+use super::error::StreamError;
+use super::{Block, Flow, Job};
+use crate::events::Event;
+use crate::http::address;
+use crate::http::source::Meter;
+use crate::stage::Stage;
+
+/// What direct I/O asks of offsets and lengths on every disk that we know.
+const ALIGNMENT: usize = 4096;
+
+/// Zeros are made so many at a time at most, so that somebody who says stop is heard.
+const ZERO_RUN: u64 = 1 << 30;
+
+/// How often progress is told.
+const TELLING: Duration = Duration::from_millis(100);
+
+/// Writes the blocks of one image.
+pub(super) struct Writer<'a> {
+    job: Job<'a>,
+    url: String,
+    meter: Meter,
+    /// The target past the page cache, and where in that file it begins.
+    direct: Option<(File, u64)>,
+    /// The first block, held back.
+    head: Option<Block>,
+    /// Zeros that are still to be made.
+    zeros: Extent,
+    /// The furthest that was ever written, also before starting over.
+    reached: u64,
+    told: Instant,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(job: Job<'a>, meter: &Meter) -> Result<Self, StreamError> {
+        let reopened = job.target.reopen_direct();
+        let direct = reopened
+            .map_err(|source| StreamError::Disk {
+                doing: "open",
+                device: job.device.to_owned(),
+                offset: 0,
+                source,
+            })?
+            .filter(|(_, start)| start.is_aligned(Bytes(count(ALIGNMENT))))
+            .map(|(file, start)| (file, start.0));
+        Ok(Self {
+            url: address::shown(job.url),
+            meter: meter.clone(),
+            direct,
+            head: None,
+            zeros: nothing(0),
+            reached: 0,
+            told: Instant::now(),
+            job,
+        })
+    }
+
+    /// Writes everything that comes, then checks it.
+    pub(super) fn run(mut self, input: &Receiver<Flow>) -> Result<Digests, StreamError> {
+        loop {
+            if self.job.client.is_cancelled() {
+                return Err(StreamError::Cancelled);
+            }
+            match input.recv().map_err(|_| StreamError::HungUp)? {
+                Flow::Block(block) => self.take(block)?,
+                // the head on the disk is void already; what was written is written again
+                Flow::StartOver => (self.head, self.zeros) = (None, nothing(0)),
+                Flow::End(digests) => {
+                    self.finish(&digests)?;
+                    return Ok(digests);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, block: Block) -> Result<(), StreamError> {
+        let end = block.at.saturating_add(count(block.bytes.len()));
+        self.check_length(end)?;
+        if block.at == 0 {
+            self.void(&block)?;
+            self.head = Some(block);
+        } else {
+            self.write_block(&block)?;
+        }
+        self.reached = self.reached.max(end);
+        self.tell(end, false);
+        Ok(())
+    }
+
+    /// Whether an image that reaches to `end` still fits, and is not longer than it should be.
+    fn check_length(&self, end: u64) -> Result<(), StreamError> {
+        if let Some(expected) = self.job.expected.raw_size
+            && Bytes(end) > expected
+        {
+            return Err(StreamError::Length {
+                url: self.url.clone(),
+                found: expected,
+                more: true,
+                expected,
+            });
+        }
+        if Bytes(end) > self.job.target.size() {
+            return Err(StreamError::TooLarge {
+                url: self.url.clone(),
+                device: self.job.device.to_owned(),
+                size: self.job.target.size(),
+                needed: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes away what was in place of the first block: from here on no old filesystem is there, and no new one yet.
+    fn void(&mut self, block: &Block) -> Result<(), StreamError> {
+        let extent = Extent {
+            start: Bytes::ZERO,
+            length: Bytes(count(block.bytes.len())),
+        };
+        self.zero(extent)?;
+        self.flush()
+    }
+
+    fn write_block(&mut self, block: &Block) -> Result<(), StreamError> {
+        let mut at = block.at;
+        let mut granules = block.bytes.chunks(GRANULE).enumerate().peekable();
+        while let Some((index, first)) = granules.next() {
+            let zero = block.zeros & 1 << index != 0;
+            let mut length = first.len();
+            while let Some((_, more)) =
+                granules.next_if(|(next, _)| (block.zeros & 1 << *next != 0) == zero)
+            {
+                length += more.len();
+            }
+            let start = index * GRANULE;
+            if zero {
+                self.zero_later(at, count(length))?;
+            } else {
+                self.make_zeros()?;
+                self.write(&block.bytes[start..start + length], at)?;
+            }
+            at += count(length);
+        }
+        Ok(())
+    }
+
+    /// Zeros one after the other are made at once.
+    fn zero_later(&mut self, at: u64, length: u64) -> Result<(), StreamError> {
+        if self.zeros.end() != Bytes(at) {
+            self.make_zeros()?;
+            self.zeros = nothing(at);
+        }
+        self.zeros.length = self.zeros.length.saturating_add(Bytes(length));
+        if self.zeros.length.0 >= ZERO_RUN {
+            self.make_zeros()?;
+        }
+        Ok(())
+    }
+
+    fn make_zeros(&mut self) -> Result<(), StreamError> {
+        let zeros = std::mem::replace(&mut self.zeros, nothing(0));
+        if zeros.length == Bytes::ZERO {
+            return Ok(());
+        }
+        self.zero(zeros)
+    }
+
+    fn zero(&mut self, extent: Extent) -> Result<(), StreamError> {
+        let zeroed = self.job.target.zero(extent);
+        zeroed.map_err(|source| self.failed("zero", extent.start.0, source))
+    }
+
+    /// Writes past the page cache what can be written so; the rest is less than one of its units.
+    fn write(&mut self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
+        let straight = bytes.len() - bytes.len() % ALIGNMENT;
+        let (body, tail) = bytes.split_at(straight);
+        let written = self.write_direct(body, at);
+        if !written.map_err(|source| self.failed("write", at, source))? {
+            return self.write_cached(bytes, at);
+        }
+        if tail.is_empty() {
+            return Ok(());
+        }
+        self.write_cached(tail, at + count(straight))
+    }
+
+    /// Whether it was written.
+    fn write_direct(&mut self, bytes: &[u8], at: u64) -> io::Result<bool> {
+        let Some((file, start)) = &self.direct else {
+            return Ok(false);
+        };
+        match file.write_all_at(bytes, start + at) {
+            Ok(()) => Ok(true),
+            // a disk that asks for more than we know of: it gets everything through the cache
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.direct = None;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_cached(&mut self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
+        let written = self.job.target.write_at(bytes, Bytes(at));
+        written.map_err(|source| self.failed("write", at, source))
+    }
+
+    fn flush(&mut self) -> Result<(), StreamError> {
+        let flushed = self.job.target.flush();
+        flushed.map_err(|source| self.failed("flush", self.reached, source))
+    }
+
+    fn failed(&self, doing: &'static str, offset: u64, source: io::Error) -> StreamError {
+        StreamError::Disk {
+            doing,
+            device: self.job.device.to_owned(),
+            offset,
+            source,
+        }
+    }
+
+    /// Everything has come: it is flushed, checked, and made whole.
+    fn finish(&mut self, digests: &Digests) -> Result<(), StreamError> {
+        self.make_zeros()?;
+        if self.reached > digests.length {
+            // an earlier version was longer; its end is not part of this one
+            let start = Bytes(digests.length);
+            let length = Bytes(self.reached).saturating_sub(start);
+            self.zero(Extent { start, length })?;
+        }
+        self.flush()?;
+        self.verify(digests)?;
+        if let Some(head) = self.head.take() {
+            self.write(&head.bytes, 0)?;
+        }
+        self.flush()?;
+        self.tell(digests.length, true);
+        Ok(())
+    }
+
+    fn verify(&self, digests: &Digests) -> Result<(), StreamError> {
+        let (url, expected) = (|| self.url.clone(), &self.job.expected);
+        if let Some(size) = expected.raw_size
+            && size != Bytes(digests.length)
+        {
+            return Err(StreamError::Length {
+                url: url(),
+                found: Bytes(digests.length),
+                more: false,
+                expected: size,
+            });
+        }
+        for (algorithm, found, expected) in [
+            (Algorithm::Sha256, &digests.sha256, &expected.raw_sha256),
+            (Algorithm::Md5, &digests.md5, &expected.raw_md5),
+        ] {
+            let Some(expected) = expected else { continue };
+            let found = found.as_deref().unwrap_or("not known");
+            if !found.eq_ignore_ascii_case(expected) {
+                return Err(StreamError::Digest {
+                    url: url(),
+                    algorithm: algorithm.name(),
+                    found: found.to_owned(),
+                    expected: expected.to_lowercase(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// In bytes of the image where its length is known, else in bytes that came.
+    fn tell(&mut self, raw: u64, last: bool) {
+        if !last && self.told.elapsed() < TELLING {
+            return;
+        }
+        self.told = Instant::now();
+        let (done_bytes, total_bytes) = match self.job.expected.raw_size {
+            Some(size) => (raw, Some(size.0)),
+            None => (self.meter.fetched(), self.meter.total()),
+        };
+        self.job.events.tell(&Event::Progress {
+            stage: Stage::Image,
+            what: address::base_name(&self.url),
+            done_bytes,
+            total_bytes,
+        });
+    }
+}
+
+const fn nothing(at: u64) -> Extent {
+    Extent {
+        start: Bytes(at),
+        length: Bytes::ZERO,
+    }
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
