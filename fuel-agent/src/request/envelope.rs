@@ -13,7 +13,11 @@ pub(super) fn read(
 ) -> Option<Request> {
     let profile = document.required_text("profile", "the profile's name", findings);
     let ks_meta = document
-        .require("ks_meta", "an object", findings)
+        .require(
+            "ks_meta",
+            "an object with `pm_data`, `image_data` and the node's settings",
+            findings,
+        )
         .filter(|at| at.object(findings));
     let pm_data = ks_meta.as_ref().and_then(|at| {
         at.require(
@@ -37,9 +41,7 @@ pub(super) fn read(
     };
     // Where the layout has problems, an image without its filesystem would only repeat them.
     let good = layout.as_ref().filter(|_| findings.len() == before);
-    let images = ks_meta
-        .as_ref()
-        .map(|at| images::read(at, good.map(|layout| &layout.storage), findings));
+    let images = ks_meta.as_ref().map(|at| images::read(at, good, findings));
 
     let node = match dialect {
         Dialect::Ironic => None,

@@ -2,14 +2,15 @@
 
 use url::Url;
 
+use super::layout::Layout;
 use super::names;
 use super::reader::{At, Findings};
-use super::spec::{Container, ImageSpec, Mount, Storage};
+use super::spec::{Container, ImageSpec, Mount};
 
-/// Reads `ks_meta.image_data`; its filesystems are looked up in `storage`, unless that has findings of its own.
+/// Reads `ks_meta.image_data`; its filesystems are looked up in `layout`, unless that has findings of its own.
 pub(super) fn read(
     ks_meta: &At<'_>,
-    storage: Option<&Storage>,
+    layout: Option<&Layout>,
     findings: &mut Findings,
 ) -> Vec<ImageSpec> {
     let right = "an object from mount point to `{uri, format, container}`";
@@ -22,7 +23,7 @@ pub(super) fn read(
     data.require("/", "the image of the root filesystem", findings);
     let mut images = Vec::new();
     for (mount, at) in data.entries(findings) {
-        images.extend(image(mount, &at, storage, findings));
+        images.extend(image(mount, &at, layout, findings));
     }
     images
 }
@@ -30,7 +31,7 @@ pub(super) fn read(
 fn image(
     mount: &str,
     at: &At<'_>,
-    storage: Option<&Storage>,
+    layout: Option<&Layout>,
     findings: &mut Findings,
 ) -> Option<ImageSpec> {
     let url = at
@@ -42,7 +43,7 @@ fn image(
     let container = at
         .required_text("container", "`raw`, `gzip` or `zstd`", findings)
         .and_then(|text| container(text, &at.path_of("container"), findings));
-    let filesystem = filesystem(mount, at, storage?, findings);
+    let filesystem = filesystem(mount, at, layout?, findings);
     Some(ImageSpec {
         mount: Mount::from_text(mount),
         filesystem: filesystem?,
@@ -53,35 +54,34 @@ fn image(
 }
 
 /// The first filesystem that is mounted there, as upstream takes it.
-fn filesystem(
-    mount: &str,
-    at: &At<'_>,
-    storage: &Storage,
-    findings: &mut Findings,
-) -> Option<usize> {
+fn filesystem(mount: &str, at: &At<'_>, layout: &Layout, findings: &mut Findings) -> Option<usize> {
     let mounts = || {
-        storage
-            .filesystems
-            .iter()
-            .map(|fs| fs.mount.as_ref().map(Mount::as_str))
+        let filesystems = layout.storage.filesystems.iter();
+        filesystems.map(|fs| fs.mount.as_ref().map(Mount::as_str))
     };
     let found = mounts().position(|there| there == Some(mount));
     if found.is_none() {
-        let there: Vec<String> = mounts()
-            .flatten()
-            .map(|mount| format!("`{mount}`"))
-            .collect();
+        let what = format!("no filesystem is mounted on `{}`", mount.escape_debug());
         findings.add(
             at.path(),
-            format!("no filesystem is mounted on `{}`", mount.escape_debug()),
-            if there.is_empty() {
-                "give a volume that mount point and a size; none has one".to_owned()
-            } else {
-                format!("the layout has {}", there.join(", "))
-            },
+            what,
+            hint(mount, layout, &mounts().flatten().collect::<Vec<_>>()),
         );
     }
     found
+}
+
+/// What would help: most often the volume is there, and the orchestrator found no room for it.
+fn hint(mount: &str, layout: &Layout, mounts: &[&str]) -> String {
+    let mut empty = layout.without_size.iter();
+    if let Some((_, path, size)) = empty.find(|(there, ..)| there == mount) {
+        return format!("its volume `{path}` has the size {size}: make room for it");
+    }
+    if mounts.is_empty() {
+        return "give a volume that mount point and a size; none has one".to_owned();
+    }
+    let mounts: Vec<String> = mounts.iter().map(|mount| format!("`{mount}`")).collect();
+    format!("the layout has {}", mounts.join(", "))
 }
 
 fn url(text: &str, path: &str, findings: &mut Findings) -> Option<String> {

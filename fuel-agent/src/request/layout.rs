@@ -11,6 +11,8 @@ pub(super) struct Layout {
     pub(super) configdrive: Option<BlockRef>,
     /// For each filesystem, the path of what it comes from, and the key of its type in there.
     pub(super) filesystem_paths: Vec<(String, &'static str)>,
+    /// Volumes with a mount point that are passed over because they have no size: mount point, path, size.
+    pub(super) without_size: Vec<(String, String, i64)>,
 }
 
 /// What a filesystem is to be, and where it was asked for.

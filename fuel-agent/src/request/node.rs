@@ -22,7 +22,11 @@ pub(super) fn read(
     let hostname = reader.hostname(document);
     let name_servers = reader.name_servers(document);
     let search_domain = reader.line(document, "name_servers_search", "the search domain");
-    let kernel_options = document.require("kernel_options", "an object", reader.findings);
+    let kernel_options = document.require(
+        "kernel_options",
+        "an object with `netcfg/choose_interface` and `udevrules`",
+        reader.findings,
+    );
     let interface_names = kernel_options.as_ref().and_then(|at| reader.udevrules(at));
     let gateway = ks_meta.ok_or(Refused).and_then(|at| reader.gateway(at));
     let admin = reader.admin(document, kernel_options.as_ref(), gateway);

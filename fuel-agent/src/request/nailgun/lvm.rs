@@ -28,7 +28,6 @@ pub(super) fn add_physical_volume(
             format!("is {meta} MiB, and LVM's two metadata areas need {LEAST_META}"),
             "give 64, as the orchestrator does",
         );
-        return;
     }
     if let Some(why) = names::bad_volume_group(group) {
         findings.add(
@@ -36,18 +35,18 @@ pub(super) fn add_physical_volume(
             format!("`{}` {why}", group.escape_debug()),
             names::LVM_HINT,
         );
-        return;
     }
     // Two areas, and 8 MiB left over so that the extents which the orchestrator counted on are there.
-    let size = u64::try_from((meta - 8) / 2).ok().and_then(Bytes::mib);
-    let Some(metadata_size) = size else {
+    let metadata_size = u64::try_from((meta - 8) / 2).ok().and_then(Bytes::mib);
+    if metadata_size.is_none() && meta >= LEAST_META {
         findings.add(
             format!("{}.lvm_meta_size", volume.path),
             "is more than any disk has",
             "give 64, as the orchestrator does",
         );
-        return;
-    };
+    }
+    // With a problem too: or else every logical volume of the group would have one.
+    let metadata_size = metadata_size.unwrap_or_default();
     storage.physical_volumes.push(PhysicalVolumeSpec {
         on,
         metadata_size,

@@ -50,7 +50,19 @@ pub(super) fn lay_out(spaces: &Spaces, wishes: Wishes<'_>, findings: &mut Findin
             walk.disk(index, disk);
         }
     }
+    walk.layout.without_size = without_size(spaces);
     walk.finish()
+}
+
+fn without_size(spaces: &Spaces) -> Vec<(String, String, i64)> {
+    let disks = spaces.disks.iter().flat_map(|disk| &disk.volumes);
+    let volumes = disks.map(|volume| (&volume.mount, &volume.path, volume.size));
+    let groups = spaces.groups.iter().flat_map(|group| &group.volumes);
+    volumes
+        .chain(groups.map(|volume| (&volume.mount, &volume.path, volume.size)))
+        .filter(|(.., size)| *size <= 0)
+        .filter_map(|(mount, path, size)| Some((mount.clone()?, path.clone(), size)))
+        .collect()
 }
 
 /// A disk takes part if anything but `/boot` and bookkeeping is allocated on it.
