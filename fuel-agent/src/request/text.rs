@@ -86,3 +86,107 @@ fn problem(what: String, hint: &str) -> Problem {
         hint: hint.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_and_yaml_give_the_same_value() {
+        let value = json!({
+            "a": [1, -2, true, null, "x"],
+            "mac": "08:00:27:79:da:80",
+            "params": "console=ttyS0,9600 console=tty0",
+            "deep": {"size": 200.5, "empty": "", "quoted": "\"10.20.0.2\"", "none": "none"},
+        });
+        let yaml = "a:\n- 1\n- -2\n- true\n- null\n- x\nmac: 08:00:27:79:da:80\nparams: console=ttyS0,9600 console=tty0\n\
+                    deep:\n  size: 200.5\n  empty: ''\n  quoted: '\"10.20.0.2\"'\n  none: none\n";
+        for text in [
+            value.to_string(),
+            format!("\u{feff}{value}"),
+            yaml.to_owned(),
+            format!("---\n{yaml}...\n"),
+        ] {
+            assert_eq!(parse(&text).as_ref(), Ok(&value), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_one_wins_as_in_upstreams_parser() {
+        assert_eq!(parse(r#"{"a": 1, "a": 2}"#), Ok(json!({"a": 2})));
+        assert_eq!(parse("a: 1\na: 2\n"), Ok(json!({"a": 2})));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_one_problem_with_its_place() {
+        let cases = [
+            "",
+            " \n\t",
+            "{\"a\": 1,\n \"b\": 2",
+            "{\"a\": 1,\n \"b\": tru}}",
+            "a: [1, 2\nb: 3\n",
+            "a: b: c\n",
+            "\u{1}\u{2}",
+            "--- a\n--- b\n",
+            "a: *nowhere\n",
+        ];
+        let lines = cases.map(|text| {
+            let problem = parse(text).unwrap_err();
+            format!("{text:?}: {problem}; {}", problem.hint)
+        });
+        let all = lines.join("\n");
+        insta::assert_snapshot!(all, @r#"
+        "": $: the document is empty; send the description of one node, as JSON or YAML
+        " \n\t": $: the document is empty; send the description of one node, as JSON or YAML
+        "{\"a\": 1,\n \"b\": 2": $: the document is not JSON: line 2 column 7: EOF while parsing an object; correct it there; `python3 -m json.tool FILE` finds the place too
+        "{\"a\": 1,\n \"b\": tru}}": $: the document is not JSON: line 2 column 10: expected ident; correct it there; `python3 -m json.tool FILE` finds the place too
+        "a: [1, 2\nb: 3\n": $: the document is neither JSON nor YAML at line 2 column 2; correct it there; one document with plain scalars, lists and string keys is expected
+        "a: b: c\n": $: the document is neither JSON nor YAML at line 1 column 5; correct it there; one document with plain scalars, lists and string keys is expected
+        "\u{1}\u{2}": $: the document is neither JSON nor YAML at line 1 column 1; correct it there; one document with plain scalars, lists and string keys is expected
+        "--- a\n--- b\n": $: the document is neither JSON nor YAML at line 2 column 5; correct it there; one document with plain scalars, lists and string keys is expected
+        "a: *nowhere\n": $: the document is neither JSON nor YAML at line 1 column 4; correct it there; one document with plain scalars, lists and string keys is expected
+        "#);
+    }
+
+    #[test]
+    fn secrets_are_not_quoted_from_what_cannot_be_read() {
+        for text in [
+            "{\"password\": \"hunter2\"",
+            "password: hunter2: x\n",
+            "{\"a\": hunter2}",
+            "&hunter2 *hunter2",
+        ] {
+            if let Err(problem) = parse(text) {
+                assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let deep = "[".repeat(200_000);
+        let mut aliases = vec!["a: &a [x, x, x, x, x, x, x, x, x]".to_owned()];
+        for c in b'b'..=b'z' {
+            let (this, before) = (char::from(c), char::from(c - 1));
+            let items = format!("*{before}, ").repeat(9);
+            aliases.push(format!("{this}: &{this} [{items}]"));
+        }
+        let aliases = aliases.join("\n");
+        let huge = " ".repeat(MAX_BYTES + 1);
+        let nested = "{\"a\":".repeat(100_000) + "1" + &"}".repeat(100_000);
+        for text in [deep, aliases, huge, nested, "- ".repeat(100_000)] {
+            assert!(parse(&text).is_err(), "{}", &text[..20]);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_say_where() {
+        let problem = utf8(b"{\n\"a\": \"\xff\"}").unwrap_err();
+        assert_eq!(
+            problem.what,
+            "the document is not UTF-8 text: wrong byte at offset 8 (line 2)"
+        );
+        assert_eq!(utf8(b"{}"), Ok("{}"));
+    }
+}
