@@ -1,2 +1,78 @@
 //! The door: parse, call, render, exit.
-fn main() {}
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the door"
+)]
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use host::cancel::Cancel;
+use host::exec::System;
+use initramfs::cli::{Cli, Command, Format};
+use initramfs::error::{self, Error};
+use initramfs::{compose, inspect};
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+    match run(Cli::parse().command) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprint!("{}", render(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<String, Error> {
+    match command {
+        Command::Build(build) => {
+            let order = build.order()?;
+            let cancel = Cancel::new();
+            cancel
+                .on_signals()
+                .map_err(error::io("catch signals for", Path::new("this program")))?;
+            let manifest = compose::build(&mut System::new(cancel), &order)?;
+            Ok(format!(
+                "{}: kernel {}, {} bytes packed, {} in memory, {} packages\n",
+                order.out.join(&manifest.ramdisk.file).display(),
+                manifest.contents.kernel,
+                manifest.ramdisk.size_bytes,
+                manifest.raw_bytes,
+                manifest.contents.packages.len(),
+            ))
+        }
+        Command::Inspect(asked) => {
+            let report = inspect::inspect(&asked.file)?;
+            Ok(match asked.format {
+                Format::Text => inspect::render(&report),
+                Format::Json => inspect::to_json(&report)?,
+            })
+        }
+    }
+}
+
+/// The error, its causes and what to try.
+fn render(error: &Error) -> String {
+    let mut text = format!("error: {error}\n");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let _ = writeln!(text, "  cause: {source}");
+        cause = source.source();
+    }
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(text, "  hint: {hint}");
+    }
+    text
+}

@@ -1,0 +1,413 @@
+//! apt with a state of its own: it knows the archive, but nothing that is installed here, and changes nothing.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use host::exec::{Cmd, Exec, ExecError, Tool};
+
+use crate::error::{self, Error};
+use crate::lock::{self, Package};
+use crate::sources::{self, Wanted};
+use crate::stanza::{self, Stanza};
+
+/// Debian's name of the only architecture there is so far.
+pub const ARCHITECTURE: &str = "amd64";
+
+/// One version of one package.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exact {
+    /// Its name.
+    pub name: String,
+    /// Its version, epoch included.
+    pub version: String,
+}
+
+/// What this process was told about proxies by its environment, which tools do not inherit.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// `http_proxy`.
+    pub http: Option<String>,
+    /// `https_proxy`.
+    pub https: Option<String>,
+    /// `no_proxy`.
+    pub none_for: Option<String>,
+}
+
+impl Proxies {
+    /// Those of this process.
+    pub fn of_environment() -> Self {
+        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            http: var("http_proxy"),
+            https: var("https_proxy"),
+            none_for: var("no_proxy"),
+        }
+    }
+}
+
+/// apt, configured to see one release and an empty machine. Nothing happens before something is asked of it.
+pub struct Apt<'e> {
+    exec: &'e mut dyn Exec,
+    state: PathBuf,
+    wanted: Wanted<'e>,
+    proxies: Proxies,
+    ready: bool,
+}
+
+impl std::fmt::Debug for Apt<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Apt")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the machine's own configuration says, as `apt-config shell` prints it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Machine {
+    list: Option<PathBuf>,
+    parts: Option<PathBuf>,
+    http_proxy: bool,
+    https_proxy: bool,
+}
+
+/// Reads `NAME='value'` lines.
+fn parse_machine(text: &str) -> Machine {
+    let mut machine = Machine::default();
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        let value = value.trim_matches('\'').replace(r"'\''", "'");
+        match name {
+            "LIST" => machine.list = Some(value.into()),
+            "PARTS" => machine.parts = Some(value.into()),
+            "HTTP" => machine.http_proxy = !value.is_empty(),
+            "HTTPS" => machine.https_proxy = !value.is_empty(),
+            _ => {}
+        }
+    }
+    machine
+}
+
+/// The configuration file that shuts out the machine's packages, pins and hooks.
+fn render_config(state: &Path, proxies: &Proxies, machine: &Machine) -> String {
+    let at = |below: &str| state.join(below).display().to_string();
+    let mut text = String::from(
+        "#clear APT::Architectures;\n#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
+         #clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Post-Invoke;\n",
+    );
+    let settings = [
+        ("Dir::State", at("state")),
+        ("Dir::State::status", at("status")),
+        ("Dir::Cache", at("cache")),
+        ("Dir::Etc::sourcelist", "/dev/null".to_owned()),
+        ("Dir::Etc::sourceparts", at("sources.list.d")),
+        ("Dir::Etc::preferences", "/dev/null".to_owned()),
+        ("Dir::Etc::preferencesparts", at("preferences.d")),
+        ("APT::Architecture", ARCHITECTURE.to_owned()),
+        ("APT::Architectures::", ARCHITECTURE.to_owned()),
+        ("APT::Install-Recommends", "false".to_owned()),
+        // The state lies in a folder of the user's, which apt's own user may not enter.
+        ("APT::Sandbox::User", "root".to_owned()),
+        ("Acquire::Languages", "none".to_owned()),
+        ("Acquire::Retries", "3".to_owned()),
+    ];
+    for (key, value) in settings {
+        let _ = writeln!(text, "{key} \"{value}\";");
+    }
+    // apt prefers its configuration to the environment; so do we.
+    let by_environment = [
+        ("http", &proxies.http, machine.http_proxy),
+        ("https", &proxies.https, machine.https_proxy),
+    ];
+    for (scheme, proxy, configured) in by_environment {
+        if let (Some(proxy), false) = (proxy, configured)
+            && !proxy.contains(['"', '\n'])
+        {
+            let _ = writeln!(text, "Acquire::{scheme}::Proxy \"{proxy}\";");
+        }
+    }
+    text
+}
+
+impl<'e> Apt<'e> {
+    /// apt with its state below `state`, an absolute path.
+    pub fn new(
+        exec: &'e mut dyn Exec,
+        state: PathBuf,
+        wanted: Wanted<'e>,
+        proxies: Proxies,
+    ) -> Self {
+        Self {
+            exec,
+            state,
+            wanted,
+            proxies,
+            ready: false,
+        }
+    }
+
+    /// Writes the configuration and fetches the package lists, once.
+    fn ensure_lists(&mut self) -> Result<(), Error> {
+        if self.ready {
+            return Ok(());
+        }
+        let machine = self.ask_machine()?;
+        for folder in [
+            "state/lists/partial",
+            "cache/archives/partial",
+            "sources.list.d",
+            "preferences.d",
+        ] {
+            let path = self.state.join(folder);
+            fs::create_dir_all(&path).map_err(error::io("create", &path))?;
+        }
+        let nothing = Path::new("/dev/null");
+        let entries = sources::read_machine(
+            machine.list.as_deref().unwrap_or(nothing),
+            machine.parts.as_deref().unwrap_or(nothing),
+        )?;
+        write_private(&self.state.join("status"), "")?;
+        write_private(
+            &self.state.join("sources.list.d/release.sources"),
+            &sources::render(&entries, self.wanted)?,
+        )?;
+        write_private(
+            &self.state.join("apt.conf"),
+            &render_config(&self.state, &self.proxies, &machine),
+        )?;
+        // Without the option, apt calls a list that it could not fetch a warning and goes on with what it has.
+        let update = self
+            .command(Tool::AptGet)
+            .args(["-qq", "--error-on=any", "update"]);
+        self.exec
+            .run(&update)
+            .map_err(error::tool("fetch apt's package lists"))?;
+        self.ready = true;
+        Ok(())
+    }
+
+    /// Where the machine keeps its sources, and whether it names a proxy itself.
+    fn ask_machine(&mut self) -> Result<Machine, Error> {
+        let ask = Cmd::new(Tool::AptConfig).args([
+            "shell",
+            "LIST",
+            "Dir::Etc::sourcelist/f",
+            "PARTS",
+            "Dir::Etc::sourceparts/d",
+            "HTTP",
+            "Acquire::http::Proxy",
+            "HTTPS",
+            "Acquire::https::Proxy",
+        ]);
+        let answer = self
+            .exec
+            .run(&ask)
+            .map_err(error::tool("read apt's configuration"))?;
+        Ok(parse_machine(&answer.stdout))
+    }
+
+    /// A command that sees only our state.
+    fn command(&self, tool: Tool) -> Cmd {
+        let cmd = Cmd::new(tool).arg("-c").arg(self.state.join("apt.conf"));
+        match &self.proxies.none_for {
+            Some(hosts) => cmd.env("no_proxy", hosts),
+            None => cmd,
+        }
+    }
+
+    /// Everything that would be installed on an empty machine to have `roots`, chosen by apt.
+    pub fn closure(&mut self, roots: &[String]) -> Result<Vec<Exact>, Error> {
+        self.ensure_lists()?;
+        let cmd = self
+            .command(Tool::AptGet)
+            .args(["-qq", "--print-uris", "install"])
+            .args(roots);
+        let output = self.exec.run(&cmd).map_err(|source| {
+            let unknown = unknown_package(&source);
+            match unknown {
+                Some(package) => Error::NoPackage {
+                    package,
+                    suite: self.wanted.suite.to_owned(),
+                },
+                None => error::tool("resolve the packages")(source),
+            }
+        })?;
+        parse_uris(&output.stdout)
+    }
+
+    /// What the package lists say of each of `packages`.
+    pub fn show(&mut self, packages: &[Exact]) -> Result<Vec<Stanza>, Error> {
+        self.ensure_lists()?;
+        let cmd = self
+            .command(Tool::AptCache)
+            .arg("show")
+            .args(packages.iter().map(|p| format!("{}={}", p.name, p.version)));
+        let output = self
+            .exec
+            .run(&cmd)
+            .map_err(error::tool("ask apt about the packages"))?;
+        Ok(stanza::parse_stanzas(&output.stdout))
+    }
+
+    /// The door to programs, for those who hold apt and need another one.
+    pub fn exec(&mut self) -> &mut dyn Exec {
+        self.exec
+    }
+
+    /// Where the package's file is in the folder `cache`, fetched where it is not there, and checked either way.
+    pub fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, Error> {
+        let path = cache.join(package.file_name());
+        if !path.exists() {
+            self.ensure_lists()?;
+            let cmd = self
+                .command(Tool::AptGet)
+                .args(["-qq", "download"])
+                .arg(format!("{}={}", package.package, package.version))
+                .directory(cache);
+            self.exec
+                .run(&cmd)
+                .map_err(|cause| gone_or(cause, package, cache))?;
+        }
+        if !path.exists() {
+            return Err(gone(package, cache));
+        }
+        if lock::sha256_of(&path)? == package.sha256 {
+            Ok(path)
+        } else {
+            Err(Error::WrongDigest { path })
+        }
+    }
+}
+
+/// Tells "the mirror has moved on" from every other failure of a download.
+fn gone_or(cause: ExecError, package: &Package, cache: &Path) -> Error {
+    let moved_on = matches!(&cause, ExecError::Failed { stderr, .. }
+        if ["was not found", "Unable to locate", "404"].iter().any(|word| stderr.contains(word)));
+    if moved_on {
+        gone(package, cache)
+    } else {
+        error::tool(format!("fetch the package `{}`", package.package))(cause)
+    }
+}
+
+fn gone(package: &Package, cache: &Path) -> Error {
+    Error::LockedVersionGone {
+        package: package.package.clone(),
+        version: package.version.clone(),
+        cache: cache.to_owned(),
+    }
+}
+
+/// Writes a file that only its owner may read: proxies and mirrors can carry passwords.
+fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o600)))
+        .map_err(error::io("write", path))
+}
+
+/// The name in apt's "unable to locate", where that is what it said.
+fn unknown_package(error: &ExecError) -> Option<String> {
+    let ExecError::Failed { stderr, .. } = error else {
+        return None;
+    };
+    stderr
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("E: Unable to locate package "))
+        .map(|name| name.trim().to_owned())
+}
+
+/// Reads `'URI' name_version_architecture.deb size digest` lines.
+fn parse_uris(text: &str) -> Result<Vec<Exact>, Error> {
+    let mut packages = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with('\'')) {
+        let file = line.split_whitespace().nth(1).unwrap_or_default();
+        let mut words = file.trim_end_matches(".deb").split('_');
+        let (Some(name), Some(version), Some(_)) = (words.next(), words.next(), words.next())
+        else {
+            return Err(Error::AptAnswer {
+                about: "what to install".to_owned(),
+                why: format!("`{file}` is no name of a package file"),
+            });
+        };
+        packages.push(Exact {
+            name: name.to_owned(),
+            version: version.replace("%3a", ":"),
+        });
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::fake::Script;
+
+    #[test]
+    fn file_names_give_names_and_versions_with_epochs() {
+        let text = "'http://m/pool/l/lvm2_2.03.16-2_amd64.deb' lvm2_2.03.16-2_amd64.deb 1228616 MD5Sum:x\n'http://m/d' dmsetup_2%3a1.02.185-2_amd64.deb 82040 \nNOTE: nothing\n";
+        let packages = parse_uris(text).unwrap();
+        assert_eq!(packages[0].version, "2:1.02.185-2");
+        assert_eq!(packages[1].name, "lvm2");
+        assert!(parse_uris("'u' odd 1 x").is_err());
+    }
+
+    #[test]
+    fn a_configured_proxy_beats_the_environment() {
+        let proxies = Proxies {
+            http: Some("http://p.test:1".to_owned()),
+            https: Some("http://p.test:2".to_owned()),
+            none_for: None,
+        };
+        let machine = parse_machine("LIST='/etc/apt/sources.list'\nHTTP='http://own.test'\n");
+        assert_eq!(
+            machine.list.as_deref(),
+            Some(Path::new("/etc/apt/sources.list"))
+        );
+        let text = render_config(Path::new("/s"), &proxies, &machine);
+        assert!(!text.contains("Acquire::http::Proxy"));
+        assert!(text.contains("Acquire::https::Proxy \"http://p.test:2\";"));
+    }
+
+    #[test]
+    fn apt_sees_nothing_that_is_installed_here() {
+        let text = render_config(Path::new("/s"), &Proxies::default(), &Machine::default());
+        assert!(text.contains("Dir::State::status \"/s/status\";"));
+        assert!(text.contains("Dir::Etc::preferences \"/dev/null\";"));
+    }
+
+    #[test]
+    fn proxies_stay_out_of_command_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("sources.list");
+        fs::write(&list, "deb http://m.test/debian bookworm main").unwrap();
+        let mut script =
+            Script::new().answering("apt-config", &format!("LIST='{}'\n", list.display()));
+        let proxies = Proxies {
+            http: Some("http://user:secret@p.test".to_owned()),
+            ..Proxies::default()
+        };
+        let wanted = Wanted {
+            suite: "bookworm",
+            architecture: ARCHITECTURE,
+            mirrors: &[],
+            firmware: false,
+        };
+        let state = dir.path().join("apt");
+        let mut apt = Apt::new(&mut script, state, wanted, proxies);
+        apt.closure(&["a".to_owned()]).unwrap();
+        apt.closure(&["b".to_owned()]).unwrap();
+        let mode = fs::metadata(dir.path().join("apt/apt.conf"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0);
+        let transcript = script.transcript();
+        assert!(!transcript.contains("secret"));
+        assert_eq!(transcript.matches(" update\n").count(), 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! What is our own in a ramdisk: init and its scripts, settings, and the folders and links around them.
+
+use std::fs;
+
+use crate::compose::Order;
+use crate::error::{self, Error};
+use crate::tree::{Node, Tree};
+
+/// Scripts of ours, by where they go.
+const SCRIPTS: [(&str, &str); 9] = [
+    ("init", include_str!("../files/init")),
+    ("usr/lib/provision/main", include_str!("../files/main")),
+    (
+        "usr/lib/provision/network",
+        include_str!("../files/network"),
+    ),
+    (
+        "usr/lib/provision/dhcp-hook",
+        include_str!("../files/dhcp-hook"),
+    ),
+    ("usr/lib/provision/ssh", include_str!("../files/ssh")),
+    ("usr/lib/provision/shell", include_str!("../files/shell")),
+    (
+        "usr/lib/provision/watch-firmware",
+        include_str!("../files/watch-firmware"),
+    ),
+    (
+        "usr/lib/provision/functions",
+        include_str!("../files/functions"),
+    ),
+    ("usr/sbin/reboot", include_str!("../files/reboot")),
+];
+
+/// Files that programs expect.
+const SETTINGS: [(&str, &str); 9] = [
+    ("etc/dhcpcd.conf", include_str!("../files/dhcpcd.conf")),
+    ("etc/lvm/lvm.conf", include_str!("../files/lvm.conf")),
+    ("etc/passwd", include_str!("../files/passwd")),
+    ("etc/group", include_str!("../files/group")),
+    ("etc/shells", "/bin/sh\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("etc/nsswitch.conf", "hosts: files dns\n"),
+    // An array is made and stopped, never found: mdadm must not assemble what it sees.
+    ("etc/mdadm/mdadm.conf", "AUTO -all\nHOMEHOST <ignore>\n"),
+    ("etc/mtab", ""),
+];
+
+/// Names under which programs are called.
+const LINKS: [(&str, &str); 15] = [
+    ("usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm"),
+    ("usr/sbin/udevadm", "../bin/udevadm"),
+    ("usr/sbin/modprobe", "../bin/kmod"),
+    ("usr/sbin/insmod", "../bin/kmod"),
+    ("usr/sbin/rmmod", "../bin/kmod"),
+    ("usr/sbin/modinfo", "../bin/kmod"),
+    ("usr/bin/lsmod", "kmod"),
+    ("usr/sbin/mkfs.ext2", "mke2fs"),
+    ("usr/sbin/mkfs.ext3", "mke2fs"),
+    ("usr/sbin/mkfs.ext4", "mke2fs"),
+    ("usr/sbin/fsck.ext4", "e2fsck"),
+    ("usr/sbin/poweroff", "reboot"),
+    ("usr/sbin/halt", "reboot"),
+    // Where dropbear looks for it.
+    ("usr/lib/sftp-server", "openssh/sftp-server"),
+    ("var/run", "../run"),
+];
+
+/// Names of busybox's programs.
+const APPLETS: &str = include_str!("../files/applets");
+
+/// Folders that are mounted on or written to, with their permissions.
+const FOLDERS: [(&str, u32); 10] = [
+    ("dev", 0o755),
+    ("proc", 0o755),
+    ("sys", 0o755),
+    ("run", 0o755),
+    ("tmp", 0o1777),
+    ("mnt", 0o755),
+    ("root", 0o700),
+    ("root/.ssh", 0o700),
+    ("var/lib/dhcpcd", 0o755),
+    ("etc/dropbear", 0o700),
+];
+
+/// Adds everything of ours to the tree.
+pub fn take(tree: &mut Tree, order: &Order, built: u32) -> Result<(), Error> {
+    for (path, permissions) in FOLDERS {
+        tree.folder("base", path, permissions)?;
+    }
+    for (path, text) in SCRIPTS {
+        tree.text("init", path, 0o755, text)?;
+    }
+    for (path, text) in SETTINGS {
+        tree.text("init", path, 0o644, text)?;
+    }
+    for (path, target) in LINKS {
+        tree.link("base", path, target)?;
+    }
+    for applet in APPLETS.split_whitespace() {
+        let path = format!("usr/bin/{applet}");
+        if !tree.contains(&path) {
+            tree.link("base", &path, "busybox")?;
+        }
+    }
+    // The kernel opens it for init before anything can be mounted.
+    let console = Node::Character { major: 5, minor: 1 };
+    tree.insert("base", "dev/console", 0o600, console)?;
+    tree.text(
+        "init",
+        "usr/share/provision/built",
+        0o644,
+        &format!("{built}\n"),
+    )?;
+    if let Some(path) = &order.authorized_keys {
+        let text = fs::read_to_string(path).map_err(error::io("read", path))?;
+        check_keys(&text)?;
+        tree.text("init", "root/.ssh/authorized_keys", 0o600, &text)?;
+    }
+    if let Some(path) = &order.conf {
+        let text = fs::read_to_string(path).map_err(error::io("read", path))?;
+        tree.text("init", "etc/provision.conf", 0o600, &text)?;
+    }
+    Ok(())
+}
+
+/// Refuses what can only be a mistake: a private key, or a file without any key.
+fn check_keys(text: &str) -> Result<(), Error> {
+    let usage = |what: &str| {
+        Err(Error::Usage {
+            what: what.to_owned(),
+        })
+    };
+    if text.contains("PRIVATE KEY") {
+        return usage("`--authorized-keys` names a private key; give the file that ends in `.pub`");
+    }
+    let is_key = |line: &str| {
+        ["ssh-", "ecdsa-", "sk-"]
+            .iter()
+            .any(|kind| line.starts_with(kind) || line.contains(&format!(" {kind}")))
+    };
+    if text
+        .lines()
+        .any(|line| !line.starts_with('#') && is_key(line))
+    {
+        Ok(())
+    } else {
+        usage("the file of `--authorized-keys` holds no key")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_from_mistakes() {
+        check_keys("# mine\nssh-ed25519 AAAA me\n").unwrap();
+        check_keys("from=\"10.0.0.1\" ecdsa-sha2-nistp256 AAAA\n").unwrap();
+        for bad in [
+            "",
+            "# ssh-ed25519 AAAA",
+            "hello",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nssh-ed25519",
+        ] {
+            assert!(check_keys(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_script_starts_with_the_shell_that_is_there() {
+        for (path, text) in SCRIPTS {
+            if path != "usr/lib/provision/functions" {
+                assert!(text.starts_with("#!/bin/sh\n"), "{path}");
+            }
+        }
+    }
+}

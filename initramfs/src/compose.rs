@@ -1,0 +1,320 @@
+//! The walk from package files to a kernel, a ramdisk and its manifest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use host::exec::Exec;
+
+use crate::apt::{Apt, Proxies};
+use crate::archive;
+use crate::elf;
+use crate::error::{self, Error};
+use crate::lock::{self, Lock};
+use crate::manifest::{self, Manifest, Piece};
+use crate::modules::{self, Modules};
+use crate::recipe::{self, Pick};
+use crate::resolve::{self, Question};
+use crate::sources::Wanted;
+use crate::tree::{Node, Tree};
+use crate::unpack::Unpacked;
+
+/// What a ramdisk is to be.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The static agent.
+    pub agent: PathBuf,
+    /// Where the results go.
+    pub out: PathBuf,
+    /// The kernel's package.
+    pub kernel_package: String,
+    /// Packages with firmware.
+    pub firmware: Vec<String>,
+    /// Rules after those of the built-in list of kernel modules.
+    pub modules: Vec<String>,
+    /// How hard zstd works.
+    pub level: i32,
+    /// The lock file.
+    pub lock: PathBuf,
+    /// Whether today's versions are taken, whatever the lock says.
+    pub renew_lock: bool,
+    /// Where package files are kept.
+    pub cache: PathBuf,
+    /// Keys that may log in.
+    pub authorized_keys: Option<PathBuf>,
+    /// The agent's settings.
+    pub conf: Option<PathBuf>,
+    /// Mirrors named by hand.
+    pub mirrors: Vec<String>,
+    /// Debian's release.
+    pub suite: String,
+    /// Proxies of the environment.
+    pub proxies: Proxies,
+    /// What time it is, or is taken to be (`SOURCE_DATE_EPOCH`).
+    pub now: u32,
+    /// Whether `now` was given from outside and overrides the lock's time.
+    pub now_is_given: bool,
+}
+
+/// Builds: package files, tree, archive. Nothing appears in the output folder unless all of it is there.
+pub fn build(exec: &mut dyn Exec, order: &Order) -> Result<Manifest, Error> {
+    let picks = recipe::parse(recipe::RECIPE)?;
+    let agent = fs::read(&order.agent).map_err(error::io("read", &order.agent))?;
+    elf::check_static(&order.agent, &agent)?;
+    let cache = created(&order.cache)?;
+    let apt_state = created(&cache.join("apt"))?;
+    let question = Question {
+        suite: &order.suite,
+        kernel: &order.kernel_package,
+        firmware: &order.firmware,
+        picks: &picks,
+        now: order.now,
+    };
+    let wanted = Wanted {
+        suite: &order.suite,
+        architecture: crate::apt::ARCHITECTURE,
+        mirrors: &order.mirrors,
+        firmware: !order.firmware.is_empty(),
+    };
+    let mut apt = Apt::new(exec, apt_state, wanted, order.proxies.clone());
+    let lock = lock_for(&mut apt, order, question, &cache)?;
+    let mut unpacked = Unpacked::new(&cache)?;
+    for package in &lock.packages {
+        let file = apt.fetch(package, &cache)?;
+        tracing::info!(
+            package = package.package,
+            version = package.version,
+            "unpack"
+        );
+        unpacked.add(apt.exec(), &package.package, &file)?;
+    }
+    let kernel = kernel_package(&unpacked, &order.kernel_package)?;
+    tracing::info!(package = kernel, "index the kernel's modules");
+    let stage = unpacked.folder().join(".stage");
+    let root = unpacked.root(&kernel).unwrap_or(Path::new("/nonexistent"));
+    let modules = modules::choose(apt.exec(), root, &kernel, &order.modules, &stage)?;
+    let mut tree = Tree::new();
+    take_picks(&mut tree, &picks, &unpacked)?;
+    take_libraries(&mut tree, &picks, &unpacked)?;
+    take_modules(&mut tree, &modules)?;
+    take_firmware(&mut tree, &order.firmware, &modules, &unpacked)?;
+    tree.insert("agent", "usr/bin/provision", 0o755, Node::File(agent))?;
+    let built = if order.now_is_given {
+        order.now
+    } else {
+        lock.made
+    };
+    crate::base::take(&mut tree, order, built)?;
+    finish(
+        tree,
+        order,
+        &lock,
+        &modules,
+        &vmlinuz(root, &modules.release)?,
+        built,
+    )
+}
+
+/// The folder, made where it is not there, by its absolute name.
+fn created(folder: &Path) -> Result<PathBuf, Error> {
+    fs::create_dir_all(folder).map_err(error::io("create", folder))?;
+    folder.canonicalize().map_err(error::io("find", folder))
+}
+
+/// The lock that is there and fits, or a new one.
+fn lock_for(
+    apt: &mut Apt<'_>,
+    order: &Order,
+    question: Question<'_>,
+    cache: &Path,
+) -> Result<Lock, Error> {
+    if !order.renew_lock
+        && let Some(lock) = Lock::read(&order.lock)?
+    {
+        lock.check(&order.lock, &order.suite, &resolve::roots(question))?;
+        return Ok(lock);
+    }
+    tracing::info!(suite = order.suite, "choose package versions");
+    let lock = resolve::resolve(apt, question, cache, cache)?;
+    lock.write(&order.lock)?;
+    tracing::info!(packages = lock.packages.len(), lock = %order.lock.display(), "locked");
+    Ok(lock)
+}
+
+/// Which of the packages holds the kernel.
+fn kernel_package(unpacked: &Unpacked, asked: &str) -> Result<String, Error> {
+    unpacked
+        .names()
+        .find(|name| {
+            unpacked
+                .root(name)
+                .is_some_and(|root| root.join("boot").is_dir())
+        })
+        .map(str::to_owned)
+        .ok_or_else(|| Error::NoKernel {
+            package: asked.to_owned(),
+            why: "no package of the lock has a `/boot`".to_owned(),
+        })
+}
+
+/// The kernel itself.
+fn vmlinuz(root: &Path, release: &str) -> Result<Vec<u8>, Error> {
+    let path = root.join("boot").join(format!("vmlinuz-{release}"));
+    fs::read(&path).map_err(error::io("read", &path))
+}
+
+/// What the recipe says.
+fn take_picks(tree: &mut Tree, picks: &[Pick], unpacked: &Unpacked) -> Result<(), Error> {
+    for pick in picks {
+        for (path, file) in unpacked.pick(&pick.package, &pick.path)? {
+            let to = pick.destination.as_deref().unwrap_or(&path);
+            tree.copy(&pick.part, to, &file)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the programs are linked with, each under the name that is asked for.
+fn take_libraries(tree: &mut Tree, picks: &[Pick], unpacked: &Unpacked) -> Result<(), Error> {
+    let closure = resolve::libraries(picks, unpacked)?;
+    if let Some(missing) = closure.missing.into_iter().next() {
+        return Err(Error::NoLibrary {
+            library: missing.soname,
+            needed_by: missing.needed_by,
+        });
+    }
+    for library in closure.libraries {
+        let path = format!("usr/lib/x86_64-linux-gnu/{}", library.soname);
+        tree.copy("library", &path, &library.file)?;
+    }
+    for loader in closure.loaders {
+        let name = loader.rsplit('/').next().unwrap_or_default();
+        if !tree.contains(&loader) {
+            let target = format!("/usr/lib/x86_64-linux-gnu/{name}");
+            tree.link("library", &loader, &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The chosen modules and their indexes, in parts by what they drive.
+fn take_modules(tree: &mut Tree, modules: &Modules) -> Result<(), Error> {
+    let to = format!("usr/lib/modules/{}", modules.release);
+    for path in &modules.paths {
+        let part = match path.trim_start_matches("kernel/") {
+            p if p.starts_with("drivers/net/") || p.starts_with("net/") => "modules-net",
+            p if p.starts_with("drivers/scsi/") || p.starts_with("drivers/message/") => {
+                "modules-scsi"
+            }
+            p if p.starts_with("fs/") => "modules-fs",
+            _ => "modules-else",
+        };
+        tree.copy(part, &format!("{to}/{path}"), &modules.folder.join(path))?;
+    }
+    for index in modules::INDEXES {
+        let from = modules.folder.join(index);
+        if from.exists() {
+            tree.copy("modules-else", &format!("{to}/{index}"), &from)?;
+        }
+    }
+    Ok(())
+}
+
+/// The firmware that the chosen modules may ask for. Where modules do not tell (compressed ones), all of it.
+fn take_firmware(
+    tree: &mut Tree,
+    packages: &[String],
+    modules: &Modules,
+    unpacked: &Unpacked,
+) -> Result<(), Error> {
+    for package in packages {
+        let files: BTreeMap<_, _> = unpacked
+            .pick(package, "/lib/firmware/")?
+            .into_iter()
+            .collect();
+        let mut taken = 0_usize;
+        for (path, file) in files {
+            let name = path
+                .trim_start_matches("usr/")
+                .trim_start_matches("lib/firmware/");
+            let plain = name.trim_end_matches(".xz").trim_end_matches(".zst");
+            let asked = modules.firmware.is_empty()
+                || modules
+                    .firmware
+                    .iter()
+                    .any(|pattern| recipe::matches(pattern, plain));
+            if asked && !tree.contains(&path) {
+                tree.copy("firmware", &path, &file)?;
+                taken = taken.saturating_add(1);
+            }
+        }
+        if taken == 0 {
+            return Err(Error::NoFile {
+                package: package.clone(),
+                file: "/lib/firmware/* that a driver of this ramdisk asks for".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Describes the tree, packs it, and puts the three files in place.
+fn finish(
+    mut tree: Tree,
+    order: &Order,
+    lock: &Lock,
+    modules: &Modules,
+    vmlinuz: &[u8],
+    built: u32,
+) -> Result<Manifest, Error> {
+    let agent = lock::sha256_of(&order.agent)?;
+    let contents = manifest::contents(&tree, lock, &modules.release, built, agent);
+    let text = to_json(&contents, &order.out)?;
+    tree.text("base", manifest::INSIDE, 0o644, &text)?;
+    let out = &order.out;
+    fs::create_dir_all(out).map_err(error::io("create", out))?;
+    tracing::info!("pack");
+    let raw = archive::write_cpio(&tree, built, Vec::new()).map_err(error::io("pack into", out))?;
+    let packed = archive::pack(&raw, order.level).map_err(error::io("pack into", out))?;
+    let staged = tempfile::Builder::new()
+        .prefix(".ramdisk-")
+        .tempdir_in(out)
+        .map_err(error::io("create a folder in", out))?;
+    let manifest = Manifest {
+        version: manifest::VERSION,
+        vmlinuz: piece("vmlinuz", vmlinuz),
+        ramdisk: piece("ramdisk.img", &packed),
+        raw_bytes: u64::try_from(raw.len()).unwrap_or(u64::MAX),
+        contents,
+    };
+    let text = to_json(&manifest, out)?;
+    let files: [(&str, &[u8]); 3] = [
+        ("vmlinuz", vmlinuz),
+        ("ramdisk.img", &packed),
+        ("ramdisk.manifest.json", text.as_bytes()),
+    ];
+    for (name, bytes) in files {
+        let path = staged.path().join(name);
+        fs::write(&path, bytes).map_err(error::io("write", &path))?;
+    }
+    for (name, _) in files {
+        let (from, to) = (staged.path().join(name), out.join(name));
+        fs::rename(&from, &to).map_err(error::io("write", &to))?;
+    }
+    Ok(manifest)
+}
+
+fn piece(file: &str, bytes: &[u8]) -> Piece {
+    use sha2::{Digest, Sha256};
+    Piece {
+        file: file.to_owned(),
+        size_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        sha256: lock::hex(&Sha256::digest(bytes)),
+    }
+}
+
+fn to_json(value: &impl serde::Serialize, out: &Path) -> Result<String, Error> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|cause| error::io("describe", out)(std::io::Error::other(cause)))
+}

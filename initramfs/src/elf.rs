@@ -1,0 +1,204 @@
+//! What programs are linked with, read from their headers. Nothing is executed: `ldd` would run the loader.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use goblin::elf::{Elf, program_header};
+
+use crate::error::{self, Error};
+
+/// What a program or library asks of its surroundings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The loader that starts it; static programs and libraries have none.
+    pub loader: Option<String>,
+    /// Libraries by their `soname`.
+    pub libraries: Vec<String>,
+}
+
+/// Whether the bytes begin like an ELF file.
+pub fn is_elf(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x7fELF")
+}
+
+/// Reads what `bytes`, the content of `path`, needs. Kernel modules and data need nothing.
+pub fn needs(path: &Path, bytes: &[u8]) -> Result<Needs, Error> {
+    if !is_elf(bytes) {
+        return Ok(Needs::default());
+    }
+    let elf = Elf::parse(bytes).map_err(|source| Error::Elf {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Needs {
+        loader: elf.interpreter.map(str::to_owned),
+        libraries: elf.libraries.iter().map(|&name| name.to_owned()).collect(),
+    })
+}
+
+/// Refuses an agent that is not a static program for this architecture.
+pub fn check_static(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if !is_elf(bytes) {
+        return Err(Error::Usage {
+            what: format!("{} is not a program (no ELF header)", path.display()),
+        });
+    }
+    let elf = Elf::parse(bytes).map_err(|source| Error::Elf {
+        path: path.to_owned(),
+        source,
+    })?;
+    let loaded = elf
+        .program_headers
+        .iter()
+        .any(|header| header.p_type == program_header::PT_INTERP);
+    if loaded || !elf.libraries.is_empty() {
+        return Err(Error::DynamicAgent {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// One library of a closure.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Library {
+    /// The name that programs ask for.
+    pub soname: String,
+    /// The package that brings it.
+    pub package: String,
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// A library that nobody brings (yet).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The name that was asked for.
+    pub soname: String,
+    /// The file that asks.
+    pub needed_by: PathBuf,
+    /// The package of that file.
+    pub package: String,
+}
+
+/// What a closure came to.
+#[derive(Debug, Default)]
+pub struct Closure {
+    /// Every library that is needed, by name.
+    pub libraries: Vec<Library>,
+    /// Loaders: the path that programs name.
+    pub loaders: Vec<String>,
+    /// What nobody brings.
+    pub missing: Vec<Missing>,
+}
+
+/// Everything that `files` (package, path) are linked with, directly or not; `find` knows where libraries are.
+pub fn closure<'f>(
+    files: impl IntoIterator<Item = (&'f str, &'f Path)>,
+    find: &dyn Fn(&str) -> Option<(String, PathBuf)>,
+) -> Result<Closure, Error> {
+    let mut result = Closure::default();
+    let mut open: Vec<(String, PathBuf)> = files
+        .into_iter()
+        .map(|(package, path)| (package.to_owned(), path.to_owned()))
+        .collect();
+    while let Some((package, path)) = open.pop() {
+        let bytes = fs::read(&path).map_err(error::io("read", &path))?;
+        let needs = needs(&path, &bytes)?;
+        let loader = needs.loader.iter().filter_map(|loader| {
+            if !result.loaders.contains(loader) {
+                result.loaders.push(loader.clone());
+            }
+            Path::new(loader).file_name()?.to_str().map(str::to_owned)
+        });
+        let wanted: Vec<_> = loader.chain(needs.libraries).collect();
+        for soname in wanted {
+            let known = result.libraries.iter().any(|l| l.soname == soname)
+                || result.missing.iter().any(|m| m.soname == soname);
+            if known {
+                continue;
+            }
+            if let Some((brought_by, file)) = find(&soname) {
+                open.push((brought_by.clone(), file.clone()));
+                result.libraries.push(Library {
+                    soname,
+                    package: brought_by,
+                    file,
+                });
+            } else {
+                result.missing.push(Missing {
+                    soname,
+                    needed_by: path.clone(),
+                    package: package.clone(),
+                });
+            }
+        }
+    }
+    result.libraries.sort();
+    result.loaders.sort();
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that is surely there and surely dynamic: this test itself.
+    fn own() -> PathBuf {
+        std::env::current_exe().unwrap()
+    }
+
+    #[test]
+    fn libraries_of_libraries_are_found_without_running_anything() {
+        let libc = |soname: &str| {
+            ["/lib/x86_64-linux-gnu", "/lib64", "/usr/lib"]
+                .iter()
+                .map(|folder| Path::new(folder).join(soname))
+                .find(|path| path.exists())
+                .map(|path| ("libc6".to_owned(), path))
+        };
+        let own = own();
+        let closure = closure([("me", own.as_path())], &libc).unwrap();
+        let names: Vec<_> = closure
+            .libraries
+            .iter()
+            .map(|l| l.soname.as_str())
+            .collect();
+        assert!(names.contains(&"libc.so.6"), "{names:?}");
+        assert!(closure.missing.is_empty());
+        assert_eq!(closure.loaders.len(), 1);
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(names, sorted);
+    }
+
+    #[test]
+    fn what_nobody_brings_is_named_with_who_asks() {
+        let own = own();
+        let closure = closure([("me", own.as_path())], &|_| None).unwrap();
+        assert!(
+            closure
+                .missing
+                .iter()
+                .any(|m| m.soname == "libc.so.6" && m.package == "me")
+        );
+        assert!(closure.missing.iter().all(|m| m.needed_by == own));
+    }
+
+    #[test]
+    fn a_dynamic_agent_and_a_text_are_refused() {
+        let own = own();
+        let bytes = fs::read(&own).unwrap();
+        let error = check_static(&own, &bytes).unwrap_err();
+        assert!(error.hint().unwrap().contains("crt-static"));
+        let error = check_static(Path::new("/x"), b"#!/bin/sh").unwrap_err();
+        assert_eq!(error.to_string(), "/x is not a program (no ELF header)");
+    }
+
+    #[test]
+    fn broken_headers_are_an_error_and_data_needs_nothing() {
+        assert_eq!(needs(Path::new("/x"), b"text").unwrap(), Needs::default());
+        assert!(needs(Path::new("/x"), b"\x7fELF\x02\x01\x01").is_err());
+    }
+}

@@ -1,0 +1,243 @@
+//! The lock file: exactly which package files a ramdisk is made of.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::apt::Exact;
+use crate::error::{self, Error};
+
+/// The form that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// Which package files, and for what they were chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// The form of this file.
+    pub version: u32,
+    /// Debian's release.
+    pub suite: String,
+    /// Debian's name of the architecture.
+    pub architecture: String,
+    /// When the lock was made, in seconds since 1970: no ramdisk made from it believes in an earlier time.
+    pub made: u32,
+    /// The packages that were asked for; the others are there for their libraries.
+    pub roots: Vec<String>,
+    /// The package files, by name.
+    pub packages: Vec<Package>,
+}
+
+/// One package file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// The package.
+    pub package: String,
+    /// Its version, epoch included.
+    pub version: String,
+    /// Its architecture, which may be `all`.
+    pub architecture: String,
+    /// The digest of the package file.
+    pub sha256: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Where archives keep it.
+    pub filename: String,
+}
+
+impl Package {
+    /// The name that apt gives the file when it downloads it.
+    pub fn file_name(&self) -> String {
+        let version = self.version.replace(':', "%3a");
+        format!("{}_{version}_{}.deb", self.package, self.architecture)
+    }
+
+    /// Name and version, as apt wants them.
+    pub fn exact(&self) -> Exact {
+        Exact {
+            name: self.package.clone(),
+            version: self.version.clone(),
+        }
+    }
+}
+
+impl Lock {
+    /// A lock of these packages.
+    pub fn new(suite: &str, made: u32, roots: &[String], mut packages: Vec<Package>) -> Self {
+        packages.sort();
+        let roots: BTreeSet<_> = roots.iter().cloned().collect();
+        Self {
+            version: VERSION,
+            suite: suite.to_owned(),
+            architecture: crate::apt::ARCHITECTURE.to_owned(),
+            made,
+            roots: roots.into_iter().collect(),
+            packages,
+        }
+    }
+
+    /// Reads a lock; `None` where there is no such file.
+    pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(error::io("read", path)(cause)),
+        };
+        let lock: Self = serde_json::from_str(&text).map_err(|source| Error::LockFormat {
+            path: path.to_owned(),
+            source,
+        })?;
+        if lock.version == VERSION {
+            return Ok(Some(lock));
+        }
+        Err(Error::LockMismatch {
+            path: path.to_owned(),
+            what: format!(
+                "it has the form {}, this program writes {VERSION}",
+                lock.version
+            ),
+        })
+    }
+
+    /// Writes the lock, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let mut text = serde_json::to_string_pretty(self).map_err(|source| Error::LockFormat {
+            path: path.to_owned(),
+            source,
+        })?;
+        text.push('\n');
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(error::io("create", folder))?;
+        }
+        let beside = path.with_extension("new");
+        fs::write(&beside, text)
+            .and_then(|()| fs::rename(&beside, path))
+            .map_err(error::io("write", path))
+    }
+
+    /// Refuses to stand in for another question than the one it answers.
+    pub fn check(&self, path: &Path, suite: &str, roots: &[String]) -> Result<(), Error> {
+        let mismatch = |what: String| Error::LockMismatch {
+            path: path.to_owned(),
+            what,
+        };
+        if self.suite != suite {
+            return Err(mismatch(format!(
+                "it is for `{}`, asked is `{suite}`",
+                self.suite
+            )));
+        }
+        if let Some(missing) = roots.iter().find(|root| !self.roots.contains(root)) {
+            return Err(mismatch(format!("it does not have `{missing}`")));
+        }
+        if let Some(extra) = self.roots.iter().find(|root| !roots.contains(root)) {
+            return Err(mismatch(format!(
+                "it has `{extra}`, which is not asked for"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The sha256 of a file, in hexadecimal.
+pub fn sha256_of(path: &Path) -> Result<String, Error> {
+    let mut file = fs::File::open(path).map_err(error::io("open", path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(error::io("read", path))?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str) -> Package {
+        Package {
+            package: name.to_owned(),
+            version: "2:1.0-1".to_owned(),
+            architecture: "amd64".to_owned(),
+            sha256: "00".to_owned(),
+            size_bytes: 1,
+            filename: "pool/x".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_lock_reads_back_as_written_and_is_sorted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/initramfs.lock");
+        assert!(Lock::read(&path).unwrap().is_none());
+        let roots = ["b".to_owned(), "a".to_owned(), "a".to_owned()];
+        let lock = Lock::new("bookworm", 7, &roots, vec![package("b"), package("a")]);
+        lock.write(&path).unwrap();
+        assert_eq!(Lock::read(&path).unwrap().unwrap(), lock);
+        assert_eq!(lock.roots, ["a", "b"]);
+        assert_eq!(lock.packages[0].package, "a");
+    }
+
+    #[test]
+    fn the_file_name_is_the_one_apt_gives() {
+        assert_eq!(
+            package("dmsetup").file_name(),
+            "dmsetup_2%3a1.0-1_amd64.deb"
+        );
+    }
+
+    #[test]
+    fn a_lock_for_another_question_is_refused_with_the_way_out() {
+        let roots = ["a".to_owned()];
+        let lock = Lock::new("bookworm", 7, &roots, vec![package("a")]);
+        let path = Path::new("/x.lock");
+        lock.check(path, "bookworm", &roots).unwrap();
+        let cases: [(&str, &[&str], &str); 3] = [
+            ("trixie", &["a"], "it is for `bookworm`, asked is `trixie`"),
+            (
+                "bookworm",
+                &["a", "firmware-bnx2"],
+                "it does not have `firmware-bnx2`",
+            ),
+            ("bookworm", &[], "it has `a`, which is not asked for"),
+        ];
+        for (suite, roots, why) in cases {
+            let roots: Vec<_> = roots.iter().map(|&root| root.to_owned()).collect();
+            let error = lock.check(path, suite, &roots).unwrap_err();
+            assert!(error.to_string().ends_with(why), "{error}");
+            assert!(error.hint().unwrap().contains("--renew-lock"));
+        }
+    }
+
+    #[test]
+    fn a_damaged_or_foreign_lock_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        for text in ["", "{}", "[1]", "{\"version\": 1, \"odd\": 2}"] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(Lock::read(&path), Err(Error::LockFormat { .. })));
+        }
+        let mut lock = Lock::new("bookworm", 7, &[], vec![]);
+        lock.version = 9;
+        lock.write(&path).unwrap();
+        assert!(matches!(Lock::read(&path), Err(Error::LockMismatch { .. })));
+    }
+}

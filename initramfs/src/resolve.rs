@@ -1,0 +1,262 @@
+//! From "these packages" to a lock: versions by apt's resolver, libraries by reading who is linked with what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::apt::Apt;
+use crate::elf::{self, Missing};
+use crate::error::Error;
+use crate::lock::{Lock, Package};
+use crate::recipe::{self, Pick};
+use crate::stanza::{self, Stanza};
+use crate::unpack::{self, Unpacked};
+
+/// What a ramdisk is asked to be made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Debian's release.
+    pub suite: &'a str,
+    /// The kernel's package, or one that depends on it.
+    pub kernel: &'a str,
+    /// Packages with firmware.
+    pub firmware: &'a [String],
+    /// The recipe.
+    pub picks: &'a [Pick],
+    /// What time it is, for the lock.
+    pub now: u32,
+}
+
+/// The packages that are asked for by name.
+pub fn roots(question: Question<'_>) -> Vec<String> {
+    let mut roots = recipe::packages(question.picks);
+    roots.push(question.kernel.to_owned());
+    roots.extend(question.firmware.iter().cloned());
+    roots.sort();
+    roots.dedup();
+    roots
+}
+
+/// The programs among the files that the recipe takes: package and file.
+pub fn programs<'p>(
+    picks: &'p [Pick],
+    unpacked: &Unpacked,
+) -> Result<Vec<(&'p str, std::path::PathBuf)>, Error> {
+    let mut programs = Vec::new();
+    for pick in picks {
+        for (_, file) in unpacked.pick(&pick.package, &pick.path)? {
+            if unpack::is_executable(&file) {
+                programs.push((pick.package.as_str(), file));
+            }
+        }
+    }
+    Ok(programs)
+}
+
+/// What the programs are linked with, as far as the packages here bring it.
+pub fn libraries(picks: &[Pick], unpacked: &Unpacked) -> Result<elf::Closure, Error> {
+    let programs = programs(picks, unpacked)?;
+    elf::closure(
+        programs
+            .iter()
+            .map(|(package, file)| (*package, file.as_path())),
+        &|soname| {
+            unpacked
+                .library(soname)
+                .map(|(package, file)| (package.to_owned(), file))
+        },
+    )
+}
+
+/// Asks apt and reads packages until every library is found. `scratch` has room for what is unpacked.
+pub fn resolve(
+    apt: &mut Apt<'_>,
+    question: Question<'_>,
+    cache: &Path,
+    scratch: &Path,
+) -> Result<Lock, Error> {
+    let roots = roots(question);
+    let closure = apt.closure(&roots)?;
+    let known: BTreeMap<String, Stanza> = apt
+        .show(&closure)?
+        .into_iter()
+        .filter_map(|stanza| Some((stanza.field("Package")?.to_owned(), stanza)))
+        .collect();
+    let mut chosen: BTreeSet<String> = roots
+        .iter()
+        .filter(|root| *root != question.kernel)
+        .cloned()
+        .collect();
+    chosen.insert(kernel_of(question.kernel, &known));
+    let mut unpacked = Unpacked::new(scratch)?;
+    for package in recipe::packages(question.picks) {
+        bring(apt, &known, &package, cache, &mut unpacked)?;
+    }
+    loop {
+        let closure = libraries(question.picks, &unpacked)?;
+        if closure.missing.is_empty() {
+            chosen.extend(closure.libraries.into_iter().map(|library| library.package));
+            break;
+        }
+        for missing in closure.missing {
+            // One package often brings several of them.
+            if unpacked.library(&missing.soname).is_none() {
+                let package = guess(&missing, &known, &unpacked)?;
+                bring(apt, &known, &package, cache, &mut unpacked)?;
+            }
+        }
+    }
+    let packages: Result<Vec<_>, _> = chosen.iter().map(|name| locked(&known, name)).collect();
+    Ok(Lock::new(question.suite, question.now, &roots, packages?))
+}
+
+/// Fetches and unpacks one package.
+fn bring(
+    apt: &mut Apt<'_>,
+    known: &BTreeMap<String, Stanza>,
+    package: &str,
+    cache: &Path,
+    unpacked: &mut Unpacked,
+) -> Result<(), Error> {
+    let file = apt.fetch(&locked(known, package)?, cache)?;
+    unpacked.add(apt.exec(), package, &file)
+}
+
+/// The package that holds the kernel: what the asked-for package depends on, where that is only a name for it.
+fn kernel_of(asked: &str, known: &BTreeMap<String, Stanza>) -> String {
+    let depends = known.get(asked).and_then(|stanza| stanza.field("Depends"));
+    stanza::dependency_names(depends.unwrap_or_default())
+        .into_iter()
+        .find(|name| name.starts_with("linux-image-") && known.contains_key(name))
+        .unwrap_or_else(|| asked.to_owned())
+}
+
+/// The entry of the lock for a package that apt knows.
+fn locked(known: &BTreeMap<String, Stanza>, name: &str) -> Result<Package, Error> {
+    let bad = |why: &str| Error::AptAnswer {
+        about: format!("`{name}`"),
+        why: why.to_owned(),
+    };
+    let stanza = known
+        .get(name)
+        .ok_or_else(|| bad("it is not among what would be installed"))?;
+    let field = |field: &str| {
+        stanza
+            .field(field)
+            .map(str::to_owned)
+            .ok_or_else(|| bad(&format!("no `{field}`")))
+    };
+    Ok(Package {
+        package: name.to_owned(),
+        version: field("Version")?,
+        architecture: field("Architecture")?,
+        sha256: field("SHA256")?,
+        size_bytes: field("Size")?.parse().map_err(|_| bad("odd `Size`"))?,
+        filename: field("Filename")?,
+    })
+}
+
+/// How little a package's name is like a library's; 0 is what Debian's naming rule gives.
+fn distance(soname: &str, package: &str) -> u8 {
+    let package = package.strip_suffix("t64").unwrap_or(package);
+    let (base, version) = soname.split_once(".so").unwrap_or((soname, ""));
+    let base = base.replace('_', "-").to_lowercase();
+    let version = version.trim_start_matches('.');
+    if package == format!("{base}{version}") || package == format!("{base}-{version}") {
+        0
+    } else if package.starts_with(&base) {
+        1
+    } else if base.starts_with("ld-linux") && package == "libc6" {
+        0
+    } else if package.starts_with("lib") {
+        2
+    } else {
+        3
+    }
+}
+
+/// The package most likely to bring a library: among those that the asking package depends on, the one whose name
+/// is most like it, then the smallest.
+fn guess(
+    missing: &Missing,
+    known: &BTreeMap<String, Stanza>,
+    unpacked: &Unpacked,
+) -> Result<String, Error> {
+    let depends = |field: &str| {
+        let stanza = known.get(&missing.package);
+        stanza::dependency_names(stanza.and_then(|s| s.field(field)).unwrap_or_default())
+    };
+    let size = |name: &str| -> u64 {
+        known
+            .get(name)
+            .and_then(|stanza| stanza.field("Size")?.parse().ok())
+            .unwrap_or(u64::MAX)
+    };
+    let mut candidates = depends("Depends");
+    candidates.extend(depends("Pre-Depends"));
+    candidates.retain(|name| known.contains_key(name) && unpacked.root(name).is_none());
+    candidates
+        .into_iter()
+        .min_by_key(|name| (distance(&missing.soname, name), size(name), name.clone()))
+        .ok_or_else(|| Error::NoLibrary {
+            library: missing.soname.clone(),
+            needed_by: missing.needed_by.clone(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(text: &str) -> BTreeMap<String, Stanza> {
+        stanza::parse_stanzas(text)
+            .into_iter()
+            .map(|stanza| (stanza.field("Package").unwrap().to_owned(), stanza))
+            .collect()
+    }
+
+    #[test]
+    fn debian_naming_finds_most_libraries_at_once() {
+        for (soname, package) in [
+            ("libblkid.so.1", "libblkid1"),
+            ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
+            ("libpcre2-8.so.0", "libpcre2-8-0"),
+            ("libgcc_s.so.1", "libgcc-s1"),
+            ("libext2fs.so.2", "libext2fs2t64"),
+            ("ld-linux-x86-64.so.2", "libc6"),
+        ] {
+            assert_eq!(distance(soname, package), 0, "{soname}");
+        }
+        assert!(distance("libz.so.1", "zlib1g") > distance("libz.so.1", "libzstd1"));
+    }
+
+    #[test]
+    fn a_guess_prefers_the_name_then_the_size_and_ends_when_nothing_is_left() {
+        let known = known(
+            "Package: prog\nDepends: libbig1, libsmall1, libx1 (>= 1), gone\n\nPackage: libbig1\nSize: 900\n\nPackage: libsmall1\nSize: 5\n\nPackage: libx1\nSize: 1000\n",
+        );
+        let missing = |soname: &str, package: &str| Missing {
+            soname: soname.to_owned(),
+            needed_by: "/bin/prog".into(),
+            package: package.to_owned(),
+        };
+        let none = Unpacked::new(&std::env::temp_dir()).unwrap();
+        let guessed = |soname: &str| guess(&missing(soname, "prog"), &known, &none).unwrap();
+        assert_eq!(guessed("libx.so.1"), "libx1");
+        assert_eq!(guessed("libodd.so.3"), "libsmall1");
+        let error = guess(&missing("liby.so.1", "libbig1"), &known, &none).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no package brings the library `liby.so.1`, which /bin/prog needs"
+        );
+    }
+
+    #[test]
+    fn a_kernel_may_be_named_by_what_depends_on_it() {
+        let known = known(
+            "Package: linux-image-amd64\nDepends: linux-image-6.1.0-40-amd64 (= 6.1)\n\nPackage: linux-image-6.1.0-40-amd64\nDepends: kmod\n",
+        );
+        for asked in ["linux-image-amd64", "linux-image-6.1.0-40-amd64"] {
+            assert_eq!(kernel_of(asked, &known), "linux-image-6.1.0-40-amd64");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Where packages come from: the machine's apt entries for one suite of Debian, or a mirror named by hand.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{self, Error};
+use crate::stanza::{self, Stanza};
+
+/// Where Debian keeps the keys of its archive, on Debian and on its derivatives that have the package.
+const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// The suites that belong to one release: the release itself, its updates, its security fixes.
+fn suites_of(release: &str) -> [String; 4] {
+    [
+        release.to_owned(),
+        format!("{release}-updates"),
+        format!("{release}-security"),
+        format!("{release}/updates"),
+    ]
+}
+
+/// Reads a one-line entry (`deb [options] URI suite component...`) as the paragraph that says the same.
+fn parse_line(line: &str) -> Option<Stanza> {
+    let line = line.split('#').next().unwrap_or_default().trim();
+    let rest = line.strip_prefix("deb")?;
+    if !rest.starts_with([' ', '\t']) {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let (options, rest) = match rest.strip_prefix('[') {
+        Some(inner) => inner.split_once(']')?,
+        None => ("", rest),
+    };
+    let mut words = rest.split_whitespace();
+    let (uri, suite) = (words.next()?, words.next()?);
+    let components: Vec<_> = words.collect();
+    let mut entry = Stanza::default();
+    entry.set("Types", "deb".to_owned());
+    entry.set("URIs", uri.to_owned());
+    entry.set("Suites", suite.to_owned());
+    entry.set("Components", components.join(" "));
+    for option in options.split_whitespace() {
+        let (name, value) = option.split_once('=')?;
+        let field = match name {
+            "arch" | "arch+" => "Architectures",
+            "signed-by" => "Signed-By",
+            "trusted" => "Trusted",
+            "check-valid-until" => "Check-Valid-Until",
+            "check-date" => "Check-Date",
+            // Languages, targets, pdiffs: nothing that a resolver of binaries needs.
+            _ => continue,
+        };
+        entry.set(field, value.replace(',', " "));
+    }
+    Some(entry)
+}
+
+/// Reads a one-line file (`sources.list`, `*.list`).
+pub fn parse_list(text: &str) -> Vec<Stanza> {
+    text.lines().filter_map(parse_line).collect()
+}
+
+/// Reads a deb822 file (`*.sources`).
+pub fn parse_deb822(text: &str) -> Vec<Stanza> {
+    stanza::parse_stanzas(text)
+}
+
+/// The entry cut down to what this release's binaries need; `None` where nothing is left.
+fn narrowed(entry: &Stanza, release: &str, architecture: &str, extra: &[&str]) -> Option<Stanza> {
+    let enabled = entry
+        .field("Enabled")
+        .is_none_or(|value| !value.eq_ignore_ascii_case("no"));
+    let architectures = entry.words("Architectures");
+    let fits = architectures.is_empty() || architectures.contains(&architecture);
+    let ours = suites_of(release);
+    let suites: Vec<_> = entry
+        .words("Suites")
+        .into_iter()
+        .filter(|suite| ours.iter().any(|own| own == suite))
+        .collect();
+    // A component `main` tells Debian's archive from the many that only borrow its suite names.
+    let mut components = entry.words("Components");
+    if !enabled
+        || !fits
+        || suites.is_empty()
+        || !entry.words("Types").contains(&"deb")
+        || !components.contains(&"main")
+    {
+        return None;
+    }
+    components.retain(|component| !extra.contains(component));
+    components.extend(extra);
+    let mut narrow = entry.clone();
+    narrow.set("Types", "deb".to_owned());
+    narrow.set("Suites", suites.join(" "));
+    narrow.set("Components", components.join(" "));
+    narrow.set("Architectures", architecture.to_owned());
+    // Descriptions, DEP-11 and the like: megabytes that nobody here reads.
+    narrow.set("Targets", "Packages".to_owned());
+    Some(narrow)
+}
+
+/// Whether entry and release agree on anything beside updates: without the release itself nothing resolves.
+fn has_release(entries: &[Stanza], release: &str) -> bool {
+    entries
+        .iter()
+        .any(|entry| entry.words("Suites").contains(&release))
+}
+
+/// Entries for mirrors named by hand. One whose address ends in `-security` carries the security suite.
+fn of_mirrors(mirrors: &[String], release: &str) -> Vec<Stanza> {
+    mirrors
+        .iter()
+        .map(|uri| {
+            let security = uri.trim_end_matches('/').ends_with("-security");
+            let suites = if security {
+                format!("{release}-security")
+            } else {
+                format!("{release} {release}-updates")
+            };
+            let mut entry = Stanza::default();
+            entry.set("Types", "deb".to_owned());
+            entry.set("URIs", uri.clone());
+            entry.set("Suites", suites);
+            entry.set("Components", "main".to_owned());
+            if Path::new(DEBIAN_KEYS).exists() {
+                entry.set("Signed-By", DEBIAN_KEYS.to_owned());
+            }
+            entry
+        })
+        .collect()
+}
+
+/// What is asked of the sources.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The release's code name.
+    pub suite: &'a str,
+    /// Debian's name of the architecture.
+    pub architecture: &'a str,
+    /// Mirrors named by hand; the machine's entries are not used where there is one.
+    pub mirrors: &'a [String],
+    /// Whether firmware is wanted, which lives in a component of its own.
+    pub firmware: bool,
+}
+
+/// The text of one `.sources` file that gives apt exactly what is wanted.
+pub fn render(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, Error> {
+    let extra: &[&str] = if wanted.firmware {
+        &["non-free-firmware"]
+    } else {
+        &[]
+    };
+    let by_hand = of_mirrors(wanted.mirrors, wanted.suite);
+    let entries = if by_hand.is_empty() {
+        entries
+    } else {
+        &by_hand
+    };
+    let chosen: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| narrowed(entry, wanted.suite, wanted.architecture, extra))
+        .collect();
+    if !has_release(&chosen, wanted.suite) {
+        return Err(Error::NoSources {
+            suite: wanted.suite.to_owned(),
+        });
+    }
+    Ok(chosen
+        .iter()
+        .map(Stanza::render)
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+/// Reads every entry of the machine: the one file, then the folder in the order of its names.
+pub fn read_machine(list: &Path, parts: &Path) -> Result<Vec<Stanza>, Error> {
+    let mut entries = Vec::new();
+    if list.is_file() {
+        let text = fs::read_to_string(list).map_err(error::io("read", list))?;
+        entries.extend(parse_list(&text));
+    }
+    if !parts.is_dir() {
+        return Ok(entries);
+    }
+    let mut files = fs::read_dir(parts)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(error::io("list", parts))?;
+    files.sort_by_key(fs::DirEntry::file_name);
+    for file in files {
+        let path = file.path();
+        let Some(kind) = path.extension().and_then(|kind| kind.to_str()) else {
+            continue;
+        };
+        let parse = match kind {
+            "list" => parse_list,
+            "sources" => parse_deb822,
+            _ => continue,
+        };
+        let text = fs::read_to_string(&path).map_err(error::io("read", &path))?;
+        entries.extend(parse(&text));
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEB822: &str = "Types: deb deb-src\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates trixie\nComponents: main contrib\nSigned-By: /keys.gpg\n\nTypes: deb\nURIs: https://vendor.test/x\nSuites: bookworm\nComponents: stable\n\nEnabled: no\nTypes: deb\nURIs: http://off.test/debian\nSuites: bookworm\nComponents: main\n";
+
+    fn wanted(mirrors: &[String], firmware: bool) -> Wanted<'_> {
+        Wanted {
+            suite: "bookworm",
+            architecture: "amd64",
+            mirrors,
+            firmware,
+        }
+    }
+
+    #[test]
+    fn only_the_release_of_the_debian_archive_is_taken() {
+        let text = render(&parse_deb822(DEB822), wanted(&[], false)).unwrap();
+        assert_eq!(
+            text,
+            "Types: deb\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates\nComponents: main contrib\nSigned-By: /keys.gpg\nArchitectures: amd64\nTargets: Packages\n"
+        );
+    }
+
+    #[test]
+    fn firmware_adds_its_component_once() {
+        let text = render(&parse_deb822(DEB822), wanted(&[], true)).unwrap();
+        assert!(text.contains("Components: main contrib non-free-firmware\n"));
+        let again = render(&parse_deb822(&text), wanted(&[], true)).unwrap();
+        assert_eq!(again, text);
+    }
+
+    #[test]
+    fn one_line_entries_say_the_same() {
+        let list = "# comment\n deb [arch=amd64,arm64 signed-by=/k.gpg] http://m.test/debian bookworm main # tail\ndeb-src http://m.test/debian bookworm main\ndeb http://s.test/debian-security bookworm-security main\ndeb cdrom:[x]/ bookworm main\n";
+        let entries = parse_list(list);
+        let text = render(&entries, wanted(&[], false)).unwrap();
+        assert!(text.contains("URIs: http://m.test/debian\nSuites: bookworm\nComponents: main\nArchitectures: amd64\nSigned-By: /k.gpg\n"), "{text}");
+        assert!(text.contains("Suites: bookworm-security\n"));
+        assert!(!text.contains("deb-src"));
+    }
+
+    #[test]
+    fn an_entry_for_another_architecture_is_passed_over() {
+        let entries = parse_list("deb [arch=arm64] http://m.test/debian bookworm main");
+        assert!(matches!(
+            render(&entries, wanted(&[], false)),
+            Err(Error::NoSources { .. })
+        ));
+    }
+
+    #[test]
+    fn a_machine_without_the_release_is_told_about_mirror() {
+        let entries = parse_list("deb http://m.test/ubuntu noble main");
+        let error = render(&entries, wanted(&[], false)).unwrap_err();
+        assert!(error.hint().unwrap().contains("--mirror"));
+    }
+
+    #[test]
+    fn a_mirror_named_by_hand_replaces_the_entries() {
+        let mirrors = [
+            "http://own.test/debian".to_owned(),
+            "http://own.test/debian-security/".to_owned(),
+        ];
+        let text = render(&parse_deb822(DEB822), wanted(&mirrors, false)).unwrap();
+        assert!(text.contains("Suites: bookworm bookworm-updates\n"));
+        assert!(text.contains("Suites: bookworm-security\n"));
+        assert!(!text.contains("mirror.test"));
+    }
+
+    #[test]
+    fn files_of_the_machine_are_read_in_the_order_of_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = dir.path().join("sources.list.d");
+        fs::create_dir(&parts).unwrap();
+        fs::write(parts.join("b.list"), "deb http://b.test/ bookworm main").unwrap();
+        fs::write(
+            parts.join("a.sources"),
+            "Types: deb\nURIs: http://a.test\nSuites: bookworm\nComponents: main",
+        )
+        .unwrap();
+        fs::write(
+            parts.join("c.list.save"),
+            "deb http://c.test/ bookworm main",
+        )
+        .unwrap();
+        let entries = read_machine(&dir.path().join("none"), &parts).unwrap();
+        let uris: Vec<_> = entries.iter().filter_map(|e| e.field("URIs")).collect();
+        assert_eq!(uris, ["http://a.test", "http://b.test/"]);
+    }
+}
