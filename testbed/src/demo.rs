@@ -225,14 +225,75 @@ impl Show {
     }
 }
 
-/// The stage that a console line of the agent says has ended.
-fn stage_line(line: &str) -> Option<&str> {
-    let _ = line;
-    None
+/// Stages whose end is worth a line on the screen.
+const SHOWN: [&str; 12] = [
+    "discover",
+    "plan",
+    "validate",
+    "release",
+    "partition",
+    "raid",
+    "lvm",
+    "filesystem",
+    "image",
+    "configure",
+    "configdrive",
+    "bootloader",
+];
+
+/// Name and duration of the stage that a console line of the agent says has ended: `TIME image: done after 12.3 s`.
+fn stage_line(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once(' ')?;
+    let (stage, took) = rest.split_once(": done after ")?;
+    SHOWN
+        .contains(&stage)
+        .then(|| format!("{stage:<12} {took}"))
 }
 
-/// Stage and percentage of a console line of the agent that tells progress.
+/// What moves and its percentage, where a console line of the agent tells progress: `TIME image: …, 38 %, 110.0 MiB/s`.
 fn progress(line: &str) -> Option<(String, u64)> {
-    let _ = line;
-    None
+    let (_, rest) = line.split_once(' ')?;
+    let (stage, rest) = rest.split_once(": ")?;
+    let (before, after) = rest.split_once(" %")?;
+    let percent = before.rsplit(' ').next()?.parse().ok()?;
+    SHOWN
+        .contains(&stage)
+        .then(|| (format!("{stage}{after}"), percent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_lines_move_the_bar_and_name_the_stages() {
+        let line = "2026-01-02T03:04:05Z image: /: 1.2 GiB of 3.1 GiB, 38 %, 110.0 MiB/s";
+        assert_eq!(progress(line), Some(("image, 110.0 MiB/s".to_owned(), 38)));
+        assert_eq!(
+            stage_line("2026-01-02T03:04:05Z lvm: done after 1.2 s").as_deref(),
+            Some("lvm          1.2 s")
+        );
+        for other in [
+            "",
+            "[    1.0] Linux version 6.1",
+            "login: 3 %",
+            "2026-01-02T03:04:05Z boot: done after 1 ms",
+        ] {
+            assert_eq!(
+                (progress(other), stage_line(other)),
+                (None, None),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_rate_is_read_from_the_report() {
+        let report = r#"{"images": [{"raw_bytes": 1073741824, "fetched_bytes": 104857600, "took_ms": 4000}]}"#;
+        assert_eq!(
+            rate(report),
+            "Image: 100 MiB fetched, 1024 MiB on disk, in 4.0 s: 256 MiB/s."
+        );
+        assert_eq!(rate("no report"), "");
+    }
 }

@@ -144,7 +144,7 @@ fn boot_script(node: &Node, files: &str) -> String {
             "#!ipxe\necho This node is installed: on to its disk\nexit 0\n".to_owned()
         }
         Stand::Install => format!(
-            "#!ipxe\nkernel {files}/boot/vmlinuz initrd=ramdisk.img console=ttyS0 BOOTIF=01-${{netX/mac:hexhyp}} {}\n\
+            "#!ipxe\nkernel {files}/boot/vmlinuz initrd=ramdisk.img console=tty0 console=ttyS0,115200 BOOTIF=01-${{netX/mac:hexhyp}} {}\n\
              initrd --name ramdisk.img {files}/boot/ramdisk.img\nboot\n",
             node.parameters
         ),
