@@ -109,17 +109,6 @@ fn partition(
             size: spec.size,
         });
     }
-    if let Some(guid) = spec
-        .type_guid
-        .as_deref()
-        .filter(|guid| uuid::Uuid::try_parse(guid).is_err())
-    {
-        notes.refuse_run(
-            Kind::Request,
-            format!("the type `{guid}` of {device} is not a GUID"),
-            format!("write it like {DATA}, or leave it out"),
-        );
-    }
     PlannedPartition {
         number: spec.number,
         device,

@@ -57,7 +57,32 @@ pub(super) fn lines(plan: &Plan, index: usize) -> Vec<String> {
         row(|cell| &cell.label),
         row(|cell| &cell.size),
         border("└", "┴", "┘"),
+        scale(&cells, &widths),
     ]
+}
+
+/// How much a column is, by the largest box, and which boxes are wider than that allows.
+fn scale(cells: &[Cell], widths: &[usize]) -> String {
+    let boxes = || cells.iter().zip(widths);
+    let Some((largest, width)) = boxes().max_by_key(|(cell, _)| cell.length) else {
+        return String::new();
+    };
+    let column = Bytes(largest.length.0 / u64::try_from(*width).unwrap_or(1).max(1));
+    // A box may be one column too wide by rounding.
+    let is_wider =
+        |cell: &Cell, width: usize| share(cell.length, 1, u128::from(column.0.max(1))) + 1 < width;
+    let wider: Vec<&str> = boxes()
+        .filter(|(cell, width)| !cell.free && is_wider(cell, **width))
+        .map(|(cell, _)| cell.number.as_str())
+        .collect();
+    match wider.len() {
+        0 => format!("  one column is {}", words::short(column)),
+        _ => format!(
+            "  one column is {}; drawn wider: {}",
+            words::short(column),
+            wider.join(" ")
+        ),
+    }
 }
 
 /// The text in so many columns: a name is cut with an ellipsis, an amount (it ends in `B`) is left out rather than cut.

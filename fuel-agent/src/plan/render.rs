@@ -8,10 +8,12 @@ use crate::inventory::Firmware;
 use crate::request::spec::{BlockRef, Dialect, Mount, Table};
 
 use super::step::{PlannedStep, Step};
-use super::{Plan, PlannedDisk, PlannedFilesystem, RefusedBy, map, words};
+use super::{Plan, PlannedDisk, PlannedFilesystem, PlannedPartition, RefusedBy, map, words};
 
 /// Column at which a step's destroyed bytes are named.
 const DESTROYS: usize = 70;
+/// Columns that a step's words may take before they go on in the next line.
+const WIDE: usize = 92;
 
 impl fmt::Display for Plan {
     /// The whole plan, as `provision plan` prints it.
@@ -243,21 +245,22 @@ fn steps(plan: &Plan) -> Vec<String> {
             lines.push(format!("  {}", planned.stage));
             stage = Some(planned.stage);
         }
-        let mut what = wrapped(&planned.what, DESTROYS - 8);
-        let last = what.pop().unwrap_or_default();
+        let lost = lost(plan, planned);
+        let mut lost = lost.iter();
         let mut gutter = format!("{:>4}", planned.number);
-        for line in what {
-            lines.push(format!("{gutter}  {line}"));
+        let what = wrapped(&planned.what, WIDE);
+        for (index, line) in what.iter().enumerate() {
+            let left = format!("{gutter}  {line}");
+            let beside = index + 1 == what.len() && left.chars().count() < DESTROYS - 1;
+            let right = if beside {
+                lost.next().map_or("", String::as_str)
+            } else {
+                ""
+            };
+            lines.push(format!("{left:<DESTROYS$}{right}"));
             gutter = " ".repeat(4);
         }
-        let mut left = format!("{gutter}  {last}");
-        for destroyed in lost(plan, planned) {
-            lines.push(format!("{left:<DESTROYS$}{destroyed}"));
-            left = String::new();
-        }
-        if !left.is_empty() {
-            lines.push(left);
-        }
+        lines.extend(lost.map(|lost| format!("{:<DESTROYS$}{lost}", "")));
     }
     lines
 }
@@ -310,11 +313,16 @@ fn place(plan: &Plan, device: &str, extents: &[Extent]) -> String {
         .iter()
         .map(|extent| partition_at(plan, device, *extent))
         .collect();
+    let is_disk = plan.disks.iter().any(|disk| disk.device == device);
     match (partitions, extents) {
         (Some(names), _) => names.join(", "),
+        (None, _) if !is_disk => device.to_owned(),
         (None, [only]) if only.start == Bytes::ZERO => format!("{device}: first {total}"),
         (None, [only]) => format!("{device}: {total} at {}", only.start),
-        (None, _) => format!("{device}: {total} at {} places", extents.len()),
+        (None, _) => match partition_around(plan, device, extents) {
+            Some(partition) => format!("{partition}: {total} at its ends"),
+            None => format!("{device}: {total} at {} places", extents.len()),
+        },
     }
 }
 
@@ -359,6 +367,19 @@ fn partition_at<'a>(plan: &'a Plan, device: &str, extent: Extent) -> Option<&'a 
     disk.partitions
         .iter()
         .find(|partition| partition.extent == extent)
+        .map(|partition| partition.device.as_str())
+}
+
+fn partition_around<'a>(plan: &'a Plan, device: &str, extents: &[Extent]) -> Option<&'a str> {
+    let disk = plan.disks.iter().find(|disk| disk.device == device)?;
+    let holds_all = |partition: &&PlannedPartition| {
+        extents
+            .iter()
+            .all(|extent| partition.extent.contains(*extent))
+    };
+    disk.partitions
+        .iter()
+        .find(holds_all)
         .map(|partition| partition.device.as_str())
 }
 

@@ -74,9 +74,3 @@ fn a_second_run_over_the_first_lets_its_volumes_go() {
     4 partition   write a GPT with 6 partitions to /dev/sda
     ");
 }
-
-#[test]
-fn look() {
-    let plan = plan_of(&lvm_request(), &node(vec![empty_disk("/dev/sda", 20480)])).unwrap();
-    println!("{plan}");
-}
