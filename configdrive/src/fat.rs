@@ -119,7 +119,7 @@ pub fn image(format: &Format<'_>, files: &[File]) -> Result<Vec<u8>, FatError> {
 
 /// All files of a filesystem, folders walked in the order they are stored.
 pub fn read<V: Read + Seek>(volume: V) -> Result<Vec<File>, FatError> {
-    let volume = FatVolume::open(volume).map_err(failed("cannot read the filesystem"))?;
+    let volume = open(volume)?;
     let mut files = Vec::new();
     walk(&volume, &volume.root_dir(), "", &mut |path, entry| {
         let content = content(&volume, path, entry)?;
@@ -251,7 +251,7 @@ fn clear_of_borders(clusters: u32) -> bool {
 }
 
 /// Opens from the medium's first byte, wherever it was left.
-fn open<V: Read + Write + Seek>(mut volume: V) -> Result<FatVolume<V>, FatError> {
+fn open<V: Read + Seek>(mut volume: V) -> Result<FatVolume<V>, FatError> {
     volume
         .seek(SeekFrom::Start(0))
         .map_err(|error| FatError::Volume {

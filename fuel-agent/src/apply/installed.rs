@@ -84,6 +84,15 @@ impl Installed {
         self.0.list(path).map_err(|e| failed("list", path, e))
     }
 
+    /// Length of a file, if there is one.
+    pub(super) fn length_of(&self, path: &str) -> Result<Option<u64>, Error> {
+        if !self.has_file(path)? {
+            return Ok(None);
+        }
+        let length = self.0.length(path);
+        length.map(Some).map_err(|e| failed("look at", path, e))
+    }
+
     /// Removes a file or link, if there is one.
     pub(super) fn remove(&self, path: &str) -> Result<bool, Error> {
         self.0.remove(path).map_err(|e| failed("remove", path, e))
@@ -92,6 +101,23 @@ impl Installed {
     /// Makes a symbolic link unless something is there.
     pub(super) fn link(&self, path: &str, to: &str) -> Result<(), Error> {
         self.0.link(path, to).map_err(|e| failed("make", path, e))
+    }
+
+    /// Copies files of ours into one of its folders.
+    pub(super) fn copy_in(
+        &self,
+        from: &std::path::Path,
+        to: &str,
+        chosen: impl Fn(&str) -> bool,
+    ) -> Result<usize, Error> {
+        let copied = self.0.copy_in(from, to, chosen);
+        copied.map_err(|source| {
+            let what = format!(
+                "cannot copy {} to {to} of the installed system",
+                from.display()
+            );
+            Error::new(Kind::Disk, what).because(source)
+        })
     }
 }
 

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod image;
 mod installed;
 pub mod lvm;
+mod medium;
 mod network;
 pub mod raid;
 pub mod release;
@@ -70,6 +71,8 @@ pub struct State {
     pub filesystem_uuids: Vec<Option<String>>,
     /// The installed system's tree while it is mounted.
     pub target: Option<target::Target>,
+    /// Where GRUB's things were put, once they are there.
+    pub boot_folder: Option<bootconfig::BootFolder>,
     /// What became of each image (index as in the plan).
     pub images: Vec<Option<ImageOutcome>>,
 }

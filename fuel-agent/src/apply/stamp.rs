@@ -1,9 +1,241 @@
-//! The identity stamp: which request, which images, when.
+//! The identity stamp: which request was installed, from which images, when. It lies before the first partition of each disk
+//! that got boot code, so that a later run, or `status`, can read it without mounting anything.
 
-use super::{Context, Outcome};
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use host::blockdev::{Access, BlockDevice};
+use host::units::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Context, Outcome, bootcode, medium};
 use crate::error::{Error, Kind};
+use crate::plan::STAMP;
+
+/// What it begins with; the last byte is the version of this layout: magic, length, JSON, sha256 of the JSON.
+const MAGIC: [u8; 16] = *b"provision stamp\x01";
+const LENGTH: usize = 4;
+const DIGEST: usize = 32;
+
+/// What was installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Version of the agent that wrote it.
+    pub agent: String,
+    /// Identity of the request.
+    pub request_digest: String,
+    /// `instance-id` of the installation.
+    pub instance_id: String,
+    /// What was written.
+    pub images: Vec<StampedImage>,
+    /// Seconds since 1970, by the ramdisk's clock.
+    pub written_at: u64,
+    /// Serial numbers or wwns of the disks that got boot code, in the plan's order.
+    pub armed: Vec<String>,
+}
+
+/// An image that was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StampedImage {
+    /// Where it came from.
+    pub url: String,
+    /// sha256 of what was written.
+    pub sha256: String,
+}
 
 pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, Error> {
-    let _ = (context, disk);
-    Err(Error::new(Kind::Internal, "`stamp` is not built yet"))
+    if let Some(skipped) = bootcode::without_configuration(context) {
+        return Ok(skipped);
+    }
+    let stamp = made(context);
+    let device = &context.plan.disks[disk].device;
+    let place = |source: io::Error| {
+        Error::new(
+            Kind::Disk,
+            format!("cannot write the identity stamp to {device}"),
+        )
+        .device(device)
+        .because(source)
+    };
+    let mut device = context
+        .host
+        .devices
+        .open(device.as_ref(), Access::Write)
+        .map_err(place)?;
+    put(device.as_mut(), &stamp).map_err(place)?;
+    Ok(Outcome::Changed)
+}
+
+fn made(context: &Context<'_>) -> Stamp {
+    let plan = context.plan;
+    let images = context
+        .state
+        .images
+        .iter()
+        .flatten()
+        .map(|image| StampedImage {
+            url: image.url.clone(),
+            sha256: image.raw_sha256.clone(),
+        });
+    let armed = plan.disks.iter().filter(|disk| disk.bootloader);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Stamp {
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        request_digest: plan.request_digest.clone(),
+        instance_id: plan.instance_id.to_string(),
+        images: images.collect(),
+        written_at: now.map_or(0, |now| now.as_secs()),
+        armed: armed.map(|disk| disk.disk_id.clone()).collect(),
+    }
+}
+
+/// Writes a stamp and reads it back.
+fn put(device: &mut dyn BlockDevice, stamp: &Stamp) -> io::Result<()> {
+    let json = serde_json::to_vec(stamp)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(&json);
+    bytes.extend(Sha256::digest(&json));
+    let sector = usize::try_from(device.sector_size().0).map_err(io::Error::other)?;
+    bytes.resize(bytes.len().next_multiple_of(sector), 0);
+    if Bytes(u64::try_from(bytes.len()).map_err(io::Error::other)?) > STAMP.length {
+        return Err(io::Error::other("the stamp is longer than its place"));
+    }
+    medium::write_and_check(device, &bytes, STAMP.start)
+}
+
+/// The stamp on a disk; `None` where there is none, or one that is damaged: both mean that nothing is known.
+pub fn read(device: &dyn BlockDevice) -> io::Result<Option<Stamp>> {
+    if device.size() < STAMP.end() {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; usize::try_from(STAMP.length.0).map_err(io::Error::other)?];
+    device.read_at(&mut bytes, STAMP.start)?;
+    Ok(parse(&bytes))
+}
+
+fn parse(bytes: &[u8]) -> Option<Stamp> {
+    let rest = bytes.strip_prefix(MAGIC.as_slice())?;
+    let (length, rest) = rest.split_first_chunk::<LENGTH>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let json = rest.get(..length)?;
+    let digest = rest.get(length..)?.get(..DIGEST)?;
+    if Sha256::digest(json).as_slice() != digest {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+/// Removes a stamp, whole or damaged, and says whether there was one. What does not begin like a stamp is not touched: it
+/// may be data that is kept.
+pub(super) fn clear(device: &mut dyn BlockDevice) -> io::Result<bool> {
+    if device.size() < STAMP.end() {
+        return Ok(false);
+    }
+    let mut head = [0; MAGIC.len()];
+    device.read_at(&mut head, STAMP.start)?;
+    // any version of it
+    let ours = head.get(..MAGIC.len() - 1) == MAGIC.get(..MAGIC.len() - 1);
+    if ours {
+        device.zero(STAMP)?;
+    }
+    Ok(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::blockdev::Devices;
+    use host::fake::{FakeDevices, Fault};
+
+    fn stamp() -> Stamp {
+        Stamp {
+            agent: "0.1.0".to_owned(),
+            request_digest: "00ff".to_owned(),
+            instance_id: "8f0f6a3a".to_owned(),
+            images: vec![StampedImage {
+                url: "http://10.20.0.2/root.img.gz".to_owned(),
+                sha256: "ab".repeat(32),
+            }],
+            written_at: 1_795_000_000,
+            armed: vec!["disk-1".to_owned()],
+        }
+    }
+
+    fn open(disks: &FakeDevices) -> Box<dyn BlockDevice> {
+        disks.open("/dev/sda".as_ref(), Access::Write).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_on_both_sector_sizes() {
+        for sector in [512, 4096] {
+            let disks = FakeDevices::new().with_sectors("/dev/sda", Bytes::MIB, Bytes(sector));
+            let mut device = open(&disks);
+            assert_eq!(read(device.as_ref()).unwrap(), None);
+            put(device.as_mut(), &stamp()).unwrap();
+            assert_eq!(read(device.as_ref()).unwrap(), Some(stamp()));
+            assert!(clear(device.as_mut()).unwrap());
+            assert_eq!(read(device.as_ref()).unwrap(), None);
+            assert!(!clear(device.as_mut()).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_damaged_stamp_says_nothing_and_is_still_cleared() {
+        let disks = FakeDevices::new().with("/dev/sda", Bytes::MIB);
+        let mut device = open(&disks);
+        put(device.as_mut(), &stamp()).unwrap();
+        disks
+            .put("/dev/sda", Bytes(STAMP.start.0 + 40), b"X")
+            .unwrap();
+        assert_eq!(read(device.as_ref()).unwrap(), None);
+        assert!(clear(device.as_mut()).unwrap());
+        assert_eq!(disks.content("/dev/sda", STAMP).unwrap(), vec![0; 64 << 10]);
+    }
+
+    #[test]
+    fn other_data_in_its_place_is_left_alone() {
+        let disks = FakeDevices::new().with("/dev/sda", Bytes::MIB);
+        disks.put("/dev/sda", STAMP.start, b"kept data").unwrap();
+        assert!(!clear(open(&disks).as_mut()).unwrap());
+        assert!(
+            disks
+                .log()
+                .iter()
+                .all(|done| matches!(done.what, host::fake::What::Open(_)))
+        );
+    }
+
+    #[test]
+    fn a_disk_too_small_for_one_has_none() {
+        let disks = FakeDevices::new().with("/dev/sda", Bytes(4096));
+        assert_eq!(read(open(&disks).as_ref()).unwrap(), None);
+        assert!(!clear(open(&disks).as_mut()).unwrap());
+    }
+
+    #[test]
+    fn a_fault_is_heard_of() {
+        for fault in [
+            Fault::Write(0),
+            Fault::HalfWrite(0),
+            Fault::Flush(0),
+            Fault::ReadAt(STAMP.start),
+        ] {
+            let disks = FakeDevices::new()
+                .with("/dev/sda", Bytes::MIB)
+                .failing(fault);
+            assert!(put(open(&disks).as_mut(), &stamp()).is_err(), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_what_is_read_is_trusted() {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(u32::MAX.to_le_bytes());
+        assert_eq!(parse(&bytes), None);
+        assert_eq!(parse(&[]), None);
+        assert_eq!(parse(&MAGIC), None);
+    }
 }

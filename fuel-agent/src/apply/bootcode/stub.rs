@@ -1,0 +1,49 @@
+//! What stands in a disk's boot sector while nothing on it is ready to start: it hands on to the next boot device.
+//!
+//! Not zeros: firmware that finds a valid signature jumps there, and on zeros it hangs. Not a missing signature either: the
+//! partition table shares the sector.
+
+/// Length of the boot code in the first sector; disk signature and partition table follow.
+pub(crate) const LENGTH: usize = 440;
+
+/// Says so, in case somebody watches.
+const MESSAGE: &[u8] = b"\r\nNothing to start on this disk yet; trying the next one.\r\n\0";
+
+/// Where the message starts, right behind the program.
+const MESSAGE_AT: usize = 0x21;
+
+/// The program: real mode, loaded at 0x7c00.
+const PROGRAM: [u8; MESSAGE_AT] = [
+    0x31, 0xc0, // 00  xor ax, ax
+    0x8e, 0xd8, // 02  mov ds, ax
+    0x8e, 0xd0, // 04  mov ss, ax
+    0xbc, 0x00, 0x7c, // 06  mov sp, 0x7c00
+    0xfb, // 09  sti
+    0xfc, // 0a  cld
+    0xbe, 0x21, 0x7c, // 0b  mov si, message
+    0xac, // 0e  next: lodsb
+    0x84, 0xc0, // 0f  test al, al
+    0x74, 0x09, // 11  jz done
+    0xb4, 0x0e, // 13  mov ah, 0x0e (print one character)
+    0xbb, 0x07, 0x00, // 15  mov bx, 7
+    0xcd, 0x10, // 18  int 0x10
+    0xeb, 0xf2, // 1a  jmp next
+    0xcd, 0x18, // 1c  done: int 0x18 (boot failed, go on)
+    0xf4, // 1e  halt: hlt
+    0xeb, 0xfd, // 1f  jmp halt
+];
+
+/// The whole of it: program, message, zeros.
+pub(crate) const CODE: [u8; LENGTH] = {
+    let mut code = [0; LENGTH];
+    let mut at = 0;
+    while at < MESSAGE_AT {
+        code[at] = PROGRAM[at];
+        at += 1;
+    }
+    while at < MESSAGE_AT + MESSAGE.len() {
+        code[at] = MESSAGE[at - MESSAGE_AT];
+        at += 1;
+    }
+    code
+};

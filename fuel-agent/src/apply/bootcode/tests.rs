@@ -1,0 +1,304 @@
+//! Boot code on disks in memory: what is written where, and that a disk at which anything went wrong does not boot.
+
+use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
+use host::units::Extent;
+
+use super::*;
+use crate::apply::bootconfig::BootFolder;
+use crate::apply::{State, sample};
+use crate::events::Events;
+
+const DISKS: [&str; 2] = ["/dev/sda", "/dev/sdb"];
+const BOOT_SECTOR: Extent = Extent {
+    start: Bytes::ZERO,
+    length: Bytes(512),
+};
+
+struct Deaf;
+
+impl Events for Deaf {
+    fn tell(&self, _event: &Event) {}
+}
+
+/// A machine with two disks that get boot code, both disarmed, and a GRUB whose pieces are made up.
+struct Node {
+    plan: Plan,
+    work: tempfile::TempDir,
+    options: Options,
+}
+
+fn node(firmware: Firmware) -> Node {
+    let work = tempfile::tempdir().unwrap();
+    let mut plan = sample::plan();
+    plan.firmware = firmware;
+    let mut second = plan.disks[0].clone();
+    second.device = DISKS[1].to_owned();
+    plan.disks.push(second);
+    for platform in [Platform::Pc, Platform::Efi] {
+        let folder = work.path().join(platform.name());
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("normal.mod"), "").unwrap();
+        std::fs::write(folder.join("boot.img"), boot_image()).unwrap();
+    }
+    let options = Options {
+        work: work.path().to_owned(),
+        grub: work.path().to_owned(),
+        allow_unverified: false,
+        http: crate::http::HttpSettings::default(),
+    };
+    Node {
+        plan,
+        work,
+        options,
+    }
+}
+
+fn boot_image() -> Vec<u8> {
+    let mut image = vec![0x90; 512];
+    image[0x66..0x68].copy_from_slice(&[0xeb, 0x05]);
+    image[0x180..0x185].copy_from_slice(b"GRUB ");
+    image[510..].copy_from_slice(&[0x55, 0xaa]);
+    image
+}
+
+fn disks() -> FakeDevices {
+    let disks = FakeDevices::new()
+        .with(DISKS[0], Bytes::mib(2048).unwrap())
+        .with(DISKS[1], Bytes::mib(2048).unwrap());
+    for disk in DISKS {
+        disks.put(disk, Bytes::ZERO, &stub::CODE).unwrap();
+        disks.put(disk, Bytes(510), &[0x55, 0xaa]).unwrap();
+    }
+    disks
+}
+
+impl Node {
+    /// Installs boot code on both disks, in order, as a run does.
+    fn install(&self, devices: &FakeDevices) -> Result<(), Error> {
+        let mut host = fake::host(&Script::new(), devices, &FakeMounts::new());
+        let mut state = State {
+            boot_folder: Some(BootFolder {
+                uuid: "0000b007".to_owned(),
+                path: "/grub".to_owned(),
+                in_tree: "boot/grub".to_owned(),
+            }),
+            ..State::default()
+        };
+        let mut context = Context {
+            plan: &self.plan,
+            host: &mut host,
+            events: &Deaf,
+            options: &self.options,
+            state: &mut state,
+        };
+        for disk in 0..self.plan.disks.len() {
+            // what `grub-mkimage` would have made
+            let core: Vec<u8> = (0..5000_u16).flat_map(u16::to_le_bytes).collect();
+            std::fs::write(self.work.path().join("core.img"), core).unwrap();
+            install(&mut context, disk)?;
+        }
+        Ok(())
+    }
+
+    fn armed(&self, devices: &FakeDevices) -> bool {
+        is_armed(&self.plan, devices).unwrap()
+    }
+
+    /// Whether any one disk would boot.
+    fn any_armed(&self, devices: &FakeDevices) -> bool {
+        self.plan.disks.iter().any(|disk| {
+            let mut plan = self.plan.clone();
+            plan.disks = vec![disk.clone()];
+            is_armed(&plan, devices).unwrap()
+        })
+    }
+}
+
+#[test]
+fn a_bios_disk_is_armed_by_its_very_last_write() {
+    let (node, devices) = (node(Firmware::Bios), disks());
+    assert!(!node.armed(&devices));
+    node.install(&devices).unwrap();
+    assert!(node.armed(&devices));
+    let written: Vec<(u64, u64)> = devices
+        .log()
+        .iter()
+        .filter(|done| done.device == Path::new(DISKS[0]))
+        .filter_map(|done| match done.what {
+            What::Write(extent) => Some((extent.start.0, extent.length.0)),
+            What::Flush => Some((0, 0)),
+            _ => None,
+        })
+        .collect();
+    // core image, flush, boot sector's code, flush
+    assert_eq!(written, [(1 << 20, 10240), (0, 0), (0, 440), (0, 0)]);
+}
+
+#[test]
+fn each_piece_says_where_the_next_is() {
+    let (node, devices) = (node(Firmware::Bios), disks());
+    devices.put(DISKS[0], Bytes(440), b"disk").unwrap();
+    devices.put(DISKS[0], Bytes(446), &[0xee; 64]).unwrap();
+    node.install(&devices).unwrap();
+    let sector = devices.content(DISKS[0], BOOT_SECTOR).unwrap();
+    assert_eq!(
+        sector[0x5c..0x64],
+        2048_u64.to_le_bytes(),
+        "the core image's sector"
+    );
+    assert_eq!(
+        sector[0x64..0x68],
+        [0xff, 0xfa, 0x90, 0x90].map(|b| if b == 0xfa { 0x90 } else { b })
+    );
+    assert_eq!(&sector[440..444], b"disk");
+    assert_eq!(sector[446..510], [0xee; 64], "the partition table stays");
+    let first = Extent {
+        start: Bytes::MIB,
+        length: Bytes(512),
+    };
+    let core = devices.content(DISKS[0], first).unwrap();
+    assert_eq!(core[500..508], 2049_u64.to_le_bytes(), "the rest's sector");
+    assert_eq!(core[508..510], 19_u16.to_le_bytes(), "how many follow");
+    assert_eq!(
+        core[510..512],
+        0x820_u16.to_le_bytes(),
+        "where they are loaded to"
+    );
+}
+
+#[test]
+fn whatever_fails_no_disk_boots_and_the_error_is_told() {
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let node = node(firmware);
+        let clean = disks();
+        node.install(&clean).unwrap();
+        let log = clean.log();
+        assert!(node.armed(&clean));
+        let count =
+            |wanted: fn(&What) -> bool| log.iter().filter(|done| wanted(&done.what)).count();
+        let writes = count(|what| matches!(what, What::Write(_) | What::Zero(_)));
+        let flushes = count(|what| matches!(what, What::Flush));
+        let opens = count(|what| matches!(what, What::Open(_)));
+        assert!(
+            writes >= 4 && flushes >= 4 && opens == 2,
+            "{writes} {flushes} {opens}"
+        );
+        let faults = (0..writes)
+            .flat_map(|n| [Fault::Write(n), Fault::HalfWrite(n)])
+            .chain((0..flushes).map(Fault::Flush))
+            .chain((0..opens).map(Fault::Open));
+        for fault in faults {
+            let devices = disks().failing(fault);
+            let result = node.install(&devices);
+            assert!(result.is_err(), "{firmware:?} {fault:?} went unnoticed");
+            assert!(
+                !node.any_armed(&devices),
+                "{firmware:?} {fault:?} left a disk that boots"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_uefi_disk_has_no_filesystem_until_all_of_it_is_there() {
+    let (node, devices) = (node(Firmware::Uefi), disks());
+    node.install(&devices).unwrap();
+    let esp = esp(&node.plan.disks[0]).unwrap().extent;
+    let writes: Vec<Extent> = devices
+        .log()
+        .iter()
+        .filter(|done| done.device == Path::new(DISKS[0]))
+        .filter_map(|done| match done.what {
+            What::Write(extent) => Some(extent),
+            _ => None,
+        })
+        .collect();
+    let first_sector = |extent: &&Extent| extent.start.0 < esp.start.0 + 512;
+    assert_eq!(writes.iter().filter(first_sector).count(), 1);
+    assert_eq!(writes.last().unwrap().start, esp.start);
+    assert!(writes.iter().all(|extent| esp.contains(*extent)));
+    // the boot sector keeps the stub: nothing there for a BIOS
+    assert_eq!(
+        devices.content(DISKS[0], BOOT_SECTOR).unwrap()[..440],
+        stub::CODE
+    );
+}
+
+#[test]
+fn a_kept_esp_gets_our_loader_beside_what_it_holds() {
+    let (mut node, devices) = (node(Firmware::Uefi), disks());
+    for disk in &mut node.plan.disks {
+        for partition in &mut disk.partitions {
+            partition.keep_data |= partition.role == Role::Esp;
+        }
+    }
+    let theirs = configdrive::File::new("EFI/other/grub.cfg", "theirs");
+    for disk in &node.plan.disks {
+        let mut device = devices.open(disk.device.as_ref(), Access::Write).unwrap();
+        let esp = esp(disk).unwrap();
+        uefi::make(device.as_mut(), esp, std::slice::from_ref(&theirs)).unwrap();
+    }
+    assert!(!node.armed(&devices));
+    node.install(&devices).unwrap();
+    assert!(node.armed(&devices));
+    let mut device = devices.open(DISKS[0].as_ref(), Access::Read).unwrap();
+    let extent = esp(&node.plan.disks[0]).unwrap().extent;
+    let medium = medium::Medium::new(device.as_mut(), extent);
+    assert!(configdrive::fat::read(medium).unwrap().contains(&theirs));
+}
+
+#[test]
+fn what_is_not_grubs_is_refused_before_anything_is_written() {
+    let place = Extent {
+        start: Bytes::MIB,
+        length: Bytes::MIB,
+    };
+    let core = vec![1; 5000];
+    let other = vec![0; 512];
+    let refused = |boot: &[u8], core: &[u8], place| bios::prepared(boot, core, place).unwrap_err();
+    insta::assert_snapshot!(refused(&other, &core, place), @"`boot.img` is not GRUB's");
+    insta::assert_snapshot!(refused(&boot_image()[..500], &core, place), @"`boot.img` is not GRUB's");
+    insta::assert_snapshot!(refused(&boot_image(), &core[..500], place), @"the core image is 500 bytes long; between 512 and 491520 can be started");
+    insta::assert_snapshot!(refused(&boot_image(), &vec![0; 500_000], place), @"the core image is 500000 bytes long; between 512 and 491520 can be started");
+    let small = Extent {
+        start: Bytes::MIB,
+        length: Bytes(4096),
+    };
+    insta::assert_snapshot!(refused(&boot_image(), &core, small), @"the core image does not fit into the 4 KiB of its partition");
+}
+
+#[test]
+fn large_sectors_do_not_start_by_bios() {
+    let mut node = node(Firmware::Bios);
+    let exec = Script::new();
+    preflight(&node.plan, &exec, &node.options).unwrap();
+    node.plan.disks[1].sector_size = Bytes(4096);
+    let error = preflight(&node.plan, &exec, &node.options).unwrap_err();
+    assert_eq!(
+        (error.kind, error.device.as_deref()),
+        (Kind::Hardware, Some("/dev/sdb"))
+    );
+    node.plan.firmware = Firmware::Uefi;
+    preflight(&node.plan, &exec, &node.options).unwrap();
+}
+
+#[test]
+fn a_missing_grub_is_noticed_before_anything_is_touched() {
+    let mut node = node(Firmware::Bios);
+    let exec = Script::new().without(Tool::GrubMkimage);
+    let error = preflight(&node.plan, &exec, &node.options).unwrap_err();
+    assert_eq!(
+        error.hint.as_deref(),
+        Some("install the package `grub-common`")
+    );
+    std::fs::remove_file(node.options.grub.join("i386-pc/normal.mod")).unwrap();
+    let error = preflight(&node.plan, &Script::new(), &node.options).unwrap_err();
+    assert_eq!(
+        error.hint.as_deref(),
+        Some("install the package `grub-pc-bin`")
+    );
+    for disk in &mut node.plan.disks {
+        disk.bootloader = false;
+    }
+    preflight(&node.plan, &exec, &node.options).unwrap();
+}

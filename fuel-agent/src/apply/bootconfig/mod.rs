@@ -1,0 +1,192 @@
+//! What GRUB is told: grub.cfg and its modules for the next boot, /etc/default/grub for the system's own `update-grub`.
+
+mod defaults;
+mod kernels;
+mod menu;
+mod parameters;
+
+use std::path::Path;
+
+use super::bootcode::Platform;
+use super::installed::Installed;
+use super::{Context, Outcome, installed};
+use crate::error::{Error, Kind};
+use crate::events::Event;
+use crate::plan::Plan;
+use crate::request::spec::{BlockRef, Mount};
+use crate::stage::Stage;
+use menu::Menu;
+use parameters::Parameters;
+
+/// Where GRUB finds its things once the node runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootFolder {
+    /// UUID of the filesystem they are in.
+    pub uuid: String,
+    /// Path of GRUB's folder within that filesystem.
+    pub path: String,
+    /// Path of GRUB's folder in the installed system, without leading slash.
+    pub in_tree: String,
+}
+
+/// How long the menu waits, as Fuel has it.
+const TIMEOUT: u32 = 10;
+/// How long it waits the first time where it is also on a serial line: rarely does anybody watch there.
+const SERIAL_TIMEOUT: u32 = 5;
+
+pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
+    let tree = match installed::open(context)? {
+        Ok(tree) => tree,
+        Err(skipped) => return Ok(skipped),
+    };
+    let plan = context.plan;
+    let folder = BootFolder::of(plan, &context.state.filesystem_uuids, &tree)?;
+    let root = root_argument(plan, &context.state.filesystem_uuids)?;
+    let parameters = Parameters::parse(&plan.boot.kernel_params);
+    if let Some(message) = parameters.other_root(&root, &root_names(plan, &root)) {
+        let stage = Some(Stage::Configure);
+        context.events.tell(&Event::Warning { stage, message });
+    }
+    let menu = Menu {
+        title: title(&tree)?,
+        kernels: kernels::find(&tree, plan_has_boot(plan))?,
+        root,
+        uuid: folder.uuid.clone(),
+        timeout: parameters.serial().map_or(TIMEOUT, |_| SERIAL_TIMEOUT),
+        parameters: &parameters,
+    };
+    tree.write(
+        &format!("{}/grub.cfg", folder.in_tree),
+        menu.render(),
+        0o644,
+    )?;
+    modules(
+        &tree,
+        &folder,
+        &context.options.grub,
+        Platform::of(plan.firmware),
+    )?;
+    defaults::write(&tree, &parameters, TIMEOUT)?;
+    context.state.boot_folder = Some(folder);
+    Ok(Outcome::Changed)
+}
+
+impl BootFolder {
+    fn of(plan: &Plan, uuids: &[Option<String>], tree: &Installed) -> Result<Self, Error> {
+        let separate = plan_has_boot(plan);
+        let mount = if separate { "/boot" } else { "/" };
+        let red_hat = tree.has_folder("boot/grub2")?
+            || tree.has_any(&["usr/sbin/grub2-mkconfig", "sbin/grub2-mkconfig"])?;
+        let name = if red_hat { "grub2" } else { "grub" };
+        let above = if separate { "" } else { "/boot" };
+        Ok(Self {
+            uuid: uuid_of(plan, uuids, mount)?,
+            path: format!("{above}/{name}"),
+            in_tree: format!("boot/{name}"),
+        })
+    }
+
+    /// Where the boot configuration was written to by this run.
+    pub(super) fn find(context: &Context<'_>) -> Result<Self, Error> {
+        context.state.boot_folder.clone().ok_or_else(|| {
+            let what = "boot code without a boot configuration would start nothing";
+            Error::new(Kind::Internal, what)
+        })
+    }
+}
+
+fn plan_has_boot(plan: &Plan) -> bool {
+    index_of(plan, "/boot").is_some()
+}
+
+fn index_of(plan: &Plan, mount: &str) -> Option<usize> {
+    let mount = Mount::Path(mount.to_owned());
+    plan.filesystems
+        .iter()
+        .position(|filesystem| filesystem.mount.as_ref() == Some(&mount))
+}
+
+fn uuid_of(plan: &Plan, uuids: &[Option<String>], mount: &str) -> Result<String, Error> {
+    let index = index_of(plan, mount).ok_or_else(|| {
+        Error::new(
+            Kind::Request,
+            format!("no filesystem is mounted on {mount}"),
+        )
+    })?;
+    let uuid = uuids.get(index).cloned().flatten();
+    uuid.ok_or_else(|| {
+        let what = format!("the UUID of the filesystem for {mount} is not known");
+        Error::new(Kind::Internal, what)
+    })
+}
+
+/// What the kernel is told of its root: the mapper's name of a logical volume, for LVM activates by it; else the UUID.
+pub fn root_argument(plan: &Plan, uuids: &[Option<String>]) -> Result<String, Error> {
+    let uuid = uuid_of(plan, uuids, "/")?;
+    let on = index_of(plan, "/")
+        .and_then(|index| plan.filesystems.get(index))
+        .map(|root| root.on);
+    Ok(match on {
+        Some(BlockRef::Logical(volume)) => plan.logical_volumes[volume].device.clone(),
+        _ => format!("UUID={uuid}"),
+    })
+}
+
+/// Other names of the same root, which a request may use.
+fn root_names(plan: &Plan, root: &str) -> Vec<String> {
+    let mut names = vec![root.to_owned()];
+    if let Some(filesystem) = index_of(plan, "/").and_then(|index| plan.filesystems.get(index)) {
+        names.push(filesystem.device.clone());
+        if let BlockRef::Logical(volume) = filesystem.on {
+            let spec = &plan.logical_volumes[volume].spec;
+            names.push(format!("/dev/{}/{}", spec.volume_group, spec.name));
+        }
+    }
+    names
+}
+
+fn title(tree: &Installed) -> Result<String, Error> {
+    for path in ["etc/os-release", "usr/lib/os-release"] {
+        let text = tree.read(path)?.unwrap_or_default();
+        let name = text
+            .lines()
+            .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+        if let Some(name) = name {
+            return Ok(installed::one_line(name.trim().trim_matches(['"', '\''])));
+        }
+    }
+    Ok("Linux".to_owned())
+}
+
+/// The modules that belong to our core image: whatever grub.cfg comes later can load what it needs. A core image left in
+/// the image by its own GRUB goes: it would make an upgrade of GRUB's package install boot code where the image was made.
+fn modules(
+    tree: &Installed,
+    folder: &BootFolder,
+    grub: &Path,
+    platform: Platform,
+) -> Result<(), Error> {
+    platform.present(grub)?;
+    let to = format!("{}/{}", folder.in_tree, platform.name());
+    let wanted = |name: &str| {
+        let end = Path::new(name).extension().and_then(|end| end.to_str());
+        matches!(end, Some("mod" | "lst" | "o" | "sh"))
+    };
+    tree.copy_in(&grub.join(platform.name()), &to, wanted)?;
+    for left in ["core.img", "boot.img", "core.efi", "grub.efi"] {
+        tree.remove(&format!("{to}/{left}"))?;
+    }
+    let environment = format!("{}/grubenv", folder.in_tree);
+    if tree.length_of(&environment)? != Some(ENVIRONMENT) {
+        let head = "# GRUB Environment Block\n";
+        let length = usize::try_from(ENVIRONMENT).unwrap_or(1024);
+        tree.write(&environment, format!("{head:#<length$}"), 0o644)?;
+    }
+    Ok(())
+}
+
+/// GRUB writes into it in place, so it has this size from the start.
+const ENVIRONMENT: u64 = 1024;
+
+#[cfg(test)]
+mod tests;

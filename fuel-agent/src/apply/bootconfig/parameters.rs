@@ -1,0 +1,173 @@
+//! The kernel's command line: words as the kernel splits them, and the quoting that GRUB and the shell need for them.
+
+use crate::apply::installed::one_line;
+
+/// A kernel command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parameters {
+    /// As the request has it, without control characters and outer spaces.
+    text: String,
+    /// Its words, quotes taken off.
+    words: Vec<String>,
+}
+
+/// A serial console of GRUB's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Serial {
+    /// Number of the port.
+    pub(super) unit: u32,
+    /// Bits per second.
+    pub(super) speed: u32,
+}
+
+impl Parameters {
+    /// Splits at spaces outside of double quotes, as the kernel does.
+    pub(super) fn parse(text: &str) -> Self {
+        let text = one_line(&text.replace(['\n', '\t'], " ")).trim().to_owned();
+        let mut words = Vec::new();
+        let (mut word, mut quoted, mut begun) = (String::new(), false, false);
+        for character in text.chars() {
+            match character {
+                '"' => (quoted, begun) = (!quoted, true),
+                ' ' if !quoted => {
+                    if begun {
+                        words.push(std::mem::take(&mut word));
+                    }
+                    begun = false;
+                }
+                other => {
+                    word.push(other);
+                    begun = true;
+                }
+            }
+        }
+        if begun {
+            words.push(word);
+        }
+        Self { text, words }
+    }
+
+    /// The words for a `linux` line of grub.cfg. Those that name a root are left out: the plan knows where it is.
+    pub(super) fn for_grub(&self) -> String {
+        let words = self.words.iter().filter(|word| !word.starts_with("root="));
+        let words: Vec<String> = words.map(|word| grub_quoted(word)).collect();
+        words.join(" ")
+    }
+
+    /// The text for a double-quoted assignment in a shell script.
+    pub(super) fn for_shell(&self) -> String {
+        let mut text = String::new();
+        for character in self.text.chars() {
+            if matches!(character, '"' | '\\' | '$' | '`') {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+        text
+    }
+
+    /// What to say where the request names a root that is none of `names`.
+    pub(super) fn other_root(&self, root: &str, names: &[String]) -> Option<String> {
+        let mut asked = self
+            .words
+            .iter()
+            .filter_map(|word| word.strip_prefix("root="));
+        let other = asked
+            .next_back()
+            .filter(|asked| !names.iter().any(|name| name == asked))?;
+        let same_uuid = root.eq_ignore_ascii_case(other);
+        (!same_uuid).then(|| {
+            format!("the kernel parameters of the request name the root `{other}`, but it is `{root}`; the latter is used")
+        })
+    }
+
+    /// The last serial console among them: GRUB talks there too.
+    pub(super) fn serial(&self) -> Option<Serial> {
+        let mut consoles = self
+            .words
+            .iter()
+            .filter_map(|word| word.strip_prefix("console=ttyS"));
+        let last = consoles.next_back()?;
+        let (unit, options) = last.split_once(',').unwrap_or((last, ""));
+        let digits: String = options.chars().take_while(char::is_ascii_digit).collect();
+        Some(Serial {
+            unit: unit.parse().ok()?,
+            // the kernel's own default
+            speed: digits.parse().unwrap_or(9600),
+        })
+    }
+}
+
+/// A word as GRUB's script has to be given it. GRUB puts quotes of its own around words with spaces for the kernel.
+pub(super) fn grub_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%^~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_as_the_kernel_splits() {
+        let parse = |text: &str| Parameters::parse(text).words;
+        assert_eq!(parse(" a=1  b "), ["a=1", "b"]);
+        assert_eq!(
+            parse(r#"dyndbg="file x.c +p" quiet"#),
+            ["dyndbg=file x.c +p", "quiet"]
+        );
+        assert_eq!(parse("a\nb\tc\u{7}"), ["a", "b", "c"]);
+        assert_eq!(parse(""), Vec::<String>::new());
+        assert_eq!(parse(r#"a="open end"#), ["a=open end"]);
+    }
+
+    #[test]
+    fn nothing_in_a_word_means_anything_to_grub() {
+        for (word, quoted) in [
+            ("console=ttyS0,115200n8", "console=ttyS0,115200n8"),
+            ("x=a b", "'x=a b'"),
+            ("x=$(reboot);{}", "'x=$(reboot);{}'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(grub_quoted(word), quoted);
+        }
+    }
+
+    #[test]
+    fn nothing_in_them_ends_the_shells_quotes() {
+        let parameters = Parameters::parse(r#" a="b c" d=$e `f` \g"#);
+        assert_eq!(parameters.for_shell(), r#"a=\"b c\" d=\$e \`f\` \\g"#);
+    }
+
+    #[test]
+    fn the_plans_root_wins() {
+        let parameters = Parameters::parse("root=/dev/mapper/os-root quiet");
+        assert_eq!(parameters.for_grub(), "quiet");
+        let names = ["/dev/mapper/os-root".to_owned()];
+        assert_eq!(parameters.other_root("/dev/mapper/os-root", &names), None);
+        let warning = parameters
+            .other_root("UUID=1", &["UUID=1".to_owned()])
+            .unwrap();
+        assert!(
+            warning.contains("`/dev/mapper/os-root`, but it is `UUID=1`"),
+            "{warning}"
+        );
+        assert_eq!(Parameters::parse("quiet").other_root("UUID=1", &[]), None);
+    }
+
+    #[test]
+    fn the_last_serial_console_counts() {
+        let serial = |text: &str| Parameters::parse(text).serial().map(|s| (s.unit, s.speed));
+        assert_eq!(serial("console=tty0"), None);
+        assert_eq!(
+            serial("console=ttyS0,9600 console=tty0 console=ttyS1,115200n8"),
+            Some((1, 115_200))
+        );
+        assert_eq!(serial("console=ttyS2"), Some((2, 9600)));
+        assert_eq!(serial("console=ttySx"), None);
+    }
+}

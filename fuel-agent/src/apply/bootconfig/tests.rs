@@ -1,0 +1,148 @@
+//! The boot configuration in a tree as images have it.
+
+use super::*;
+use crate::apply::sample;
+
+fn tree(files: &[&str]) -> (tempfile::TempDir, Installed) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("root")).unwrap();
+    let tree = Installed::at(&folder.path().join("root"));
+    for path in files {
+        tree.write(path, "x", 0o644).unwrap();
+    }
+    (folder, tree)
+}
+
+fn menu<'a>(plan: &Plan, parameters: &'a Parameters, tree: &Installed) -> Menu<'a> {
+    let uuids = sample::uuids();
+    Menu {
+        title: title(tree).unwrap(),
+        kernels: kernels::find(tree, plan_has_boot(plan)).unwrap(),
+        root: root_argument(plan, &uuids).unwrap(),
+        uuid: BootFolder::of(plan, &uuids, tree).unwrap().uuid,
+        timeout: SERIAL_TIMEOUT,
+        parameters,
+    }
+}
+
+#[test]
+fn the_menu_starts_the_newest_kernel_and_offers_the_rest() {
+    let (_folder, tree) = tree(&[
+        "boot/vmlinuz-6.1.0-18-amd64",
+        "boot/initrd.img-6.1.0-18-amd64",
+        "boot/vmlinuz-6.1.0-9-amd64",
+        "boot/initrd.img-6.1.0-9-amd64",
+    ]);
+    tree.write(
+        "etc/os-release",
+        "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
+        0o644,
+    )
+    .unwrap();
+    let plan = sample::plan();
+    let parameters = Parameters::parse(&plan.boot.kernel_params);
+    insta::assert_snapshot!(menu(&plan, &parameters, &tree).render(), @r#"
+    # Written when this node was installed; `update-grub` (or `grub2-mkconfig`) replaces it.
+    if [ -s $prefix/grubenv ]; then load_env; fi
+    set default=0
+    if [ -n "${next_entry}" ]; then set default="${next_entry}"; set next_entry=; save_env next_entry; fi
+    set timeout=5
+    search --no-floppy --fs-uuid --set=root 0000b007-0000-0000-0000-000000000000
+    if [ "${grub_platform}" = efi ]; then insmod all_video; set gfxpayload=keep; fi
+    serial --unit=0 --speed=115200
+    terminal_input console serial
+    terminal_output console serial
+    menuentry 'Debian GNU/Linux 12 (bookworm)' --class gnu-linux --class os {
+        linux /vmlinuz-6.1.0-18-amd64 root=/dev/mapper/os-root ro console=ttyS0,115200 console=tty0 net.ifnames=0
+        initrd /initrd.img-6.1.0-18-amd64
+    }
+    submenu 'More ways to start Debian GNU/Linux 12 (bookworm)' {
+        menuentry 'Debian GNU/Linux 12 (bookworm), Linux 6.1.0-18-amd64' --class gnu-linux --class os {
+            linux /vmlinuz-6.1.0-18-amd64 root=/dev/mapper/os-root ro console=ttyS0,115200 console=tty0 net.ifnames=0
+            initrd /initrd.img-6.1.0-18-amd64
+        }
+        menuentry 'Debian GNU/Linux 12 (bookworm), Linux 6.1.0-18-amd64 (recovery mode)' --class gnu-linux --class os {
+            linux /vmlinuz-6.1.0-18-amd64 root=/dev/mapper/os-root ro console=ttyS0,115200 console=tty0 net.ifnames=0 single
+            initrd /initrd.img-6.1.0-18-amd64
+        }
+        menuentry 'Debian GNU/Linux 12 (bookworm), Linux 6.1.0-9-amd64' --class gnu-linux --class os {
+            linux /vmlinuz-6.1.0-9-amd64 root=/dev/mapper/os-root ro console=ttyS0,115200 console=tty0 net.ifnames=0
+            initrd /initrd.img-6.1.0-9-amd64
+        }
+        menuentry 'Debian GNU/Linux 12 (bookworm), Linux 6.1.0-9-amd64 (recovery mode)' --class gnu-linux --class os {
+            linux /vmlinuz-6.1.0-9-amd64 root=/dev/mapper/os-root ro console=ttyS0,115200 console=tty0 net.ifnames=0 single
+            initrd /initrd.img-6.1.0-9-amd64
+        }
+    }
+    "#);
+}
+
+#[test]
+fn a_root_on_a_partition_is_named_by_uuid_and_holds_boot() {
+    let (_folder, tree) = tree(&["boot/vmlinuz-6.1", "boot/initrd.img-6.1"]);
+    let mut plan = sample::plan();
+    plan.filesystems.remove(0);
+    plan.filesystems[0].on = BlockRef::Partition { disk: 0, number: 4 };
+    let uuids = sample::uuids()[1..].to_vec();
+    let folder = BootFolder::of(&plan, &uuids, &tree).unwrap();
+    assert_eq!(
+        (folder.path.as_str(), folder.in_tree.as_str()),
+        ("/boot/grub", "boot/grub")
+    );
+    assert_eq!(folder.uuid, uuids[0].clone().unwrap());
+    assert_eq!(
+        root_argument(&plan, &uuids).unwrap(),
+        format!("UUID={}", folder.uuid)
+    );
+    assert_eq!(
+        kernels::find(&tree, false).unwrap()[0].image,
+        "/boot/vmlinuz-6.1"
+    );
+}
+
+#[test]
+fn red_hats_folder_is_grub2() {
+    let (_folder, tree) = tree(&["usr/sbin/grub2-mkconfig"]);
+    let folder = BootFolder::of(&sample::plan(), &sample::uuids(), &tree).unwrap();
+    assert_eq!(
+        (folder.path.as_str(), folder.in_tree.as_str()),
+        ("/grub2", "boot/grub2")
+    );
+}
+
+#[test]
+fn modules_of_our_core_replace_the_images_own() {
+    let (folder, tree) = tree(&["boot/grub/i386-pc/core.img", "boot/grub/i386-pc/lvm.mod"]);
+    let grub = folder.path().join("lib");
+    std::fs::create_dir_all(grub.join("i386-pc")).unwrap();
+    for name in ["normal.mod", "lvm.mod", "moddep.lst", "boot.img"] {
+        std::fs::write(grub.join("i386-pc").join(name), "ours").unwrap();
+    }
+    let place = BootFolder::of(&sample::plan(), &sample::uuids(), &tree).unwrap();
+    modules(&tree, &place, &grub, Platform::Pc).unwrap();
+    assert_eq!(
+        tree.list("boot/grub/i386-pc").unwrap(),
+        ["lvm.mod", "moddep.lst", "normal.mod"]
+    );
+    assert_eq!(
+        tree.read("boot/grub/i386-pc/lvm.mod").unwrap().unwrap(),
+        "ours"
+    );
+    let environment = tree.read("boot/grub/grubenv").unwrap().unwrap();
+    assert_eq!(environment.len(), 1024);
+    assert!(environment.starts_with("# GRUB Environment Block\n####"));
+    let error = modules(&tree, &place, &grub, Platform::Efi).unwrap_err();
+    assert_eq!(
+        error.hint.unwrap(),
+        "install the package `grub-efi-amd64-bin`"
+    );
+}
+
+#[test]
+fn a_title_is_found_or_made_up() {
+    let (_folder, tree) = tree(&[]);
+    assert_eq!(title(&tree).unwrap(), "Linux");
+    tree.write("usr/lib/os-release", "PRETTY_NAME='It'\n", 0o644)
+        .unwrap();
+    assert_eq!(title(&tree).unwrap(), "It");
+}
