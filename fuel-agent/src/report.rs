@@ -1,1 +1,423 @@
-//! What happened: as JSON and as a person's summary, also when it failed.
+//! What happened: JSON for programs, a summary for people; also when it failed.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use host::units::Bytes;
+use serde::Serialize;
+
+use crate::apply::ImageOutcome;
+use crate::error::{Error, Kind};
+use crate::events::clock;
+use crate::sequence::Walked;
+use crate::stage::Stage;
+
+/// The report of a run. Its JSON form is contract (docs/commands.md): keys are added, never changed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What it came to.
+    pub result: Outcome,
+    /// The exit status of `provision`.
+    pub exit_status: u8,
+    /// Whether a disk has been written to.
+    pub touched: bool,
+    /// Whether running the same request again makes sense.
+    pub retryable: bool,
+    /// The error, where there was one.
+    pub error: Option<ReportedError>,
+    /// Errors after the first: of clean-up and the like.
+    pub unclean: Vec<ReportedError>,
+    /// What is pending (exit status 10).
+    pub incomplete: Vec<String>,
+    /// What was odd.
+    pub warnings: Vec<String>,
+    /// Dialect of the request, once it was read.
+    pub dialect: Option<String>,
+    /// Identity of the request.
+    pub request_digest: Option<String>,
+    /// The node's name, as in the request.
+    pub hostname: Option<String>,
+    /// Identifier of this installation, as cloud-init sees it.
+    pub instance_id: Option<String>,
+    /// Whether the node already was what the request asks for, so that only the completion was repeated.
+    pub already_installed: bool,
+    /// Version of the agent.
+    pub agent_version: &'static str,
+    /// When it began.
+    pub started: String,
+    /// When it ended.
+    pub ended: String,
+    /// How long it took.
+    #[serde(rename = "took_ms", serialize_with = "millis")]
+    pub took: Duration,
+    /// Stages that ran, in order.
+    pub stages: Vec<Walked>,
+    /// Steps that were performed, in order.
+    pub steps: Vec<ReportedStep>,
+    /// The chosen disks.
+    pub devices: Vec<ReportedDevice>,
+    /// The images that were written.
+    pub images: Vec<ImageOutcome>,
+    /// Bytes that came from the images' sources.
+    pub fetched_bytes: Bytes,
+    /// Bytes of the images, unpacked.
+    pub written_bytes: Bytes,
+    /// The most memory that the agent had, as its `VmHWM` says.
+    pub peak_memory_bytes: Option<Bytes>,
+}
+
+fn millis<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The node is what the request asks for.
+    Installed,
+    /// The node is, but the orchestrator does not know.
+    InstalledNotAccepted,
+    /// Something is pending.
+    Incomplete,
+    /// It is not.
+    Failed,
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+impl Outcome {
+    /// What a run came to that ended with this error, or none.
+    pub fn of(error: Option<&Error>) -> Self {
+        match error.map(|error| error.kind) {
+            None => Self::Installed,
+            Some(Kind::Notify) => Self::InstalledNotAccepted,
+            Some(Kind::Incomplete) => Self::Incomplete,
+            Some(Kind::Interrupted) => Self::Interrupted,
+            Some(_) => Self::Failed,
+        }
+    }
+
+    /// Its name in reports and callbacks.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Installed => "installed",
+            Self::InstalledNotAccepted => "installed-not-accepted",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// An error in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReportedError {
+    /// The stage it happened in.
+    pub stage: Stage,
+    /// Who can fix it.
+    pub kind: Kind,
+    /// What could not be done.
+    pub message: String,
+    /// Why, outermost first.
+    pub causes: Vec<String>,
+    /// What to try.
+    pub hint: Option<String>,
+    /// The disk or partition concerned.
+    pub device: Option<String>,
+    /// Whether the same request may well succeed next time.
+    pub retryable: bool,
+}
+
+impl ReportedError {
+    /// An error of a stage.
+    pub fn new(stage: Stage, error: &Error) -> Self {
+        Self {
+            stage,
+            kind: error.kind,
+            message: error.what.clone(),
+            causes: error.causes(),
+            hint: error.hint.clone(),
+            device: error.device.clone(),
+            retryable: error.retryable,
+        }
+    }
+
+    /// The message with its causes, on one line.
+    pub fn line(&self) -> String {
+        let mut line = self.message.clone();
+        for cause in &self.causes {
+            line = line + ": " + cause.trim_end();
+        }
+        line
+    }
+}
+
+/// A step in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReportedStep {
+    /// Its number in the plan.
+    pub number: usize,
+    /// Its stage.
+    pub stage: Stage,
+    /// What was done.
+    pub what: String,
+    /// `changed`, `unchanged`, `skipped` or `failed`.
+    pub outcome: &'static str,
+    /// Why it was skipped.
+    pub why: Option<String>,
+    /// How long it took.
+    #[serde(rename = "took_ms", serialize_with = "millis")]
+    pub took: Duration,
+}
+
+/// A chosen disk in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReportedDevice {
+    /// Its node in this run.
+    pub device: String,
+    /// A name that it has after a reboot too: a by-id link, else its serial number or wwn.
+    pub stable_name: String,
+    /// Its size.
+    pub size_bytes: Bytes,
+}
+
+/// The most memory that this process had.
+pub fn peak_memory() -> Option<Bytes> {
+    parse_peak_memory(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn parse_peak_memory(status: &str) -> Option<Bytes> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024).map(Bytes)
+}
+
+impl fmt::Display for Report {
+    /// The summary for people. The error itself is printed by `main`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.hostname.as_deref().unwrap_or("this node");
+        let took = clock::short(self.took);
+        match self.result {
+            Outcome::Installed if self.already_installed => {
+                writeln!(
+                    f,
+                    "{name} already was as asked; the completion was repeated"
+                )?;
+            }
+            Outcome::Installed => writeln!(f, "{name} is installed, after {took}")?,
+            Outcome::InstalledNotAccepted => writeln!(
+                f,
+                "{name} is installed, after {took}, but the orchestrator does not know"
+            )?,
+            Outcome::Incomplete => writeln!(f, "{name} is incomplete, after {took}")?,
+            Outcome::Failed | Outcome::Interrupted => {
+                let stage = self.error.as_ref().map(|error| error.stage);
+                let touched = match self.touched {
+                    true if stage < Some(Stage::Bootloader) => {
+                        "its disks have been written to and do not boot"
+                    }
+                    true => "its disks have been written to",
+                    false => "no disk has been written to",
+                };
+                let how = self.result.name();
+                writeln!(f, "{name}: {how} after {took}; {touched}")?;
+            }
+        }
+        for reason in &self.incomplete {
+            writeln!(f, "  pending: {reason}")?;
+        }
+        for device in &self.devices {
+            let (node, stable) = (&device.device, &device.stable_name);
+            writeln!(f, "  disk     {node}, {}, {stable}", device.size_bytes)?;
+        }
+        for image in &self.images {
+            f.write_str(&image_line(image))?;
+        }
+        if let Some(peak) = self.peak_memory_bytes {
+            writeln!(f, "  memory   {} at most", clock::amount(peak.0))?;
+        }
+        for error in &self.unclean {
+            writeln!(f, "  also: {}", error.line())?;
+        }
+        Ok(())
+    }
+}
+
+fn image_line(image: &ImageOutcome) -> String {
+    let millis = image.took_ms.max(1);
+    let rate = u128::from(image.raw_bytes.0) * 1000 / u128::from(millis);
+    let mut line = format!(
+        "  image    {}, {} in {}, {}/s",
+        crate::http::address::shown(&image.url),
+        clock::amount(image.raw_bytes.0),
+        clock::short(Duration::from_millis(image.took_ms)),
+        clock::amount(u64::try_from(rate).unwrap_or(u64::MAX)),
+    );
+    if !image.verified {
+        line.push_str(", not verified");
+    }
+    if image.retries > 0 {
+        let _ = write!(line, ", {} retries", image.retries);
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A report with something in every place.
+    pub(crate) fn report(error: Option<Error>) -> Report {
+        Report {
+            result: Outcome::of(error.as_ref()),
+            exit_status: error.as_ref().map_or(0, |error| error.kind.exit_status()),
+            touched: true,
+            retryable: error.as_ref().is_some_and(|error| error.retryable),
+            error: error.map(|error| ReportedError::new(Stage::Image, &error)),
+            unclean: Vec::new(),
+            incomplete: Vec::new(),
+            warnings: vec!["odd".to_owned()],
+            dialect: Some("nailgun".to_owned()),
+            request_digest: Some("abc".to_owned()),
+            hostname: Some("node-7".to_owned()),
+            instance_id: None,
+            already_installed: false,
+            agent_version: "0",
+            started: "2026-11-22T04:05:06.000Z".to_owned(),
+            ended: "2026-11-22T04:08:13.000Z".to_owned(),
+            took: Duration::from_secs(187),
+            stages: vec![Walked {
+                stage: Stage::Image,
+                ok: true,
+                took: Duration::from_millis(12_345),
+            }],
+            steps: Vec::new(),
+            devices: vec![ReportedDevice {
+                device: "/dev/sda".to_owned(),
+                stable_name: "ata-ST4000_S3X9".to_owned(),
+                size_bytes: Bytes(20 << 30),
+            }],
+            images: vec![ImageOutcome {
+                url: "http://h/root.img.gz?token=t0p".to_owned(),
+                fetched_bytes: Bytes(1 << 30),
+                raw_bytes: Bytes(3 << 30),
+                raw_sha256: "0123".to_owned(),
+                raw_md5: None,
+                verified: true,
+                retries: 2,
+                took_ms: 30_000,
+            }],
+            fetched_bytes: Bytes(1 << 30),
+            written_bytes: Bytes(3 << 30),
+            peak_memory_bytes: Some(Bytes(21 << 20)),
+        }
+    }
+
+    #[test]
+    fn a_success_reads_like_one() {
+        insta::assert_snapshot!(report(None).to_string(), @r"
+        node-7 is installed, after 3 min 07 s
+          disk     /dev/sda, 20 GiB, ata-ST4000_S3X9
+          image    http://h/root.img.gz?..., 3.0 GiB in 30.0 s, 102.3 MiB/s, 2 retries
+          memory   21.0 MiB at most
+        ");
+    }
+
+    #[test]
+    fn a_failure_says_what_state_the_disks_are_in() {
+        let mut failed = report(Some(Error::new(Kind::Image, "no answer").retryable()));
+        insta::assert_snapshot!(failed.to_string().lines().next().unwrap(), @"node-7: failed after 3 min 07 s; its disks have been written to and do not boot");
+        failed.touched = false;
+        insta::assert_snapshot!(failed.to_string().lines().next().unwrap(), @"node-7: failed after 3 min 07 s; no disk has been written to");
+    }
+
+    #[test]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the report is long, and is all of it contract"
+    )]
+    fn its_json_is_the_contract() {
+        let error = Error::new(Kind::Image, "cannot fetch")
+            .because("no route")
+            .hint("plug it in")
+            .device("/dev/sda2")
+            .retryable();
+        let json = serde_json::to_string_pretty(&report(Some(error))).unwrap();
+        insta::assert_snapshot!(json, @r#"
+        {
+          "result": "failed",
+          "exit_status": 6,
+          "touched": true,
+          "retryable": true,
+          "error": {
+            "stage": "image",
+            "kind": "image",
+            "message": "cannot fetch",
+            "causes": [
+              "no route"
+            ],
+            "hint": "plug it in",
+            "device": "/dev/sda2",
+            "retryable": true
+          },
+          "unclean": [],
+          "incomplete": [],
+          "warnings": [
+            "odd"
+          ],
+          "dialect": "nailgun",
+          "request_digest": "abc",
+          "hostname": "node-7",
+          "instance_id": null,
+          "already_installed": false,
+          "agent_version": "0",
+          "started": "2026-11-22T04:05:06.000Z",
+          "ended": "2026-11-22T04:08:13.000Z",
+          "took_ms": 187000,
+          "stages": [
+            {
+              "stage": "image",
+              "ok": true,
+              "took_ms": 12345
+            }
+          ],
+          "steps": [],
+          "devices": [
+            {
+              "device": "/dev/sda",
+              "stable_name": "ata-ST4000_S3X9",
+              "size_bytes": 21474836480
+            }
+          ],
+          "images": [
+            {
+              "url": "http://h/root.img.gz?token=t0p",
+              "fetched_bytes": 1073741824,
+              "raw_bytes": 3221225472,
+              "raw_sha256": "0123",
+              "raw_md5": null,
+              "verified": true,
+              "retries": 2,
+              "took_ms": 30000
+            }
+          ],
+          "fetched_bytes": 1073741824,
+          "written_bytes": 3221225472,
+          "peak_memory_bytes": 22020096
+        }
+        "#);
+    }
+
+    #[test]
+    fn peak_memory_is_read_as_the_kernel_writes_it() {
+        let status = "Name:\tprovision\nVmHWM:\t   21504 kB\nVmRSS:\t 100 kB\n";
+        assert_eq!(parse_peak_memory(status), Some(Bytes(21504 << 10)));
+        assert_eq!(parse_peak_memory("Name:\tprovision\n"), None);
+        assert!(peak_memory().is_some());
+    }
+}

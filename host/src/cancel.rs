@@ -47,6 +47,12 @@ impl Cancel {
     }
 }
 
+/// Lets `SIGHUP` do nothing from now on. A handler of ours rather than `SIG_IGN`: that one programs we start would inherit.
+pub fn ignore_hangup() -> std::io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default())?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

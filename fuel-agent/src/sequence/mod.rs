@@ -1,1 +1,330 @@
-//! The stages in their order, gates, and which steps run in which stage.
+//! The stages in their order, with their gates: what runs after what, and what becomes of errors.
+//!
+//! ```text
+//!   walk         the order, the gates, time, panics; first error wins            this file
+//!   node         the real Look
+//!   look         trait Look: what a run learns; reading only, all that plan and dry runs hold
+//!   hands        the real Act
+//!   act          trait Act: what a run does
+//!   rehearsal    the stages before the first write
+//!   stages       the whole run
+//!   changed      whether the machine still is what was planned for
+//!   summary      a run as a report and as the facts of callbacks
+//!   machine      who this machine is
+//!   completion   who is told, with what words, and whether they accepted
+//!   template     `{names}` in URLs, headers and bodies
+//!   rundir       /run/provision: lock, state, report, log, what is owed
+//! ```
+
+pub mod act;
+mod changed;
+pub mod completion;
+pub mod hands;
+pub mod look;
+pub mod machine;
+pub mod node;
+pub mod rehearsal;
+pub mod rundir;
+pub mod stages;
+mod summary;
+pub mod template;
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use host::cancel::Cancel;
+
+use crate::error::{Error, Kind};
+use crate::events::{Event, Events};
+use crate::stage::Stage;
+
+/// How a walk through the stages went.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// Stages that ran, in order.
+    pub stages: Vec<Walked>,
+    /// The first error, and the stage it happened in. It decides the exit status.
+    pub failure: Option<(Stage, Error)>,
+    /// Errors after the first: of clean-up and report.
+    pub unclean: Vec<(Stage, Error)>,
+}
+
+/// One stage that ran.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Walked {
+    /// Which.
+    pub stage: Stage,
+    /// Whether it did what it should.
+    pub ok: bool,
+    /// How long it took.
+    #[serde(rename = "took_ms", serialize_with = "as_millis")]
+    pub took: Duration,
+}
+
+fn as_millis<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What the stages do.
+pub trait Work {
+    /// Whether there is anything to do in this stage; one without is not told of.
+    fn has(&self, stage: Stage) -> bool;
+    /// Does one stage's work; `so_far` is how the walk went until now.
+    fn stage(&mut self, stage: Stage, so_far: &Walk) -> Result<(), Error>;
+    /// Whether a disk has been written to.
+    fn touched(&self) -> bool;
+}
+
+/// Walks through all stages. After the first error only those run that always do; their errors never hide it. A panic is
+/// an error like any other, so that clean-up and report still come.
+pub fn walk(work: &mut dyn Work, events: &dyn Events, cancel: &Cancel) -> Walk {
+    let mut walk = Walk::default();
+    for stage in Stage::ALL {
+        if stage == Stage::Cleanup {
+            cancel.begin_clean_up();
+        }
+        let open = walk.failure.is_none() || stage.always();
+        // Whoever stopped us after the end of the work does not want the node to be rebooted under their hands.
+        let unwanted = stage == Stage::Terminate && cancel.was_cancelled();
+        if !open || unwanted || !work.has(stage) {
+            continue;
+        }
+        events.tell(&Event::StageStart { stage });
+        let began = Instant::now();
+        let result = if cancel.is_cancelled() && !stage.always() {
+            Err(interrupted(stage))
+        } else {
+            guarded(|| work.stage(stage, &walk))
+        };
+        let took = began.elapsed();
+        let result = judged(result, stage, cancel);
+        let ok = result.is_ok();
+        if let Err(error) = result {
+            tell(&error, stage, work.touched(), events);
+            match walk.failure {
+                None => walk.failure = Some((stage, error)),
+                Some(_) => walk.unclean.push((stage, error)),
+            }
+        }
+        events.tell(&Event::StageEnd { stage, took, ok });
+        walk.stages.push(Walked { stage, ok, took });
+    }
+    walk
+}
+
+/// What a stage came to, knowing whether we were told to stop meanwhile: then it stops here, even if it had come to its end;
+/// but a completion that was accepted stays so.
+fn judged(result: Result<(), Error>, stage: Stage, cancel: &Cancel) -> Result<(), Error> {
+    if !cancel.is_cancelled() {
+        return result;
+    }
+    match result {
+        Ok(()) if stage < Stage::Closeup => Err(interrupted(stage)),
+        Err(error) if error.kind != Kind::Interrupted => Err(interrupted(stage).because(error)),
+        other => other,
+    }
+}
+
+fn interrupted(stage: Stage) -> Error {
+    let hint = match stage {
+        Stage::Closeup => "the node is installed; `provision notify` offers the completion again",
+        _ => "run again",
+    };
+    let what = format!("interrupted during the stage `{stage}`");
+    Error::new(Kind::Interrupted, what).hint(hint).retryable()
+}
+
+/// Tells of an error.
+pub fn tell(error: &Error, stage: Stage, touched: bool, events: &dyn Events) {
+    let mut message = error.what.clone();
+    for cause in error.causes() {
+        message = message + ": " + cause.trim_end();
+    }
+    events.tell(&Event::Error {
+        stage,
+        message,
+        device: error.device.clone(),
+        hint: error.hint.clone(),
+        retryable: error.retryable,
+        touched,
+    });
+}
+
+thread_local! {
+    /// What the last panic of this thread said, and where.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps panics off standard error, which `--dialect json` promises to leave alone, and remembers what they said.
+pub fn remember_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info
+            .location()
+            .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        let text = format!("{}{place}", said(info.payload()));
+        tracing::error!(panic = text, "panic");
+        PANIC.set(Some(text));
+    }));
+}
+
+fn said(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// Runs `work`; a panic becomes an internal error.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = PANIC
+            .take()
+            .unwrap_or_else(|| said(payload.as_ref()).to_owned());
+        Err(
+            Error::new(Kind::Internal, "the agent has a defect and stopped")
+                .because(text)
+                .hint("report this with the log file"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Silence;
+
+    /// Notes where it has been; fails, panics or is cancelled where told.
+    #[derive(Default)]
+    struct Fake {
+        seen: Vec<Stage>,
+        fails: Vec<Stage>,
+        panics: Option<Stage>,
+        cancels: Option<(Stage, Cancel)>,
+    }
+
+    impl Work for Fake {
+        fn has(&self, _: Stage) -> bool {
+            true
+        }
+
+        fn stage(&mut self, stage: Stage, _: &Walk) -> Result<(), Error> {
+            self.seen.push(stage);
+            assert!(self.panics != Some(stage), "boom");
+            if let Some((at, cancel)) = &self.cancels
+                && *at == stage
+            {
+                cancel.cancel();
+            }
+            if self.fails.contains(&stage) {
+                return Err(Error::new(Kind::Disk, format!("{stage} broke")));
+            }
+            Ok(())
+        }
+
+        fn touched(&self) -> bool {
+            false
+        }
+    }
+
+    fn after(stage: Stage) -> Vec<Stage> {
+        Stage::ALL
+            .into_iter()
+            .filter(|s| *s <= stage || s.always())
+            .collect()
+    }
+
+    #[test]
+    fn all_stages_run_in_their_order() {
+        let mut fake = Fake::default();
+        let walk = walk(&mut fake, &Silence, &Cancel::new());
+        assert_eq!(fake.seen, Stage::ALL);
+        assert!(walk.failure.is_none() && walk.stages.iter().all(|walked| walked.ok));
+    }
+
+    #[test]
+    fn after_an_error_in_any_stage_only_those_run_that_always_do() {
+        for stage in Stage::ALL {
+            let mut fake = Fake {
+                fails: vec![stage],
+                ..Fake::default()
+            };
+            let walk = walk(&mut fake, &Silence, &Cancel::new());
+            assert_eq!(fake.seen, after(stage), "{stage}");
+            assert_eq!(walk.failure.unwrap().0, stage);
+        }
+    }
+
+    #[test]
+    fn a_clean_up_that_fails_does_not_hide_the_first_error() {
+        let mut fake = Fake {
+            fails: vec![Stage::Image, Stage::Cleanup, Stage::Report],
+            ..Fake::default()
+        };
+        let walk = walk(&mut fake, &Silence, &Cancel::new());
+        let (stage, error) = walk.failure.unwrap();
+        assert_eq!((stage, error.what.as_str()), (Stage::Image, "image broke"));
+        let unclean: Vec<Stage> = walk.unclean.iter().map(|(stage, _)| *stage).collect();
+        assert_eq!(unclean, [Stage::Cleanup, Stage::Report]);
+    }
+
+    #[test]
+    fn a_panic_in_any_stage_is_an_internal_error_and_clean_up_still_comes() {
+        for stage in Stage::ALL {
+            let mut fake = Fake {
+                panics: Some(stage),
+                ..Fake::default()
+            };
+            let walk = walk(&mut fake, &Silence, &Cancel::new());
+            assert_eq!(fake.seen, after(stage), "{stage}");
+            let (_, error) = walk.failure.unwrap();
+            assert_eq!(error.kind, Kind::Internal);
+            assert!(error.causes()[0].contains("boom"), "{:?}", error.causes());
+        }
+    }
+
+    #[test]
+    fn a_signal_in_any_stage_before_the_completion_ends_the_run_as_interrupted() {
+        for stage in Stage::ALL.into_iter().filter(|s| *s < Stage::Closeup) {
+            let cancel = Cancel::new();
+            let mut fake = Fake {
+                cancels: Some((stage, cancel.clone())),
+                ..Fake::default()
+            };
+            let walk = walk(&mut fake, &Silence, &cancel);
+            let (at, error) = walk.failure.unwrap();
+            assert_eq!((at, error.kind), (stage, Kind::Interrupted));
+            assert_eq!(fake.seen, after(stage));
+        }
+    }
+
+    #[test]
+    fn a_signal_after_the_completion_was_accepted_only_keeps_the_node_from_being_rebooted() {
+        for stage in [Stage::Closeup, Stage::Cleanup, Stage::Report] {
+            let cancel = Cancel::new();
+            let mut fake = Fake {
+                cancels: Some((stage, cancel.clone())),
+                ..Fake::default()
+            };
+            let walk = walk(&mut fake, &Silence, &cancel);
+            assert!(walk.failure.is_none(), "{stage}");
+            assert!(!fake.seen.contains(&Stage::Terminate), "{stage}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_a_signal_caused_is_an_interruption_with_its_cause() {
+        let cancel = Cancel::new();
+        let mut fake = Fake {
+            fails: vec![Stage::Lvm],
+            cancels: Some((Stage::Lvm, cancel.clone())),
+            ..Fake::default()
+        };
+        let walk = walk(&mut fake, &Silence, &cancel);
+        let (_, error) = walk.failure.unwrap();
+        assert_eq!(error.kind, Kind::Interrupted);
+        assert_eq!(error.causes(), ["lvm broke"]);
+    }
+}

@@ -1,0 +1,36 @@
+//! What a run does to the node and says to the orchestrator.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::completion::Call;
+use crate::apply::{Outcome, State};
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::plan::step::PlannedStep;
+use crate::settings::End;
+
+/// The hands of a run. The real ones are `sequence::hands::Hands`, which hold the host; tests bring their own.
+pub trait Act {
+    /// Takes the lock, held to the end of the run, and clears away what an earlier run of ours left in its folder.
+    fn begin(&mut self) -> Result<(), Error>;
+    /// Whether the node already is what the plan asks for: the stamp on its disks names the same request and the same
+    /// images, and its boot code is there.
+    fn is_installed(&mut self, plan: &Plan) -> Result<bool, Error>;
+    /// Opens the disk so that nobody else can hold it, and lets it go again.
+    fn claim(&mut self, disk: &Path) -> Result<(), Error>;
+    /// Performs one step.
+    fn step(
+        &mut self,
+        plan: &Plan,
+        step: &PlannedStep,
+        state: &mut State,
+    ) -> Result<Outcome, Error>;
+    /// Unmounts and deactivates what the run mounted and activated, and removes what is temporary. All that cannot be
+    /// undone is told; one failure does not keep the rest from being tried.
+    fn clean_up(&mut self, plan: Option<&Plan>, state: &mut State) -> Vec<Error>;
+    /// Makes a call, again and again until it is accepted or `budget` is used up.
+    fn notify(&mut self, call: &Call, budget: Duration) -> Result<(), Error>;
+    /// Reboots or switches off. Returns only where that cannot be done.
+    fn end(&mut self, end: End) -> Result<(), Error>;
+}

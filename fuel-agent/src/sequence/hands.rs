@@ -1,0 +1,271 @@
+//! The real [`Act`]: what holds the host, the lock and the way to the orchestrator.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use host::Host;
+use host::blockdev::Access;
+use host::lock::{Lock, LockError};
+use host::power::{PowerAction, end_machine};
+
+use super::act::Act;
+use super::completion::Call;
+use super::rundir::RunDir;
+use crate::apply::{self, Context, Outcome, State};
+use crate::error::{Error, Kind};
+use crate::events::Events;
+use crate::plan::Plan;
+use crate::plan::step::{PlannedStep, Step};
+use crate::settings::End;
+
+/// Holds what can change the machine.
+pub struct Hands<'a> {
+    host: Maker,
+    events: &'a dyn Events,
+    options: apply::Options,
+    folder: &'a RunDir,
+    lock: Option<Lock>,
+    /// Volume groups and arrays that this run made or activated, in that order.
+    active: Vec<Active>,
+}
+
+/// The host, made when it is first needed: files that stand for disks are made with it, and nothing is to be made before
+/// the request has been validated.
+enum Maker {
+    NotYet(Box<dyn Fn() -> Result<Host, Error>>),
+    Made(Host),
+}
+
+impl Maker {
+    fn host(&mut self) -> Result<&mut Host, Error> {
+        if let Self::NotYet(make) = self {
+            *self = Self::Made(make()?);
+        }
+        match self {
+            Self::Made(host) => Ok(host),
+            Self::NotYet(_) => Err(Error::new(Kind::Internal, "there is no host")),
+        }
+    }
+}
+
+/// Something that keeps disks busy until it is let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Active {
+    VolumeGroup(String),
+    Raid(String),
+}
+
+impl<'a> Hands<'a> {
+    /// Hands that will hold the host that `make` makes; nothing is done yet.
+    pub fn new(
+        make: impl Fn() -> Result<Host, Error> + 'static,
+        events: &'a dyn Events,
+        options: apply::Options,
+        folder: &'a RunDir,
+    ) -> Self {
+        Self {
+            host: Maker::NotYet(Box::new(make)),
+            events,
+            options,
+            folder,
+            lock: None,
+            active: Vec::new(),
+        }
+    }
+
+    /// Unmounts whatever is mounted in our folder, the last first.
+    fn unmount_all(&mut self) -> Vec<Error> {
+        let work = self.options.work.clone();
+        if !work.exists() {
+            return Vec::new();
+        }
+        let host = match self.host.host() {
+            Ok(host) => host,
+            Err(error) => return vec![error],
+        };
+        let mounted = match host.mounts.mounted() {
+            Ok(mounted) => mounted,
+            Err(error) => {
+                let what = "cannot find out what is mounted";
+                return vec![Error::new(Kind::Disk, what).because(error)];
+            }
+        };
+        let ours = mounted
+            .into_iter()
+            .rev()
+            .filter(|(_, target)| target.starts_with(&work));
+        ours.filter_map(|(device, target)| {
+            let error = host.mounts.unmount(&target).err()?;
+            let what = format!("cannot unmount {}", target.display());
+            Some(Error::new(Kind::Disk, what).device(device).because(error))
+        })
+        .collect()
+    }
+
+    /// Notes what a step activates, before it is tried: half a success may be active too.
+    fn note(&mut self, plan: &Plan, step: &Step) {
+        let mut add = |active: Active| {
+            if !self.active.contains(&active) {
+                self.active.push(active);
+            }
+        };
+        match step {
+            Step::MakeRaid { raid } => add(Active::Raid(plan.raids[*raid].device.clone())),
+            Step::MakeVolumeGroup { volume_group } => {
+                let group = &plan.volume_groups[*volume_group];
+                add(Active::VolumeGroup(group.name.clone()));
+            }
+            Step::ActivateKept => {
+                for raid in &plan.raids {
+                    add(Active::Raid(raid.device.clone()));
+                }
+                for group in &plan.volume_groups {
+                    add(Active::VolumeGroup(group.name.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn remove_work(&self) -> Option<Error> {
+        match fs::remove_dir_all(&self.options.work) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let what = format!("cannot remove {}", self.options.work.display());
+                Some(Error::new(Kind::Internal, what).because(error))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Hands<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hands")
+            .field("active", &self.active)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Another agent, or no lock at all.
+fn of_lock(error: LockError) -> Error {
+    match error {
+        LockError::Held { holder, .. } => {
+            let by = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            Error::new(Kind::Refused, format!("another agent is running{by}"))
+                .hint("`provision status` tells how far it is; wait for its end, or stop it")
+                .retryable()
+        }
+        LockError::Io { .. } => {
+            Error::new(Kind::Internal, "cannot take the lock of this machine").because(error)
+        }
+    }
+}
+
+impl Act for Hands<'_> {
+    fn begin(&mut self) -> Result<(), Error> {
+        self.lock = Some(Lock::acquire(&self.folder.lock()).map_err(of_lock)?);
+        // An earlier run that was killed may have left mounts; they would hold the disks.
+        super::look::of_many("cannot clear away an earlier run", self.unmount_all())?;
+        if let Some(error) = self.remove_work() {
+            return Err(error);
+        }
+        fs::create_dir(&self.options.work).map_err(|error| {
+            let what = format!("cannot make the folder {}", self.options.work.display());
+            Error::new(Kind::Internal, what).because(error)
+        })
+    }
+
+    fn is_installed(&mut self, plan: &Plan) -> Result<bool, Error> {
+        let _ = plan;
+        Ok(false)
+    }
+
+    fn claim(&mut self, disk: &Path) -> Result<(), Error> {
+        match self.host.host()?.devices.open(disk, Access::Exclusive) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let what = format!("{} is in use", disk.display());
+                Err(Error::new(Kind::Refused, what)
+                    .device(disk.display())
+                    .because(error)
+                    .hint("`lsblk` shows who holds it"))
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        plan: &Plan,
+        step: &PlannedStep,
+        state: &mut State,
+    ) -> Result<Outcome, Error> {
+        self.note(plan, &step.step);
+        let mut context = Context {
+            plan,
+            host: self.host.host()?,
+            events: self.events,
+            options: &self.options,
+            state,
+        };
+        apply::perform(step, &mut context)
+    }
+
+    fn clean_up(&mut self, _: Option<&Plan>, state: &mut State) -> Vec<Error> {
+        state.target = None;
+        let mut errors = self.unmount_all();
+        for active in std::mem::take(&mut self.active).into_iter().rev() {
+            errors.extend(self.let_go(&active).err());
+        }
+        // A folder with something mounted in it must not be emptied: that would empty what is mounted.
+        if errors.is_empty() {
+            errors.extend(self.remove_work());
+        }
+        errors
+    }
+
+    fn notify(&mut self, call: &Call, budget: Duration) -> Result<(), Error> {
+        let _ = (call, budget);
+        Err(Error::new(Kind::Internal, "nobody can be told yet"))
+    }
+
+    fn end(&mut self, end: End) -> Result<(), Error> {
+        let action = match end {
+            End::None => return Ok(()),
+            End::Reboot => PowerAction::Reboot,
+            End::Poweroff => PowerAction::PowerOff,
+        };
+        match end_machine(action) {
+            Ok(never) => match never {},
+            Err(error) => Err(Error::new(Kind::Internal, "cannot end this machine")
+                .because(error)
+                .hint("reboot it by hand: it is installed")),
+        }
+    }
+}
+
+impl Hands<'_> {
+    fn let_go(&mut self, active: &Active) -> Result<(), Error> {
+        use host::exec::{Cmd, Tool};
+        let (cmd, what) = match active {
+            Active::VolumeGroup(name) => (
+                Cmd::new(Tool::Lvm).args(["vgchange", "--activate", "n", name.as_str()]),
+                format!("cannot deactivate the volume group `{name}`"),
+            ),
+            Active::Raid(device) => {
+                if !PathBuf::from(device).exists() {
+                    return Ok(());
+                }
+                (
+                    Cmd::new(Tool::Mdadm).args(["--stop", device.as_str()]),
+                    format!("cannot stop the array {device}"),
+                )
+            }
+        };
+        match self.host.host()?.exec.run(&cmd) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::new(Kind::Tool, what).because(error)),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The stages before anything is written: all of `plan`, `validate` and dry runs, and the beginning of a run.
+
+use super::look::{Look, of_many, of_refusals};
+use super::{Walk, Work, completion};
+use crate::error::{Error, Kind};
+use crate::events::{Event, Events};
+use crate::inventory::Inventory;
+use crate::plan::{Plan, RefusedBy};
+use crate::request::Request;
+use crate::settings::Settings;
+use crate::sources::Sources;
+use crate::stage::Stage;
+
+/// Looks, plans and validates; holds nothing that could write.
+pub struct Rehearsal<'a> {
+    /// What it looks at.
+    pub look: &'a mut dyn Look,
+    /// How it behaves.
+    pub settings: &'a Settings,
+    /// Who hears of it.
+    pub events: &'a dyn Events,
+    /// What it has learned.
+    pub known: Known,
+    /// The last stage.
+    pub until: Stage,
+}
+
+/// What was learned, stage by stage.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// What is asked.
+    pub request: Option<Request>,
+    /// What the node has.
+    pub inventory: Option<Inventory>,
+    /// What the images are.
+    pub sources: Option<Sources>,
+    /// What will be done.
+    pub plan: Option<Plan>,
+    /// What is odd.
+    pub warnings: Vec<String>,
+}
+
+/// A stage asks for what an earlier one has to have learned: with the stages in their order that cannot fail.
+fn known<'k, T>(thing: Option<&'k T>, name: &str) -> Result<&'k T, Error> {
+    thing.ok_or_else(|| Error::new(Kind::Internal, format!("there is no {name} yet")))
+}
+
+impl Known {
+    /// What is asked.
+    pub fn request(&self) -> Result<&Request, Error> {
+        known(self.request.as_ref(), "request")
+    }
+
+    /// What the node has.
+    pub fn inventory(&self) -> Result<&Inventory, Error> {
+        known(self.inventory.as_ref(), "inventory")
+    }
+
+    /// What the images are.
+    pub fn sources(&self) -> Result<&Sources, Error> {
+        known(self.sources.as_ref(), "knowledge of the images")
+    }
+
+    /// What will be done.
+    pub fn plan(&self) -> Result<&Plan, Error> {
+        known(self.plan.as_ref(), "plan")
+    }
+}
+
+impl Rehearsal<'_> {
+    /// Goes on although something is odd.
+    pub fn warn(&mut self, stage: Stage, message: String) {
+        self.events.tell(&Event::Warning {
+            stage: Some(stage),
+            message: message.clone(),
+        });
+        self.known.warnings.push(message);
+    }
+
+    fn setup(&mut self) -> Result<(), Error> {
+        self.known.request = Some(self.look.request()?);
+        Ok(())
+    }
+
+    fn discover(&mut self) -> Result<(), Error> {
+        let request = known(self.known.request.as_ref(), "request")?;
+        self.known.inventory = Some(self.look.inventory(request)?);
+        self.known.sources = Some(self.look.sources(request)?);
+        Ok(())
+    }
+
+    fn plan(&mut self) -> Result<(), Error> {
+        let (request, inventory, sources) = (
+            self.known.request()?,
+            self.known.inventory()?,
+            self.known.sources()?,
+        );
+        let plan = self.look.plan(request, inventory, sources)?;
+        for warning in plan.warnings.clone() {
+            self.warn(Stage::Plan, warning);
+        }
+        // Kept although it is refused: it is what shows why.
+        let plan = self.known.plan.insert(plan);
+        let by_plan = plan.refusals.iter().filter(|it| it.by == RefusedBy::Plan);
+        of_many("the plan is refused", of_refusals(by_plan))
+    }
+
+    /// Everything that can be known before the first write. All that is wrong is told at once; the first decides the
+    /// exit status.
+    fn validate(&mut self) -> Result<(), Error> {
+        let plan = self.known.plan()?;
+        let mut wrong = of_refusals(plan.refusals.iter());
+        for tool in self.look.missing(&plan.tools()) {
+            let what = format!("`{}` is not installed", tool.name());
+            wrong.push(
+                Error::new(Kind::Tool, what)
+                    .hint(format!("install the package `{}`", tool.package())),
+            );
+        }
+        let callbacks = completion::check(&self.settings.success, &self.settings.failure);
+        wrong.extend(callbacks.err());
+        of_many("this cannot be done", wrong)
+    }
+}
+
+impl Work for Rehearsal<'_> {
+    fn has(&self, stage: Stage) -> bool {
+        (Stage::Setup..=self.until.min(Stage::Validate)).contains(&stage)
+    }
+
+    fn stage(&mut self, stage: Stage, _: &Walk) -> Result<(), Error> {
+        match stage {
+            Stage::Setup => self.setup(),
+            Stage::Discover => self.discover(),
+            Stage::Plan => self.plan(),
+            Stage::Validate => self.validate(),
+            _ => Ok(()),
+        }
+    }
+
+    fn touched(&self) -> bool {
+        false
+    }
+}
+
+impl std::fmt::Debug for Rehearsal<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rehearsal")
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}

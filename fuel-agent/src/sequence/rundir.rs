@@ -1,0 +1,304 @@
+//! `/run/provision`: what a run leaves for those who ask while it goes on, and afterwards.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::completion::Owed;
+use crate::events::{Event, Events, clock};
+use crate::stage::Stage;
+
+/// The folder of a run's state. It is in memory: after a reboot nothing of it is left, and only the stamp on the disks
+/// tells.
+#[derive(Clone, Debug)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// The folder at `path`, made if it is not there; only its owner can look into it.
+    pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)?;
+        Ok(Self(path))
+    }
+
+    /// The folder at `path`, as it is: for those who only read.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The file that is locked while a run goes on.
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// The run's log.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("provision.log")
+    }
+
+    /// The last run's report.
+    pub fn report(&self) -> PathBuf {
+        self.0.join("report.json")
+    }
+
+    /// The state of the run.
+    pub fn state_file(&self) -> PathBuf {
+        self.0.join("state.json")
+    }
+
+    fn owed_file(&self) -> PathBuf {
+        self.0.join("owed.json")
+    }
+
+    /// The folder for mounts and temporary files.
+    pub fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
+    /// The state of the last run, if there was one since the node started.
+    pub fn state(&self) -> Option<State> {
+        read(&self.state_file())
+    }
+
+    /// What is owed to the orchestrator.
+    pub fn owed(&self) -> Option<Owed> {
+        read(&self.owed_file())
+    }
+
+    /// Notes what is owed, or that nothing is any more.
+    pub fn owe(&self, owed: Option<&Owed>) -> io::Result<()> {
+        match owed {
+            Some(owed) => replace(&self.owed_file(), &serde_json::to_vec(owed)?),
+            None => match fs::remove_file(self.owed_file()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Puts a file there in one piece: whoever reads it sees the old one or the new one. Only its owner may.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(bytes)?;
+    drop(file);
+    fs::rename(&new, path)
+}
+
+/// What is told of a run while it goes on, and what it came to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The process.
+    pub pid: u32,
+    /// When it began.
+    pub started: String,
+    /// Identity of the request, once it has been read.
+    pub request_digest: Option<String>,
+    /// The stage it is in, or ended in.
+    pub stage: Option<String>,
+    /// What moves.
+    pub progress: Option<Moving>,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// How it ended.
+    pub exit_status: Option<u8>,
+}
+
+/// What moves.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Moving {
+    /// In a word or two.
+    pub what: String,
+    /// Bytes done.
+    pub done_bytes: u64,
+    /// Bytes in all, where known.
+    pub total_bytes: Option<u64>,
+}
+
+/// Keeps the state file of a run.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    now: Mutex<Option<(State, Instant)>>,
+}
+
+/// Between two writes for progress only.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+impl StateFile {
+    /// A file that is left as it is until [`Self::begin`]: another run may be writing it.
+    pub fn new(folder: &RunDir) -> Self {
+        Self {
+            path: folder.state_file(),
+            now: Mutex::new(None),
+        }
+    }
+
+    /// This run begins, and has the lock.
+    pub fn begin(&self) {
+        let state = State {
+            pid: std::process::id(),
+            started: clock::now(),
+            ..State::default()
+        };
+        *self.lock() = Some((state, Instant::now()));
+        self.change(|_| ());
+    }
+
+    /// The request has been read.
+    pub fn request(&self, digest: &str) {
+        self.change(|state| state.request_digest = Some(digest.to_owned()));
+    }
+
+    /// The run has ended.
+    pub fn end(&self, exit_status: u8) {
+        self.change(|state| {
+            state.ended = Some(clock::now());
+            state.exit_status = Some(exit_status);
+            state.progress = None;
+        });
+    }
+
+    /// A state that cannot be written stops nothing: the report and the log have it too.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut now = self.lock();
+        let Some((state, at)) = now.as_mut() else {
+            return;
+        };
+        change(state);
+        *at = Instant::now();
+        let written = serde_json::to_vec(state)
+            .map_err(io::Error::from)
+            .and_then(|bytes| replace(&self.path, &bytes));
+        if let Err(error) = written {
+            tracing::warn!(%error, path = %self.path.display(), "cannot write the state of the run");
+        }
+    }
+
+    fn progress_is_due(&self, done: u64, total: Option<u64>) -> bool {
+        self.lock().as_ref().is_some_and(|(state, at)| {
+            state.progress.is_none() || at.elapsed() >= PROGRESS || total == Some(done)
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(State, Instant)>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Events for StateFile {
+    fn tell(&self, event: &Event) {
+        match event {
+            Event::StageStart { stage } => self.change(|state| {
+                // What failed stays visible while clean-up and report go on.
+                if *stage < Stage::Cleanup {
+                    state.stage = Some(stage.name().to_owned());
+                }
+                state.progress = None;
+            }),
+            Event::Progress {
+                what,
+                done_bytes,
+                total_bytes,
+                ..
+            } if self.progress_is_due(*done_bytes, *total_bytes) => self.change(|state| {
+                state.progress = Some(Moving {
+                    what: what.clone(),
+                    done_bytes: *done_bytes,
+                    total_bytes: *total_bytes,
+                });
+            }),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_tells_where_a_run_is_and_what_it_came_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::open(folder.path().join("run/provision")).unwrap();
+        assert!(run.state().is_none());
+        let file = StateFile::new(&run);
+        file.request("of a run without the lock");
+        assert!(run.state().is_none());
+        file.begin();
+        file.request("abc");
+        file.tell(&Event::StageStart {
+            stage: Stage::Image,
+        });
+        let moved = |done_bytes| Event::Progress {
+            stage: Stage::Image,
+            what: "/".to_owned(),
+            done_bytes,
+            total_bytes: Some(9),
+        };
+        file.tell(&moved(1));
+        file.tell(&moved(2));
+        let state = run.state().unwrap();
+        assert_eq!(state.pid, std::process::id());
+        assert_eq!(state.request_digest.as_deref(), Some("abc"));
+        assert_eq!(state.stage.as_deref(), Some("image"));
+        assert_eq!(state.progress.unwrap().done_bytes, 1);
+        file.tell(&moved(9));
+        assert_eq!(run.state().unwrap().progress.unwrap().done_bytes, 9);
+        file.tell(&Event::StageStart {
+            stage: Stage::Cleanup,
+        });
+        file.end(6);
+        let state = run.state().unwrap();
+        assert_eq!(state.stage.as_deref(), Some("image"));
+        assert_eq!(state.exit_status, Some(6));
+        assert!(state.progress.is_none());
+    }
+
+    #[test]
+    fn what_is_owed_is_for_its_owner_only_and_goes_when_it_is_accepted() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::open(folder.path().join("p")).unwrap();
+        run.owe(None).unwrap();
+        let owed = Owed {
+            call: super::super::completion::call(
+                &crate::settings::Callback {
+                    url: Some("http://h/".to_owned()),
+                    ..Default::default()
+                },
+                &super::super::completion::sample(),
+            )
+            .unwrap()
+            .unwrap(),
+            request_digest: "abc".to_owned(),
+            end: crate::settings::End::Reboot,
+        };
+        run.owe(Some(&owed)).unwrap();
+        assert_eq!(run.owed().unwrap().call, owed.call);
+        let mode = fs::metadata(folder.path().join("p/owed.json")).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+        run.owe(None).unwrap();
+        assert!(run.owed().is_none());
+    }
+}

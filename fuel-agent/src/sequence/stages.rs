@@ -1,0 +1,398 @@
+//! What each stage of a run does: the rehearsal first, then the steps of the plan, then who is told.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use host::cancel::Cancel;
+use serde_json::Value;
+
+use super::act::Act;
+use super::completion::{self, Owed};
+use super::look::of_many;
+use super::machine::Machine;
+use super::rehearsal::Rehearsal;
+use super::rundir::{RunDir, StateFile, replace};
+use super::template::Facts;
+use super::{Walk, Work, changed, summary};
+use crate::apply::{Outcome, State};
+use crate::error::{Error, Kind};
+use crate::events::{Event, Events};
+use crate::plan::step::{PlannedStep, Step};
+use crate::report::{Report, ReportedStep};
+use crate::settings::{End, Settings};
+use crate::stage::Stage;
+
+/// How long the failure callback is offered: whoever waits for the end of the run waits for this too.
+const FAILURE_BUDGET: Duration = Duration::from_mins(1);
+
+/// What a run is told beside its doors.
+#[derive(Debug)]
+pub struct Circumstances<'a> {
+    /// How it behaves.
+    pub settings: &'a Settings,
+    /// Where its state lies.
+    pub folder: &'a RunDir,
+    /// The file that tells it.
+    pub state_file: &'a StateFile,
+    /// Where the report goes too.
+    pub report: Option<PathBuf>,
+    /// Who the machine is.
+    pub machine: Machine,
+    /// Whether the request was fetched by the node itself.
+    pub pulled: bool,
+    /// When it began, as RFC 3339.
+    pub started: String,
+    /// Set by SIGTERM.
+    pub cancel: Cancel,
+}
+
+/// A whole run.
+pub struct Run<'a> {
+    rehearsal: Rehearsal<'a>,
+    act: &'a mut dyn Act,
+    events: &'a dyn Events,
+    about: Circumstances<'a>,
+    began: Instant,
+    progress: Progress,
+    last_report: Option<Report>,
+}
+
+/// How far a run has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) state: State,
+    pub(super) steps: Vec<ReportedStep>,
+    pub(super) incomplete: Vec<String>,
+    /// The node already is what is asked for.
+    pub(super) installed: bool,
+    locked: bool,
+    claimed: Vec<usize>,
+}
+
+impl<'a> Run<'a> {
+    /// A run that has not begun.
+    pub fn new(rehearsal: Rehearsal<'a>, act: &'a mut dyn Act, about: Circumstances<'a>) -> Self {
+        Self {
+            events: rehearsal.events,
+            rehearsal,
+            act,
+            about,
+            began: Instant::now(),
+            progress: Progress::default(),
+            last_report: None,
+        }
+    }
+
+    /// The report, once the stage of that name was there.
+    pub const fn last_report(&self) -> Option<&Report> {
+        self.last_report.as_ref()
+    }
+
+    fn init(&mut self) -> Result<(), Error> {
+        self.act.begin()?;
+        self.progress.locked = true;
+        self.about.state_file.begin();
+        Ok(())
+    }
+
+    fn setup(&mut self) -> Result<(), Error> {
+        let request = self.rehearsal.known.request()?;
+        self.about.state_file.request(&request.digest);
+        // Whatever an earlier run still owed: this one will say something newer.
+        self.owe(None)
+    }
+
+    fn validate(&mut self) -> Result<(), Error> {
+        let asked = self.about.pulled && !self.about.settings.reinstall;
+        if asked {
+            let plan = self.rehearsal.known.plan()?;
+            self.progress.installed = self.act.is_installed(plan)?;
+        }
+        Ok(())
+    }
+
+    /// The last look before the first write: nothing may have changed, and nobody else may hold a disk.
+    fn prepare(&mut self) -> Result<(), Error> {
+        let known = &mut self.rehearsal.known;
+        let (request, before) = (known.request()?, known.inventory()?);
+        let now = self.rehearsal.look.inventory(request)?;
+        let plan = known.plan()?;
+        if let Some(what) = changed::since(plan, before, &now) {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("the machine has changed since it was looked at: {what}"),
+            )
+            .hint("run again")
+            .retryable());
+        }
+        self.progress.state.filesystem_uuids = vec![None; plan.filesystems.len()];
+        self.progress.state.images = vec![None; plan.images.len()];
+        let lines = changed::overwritten(plan, before);
+        for (index, what) in lines.iter().enumerate() {
+            self.events.tell(&Event::Step {
+                stage: Stage::Prepare,
+                number: index + 1,
+                of: lines.len(),
+                what: what.clone(),
+            });
+        }
+        let held = changed::released_disks(plan, before);
+        for disk in (0..plan.disks.len()).filter(|disk| !held.contains(disk)) {
+            self.act.claim(Path::new(&plan.disks[disk].device))?;
+            self.progress.claimed.push(disk);
+        }
+        Ok(())
+    }
+
+    /// Performs the plan's steps of a stage.
+    fn steps(&mut self, stage: Stage) -> Result<(), Error> {
+        let plan = self.rehearsal.known.plan()?;
+        let of = plan.steps.len();
+        for step in plan.steps.iter().filter(|step| step.stage == stage) {
+            if self.about.cancel.is_cancelled() {
+                let what = format!("stopped before step {} of {of}", step.number);
+                return Err(Error::new(Kind::Interrupted, what).retryable());
+            }
+            self.events.tell(&Event::Step {
+                stage,
+                number: step.number,
+                of,
+                what: step.what.clone(),
+            });
+            // What was held when the run began has been let go by the steps before this one.
+            if let Step::Disarm { disk, .. } = step.step
+                && !self.progress.claimed.contains(&disk)
+            {
+                self.act.claim(Path::new(&plan.disks[disk].device))?;
+                self.progress.claimed.push(disk);
+            }
+            // Before it is done: a step that fails half way has touched the disk too.
+            self.progress.state.touched |= writes(step);
+            let began = Instant::now();
+            let result = self.act.step(plan, step, &mut self.progress.state);
+            let reported = reported(step, &result, began.elapsed());
+            if let Ok(Outcome::Skipped { why }) = &result {
+                let reason = format!("step {} ({}): {why}", step.number, step.what);
+                self.progress.incomplete.push(reason);
+            }
+            self.progress.steps.push(reported);
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Tells the orchestrator, or keeps what is owed.
+    fn closeup(&mut self, so_far: &Walk) -> Result<(), Error> {
+        if let Some(first) = self.progress.incomplete.first() {
+            let more = self.progress.incomplete.len() - 1;
+            let what = match more {
+                0 => format!("the installation is incomplete: {first}"),
+                _ => format!("the installation is incomplete: {first}; and {more} more"),
+            };
+            return Err(
+                Error::new(Kind::Incomplete, what).hint("the report lists all that is pending")
+            );
+        }
+        let report = summary::report(self, so_far, None);
+        let facts = self.facts(&report);
+        let Some(call) = completion::call(&self.about.settings.success, &facts)? else {
+            return Ok(());
+        };
+        let owed = Owed {
+            call,
+            request_digest: report.request_digest.clone().unwrap_or_default(),
+            end: self.end(),
+        };
+        // Before the first try: it stays owed if we are killed meanwhile.
+        self.owe(Some(&owed))?;
+        self.act
+            .notify(&owed.call, self.about.settings.notify_budget)
+            .map_err(|error| {
+                let url = crate::http::address::shown(&owed.call.url);
+                let what =
+                    format!("the node is installed, but {url} did not accept the completion");
+                Error::new(Kind::Notify, what)
+                    .because(error)
+                    .hint("`provision notify` offers it again; the node is not rebooted")
+                    .retryable()
+            })?;
+        self.owe(None)
+    }
+
+    fn owe(&self, owed: Option<&Owed>) -> Result<(), Error> {
+        self.about.folder.owe(owed).map_err(|error| {
+            Error::new(
+                Kind::Internal,
+                "cannot keep note of the completion that is owed",
+            )
+            .because(error)
+        })
+    }
+
+    fn clean_up(&mut self) -> Result<(), Error> {
+        if !self.progress.locked {
+            return Ok(());
+        }
+        let plan = self.rehearsal.known.plan.as_ref();
+        let errors = self.act.clean_up(plan, &mut self.progress.state);
+        of_many("cannot clean up", errors)
+    }
+
+    /// Writes the report, and tells the orchestrator of a failure.
+    fn report(&mut self, so_far: &Walk) -> Result<(), Error> {
+        let report = summary::report(self, so_far, so_far.failure.as_ref());
+        let json = serde_json::to_value(&report).unwrap_or(Value::Null);
+        let mut errors = self.write_report(&json);
+        errors.extend(self.tell_failure(so_far, &report).err());
+        self.events.tell(&Event::Report {
+            report: json,
+            path: self.about.report.clone().map(PathBuf::into_boxed_path),
+        });
+        if self.progress.locked {
+            self.about.state_file.end(report.exit_status);
+        }
+        self.last_report = Some(report);
+        of_many("cannot report", errors)
+    }
+
+    /// To the run's folder, unless another run has that, and to where the command line says.
+    fn write_report(&self, json: &Value) -> Vec<Error> {
+        let text = format!("{json:#}\n");
+        let folder = self
+            .progress
+            .locked
+            .then(|| self.about.folder.report().clone());
+        let paths = folder.into_iter().chain(self.about.report.clone());
+        paths
+            .filter_map(|path| {
+                let error = replace(&path, text.as_bytes()).err()?;
+                let what = format!("cannot write the report to {}", path.display());
+                Some(Error::new(Kind::Internal, what).because(error))
+            })
+            .collect()
+    }
+
+    /// Another run's orchestrator is not told that this one could not begin, nor that an installed node failed.
+    fn tell_failure(&mut self, so_far: &Walk, report: &Report) -> Result<(), Error> {
+        let Some((_, error)) = &so_far.failure else {
+            return Ok(());
+        };
+        if !self.progress.locked || error.kind == Kind::Notify {
+            return Ok(());
+        }
+        let facts = self.facts(report);
+        let Some(call) = completion::call(&self.about.settings.failure, &facts)? else {
+            return Ok(());
+        };
+        let budget = self.about.settings.notify_budget.min(FAILURE_BUDGET);
+        self.act.notify(&call, budget)
+    }
+
+    fn facts(&self, report: &Report) -> Facts {
+        let request = self.rehearsal.known.request.as_ref();
+        summary::facts(report, request, &self.about.machine)
+    }
+
+    /// What happens to the machine in the end.
+    fn end(&self) -> End {
+        let default = if self.about.pulled {
+            End::Reboot
+        } else {
+            End::None
+        };
+        self.about.settings.end.unwrap_or(default)
+    }
+
+    pub(super) const fn rehearsal(&self) -> &Rehearsal<'a> {
+        &self.rehearsal
+    }
+
+    pub(super) const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub(super) fn times(&self) -> (&str, Duration) {
+        (&self.about.started, self.began.elapsed())
+    }
+}
+
+/// Whether a step changes a disk: all do, from the release on.
+fn writes(step: &PlannedStep) -> bool {
+    !matches!(
+        step.step,
+        Step::DeactivateVolumeGroup { .. } | Step::CloseMapping { .. } | Step::ActivateKept
+    )
+}
+
+fn reported(step: &PlannedStep, result: &Result<Outcome, Error>, took: Duration) -> ReportedStep {
+    let (outcome, why) = match result {
+        Ok(Outcome::Changed) => ("changed", None),
+        Ok(Outcome::Unchanged) => ("unchanged", None),
+        Ok(Outcome::Skipped { why }) => ("skipped", Some(why.clone())),
+        Err(_) => ("failed", None),
+    };
+    ReportedStep {
+        number: step.number,
+        stage: step.stage,
+        what: step.what.clone(),
+        outcome,
+        why,
+        took,
+    }
+}
+
+impl Work for Run<'_> {
+    fn has(&self, stage: Stage) -> bool {
+        let plan = self.rehearsal.known.plan.as_ref();
+        let has_steps = || plan.is_some_and(|it| it.steps.iter().any(|step| step.stage == stage));
+        if stage == Stage::Prepare {
+            return !self.progress.installed;
+        }
+        if (Stage::Release..=Stage::Commit).contains(&stage) {
+            // Nothing is written to a node that is as asked.
+            return !self.progress.installed && has_steps();
+        }
+        true
+    }
+
+    fn stage(&mut self, stage: Stage, so_far: &Walk) -> Result<(), Error> {
+        self.rehearsal.stage(stage, so_far)?;
+        match stage {
+            Stage::Boot | Stage::Discover | Stage::Plan => Ok(()),
+            Stage::Init => self.init(),
+            Stage::Setup => self.setup(),
+            Stage::Validate => self.validate(),
+            Stage::Prepare => self.prepare(),
+            Stage::Release
+            | Stage::Partition
+            | Stage::Raid
+            | Stage::Lvm
+            | Stage::Filesystem
+            | Stage::Image
+            | Stage::Configure
+            | Stage::Configdrive
+            | Stage::Verify
+            | Stage::Bootloader
+            | Stage::Commit => self.steps(stage),
+            Stage::Closeup => self.closeup(so_far),
+            Stage::Cleanup => self.clean_up(),
+            Stage::Report => self.report(so_far),
+            Stage::Terminate => match self.end() {
+                End::None => Ok(()),
+                end => self.act.end(end),
+            },
+        }
+    }
+
+    fn touched(&self) -> bool {
+        self.progress.state.touched
+    }
+}
+
+impl std::fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}

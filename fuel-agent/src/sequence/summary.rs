@@ -1,0 +1,148 @@
+//! A run as a report, and as the facts that callbacks are filled with.
+
+use host::units::Bytes;
+
+use super::Walk;
+use super::machine::Machine;
+use super::stages::Run;
+use super::template::Facts;
+use crate::apply::ImageOutcome;
+use crate::error::Error;
+use crate::events::clock;
+use crate::inventory::Inventory;
+use crate::plan::PlannedDisk;
+use crate::report::{Outcome, Report, ReportedDevice, ReportedError, peak_memory};
+use crate::request::Request;
+use crate::stage::Stage;
+
+/// The report of a run as it stands.
+pub(super) fn report(run: &Run<'_>, walk: &Walk, failure: Option<&(Stage, Error)>) -> Report {
+    let (known, progress) = (&run.rehearsal().known, run.progress());
+    let error = failure.map(|(_, error)| error);
+    let images: Vec<ImageOutcome> = progress.state.images.iter().flatten().map(shown).collect();
+    let (started, took) = run.times();
+    let installed = progress.installed;
+    Report {
+        result: Outcome::of(error),
+        exit_status: error.map_or(0, |error| error.kind.exit_status()),
+        touched: progress.state.touched,
+        retryable: error.is_some_and(|error| error.retryable),
+        error: failure.map(|(stage, error)| ReportedError::new(*stage, error)),
+        unclean: walk
+            .unclean
+            .iter()
+            .map(|(stage, error)| ReportedError::new(*stage, error))
+            .collect(),
+        incomplete: progress.incomplete.clone(),
+        warnings: known.warnings.clone(),
+        dialect: known.request.as_ref().and_then(dialect),
+        request_digest: known.request.as_ref().map(|it| it.digest.clone()),
+        hostname: known.request.as_ref().and_then(hostname),
+        instance_id: match &known.plan {
+            // One that was made for nothing is nobody's.
+            Some(plan) if !installed => Some(plan.instance_id.to_string()),
+            _ => None,
+        },
+        already_installed: installed,
+        agent_version: env!("CARGO_PKG_VERSION"),
+        started: started.to_owned(),
+        ended: clock::now(),
+        took,
+        stages: walk.stages.clone(),
+        steps: progress.steps.clone(),
+        devices: devices(
+            known.plan.as_ref().map(|plan| &plan.disks),
+            known.inventory.as_ref(),
+        ),
+        fetched_bytes: sum(images.iter().map(|image| image.fetched_bytes)),
+        written_bytes: sum(images.iter().map(|image| image.raw_bytes)),
+        images,
+        peak_memory_bytes: peak_memory(),
+    }
+}
+
+fn sum(bytes: impl Iterator<Item = Bytes>) -> Bytes {
+    bytes.fold(Bytes::ZERO, Bytes::saturating_add)
+}
+
+/// An image without what may be a token in its URL.
+fn shown(image: &ImageOutcome) -> ImageOutcome {
+    ImageOutcome {
+        url: crate::http::address::shown(&image.url),
+        ..image.clone()
+    }
+}
+
+fn dialect(request: &Request) -> Option<String> {
+    let value = serde_json::to_value(request.dialect).ok()?;
+    value.as_str().map(str::to_owned)
+}
+
+fn hostname(request: &Request) -> Option<String> {
+    request.node.as_ref().map(|node| node.hostname.clone())
+}
+
+fn devices(disks: Option<&Vec<PlannedDisk>>, inventory: Option<&Inventory>) -> Vec<ReportedDevice> {
+    let stable = |disk: &PlannedDisk| {
+        let real = inventory?.disks.iter().find(|it| it.path == disk.device)?;
+        let id = real
+            .links
+            .iter()
+            .find_map(|link| link.strip_prefix("/dev/disk/by-id/"));
+        id.map(str::to_owned)
+    };
+    disks
+        .into_iter()
+        .flatten()
+        .map(|disk| ReportedDevice {
+            device: disk.device.clone(),
+            stable_name: stable(disk).unwrap_or_else(|| disk.disk_id.clone()),
+            size_bytes: disk.size,
+        })
+        .collect()
+}
+
+/// What callbacks may say of a run.
+pub(super) fn facts(report: &Report, request: Option<&Request>, machine: &Machine) -> Facts {
+    let error = report.error.as_ref();
+    let managed = request
+        .and_then(|request| request.node.as_ref())
+        .map(|node| node.admin.mac.clone());
+    let json = serde_json::to_string(report).unwrap_or_default();
+    Facts::from([
+        ("result", report.result.name().to_owned()),
+        ("exit_status", report.exit_status.to_string()),
+        ("hostname", report.hostname.clone().unwrap_or_default()),
+        ("mac", managed.unwrap_or_else(|| machine.mac.clone())),
+        ("uuid", machine.uuid.clone()),
+        ("serial", machine.serial.clone()),
+        (
+            "instance_id",
+            report.instance_id.clone().unwrap_or_default(),
+        ),
+        (
+            "request_digest",
+            report.request_digest.clone().unwrap_or_default(),
+        ),
+        (
+            "stage",
+            error.map_or("", |error| error.stage.name()).to_owned(),
+        ),
+        ("error", error.map(ReportedError::line).unwrap_or_default()),
+        (
+            "hint",
+            error
+                .and_then(|error| error.hint.clone())
+                .unwrap_or_default(),
+        ),
+        (
+            "device",
+            error
+                .and_then(|error| error.device.clone())
+                .unwrap_or_default(),
+        ),
+        ("retryable", report.retryable.to_string()),
+        ("touched", report.touched.to_string()),
+        ("report", json),
+    ])
+}

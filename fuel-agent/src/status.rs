@@ -1,0 +1,265 @@
+//! What state this node is in, and offering a completion again: `provision status` and `provision notify`.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use host::cancel::Cancel;
+use host::lock::Lock;
+use serde_json::{Value, json};
+
+use crate::cli::{Format, NotifyOptions, StatusOptions};
+use crate::error::{Error, Kind};
+use crate::events::clock;
+use crate::events::sink::Sink;
+use crate::http::address::shown;
+use crate::run::Places;
+use crate::sequence::rundir::{RunDir, State};
+use crate::settings::End;
+
+/// What state a node is in, as its run folder and its disks tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Condition {
+    /// The stamp is there, and the request is the one asked for.
+    Ready,
+    /// Installed, but the orchestrator does not know.
+    Owed,
+    /// Load again.
+    NotInstalled(&'static str),
+    /// A run is under way.
+    Running,
+    /// The last run failed, with this exit status.
+    Failed(u8),
+}
+
+impl Condition {
+    const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Ready => 0,
+            Self::Owed => 20,
+            Self::NotInstalled(_) => 21,
+            Self::Running => 22,
+            Self::Failed(status) => *status,
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Owed => "owed",
+            Self::NotInstalled(_) => "not-installed",
+            Self::Running => "running",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// What is known without looking at the disks.
+struct Evidence {
+    /// Whether somebody holds the lock.
+    running: bool,
+    /// The last run, if there was one since the node started.
+    run: Option<State>,
+    /// Whether a completion is owed.
+    owed: bool,
+}
+
+/// What state the node is in. `stamped` looks at the disks: whether the stamp of the request, or of any, is there.
+fn condition(evidence: &Evidence, stamped: impl FnOnce() -> bool) -> Condition {
+    if evidence.running {
+        return Condition::Running;
+    }
+    if evidence.owed {
+        return Condition::Owed;
+    }
+    match &evidence.run {
+        // Accepted later by `notify`: nothing is owed any more.
+        Some(State {
+            exit_status: Some(0 | 9),
+            ..
+        })
+        | None => {
+            if stamped() {
+                Condition::Ready
+            } else {
+                Condition::NotInstalled("no stamp of such an installation is on its disks")
+            }
+        }
+        Some(State {
+            exit_status: Some(status),
+            ..
+        }) => Condition::Failed(*status),
+        Some(_) => Condition::NotInstalled("the last run was killed"),
+    }
+}
+
+pub(crate) fn status(options: &StatusOptions) -> Result<u8, Error> {
+    let places = Places::of_this_machine();
+    let folder = RunDir::at(&places.run);
+    let holder = Lock::holder(&folder.lock()).map_err(|error| {
+        Error::new(Kind::Internal, "cannot find out whether a run is under way").because(error)
+    })?;
+    let evidence = Evidence {
+        running: holder.is_some(),
+        run: folder.state(),
+        owed: folder.owed().is_some(),
+    };
+    let condition = condition(&evidence, || stamped(options));
+    let out = Sink::stdout();
+    match options.format {
+        Format::Text => out.text(&text(&condition, &evidence)),
+        Format::Json => {
+            let report = fs::read(folder.report())
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            out.line(&object(&condition, &evidence, report).to_string());
+        }
+    }
+    Ok(condition.exit_status())
+}
+
+/// Whether a disk of this node has the stamp of the request, or of any where no request is given.
+fn stamped(options: &StatusOptions) -> bool {
+    let _ = options;
+    false
+}
+
+fn object(condition: &Condition, evidence: &Evidence, report: Option<Value>) -> Value {
+    json!({
+        "status": condition.name(),
+        "exit_status": condition.exit_status(),
+        "completion_owed": evidence.owed,
+        "run": evidence.run,
+        // A report belongs to a run that has ended: one under way has none yet.
+        "report": report.filter(|_| *condition != Condition::Running),
+    })
+}
+
+fn text(condition: &Condition, evidence: &Evidence) -> String {
+    let mut text = match condition {
+        Condition::Ready => "installed and ready".to_owned(),
+        Condition::Owed => "installed, but the orchestrator has not accepted it yet".to_owned(),
+        Condition::NotInstalled(why) => format!("not installed: {why}"),
+        Condition::Running => "a run is under way".to_owned(),
+        Condition::Failed(status) => format!("the last run failed with exit status {status}"),
+    };
+    text.push('\n');
+    let Some(run) = &evidence.run else {
+        return text;
+    };
+    let _ = writeln!(text, "  started  {}", run.started);
+    if let Some(stage) = &run.stage {
+        let _ = writeln!(text, "  stage    {stage}");
+    }
+    if let Some(moving) = &run.progress {
+        let (what, done) = (&moving.what, clock::amount(moving.done_bytes));
+        let of = moving
+            .total_bytes
+            .map_or_else(String::new, |total| format!(" of {}", clock::amount(total)));
+        let _ = writeln!(text, "  moving   {what}: {done}{of}");
+    }
+    if let Some(ended) = &run.ended {
+        let _ = writeln!(text, "  ended    {ended}");
+    }
+    text
+}
+
+pub(crate) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
+    let places = Places::of_this_machine();
+    let folder = RunDir::at(&places.run);
+    let cancel = Cancel::new();
+    let out = Sink::stdout();
+    let _ = (&places, &cancel, options, End::None);
+    let Some(owed) = folder.owed() else {
+        out.line("nothing is owed");
+        return Ok(0);
+    };
+    let url = shown(&owed.call.url);
+    Err(Error::new(
+        Kind::Internal,
+        format!("{url} cannot be called yet"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(exit_status: Option<u8>) -> State {
+        State {
+            pid: 1,
+            started: "2026-11-22T04:05:06.000Z".to_owned(),
+            stage: Some("image".to_owned()),
+            exit_status,
+            ..State::default()
+        }
+    }
+
+    fn status_of(running: bool, run: Option<State>, owed: bool, stamp: bool) -> u8 {
+        let evidence = Evidence { running, run, owed };
+        condition(&evidence, || stamp).exit_status()
+    }
+
+    #[test]
+    fn the_exit_status_says_what_to_do_with_the_node() {
+        for (running, run, owed, stamp, status) in [
+            (true, Some(run(None)), false, true, 22),
+            (true, Some(run(Some(0))), true, true, 22),
+            (false, None, false, false, 21),
+            (false, None, false, true, 0),
+            (false, Some(run(Some(0))), false, true, 0),
+            (false, Some(run(Some(0))), false, false, 21),
+            (false, Some(run(Some(9))), true, true, 20),
+            (false, Some(run(Some(9))), false, true, 0),
+            (false, Some(run(Some(130))), true, true, 20),
+            (false, Some(run(Some(6))), false, true, 6),
+            (false, Some(run(Some(10))), false, false, 10),
+            (false, Some(run(None)), false, true, 21),
+        ] {
+            let case = format!("{running} {run:?} {owed} {stamp}");
+            assert_eq!(status_of(running, run, owed, stamp), status, "{case}");
+        }
+    }
+
+    #[test]
+    fn progress_is_told_as_text_and_as_json() {
+        let mut state = run(None);
+        state.progress = Some(crate::sequence::rundir::Moving {
+            what: "/".to_owned(),
+            done_bytes: 1 << 30,
+            total_bytes: Some(3 << 30),
+        });
+        let evidence = Evidence {
+            running: true,
+            run: Some(state),
+            owed: false,
+        };
+        insta::assert_snapshot!(text(&Condition::Running, &evidence), @r"
+        a run is under way
+          started  2026-11-22T04:05:06.000Z
+          stage    image
+          moving   /: 1.0 GiB of 3.0 GiB
+        ");
+        let json = object(&Condition::Running, &evidence, Some(json!({})));
+        insta::assert_snapshot!(format!("{json:#}"), @r#"
+        {
+          "status": "running",
+          "exit_status": 22,
+          "completion_owed": false,
+          "run": {
+            "pid": 1,
+            "started": "2026-11-22T04:05:06.000Z",
+            "request_digest": null,
+            "stage": "image",
+            "progress": {
+              "what": "/",
+              "done_bytes": 1073741824,
+              "total_bytes": 3221225472
+            },
+            "ended": null,
+            "exit_status": null
+          },
+          "report": null
+        }
+        "#);
+    }
+}
