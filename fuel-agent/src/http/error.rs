@@ -285,7 +285,7 @@ fn take_source(error: HttpError) -> Option<Box<dyn std::error::Error + Send + Sy
     }
 }
 
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     if duration.subsec_millis() == 0 {
         format!("{} s", duration.as_secs())
     } else {

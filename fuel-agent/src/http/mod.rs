@@ -20,6 +20,7 @@ mod fetch;
 mod file;
 mod head;
 mod look;
+mod notify;
 pub mod pool;
 mod retry;
 pub mod source;
@@ -38,6 +39,7 @@ pub(crate) use client::{PART_COUNT, PART_LENGTH};
 pub use document::document;
 pub use error::{Cause, Distrust, HttpError};
 pub use look::look;
+pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
 
 /// Limits of everything that goes over the network.
 #[derive(Clone, Debug)]

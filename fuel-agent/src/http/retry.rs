@@ -46,22 +46,25 @@ impl Retry {
         if !error.is_transient() {
             return Err(error);
         }
-        self.attempts += 1;
         let asked = match &error {
             HttpError::Status { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let pause = asked.map_or_else(|| jittered(self.pause), |asked| asked.max(self.pause));
-        if self.since.elapsed() + pause > self.budget {
-            return Err(HttpError::Exhausted {
+        self.spend(client, asked)
+            .ok_or_else(|| HttpError::Exhausted {
                 url: self.url.clone(),
                 attempts: self.attempts,
                 budget: self.budget,
                 source: Box::new(error),
-            });
-        }
+            })
+    }
+
+    /// How long to wait before the next attempt, at least as long as `asked`; `None` where the budget does not allow it.
+    pub(crate) fn spend(&mut self, client: &Client, asked: Option<Duration>) -> Option<Duration> {
+        self.attempts += 1;
+        let pause = asked.map_or_else(|| jittered(self.pause), |asked| asked.max(self.pause));
         self.pause = (self.pause * 2).min(client.settings().longest_pause);
-        Ok(pause)
+        (self.since.elapsed() + pause <= self.budget).then_some(pause)
     }
 
     /// Does `attempt` until it succeeds, fails for good, or the budget is used up.

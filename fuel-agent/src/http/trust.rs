@@ -6,7 +6,9 @@ use std::io;
 use std::path::Path;
 
 use reqwest::Certificate;
-use rustls::CertificateError;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{CertificateError, RootCertStore};
 
 use super::error::{Cause, Distrust, HttpError};
 
@@ -31,7 +33,14 @@ pub(super) fn roots(files: &[std::path::PathBuf]) -> Result<Vec<Certificate>, Ht
 
 fn read(file: &Path) -> Result<Vec<Certificate>, Cause> {
     let pem = fs::read(file).map_err(|error| Cause::of(&error))?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| Cause::of(&error))?;
+    let mut found = Vec::new();
+    // reqwest looks into them only when it makes its client, and then no longer knows the file
+    let mut store = RootCertStore::empty();
+    for der in CertificateDer::pem_slice_iter(&pem) {
+        let der = der.map_err(|error| Cause::of(&error))?;
+        found.push(Certificate::from_der(&der).map_err(|error| Cause::of(&error))?);
+        store.add(der).map_err(|error| Cause::of(&error))?;
+    }
     if found.is_empty() {
         return Err(Cause("it holds no certificate".to_owned()));
     }

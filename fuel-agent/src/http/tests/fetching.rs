@@ -1,4 +1,4 @@
-//! The whole room against a server that misbehaves. Stalls are bounded by limits of milliseconds; nothing is timed.
+//! Transfers: resumed, started over, given up.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -7,12 +7,13 @@ use std::time::Duration;
 use host::cancel::Cancel;
 use proptest::prelude::*;
 
-use super::fault_server::{Asked, Fault, FaultServer, Reply};
-use super::pool::Pool;
-use super::source::{self, Attendance, Meter, Piece};
-use super::{Client, HttpError, HttpSettings, Request};
+use super::{client, impatient, settings};
 use crate::error::{Error, Kind, render};
 use crate::events::{Event, Events};
+use crate::http::fault_server::{Asked, Fault, FaultServer, Reply};
+use crate::http::pool::Pool;
+use crate::http::source::{self, Attendance, Meter, Piece};
+use crate::http::{Client, HttpError, HttpSettings, Request};
 
 /// Remembers warnings.
 #[derive(Default)]
@@ -24,31 +25,6 @@ impl Events for Heard {
             self.0.lock().unwrap().push(message.clone());
         }
     }
-}
-
-pub(super) fn settings() -> HttpSettings {
-    HttpSettings {
-        connect_timeout: Duration::from_secs(5),
-        stall_timeout: Duration::from_secs(20),
-        retry_budget: Duration::from_secs(20),
-        first_pause: Duration::from_millis(1),
-        longest_pause: Duration::from_millis(4),
-        environment_proxy: false,
-        ..HttpSettings::default()
-    }
-}
-
-/// Limits that a test reaches at once.
-fn impatient() -> HttpSettings {
-    HttpSettings {
-        stall_timeout: Duration::from_millis(100),
-        retry_budget: Duration::from_millis(100),
-        ..settings()
-    }
-}
-
-pub(super) fn client(settings: &HttpSettings) -> Client {
-    Client::new(settings, Cancel::new()).unwrap()
 }
 
 /// Bytes in which every offset can be told from every other nearby.

@@ -1,0 +1,244 @@
+//! Telling the orchestrator: a call that is made again and again until it is accepted.
+//!
+//! What counts as accepted is the status, and the body where one is expected: there are orchestrators that answer 200
+//! and `False`. Anything else is tried again within the budget, a clear no too: whoever says 404 today may be starting up.
+
+use std::fmt;
+use std::time::Duration;
+
+use host::cancel::Cancel;
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
+use url::Url;
+
+use super::address::{Address, shown};
+use super::client::{Client, Request};
+use super::error::{HttpError, seconds};
+use super::pool::Pool;
+use super::retry::{Retry, chain};
+use crate::error::{Error, Kind};
+
+/// The longest answer that is read.
+const ANSWER_LIMIT: u64 = 64 * 1024;
+
+/// How much of an answer that was not expected is shown.
+const SHOWN: usize = 200;
+
+/// A call, with everything filled in.
+#[derive(Clone, Copy)]
+pub struct Notice<'a> {
+    /// The method, like `POST`. GET and HEAD have no body.
+    pub method: &'a str,
+    /// Where.
+    pub url: &'a str,
+    /// Headers.
+    pub headers: &'a [(String, String)],
+    /// What is sent.
+    pub body: &'a str,
+    /// Statuses that mean "accepted"; none: 200 to 299.
+    pub expect_status: &'a [u16],
+    /// What the answer has to be, white space at its ends taken off; `None`: anything.
+    pub expect_body: Option<&'a str>,
+}
+
+impl fmt::Debug for Notice<'_> {
+    /// Without what may be a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notice")
+            .field("method", &self.method)
+            .field("url", &shown(self.url))
+            .finish_non_exhaustive()
+    }
+}
+
+/// It was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The status of the answer.
+    pub status: u16,
+    /// How many calls it took.
+    pub attempts: u32,
+}
+
+/// Why it was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    /// It cannot be called at all.
+    #[error("cannot call {url}: {why}")]
+    Impossible {
+        /// The address.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// The budget is used up.
+    #[error("{url} did not accept the call (tried {attempts} times within {})", seconds(*budget))]
+    Refused {
+        /// The address.
+        url: String,
+        /// How often it was called.
+        attempts: u32,
+        /// How long that was allowed to take.
+        budget: Duration,
+        /// What was wrong with the last answer.
+        source: Box<Refusal>,
+    },
+    /// Somebody told us to stop.
+    #[error("interrupted while calling {url}")]
+    Cancelled {
+        /// The address.
+        url: String,
+    },
+}
+
+/// Why one call was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There was no answer.
+    #[error("{}", chain(.0))]
+    Unanswered(HttpError),
+    /// Another status than expected.
+    #[error("it answers {status}: `{body}`")]
+    Status {
+        /// The status.
+        status: u16,
+        /// How the answer begins.
+        body: String,
+    },
+    /// Another body than expected.
+    #[error("it answers `{body}`, expected is `{expected}`")]
+    Body {
+        /// How the answer begins.
+        body: String,
+        /// What it should be.
+        expected: String,
+    },
+}
+
+impl From<NotifyError> for Error {
+    fn from(error: NotifyError) -> Self {
+        let kind = match &error {
+            NotifyError::Impossible { .. } | NotifyError::Refused { .. } => Kind::Notify,
+            NotifyError::Cancelled { .. } => Kind::Interrupted,
+        };
+        let outer = Self::new(kind, error.to_string());
+        match error {
+            NotifyError::Refused { source, .. } => outer
+                .because(source)
+                .hint("look into the orchestrator's log, then offer it again"),
+            NotifyError::Impossible { .. } => {
+                outer.hint("a callback is a URL like http://HOST/PATH")
+            }
+            NotifyError::Cancelled { .. } => outer,
+        }
+    }
+}
+
+/// Makes the call until it is accepted or `budget` is used up.
+pub fn notify(
+    client: &Client,
+    notice: &Notice<'_>,
+    budget: Duration,
+) -> Result<Accepted, NotifyError> {
+    let name = shown(notice.url);
+    let prepared = Prepared::new(notice).map_err(|why| NotifyError::Impossible {
+        url: name.clone(),
+        why,
+    })?;
+    let mut retry = Retry::new(client, &name, budget);
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let refusal = match prepared.call(client) {
+            Ok(status) => return Ok(Accepted { status, attempts }),
+            Err(Refusal::Unanswered(HttpError::Cancelled)) => {
+                return Err(NotifyError::Cancelled { url: name });
+            }
+            Err(refusal) => refusal,
+        };
+        let Some(pause) = retry.spend(client, None) else {
+            return Err(NotifyError::Refused {
+                url: name,
+                attempts,
+                budget,
+                source: Box::new(refusal),
+            });
+        };
+        tracing::warn!(url = name, attempt = attempts, pause_ms = pause.as_millis(), why = %refusal, "not accepted yet");
+        if client.pause(pause, &Cancel::new()).is_err() {
+            return Err(NotifyError::Cancelled { url: name });
+        }
+    }
+}
+
+/// A call that has been checked.
+struct Prepared<'a> {
+    notice: &'a Notice<'a>,
+    method: Method,
+    url: Url,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(notice: &'a Notice<'a>) -> Result<Self, String> {
+        let url = match Address::parse(notice.url).map_err(|error| error.to_string())? {
+            Address::Web(url) => url,
+            Address::File(_) => return Err("a file cannot be called".to_owned()),
+        };
+        let method = Method::from_bytes(notice.method.as_bytes())
+            .map_err(|_| format!("`{}` is no method", notice.method))?;
+        let mut headers = Vec::new();
+        for (name, value) in notice.headers {
+            let header = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| format!("`{name}` is no name of a header"))?;
+            // not shown: it may be a token
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| format!("the value of the header `{name}` cannot be sent"))?;
+            value.set_sensitive(true);
+            headers.push((header, value));
+        }
+        Ok(Self {
+            notice,
+            method,
+            url,
+            headers,
+        })
+    }
+
+    /// Once.
+    fn call(&self, client: &Client) -> Result<u16, Refusal> {
+        let body = self.notice.body.as_bytes().to_vec();
+        let mut request = Request::get(self.url.clone())
+            .with_body(self.method.clone(), body)
+            .pool(&Pool::new(2, 16 * 1024));
+        for (name, value) in &self.headers {
+            request = request.header(name.clone(), value.clone());
+        }
+        let response = client.send(request).map_err(Refusal::Unanswered)?;
+        let status = response.head.status;
+        let body = response
+            .bytes(&shown(self.notice.url), ANSWER_LIMIT)
+            .map_err(Refusal::Unanswered)?;
+        let body = String::from_utf8_lossy(&body);
+        let body = body.trim();
+        let expected = self.notice.expect_status;
+        let welcome = match expected {
+            [] => (200..300).contains(&status),
+            some => some.contains(&status),
+        };
+        let start = || body.chars().take(SHOWN).collect();
+        if !welcome {
+            return Err(Refusal::Status {
+                status,
+                body: start(),
+            });
+        }
+        match self.notice.expect_body {
+            Some(expected) if expected.trim() != body => Err(Refusal::Body {
+                body: start(),
+                expected: expected.trim().to_owned(),
+            }),
+            _ => Ok(status),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What is found out of images before anything is touched.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use host::cancel::Cancel;
+use host::units::Bytes;
+
+use super::{client, impatient, settings};
+use crate::http::fault_server::{Asked, FaultServer, Reply};
+use crate::http::{Client, HttpError, document, look};
+use crate::request::spec::{Container, ImageSpec, Mount};
+use crate::sources::SourceFacts;
+
+const MD5: &str = "5D41402abc4b2a76b9719d911017c592";
+
+fn image(mount: &str, url: String, container: Container) -> ImageSpec {
+    ImageSpec {
+        mount: Mount::Path(mount.to_owned()),
+        filesystem: 0,
+        url,
+        format: "ext4".to_owned(),
+        container,
+    }
+}
+
+/// A server with files, by path.
+fn serving(files: &[(&str, &[u8])]) -> FaultServer {
+    let files: BTreeMap<String, Vec<u8>> = files
+        .iter()
+        .map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec()))
+        .collect();
+    FaultServer::start(move |asked| match files.get(&asked.target) {
+        Some(bytes) => Reply::file(asked, bytes, "\"tag\""),
+        None => Reply::status(404),
+    })
+    .unwrap()
+}
+
+fn facts_of(server: &FaultServer, path: &str, container: Container) -> SourceFacts {
+    let url = server.url(path);
+    let sources = look(&client(&impatient()), &[image("/", url.clone(), container)]).unwrap();
+    sources.images[&url].clone()
+}
+
+fn yaml(name: &str, more: &str) -> Vec<u8> {
+    format!("os: {{name: Ubuntu, major: 14, minor: 4}}\nimages:\n- container_name: {name}\n{more}")
+        .into_bytes()
+}
+
+const GZIP: &[u8] = b"\x1f\x8b\x08\0 and so on, for more than that many bytes";
+
+#[test]
+fn one_look_tells_all_there_is_to_know() {
+    let raw = [0; 2000];
+    let yaml = yaml(
+        "u-14.04.img.gz",
+        &format!(
+            "  raw_md5: {MD5}\n  raw_size: 4096\n- container_name: boot.img\n  raw_sha256: '{}'\n",
+            "ab".repeat(32)
+        ),
+    );
+    let server = serving(&[
+        ("/t/u-14.04.img.gz?x=1", GZIP),
+        ("/t/u-14.yaml", &yaml),
+        ("/boot.img", &raw),
+    ]);
+    let (root, boot) = (server.url("/t/u-14.04.img.gz?x=1"), server.url("/boot.img"));
+    let images = [
+        image("/boot", boot.clone(), Container::Raw),
+        image("/", root.clone(), Container::Gzip),
+    ];
+    let sources = look(&client(&settings()), &images).unwrap();
+    let system = Some(("Ubuntu".to_owned(), "14".to_owned(), "4".to_owned()));
+    assert_eq!(
+        sources.images[&root],
+        SourceFacts {
+            size_bytes: Some(Bytes(45)),
+            raw_size_bytes: Some(Bytes(4096)),
+            raw_md5: Some(MD5.to_lowercase()),
+            container: Some(Container::Gzip),
+            ranges: Some(true),
+            etag: Some("\"tag\"".to_owned()),
+            system: system.clone(),
+            ..SourceFacts::default()
+        }
+    );
+    assert_eq!(
+        sources.images[&boot],
+        SourceFacts {
+            size_bytes: Some(Bytes(2000)),
+            raw_size_bytes: Some(Bytes(2000)),
+            raw_sha256: Some("ab".repeat(32)),
+            container: Some(Container::Raw),
+            ranges: Some(true),
+            etag: Some("\"tag\"".to_owned()),
+            system,
+            ..SourceFacts::default()
+        }
+    );
+    // one request for each image, one for the metadata
+    assert_eq!(server.asked().len(), 3);
+}
+
+#[test]
+fn a_server_without_ranges_tells_as_much() {
+    let server = FaultServer::start(|asked| match asked.target.as_str() {
+        "/x.img.gz" => Reply::whole(&[GZIP, &vec![1; 100_000]].concat()),
+        _ => Reply::status(404),
+    })
+    .unwrap();
+    let facts = facts_of(&server, "/x.img.gz", Container::Gzip);
+    assert_eq!(facts.size_bytes, Some(Bytes(100_045)));
+    assert_eq!((facts.ranges, facts.problem), (Some(false), None));
+}
+
+#[test]
+fn no_metadata_means_no_digest_and_is_said_at_once() {
+    for status in [404, 410] {
+        let server = FaultServer::start(move |asked: &Asked| match asked.target.as_str() {
+            "/x.img.gz" => Reply::whole(GZIP),
+            _ => Reply::status(status),
+        })
+        .unwrap();
+        let facts = facts_of(&server, "/x.img.gz", Container::Gzip);
+        assert!(!facts.has_digest() && facts.problem.is_none());
+        assert_eq!(
+            facts.no_digest.unwrap(),
+            format!("there is no {}", server.url("/x.yaml"))
+        );
+        assert_eq!(server.asked().len(), 2);
+    }
+}
+
+#[test]
+fn metadata_that_is_late_is_waited_for() {
+    let calls = Arc::new(Mutex::new(0));
+    let server = FaultServer::start(move |asked: &Asked| {
+        if asked.target == "/x.img.gz" {
+            Reply::whole(GZIP)
+        } else {
+            let mut calls = calls.lock().unwrap();
+            *calls += 1;
+            if *calls < 3 {
+                Reply::status(503)
+            } else {
+                Reply::whole(&yaml("x.img.gz", &format!("  raw_md5: {MD5}\n")))
+            }
+        }
+    })
+    .unwrap();
+    let url = server.url("/x.img.gz");
+    let sources = look(
+        &client(&settings()),
+        &[image("/", url.clone(), Container::Gzip)],
+    )
+    .unwrap();
+    assert!(sources.images[&url].has_digest());
+}
+
+#[test]
+fn metadata_that_is_broken_is_a_problem() {
+    for (text, said) in [
+        (b"images: {".to_vec(), "not the metadata of an image"),
+        (b"<html>".to_vec(), "not the metadata of an image"),
+        (
+            yaml("x.img.gz", "  raw_md5: fakeroot\n"),
+            "has `fakeroot` as a digest of `x.img.gz`",
+        ),
+        (vec![b' '; (1 << 20) + 1], "longer than 1048576 bytes"),
+    ] {
+        let server = serving(&[("/x.img.gz", GZIP), ("/x.yaml", &text)]);
+        let facts = facts_of(&server, "/x.img.gz", Container::Gzip);
+        let problem = facts.problem.as_deref().unwrap();
+        assert!(problem.contains(said), "{problem}");
+        assert!(!facts.has_digest());
+    }
+    let forbidden = FaultServer::start(|asked: &Asked| match asked.target.as_str() {
+        "/x.img.gz" => Reply::whole(GZIP),
+        _ => Reply::status(403),
+    })
+    .unwrap();
+    let facts = facts_of(&forbidden, "/x.img.gz", Container::Gzip);
+    assert!(facts.problem.unwrap().contains("403 Forbidden"));
+}
+
+#[test]
+fn metadata_that_does_not_name_the_image_says_so() {
+    let text = yaml("other.img.gz", "  raw_size: 1\n");
+    let server = serving(&[("/x.img.gz", GZIP), ("/x.yaml", &text)]);
+    let facts = facts_of(&server, "/x.img.gz", Container::Gzip);
+    assert!(
+        facts
+            .no_digest
+            .unwrap()
+            .contains("does not name `x.img.gz`")
+    );
+    let text = yaml("x.img.gz", "  raw_size: 1\n");
+    let server = serving(&[("/x.img.gz", GZIP), ("/x.yaml", &text)]);
+    let facts = facts_of(&server, "/x.img.gz", Container::Gzip);
+    assert!(
+        facts
+            .no_digest
+            .unwrap()
+            .contains("has no digest of `x.img.gz`")
+    );
+}
+
+#[test]
+fn an_image_that_cannot_be_what_it_should_be_is_a_problem() {
+    let wide = b"\x28\xb5\x2f\xfd\x00\x90\x09\0\0x";
+    for (bytes, container, said) in [
+        (GZIP, Container::Zstd, "is gzip, the request says zstd"),
+        (
+            b"<html>",
+            Container::Gzip,
+            "is web page, the request says gzip",
+        ),
+        (b"", Container::Raw, "is empty"),
+        (wide, Container::Zstd, "needs 256 MiB of memory"),
+    ] {
+        let server = serving(&[("/x.img", bytes)]);
+        let problem = facts_of(&server, "/x.img", container).problem.unwrap();
+        assert!(problem.contains(said), "{problem}");
+    }
+    let server = serving(&[]);
+    let facts = facts_of(&server, "/x.img?token=secret", Container::Raw);
+    let problem = facts.problem.unwrap();
+    assert!(
+        problem.contains("404 Not Found") && !problem.contains("secret"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn files_have_their_metadata_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.img.gz"), GZIP).unwrap();
+    let text = yaml("x.img.gz", &format!("  raw_md5: {MD5}\n"));
+    std::fs::write(folder.path().join("x.yaml"), text).unwrap();
+    let url = format!("file://{}/x.img.gz", folder.path().display());
+    let images = [image("/", url.clone(), Container::Gzip)];
+    let facts = &look(&client(&settings()), &images).unwrap().images[&url];
+    assert_eq!(facts.raw_md5, Some(MD5.to_lowercase()));
+    assert_eq!(
+        (facts.size_bytes, facts.container),
+        (Some(Bytes(45)), Some(Container::Gzip))
+    );
+    std::fs::remove_file(folder.path().join("x.yaml")).unwrap();
+    let facts = &look(&client(&settings()), &images).unwrap().images[&url];
+    assert!(facts.no_digest.is_some() && facts.problem.is_none());
+    std::fs::remove_file(folder.path().join("x.img.gz")).unwrap();
+    let facts = &look(&client(&settings()), &images).unwrap().images[&url];
+    assert!(facts.problem.as_deref().unwrap().contains("cannot read"));
+}
+
+#[test]
+fn somebody_who_says_stop_ends_the_look() {
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let client = Client::new(&settings(), cancel).unwrap();
+    let server = serving(&[]);
+    let images = [image("/", server.url("/x"), Container::Raw)];
+    assert!(matches!(look(&client, &images), Err(HttpError::Cancelled)));
+}
+
+#[test]
+fn documents_are_whole_and_not_too_long() {
+    let server = FaultServer::start(|asked| match asked.number {
+        0 => Reply::status(500),
+        1 => Reply::whole(b"0123456789").fault(crate::http::fault_server::Fault::DropAt(5)),
+        _ => Reply::whole(b"0123456789"),
+    })
+    .unwrap();
+    let client = client(&settings());
+    assert_eq!(
+        document(&client, &server.url("/"), 10).unwrap(),
+        b"0123456789"
+    );
+    let error = document(&client, &server.url("/"), 9).unwrap_err();
+    assert!(
+        matches!(error, HttpError::TooLong { limit: 9, .. }),
+        "{error}"
+    );
+}

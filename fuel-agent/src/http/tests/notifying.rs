@@ -1,0 +1,179 @@
+//! Callbacks: what counts as accepted, and what is tried again.
+
+use std::time::Duration;
+
+use super::{client, settings};
+use crate::error::{Error, Kind, render};
+use crate::http::fault_server::{Fault, FaultServer, Reply};
+use crate::http::{Notice, NotifyError, notify};
+
+fn notice(url: &str) -> Notice<'_> {
+    Notice {
+        method: "POST",
+        url,
+        headers: &[],
+        body: "{}",
+        expect_status: &[],
+        expect_body: None,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn saying(status: u16, body: &str) -> Reply {
+    Reply {
+        status,
+        ..Reply::whole(body.as_bytes())
+    }
+}
+
+#[test]
+fn a_call_arrives_as_it_was_written() {
+    let server = FaultServer::start(|_| saying(201, "ok")).unwrap();
+    let url = server.url("/built?token=t");
+    let headers = [("X-Auth".to_owned(), "s3cret".to_owned())];
+    let notice = Notice {
+        headers: &headers,
+        body: "{\"mac\":1}",
+        ..notice(&url)
+    };
+    let accepted = notify(&client(&settings()), &notice, LONG).unwrap();
+    assert_eq!((accepted.status, accepted.attempts), (201, 1));
+    let asked = &server.asked()[0];
+    assert_eq!(
+        (asked.method.as_str(), asked.target.as_str()),
+        ("POST", "/built?token=t")
+    );
+    assert_eq!(asked.header("x-auth"), Some("s3cret"));
+    assert_eq!(asked.body, b"{\"mac\":1}");
+    assert!(!format!("{notice:?}").contains("s3cret") && !format!("{notice:?}").contains("token"));
+}
+
+#[test]
+fn a_get_has_no_body() {
+    let server = FaultServer::start(|_| saying(200, "True\n")).unwrap();
+    let url = server.url("/cblr/svc/op/nopxe/system/node-7");
+    let notice = Notice {
+        method: "GET",
+        expect_body: Some("True"),
+        ..notice(&url)
+    };
+    notify(&client(&settings()), &notice, LONG).unwrap();
+    assert_eq!(server.asked()[0].header("content-length"), None);
+}
+
+#[test]
+fn whoever_is_down_and_then_says_no_is_asked_until_it_accepts() {
+    let server = FaultServer::start(|asked| match asked.number {
+        0 => saying(200, "True").fault(Fault::ResetAt(0)),
+        1 => saying(503, ""),
+        2 => saying(404, "starting"),
+        3 => saying(200, "False"),
+        _ => saying(200, "True"),
+    })
+    .unwrap();
+    let url = server.url("/");
+    let notice = Notice {
+        expect_body: Some("True"),
+        ..notice(&url)
+    };
+    let accepted = notify(&client(&settings()), &notice, LONG).unwrap();
+    assert_eq!(accepted.attempts, 5);
+}
+
+#[test]
+fn the_answer_that_is_not_accepted_is_told() {
+    let server = FaultServer::start(|_| saying(200, " False ")).unwrap();
+    let url = server.url("/nopxe?secret=1");
+    let notice = Notice {
+        expect_body: Some("True"),
+        ..notice(&url)
+    };
+    let error = notify(&client(&settings()), &notice, Duration::ZERO).unwrap_err();
+    let error = Error::from(error);
+    assert_eq!(error.kind, Kind::Notify);
+    let text = render(&error).replace(&server.address().to_string(), "HOST");
+    insta::assert_snapshot!(text, @r"
+    error: http://HOST/nopxe?... did not accept the call (tried 1 times within 0 s)
+      cause: it answers `False`, expected is `True`
+      hint: look into the orchestrator's log, then offer it again
+    ");
+}
+
+#[test]
+fn statuses_are_expected_as_they_are_named() {
+    let server = FaultServer::start(|_| saying(405, "")).unwrap();
+    let url = server.url("/");
+    let only = Notice {
+        expect_status: &[201, 405],
+        ..notice(&url)
+    };
+    assert_eq!(
+        notify(&client(&settings()), &only, LONG).unwrap().status,
+        405
+    );
+    let error = notify(&client(&settings()), &notice(&url), Duration::ZERO).unwrap_err();
+    assert!(
+        matches!(error, NotifyError::Refused { attempts: 1, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_redirect_keeps_method_and_host_or_is_not_followed() {
+    let other = FaultServer::start(|_| saying(200, "")).unwrap();
+    let elsewhere = other.url("/").replace("127.0.0.1", "localhost");
+    let server = FaultServer::start(move |asked| match asked.target.as_str() {
+        "/moved" => Reply::status(308).header("Location", "/here"),
+        "/here" => saying(200, ""),
+        "/turned" => Reply::status(302).header("Location", "/here"),
+        _ => Reply::status(307).header("Location", &elsewhere),
+    })
+    .unwrap();
+    let call = |path: &str| {
+        let url = server.url(path);
+        notify(&client(&settings()), &notice(&url), Duration::ZERO)
+    };
+    call("/moved").unwrap();
+    assert_eq!(server.asked()[1].method, "POST");
+    assert_eq!(server.asked()[1].body, b"{}");
+    call("/turned").unwrap_err();
+    call("/away").unwrap_err();
+    assert!(other.asked().is_empty());
+}
+
+#[test]
+fn what_cannot_be_called_is_said_at_once() {
+    let bad = [("a b".to_owned(), "x".to_owned())];
+    let unsendable = [("a".to_owned(), "s3cret\n".to_owned())];
+    for (notice, said) in [
+        (notice("file:///x"), "a file cannot be called"),
+        (notice("nowhere"), "cannot be fetched"),
+        (
+            Notice {
+                method: "GE T",
+                ..notice("http://h/")
+            },
+            "is no method",
+        ),
+        (
+            Notice {
+                headers: &bad,
+                ..notice("http://h/")
+            },
+            "no name of a header",
+        ),
+        (
+            Notice {
+                headers: &unsendable,
+                ..notice("http://h/")
+            },
+            "cannot be sent",
+        ),
+    ] {
+        let error = notify(&client(&settings()), &notice, LONG).unwrap_err();
+        assert!(matches!(error, NotifyError::Impossible { .. }), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(!error.to_string().contains("s3cret"));
+    }
+}
