@@ -8,6 +8,7 @@
 //!   table      partition tables as they are on a disk
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse
+//!   procfs     mounts and swap as the kernel lists them
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot and power off
 //!   tree       files of a system that is not running, confined to its root
@@ -27,6 +28,7 @@ pub mod ioctl;
 pub mod lock;
 pub mod mount;
 pub mod power;
+pub mod procfs;
 pub mod settle;
 pub mod table;
 pub mod tools;

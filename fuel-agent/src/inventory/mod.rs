@@ -1,13 +1,39 @@
 //! What the node has: disks, links, firmware, interfaces, and what already lies on the disks.
 //!
 //! From sysfs and udev, or from a file, so that every plan can be made without the hardware.
+//!
+//! ```text
+//!   reader     what may look at a machine and cannot change it
+//!   graph      block devices and what lies on what
+//!   sysfs      disks and partitions           identity, udev   who they are
+//!   existing   mounts, swap, arrays, groups   answers          what query tools say
+//!   machine    firmware, memory, interfaces
+//!   json       the same from a file
+//!   select     which real disk a request means
+//! ```
 
+mod answers;
+mod existing;
+mod graph;
+mod identity;
+mod json;
+mod machine;
+mod reader;
 pub mod select;
+mod sysfs;
+mod udev;
+
+pub use json::from_json;
+pub use reader::Reader;
 
 use std::path::PathBuf;
 
 use host::units::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Kind};
+use answers::Signatures;
 
 /// Everything that planning may know of a machine. Its JSON form is contract (DESIGN.md, Inventory JSON).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -134,8 +160,11 @@ pub struct Stack {
     pub members: Vec<PathBuf>,
     /// The whole disks below all that, by path.
     pub disks: Vec<String>,
-    /// Whether the kernel has it active now.
+    /// Whether the kernel has it now, and so holds what it lies on.
     pub active: bool,
+    /// Kernel names of the devices that it provides now, as they stand in [`Disk::holders`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
 }
 
 /// Kind of a [`Stack`].
@@ -152,4 +181,74 @@ pub enum StackKind {
     Btrfs,
     /// Another device-mapper map.
     Mapping,
+}
+
+/// Asks the machine. Cheap enough to be repeated while a disk is waited for.
+pub fn probe(reader: &mut Reader) -> Result<Inventory, Error> {
+    let (disks, stacks) = match reader.files().map(<[_]>::to_vec) {
+        Some(files) => (sysfs::files(reader, &files), Vec::new()),
+        None => probe_devices(reader)?,
+    };
+    Ok(Inventory {
+        disks,
+        firmware: machine::firmware(reader),
+        architecture: std::env::consts::ARCH.to_owned(),
+        memory_bytes: machine::memory(reader),
+        interfaces: machine::interfaces(reader),
+        stacks,
+    })
+}
+
+fn probe_devices(reader: &mut Reader) -> Result<(Vec<Disk>, Vec<Stack>), Error> {
+    if !reader.exists("/sys/class/block") {
+        let what = "cannot find the disks of this machine: there is no /sys/class/block";
+        return Err(Error::new(Kind::Hardware, what).hint("mount sysfs on /sys"));
+    }
+    let graph = graph::Graph::read(reader);
+    let usage = existing::Usage::read(reader, &graph);
+    let nodes = graph.all();
+    let signatures: Signatures = nodes
+        .iter()
+        .filter_map(|node| Some((node.name.clone(), sysfs::signature(reader, node)?)))
+        .collect();
+    let mut disks = Vec::new();
+    for node in nodes {
+        if sysfs::is_disk(reader, node) {
+            let disk = sysfs::disk(reader, &graph, &usage, &signatures, node);
+            disks.push((node, disk));
+        }
+    }
+    let found: Vec<_> = disks.iter().map(|(node, disk)| (*node, disk)).collect();
+    let stacks = existing::stacks(reader, &graph, &found, &signatures)?;
+    Ok((disks.into_iter().map(|(_, disk)| disk).collect(), stacks))
+}
+
+impl Inventory {
+    /// Lower-case hexadecimal sha256 over what a plan was made for: each disk by path, size, serial number and world-wide
+    /// name, with its partitions. Equal before and after a question to a person, it is still the machine they said yes to.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut part = |text: &str| {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        };
+        for disk in &self.disks {
+            part("disk");
+            for text in [&disk.path, &disk.serial, &disk.wwn] {
+                part(text);
+            }
+            part(&disk.size_bytes.0.to_string());
+            for partition in &disk.partitions {
+                let (start, size) = (partition.start_bytes.0, partition.size_bytes.0);
+                part(&format!("{} {start} {size}", partition.number));
+                part(partition.uuid.as_deref().unwrap_or_default());
+            }
+        }
+        let digest = hash.finalize();
+        digest
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<Vec<_>>()
+            .concat()
+    }
 }

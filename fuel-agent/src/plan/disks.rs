@@ -2,11 +2,11 @@
 
 use crate::error::Kind;
 use crate::inventory::select::{self, Selected};
-use crate::inventory::{Disk, Inventory};
+use crate::inventory::{Disk, Inventory, Stack};
 use crate::request::Request;
 
 use super::notes::Notes;
-use super::{Options, PlanError};
+use super::{Options, PlanError, words};
 
 /// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).
 pub(super) fn choose(
@@ -138,12 +138,23 @@ fn may_be_written(disk: &Disk, inventory: &Inventory, options: &Options, notes: 
             "choose another disk",
         );
     }
-    let stacked = inventory
-        .stacks
+    held(disk, inventory, notes);
+}
+
+/// What holds the disk has to be known, or it cannot be released.
+fn held(disk: &Disk, inventory: &Inventory, notes: &mut Notes) {
+    let device = &disk.path;
+    // An inventory written by hand may name a stack without the devices that it provides.
+    let on_it = |stack: &&Stack| stack.disks.contains(device);
+    let stacks: Vec<&Stack> = inventory.stacks.iter().filter(on_it).collect();
+    let strange: Vec<&str> = disk
+        .holders
         .iter()
-        .any(|stack| stack.disks.contains(device));
-    if !disk.holders.is_empty() && !stacked {
-        let holders = disk.holders.join(", ");
+        .filter(|holder| !stacks.iter().any(|stack| stack.nodes.contains(holder)))
+        .map(String::as_str)
+        .collect();
+    if !strange.is_empty() && !stacks.iter().any(|stack| stack.nodes.is_empty()) {
+        let holders = words::list(strange);
         notes.refuse_run(
             Kind::Refused,
             format!("{device} is held by {holders}, and what that is cannot be told"),

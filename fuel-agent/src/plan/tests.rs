@@ -64,6 +64,7 @@ fn a_second_run_over_the_first_lets_its_volumes_go() {
         members: vec!["/dev/sda4".into()],
         disks: vec!["/dev/sda".to_owned()],
         active: false,
+        nodes: Vec::new(),
     });
     let plan = plan_of(&request, &inventory).unwrap();
     assert_eq!(refusals(&plan), Vec::<String>::new());

@@ -9,6 +9,7 @@
     reason = "test code, of which each test program uses a part"
 )]
 
+pub mod machine;
 pub mod scheme;
 pub mod upstream;
 

@@ -1,0 +1,180 @@
+//! What planning, validation and dry runs hold instead of a host: it can look, and nothing else.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use host::blockdev::{Access, BlockDevice, Devices, FileDevices, FileDisk, NodeDevices};
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, ExecError, Output, System, Tool};
+use host::table::{self, FoundTable};
+use host::units::{Bytes, Extent};
+
+/// LVM is asked past whatever the machine's own lvm.conf hides, and may not leave hints behind.
+const LVM_CONFIG: &str = r#"devices { filter=["a|.*|"] global_filter=["a|.*|"] use_devicesfile=0 scan_lvs=0 hints="none" }"#;
+
+/// A question to a program. There is no other way to start one from here, and none of these can change anything.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Query<'a> {
+    /// What is on a device or a file.
+    Signature(&'a Path),
+    /// What is in one part of a device or a file.
+    SignatureWithin(&'a Path, Extent),
+    /// Arrays by what their members say, assembled or not.
+    Arrays,
+    /// Physical volumes and the groups that they belong to.
+    PhysicalVolumes,
+}
+
+impl Query<'_> {
+    fn command(self) -> Cmd {
+        // blkid: 2 is "nothing there", 8 "more than one thing there".
+        let blkid = || Cmd::new(Tool::Blkid).args(["-p", "-o", "export"]);
+        let cmd = match self {
+            Self::Signature(device) => blkid().arg(device).accept(&[0, 2, 8]),
+            Self::SignatureWithin(device, extent) => blkid()
+                .args(["-O", &extent.start.0.to_string()])
+                .args(["-S", &extent.length.0.to_string()])
+                .arg(device)
+                .accept(&[0, 2, 8]),
+            Self::Arrays => Cmd::new(Tool::Mdadm).args([
+                "--examine",
+                "--scan",
+                "--verbose",
+                "--config=partitions",
+            ]),
+            Self::PhysicalVolumes => Cmd::new(Tool::Lvm)
+                .args(["pvs", "--readonly", "--reportformat", "json"])
+                .args(["-o", "pv_name,vg_name,vg_uuid", "--config", LVM_CONFIG]),
+        };
+        cmd.timeout(Duration::from_mins(2))
+    }
+}
+
+/// Looks at a machine, or at files that stand for disks. Handed to those who must not write: it can open nothing for
+/// writing and start nothing but queries.
+pub struct Reader {
+    root: PathBuf,
+    exec: Box<dyn Exec>,
+    devices: Box<dyn Devices>,
+    files: Option<Vec<FileDisk>>,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("root", &self.root)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// This machine.
+    pub fn real(cancel: &Cancel) -> Self {
+        let exec = Box::new(System::new(cancel.clone()));
+        Self::below("/", exec, Box::new(NodeDevices::new()))
+    }
+
+    /// A machine whose `/sys`, `/proc`, `/run` and `/dev` lie below `root`: for tests.
+    pub fn below(root: impl Into<PathBuf>, exec: Box<dyn Exec>, devices: Box<dyn Devices>) -> Self {
+        Self {
+            root: root.into(),
+            exec,
+            devices,
+            files: None,
+        }
+    }
+
+    /// Files that stand for disks: (name of the disk, file, its size where it is still to be made). The machine's own disks
+    /// cannot be seen, and no file is made.
+    pub fn on_files(
+        disks: &[(String, PathBuf, Option<Bytes>)],
+        cancel: &Cancel,
+    ) -> io::Result<Self> {
+        let mut devices = FileDevices::new();
+        for (name, file, size) in disks {
+            devices.look_at(name, file, *size)?;
+        }
+        Ok(Self {
+            files: Some(devices.disks().to_vec()),
+            devices: Box::new(devices),
+            ..Self::real(cancel)
+        })
+    }
+
+    /// Which of `tools` are not installed.
+    pub fn missing(&self, tools: &[Tool]) -> Vec<Tool> {
+        host::tools::missing(self.exec.as_ref(), tools)
+    }
+
+    /// The files that stand for disks, if it is files that we look at.
+    pub(super) fn files(&self) -> Option<&[FileDisk]> {
+        self.files.as_deref()
+    }
+
+    /// Asks a program.
+    pub(super) fn ask(&mut self, query: Query<'_>) -> Result<Output, ExecError> {
+        self.exec.run(&query.command())
+    }
+
+    /// The partition table on a disk.
+    pub(super) fn table(&self, disk: &Path) -> io::Result<Option<FoundTable>> {
+        table::read(self.open(disk)?.as_ref())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn BlockDevice>> {
+        self.devices.open(path, Access::Read)
+    }
+
+    /// Fills `buffer` from `at` of a disk or partition.
+    pub fn read_at(&self, device: &Path, buffer: &mut [u8], at: Bytes) -> io::Result<()> {
+        self.open(device)?.read_at(buffer, at)
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The text of a small file, without the white space around it; `None` where it cannot be read. Files of sysfs come
+    /// and go, and some say `EINVAL` or `EIO` for "does not apply": to us that is all the same.
+    pub(super) fn text(&self, path: &str) -> Option<String> {
+        let bytes = self.bytes(path)?;
+        Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+
+    /// The bytes of a small file.
+    pub(super) fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        fs::read(self.place(path)).ok()
+    }
+
+    /// The names in a folder, sorted; none where there is no such folder.
+    pub(super) fn names(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.place(path)).into_iter().flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn exists(&self, path: &str) -> bool {
+        self.place(path).exists()
+    }
+
+    /// Where a link points to, as it is written.
+    pub(super) fn link(&self, path: &str) -> Option<String> {
+        let target = fs::read_link(self.place(path)).ok()?;
+        Some(target.to_string_lossy().into_owned())
+    }
+
+    /// The path with all links followed, as seen from the machine.
+    pub(super) fn followed(&self, path: &str) -> Option<String> {
+        let root = self.root.canonicalize().ok()?;
+        let real = self.place(path).canonicalize().ok()?;
+        let inside = real.strip_prefix(root).ok()?;
+        Some(format!("/{}", inside.display()))
+    }
+}

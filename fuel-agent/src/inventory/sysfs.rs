@@ -1,0 +1,313 @@
+//! Disks as the kernel has them: below a root that tests can move.
+//!
+//! A disk is what a request may name: a whole device with a bus of its own, a multipath map, or a volume that the
+//! machine's firmware makes of several disks. Not one: what the kernel makes up (loop, ram, zram, nbd, md, other maps), optical
+//! and floppy drives, boot areas of eMMC chips, hidden paths of `NVMe`, a reader without a card.
+
+use std::path::Path;
+
+use host::blockdev::{FileDisk, forecast};
+use host::table::{FoundPartition, FoundTable};
+use host::units::{Bytes, Extent, KernelSectors};
+
+use super::answers::{AMBIVALENT, Signature, Signatures, parse_blkid};
+use super::existing::Usage;
+use super::graph::{Graph, Node};
+use super::reader::{Query, Reader};
+use super::udev::words;
+use super::{Disk, ExistingPartition, identity};
+
+/// Whether the device is one that a request may name.
+pub(super) fn is_disk(reader: &Reader, node: &Node) -> bool {
+    if node.partition.is_some() || size(reader, node) == Bytes::ZERO {
+        return false;
+    }
+    let record = node.record.as_ref();
+    let optical = record.and_then(|record| record.get("ID_CDROM")) == Some("1")
+        // SCSI peripheral type 5.
+        || attribute(reader, node, "device/type").as_deref() == Some("5")
+        || is_numbered(&node.name, "sr")
+        || is_numbered(&node.name, "fd");
+    let area_of_a_chip = node.name.starts_with("mmcblk")
+        && ["boot", "rpmb", "gp"]
+            .iter()
+            .any(|area| node.name.contains(area));
+    if optical || area_of_a_chip || attribute(reader, node, "hidden").as_deref() == Some("1") {
+        return false;
+    }
+    let made_up = node.folder.starts_with("/sys/devices/virtual/")
+        && !node
+            .folder
+            .starts_with("/sys/devices/virtual/nvme-subsystem/");
+    !made_up || node.is_multipath() || is_firmware_volume(reader, node)
+}
+
+/// Files that stand for disks.
+pub(super) fn files(reader: &mut Reader, files: &[FileDisk]) -> Vec<Disk> {
+    let mut disks = Vec::new();
+    for file in files {
+        let table = reader.table(&file.device).unwrap_or_else(|error| {
+            tracing::debug!(file = %file.file.display(), %error, "cannot read the partition table");
+            None
+        });
+        let listed = table.as_ref().map(|table| table.partitions.as_slice());
+        let whole = probed(reader, Query::Signature(&file.file));
+        let partitions = from_table(reader, &file.device, &file.file, listed.unwrap_or_default());
+        disks.push(Disk {
+            path: file.device.display().to_string(),
+            size_bytes: file.size,
+            logical_sector_size: 512,
+            physical_sector_size: 512,
+            model: "file".to_owned(),
+            transport: "file".to_owned(),
+            table: table.map(|table| table.kind.name().to_owned()),
+            partitions,
+            signature: whole.kind,
+            ..Disk::default()
+        });
+    }
+    disks
+}
+
+/// Whether it is an array inside a container of the firmware: to the firmware, and so to the boot order, it is a disk.
+fn is_firmware_volume(reader: &Reader, node: &Node) -> bool {
+    let metadata = attribute(reader, node, "md/metadata_version");
+    metadata.is_some_and(|version| {
+        let inside = version.strip_prefix("external:");
+        inside.is_some_and(|inside| inside.starts_with('/') || inside.starts_with('-'))
+    })
+}
+
+fn is_numbered(name: &str, prefix: &str) -> bool {
+    let rest = name.strip_prefix(prefix);
+    rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn attribute(reader: &Reader, node: &Node, name: &str) -> Option<String> {
+    reader.text(&format!("{}/{name}", node.folder))
+}
+
+fn number<T: std::str::FromStr>(reader: &Reader, node: &Node, name: &str) -> Option<T> {
+    attribute(reader, node, name)?.parse().ok()
+}
+
+fn flag(reader: &Reader, node: &Node, name: &str) -> bool {
+    attribute(reader, node, name).as_deref() == Some("1")
+}
+
+fn sectors(reader: &Reader, node: &Node, name: &str) -> Bytes {
+    let sectors = number(reader, node, name).map(KernelSectors);
+    sectors
+        .and_then(KernelSectors::to_bytes)
+        .unwrap_or_default()
+}
+
+fn size(reader: &Reader, node: &Node) -> Bytes {
+    sectors(reader, node, "size")
+}
+
+/// Everything about one disk.
+pub(super) fn disk(
+    reader: &mut Reader,
+    graph: &Graph,
+    usage: &Usage,
+    signatures: &Signatures,
+    node: &Node,
+) -> Disk {
+    let transport = identity::transport(&node.name, &node.folder);
+    let logical = number(reader, node, "queue/logical_block_size").unwrap_or(512);
+    let physical: Option<u32> = number(reader, node, "queue/physical_block_size");
+    let table = reader.table(Path::new(&node.path)).unwrap_or_else(|error| {
+        tracing::debug!(device = node.path, %error, "cannot read the partition table");
+        None
+    });
+    let partitions = partitions(reader, graph, signatures, node, table.as_ref());
+    let kind = table.map(|table| table.kind.name().to_owned());
+    let record = node.record.as_ref();
+    let claimed = record.and_then(|record| record.get("ID_PART_TABLE_TYPE"));
+    let table = kind.or_else(|| claimed.map(str::to_owned));
+    let card = attribute(reader, node, "device/type").as_deref() == Some("SD");
+    Disk {
+        path: node.path.clone(),
+        size_bytes: size(reader, node),
+        logical_sector_size: logical,
+        physical_sector_size: physical.unwrap_or(logical).max(logical),
+        links: graph.links_to(node),
+        model: model(reader, node),
+        serial: serial(reader, node),
+        wwn: wwn(reader, node),
+        vendor: vendor(reader, node),
+        rotational: flag(reader, node, "queue/rotational"),
+        removable: flag(reader, node, "removable") || transport == "usb" || card,
+        read_only: flag(reader, node, "ro"),
+        holders: graph.above(&node.name),
+        mounted: usage.is_used(graph, &node.name),
+        booted_from: usage.is_root(graph, &node.name),
+        multipath: node.is_multipath(),
+        transport,
+        table,
+        partitions,
+        signature: signatures
+            .get(&node.name)
+            .and_then(|found| found.kind.clone()),
+    }
+}
+
+fn model(reader: &Reader, node: &Node) -> String {
+    let record = node.record.as_ref();
+    let known = record.and_then(|record| record.decoded("ID_MODEL"));
+    let plain = || attribute(reader, node, "device/model").map(|text| words(&text));
+    known.or_else(plain).unwrap_or_default()
+}
+
+fn vendor(reader: &Reader, node: &Node) -> String {
+    let record = node.record.as_ref();
+    let known = record.and_then(|record| record.decoded("ID_VENDOR"));
+    // virtio's and NVMe's is the number of a PCI vendor, which is nobody's name.
+    let plain = || {
+        let text = attribute(reader, node, "device/vendor").map(|text| words(&text));
+        text.filter(|text| !text.starts_with("0x"))
+    };
+    known.or_else(plain).unwrap_or_default()
+}
+
+fn serial(reader: &Reader, node: &Node) -> String {
+    let record = node.record.as_ref();
+    // A SCSI disk's ID_SERIAL_SHORT is its world-wide name once more.
+    let keys = ["ID_SCSI_SERIAL", "ID_SERIAL_SHORT"];
+    let known = record.and_then(|record| keys.iter().find_map(|key| record.get(key)));
+    let page = || {
+        let page = reader.bytes(&format!("{}/device/vpd_pg80", node.folder))?;
+        identity::vpd_serial(&page)
+    };
+    let plain = || {
+        let mut files = ["serial", "device/serial"].iter();
+        let found = files.find_map(|file| attribute(reader, node, file));
+        found.filter(|serial| !serial.is_empty())
+    };
+    known
+        .map(str::to_owned)
+        .or_else(plain)
+        .or_else(page)
+        .unwrap_or_default()
+}
+
+fn wwn(reader: &Reader, node: &Node) -> String {
+    let record = node.record.as_ref();
+    let keys = ["ID_WWN_WITH_EXTENSION", "ID_WWN"];
+    let known = record.and_then(|record| keys.iter().find_map(|key| record.get(key)));
+    let plain = || {
+        let mut files = ["wwid", "device/wwid"].iter();
+        files.find_map(|file| identity::wwn(&attribute(reader, node, file)?))
+    };
+    known.map(str::to_owned).or_else(plain).unwrap_or_default()
+}
+
+/// Partitions as the kernel has them. Where it has none though the table names some (it has no parser for that kind, or
+/// was not told yet), those of the table.
+fn partitions(
+    reader: &mut Reader,
+    graph: &Graph,
+    signatures: &Signatures,
+    disk: &Node,
+    table: Option<&FoundTable>,
+) -> Vec<ExistingPartition> {
+    let listed = table.map(|table| table.partitions.as_slice());
+    let listed = listed.unwrap_or_default();
+    let known = graph.partitions(&disk.name);
+    if known.is_empty() {
+        return from_table(reader, Path::new(&disk.path), Path::new(&disk.path), listed);
+    }
+    known
+        .into_iter()
+        .map(|node| known_partition(reader, signatures, node, listed))
+        .collect()
+}
+
+fn known_partition(
+    reader: &Reader,
+    signatures: &Signatures,
+    node: &Node,
+    listed: &[FoundPartition],
+) -> ExistingPartition {
+    let number = node.partition.as_ref().map_or(0, |(number, _)| *number);
+    let extent = Extent {
+        start: sectors(reader, node, "start"),
+        length: size(reader, node),
+    };
+    // The table may be a newer one that the kernel was not told of: then its types are not those of these partitions.
+    let mut entries = listed.iter();
+    let entry = entries.find(|entry| entry.number == number && entry.extent.start == extent.start);
+    let record = node.record.as_ref();
+    let claimed = record.and_then(|record| record.get("ID_PART_ENTRY_TYPE"));
+    let type_guid = entry.map(|entry| entry.type_id.as_str()).or(claimed);
+    let found = signatures.get(&node.name).cloned().unwrap_or_default();
+    ExistingPartition {
+        number,
+        path: node.path.clone(),
+        start_bytes: extent.start,
+        size_bytes: extent.length,
+        type_guid: type_guid.map(str::to_owned),
+        signature: found.kind,
+        label: found.label,
+        uuid: found.uuid,
+    }
+}
+
+/// Partitions of `disk` by its table alone; what is in them is looked up in `content`, the disk or its file.
+fn from_table(
+    reader: &mut Reader,
+    disk: &Path,
+    content: &Path,
+    listed: &[FoundPartition],
+) -> Vec<ExistingPartition> {
+    let mut found = Vec::new();
+    for entry in listed {
+        let inside = probed(reader, Query::SignatureWithin(content, entry.extent));
+        found.push(ExistingPartition {
+            number: entry.number,
+            path: forecast(disk, entry.number).display().to_string(),
+            start_bytes: entry.extent.start,
+            size_bytes: entry.extent.length,
+            type_guid: Some(entry.type_id.clone()),
+            signature: inside.kind,
+            label: inside.label,
+            uuid: inside.uuid,
+        });
+    }
+    found
+}
+
+/// What lies on a device: as udev recorded it, else as blkid finds it. `None` for what has no content, or none that could
+/// be a part of anything: it is not even looked at.
+pub(super) fn signature(reader: &mut Reader, node: &Node) -> Option<Signature> {
+    let pretended = ["loop", "ram", "zram", "nbd", "sr", "fd"];
+    if size(reader, node) == Bytes::ZERO
+        || pretended
+            .iter()
+            .any(|prefix| is_numbered(&node.name, prefix))
+    {
+        return None;
+    }
+    let Some(record) = &node.record else {
+        return Some(probed(reader, Query::Signature(Path::new(&node.path))));
+    };
+    let text = |key: &str| record.get(key).map(str::to_owned);
+    let ambivalent = || text("ID_FS_AMBIVALENT").map(|_| AMBIVALENT.to_owned());
+    Some(Signature {
+        kind: text("ID_FS_TYPE").or_else(ambivalent),
+        label: record.decoded("ID_FS_LABEL"),
+        uuid: text("ID_FS_UUID"),
+    })
+}
+
+fn probed(reader: &mut Reader, query: Query<'_>) -> Signature {
+    match reader.ask(query) {
+        Ok(output) => parse_blkid(output.status, &output.stdout),
+        Err(error) => {
+            // Without it, or with a disk that does not answer, there is still everything else to say.
+            tracing::debug!(%error, "cannot look for signatures");
+            Signature::default()
+        }
+    }
+}

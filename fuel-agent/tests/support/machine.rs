@@ -1,0 +1,128 @@
+//! A machine from a text file: what is below its root, and what its query tools say.
+//!
+//! ```text
+//!   # for people
+//!   PATH = TEXT            a file; \n, \\ and \x80 mean what they say
+//!   PATH -> TARGET         a link
+//!   $ STATUS COMMAND       the start of a command line, then what it says, each line after `| `
+//! ```
+//!
+//! `testdata/machines/capture.sh` writes one for the machine that it runs on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fuel_agent::inventory::Reader;
+use host::fake::{FakeDevices, Script};
+use tempfile::TempDir;
+
+/// A machine whose files lie below a temporary folder.
+pub struct Machine {
+    root: TempDir,
+    exec: Script,
+}
+
+/// The folder with the machines.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/machines")
+}
+
+/// Names of all machines, sorted.
+pub fn names() -> Vec<String> {
+    let entries = fs::read_dir(folder()).expect("the folder is readable");
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            let name = entry.expect("an entry").file_name().into_string().ok()?;
+            Some(name.strip_suffix(".machine")?.to_owned())
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+impl Machine {
+    /// Builds the machine of that name.
+    pub fn load(name: &str) -> Self {
+        let file = folder().join(format!("{name}.machine"));
+        let text = fs::read_to_string(&file).expect("the machine is readable");
+        Self::parse(&text)
+    }
+
+    /// Builds the machine of that text.
+    pub fn parse(text: &str) -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut exec = Script::new();
+        let mut answer: Option<(i32, String, String)> = None;
+        for line in text.lines().map(str::trim_end) {
+            if let Some(said) = line.strip_prefix('|') {
+                let (_, _, all) = answer.as_mut().expect("an answer belongs to a command");
+                all.push_str(said.strip_prefix(' ').unwrap_or(said));
+                all.push('\n');
+                continue;
+            }
+            exec = given(exec, answer.take());
+            if let Some(command) = line.strip_prefix("$ ") {
+                let (status, command) = command.split_once(' ').expect("a status and a command");
+                let status = status.parse().expect("a status");
+                answer = Some((status, command.to_owned(), String::new()));
+            } else if let Some((path, target)) = line.split_once(" -> ") {
+                let path = place(&root, path);
+                std::os::unix::fs::symlink(target, path).expect("a new link");
+            } else if let Some((path, text)) = line.split_once(" =") {
+                fs::write(place(&root, path), unescaped(text.trim_start())).expect("a new file");
+            } else {
+                assert!(
+                    line.is_empty() || line.starts_with('#'),
+                    "what is `{line}`?"
+                );
+            }
+        }
+        exec = given(exec, answer);
+        // Where nobody says otherwise, blkid finds nothing.
+        let exec = exec.exiting("blkid", 2, "");
+        Self { root, exec }
+    }
+
+    /// Something that looks at it.
+    pub fn reader(&self) -> Reader {
+        let (exec, devices) = (Box::new(self.exec.clone()), Box::new(FakeDevices::new()));
+        Reader::below(self.root.path(), exec, devices)
+    }
+
+    /// What was asked of its tools.
+    pub fn asked(&self) -> String {
+        self.exec.transcript()
+    }
+}
+
+fn given(exec: Script, answer: Option<(i32, String, String)>) -> Script {
+    match answer {
+        Some((0, command, said)) => exec.answering(&command, &said),
+        Some((status, command, said)) => exec.exiting(&command, status, &said),
+        None => exec,
+    }
+}
+
+fn place(root: &TempDir, path: &str) -> PathBuf {
+    let path = root.path().join(path.trim().trim_start_matches('/'));
+    fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    path
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        bytes.extend_from_slice(before.as_bytes());
+        let (escape, length) = match after.as_bytes() {
+            [b'n', ..] => (b'\n', 1),
+            [b'\\', ..] => (b'\\', 1),
+            [b'x', ..] => (u8::from_str_radix(&after[1..3], 16).expect("two digits"), 3),
+            _ => panic!("what is `\\{after}`?"),
+        };
+        bytes.push(escape);
+        rest = &after[length..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
+}
