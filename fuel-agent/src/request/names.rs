@@ -83,20 +83,20 @@ pub(super) fn bad_logical_volume(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Why LVM or device-mapper would refuse a logical volume beside those that are there already.
+/// Why LVM or device-mapper would refuse a logical volume beside those that are there already, and what would be right.
 pub(super) fn bad_new_volume(
     volume: &LogicalVolumeSpec,
     others: &[LogicalVolumeSpec],
-) -> Option<&'static str> {
+) -> Option<(&'static str, &'static str)> {
     let device = volume.device();
     if let Some(why) = bad_logical_volume(&volume.name) {
-        Some(why)
+        Some((why, LVM_HINT))
     } else if others.iter().any(|other| other.device() == device) {
-        Some("is in use already in this volume group")
+        let hint = "give each volume of a group a name of its own";
+        Some(("is in use already in this volume group", hint))
     } else if device.len() > "/dev/mapper/".len() + 127 {
-        Some(
-            "makes, with the name of its group, more than the 127 characters that device-mapper takes (a hyphen counts twice)",
-        )
+        let why = "makes, with the name of its group, more than the 127 characters that device-mapper takes";
+        Some((why, "shorten one of the names (a hyphen counts twice)"))
     } else {
         None
     }

@@ -1,6 +1,6 @@
 //! Who the node is: everything that upstream hands to its cloud-init templates.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
 
@@ -240,23 +240,34 @@ impl Reader<'_> {
         let text = at.required_text("ip_address", "the interface's address", self.findings);
         let address = text.and_then(|text| self.address(text, &at.path_of("ip_address")));
         let netmask = at.required_text("netmask", "a netmask like `255.255.255.0`", self.findings);
-        let (address, netmask) = (address?, netmask?);
-        let Some(prefix) = names::prefix(netmask.trim(), address) else {
-            self.findings.add(
-                at.path_of("netmask"),
-                format!("`{}` is no netmask for {address}", netmask.escape_debug()),
-                "give one like `255.255.255.0`",
-            );
-            return None;
-        };
+        let prefix = netmask.and_then(|mask| self.prefix(mask, address, at));
         Some(AdminInterface {
             name: name.to_owned(),
             mac: lower?,
-            address,
-            netmask: netmask.to_owned(),
-            prefix,
+            address: address?,
+            netmask: netmask?.to_owned(),
+            prefix: prefix?,
             gateway: gateway.ok()?,
         })
+    }
+
+    fn prefix(&mut self, netmask: &str, address: Option<IpAddr>, at: &At<'_>) -> Option<u8> {
+        // A wrong address has its own problem; its netmask is still looked at.
+        let family = address.unwrap_or(if netmask.contains(':') {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        });
+        let prefix = names::prefix(netmask.trim(), family);
+        if prefix.is_none() {
+            let of = address.map_or_else(String::new, |address| format!(" for {address}"));
+            self.findings.add(
+                at.path_of("netmask"),
+                format!("`{}` is no netmask{of}", netmask.escape_debug()),
+                "give one like `255.255.255.0`",
+            );
+        }
+        prefix
     }
 
     fn address(&mut self, text: &str, path: &str) -> Option<IpAddr> {

@@ -93,7 +93,7 @@ fn mib(bytes: Bytes) -> u64 {
     bytes.as_whole_mib().expect("whole MiB")
 }
 
-fn disk(storage: &Storage, index: usize) -> String {
+pub fn disk(storage: &Storage, index: usize) -> String {
     match &storage.disks[index].selector {
         DiskSelector::Fuel { name, .. } => format!("/dev/{name}"),
         DiskSelector::Node(node) => node.clone(),
@@ -101,7 +101,7 @@ fn disk(storage: &Storage, index: usize) -> String {
 }
 
 /// Upstream's name for something: its partition separator included.
-fn device(storage: &Storage, block: BlockRef) -> String {
+pub fn device(storage: &Storage, block: BlockRef) -> String {
     match block {
         BlockRef::Partition {
             disk: index,

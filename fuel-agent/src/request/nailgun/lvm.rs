@@ -129,11 +129,11 @@ fn logical_volume(
         size: size?,
         keep_data: false,
     };
-    if let Some(why) = names::bad_new_volume(&spec, &storage.logical_volumes) {
+    if let Some((why, hint)) = names::bad_new_volume(&spec, &storage.logical_volumes) {
         findings.add(
             format!("{}.name", volume.path),
             format!("`{}` {why}", volume.name.escape_debug()),
-            names::LVM_HINT,
+            hint,
         );
         return None;
     }

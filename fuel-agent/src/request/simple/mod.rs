@@ -233,10 +233,9 @@ impl Builder<'_> {
             size: lv.size,
             keep_data: lv.keep_data,
         };
-        if let Some(why) = names::bad_new_volume(&spec, &storage.logical_volumes) {
+        if let Some((why, hint)) = names::bad_new_volume(&spec, &storage.logical_volumes) {
             let what = format!("`{}` {why}", lv.name.escape_debug());
-            self.findings
-                .add(format!("{}.name", lv.path), what, names::LVM_HINT);
+            self.findings.add(format!("{}.name", lv.path), what, hint);
             return;
         }
         let on = BlockRef::Logical(storage.logical_volumes.len());

@@ -10,7 +10,7 @@ use super::elements::{Parted, Partition};
 /// Flags that upstream passes to parted.
 const FLAGS: [&str; 5] = ["bios_grub", "legacy_boot", "boot", "raid", "lvm"];
 
-/// The disk, with the partitions that have no problem.
+/// The disk, with its partitions.
 pub(super) fn disk(parted: &Parted, earlier: &[DiskSpec], findings: &mut Findings) -> DiskSpec {
     let selector = DiskSelector::Node(parted.name.clone());
     if !is_node(&parted.name) {
@@ -58,7 +58,6 @@ fn partition(
     disk: &DiskSpec,
     findings: &mut Findings,
 ) -> Option<PartitionSpec> {
-    let before = findings.len();
     let number = number(partition, disk, findings);
     let extent = extent(partition, disk, findings);
     if partition.device != parted.name {
@@ -99,9 +98,7 @@ fn partition(
         let hint = "give one like `0fc63daf-8483-4772-8e79-3d69d8477de4`, or null";
         findings.refuse(format!("{}.guid", partition.path), what, hint);
     }
-    if findings.len() > before {
-        return None;
-    }
+    // With a problem too: others are compared with it.
     let extent = extent?;
     Some(PartitionSpec {
         number: number?,
