@@ -2,20 +2,15 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p fuel-agent --test requests` writes the `.expect.txt` files anew; read their diff.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use fuel_agent::request::spec::Mount;
 use fuel_agent::request::{self, Context, Driver, Problem, Request};
-use support::scheme::device;
+use support::render;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/requests")
@@ -46,115 +41,6 @@ fn problems(list: &[Problem]) -> String {
     })
 }
 
-/// A request as a person would check it.
-fn render(request: &Request) -> String {
-    let storage = &request.storage;
-    let on = |block| device(storage, block);
-    let keep = |keep: bool| if keep { " keep" } else { "" };
-    let mut lines = vec![format!("dialect {:?}", request.dialect)];
-    for (index, disk) in storage.disks.iter().enumerate() {
-        let boot = if disk.bootloader { ", boot code" } else { "" };
-        lines.push(format!(
-            "disk {} {:?}{boot}",
-            support::scheme::disk(storage, index),
-            disk.table
-        ));
-        for p in &disk.partitions {
-            let (start, end) = (p.start.0 >> 20, (p.start.0 + p.size.0) >> 20);
-            let guid = p
-                .type_guid
-                .as_deref()
-                .map_or(String::new(), |guid| format!(" type {guid}"));
-            let flags = if p.flags.is_empty() {
-                String::new()
-            } else {
-                format!(" flags {}", p.flags.join(","))
-            };
-            lines.push(format!(
-                "  {} {start}..{end} {:?}{guid}{flags}{}",
-                p.number,
-                p.role,
-                keep(p.keep_data)
-            ));
-        }
-    }
-    for raid in &storage.raids {
-        let members: Vec<String> = raid.members.iter().map(|m| on(*m)).collect();
-        let spares: Vec<String> = raid.spares.iter().map(|m| on(*m)).collect();
-        lines.push(format!(
-            "raid {} {} {} of {} spares {}",
-            raid.device,
-            raid.level,
-            raid.metadata,
-            members.join(" "),
-            spares.join(" ")
-        ));
-    }
-    for pv in &storage.physical_volumes {
-        lines.push(format!(
-            "pv {} {} x {}",
-            on(pv.on),
-            pv.metadata_copies,
-            pv.metadata_size
-        ));
-    }
-    for vg in &storage.volume_groups {
-        let pvs: Vec<String> = vg
-            .physical_volumes
-            .iter()
-            .map(|&pv| on(storage.physical_volumes[pv].on))
-            .collect();
-        lines.push(format!(
-            "vg {} on {}{}",
-            vg.name,
-            pvs.join(" "),
-            keep(vg.keep_data)
-        ));
-    }
-    for lv in &storage.logical_volumes {
-        lines.push(format!(
-            "lv {} {}{}",
-            lv.device(),
-            lv.size,
-            keep(lv.keep_data)
-        ));
-    }
-    for fs in &storage.filesystems {
-        let mount = fs.mount.as_ref().map_or("nowhere", Mount::as_str);
-        lines.push(format!(
-            "fs {} {} on {mount} `{}` `{}`{}",
-            on(fs.on),
-            fs.kind,
-            fs.label,
-            fs.options,
-            keep(fs.keep_data)
-        ));
-    }
-    for image in &request.images {
-        let target = on(storage.filesystems[image.filesystem].on);
-        lines.push(format!(
-            "image {} {:?} {} -> {target}",
-            image.url, image.container, image.format
-        ));
-    }
-    lines.push(format!(
-        "configdrive {}",
-        request.configdrive.map_or("none".to_owned(), on)
-    ));
-    lines.push(format!(
-        "boot grub {} {:?} `{}`",
-        request.boot.grub_version, request.boot.system, request.boot.kernel_params
-    ));
-    lines.push(format!("keeps anything: {}", storage.keeps_anything()));
-    if let Some(node) = &request.node {
-        lines.push(format!("node {node:#?}"));
-    }
-    for warning in &request.warnings {
-        lines.push(format!("warning: {warning}"));
-    }
-    lines.join("\n") + "\n" + &problems(&request.refusals)
-}
-
 #[test]
 fn every_request_yields_what_stands_beside_it() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
@@ -168,7 +54,7 @@ fn every_request_yields_what_stands_beside_it() {
         let text = match load(&path) {
             Ok(request) => {
                 assert!(!name.ends_with("-error"), "{name} is accepted");
-                render(&request)
+                render::request(&request) + &problems(&request.refusals)
             }
             Err(list) => {
                 assert!(name.ends_with("-error"), "{name}: {list:#?}");
