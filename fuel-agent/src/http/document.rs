@@ -1,5 +1,7 @@
 //! Small documents, whole: metadata, a request that is pulled.
 
+use std::time::Duration;
+
 use super::address::{Address, shown};
 use super::client::{Client, Request};
 use super::error::HttpError;
@@ -9,12 +11,22 @@ use super::retry::Retry;
 
 /// Fetches all of `url`, as long as it is not longer than `limit`; retried within the budget of the settings.
 pub fn document(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
+    document_within(client, url, limit, client.settings().retry_budget)
+}
+
+/// The same within another budget.
+pub(super) fn document_within(
+    client: &Client,
+    url: &str,
+    limit: u64,
+    budget: Duration,
+) -> Result<Vec<u8>, HttpError> {
     let web = match Address::parse(url)? {
         Address::Web(web) => web,
         Address::File(path) => return file::read(&path, limit),
     };
     let name = shown(url);
-    let retry = Retry::new(client, &name, client.settings().retry_budget);
+    let retry = Retry::new(client, &name, budget);
     retry.until_done(client, || {
         let request = Request::get(web.clone()).pool(&Pool::new(2, 64 * 1024));
         let response = client.send(request)?;

@@ -4,6 +4,7 @@
 //! `plan` shows it and `run` refuses it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use host::units::Bytes;
 use os_image::container::{Found, HEAD_LENGTH};
@@ -13,7 +14,7 @@ use url::Url;
 
 use super::address::{self, Address, shown};
 use super::client::{Client, Request, Response};
-use super::document::document;
+use super::document::document_within;
 use super::error::HttpError;
 use super::file;
 use super::pool::Pool;
@@ -29,21 +30,41 @@ pub fn look(client: &Client, images: &[ImageSpec]) -> Result<Sources, HttpError>
     let root = images
         .iter()
         .find(|image| image.mount == Mount::Path("/".to_owned()));
-    let found = Beside::look(client, root.map(|root| root.url.as_str()))?;
+    let mut patience = Patience(client.settings().retry_budget);
+    let found = Beside::look(client, root.map(|root| root.url.as_str()), &mut patience)?;
     let mut sources = Sources::default();
     for image in images {
-        let mut facts = match probe(client, image) {
-            Ok(facts) => facts,
-            Err(HttpError::Cancelled) => return Err(HttpError::Cancelled),
-            Err(error) => SourceFacts {
-                problem: Some(chain(&error)),
-                ..SourceFacts::default()
-            },
-        };
+        let probed = patience.spend(|budget| probe(client, image, budget))?;
+        let mut facts = probed.unwrap_or_else(|error| SourceFacts {
+            problem: Some(chain(&error)),
+            ..SourceFacts::default()
+        });
         found.join(&image.url, &mut facts);
         sources.images.insert(image.url.clone(), facts);
     }
     Ok(sources)
+}
+
+/// One budget for retries for all of it: a server that is down is waited for once, not once for each image.
+struct Patience(Duration);
+
+impl Patience {
+    /// What `ask` gives within the budget; only "stop" is an error of the whole.
+    fn spend<T>(
+        &mut self,
+        ask: impl FnOnce(Duration) -> Result<T, HttpError>,
+    ) -> Result<Result<T, HttpError>, HttpError> {
+        match ask(self.0) {
+            Err(HttpError::Cancelled) => Err(HttpError::Cancelled),
+            Err(error) => {
+                if matches!(error, HttpError::Exhausted { .. }) {
+                    self.0 = Duration::ZERO;
+                }
+                Ok(Err(error))
+            }
+            Ok(found) => Ok(Ok(found)),
+        }
+    }
 }
 
 /// What lies beside the root image.
@@ -57,7 +78,11 @@ enum Beside {
 }
 
 impl Beside {
-    fn look(client: &Client, root: Option<&str>) -> Result<Self, HttpError> {
+    fn look(
+        client: &Client,
+        root: Option<&str>,
+        patience: &mut Patience,
+    ) -> Result<Self, HttpError> {
         let Some(root) = root else {
             let why = "the request has no image for `/`, beside which metadata would lie";
             return Ok(Self::Absent(why.to_owned()));
@@ -67,9 +92,9 @@ impl Beside {
             return Ok(Self::Absent(format!("{} is no URL", shown(root))));
         };
         let place = shown(&url);
-        let bytes = match document(client, &url, METADATA_LIMIT) {
+        let ask = |budget| document_within(client, &url, METADATA_LIMIT, budget);
+        let bytes = match patience.spend(ask)? {
             Ok(bytes) => bytes,
-            Err(HttpError::Cancelled) => return Err(HttpError::Cancelled),
             Err(error) if error.is_absent() => {
                 tracing::warn!(url = place, "no metadata beside the root image");
                 return Ok(Self::Absent(format!("there is no {place}")));
@@ -126,9 +151,9 @@ impl Beside {
 }
 
 /// What the server, or the file, says of an image.
-fn probe(client: &Client, image: &ImageSpec) -> Result<SourceFacts, HttpError> {
+fn probe(client: &Client, image: &ImageSpec, budget: Duration) -> Result<SourceFacts, HttpError> {
     let (head, mut facts) = match Address::parse(&image.url)? {
-        Address::Web(url) => probe_web(client, &url)?,
+        Address::Web(url) => probe_web(client, &url, budget)?,
         Address::File(path) => probe_file(&path)?,
     };
     facts.container = match Found::by(&head) {
@@ -147,9 +172,13 @@ fn probe(client: &Client, image: &ImageSpec) -> Result<SourceFacts, HttpError> {
 }
 
 /// One request tells all: the first bytes, the length, and whether ranges are understood.
-fn probe_web(client: &Client, url: &Url) -> Result<(Vec<u8>, SourceFacts), HttpError> {
+fn probe_web(
+    client: &Client,
+    url: &Url,
+    budget: Duration,
+) -> Result<(Vec<u8>, SourceFacts), HttpError> {
     let name = shown(url.as_str());
-    let retry = Retry::new(client, &name, client.settings().retry_budget);
+    let retry = Retry::new(client, &name, budget);
     retry.until_done(client, || {
         let range = HeaderValue::from_str(&format!("bytes=0-{}", HEAD_LENGTH - 1));
         let mut request = Request::get(url.clone()).pool(&Pool::new(2, 4096));

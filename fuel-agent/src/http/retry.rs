@@ -13,7 +13,8 @@ use super::error::HttpError;
 pub(crate) struct Retry {
     url: String,
     budget: Duration,
-    since: Instant,
+    /// The first failure since anything came: time before it was nobody's loss.
+    since: Option<Instant>,
     attempts: u32,
     pause: Duration,
 }
@@ -24,7 +25,7 @@ impl Retry {
         Self {
             url: url.to_owned(),
             budget,
-            since: Instant::now(),
+            since: None,
             attempts: 0,
             pause: client.settings().first_pause,
         }
@@ -32,7 +33,7 @@ impl Retry {
 
     /// Something came: the budget is full again.
     pub(crate) fn progressed(&mut self, client: &Client) {
-        self.since = Instant::now();
+        self.since = None;
         self.attempts = 0;
         self.pause = client.settings().first_pause;
     }
@@ -64,7 +65,8 @@ impl Retry {
         self.attempts += 1;
         let pause = asked.map_or_else(|| jittered(self.pause), |asked| asked.max(self.pause));
         self.pause = (self.pause * 2).min(client.settings().longest_pause);
-        (self.since.elapsed() + pause <= self.budget).then_some(pause)
+        let since = *self.since.get_or_insert_with(Instant::now);
+        (since.elapsed() + pause <= self.budget).then_some(pause)
     }
 
     /// Does `attempt` until it succeeds, fails for good, or the budget is used up.

@@ -1,92 +1,13 @@
-//! Transfers: resumed, started over, given up.
+//! Transfers: resumed, or started over, and always right.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use host::cancel::Cancel;
 use proptest::prelude::*;
 
-use super::{client, impatient, settings};
-use crate::error::{Error, Kind, render};
-use crate::events::{Event, Events};
+use super::{content, fetch, fetch_in, first, impatient, scripted, settings};
 use crate::http::fault_server::{Asked, Fault, FaultServer, Reply};
 use crate::http::pool::Pool;
-use crate::http::source::{self, Attendance, Meter, Piece};
-use crate::http::{Client, HttpError, HttpSettings, Request};
-
-/// Remembers warnings.
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
-
-impl Events for Heard {
-    fn tell(&self, event: &Event) {
-        if let Event::Warning { message, .. } = event {
-            self.0.lock().unwrap().push(message.clone());
-        }
-    }
-}
-
-/// Bytes in which every offset can be told from every other nearby.
-fn content(length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap())
-        .collect()
-}
-
-/// All bytes of `url`, with what was counted and heard.
-struct Got {
-    result: Result<Vec<u8>, HttpError>,
-    meter: Meter,
-    warnings: Vec<String>,
-}
-
-fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
-    let heard = Heard::default();
-    let meter = Meter::default();
-    let attendance = Attendance {
-        pool: pool.clone(),
-        meter: meter.clone(),
-        stop: Cancel::new(),
-        events: &heard,
-    };
-    let result = source::open(&client(settings), url, attendance).and_then(|mut source| {
-        let mut bytes = Vec::new();
-        loop {
-            match source.next()? {
-                Piece::Bytes(buffer) => bytes.extend_from_slice(&buffer),
-                Piece::StartOver => bytes.clear(),
-                Piece::End => return Ok(bytes),
-            }
-        }
-    });
-    let warnings = heard.0.into_inner().unwrap();
-    Got {
-        result,
-        meter,
-        warnings,
-    }
-}
-
-fn fetch(settings: &HttpSettings, url: &str) -> Got {
-    fetch_in(settings, url, &Pool::new(4, 1000))
-}
-
-/// A server that answers `replies` in turn, and then as a good one.
-fn scripted(bytes: &[u8], replies: Vec<Reply>) -> FaultServer {
-    let bytes = bytes.to_vec();
-    let mut replies = VecDeque::from(replies);
-    FaultServer::start(move |asked| {
-        replies
-            .pop_front()
-            .unwrap_or_else(|| Reply::file(asked, &bytes, "\"a\""))
-    })
-    .unwrap()
-}
-
-fn first(bytes: &[u8]) -> Reply {
-    Reply::file(&Asked::default(), bytes, "\"a\"")
-}
+use crate::http::{HttpError, HttpSettings};
 
 #[test]
 fn a_good_server_is_asked_once() {
@@ -234,112 +155,6 @@ fn without_tag_and_date_nothing_is_resumed() {
 }
 
 #[test]
-fn a_server_that_always_breaks_and_never_resumes_is_given_up() {
-    let bytes = content(3000);
-    let server =
-        FaultServer::start(move |_| Reply::whole(&bytes).fault(Fault::DropAt(2000))).unwrap();
-    let error = fetch(&settings(), &server.url("/x")).result.unwrap_err();
-    assert!(
-        matches!(error, HttpError::Unstable { times: 6, .. }),
-        "{error}"
-    );
-}
-
-#[test]
-fn a_busy_server_is_asked_again() {
-    let bytes = content(100);
-    for status in [500, 502, 503, 504, 408, 429] {
-        let busy = Reply::status(status);
-        let server = scripted(&bytes, vec![busy.clone().header("Retry-After", "0"), busy]);
-        let got = fetch(&settings(), &server.url("/x"));
-        assert_eq!(got.result.unwrap(), bytes, "{status}");
-        assert_eq!(got.meter.retries(), 2);
-    }
-}
-
-#[test]
-fn a_server_that_wants_more_time_than_there_is_is_given_up_at_once() {
-    let server = scripted(b"x", vec![Reply::status(503).header("Retry-After", "3600")]);
-    let error = fetch(&settings(), &server.url("/x")).result.unwrap_err();
-    assert!(
-        matches!(error, HttpError::Exhausted { attempts: 1, .. }),
-        "{error}"
-    );
-    assert_eq!(server.asked().len(), 1);
-}
-
-#[test]
-fn a_clear_no_is_not_asked_about_again() {
-    for status in [400, 401, 403, 404, 410, 501] {
-        let server = scripted(b"x", vec![Reply::status(status)]);
-        let error = fetch(&settings(), &server.url("/x")).result.unwrap_err();
-        assert_eq!(error.status(), Some(status));
-        assert_eq!(server.asked().len(), 1, "{status}");
-    }
-}
-
-#[test]
-fn giving_up_tells_the_last_reason() {
-    let server = FaultServer::start(|_| Reply::status(500)).unwrap();
-    let error = fetch(&impatient(), &server.url("/x?token=secret"))
-        .result
-        .unwrap_err();
-    let error = Error::from(error);
-    assert_eq!((error.kind, error.retryable), (Kind::Image, true));
-    let text = render(&error).replace(&server.address().to_string(), "HOST");
-    let text: String = text
-        .split(' ')
-        .map(|word| {
-            if word.parse::<u32>().is_ok() && word != "500" {
-                "N"
-            } else {
-                word
-            }
-        })
-        .collect::<Vec<_>>()
-        .join(" ");
-    insta::assert_snapshot!(text, @r"
-    error: gave up on http://HOST/x?... after N attempts without progress for N ms
-      cause: http://HOST/x?... answers 500 Internal Server Error
-      hint: look into the server's log
-    ");
-}
-
-#[test]
-fn a_drip_does_not_refill_the_budget() {
-    let bytes = content(100_000);
-    // one byte more each time, and then nothing
-    let server = FaultServer::start(move |asked| {
-        let at = asked.range().map_or(0, |(start, _)| start);
-        let reply = Reply::file(asked, &bytes, "\"a\"");
-        if at < 90_000 {
-            reply.fault(Fault::StallAt(1))
-        } else {
-            reply
-        }
-    })
-    .unwrap();
-    let error = fetch(&impatient(), &server.url("/x")).result.unwrap_err();
-    assert!(matches!(error, HttpError::Exhausted { .. }), "{error}");
-}
-
-#[test]
-fn garbage_and_refused_connections_are_given_up_in_the_end() {
-    let garbage = Reply {
-        garbage: Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
-        ..Reply::default()
-    };
-    let server = FaultServer::start(move |_| garbage.clone()).unwrap();
-    let error = fetch(&impatient(), &server.url("/x")).result.unwrap_err();
-    assert!(matches!(error, HttpError::Exhausted { .. }), "{error}");
-    let url = server.url("/x");
-    drop(server);
-    let error = fetch(&impatient(), &url).result.unwrap_err();
-    let text = render(&Error::from(error));
-    assert!(text.contains("Connection refused"), "{text}");
-}
-
-#[test]
 fn a_length_that_is_too_short_gives_only_that_much() {
     // the client cannot know better; sizes and digests can
     let bytes = content(3000);
@@ -379,84 +194,6 @@ fn a_body_without_length_ends_with_the_connection() {
     let got = fetch(&settings(), &server.url("/x"));
     assert_eq!(got.result.unwrap(), bytes);
     assert_eq!(got.meter.total(), None);
-}
-
-#[test]
-fn redirects_are_followed_up_to_a_point() {
-    let to = |target: &str| Reply::status(302).header("Location", target);
-    let server = FaultServer::start(move |asked| match asked.target.as_str() {
-        "/a" => to("/b?secret=1"),
-        "/b?secret=1" => to("c"),
-        "/c" => Reply::whole(b"here"),
-        "/ftp" => to("ftp://host/x"),
-        "/bad" => to("http://["),
-        _ => to("/loop"),
-    })
-    .unwrap();
-    assert_eq!(
-        fetch(&settings(), &server.url("/a")).result.unwrap(),
-        b"here"
-    );
-    for (path, why) in [
-        ("/loop", "in a row"),
-        ("/ftp", "not HTTP"),
-        ("/bad", "no URL"),
-    ] {
-        let error = fetch(&settings(), &server.url(path)).result.unwrap_err();
-        assert!(
-            matches!(error, HttpError::Redirect { .. }) && error.to_string().contains(why),
-            "{error}"
-        );
-    }
-}
-
-#[test]
-fn credentials_stay_with_their_host() {
-    let other = FaultServer::start(|_| Reply::whole(b"x")).unwrap();
-    let target = other.url("/x");
-    let server =
-        FaultServer::start(move |_| Reply::status(307).header("Location", &target)).unwrap();
-    let url = server.url("/x").replace("http://", "http://user:secret@");
-    assert_eq!(fetch(&settings(), &url).result.unwrap(), b"x");
-    assert!(server.asked()[0].header("authorization").is_some());
-    assert_eq!(other.asked()[0].header("authorization"), None);
-}
-
-#[test]
-fn somebody_who_says_stop_is_heard_in_the_middle() {
-    let server =
-        FaultServer::start(|_| Reply::whole(&[1; 5000]).fault(Fault::StallAt(2000))).unwrap();
-    let cancel = Cancel::new();
-    let client = Client::new(&settings(), cancel.clone()).unwrap();
-    let url = url::Url::parse(&server.url("/x")).unwrap();
-    let mut response = client
-        .send(Request::get(url).pool(&Pool::new(2, 1000)))
-        .unwrap();
-    assert_eq!(response.body.advance().unwrap().unwrap().len(), 1000);
-    cancel.cancel();
-    let ended = loop {
-        match response.body.advance() {
-            Ok(Some(_)) => {}
-            ended => break ended,
-        }
-    };
-    assert!(matches!(ended, Err(HttpError::Cancelled)), "{ended:?}");
-    assert!(matches!(
-        client.pause(Duration::from_hours(1), &Cancel::new()),
-        Err(HttpError::Cancelled)
-    ));
-}
-
-#[test]
-fn the_limit_for_all_of_it_counts_although_bytes_come() {
-    let server =
-        FaultServer::start(|_| Reply::whole(&[1; 5000]).fault(Fault::StallAt(2000))).unwrap();
-    let settings = HttpSettings {
-        total_timeout: Some(Duration::from_millis(50)),
-        ..settings()
-    };
-    let error = fetch(&settings, &server.url("/x")).result.unwrap_err();
-    assert!(matches!(error, HttpError::TooSlow { .. }), "{error}");
 }
 
 #[test]
@@ -571,4 +308,26 @@ proptest! {
             Err(error) => prop_assert!(matches!(error, HttpError::Unstable { .. }), "{}", error),
         }
     }
+}
+
+#[test]
+fn warnings_hold_no_secrets() {
+    let bytes = content(3000);
+    let server = scripted(
+        &bytes,
+        vec![
+            Reply::whole(&bytes).fault(Fault::DropAt(100)),
+            Reply::status(500),
+        ],
+    );
+    let url = server
+        .url("/x?token=s3cret")
+        .replace("http://", "http://user:s3cret@");
+    let got = fetch(&settings(), &url);
+    assert_eq!(got.result.unwrap(), bytes);
+    let warnings = got.warnings.join("\n");
+    assert!(
+        got.warnings.len() == 3 && !warnings.contains("s3cret"),
+        "{warnings}"
+    );
 }

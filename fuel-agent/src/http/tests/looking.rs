@@ -283,3 +283,23 @@ fn documents_are_whole_and_not_too_long() {
         "{error}"
     );
 }
+
+#[test]
+fn a_server_that_is_down_is_waited_for_once() {
+    let server = FaultServer::start(|_| Reply::status(503)).unwrap();
+    let images: Vec<ImageSpec> = ["/", "/boot", "/var"]
+        .iter()
+        .map(|mount| image(mount, server.url(mount), Container::Raw))
+        .collect();
+    let sources = look(&client(&impatient()), &images).unwrap();
+    assert!(sources.images.values().all(|facts| facts.problem.is_some()));
+    let of = |path: &str| {
+        server
+            .asked()
+            .iter()
+            .filter(|asked| asked.target == path)
+            .count()
+    };
+    assert!(of("/.yaml") > 1);
+    assert_eq!((of("/"), of("/boot"), of("/var")), (1, 1, 1));
+}

@@ -1,15 +1,22 @@
 //! The whole room against a server that misbehaves. Stalls are bounded by limits of milliseconds; nothing is timed.
 
 mod fetching;
+mod giving_up;
 mod looking;
 mod notifying;
 mod trusting;
 
+use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use host::cancel::Cancel;
 
-use super::{Client, HttpSettings};
+use super::fault_server::{Asked, FaultServer, Reply};
+use super::pool::Pool;
+use super::source::{self, Attendance, Meter, Piece};
+use super::{Client, HttpError, HttpSettings};
+use crate::events::{Event, Events};
 
 fn settings() -> HttpSettings {
     HttpSettings {
@@ -34,4 +41,77 @@ fn impatient() -> HttpSettings {
 
 fn client(settings: &HttpSettings) -> Client {
     Client::new(settings, Cancel::new()).unwrap()
+}
+
+/// Remembers warnings.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Events for Heard {
+    fn tell(&self, event: &Event) {
+        if let Event::Warning { message, .. } = event {
+            self.0.lock().unwrap().push(message.clone());
+        }
+    }
+}
+
+/// Bytes in which every offset can be told from every other nearby.
+fn content(length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap())
+        .collect()
+}
+
+/// All bytes of `url`, with what was counted and heard.
+struct Got {
+    result: Result<Vec<u8>, HttpError>,
+    meter: Meter,
+    warnings: Vec<String>,
+}
+
+fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
+    let heard = Heard::default();
+    let meter = Meter::default();
+    let attendance = Attendance {
+        pool: pool.clone(),
+        meter: meter.clone(),
+        stop: Cancel::new(),
+        events: &heard,
+    };
+    let result = source::open(&client(settings), url, attendance).and_then(|mut source| {
+        let mut bytes = Vec::new();
+        loop {
+            match source.next()? {
+                Piece::Bytes(buffer) => bytes.extend_from_slice(&buffer),
+                Piece::StartOver => bytes.clear(),
+                Piece::End => return Ok(bytes),
+            }
+        }
+    });
+    let warnings = heard.0.into_inner().unwrap();
+    Got {
+        result,
+        meter,
+        warnings,
+    }
+}
+
+fn fetch(settings: &HttpSettings, url: &str) -> Got {
+    fetch_in(settings, url, &Pool::new(4, 1000))
+}
+
+/// A server that answers `replies` in turn, and then as a good one.
+fn scripted(bytes: &[u8], replies: Vec<Reply>) -> FaultServer {
+    let bytes = bytes.to_vec();
+    let mut replies = VecDeque::from(replies);
+    FaultServer::start(move |asked| {
+        replies
+            .pop_front()
+            .unwrap_or_else(|| Reply::file(asked, &bytes, "\"a\""))
+    })
+    .unwrap()
+}
+
+fn first(bytes: &[u8]) -> Reply {
+    Reply::file(&Asked::default(), bytes, "\"a\"")
 }

@@ -1,0 +1,151 @@
+//! Disks that fail, memory that does not grow, and whatever else may happen.
+
+use std::path::Path;
+
+use host::blockdev::{Access, Devices};
+use host::cancel::Cancel;
+use host::fake::{FakeDevices, Fault, What};
+use host::units::Bytes;
+use proptest::prelude::*;
+
+use super::{
+    DISK, Heard, MIB, Plan, client, content, digest_only, dirty, expected, gzip, image, job,
+    on_file, size, wrapped, write_file, write_to, wrote,
+};
+use crate::error::{Error, Kind};
+use crate::http::fault_server::{self, FaultServer, Reply};
+use crate::http::pool::Pool;
+use crate::http::{Client, HttpSettings};
+use crate::request::spec::Container;
+use crate::stream::{BLOCK_LENGTH, Expected, Job, StreamError, write_image, write_within};
+
+#[test]
+fn a_fault_at_every_write_and_every_flush_is_an_error_of_the_disk() {
+    let raw = image(3 * MIB + 100);
+    let bytes = gzip(&raw);
+    let good = dirty(4 * MIB);
+    write_file(&good, Container::Gzip, &bytes, expected(&raw)).unwrap();
+    let count = |flush: bool| {
+        let is = |what: &What| match what {
+            What::Write(_) | What::Zero(_) => !flush,
+            What::Flush => flush,
+            _ => false,
+        };
+        good.log().iter().filter(|done| is(&done.what)).count()
+    };
+    assert!(count(false) > 10 && count(true) == 3);
+    let faults = (0..count(false))
+        .flat_map(|n| [Fault::Write(n), Fault::HalfWrite(n)])
+        .chain((0..count(true)).map(Fault::Flush));
+    for fault in faults {
+        let devices = dirty(4 * MIB).failing(fault);
+        let error = write_file(&devices, Container::Gzip, &bytes, expected(&raw)).unwrap_err();
+        let StreamError::Disk { device, offset, .. } = &error else {
+            panic!("{fault:?}: {error}")
+        };
+        assert!(device == DISK && *offset <= size(raw.len()).0, "{fault:?}");
+        let error = Error::from(error);
+        assert_eq!(
+            (error.kind, error.device.as_deref()),
+            (Kind::Disk, Some(DISK))
+        );
+    }
+}
+
+#[test]
+fn somebody_who_says_stop_is_heard() {
+    let bytes = image(3 * MIB);
+    let server = FaultServer::start(move |_| {
+        Reply::whole(&bytes).fault(fault_server::Fault::StallAt(2 * MIB + 10))
+    })
+    .unwrap();
+    let cancel = Cancel::new();
+    let settings = HttpSettings {
+        environment_proxy: false,
+        ..HttpSettings::default()
+    };
+    let client = Client::new(&settings, cancel.clone()).unwrap();
+    let devices = dirty(4 * MIB);
+    let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();
+    let url = server.url("/x");
+    let stopper = std::thread::spawn(move || {
+        // the first write shows that the transfer is under way
+        while !wrote(&devices) {
+            std::thread::yield_now();
+        }
+        cancel.cancel();
+    });
+    let plan = Plan {
+        url: &url,
+        container: Container::Raw,
+        expected: Expected::default(),
+    };
+    let error = write_image(Job {
+        allow_unverified: true,
+        ..job(plan, &mut *target, &client, &Heard::default())
+    })
+    .unwrap_err();
+    stopper.join().unwrap();
+    assert_eq!(Error::from(error).kind, Kind::Interrupted);
+}
+
+#[test]
+fn memory_is_two_pools_whatever_the_data_claims() {
+    let bomb = gzip(&vec![0; 64 * MIB]);
+    let raw = image(20 * MIB);
+    for (container, bytes, known) in [
+        (Container::Gzip, bomb, digest_only(&vec![0; 64 * MIB])),
+        (Container::Raw, raw.clone(), expected(&raw)),
+    ] {
+        let file = on_file(&bytes);
+        let (parts, blocks) = (Pool::new(2, 4096), Pool::new(3, BLOCK_LENGTH));
+        let devices = FakeDevices::new().with(DISK, Bytes(64 << 20));
+        let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();
+        let plan = Plan {
+            url: &file.1,
+            container,
+            expected: known,
+        };
+        let (client, heard) = (client(), Heard::default());
+        let job = job(plan, &mut *target, &client, &heard);
+        write_within(job, &parts, &blocks).unwrap();
+        assert!(parts.peak() <= 2 && blocks.peak() <= 3);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn whatever_happens_the_disk_holds_the_image_or_there_is_an_error(
+        length in 1..3 * MIB,
+        form in 0..5_usize,
+        drops in prop::collection::vec(0..MIB, 0..4),
+        ranges in any::<bool>(),
+        flip in prop::option::of((0..MIB, 0..8_u32)),
+        fault in prop::option::of(0..40_usize),
+    ) {
+        let raw = image(length);
+        let (_, container, mut bytes) = wrapped(&raw).swap_remove(form);
+        if let Some((at, bit)) = flip {
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+        }
+        let server = FaultServer::start(move |asked| {
+            let reply = if ranges { Reply::file(asked, &bytes, "\"a\"") } else { Reply::whole(&bytes) };
+            match drops.get(asked.number) {
+                Some(at) => reply.fault(fault_server::Fault::DropAt(*at)),
+                None => reply,
+            }
+        })
+        .unwrap();
+        let mut devices = dirty(4 * MIB);
+        if let Some(n) = fault {
+            devices = devices.failing(Fault::HalfWrite(n));
+        }
+        let plan = Plan { url: &server.url("/x"), container, expected: expected(&raw) };
+        match write_to(&devices, plan) {
+            Ok(_) => prop_assert!(content(&devices, 0, length) == raw),
+            Err(error) => prop_assert!(flip.is_some() || fault.is_some(), "{}", error),
+        }
+    }
+}
