@@ -12,6 +12,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod cloud;
 pub mod error;
 pub mod events;
 pub mod http;

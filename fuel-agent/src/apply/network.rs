@@ -206,16 +206,7 @@ fn resolver(node: &NodeSpec) -> (Vec<String>, Vec<String>) {
         let server: Option<IpAddr> = text.trim().parse().ok();
         server.map(|server| server.to_string())
     });
-    (servers.collect(), search(node))
-}
-
-/// Search domains, as a list.
-pub(crate) fn search(node: &NodeSpec) -> Vec<String> {
-    let words = node.search_domain.split([' ', ',', '\t']);
-    words
-        .map(one_line)
-        .filter(|word| !word.is_empty())
-        .collect()
+    (servers.collect(), crate::cloud::search(node))
 }
 
 /// JSON is YAML, and needs no thought about quoting.

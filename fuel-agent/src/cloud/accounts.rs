@@ -1,0 +1,96 @@
+//! Accounts: passwords only as salted hashes, keys, sudo rules.
+
+use serde_json::{Map, Value, json};
+use sha_crypt::{PasswordHasher, ShaCrypt};
+use sha2::{Digest, Sha256};
+
+use crate::request::spec::Account;
+
+/// cloud-init's `users`. An empty list is one too: without it cloud-init would make an account of its own.
+pub(super) fn users(accounts: &[Account], salt: &str) -> Vec<Value> {
+    accounts.iter().map(|account| user(account, salt)).collect()
+}
+
+fn user(account: &Account, salt: &str) -> Value {
+    let mut user = Map::new();
+    user.insert("name".to_owned(), json!(account.name));
+    user.insert("homedir".to_owned(), json!(account.homedir));
+    user.insert("shell".to_owned(), json!(account.shell));
+    let hash = hash(account, salt);
+    user.insert("lock_passwd".to_owned(), json!(hash.is_none()));
+    if let Some(hash) = hash {
+        // not `passwd`: that is for accounts which cloud-init makes, and root is there already
+        user.insert("hashed_passwd".to_owned(), json!(hash));
+    }
+    if !account.ssh_keys.is_empty() {
+        user.insert("ssh_authorized_keys".to_owned(), json!(account.ssh_keys));
+    }
+    if !account.sudo.is_empty() {
+        user.insert("sudo".to_owned(), json!(account.sudo));
+    }
+    Value::Object(user)
+}
+
+/// SHA-512 crypt of the password, or the hash that was given. The salt differs for each installation and account.
+fn hash(account: &Account, salt: &str) -> Option<String> {
+    if let Some(password) = &account.password {
+        let digest = Sha256::digest(format!("{salt}/{}", account.name));
+        let salt = digest.get(..12).unwrap_or_default();
+        let hashed = ShaCrypt::SHA512.hash_password_with_salt(password.reveal().as_bytes(), salt);
+        return hashed.ok().map(|hash| hash.to_string());
+    }
+    account
+        .hashed_password
+        .as_ref()
+        .map(|hash| hash.reveal().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::sample;
+    use crate::request::spec::Secret;
+
+    #[test]
+    fn a_password_becomes_a_hash_that_crypt_knows() {
+        let account = &sample::node().accounts[0];
+        let hash = hash(account, "8f0f6a3a").unwrap();
+        // the same by `openssl passwd -6 -salt rounds=5000$SALT in-the-clear`
+        insta::assert_snapshot!(hash, @"
+        $6$rounds=5000$6d0P.lbo0nxGvZQu$ZlJe9NxGePHXxATCV1MWyH/PAJPMRODdaCVpRzl4MpgR6YBxCs9jh3aR4A2dFVxik3x3RYknPUn78yEQqFJBk1
+        ");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&user(account, "8f0f6a3a")).unwrap(), @r#"
+        {
+          "name": "fueladmin",
+          "homedir": "/home/fueladmin",
+          "shell": "/bin/bash",
+          "lock_passwd": false,
+          "hashed_passwd": "$6$rounds=5000$6d0P.lbo0nxGvZQu$ZlJe9NxGePHXxATCV1MWyH/PAJPMRODdaCVpRzl4MpgR6YBxCs9jh3aR4A2dFVxik3x3RYknPUn78yEQqFJBk1",
+          "ssh_authorized_keys": [
+            "ssh-rsa AAAAB3 admin@fuel"
+          ],
+          "sudo": [
+            "ALL=(ALL) NOPASSWD: ALL"
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn the_salt_is_another_for_each_account_and_installation() {
+        let account = sample::node().accounts[0].clone();
+        let mut other = account.clone();
+        other.name = "other".to_owned();
+        let hashes = [hash(&account, "1"), hash(&account, "2"), hash(&other, "1")];
+        assert!(hashes[0] != hashes[1] && hashes[0] != hashes[2]);
+    }
+
+    #[test]
+    fn a_ready_hash_is_taken_as_it_is_and_none_locks() {
+        let mut account = sample::node().accounts[0].clone();
+        account.password = None;
+        assert_eq!(user(&account, "")["lock_passwd"], json!(true));
+        account.hashed_password = Some(Secret::new("$6$x$y"));
+        assert_eq!(user(&account, "")["hashed_passwd"], json!("$6$x$y"));
+    }
+}

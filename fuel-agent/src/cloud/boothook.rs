@@ -1,0 +1,46 @@
+//! The boothook: runs before cloud-init's modules, once for each installation.
+
+use super::{Family, name_servers, search};
+use crate::request::spec::NodeSpec;
+
+/// The script: the node's facts as variables, then the parts.
+pub(super) fn render(node: &NodeSpec, family: Family) -> String {
+    let servers: Vec<String> = name_servers(node).iter().map(ToString::to_string).collect();
+    let facts = [
+        ("master", node.master_ip.clone()),
+        ("name_servers", servers.join(" ")),
+        ("search", search(node).join(" ")),
+        ("timezone", node.timezone.clone()),
+    ];
+    let facts = facts.map(|(name, value)| format!("{name}={}\n", quoted(&value)));
+    let more = match family {
+        Family::Debian => include_str!("boothook-debian.sh"),
+        Family::RedHat => include_str!("boothook-redhat.sh"),
+    };
+    [
+        "#cloud-boothook\n#!/bin/sh\n# What this node is told before anything else, once.\n",
+        "done=/var/lib/cloud/instance/provision-boothook\n[ -e \"$done\" ] && exit 0\n",
+        &facts.concat(),
+        "\n",
+        include_str!("boothook.sh"),
+        more,
+        "\n: > \"$done\"\nexit 0\n",
+    ]
+    .concat()
+}
+
+/// A word that means only itself to a shell.
+fn quoted(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_fact_means_anything_to_the_shell() {
+        assert_eq!(quoted("a'b\n$(reboot)"), r"'a'\''b$(reboot)'");
+    }
+}

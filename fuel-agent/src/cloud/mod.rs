@@ -1,0 +1,185 @@
+//! What cloud-init is told of a Fuel node: from the request's facts to a [`Seed`].
+//!
+//! Fuel's orchestrator relies on what its templates made cloud-init do; the same is done here, in words that today's
+//! cloud-init understands, on Debian's and Red Hat's families. Nothing is installed and nothing has to be there: a plain
+//! image ends its first boot without an error.
+
+mod accounts;
+mod agents;
+mod boothook;
+
+use std::net::IpAddr;
+
+use configdrive::{Address, Ethernet, Network, Part, PartKind, Seed, YamlError};
+use serde_json::{Value, json};
+
+use crate::plan::Plan;
+use crate::request::spec::NodeSpec;
+
+/// The families that Fuel had templates for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Debian,
+    RedHat,
+}
+
+impl Family {
+    fn of(plan: &Plan) -> Self {
+        let profile = plan.boot.profile.to_lowercase();
+        let red_hat = ["centos", "rhel", "rocky", "alma", "fedora"];
+        let says = |text: &str| red_hat.iter().any(|name| text.contains(name));
+        if says(&profile) || says(&plan.boot.system.0) {
+            Self::RedHat
+        } else {
+            Self::Debian
+        }
+    }
+}
+
+/// The seed of the plan's node. A request that does not say who the node is gets one with an identity only.
+pub fn seed(plan: &Plan) -> Result<Seed, YamlError> {
+    let instance_id = plan.instance_id.to_string();
+    let Some(node) = &plan.node else {
+        let hostname = "localhost".to_owned();
+        return Ok(Seed {
+            instance_id,
+            fqdn: hostname.clone(),
+            hostname,
+            ..Seed::default()
+        });
+    };
+    let fqdn: String = node.hostname.chars().filter(|c| !c.is_control()).collect();
+    let hostname = fqdn.split('.').next().unwrap_or(&fqdn).to_owned();
+    let family = Family::of(plan);
+    let cloud_config =
+        configdrive::cloud_config(&cloud_config(node, &hostname, &fqdn, &instance_id))?;
+    let part = |kind, file_name: &str, content| Part {
+        kind,
+        file_name: file_name.to_owned(),
+        content,
+    };
+    Ok(Seed {
+        instance_id,
+        public_keys: node.authorized_keys.clone(),
+        user_data: vec![
+            part(
+                PartKind::Boothook,
+                "boothook.sh",
+                boothook::render(node, family),
+            ),
+            part(PartKind::CloudConfig, "cloud-config.yaml", cloud_config),
+        ],
+        network: Some(network(node)),
+        vendor_data: None,
+        hostname,
+        fqdn,
+    })
+}
+
+/// Name servers that are addresses; the orchestrator is one, for want of others.
+fn name_servers(node: &NodeSpec) -> Vec<IpAddr> {
+    let mut servers: Vec<IpAddr> = node
+        .name_servers
+        .iter()
+        .filter_map(|server| server.trim().parse().ok())
+        .collect();
+    if servers.is_empty() {
+        servers.extend(node.master_ip.parse::<IpAddr>().ok());
+    }
+    servers
+}
+
+/// Search domains, as a list.
+pub(crate) fn search(node: &NodeSpec) -> Vec<String> {
+    let words = node
+        .search_domain
+        .split(|c: char| c.is_whitespace() || c == ',');
+    let words = words.map(|word| word.chars().filter(|c| !c.is_control()).collect());
+    words.filter(|word: &String| !word.is_empty()).collect()
+}
+
+fn network(node: &NodeSpec) -> Network {
+    let admin = &node.admin;
+    Network {
+        ethernets: vec![Ethernet {
+            name: admin.name.clone(),
+            mac: admin.mac.clone(),
+            addresses: vec![Address {
+                ip: admin.address,
+                prefix: admin.prefix,
+            }],
+            gateways: admin.gateway.into_iter().collect(),
+            name_servers: name_servers(node),
+            search: search(node),
+        }],
+    }
+}
+
+/// The declarative part. Modules that fail where something is missing (locale, timezone, rsyslog, puppet, mcollective, ntp)
+/// are not used: the files they would write are written here, or by the boothook where it finds whom they are for.
+fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, salt: &str) -> Value {
+    let mut files = vec![
+        file(
+            "/etc/nailgun-agent/config.yaml",
+            "0644",
+            &agents::discovery(node),
+        ),
+        file("/etc/nailgun_systemtype", "0644", "target\n"),
+        file(
+            "/etc/rsyslog.d/22-provision-remote.conf",
+            "0644",
+            &agents::remote_log(node),
+        ),
+    ];
+    if node.mcollective.enable {
+        let path = "/etc/mcollective/server.cfg";
+        files.push(file(path, "0600", &agents::mcollective(&node.mcollective)));
+    }
+    if node.puppet.enable {
+        files.push(file(
+            "/etc/puppet/puppet.conf",
+            "0644",
+            &agents::puppet(&node.puppet, fqdn),
+        ));
+    }
+    json!({
+        "hostname": hostname,
+        "fqdn": fqdn,
+        "preserve_hostname": false,
+        // written at installation, with the address that other nodes know
+        "manage_etc_hosts": false,
+        "locale": false,
+        "resize_rootfs": false,
+        "growpart": {"mode": "off"},
+        "disable_ec2_metadata": true,
+        "apt": {"preserve_sources_list": true},
+        "disable_root": false,
+        "ssh_pwauth": false,
+        "ssh_deletekeys": true,
+        "ssh_genkeytypes": ["ed25519", "ecdsa", "rsa"],
+        "ssh_authorized_keys": node.authorized_keys,
+        "chpasswd": {"expire": false},
+        "users": accounts::users(&node.accounts, salt),
+        "write_files": files,
+        "runcmd": runcmd(node),
+    })
+}
+
+fn file(path: &str, mode: &str, content: &str) -> Value {
+    json!({"path": path, "permissions": mode, "owner": "root:root", "content": content})
+}
+
+/// Run once, after everything else: services on or off, then what has to be told of its new configuration.
+fn runcmd(node: &NodeSpec) -> Vec<String> {
+    let word = |enable| if enable { "service_on" } else { "service_off" };
+    let services = format!(
+        "{}{} puppet\n{} mcollective\n",
+        include_str!("services.sh"),
+        word(node.puppet.enable),
+        word(node.mcollective.enable)
+    );
+    vec![services, include_str!("late.sh").to_owned()]
+}
+
+#[cfg(test)]
+mod tests;
