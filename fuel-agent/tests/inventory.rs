@@ -1,14 +1,222 @@
-//! What is read from machines: captured ones, and ones written by hand from knowledge of real ones.
+//! What is read from machines written down in testdata/machines, and from files that stand for disks.
+//!
+//! What is expected lies beside each machine. `UPDATE_GOLDEN=1` writes it anew; then read the diff.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod support;
 
-use fuel_agent::inventory::{self, Reader};
+use std::fs;
+
+use fuel_agent::error::{Kind, render};
+use fuel_agent::inventory::{self, Disk, Inventory, Reader};
 use host::cancel::Cancel;
+use host::exec::Tool;
+use host::fake::FakeDevices;
+use host::units::Bytes;
+use support::machine::{Machine, folder, names};
+
+fn probed(name: &str) -> Inventory {
+    inventory::probe(&mut Machine::load(name).reader()).unwrap()
+}
+
+/// A sector with an MBR of one Linux partition: sectors 2048 to 4095.
+fn mbr() -> Vec<u8> {
+    let mut sector = vec![0; 512];
+    sector[450] = 0x83;
+    sector[454..458].copy_from_slice(&2048_u32.to_le_bytes());
+    sector[458..462].copy_from_slice(&2048_u32.to_le_bytes());
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    sector
+}
+
+const ONE_DISK: &str = "\
+sys/class/block/vda -> ../../devices/pci0000:00/virtio0/block/vda
+[sys/devices/pci0000:00/virtio0/block/vda]
+dev = 254:0
+size = 16384
+";
+
+#[test]
+fn every_machine_is_read_as_expected_and_its_json_reads_back() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut wrong = Vec::new();
+    for name in names() {
+        let found = probed(&name);
+        let json = serde_json::to_string_pretty(&found).unwrap() + "\n";
+        let file = folder().join(format!("{name}.inventory.json"));
+        if update {
+            fs::write(&file, &json).unwrap();
+        }
+        if fs::read_to_string(&file).unwrap_or_default() != json {
+            wrong.push(name);
+        }
+        let back = inventory::from_json(&json).unwrap();
+        assert_eq!(back, found);
+        assert_eq!(back.digest(), found.digest());
+    }
+    let hint = "UPDATE_GOLDEN=1 shows the difference";
+    assert!(wrong.is_empty(), "not as expected: {wrong:?}; {hint}");
+}
 
 #[test]
 fn this_machine_can_be_read() {
-    let mut reader = Reader::real(&Cancel::new());
-    let inventory = inventory::probe(&mut reader).unwrap();
-    println!("{}", serde_json::to_string_pretty(&inventory).unwrap());
+    let inventory = inventory::probe(&mut Reader::real(&Cancel::new())).unwrap();
     assert!(inventory.memory_bytes.0 > 0);
+}
+
+#[test]
+fn tools_are_asked_only_where_there_is_something_to_ask_about_and_only_read() {
+    let machine = Machine::load("sata-md-lvm");
+    inventory::probe(&mut machine.reader()).unwrap();
+    insta::assert_snapshot!(machine.asked(), @r#"
+    mdadm --examine --scan --verbose --config=partitions
+    lvm pvs --readonly --reportformat json -o pv_name,vg_name,vg_uuid --config 'devices { filter=["a|.*|"] global_filter=["a|.*|"] use_devicesfile=0 scan_lvs=0 hints="none" }'
+    "#);
+    let machine = Machine::load("virtio-busy");
+    inventory::probe(&mut machine.reader()).unwrap();
+    insta::assert_snapshot!(machine.asked(), @r"
+    blkid -p -o export /dev/mapper/secret
+    blkid -p -o export /dev/mapper/vg0-thin_tmeta
+    blkid -p -o export /dev/mapper/vg0-thin
+    blkid -p -o export /dev/vda
+    blkid -p -o export /dev/vdb
+    blkid -p -o export /dev/vdc
+    blkid -p -o export /dev/vdd
+    blkid -p -o export /dev/vde
+    blkid -p -o export /dev/vdf
+    ");
+}
+
+#[test]
+fn what_cannot_be_looked_into_is_an_error_with_a_hint() {
+    for (tool, text) in [
+        (
+            Tool::Mdadm,
+            "md arrays of this machine lie on\n  cause: `mdadm` is not installed\n  hint: install the package `mdadm`\n",
+        ),
+        (
+            Tool::Lvm,
+            "volume groups of this machine lie on\n  cause: `lvm` is not installed\n  hint: install the package `lvm2`\n",
+        ),
+    ] {
+        let machine = Machine::load("sata-md-lvm").without(tool);
+        let error = inventory::probe(&mut machine.reader()).unwrap_err();
+        assert_eq!(error.kind, Kind::Tool);
+        assert_eq!(
+            render(&error),
+            format!("error: cannot find out which disks the {text}")
+        );
+    }
+    // Nothing of the kind there: nothing is missed.
+    let machine = Machine::load("virtio-busy")
+        .without(Tool::Mdadm)
+        .without(Tool::Lvm);
+    inventory::probe(&mut machine.reader()).unwrap();
+}
+
+#[test]
+fn an_answer_that_is_none_is_an_error() {
+    let text = format!(
+        "{ONE_DISK}\n$ 0 blkid -p -o export /dev/vda\n| TYPE=LVM2_member\n\n$ 0 lvm pvs\n| nonsense\n"
+    );
+    let error = inventory::probe(&mut Machine::parse(&text).reader()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot understand what `lvm pvs` says about volume groups"
+    );
+    let text = text.replace("$ 0 lvm", "$ 5 lvm");
+    let error = inventory::probe(&mut Machine::parse(&text).reader()).unwrap_err();
+    assert_eq!(error.kind, Kind::Tool);
+    assert!(error.causes()[0].ends_with("exited with status 5: nonsense"));
+}
+
+#[test]
+fn a_machine_without_sysfs_is_an_error() {
+    let error = inventory::probe(&mut Machine::parse("").reader()).unwrap_err();
+    assert_eq!(
+        (error.kind, error.hint.as_deref()),
+        (Kind::Hardware, Some("mount sysfs on /sys"))
+    );
+}
+
+#[test]
+fn a_table_that_the_kernel_does_not_know_is_read_from_the_disk() {
+    let text = format!(
+        "{ONE_DISK}\n$ 0 blkid -p -o export -O 1048576 -S 1048576 /dev/vda\n| TYPE=ext4\n| UUID=1-2\n"
+    );
+    let devices = FakeDevices::new().with("/dev/vda", Bytes(16384 * 512));
+    devices.put("/dev/vda", Bytes::ZERO, &mbr()).unwrap();
+    let inventory = inventory::probe(&mut Machine::parse(&text).reader_of(&devices)).unwrap();
+    let disk = &inventory.disks[0];
+    assert_eq!(disk.table.as_deref(), Some("dos"));
+    let partition = &disk.partitions[0];
+    assert_eq!(
+        (
+            partition.path.as_str(),
+            partition.start_bytes,
+            partition.size_bytes
+        ),
+        ("/dev/vda1", Bytes::MIB, Bytes::MIB)
+    );
+    assert_eq!(
+        (partition.signature.as_deref(), partition.uuid.as_deref()),
+        (Some("ext4"), Some("1-2"))
+    );
+    assert_eq!(partition.type_guid.as_deref(), Some("0x83"));
+    assert!(!devices.transcript().contains("Write") && !devices.transcript().contains("Exclusive"));
+}
+
+#[test]
+fn files_stand_for_disks_and_hide_the_real_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    fs::write(&old, [mbr(), vec![0; (8 << 20) - 512]].concat()).unwrap();
+    let files = [
+        ("sda".to_owned(), old.clone(), None),
+        ("nvme0n1".to_owned(), new.clone(), Some(Bytes(20 << 30))),
+    ];
+    let inventory =
+        inventory::probe(&mut Reader::on_files(&files, &Cancel::new()).unwrap()).unwrap();
+    let short: Vec<String> = inventory
+        .disks
+        .iter()
+        .map(|disk| {
+            let parts: Vec<&str> = disk.partitions.iter().map(|p| p.path.as_str()).collect();
+            format!(
+                "{} {} {parts:?} {}",
+                disk.path, disk.size_bytes, disk.transport
+            )
+        })
+        .collect();
+    assert_eq!(
+        short,
+        [
+            r#"/dev/sda 8 MiB ["/dev/sda1"] file"#,
+            "/dev/nvme0n1 20 GiB [] file"
+        ]
+    );
+    assert!(!new.exists(), "looking made a file");
+    let missing = [("sda".to_owned(), new, None)];
+    Reader::on_files(&missing, &Cancel::new()).unwrap_err();
+}
+
+#[test]
+fn the_digest_is_of_what_a_plan_was_made_for() {
+    let inventory = probed("sata-md-lvm");
+    let changed = |change: &dyn Fn(&mut Disk)| {
+        let mut other = inventory.clone();
+        change(&mut other.disks[1]);
+        other.digest() != inventory.digest()
+    };
+    assert_eq!(inventory.digest().len(), 64);
+    assert!(changed(&|disk| disk.path.push('x')));
+    assert!(changed(&|disk| disk.serial.push('x')));
+    assert!(changed(&|disk| disk.wwn.push('x')));
+    assert!(changed(&|disk| disk.size_bytes = Bytes::GIB));
+    assert!(changed(&|disk| disk.partitions.truncate(2)));
+    assert!(changed(&|disk| disk.partitions[2].start_bytes = Bytes::MIB));
+    assert!(changed(&|disk| disk.partitions[2].uuid = None));
+    assert!(!changed(&|disk| disk.mounted = false));
+    assert!(!changed(&|disk| disk.links.clear()));
 }

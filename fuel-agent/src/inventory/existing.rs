@@ -249,17 +249,13 @@ fn stopped_arrays(ground: &Ground<'_>, arrays: &[Array], stacks: &mut Vec<Stack>
         let members: Vec<&Node> = paths
             .filter_map(|path| ground.graph.by_path(path))
             .collect();
-        let runs = stacks.iter().any(|stack| {
-            let mut members = members.iter();
-            members.any(|member| {
-                stack
-                    .members
-                    .iter()
-                    .any(|known| known == Path::new(&member.path))
-            })
+        // One that runs has been found already, and a container of the firmware is left alone. A member that is in an
+        // array of another name by now only has an old superblock left.
+        let held = members.iter().any(|member| {
+            let mut holders = member.holders.iter();
+            holders.any(|holder| ground.graph.get(holder).is_some_and(Node::is_array))
         });
-        // A member that holds an array of another name by now only has an old superblock left.
-        if !runs && !members.is_empty() {
+        if !held && !members.is_empty() {
             let unnamed = format!("/dev/md/{}", array.uuid);
             let name = array.name.as_deref().unwrap_or(&unnamed);
             stacks.push(ground.stack(StackKind::Raid, name, &members, Vec::new()));

@@ -33,7 +33,11 @@ fn parse_memory(text: &str) -> Option<Bytes> {
 /// Interfaces with hardware behind them; bridges, bonds, tunnels and the like have none.
 pub(super) fn interfaces(reader: &Reader) -> Vec<Interface> {
     let mut names = reader.names("/sys/class/net");
-    names.retain(|name| reader.exists(&format!("/sys/class/net/{name}/device")));
+    names.retain(|name| {
+        reader
+            .link(&format!("/sys/class/net/{name}/device"))
+            .is_some()
+    });
     names.sort_by_cached_key(|name| natural_order(name));
     let interfaces = names.into_iter().map(|name| {
         let mac = permanent_address(reader, &name);

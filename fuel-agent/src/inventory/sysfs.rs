@@ -126,6 +126,9 @@ pub(super) fn disk(
     let record = node.record.as_ref();
     let claimed = record.and_then(|record| record.get("ID_PART_TABLE_TYPE"));
     let table = kind.or_else(|| claimed.map(str::to_owned));
+    // Every way to a disk leads to the same one.
+    let way = node.slaves.first().and_then(|name| graph.get(name));
+    let who = way.filter(|_| node.is_multipath()).unwrap_or(node);
     let card = attribute(reader, node, "device/type").as_deref() == Some("SD");
     Disk {
         path: node.path.clone(),
@@ -133,10 +136,10 @@ pub(super) fn disk(
         logical_sector_size: logical,
         physical_sector_size: physical.unwrap_or(logical).max(logical),
         links: graph.links_to(node),
-        model: model(reader, node),
-        serial: serial(reader, node),
-        wwn: wwn(reader, node),
-        vendor: vendor(reader, node),
+        model: model(reader, who),
+        serial: serial(reader, who),
+        wwn: wwn(reader, who),
+        vendor: vendor(reader, who),
         rotational: flag(reader, node, "queue/rotational"),
         removable: flag(reader, node, "removable") || transport == "usb" || card,
         read_only: flag(reader, node, "ro"),

@@ -145,6 +145,7 @@ fn may_be_written(disk: &Disk, inventory: &Inventory, options: &Options, notes: 
 fn held(disk: &Disk, inventory: &Inventory, notes: &mut Notes) {
     let device = &disk.path;
     // An inventory written by hand may name a stack without the devices that it provides.
+    let vague = |stack: &&Stack| stack.active && stack.nodes.is_empty();
     let on_it = |stack: &&Stack| stack.disks.contains(device);
     let stacks: Vec<&Stack> = inventory.stacks.iter().filter(on_it).collect();
     let strange: Vec<&str> = disk
@@ -153,7 +154,7 @@ fn held(disk: &Disk, inventory: &Inventory, notes: &mut Notes) {
         .filter(|holder| !stacks.iter().any(|stack| stack.nodes.contains(holder)))
         .map(String::as_str)
         .collect();
-    if !strange.is_empty() && !stacks.iter().any(|stack| stack.nodes.is_empty()) {
+    if !strange.is_empty() && !stacks.iter().any(vague) {
         let holders = words::list(strange);
         notes.refuse_run(
             Kind::Refused,

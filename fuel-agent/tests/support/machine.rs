@@ -4,6 +4,7 @@
 //!   # for people
 //!   PATH = TEXT            a file; \n, \\ and \x80 mean what they say
 //!   PATH -> TARGET         a link
+//!   [FOLDER]               where the paths that follow begin
 //!   $ STATUS COMMAND       the start of a command line, then what it says, each line after `| `
 //! ```
 //!
@@ -13,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fuel_agent::inventory::Reader;
+use host::exec::Tool;
 use host::fake::{FakeDevices, Script};
 use tempfile::TempDir;
 
@@ -53,7 +55,9 @@ impl Machine {
         let root = tempfile::tempdir().expect("a folder");
         let mut exec = Script::new();
         let mut answer: Option<(i32, String, String)> = None;
+        let mut folder = "";
         for line in text.lines().map(str::trim_end) {
+            let place = |path: &str| place(&root, &format!("{folder}/{path}"));
             if let Some(said) = line.strip_prefix('|') {
                 let (_, _, all) = answer.as_mut().expect("an answer belongs to a command");
                 all.push_str(said.strip_prefix(' ').unwrap_or(said));
@@ -65,11 +69,12 @@ impl Machine {
                 let (status, command) = command.split_once(' ').expect("a status and a command");
                 let status = status.parse().expect("a status");
                 answer = Some((status, command.to_owned(), String::new()));
+            } else if let Some(begin) = line.strip_prefix('[') {
+                folder = begin.trim_end_matches(']');
             } else if let Some((path, target)) = line.split_once(" -> ") {
-                let path = place(&root, path);
-                std::os::unix::fs::symlink(target, path).expect("a new link");
+                std::os::unix::fs::symlink(target, place(path)).expect("a new link");
             } else if let Some((path, text)) = line.split_once(" =") {
-                fs::write(place(&root, path), unescaped(text.trim_start())).expect("a new file");
+                fs::write(place(path), unescaped(text.trim_start())).expect("a new file");
             } else {
                 assert!(
                     line.is_empty() || line.starts_with('#'),
@@ -83,10 +88,21 @@ impl Machine {
         Self { root, exec }
     }
 
-    /// Something that looks at it.
+    /// Something that looks at it; nothing is on its disks.
     pub fn reader(&self) -> Reader {
-        let (exec, devices) = (Box::new(self.exec.clone()), Box::new(FakeDevices::new()));
+        self.reader_of(&FakeDevices::new())
+    }
+
+    /// Something that looks at it, and finds these disks where it opens one.
+    pub fn reader_of(&self, devices: &FakeDevices) -> Reader {
+        let (exec, devices) = (Box::new(self.exec.clone()), Box::new(devices.clone()));
         Reader::below(self.root.path(), exec, devices)
+    }
+
+    /// The same machine without a tool.
+    pub fn without(mut self, tool: Tool) -> Self {
+        self.exec = self.exec.without(tool);
+        self
     }
 
     /// What was asked of its tools.
