@@ -54,17 +54,14 @@ pub(super) fn bootable(plan: &Plan, notes: &mut Notes) {
 }
 
 fn place_for_boot_code(disk: &PlannedDisk, firmware: Firmware, notes: &mut Notes) {
-    let (role, what) = match firmware {
-        Firmware::Bios => (
-            Role::BiosGrub,
-            "`bios_grub` partition for GRUB's core image",
-        ),
-        Firmware::Uefi => (Role::Esp, "EFI system partition"),
+    let what = match firmware {
+        Firmware::Bios => "`bios_grub` partition for GRUB's core image",
+        Firmware::Uefi => "EFI system partition",
     };
     if !disk
         .partitions
         .iter()
-        .any(|partition| partition.role == role)
+        .any(|partition| partition.role == role(firmware))
     {
         notes.refuse_run(
             Kind::Request,
@@ -72,6 +69,32 @@ fn place_for_boot_code(disk: &PlannedDisk, firmware: Firmware, notes: &mut Notes
             "add the partition, or do not ask for boot code on this disk",
         );
     }
+}
+
+/// The role of the partition that boot code goes into.
+pub(super) const fn role(firmware: Firmware) -> Role {
+    match firmware {
+        Firmware::Bios => Role::BiosGrub,
+        Firmware::Uefi => Role::Esp,
+    }
+}
+
+/// The partitions that boot code goes into.
+pub(super) fn targets(plan: &Plan) -> impl Iterator<Item = BlockRef> {
+    let marked = plan
+        .disks
+        .iter()
+        .enumerate()
+        .filter(|(_, disk)| disk.bootloader);
+    marked.flat_map(|(index, disk)| {
+        disk.partitions
+            .iter()
+            .filter(|partition| partition.role == role(plan.firmware))
+            .map(move |partition| BlockRef::Partition {
+                disk: index,
+                number: partition.number,
+            })
+    })
 }
 
 /// Whether the stamp would lie on the disk, before every partition, the kept ones of others included.

@@ -24,7 +24,8 @@ pub fn broken(plan: &Plan, inventory: &Inventory) -> Vec<String> {
         partitions(plan, &mut broken);
     }
     order(plan, &mut broken);
-    let keeps = keep::conflicts(plan).is_empty();
+    let keeps =
+        fits && keep::conflicts(plan).is_empty() && keep::differences(plan, inventory).is_empty();
     for planned in &plan.steps {
         if !leads_somewhere(&planned.step, plan) {
             broken.push(format!("step {} points nowhere", planned.number));

@@ -3,10 +3,10 @@
 use host::units::{Bytes, Extent};
 
 use crate::inventory::{Firmware, Inventory};
-use crate::request::spec::{BlockRef, Role};
+use crate::request::spec::BlockRef;
 
 use super::step::{Destroyed, Step};
-use super::{Plan, STAMP, extents, keep};
+use super::{Plan, STAMP, boot, extents, keep};
 
 /// Bytes whose old content is gone after the step, on disks in ascending order.
 ///
@@ -103,28 +103,22 @@ fn superblocks(plan: &Plan, inventory: &Inventory, members: &[String]) -> Vec<De
             continue;
         };
         for member in members {
-            if *member == real.path {
-                let whole = Extent {
-                    start: Bytes::ZERO,
-                    length: real.size_bytes,
-                };
-                found.extend(
-                    extents::ends(whole)
-                        .into_iter()
-                        .map(|extent| (index, extent)),
-                );
-            }
-            for old in real.partitions.iter().filter(|old| old.path == *member) {
-                let place = Extent {
-                    start: old.start_bytes,
-                    length: old.size_bytes,
-                };
-                found.extend(
-                    extents::ends(place)
-                        .into_iter()
-                        .map(|extent| (index, extent)),
-                );
-            }
+            let whole = Extent {
+                start: Bytes::ZERO,
+                length: real.size_bytes,
+            };
+            let own = (*member == real.path).then_some(whole);
+            let parts = real.partitions.iter().filter(|old| old.path == *member);
+            let places = parts.map(|old| Extent {
+                start: old.start_bytes,
+                length: old.size_bytes,
+            });
+            let ends = own.into_iter().chain(places).flat_map(extents::ends);
+            // An inventory may be wrong about where a partition ends.
+            found.extend(
+                ends.filter_map(|end| extents::intersection(end, whole))
+                    .map(|extent| (index, extent)),
+            );
         }
     }
     on_disks(plan, &found)
@@ -161,15 +155,10 @@ fn label(plan: &Plan, volume: usize) -> Vec<Destroyed> {
 }
 
 fn boot_code(plan: &Plan, disk: usize) -> Vec<Extent> {
-    let role = match plan.firmware {
-        Firmware::Bios => Role::BiosGrub,
-        Firmware::Uefi => Role::Esp,
-    };
-    let mut places: Vec<Extent> = plan.disks[disk]
-        .partitions
-        .iter()
-        .filter(|partition| partition.role == role)
-        .map(|partition| partition.extent)
+    let targets = boot::targets(plan).flat_map(|on| extents::beneath(plan, on));
+    let mut places: Vec<Extent> = targets
+        .filter(|(on, _)| *on == disk)
+        .map(|(_, extent)| extent)
         .collect();
     if plan.firmware == Firmware::Bios {
         places.push(keep::BOOT_CODE);

@@ -6,7 +6,7 @@ use crate::error::Kind;
 use crate::request::spec::{BlockRef, FilesystemSpec, Mount, Storage};
 
 use super::notes::Notes;
-use super::{Ids, Plan, PlanError, PlannedFilesystem, words};
+use super::{Ids, Plan, PlanError, PlannedFilesystem, boot, words};
 
 /// Types that can be made and grown.
 const KNOWN: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "swap"];
@@ -138,6 +138,15 @@ pub(super) fn used_once(plan: &Plan, notes: &mut Notes) {
     if let Some(on) = plan.configdrive {
         uses.push((on, "configdrive".to_owned()));
     }
+    let is_esp = |on: BlockRef| {
+        let mut filesystems = plan.filesystems.iter();
+        filesystems.any(|filesystem| filesystem.on == on && filesystem.kind == "vfat")
+    };
+    uses.extend(
+        boot::targets(plan)
+            .filter(|on| !is_esp(*on))
+            .map(|on| (on, "place for boot code".to_owned())),
+    );
     for (index, (on, use_)) in uses.iter().enumerate() {
         if is_nowhere(plan, *on) {
             notes.error(PlanError::Dangling {

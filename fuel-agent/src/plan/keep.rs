@@ -7,7 +7,7 @@ use crate::inventory::{Disk, Inventory, StackKind};
 use crate::request::spec::{BlockRef, Table};
 
 use super::notes::Notes;
-use super::{Plan, PlannedDisk, PlannedPartition, extents, release, words};
+use super::{Plan, PlannedDisk, PlannedPartition, boot, extents, words};
 
 /// Bytes of the boot code in the first sector: never kept, whatever else is.
 pub(super) const BOOT_CODE: Extent = Extent {
@@ -133,12 +133,16 @@ pub(super) fn conflicts(plan: &Plan) -> Vec<String> {
             ));
         }
     }
-    if let Some(on) = plan.configdrive
-        && let Some(kept) = kept_beneath(plan, on)
-    {
-        found.push(format!(
-            "{kept} is to be kept, but the configdrive would overwrite it"
-        ));
+    let mut overwritten: Vec<(BlockRef, &str)> =
+        boot::targets(plan).map(|on| (on, "boot code")).collect();
+    overwritten.extend(plan.configdrive.map(|on| (on, "the configdrive")));
+    for (on, what) in overwritten {
+        if kept_beneath(plan, on).is_some() || stays(plan, on) {
+            found.push(format!(
+                "{} is to be kept, but {what} would overwrite it",
+                plan.node_of(on)
+            ));
+        }
     }
     found
 }
@@ -186,43 +190,48 @@ pub(super) fn check(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
             "drop `keep_data` where the data may go, or drop the image for it",
         );
     }
-    if !plan.keeps_partitions {
-        return;
-    }
-    for disk in &plan.disks {
-        same_table(disk, inventory, notes);
-    }
-    same_groups(plan, inventory, notes);
-    same_arrays(plan, inventory, notes);
-}
-
-const DIFFERS: &str =
-    "correct the layout in the request, or drop `keep_data` and lose what is on these disks";
-
-fn same_table(disk: &PlannedDisk, inventory: &Inventory, notes: &mut Notes) {
-    let Some(real) = real(disk, inventory) else {
-        return;
-    };
-    if let Some(found) = other_table(disk, real) {
-        let device = &disk.device;
+    for difference in differences(plan, inventory) {
         notes.refuse_run(
             Kind::Refused,
-            format!("{device} has {found}, so nothing on it can be kept"),
-            DIFFERS,
+            difference,
+            "correct the layout in the request, or drop `keep_data` and lose what is on these disks",
         );
-        return;
     }
-    for partition in &disk.partitions {
-        if let Some(difference) = differs(partition, real) {
-            notes.refuse_run(Kind::Refused, difference, DIFFERS);
+    for disk in &plan.disks {
+        for (number, extent) in &disk.others {
+            let (device, length, start) = (&disk.device, extent.length, extent.start);
+            notes.warn(format!(
+                "partition {number} of {device} ({length} at {start}) is not in the request; it stays as it is"
+            ));
         }
     }
-    for (number, extent) in &disk.others {
-        notes.warn(format!(
-            "partition {number} of {} ({} at {}) is not in the request; it stays as it is",
-            disk.device, extent.length, extent.start
-        ));
+}
+
+/// Where what is to be kept is not there, or is not as the request says.
+pub(super) fn differences(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+    if !plan.keeps_partitions {
+        return Vec::new();
     }
+    let mut found = Vec::new();
+    for disk in &plan.disks {
+        let Some(real) = real(disk, inventory) else {
+            continue;
+        };
+        match other_table(disk, real) {
+            Some(other) => found.push(format!(
+                "{} has {other}, so nothing on it can be kept",
+                disk.device
+            )),
+            None => found.extend(
+                disk.partitions
+                    .iter()
+                    .filter_map(|partition| differs(partition, real)),
+            ),
+        }
+    }
+    found.extend(missing_groups(plan, inventory));
+    found.extend(missing_arrays(plan, inventory));
+    found
 }
 
 /// What the disk has in place of the table that is to be kept.
@@ -261,57 +270,50 @@ fn differs(partition: &PlannedPartition, real: &Disk) -> Option<String> {
     })
 }
 
-fn same_groups(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
-    for group in &plan.volume_groups {
-        let found = inventory
-            .stacks
-            .iter()
-            .any(|stack| stack.kind == StackKind::VolumeGroup && stack.name == group.name);
-        if !found {
-            notes.refuse_run(
-                Kind::Refused,
-                format!(
-                    "there is no {} `{}` to be kept on this node",
-                    release::noun(StackKind::VolumeGroup),
-                    group.name
-                ),
-                DIFFERS,
-            );
-        }
-    }
+fn missing_groups(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+    let is_there = |name: &str| {
+        let mut stacks = inventory.stacks.iter();
+        stacks.any(|stack| stack.kind == StackKind::VolumeGroup && stack.name == name)
+    };
+    plan.volume_groups
+        .iter()
+        .filter(|group| !is_there(&group.name))
+        .map(|group| {
+            format!(
+                "there is no volume group `{}` to be kept on this node",
+                group.name
+            )
+        })
+        .collect()
 }
 
 /// An array is the same if it has the same members; its name may have become another.
-fn same_arrays(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+fn missing_arrays(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+    let mut missing = Vec::new();
     for raid in &plan.raids {
-        let mut wanted: Vec<Option<&str>> = raid
-            .members
-            .iter()
-            .chain(&raid.spares)
+        let members = raid.members.iter().chain(&raid.spares);
+        let mut wanted: Vec<Option<&str>> = members
             .map(|member| old_node(plan, *member, inventory))
             .collect();
         wanted.sort_unstable();
-        let found = inventory
+        let mut stacks = inventory
             .stacks
             .iter()
-            .filter(|stack| stack.kind == StackKind::Raid)
-            .any(|stack| {
-                let mut members: Vec<Option<&str>> =
-                    stack.members.iter().map(|member| member.to_str()).collect();
-                members.sort_unstable();
-                members == wanted
-            });
+            .filter(|stack| stack.kind == StackKind::Raid);
+        let found = stacks.any(|stack| {
+            let mut members: Vec<Option<&str>> =
+                stack.members.iter().map(|member| member.to_str()).collect();
+            members.sort_unstable();
+            members == wanted
+        });
         if !found {
-            notes.refuse_run(
-                Kind::Refused,
-                format!(
-                    "there is no array of the partitions of {} to be kept on this node",
-                    raid.device
-                ),
-                DIFFERS,
-            );
+            missing.push(format!(
+                "there is no array of the partitions of {} to be kept on this node",
+                raid.device
+            ));
         }
     }
+    missing
 }
 
 /// The node that a partition of the plan has now.

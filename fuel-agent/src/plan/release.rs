@@ -43,7 +43,7 @@ pub(super) fn steps(plan: &Plan, inventory: &Inventory, notes: &mut Notes) -> Ve
 }
 
 /// What kind of stack, for a sentence.
-pub(super) const fn noun(kind: StackKind) -> &'static str {
+const fn noun(kind: StackKind) -> &'static str {
     match kind {
         StackKind::Raid => "array",
         StackKind::VolumeGroup => "volume group",
@@ -109,6 +109,10 @@ fn lies_on(above: &Stack, below: &Stack) -> bool {
 /// Whether `node` is a device that `stack` provides.
 fn is_node_of(node: &Path, stack: &Stack) -> bool {
     let node = node.to_string_lossy();
+    let kernel_name = node.strip_prefix("/dev/").unwrap_or(&node);
+    if stack.nodes.iter().any(|provided| provided == kernel_name) {
+        return true;
+    }
     match stack.kind {
         StackKind::Raid => *node == stack.name || node.strip_prefix("/dev/") == Some(&stack.name),
         StackKind::VolumeGroup => {

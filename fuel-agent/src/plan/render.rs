@@ -2,18 +2,12 @@
 
 use std::fmt;
 
-use host::units::{Bytes, Extent};
+use host::units::Bytes;
 
 use crate::inventory::Firmware;
 use crate::request::spec::{BlockRef, Dialect, Mount, Table};
 
-use super::step::{PlannedStep, Step};
-use super::{Plan, PlannedDisk, PlannedFilesystem, PlannedPartition, RefusedBy, map, words};
-
-/// Column at which a step's destroyed bytes are named.
-const DESTROYS: usize = 70;
-/// Columns that a step's words may take before they go on in the next line.
-const WIDE: usize = 92;
+use super::{Plan, PlannedDisk, PlannedFilesystem, RefusedBy, listing, map, words};
 
 impl fmt::Display for Plan {
     /// The whole plan, as `provision plan` prints it.
@@ -25,7 +19,12 @@ impl fmt::Display for Plan {
                 writeln!(f, "{line}")?;
             }
         }
-        for section in [volumes(self), steps(self), fate(self), doubts(self)] {
+        for section in [
+            volumes(self),
+            listing::steps(self),
+            fate(self),
+            doubts(self),
+        ] {
             if !section.is_empty() {
                 writeln!(f)?;
             }
@@ -235,152 +234,6 @@ fn volumes(plan: &Plan) -> Vec<String> {
         }
     }
     lines
-}
-
-fn steps(plan: &Plan) -> Vec<String> {
-    let mut lines = vec![format!("{:<DESTROYS$}destroys", "steps")];
-    let mut stage = None;
-    for planned in &plan.steps {
-        if stage != Some(planned.stage) {
-            lines.push(format!("  {}", planned.stage));
-            stage = Some(planned.stage);
-        }
-        let lost = lost(plan, planned);
-        let mut lost = lost.iter();
-        let mut gutter = format!("{:>4}", planned.number);
-        let what = wrapped(&planned.what, WIDE);
-        for (index, line) in what.iter().enumerate() {
-            let left = format!("{gutter}  {line}");
-            let beside = index + 1 == what.len() && left.chars().count() < DESTROYS - 1;
-            let right = if beside {
-                lost.next().map_or("", String::as_str)
-            } else {
-                ""
-            };
-            lines.push(format!("{left:<DESTROYS$}{right}"));
-            gutter = " ".repeat(4);
-        }
-        lines.extend(lost.map(|lost| format!("{:<DESTROYS$}{lost}", "")));
-    }
-    lines
-}
-
-/// The text in lines of at most `width` columns, broken at spaces; a longer word has a line of its own.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// What a step destroys, one line for each disk: by the names of partitions where it is they that are meant.
-fn lost(plan: &Plan, planned: &PlannedStep) -> Vec<String> {
-    let mut disks: Vec<(&str, Vec<Extent>)> = Vec::new();
-    for one in &planned.destroys {
-        let extent = Extent {
-            start: one.offset,
-            length: one.length,
-        };
-        match disks.iter_mut().find(|(device, _)| *device == one.device) {
-            Some((_, extents)) => extents.push(extent),
-            None => disks.push((&one.device, vec![extent])),
-        }
-    }
-    let within = if is_on_volume(plan, &planned.step) {
-        "within "
-    } else {
-        ""
-    };
-    let line = |(device, extents): (&str, Vec<Extent>)| {
-        format!("{within}{}", place(plan, device, &extents))
-    };
-    disks.into_iter().map(line).collect()
-}
-
-fn place(plan: &Plan, device: &str, extents: &[Extent]) -> String {
-    let total = extents
-        .iter()
-        .fold(Bytes::ZERO, |sum, extent| sum.saturating_add(extent.length));
-    let total = words::short(total);
-    let partitions: Option<Vec<&str>> = extents
-        .iter()
-        .map(|extent| partition_at(plan, device, *extent))
-        .collect();
-    let is_disk = plan.disks.iter().any(|disk| disk.device == device);
-    match (partitions, extents) {
-        (Some(names), _) => names.join(", "),
-        (None, _) if !is_disk => device.to_owned(),
-        (None, [only]) if only.start == Bytes::ZERO => format!("{device}: first {total}"),
-        (None, [only]) => format!("{device}: {total} at {}", only.start),
-        (None, _) => match partition_around(plan, device, extents) {
-            Some(partition) => format!("{partition}: {total} at its ends"),
-            None => format!("{device}: {total} at {} places", extents.len()),
-        },
-    }
-}
-
-/// LVM decides where in a group a volume lies: which bytes of it go cannot be foretold.
-fn is_on_volume(plan: &Plan, step: &Step) -> bool {
-    let on = |filesystem: usize| {
-        matches!(
-            plan.filesystems
-                .get(filesystem)
-                .map(|filesystem| filesystem.on),
-            Some(BlockRef::Logical(_))
-        )
-    };
-    match step {
-        Step::MakeLogicalVolume { .. } => true,
-        Step::MakeFilesystem { filesystem } => on(*filesystem) && !plan.keeps_partitions,
-        Step::WriteImage { image } => on(plan.images[*image].filesystem) && !plan.keeps_partitions,
-        Step::StopRaid { .. }
-        | Step::DeactivateVolumeGroup { .. }
-        | Step::CloseMapping { .. }
-        | Step::Disarm { .. }
-        | Step::Wipe { .. }
-        | Step::WriteTable { .. }
-        | Step::MakeRaid { .. }
-        | Step::MakePhysicalVolume { .. }
-        | Step::MakeVolumeGroup { .. }
-        | Step::ActivateKept
-        | Step::GrowFilesystem { .. }
-        | Step::MoveContent { .. }
-        | Step::WriteFstab
-        | Step::WriteIdentity
-        | Step::WriteBootConfig
-        | Step::WriteConfigdrive { .. }
-        | Step::Verify
-        | Step::InstallBootcode { .. }
-        | Step::WriteStamp { .. } => false,
-    }
-}
-
-fn partition_at<'a>(plan: &'a Plan, device: &str, extent: Extent) -> Option<&'a str> {
-    let disk = plan.disks.iter().find(|disk| disk.device == device)?;
-    disk.partitions
-        .iter()
-        .find(|partition| partition.extent == extent)
-        .map(|partition| partition.device.as_str())
-}
-
-fn partition_around<'a>(plan: &'a Plan, device: &str, extents: &[Extent]) -> Option<&'a str> {
-    let disk = plan.disks.iter().find(|disk| disk.device == device)?;
-    let holds_all = |partition: &&PlannedPartition| {
-        extents
-            .iter()
-            .all(|extent| partition.extent.contains(*extent))
-    };
-    disk.partitions
-        .iter()
-        .find(holds_all)
-        .map(|partition| partition.device.as_str())
 }
 
 /// What becomes of what is on the disks now.

@@ -1,0 +1,80 @@
+//! Questions that a plan answers: what is where, how much room it has, what is needed for it.
+
+use host::exec::Tool;
+use host::units::Bytes;
+
+use crate::request::spec::{BlockRef, Mount};
+
+use super::{Plan, PlannedPartition, PlannedVolumeGroup, json, lvm, raid, tools};
+
+impl Plan {
+    /// The plan as JSON (docs/plan.md): a contract.
+    pub fn to_json(&self) -> serde_json::Value {
+        json::plan(self)
+    }
+
+    /// The programs that its steps need.
+    pub fn tools(&self) -> Vec<Tool> {
+        tools::tools(self)
+    }
+
+    /// Partition `number` of disk `disk`, if it is planned.
+    pub fn partition(&self, disk: usize, number: u32) -> Option<&PlannedPartition> {
+        let disk = self.disks.get(disk)?;
+        disk.partitions
+            .iter()
+            .find(|partition| partition.number == number)
+    }
+
+    /// The volume group of a logical volume, by the latter's index.
+    pub fn group_of(&self, volume: usize) -> Option<&PlannedVolumeGroup> {
+        let name = &self.logical_volumes.get(volume)?.spec.volume_group;
+        self.volume_groups.iter().find(|group| group.name == *name)
+    }
+
+    /// Forecast of a node, for people; whoever opens it asks the machine.
+    pub fn node_of(&self, on: BlockRef) -> String {
+        let known = match on {
+            BlockRef::Partition { disk, number } => self
+                .partition(disk, number)
+                .map(|partition| partition.device.clone()),
+            BlockRef::Raid(raid) => self.raids.get(raid).map(|raid| raid.device.clone()),
+            BlockRef::Logical(volume) => self
+                .logical_volumes
+                .get(volume)
+                .map(|volume| volume.device.clone()),
+            BlockRef::Undefined(index) => self.undefined.get(index).cloned(),
+        };
+        known.unwrap_or_else(|| match on {
+            BlockRef::Partition { disk, number } => format!("partition {number} of disk {disk}"),
+            BlockRef::Raid(raid) => format!("array {raid}"),
+            BlockRef::Logical(volume) => format!("logical volume {volume}"),
+            BlockRef::Undefined(index) => format!("node {index}"),
+        })
+    }
+
+    /// How much room there is on something, as far as that can be foretold; `None` where it is not of this plan's making.
+    pub fn size_of(&self, on: BlockRef) -> Option<Bytes> {
+        match on {
+            BlockRef::Partition { disk, number } => self
+                .partition(disk, number)
+                .map(|partition| partition.extent.length),
+            BlockRef::Raid(raid) => raid::capacity(self.raids.get(raid)?, self),
+            BlockRef::Logical(volume) => self
+                .logical_volumes
+                .get(volume)?
+                .spec
+                .size
+                .align_up(lvm::EXTENT),
+            BlockRef::Undefined(_) => None,
+        }
+    }
+
+    /// The filesystem mounted on `/`, by index.
+    pub fn root(&self) -> Option<usize> {
+        let root = Mount::Path("/".to_owned());
+        self.filesystems
+            .iter()
+            .position(|filesystem| filesystem.mount.as_ref() == Some(&root))
+    }
+}
