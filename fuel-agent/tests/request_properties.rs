@@ -350,3 +350,25 @@ fn most_random_layouts_are_accepted() {
         .count();
     assert!(accepted > 50, "{accepted} of 100");
 }
+
+#[test]
+fn a_document_full_of_wrong_items_is_refused_before_anyone_loses_patience() {
+    let spaces = |item: &str, count: usize| {
+        let items = vec![item; count].join(",");
+        format!("{{\"profile\": \"\", \"ks_meta\": {{\"pm_data\": {{\"ks_spaces\": [{items}]}}}}}}")
+    };
+    let volume = r#"{"type":"lv","name":"a","size":1}"#;
+    let group = format!(
+        r#"{{"type":"vg","id":"a","volumes":[{}]}}"#,
+        vec![volume; 1000].join(",")
+    );
+    for text in [
+        spaces(r#"{"type":"x"}"#, 200_000),
+        spaces(r#"{"type":"disk","volumes":[{},{},{},{},{}]}"#, 50_000),
+        spaces(&group, 50),
+    ] {
+        let problems = request::load(&text, Driver::Auto).expect_err("refused");
+        assert_useful(&problems);
+        assert!(problems.len() <= 200);
+    }
+}

@@ -1,7 +1,7 @@
 //! `user_accounts`, and ssh keys wherever they stand.
 
 use super::names;
-use super::reader::{At, Findings};
+use super::reader::{At, Findings, shown};
 use super::spec::{Account, Secret};
 
 const KEYS: [&str; 7] = [
@@ -73,7 +73,7 @@ fn login_name<'a>(at: &At<'a>, findings: &mut Findings) -> Option<&'a str> {
     let name = at.text(findings)?;
     let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ':' | '/' | ',');
     if name.is_empty() || name.starts_with('-') || name.contains(bad) {
-        let what = format!("`{}` is no login name", name.escape_debug());
+        let what = format!("`{}` is no login name", shown(name));
         findings.add(at.path(), what, "use letters, digits, `_` and `-`");
         return None;
     }
@@ -84,7 +84,7 @@ fn login_name<'a>(at: &At<'a>, findings: &mut Findings) -> Option<&'a str> {
 fn absolute_path<'a>(at: &At<'a>, example: &str, findings: &mut Findings) -> Option<&'a str> {
     let path = at.text(findings)?;
     if !path.starts_with('/') || names::has_control(path) || path.contains(':') {
-        let what = format!("`{}` is no absolute path", path.escape_debug());
+        let what = format!("`{}` is no absolute path", shown(path));
         findings.add(at.path(), what, format!("give one like `{example}`"));
         return None;
     }

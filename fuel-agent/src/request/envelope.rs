@@ -4,6 +4,9 @@ use super::reader::{At, Findings};
 use super::spec::{BootSpec, Dialect, Request};
 use super::{doubts, images, nailgun, names, node, simple, system};
 
+/// What may be asked for of the 2047 characters that x86 kernels read: the rest is for `root=` and the like.
+const COMMAND_LINE: usize = 1900;
+
 /// Reads the document as one of the three dialects; `ready_configdrive` matters to ironic alone.
 pub(super) fn read(
     document: &At<'_>,
@@ -94,6 +97,13 @@ fn kernel_params(pm_data: &At<'_>, findings: &mut Findings) -> Option<String> {
             "close the quote",
         );
         return None;
+    }
+    if line.len() > COMMAND_LINE {
+        findings.warn(format!(
+            "`{}` has {} characters; the kernel cuts its command line after 2047, and the boot loader adds to it",
+            at.path(),
+            line.len()
+        ));
     }
     Some(format!(" {line}"))
 }

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::layout::Layout;
 use super::names;
-use super::reader::{At, Findings};
+use super::reader::{At, Findings, shown};
 use super::spec::{Container, ImageSpec, Mount};
 
 /// Reads `ks_meta.image_data`; its filesystems are looked up in `layout`, unless that has findings of its own.
@@ -61,7 +61,7 @@ fn filesystem(mount: &str, at: &At<'_>, layout: &Layout, findings: &mut Findings
     };
     let found = mounts().position(|there| there == Some(mount));
     if found.is_none() {
-        let what = format!("no filesystem is mounted on `{}`", mount.escape_debug());
+        let what = format!("no filesystem is mounted on `{}`", shown(mount));
         findings.add(
             at.path(),
             what,
@@ -115,7 +115,7 @@ fn url(text: &str, path: &str, findings: &mut Findings) -> Option<String> {
 fn format(text: &str, path: &str, findings: &mut Findings) -> Option<String> {
     match names::bad_filesystem(text) {
         Some(why) => {
-            let what = format!("`{}` {why}", text.escape_debug());
+            let what = format!("`{}` {why}", shown(text));
             findings.add(
                 path,
                 what,
@@ -134,7 +134,7 @@ fn container(text: &str, path: &str, findings: &mut Findings) -> Option<Containe
         // Not upstream's; what image-builder makes.
         "zstd" | "zst" => Some(Container::Zstd),
         other => {
-            let what = format!("is `{}`", other.escape_debug());
+            let what = format!("is `{}`", shown(other));
             findings.add(path, what, "use `raw`, `gzip` or `zstd`");
             None
         }

@@ -1,7 +1,7 @@
 //! What a dialect makes of its disks, and the one way in which filesystems get into it.
 
 use super::names;
-use super::reader::Findings;
+use super::reader::{Findings, shown};
 use super::spec::{BlockRef, FilesystemSpec, Mount, Storage};
 
 /// The storage, and where the cloud-init data goes.
@@ -35,14 +35,14 @@ impl Layout {
         if let Some((mount, why)) = place.mount.and_then(bad_mount) {
             findings.add(
                 format!("{}.mount", place.path),
-                format!("`{}` {why}", mount.escape_debug()),
+                format!("`{}` {why}", shown(mount)),
                 "give an absolute path, `swap` or `none`",
             );
         }
         if let Some(why) = names::bad_filesystem(place.kind) {
             findings.add(
                 format!("{}.{}", place.path, place.kind_key),
-                format!("`{}` {why}", place.kind.escape_debug()),
+                format!("`{}` {why}", shown(place.kind)),
                 "give `ext2`, `ext3`, `ext4`, `xfs` or `swap`",
             );
         }

@@ -79,6 +79,7 @@ pub fn digest(value: &Value) -> String {
     hexadecimal
 }
 
+/// The same value with sorted keys.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(map) => {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::accounts;
 use super::names;
-use super::reader::{At, Findings};
+use super::reader::{At, Findings, shown};
 use super::spec::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
 
 /// Where upstream's own default lives.
@@ -102,7 +102,7 @@ impl Reader<'_> {
         if !names::is_hostname(name) {
             self.findings.add(
                 document.path_of("hostname"),
-                format!("`{}` is no host name", name.escape_debug()),
+                format!("`{}` is no host name", shown(name)),
                 "use letters, digits, hyphens and dots, like `node-1.domain.tld`",
             );
             return None;
@@ -111,11 +111,19 @@ impl Reader<'_> {
     }
 
     fn name_servers(&mut self, document: &At<'_>) -> Option<Vec<String>> {
-        let text = self.any(
-            document,
-            "name_servers",
-            "the name servers, like `10.20.0.2`",
-        )?;
+        let right = "the name servers, like `10.20.0.2`";
+        // One string in Fuel; a list is what everyone else would send.
+        let list = document
+            .get("name_servers")
+            .filter(|at| at.value().is_array());
+        let text = match list {
+            Some(list) => {
+                let items = list.items(self.findings);
+                let texts = items.iter().filter_map(|at| at.text(self.findings));
+                texts.collect::<Vec<_>>().join(",")
+            }
+            None => self.any(document, "name_servers", right)?,
+        };
         let mut servers = Vec::new();
         for server in text
             .split([',', ' '])
@@ -127,7 +135,7 @@ impl Reader<'_> {
             } else if !server.is_empty() {
                 self.findings.warn(format!(
                     "`name_servers`: `{}` is no IP address and is left out",
-                    server.escape_debug()
+                    shown(server)
                 ));
             }
         }
@@ -153,10 +161,7 @@ impl Reader<'_> {
                 }
                 _ => self.findings.add(
                     kernel_options.path_of("udevrules"),
-                    format!(
-                        "`{}` is no MAC address and interface name",
-                        piece.escape_debug()
-                    ),
+                    format!("`{}` is no MAC address and interface name", shown(piece)),
                     format!("give {right}"),
                 ),
             }
@@ -198,7 +203,7 @@ impl Reader<'_> {
                 .collect();
             self.findings.add(
                 interfaces.path(),
-                format!("no interface has the `mac_address` `{}`", wanted.escape_debug()),
+                format!("no interface has the `mac_address` `{}`", shown(wanted)),
                 format!(
                     "make one of them equal to `kernel_options[\"netcfg/choose_interface\"]`; there are {}",
                     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
@@ -225,7 +230,7 @@ impl Reader<'_> {
         if !names::is_interface_name(name) {
             self.findings.add(
                 at.path(),
-                format!("`{}` is no name of an interface", name.escape_debug()),
+                format!("`{}` is no name of an interface", shown(name)),
                 "use at most 15 characters without spaces, slashes, colons and quotes",
             );
         }
@@ -233,7 +238,7 @@ impl Reader<'_> {
         if lower.is_none() {
             self.findings.add(
                 at.path_of("mac_address"),
-                format!("`{}` is no MAC address", mac.escape_debug()),
+                format!("`{}` is no MAC address", shown(mac)),
                 "give six bytes like `08:00:27:79:da:80`",
             );
         }
@@ -263,7 +268,7 @@ impl Reader<'_> {
             let of = address.map_or_else(String::new, |address| format!(" for {address}"));
             self.findings.add(
                 at.path_of("netmask"),
-                format!("`{}` is no netmask{of}", netmask.escape_debug()),
+                format!("`{}` is no netmask{of}", shown(netmask)),
                 "give one like `255.255.255.0`",
             );
         }
@@ -273,7 +278,7 @@ impl Reader<'_> {
     fn address(&mut self, text: &str, path: &str) -> Option<IpAddr> {
         let address = text.trim().parse().ok();
         if address.is_none() {
-            let what = format!("`{}` is no IP address", text.escape_debug());
+            let what = format!("`{}` is no IP address", shown(text));
             self.findings.add(path, what, "give one like `10.20.0.3`");
         }
         address
@@ -299,7 +304,7 @@ impl Reader<'_> {
         let zone = at.text(self.findings)?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
         if !zone.chars().all(allowed) || zone.starts_with(['/', '-']) {
-            let what = format!("`{}` is no time zone", zone.escape_debug());
+            let what = format!("`{}` is no time zone", shown(zone));
             self.findings.add(
                 at.path(),
                 what,

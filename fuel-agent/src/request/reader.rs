@@ -4,6 +4,25 @@ use serde_json::Value;
 
 use super::spec::Problem;
 
+/// The most findings of a kind that are listed: nobody reads more, and a bad input could have millions.
+const MOST_LISTED: usize = 200;
+/// The most items of a list that are looked at; no node has as many disks, volumes or keys.
+const MOST_ITEMS: usize = 1024;
+
+/// A text of the request as it can be shown: in one line, and not all of a long one.
+pub(super) fn shown(text: &str) -> String {
+    const MOST: usize = 80;
+    let mut shown: String = text
+        .chars()
+        .take(MOST)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// What was found so far. Readers add to it and go on, so that everything is reported at once.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -13,6 +32,8 @@ pub(super) struct Findings {
     pub(super) refusals: Vec<Problem>,
     /// What is odd but accepted.
     pub(super) warnings: Vec<String>,
+    /// How many problems there are, listed or not.
+    count: usize,
 }
 
 impl Findings {
@@ -23,6 +44,7 @@ impl Findings {
         what: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        self.count += 1;
         push(&mut self.problems, path.into(), what.into(), hint.into());
     }
 
@@ -38,18 +60,20 @@ impl Findings {
 
     /// Adds a warning.
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
+        if self.warnings.len() < MOST_LISTED {
+            self.warnings.push(warning.into());
+        }
     }
 
     /// How many problems there are.
-    pub(super) fn len(&self) -> usize {
-        self.problems.len()
+    pub(super) const fn len(&self) -> usize {
+        self.count
     }
 }
 
 fn push(list: &mut Vec<Problem>, path: String, what: String, hint: String) {
     let problem = Problem { path, what, hint };
-    if !list.contains(&problem) {
+    if list.len() < MOST_LISTED && !list.contains(&problem) {
         list.push(problem);
     }
 }
@@ -130,6 +154,9 @@ impl<'a> At<'a> {
             self.wrong("an object", findings);
             return Vec::new();
         };
+        if self.too_many(map.len(), findings) {
+            return Vec::new();
+        }
         map.iter()
             .map(|(key, value)| {
                 let path = self.path_of(key);
@@ -144,6 +171,9 @@ impl<'a> At<'a> {
             self.wrong("an array", findings);
             return Vec::new();
         };
+        if self.too_many(items.len(), findings) {
+            return Vec::new();
+        }
         items
             .iter()
             .enumerate()
@@ -152,6 +182,15 @@ impl<'a> At<'a> {
                 path: format!("{}[{index}]", self.path),
             })
             .collect()
+    }
+
+    fn too_many(&self, count: usize, findings: &mut Findings) -> bool {
+        let too_many = count > MOST_ITEMS;
+        if too_many {
+            let what = format!("has {count} items, more than the {MOST_ITEMS} that are looked at");
+            findings.add(self.path(), what, "describe one node");
+        }
+        too_many
     }
 
     /// Its text; anything but a string is a problem.
@@ -250,6 +289,28 @@ mod tests {
         assert_eq!(paths, [r#"a[0]["b c"]["netcfg/x"]"#, r#"a[0]["b c"]["0"]"#]);
         assert_eq!(At::document(&value).path(), "$");
         assert_eq!(findings.len(), 0);
+    }
+
+    #[test]
+    fn what_is_shown_of_a_text_is_short_and_in_one_line() {
+        assert_eq!(shown("a\nb`"), "a\\nb`");
+        assert_eq!(shown(&"ü".repeat(80)), "ü".repeat(80));
+        assert_eq!(shown(&"ü".repeat(81)), "ü".repeat(80) + "…");
+    }
+
+    #[test]
+    fn only_so_many_findings_are_listed_and_all_are_counted() {
+        let mut findings = Findings::default();
+        for index in 0..300 {
+            findings.add(format!("a[{index}]"), "is wrong", "put it right");
+        }
+        assert_eq!(
+            (findings.len(), findings.problems.len()),
+            (300, MOST_LISTED)
+        );
+        let items = Value::from(vec![0; MOST_ITEMS + 1]);
+        assert!(At::document(&items).items(&mut findings).is_empty());
+        assert_eq!(findings.len(), 301);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use host::units::Bytes;
 
 use super::super::layout::{Layout, Place};
 use super::super::names;
-use super::super::reader::Findings;
+use super::super::reader::{Findings, shown};
 use super::super::spec::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, Storage, VolumeGroupSpec,
 };
@@ -32,7 +32,7 @@ pub(super) fn add_physical_volume(
     if let Some(why) = names::bad_volume_group(group) {
         findings.add(
             format!("{}.vg", volume.path),
-            format!("`{}` {why}", group.escape_debug()),
+            format!("`{}` {why}", shown(group)),
             names::LVM_HINT,
         );
     }
@@ -107,7 +107,7 @@ fn logical_volume(
 ) -> Option<LogicalVolumeSpec> {
     let mut groups = storage.volume_groups.iter();
     if !groups.any(|known| known.name == group.name) {
-        let name = group.name.escape_debug();
+        let name = shown(&group.name);
         findings.add(
             &volume.path,
             format!("is in the volume group `{name}`, which has no physical volume"),
@@ -132,7 +132,7 @@ fn logical_volume(
     if let Some((why, hint)) = names::bad_new_volume(&spec, &storage.logical_volumes) {
         findings.add(
             format!("{}.name", volume.path),
-            format!("`{}` {why}", volume.name.escape_debug()),
+            format!("`{}` {why}", shown(&volume.name)),
             hint,
         );
         return None;

@@ -1,12 +1,18 @@
 //! `ks_spaces` as it is written: the schema's rules, item by item, and nothing of what the layout makes of them.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::super::reader::{At, Findings};
+use super::super::canonical;
+use super::super::reader::{At, Findings, shown};
 use super::super::spec::DiskSelector;
 
 /// Largest root filesystem that upstream accepts, in MiB.
 const ROOT_LIMIT: i64 = 16 << 20;
+
+/// The most volumes that are looked at, over all disks and groups; Fuel's largest nodes have some hundred.
+const MOST_VOLUMES: usize = 4096;
 
 /// Disks and volume groups, each in the order of the input.
 #[derive(Debug, Default)]
@@ -108,14 +114,12 @@ pub(super) fn read(at: &At<'_>, findings: &mut Findings) -> Spaces {
         findings.add(at.path(), "is empty", "describe at least one disk");
     }
     let mut any_disk = items.is_empty();
-    for (index, item) in items.iter().enumerate() {
-        if let Some(first) = items[..index]
-            .iter()
-            .find(|other| other.value() == item.value())
-        {
+    let mut seen = BTreeMap::new();
+    for item in &items {
+        if let Some(first) = seen.insert(canonical(item.value()).to_string(), item.path()) {
             findings.add(
                 item.path(),
-                format!("is the same as `{}`", first.path()),
+                format!("is the same as `{first}`"),
                 "describe each disk and volume group once",
             );
         }
@@ -127,6 +131,13 @@ pub(super) fn read(at: &At<'_>, findings: &mut Findings) -> Spaces {
             Some("vg") => spaces.groups.extend(group(item, findings)),
             _ => wrong_type(item, "`disk` or `vg`", findings),
         }
+    }
+    let on_disks: usize = spaces.disks.iter().map(|disk| disk.volumes.len()).sum();
+    let in_groups: usize = spaces.groups.iter().map(|group| group.volumes.len()).sum();
+    let count = on_disks + in_groups;
+    if count > MOST_VOLUMES {
+        let what = format!("has {count} volumes, more than the {MOST_VOLUMES} that are looked at");
+        findings.add(at.path(), what, "describe one node");
     }
     if !any_disk {
         findings.add(
@@ -342,7 +353,7 @@ fn wrong_type(at: &At<'_>, right: &str, findings: &mut Findings) {
         Some(given) => match given.value().as_str() {
             Some(text) => findings.add(
                 given.path(),
-                format!("is `{}`", text.escape_debug()),
+                format!("is `{}`", shown(text)),
                 format!("give {right}"),
             ),
             None => given.wrong(right, findings),

@@ -4,7 +4,7 @@ use host::units::Bytes;
 
 use super::super::layout::{Layout, Place};
 use super::super::names;
-use super::super::reader::Findings;
+use super::super::reader::{Findings, shown};
 use super::super::spec::{
     BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidSpec, Role, Table,
 };
@@ -200,7 +200,7 @@ impl Walk<'_> {
         if !names::is_guid(guid) {
             self.findings.refuse(
                 format!("{}.partition_guid", volume.path),
-                format!("`{}` is no GUID", guid.escape_debug()),
+                format!("`{}` is no GUID", shown(guid)),
                 "give one like `4fbd7e29-9d25-41b8-afd0-062c0ceff05d`, or null",
             );
         }

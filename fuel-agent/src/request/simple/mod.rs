@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{Layout, Place};
 use super::names;
-use super::reader::{At, Findings};
+use super::reader::{At, Findings, shown};
 use super::spec::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, RaidSpec, Role, VolumeGroupSpec,
 };
@@ -116,15 +116,15 @@ impl Builder<'_> {
             !n.is_empty() && n.len() <= 3 && n.bytes().all(|b| b.is_ascii_digit())
         });
         if !numbered {
-            let what = format!("`{}` is no node of an array", md.name.escape_debug());
+            let what = format!("`{}` is no node of an array", shown(&md.name));
             wrong("name", what, "give one like `/dev/md0`".to_owned());
         }
         if !LEVELS.contains(&md.level.as_str()) {
-            let what = format!("is `{}`", md.level.escape_debug());
+            let what = format!("is `{}`", shown(&md.level));
             wrong("level", what, format!("give one of {}", LEVELS.join(", ")));
         }
         if !METADATA.contains(&md.metadata.as_str()) {
-            let what = format!("is `{}`", md.metadata.escape_debug());
+            let what = format!("is `{}`", shown(&md.metadata));
             wrong(
                 "metadata",
                 what,
@@ -170,7 +170,7 @@ impl Builder<'_> {
     }
 
     fn group(&mut self, vg: &Vg, taken: &mut BTreeMap<usize, String>) {
-        let name = vg.name.escape_debug();
+        let name = shown(&vg.name);
         let why = names::bad_volume_group(&vg.name).or_else(|| {
             let mut groups = self.layout.storage.volume_groups.iter();
             let known = groups.any(|group| group.name == vg.name);
@@ -193,7 +193,7 @@ impl Builder<'_> {
             let on = self.nodes.get(&pv.text);
             let mut volumes = self.layout.storage.physical_volumes.iter();
             let Some(index) = on.and_then(|on| volumes.position(|volume| volume.on == *on)) else {
-                let what = format!("`{}` is none of `pvs`", pv.text.escape_debug());
+                let what = format!("`{}` is none of `pvs`", shown(&pv.text));
                 self.findings
                     .add(&pv.path, what, "add it there, or name one that is there");
                 continue;
@@ -219,7 +219,7 @@ impl Builder<'_> {
             .iter()
             .any(|group| group.name == lv.vgname)
         {
-            let what = format!("`{}` is none of `vgs`", lv.vgname.escape_debug());
+            let what = format!("`{}` is none of `vgs`", shown(&lv.vgname));
             self.findings.add(
                 format!("{}.vgname", lv.path),
                 what,
@@ -234,7 +234,7 @@ impl Builder<'_> {
             keep_data: lv.keep_data,
         };
         if let Some((why, hint)) = names::bad_new_volume(&spec, &storage.logical_volumes) {
-            let what = format!("`{}` {why}", lv.name.escape_debug());
+            let what = format!("`{}` {why}", shown(&lv.name));
             self.findings.add(format!("{}.name", lv.path), what, hint);
             return;
         }
@@ -284,7 +284,7 @@ impl Builder<'_> {
     /// Notes that the lists make this node.
     fn define(&mut self, path: &str, node: &str, on: BlockRef) {
         if self.nodes.insert(node.to_owned(), on).is_some() {
-            let what = format!("makes `{}` a second time", node.escape_debug());
+            let what = format!("makes `{}` a second time", shown(node));
             self.findings.add(path, what, "give each its own name");
         }
     }
@@ -303,10 +303,7 @@ impl Builder<'_> {
             None => self.undefined(name)?,
         };
         if let Some(earlier) = self.used.insert(on, name.path.clone()) {
-            let what = format!(
-                "`{}` is in use already, by `{earlier}`",
-                name.text.escape_debug()
-            );
+            let what = format!("`{}` is in use already, by `{earlier}`", shown(&name.text));
             self.findings
                 .add(&name.path, what, "use each device for one thing");
         }
@@ -328,7 +325,7 @@ impl Builder<'_> {
     /// A node that no list makes: upstream's own sample has one. It can be planned, but nothing is written to it.
     fn undefined(&mut self, name: &Named) -> Option<BlockRef> {
         if !tables::is_node(&name.text) {
-            let what = format!("`{}` is no node of a device", name.text.escape_debug());
+            let what = format!("`{}` is no node of a device", shown(&name.text));
             self.findings.add(
                 &name.path,
                 what,

@@ -3,7 +3,7 @@
 use host::units::{Bytes, Extent};
 
 use super::super::names;
-use super::super::reader::Findings;
+use super::super::reader::{Findings, shown};
 use super::super::spec::{DiskSelector, DiskSpec, PartitionSpec, Role, Table};
 use super::elements::{Parted, Partition};
 
@@ -14,7 +14,7 @@ const FLAGS: [&str; 5] = ["bios_grub", "legacy_boot", "boot", "raid", "lvm"];
 pub(super) fn disk(parted: &Parted, earlier: &[DiskSpec], findings: &mut Findings) -> DiskSpec {
     let selector = DiskSelector::Node(parted.name.clone());
     if !is_node(&parted.name) {
-        let what = format!("`{}` is no node of a disk", parted.name.escape_debug());
+        let what = format!("`{}` is no node of a disk", shown(&parted.name));
         findings.add(
             format!("{}.name", parted.path),
             what,
@@ -29,7 +29,7 @@ pub(super) fn disk(parted: &Parted, earlier: &[DiskSpec], findings: &mut Finding
         "gpt" => Table::Gpt,
         "msdos" => Table::Msdos,
         other => {
-            let what = format!("is `{}`", other.escape_debug());
+            let what = format!("is `{}`", shown(other));
             findings.add(
                 format!("{}.label", parted.path),
                 what,
@@ -61,10 +61,10 @@ fn partition(
     let number = number(partition, disk, findings);
     let extent = extent(partition, disk, findings);
     if partition.device != parted.name {
-        let what = format!("is `{}`", partition.device.escape_debug());
+        let what = format!("is `{}`", shown(&partition.device));
         let hint = format!(
             "give the disk that it is listed with, `{}`",
-            parted.name.escape_debug()
+            shown(&parted.name)
         );
         findings.add(format!("{}.device", partition.path), what, hint);
     }
@@ -72,7 +72,7 @@ fn partition(
         "primary" => false,
         "logical" => true,
         other => {
-            let what = format!("is `{}`", other.escape_debug());
+            let what = format!("is `{}`", shown(other));
             findings.add(
                 format!("{}.partition_type", partition.path),
                 what,
@@ -86,7 +86,7 @@ fn partition(
         .iter()
         .filter(|flag| !FLAGS.contains(&flag.text.as_str()))
     {
-        let what = format!("is `{}`", flag.text.escape_debug());
+        let what = format!("is `{}`", shown(&flag.text));
         findings.add(&flag.path, what, format!("use {}", FLAGS.join(", ")));
     }
     if let Some(guid) = partition
@@ -94,7 +94,7 @@ fn partition(
         .as_deref()
         .filter(|guid| !names::is_guid(guid))
     {
-        let what = format!("`{}` is no GUID", guid.escape_debug());
+        let what = format!("`{}` is no GUID", shown(guid));
         let hint = "give one like `0fc63daf-8483-4772-8e79-3d69d8477de4`, or null";
         findings.refuse(format!("{}.guid", partition.path), what, hint);
     }
@@ -161,8 +161,8 @@ fn number(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Op
             format!("{}.name", partition.path),
             format!(
                 "`{}` is not partition {number} of `{}`",
-                partition.name.escape_debug(),
-                partition.device.escape_debug()
+                shown(&partition.name),
+                shown(&partition.device)
             ),
             "give the node that the kernel will give it, like `/dev/sda1` or `/dev/nvme0n1p1`",
         );
