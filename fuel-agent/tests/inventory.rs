@@ -70,6 +70,13 @@ fn tools_are_asked_only_where_there_is_something_to_ask_about_and_only_read() {
     let machine = Machine::load("sata-md-lvm");
     inventory::probe(&mut machine.reader()).unwrap();
     insta::assert_snapshot!(machine.asked(), @r#"
+    blkid -p -o export /dev/sda
+    blkid -p -o export /dev/sda1
+    blkid -p -o export /dev/sda2
+    blkid -p -o export /dev/sdb
+    blkid -p -o export /dev/sdb1
+    blkid -p -o export /dev/sdb2
+    blkid -p -o export /dev/sdc
     mdadm --examine --scan --verbose --config=partitions
     lvm pvs --readonly --reportformat json -o pv_name,vg_name,vg_uuid --config 'devices { filter=["a|.*|"] global_filter=["a|.*|"] use_devicesfile=0 scan_lvs=0 hints="none" }'
     "#);

@@ -14,7 +14,7 @@ use super::answers::{AMBIVALENT, Signature, Signatures, parse_blkid};
 use super::existing::Usage;
 use super::graph::{Graph, Node};
 use super::reader::{Query, Reader};
-use super::udev::words;
+use super::udev::{Record, words};
 use super::{Disk, ExistingPartition, identity};
 
 /// Whether the device is one that a request may name.
@@ -28,17 +28,21 @@ pub(super) fn is_disk(reader: &Reader, node: &Node) -> bool {
         || attribute(reader, node, "device/type").as_deref() == Some("5")
         || is_numbered(&node.name, "sr")
         || is_numbered(&node.name, "fd");
+    let flash = is_numbered(&node.name, "mtdblock");
     let area_of_a_chip = node.name.starts_with("mmcblk")
         && ["boot", "rpmb", "gp"]
             .iter()
             .any(|area| node.name.contains(area));
-    if optical || area_of_a_chip || attribute(reader, node, "hidden").as_deref() == Some("1") {
+    if optical
+        || flash
+        || area_of_a_chip
+        || attribute(reader, node, "hidden").as_deref() == Some("1")
+    {
         return false;
     }
-    let made_up = node.folder.starts_with("/sys/devices/virtual/")
-        && !node
-            .folder
-            .starts_with("/sys/devices/virtual/nvme-subsystem/");
+    // Heads of native multipath and namespaces of fabrics lie there too.
+    let made_up =
+        node.folder.starts_with("/sys/devices/virtual/") && !node.name.starts_with("nvme");
     !made_up || node.is_multipath() || is_firmware_volume(reader, node)
 }
 
@@ -292,13 +296,17 @@ pub(super) fn signature(reader: &mut Reader, node: &Node) -> Option<Signature> {
     {
         return None;
     }
-    let Some(record) = &node.record else {
-        return Some(probed(reader, Query::Signature(Path::new(&node.path))));
-    };
+    let recorded = node.record.as_ref().and_then(recorded);
+    // A record that names nothing may be of a udev whose rules never looked.
+    Some(recorded.unwrap_or_else(|| probed(reader, Query::Signature(Path::new(&node.path)))))
+}
+
+/// What udev recorded of a device's content.
+fn recorded(record: &Record) -> Option<Signature> {
     let text = |key: &str| record.get(key).map(str::to_owned);
     let ambivalent = || text("ID_FS_AMBIVALENT").map(|_| AMBIVALENT.to_owned());
     Some(Signature {
-        kind: text("ID_FS_TYPE").or_else(ambivalent),
+        kind: Some(text("ID_FS_TYPE").or_else(ambivalent)?),
         label: record.decoded("ID_FS_LABEL"),
         uuid: text("ID_FS_UUID"),
     })

@@ -1,0 +1,107 @@
+//! A filesystem really mounted, on a loop device, where root is at hand.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests too"
+)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, System, Tool};
+use host::ioctl::flags;
+use host::ioctl::loops::{LoopDevice, LoopOptions};
+use host::mount::{KernelMounts, MountMode, Mounts};
+
+/// A loop device with an ext4; `None`, and a line that says so, where this machine gives us none.
+fn ext4() -> Option<LoopDevice> {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(16 << 20).unwrap();
+    let device = match LoopDevice::attach(&file, LoopOptions::default()) {
+        Ok(device) => device,
+        Err(error) => {
+            println!("skipped, no loop device: {error}");
+            return None;
+        }
+    };
+    let mkfs = Cmd::new(Tool::MkfsExt4)
+        .args(["-q", "-F"])
+        .arg(device.path());
+    System::new(Cancel::new()).run(&mkfs).unwrap();
+    Some(device)
+}
+
+/// Unmounts, whatever became of the test.
+struct Mounted(tempfile::TempDir);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = KernelMounts.unmount(self.0.path());
+    }
+}
+
+#[test]
+fn what_is_written_is_there_after_the_next_mount_and_nothing_of_it_can_be_run() {
+    let Some(device) = ext4() else { return };
+    let folder = Mounted(tempfile::tempdir().unwrap());
+    let target = folder.0.path();
+    let mut mounts = KernelMounts;
+    mounts
+        .mount(device.path(), target, "ext4", MountMode::Write)
+        .unwrap();
+    let program = target.join("blkid");
+    fs::copy("/bin/true", &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut system = System::new(Cancel::new()).with_path(target);
+    system.run(&Cmd::new(Tool::Blkid)).unwrap_err();
+    let found = mounts.mounted().unwrap();
+    let ours = found.iter().filter(|(_, at)| at == target);
+    assert_eq!(
+        ours.map(|(source, _)| source.as_str()).collect::<Vec<_>>(),
+        [device.path().to_str().unwrap()]
+    );
+    mounts.unmount(target).unwrap();
+    assert!(!program.exists());
+
+    mounts
+        .mount(device.path(), target, "ext4", MountMode::ReadOnly)
+        .unwrap();
+    assert_eq!(fs::read(&program).unwrap(), fs::read("/bin/true").unwrap());
+    fs::write(target.join("new"), "x").unwrap_err();
+    mounts.unmount(target).unwrap();
+    mounts.unmount(target).unwrap_err();
+}
+
+#[test]
+fn a_link_is_not_followed_when_unmounting() {
+    let Some(device) = ext4() else { return };
+    let folder = Mounted(tempfile::tempdir().unwrap());
+    let beside = tempfile::tempdir().unwrap();
+    let link = beside.path().join("link");
+    symlink(folder.0.path(), &link).unwrap();
+    let mut mounts = KernelMounts;
+    mounts
+        .mount(device.path(), folder.0.path(), "ext4", MountMode::Write)
+        .unwrap();
+    mounts.unmount(&link).unwrap_err();
+    mounts.unmount(folder.0.path()).unwrap();
+}
+
+#[test]
+fn the_flag_that_forbids_changes_is_set_and_cleared() {
+    let Some(device) = ext4() else { return };
+    let folder = Mounted(tempfile::tempdir().unwrap());
+    let mut mounts = KernelMounts;
+    mounts
+        .mount(device.path(), folder.0.path(), "ext4", MountMode::Write)
+        .unwrap();
+    let path = folder.0.path().join("file");
+    fs::write(&path, "x").unwrap();
+    let file = fs::File::open(&path).unwrap();
+    assert!(!flags::set_immutable(&file, true).unwrap());
+    fs::write(&path, "y").unwrap_err();
+    assert!(flags::set_immutable(&file, false).unwrap());
+    fs::write(&path, "y").unwrap();
+}
