@@ -275,6 +275,19 @@ repos: 7
     }
 
     #[test]
+    fn a_document_that_is_made_to_hurt_is_an_error() {
+        let deep = "[".repeat(500_000);
+        let nested = format!("images: {}", "{a: ".repeat(100_000));
+        let laughs = (1..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
+            let before = n - 1;
+            text + &format!("a{n}: &a{n} [*a{before}, *a{before}]\n")
+        });
+        for text in [deep, nested, laughs + "images: [*a39]\n"] {
+            assert!(Metadata::parse(&text).is_err());
+        }
+    }
+
+    #[test]
     fn an_empty_document_knows_nothing() {
         for text in ["{}", "images: []", "packages: [a]"] {
             assert_eq!(

@@ -149,3 +149,22 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    #[test]
+    fn bytes_that_were_never_packed_are_an_error_and_nothing_worse(
+        form in 0..4_usize,
+        noise in prop::collection::vec(any::<u8>(), 0..3000),
+    ) {
+        let (container, start): (_, &[u8]) = [
+            (Container::Gzip, &b"\x1f\x8b\x08\x1e"[..]),
+            (Container::Gzip, &b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..]),
+            (Container::Zstd, &b"\x28\xb5\x2f\xfd"[..]),
+            (Container::Zstd, &b"\x28\xb5\x2f\xfd\x04\x58"[..]),
+        ][form];
+        let bytes = [start, &noise].concat();
+        let error = write_file(&dirty(MIB), container, &bytes, digest_only(b"another")).unwrap_err();
+        prop_assert_eq!(error.kind(), Kind::Image, "{}", error);
+    }
+}
