@@ -123,4 +123,6 @@ pub(crate) fn volume_id(partition: &PlannedPartition) -> u32 {
 }
 
 #[cfg(test)]
+mod qemu;
+#[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ use crate::stage::Stage;
 /// Where the kernel shows the firmware's variables.
 const EFI_VARIABLES: &str = "/sys/firmware/efi/efivars";
 
-pub(super) fn disarm(
+pub(in crate::apply) fn disarm(
     context: &mut Context<'_>,
     disk: usize,
     areas: &[Extent],

@@ -1,0 +1,249 @@
+//! What firmware makes of it: real boot code, made by the real GRUB, started by SeaBIOS and OVMF in QEMU.
+//!
+//! No serial line is scraped for success: whatever is reached at last tells QEMU a number of its own to exit with.
+//! Each test is over in seconds and is skipped, with a word, where its programs are not installed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use host::Host;
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, ExecError, System, Tool};
+use host::units::Bytes;
+
+use super::*;
+use crate::apply::bootconfig::BootFolder;
+use crate::apply::{Outcome, State, disarm, sample};
+use crate::events::Events;
+
+/// The port of QEMU's `isa-debug-exit`; writing N ends it with status 2N + 1.
+const EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";
+const GRUB: &str = "/usr/lib/grub";
+const BOOT_UUID: &str = "0000b007-0000-4000-8000-000000000000";
+const BOOT_START: u64 = 225 << 20;
+const ESP_START: u64 = 25 << 20;
+
+struct Deaf;
+
+impl Events for Deaf {
+    fn tell(&self, _event: &Event) {}
+}
+
+/// Real mode code that ends QEMU with status 35: mov dx, 0xf4; mov al, 0x11; out dx, al; hlt; jmp -3.
+const PROGRAM: [u8; 9] = [0xba, 0xf4, 0x00, 0xb0, 0x11, 0xee, 0xf4, 0xeb, 0xfd];
+
+fn skipped(needs: &[Tool], files: &[&str]) -> bool {
+    let exec = System::new(Cancel::new());
+    let tool = needs.iter().find(|tool| exec.find(**tool).is_none());
+    let file = files.iter().find(|file| !Path::new(file).exists());
+    match (tool, file) {
+        (None, None) => return false,
+        (Some(tool), _) => println!("skipped: {} is not installed", tool.package()),
+        (_, Some(file)) => println!("skipped: there is no {file}"),
+    }
+    true
+}
+
+/// A folder with a disk in a file, and a plan for it.
+struct Bench {
+    folder: tempfile::TempDir,
+    plan: Plan,
+    host: Host,
+    options: Options,
+    state: State,
+}
+
+impl Bench {
+    fn new(firmware: Firmware) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = sample::plan();
+        plan.firmware = firmware;
+        let disk = folder.path().join("disk");
+        let disks = vec![("sda".to_owned(), disk, Some(plan.disks[0].size))];
+        let host = Host::on_files(disks, Cancel::new()).unwrap();
+        let options = Options {
+            work: folder.path().to_owned(),
+            grub: GRUB.into(),
+            allow_unverified: false,
+            http: crate::http::HttpSettings::default(),
+        };
+        let mut bench = Self {
+            folder,
+            plan,
+            host,
+            options,
+            state: State::default(),
+        };
+        bench.write(0, &table());
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) {
+        let opened = self.host.devices.open("/dev/sda".as_ref(), Access::Write);
+        opened.unwrap().write_at(bytes, Bytes(at)).unwrap();
+    }
+
+    fn with(&mut self, act: impl FnOnce(&mut Context<'_>) -> Result<Outcome, Error>) {
+        let mut context = Context {
+            plan: &self.plan,
+            host: &mut self.host,
+            events: &Deaf,
+            options: &self.options,
+            state: &mut self.state,
+        };
+        assert_eq!(act(&mut context).unwrap(), Outcome::Changed);
+    }
+
+    /// A filesystem as /boot, whose grub.cfg ends QEMU through a module from its folder.
+    fn boot_filesystem(&mut self, platform: Platform) {
+        let tree = self.path("boot");
+        let modules = tree.join("grub").join(platform.name());
+        std::fs::create_dir_all(&modules).unwrap();
+        for entry in std::fs::read_dir(Path::new(GRUB).join(platform.name())).unwrap() {
+            let entry = entry.unwrap();
+            if !entry.path().is_file() {
+                continue;
+            }
+            std::fs::copy(entry.path(), modules.join(entry.file_name())).unwrap();
+        }
+        let config = "serial --unit=0 --speed=115200\nterminal_output serial\necho reached grub.cfg\n\
+                      insmod iorw\noutb 0xf4 0x12\n";
+        std::fs::write(tree.join("grub/grub.cfg"), config).unwrap();
+        let make = Cmd::new(Tool::Mke2fs)
+            .args(["-q", "-F", "-t", "ext2", "-U", BOOT_UUID, "-d"])
+            .arg(&tree)
+            .args(["-E", &format!("offset={BOOT_START}")])
+            .arg(self.path("disk"))
+            .arg("200M");
+        self.host.exec.run(&make).unwrap();
+        self.state.boot_folder = Some(BootFolder {
+            uuid: BOOT_UUID.to_owned(),
+            path: "/grub".to_owned(),
+            in_tree: "boot/grub".to_owned(),
+        });
+    }
+
+    /// Starts QEMU with the disk first in its boot order, and says with which status it ended.
+    fn start(&mut self, more: &[&str]) -> Result<i32, ExecError> {
+        let disk = format!(
+            "file={},format=raw,if=none,id=first",
+            self.path("disk").display()
+        );
+        let serial = format!("file:{}", self.path("serial").display());
+        let start = Cmd::new(Tool::QemuSystem)
+            .args([
+                "-accel",
+                "tcg",
+                "-display",
+                "none",
+                "-nodefaults",
+                "-no-reboot",
+                "-vga",
+                "std",
+            ])
+            .args(["-serial", &serial, "-device", EXIT, "-drive", &disk])
+            .args(["-device", "virtio-blk-pci,drive=first,bootindex=0"])
+            .args(more)
+            .accept(&[35, 37])
+            .timeout(Duration::from_mins(4));
+        self.host.exec.run(&start).map(|output| output.status)
+    }
+
+    fn serial(&self) -> String {
+        let bytes = std::fs::read(self.path("serial")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// A boot sector with a partition table: an EFI system partition and a Linux one, where the sample plan has them.
+fn table() -> Vec<u8> {
+    let mut sector = vec![0x90; 440];
+    sector.resize(446, 0);
+    for (kind, start) in [(0xef, ESP_START), (0x83, BOOT_START)] {
+        let sectors = |bytes: u64| u32::try_from(bytes / 512).unwrap().to_le_bytes();
+        sector.extend([0, 0, 2, 0, kind, 0, 0, 0]);
+        sector.extend(sectors(start));
+        sector.extend(sectors(200 << 20));
+    }
+    sector.resize(510, 0);
+    sector.extend([0x55, 0xaa]);
+    sector
+}
+
+// To the network card, not to a second disk: to SeaBIOS all hard disks together are one boot device.
+#[test]
+fn a_disarmed_disk_hands_on_to_the_network_card() {
+    if skipped(&[Tool::QemuSystem], &["/usr/lib/ipxe/qemu/pxe-virtio.rom"]) {
+        return;
+    }
+    let mut bench = Bench::new(Firmware::Bios);
+    bench.with(|context| disarm::disarm(context, 0, &[]));
+    std::fs::create_dir(bench.path("tftp")).unwrap();
+    let mut program = PROGRAM.to_vec();
+    program.resize(512, 0);
+    std::fs::write(bench.path("tftp/program"), program).unwrap();
+    let network = format!(
+        "user,id=net,restrict=on,tftp={},bootfile=program",
+        bench.path("tftp").display()
+    );
+    let card = "virtio-net-pci,netdev=net,bootindex=1";
+    let status = bench.start(&["-netdev", &network, "-device", card]);
+    assert_eq!(status.unwrap(), 35);
+}
+
+#[test]
+fn a_bios_starts_grub_from_an_armed_disk() {
+    let needs = [Tool::QemuSystem, Tool::GrubMkimage, Tool::Mke2fs];
+    if skipped(&needs, &["/usr/lib/grub/i386-pc/iorw.mod"]) {
+        return;
+    }
+    let mut bench = Bench::new(Firmware::Bios);
+    bench.with(|context| disarm::disarm(context, 0, &[]));
+    bench.boot_filesystem(Platform::Pc);
+    bench.with(|context| install(context, 0));
+    assert!(is_armed(&bench.plan, bench.host.devices.as_ref()).unwrap());
+    let status = bench.start(&[]);
+    assert_eq!(status.unwrap(), 37, "{}", bench.serial());
+    assert!(
+        bench.serial().contains("reached grub.cfg"),
+        "{}",
+        bench.serial()
+    );
+}
+
+#[test]
+fn uefi_starts_grub_from_an_armed_disk() {
+    const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+    const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+    let needs = [Tool::QemuSystem, Tool::GrubMkimage, Tool::Mke2fs];
+    if skipped(
+        &needs,
+        &["/usr/lib/grub/x86_64-efi/iorw.mod", CODE, VARIABLES],
+    ) {
+        return;
+    }
+    let mut bench = Bench::new(Firmware::Uefi);
+    bench.with(|context| disarm::disarm(context, 0, &[]));
+    bench.boot_filesystem(Platform::Efi);
+    bench.with(|context| install(context, 0));
+    assert!(is_armed(&bench.plan, bench.host.devices.as_ref()).unwrap());
+    std::fs::copy(VARIABLES, bench.path("variables")).unwrap();
+    let code = format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}");
+    let variables = format!(
+        "if=pflash,unit=1,format=raw,file={}",
+        bench.path("variables").display()
+    );
+    let status = bench.start(&[
+        "-machine", "q35", "-m", "256", "-drive", &code, "-drive", &variables,
+    ]);
+    assert_eq!(status.unwrap(), 37, "{}", bench.serial());
+    assert!(
+        bench.serial().contains("reached grub.cfg"),
+        "{}",
+        bench.serial()
+    );
+}
