@@ -25,5 +25,4 @@ pub mod sequence;
 pub mod settings;
 pub mod sources;
 pub mod stage;
-pub mod status;
 pub mod stream;

@@ -168,6 +168,31 @@ fn must_not_name(room: &str, words: &[&str]) {
     );
 }
 
+/// `plan`, `validate` and dry runs: these files, and the rooms that they reach, hold nothing that could write.
+#[test]
+fn who_only_looks_can_name_nothing_that_writes() {
+    for room in [
+        "run/rehearse.rs",
+        "sequence/rehearsal.rs",
+        "sequence/look.rs",
+        "sequence/node.rs",
+    ] {
+        must_not_name(room, &EFFECTS);
+        must_not_name(
+            room,
+            &[
+                "Hands",
+                "hands",
+                "Act",
+                "act",
+                "perform",
+                "Context",
+                "install::",
+            ],
+        );
+    }
+}
+
 #[test]
 fn plan_touches_nothing() {
     must_not_name("plan", &IMPURE);

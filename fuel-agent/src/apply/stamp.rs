@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Context, Outcome, bootcode, medium};
 use crate::error::{Error, Kind};
-use crate::plan::STAMP;
+use crate::plan::{Plan, PlannedImage, STAMP};
 
 /// What it begins with; the last byte is the version of this layout: magic, length, JSON, sha256 of the JSON.
 const MAGIC: [u8; 16] = *b"provision stamp\x01";
@@ -42,6 +42,27 @@ pub struct StampedImage {
     pub url: String,
     /// sha256 of what was written.
     pub sha256: String,
+    /// md5 of what was written, where its source names one: often all that a source names.
+    #[serde(default)]
+    pub md5: Option<String>,
+}
+
+impl Stamp {
+    /// Whether this is what the plan would install: the same request, and images that their sources still name by the
+    /// digests of what was written. An image whose source names no digest may be another one by now.
+    pub fn is_of(&self, plan: &Plan) -> bool {
+        let written = |image: &PlannedImage| {
+            let stamped = self.images.iter().find(|it| it.url == image.url);
+            stamped.is_some_and(|it| match (&image.facts.raw_sha256, &image.facts.raw_md5) {
+                (Some(sha256), _) => *sha256 == it.sha256,
+                (None, Some(md5)) => Some(md5) == it.md5.as_ref(),
+                (None, None) => false,
+            })
+        };
+        self.request_digest == plan.request_digest
+            && self.images.len() == plan.images.len()
+            && plan.images.iter().all(written)
+    }
 }
 
 pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, Error> {
@@ -77,6 +98,7 @@ fn made(context: &Context<'_>) -> Stamp {
         .map(|image| StampedImage {
             url: image.url.clone(),
             sha256: image.raw_sha256.clone(),
+            md5: image.raw_md5.clone(),
         });
     let armed = plan.disks.iter().filter(|disk| disk.bootloader);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -116,7 +138,8 @@ pub fn read(device: &dyn BlockDevice) -> io::Result<Option<Stamp>> {
     Ok(parse(&bytes))
 }
 
-fn parse(bytes: &[u8]) -> Option<Stamp> {
+/// The stamp that the bytes of its place hold, whole and unspoilt.
+pub fn parse(bytes: &[u8]) -> Option<Stamp> {
     let rest = bytes.strip_prefix(MAGIC.as_slice())?;
     let (length, rest) = rest.split_first_chunk::<LENGTH>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
@@ -150,6 +173,34 @@ mod tests {
     use host::blockdev::Devices;
     use host::fake::{FakeDevices, Fault};
 
+    #[test]
+    fn an_installation_is_known_by_request_and_digests() {
+        let mut plan = crate::apply::sample::plan();
+        plan.request_digest = "00ff".to_owned();
+        plan.images.truncate(1);
+        plan.images[0].url.clone_from(&stamp().images[0].url);
+        let facts = |plan: &mut Plan, sha256: Option<&str>, md5: Option<&str>| {
+            plan.images[0].facts.raw_sha256 = sha256.map(str::to_owned);
+            plan.images[0].facts.raw_md5 = md5.map(str::to_owned);
+        };
+        let mut stamp = stamp();
+        let digest = stamp.images[0].sha256.clone();
+        for (sha256, md5, same) in [
+            (Some(digest.as_str()), None, true),
+            (Some("cd"), Some("00"), false),
+            (None, Some("00"), true),
+            (None, Some("01"), false),
+            (None, None, false),
+        ] {
+            facts(&mut plan, sha256, md5);
+            stamp.images[0].md5 = Some("00".to_owned());
+            assert_eq!(stamp.is_of(&plan), same, "{sha256:?} {md5:?}");
+        }
+        facts(&mut plan, Some(&digest), None);
+        stamp.request_digest = "00fe".to_owned();
+        assert!(!stamp.is_of(&plan));
+    }
+
     fn stamp() -> Stamp {
         Stamp {
             agent: "0.1.0".to_owned(),
@@ -158,6 +209,7 @@ mod tests {
             images: vec![StampedImage {
                 url: "http://10.20.0.2/root.img.gz".to_owned(),
                 sha256: "ab".repeat(32),
+                md5: None,
             }],
             written_at: 1_795_000_000,
             armed: vec!["disk-1".to_owned()],

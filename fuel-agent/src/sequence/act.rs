@@ -14,9 +14,9 @@ use crate::settings::End;
 pub trait Act {
     /// Takes the lock, held to the end of the run, and clears away what an earlier run of ours left in its folder.
     fn begin(&mut self) -> Result<(), Error>;
-    /// Whether the node already is what the plan asks for: the stamp on its disks names the same request and the same
-    /// images, and its boot code is there.
-    fn is_installed(&mut self, plan: &Plan) -> Result<bool, Error>;
+    /// The `instance-id` of what is installed, if the node already is what the plan asks for: the stamps on its disks name
+    /// the same request and the same images, and its boot code is there.
+    fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error>;
     /// Opens the disk so that nobody else can hold it, and lets it go again.
     fn claim(&mut self, disk: &Path) -> Result<(), Error>;
     /// Performs one step.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::template::{Facts, Place, render};
 use crate::error::{Error, Kind};
+use crate::http::Notice;
 use crate::http::address::shown;
 use crate::settings::{Callback, End};
 
@@ -22,6 +23,20 @@ pub struct Call {
     pub expect_status: Vec<u16>,
     /// What the answer has to be, white space at its ends taken off.
     pub expect_body: Option<String>,
+}
+
+impl Call {
+    /// As the network room has it.
+    pub fn notice(&self) -> Notice<'_> {
+        Notice {
+            method: &self.method,
+            url: &self.url,
+            headers: &self.headers,
+            body: &self.body,
+            expect_status: &self.expect_status,
+            expect_body: self.expect_body.as_deref(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Call {

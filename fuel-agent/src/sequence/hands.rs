@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use host::Host;
 use host::blockdev::Access;
+use host::cancel::Cancel;
 use host::lock::{Lock, LockError};
 use host::power::{PowerAction, end_machine};
 
 use super::act::Act;
 use super::completion::Call;
 use super::rundir::RunDir;
-use crate::apply::{self, Context, Outcome, State};
+use crate::apply::{self, Context, Outcome, State, bootcode, stamp};
 use crate::error::{Error, Kind};
 use crate::events::Events;
+use crate::http;
 use crate::plan::Plan;
 use crate::plan::step::{PlannedStep, Step};
 use crate::settings::End;
@@ -26,6 +28,7 @@ pub struct Hands<'a> {
     events: &'a dyn Events,
     options: apply::Options,
     folder: &'a RunDir,
+    cancel: Cancel,
     lock: Option<Lock>,
     /// Volume groups and arrays that this run made or activated, in that order.
     active: Vec<Active>,
@@ -64,12 +67,14 @@ impl<'a> Hands<'a> {
         events: &'a dyn Events,
         options: apply::Options,
         folder: &'a RunDir,
+        cancel: Cancel,
     ) -> Self {
         Self {
             host: Maker::NotYet(Box::new(make)),
             events,
             options,
             folder,
+            cancel,
             lock: None,
             active: Vec::new(),
         }
@@ -177,9 +182,23 @@ impl Act for Hands<'_> {
         })
     }
 
-    fn is_installed(&mut self, plan: &Plan) -> Result<bool, Error> {
-        let _ = plan;
-        Ok(false)
+    fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error> {
+        let devices = self.host.host()?.devices.as_ref();
+        let failed = |error: io::Error| {
+            Error::new(Kind::Disk, "cannot find out whether the node is installed").because(error)
+        };
+        let mut instance = None;
+        for disk in plan.disks.iter().filter(|disk| disk.bootloader) {
+            let device = devices
+                .open(Path::new(&disk.device), Access::Read)
+                .map_err(failed)?;
+            match stamp::read(device.as_ref()).map_err(failed)? {
+                Some(stamp) if stamp.is_of(plan) => instance = Some(stamp.instance_id),
+                _ => return Ok(None),
+            }
+        }
+        let armed = bootcode::is_armed(plan, devices).map_err(failed)?;
+        Ok(instance.filter(|_| armed))
     }
 
     fn claim(&mut self, disk: &Path) -> Result<(), Error> {
@@ -226,22 +245,33 @@ impl Act for Hands<'_> {
     }
 
     fn notify(&mut self, call: &Call, budget: Duration) -> Result<(), Error> {
-        let _ = (call, budget);
-        Err(Error::new(Kind::Internal, "nobody can be told yet"))
+        let client = http::Client::new(&self.options.http, self.cancel.clone())?;
+        let accepted = http::notify(&client, &call.notice(), budget)?;
+        tracing::info!(
+            status = accepted.status,
+            attempts = accepted.attempts,
+            "accepted"
+        );
+        Ok(())
     }
 
-    fn end(&mut self, end: End) -> Result<(), Error> {
-        let action = match end {
-            End::None => return Ok(()),
-            End::Reboot => PowerAction::Reboot,
-            End::Poweroff => PowerAction::PowerOff,
-        };
-        match end_machine(action) {
-            Ok(never) => match never {},
-            Err(error) => Err(Error::new(Kind::Internal, "cannot end this machine")
-                .because(error)
-                .hint("reboot it by hand: it is installed")),
-        }
+    fn end(&mut self, action: End) -> Result<(), Error> {
+        end(action)
+    }
+}
+
+/// Reboots or switches off, at once. Returns only where that cannot be done, or is not asked for.
+pub fn end(end: End) -> Result<(), Error> {
+    let action = match end {
+        End::None => return Ok(()),
+        End::Reboot => PowerAction::Reboot,
+        End::Poweroff => PowerAction::PowerOff,
+    };
+    match end_machine(action) {
+        Ok(never) => match never {},
+        Err(error) => Err(Error::new(Kind::Internal, "cannot end this machine")
+            .because(error)
+            .hint("reboot it by hand: it is installed")),
     }
 }
 

@@ -25,8 +25,10 @@ pub trait Look {
         inventory: &Inventory,
         sources: &Sources,
     ) -> Result<Plan, Error>;
-    /// Those of `tools` that are not installed.
-    fn missing(&self, tools: &[Tool]) -> Vec<Tool>;
+    /// Those of the plan's tools that are not installed.
+    fn missing(&self, plan: &Plan) -> Vec<Tool>;
+    /// Whether boot code can be made here.
+    fn bootable(&self, plan: &Plan) -> Result<(), Error>;
 }
 
 /// Several reasons, each a link in a chain of causes, so that they are told one by one.

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use host::cancel::Cancel;
-use host::exec::{Exec, System, Tool};
+use host::exec::Tool;
 use host::settle;
 use host::units::Bytes;
 use uuid::Uuid;
@@ -14,13 +14,24 @@ use uuid::Uuid;
 use super::look::{Look, of_many, of_problems};
 use super::machine::Machine;
 use super::template::{self, Facts};
+use crate::apply::bootcode;
 use crate::error::{Error, Kind};
 use crate::http;
-use crate::inventory::{Disk, Inventory};
+use crate::inventory::{self, Inventory, Reader};
 use crate::plan::{self, CountedIds, Ids, Plan};
 use crate::request::{self, Driver, MAX_BYTES, Request};
 use crate::settings::Settings;
 use crate::sources::Sources;
+
+/// What only devices of the kernel can be given: on files these steps are skipped.
+const UNUSED_ON_FILES: [Tool; 6] = [
+    Tool::Dmsetup,
+    Tool::GrubMkimage,
+    Tool::Lvm,
+    Tool::Mdadm,
+    Tool::Udevadm,
+    Tool::XfsGrowfs,
+];
 
 /// Where the request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +108,8 @@ pub struct Node<'a> {
     pub machine: Machine,
     /// Set by SIGTERM.
     pub cancel: Cancel,
+    /// Looks at it.
+    pub reader: Reader,
 }
 
 /// Random identifiers: a run's.
@@ -155,59 +168,16 @@ impl Node<'_> {
     fn client(&self) -> Result<http::Client, Error> {
         Ok(http::Client::new(&self.settings.http, self.cancel.clone())?)
     }
-
-    fn probe(&self) -> Result<Inventory, Error> {
-        if !self.disks.is_empty() {
-            return stand_in_inventory(self.disks);
-        }
-        Err(Error::new(
-            Kind::Internal,
-            "the node cannot be looked at yet",
-        ))
-    }
-
-    /// Whether planning finds every disk that the request names.
-    fn complete(&self, request: &Request, inventory: &Inventory) -> bool {
-        let sources = Sources::default();
-        let ids = &mut CountedIds::default();
-        match plan::plan(request, inventory, &sources, &self.options(), ids) {
-            Ok(_) => true,
-            Err(errors) => errors.iter().all(|error| error.kind() != Kind::Hardware),
-        }
-    }
 }
 
-/// A node that has the files for disks, and nothing else.
-fn stand_in_inventory(disks: &[StandIn]) -> Result<Inventory, Error> {
-    let mut inventory = Inventory {
-        architecture: std::env::consts::ARCH.to_owned(),
-        ..Inventory::default()
-    };
-    for disk in disks {
-        let size = match disk.size {
-            Some(size) => size,
-            None => size_of(&disk.file)?,
-        };
-        inventory.disks.push(Disk {
-            path: format!("/dev/{}", disk.name),
-            size_bytes: size,
-            logical_sector_size: 512,
-            physical_sector_size: 512,
-            transport: "file".to_owned(),
-            ..Disk::default()
-        });
+/// Whether planning finds every disk that the request names.
+fn complete(request: &Request, inventory: &Inventory, options: &plan::Options) -> bool {
+    let sources = Sources::default();
+    let ids = &mut CountedIds::default();
+    match plan::plan(request, inventory, &sources, options, ids) {
+        Ok(_) => true,
+        Err(errors) => errors.iter().all(|error| error.kind() != Kind::Hardware),
     }
-    Ok(inventory)
-}
-
-fn size_of(file: &Path) -> Result<Bytes, Error> {
-    let meta = std::fs::metadata(file).map_err(|error| {
-        let what = format!("cannot let {} stand for a disk", file.display());
-        Error::new(Kind::Hardware, what)
-            .because(error)
-            .hint("give it a size, like `--disk sda=FILE:20GiB`, and it is made")
-    })?;
-    Ok(Bytes(meta.len()))
 }
 
 /// Reads no more than a request can be long, whatever it is that is read.
@@ -239,12 +209,21 @@ impl Look for Node<'_> {
 
     fn inventory(&mut self, request: &Request) -> Result<Inventory, Error> {
         if let Some(path) = &self.inventory {
-            return read_json(path, "inventory");
+            let failed = |error| {
+                let what = format!("cannot read the inventory in {}", path.display());
+                Error::new(Kind::Usage, what).because(error)
+            };
+            let text = read_bounded(path).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
+            });
+            return inventory::from_json(&text.map_err(failed)?);
         }
+        let options = self.options();
+        let reader = &mut self.reader;
         let mut last = None;
         let found = settle::until_or_cancelled(self.settings.discover_wait, &self.cancel, || {
-            let inventory = self.probe().map_err(io::Error::other)?;
-            if self.complete(request, &inventory) {
+            let inventory = inventory::probe(reader).map_err(io::Error::other)?;
+            if complete(request, &inventory, &options) {
                 return Ok(Some(inventory));
             }
             last = Some(inventory);
@@ -293,9 +272,19 @@ impl Look for Node<'_> {
         }
     }
 
-    fn missing(&self, tools: &[Tool]) -> Vec<Tool> {
-        let system: &dyn Exec = &System::new(self.cancel.clone());
-        host::tools::missing(system, tools)
+    fn missing(&self, plan: &Plan) -> Vec<Tool> {
+        let mut tools = plan.tools();
+        if !self.disks.is_empty() {
+            tools.retain(|tool| !UNUSED_ON_FILES.contains(tool));
+        }
+        self.reader.missing(&tools)
+    }
+
+    fn bootable(&self, plan: &Plan) -> Result<(), Error> {
+        if self.disks.is_empty() {
+            return bootcode::preflight(plan, &self.settings.grub);
+        }
+        Ok(())
     }
 }
 

@@ -110,13 +110,14 @@ impl Rehearsal<'_> {
     fn validate(&mut self) -> Result<(), Error> {
         let plan = self.known.plan()?;
         let mut wrong = of_refusals(plan.refusals.iter());
-        for tool in self.look.missing(&plan.tools()) {
+        for tool in self.look.missing(plan) {
             let what = format!("`{}` is not installed", tool.name());
             wrong.push(
                 Error::new(Kind::Tool, what)
                     .hint(format!("install the package `{}`", tool.package())),
             );
         }
+        wrong.extend(self.look.bootable(plan).err());
         let callbacks = completion::check(&self.settings.success, &self.settings.failure);
         wrong.extend(callbacks.err());
         of_many("this cannot be done", wrong)

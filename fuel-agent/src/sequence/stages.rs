@@ -63,8 +63,8 @@ pub(super) struct Progress {
     pub(super) state: State,
     pub(super) steps: Vec<ReportedStep>,
     pub(super) incomplete: Vec<String>,
-    /// The node already is what is asked for.
-    pub(super) installed: bool,
+    /// The node already is what is asked for, and this is its `instance-id`.
+    pub(super) installed: Option<String>,
     locked: bool,
     claimed: Vec<usize>,
 }
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         let asked = self.about.pulled && !self.about.settings.reinstall;
         if asked {
             let plan = self.rehearsal.known.plan()?;
-            self.progress.installed = self.act.is_installed(plan)?;
+            self.progress.installed = self.act.installed(plan)?;
         }
         Ok(())
     }
@@ -346,11 +346,11 @@ impl Work for Run<'_> {
         let plan = self.rehearsal.known.plan.as_ref();
         let has_steps = || plan.is_some_and(|it| it.steps.iter().any(|step| step.stage == stage));
         if stage == Stage::Prepare {
-            return !self.progress.installed;
+            return self.progress.installed.is_none();
         }
         if (Stage::Release..=Stage::Commit).contains(&stage) {
             // Nothing is written to a node that is as asked.
-            return !self.progress.installed && has_steps();
+            return self.progress.installed.is_none() && has_steps();
         }
         true
     }

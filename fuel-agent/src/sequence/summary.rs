@@ -21,7 +21,6 @@ pub(super) fn report(run: &Run<'_>, walk: &Walk, failure: Option<&(Stage, Error)
     let error = failure.map(|(_, error)| error);
     let images: Vec<ImageOutcome> = progress.state.images.iter().flatten().map(shown).collect();
     let (started, took) = run.times();
-    let installed = progress.installed;
     Report {
         result: Outcome::of(error),
         exit_status: error.map_or(0, |error| error.kind.exit_status()),
@@ -38,12 +37,11 @@ pub(super) fn report(run: &Run<'_>, walk: &Walk, failure: Option<&(Stage, Error)
         dialect: known.request.as_ref().and_then(dialect),
         request_digest: known.request.as_ref().map(|it| it.digest.clone()),
         hostname: known.request.as_ref().and_then(hostname),
-        instance_id: match &known.plan {
-            // One that was made for nothing is nobody's.
-            Some(plan) if !installed => Some(plan.instance_id.to_string()),
-            _ => None,
-        },
-        already_installed: installed,
+        instance_id: progress
+            .installed
+            .clone()
+            .or_else(|| Some(known.plan.as_ref()?.instance_id.to_string())),
+        already_installed: progress.installed.is_some(),
         agent_version: env!("CARGO_PKG_VERSION"),
         started: started.to_owned(),
         ended: clock::now(),

@@ -373,26 +373,6 @@ pub static KEYS: &[Key] = &[
         },
         ..PLAIN
     },
-    Key {
-        name: "bootif",
-        value: "MAC",
-        help: "The interface that booted, where the boot loader does not say `BOOTIF=`. Read by the ramdisk, and for `{mac}`.",
-        ..PLAIN
-    },
-    Key {
-        name: "key",
-        value: "SSH-KEY",
-        many: true,
-        help: "A key that may log in to the ramdisk as root. Read by the ramdisk.",
-        ..PLAIN
-    },
-    Key {
-        name: "shell",
-        value: "1",
-        bare: Some("1"),
-        help: "A root shell on the ramdisk's console. Read by the ramdisk.",
-        ..PLAIN
-    },
 ];
 
 fn put_url(callback: &mut Callback, value: &str) -> Result<(), String> {

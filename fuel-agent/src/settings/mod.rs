@@ -194,9 +194,15 @@ pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
     Ok((settings, warnings))
 }
 
+/// What the ramdisk's init reads under the same prefix: docs/ramdisk.md.
+const FOR_THE_RAMDISK: [&str; 3] = ["bootif", "key", "shell"];
+
 /// A key that the table does not have. The kernel's command line is read by others too, and may be older or newer than
 /// this agent; our own command line and file are not.
 fn unknown(entry: &Entry, warnings: &mut Vec<String>) -> Result<(), Error> {
+    if entry.place == Place::Kernel && FOR_THE_RAMDISK.contains(&entry.key.as_str()) {
+        return Ok(());
+    }
     let near = Key::nearest(&entry.key);
     let hint = near.map_or_else(
         || "`provision run --help` and docs/commands.md name all settings".to_owned(),
@@ -329,6 +335,14 @@ mod tests {
         error: `protct` is no setting (/etc/provision.conf:7)
           hint: did you mean `protect`?
         ");
+    }
+
+    #[test]
+    fn what_the_ramdisk_reads_is_no_news_to_the_agent() {
+        let line = ["provision.key=ssh-ed25519%20AAAA", "provision.shell"];
+        let (_, warnings) = merged(&[], &line, &[]).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert!(merged(&[], &[], &["key=x"]).is_err());
     }
 
     #[test]

@@ -14,11 +14,10 @@ use std::io;
 use std::path::Path;
 
 use host::blockdev::{Access, Devices};
-use host::exec::{Exec, Tool};
 use host::units::Bytes;
 
-use super::{Context, Options, Outcome, medium};
-use crate::error::{Error, Kind};
+use super::{Context, Outcome, medium};
+use crate::error::Error;
 use crate::events::Event;
 use crate::inventory::Firmware;
 use crate::plan::{Plan, PlannedDisk, PlannedPartition};
@@ -74,18 +73,14 @@ fn take_back(context: &Context<'_>) {
     }
 }
 
-/// Whether boot code can be made at all on this node, asked before anything is touched.
-pub fn preflight(plan: &Plan, exec: &dyn Exec, options: &Options) -> Result<(), Error> {
+/// Whether boot code can be made at all on this node, asked before anything is touched. That `grub-mkimage` is installed is
+/// asked with the other tools of the plan.
+pub fn preflight(plan: &Plan, grub: &Path) -> Result<(), Error> {
     let mut disks = plan.disks.iter().filter(|disk| disk.bootloader).peekable();
     if disks.peek().is_none() {
         return Ok(());
     }
-    if exec.find(Tool::GrubMkimage).is_none() {
-        let what = "`grub-mkimage` is not installed, so no boot code can be made";
-        return Err(Error::new(Kind::Tool, what).hint("install the package `grub-common`"));
-    }
-    let platform = Platform::of(plan.firmware);
-    platform.present(&options.grub)?;
+    Platform::of(plan.firmware).present(grub)?;
     match plan.firmware {
         Firmware::Bios => disks.try_for_each(bios::fits),
         Firmware::Uefi => Ok(()),

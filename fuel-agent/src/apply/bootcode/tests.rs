@@ -4,8 +4,10 @@ use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
 use host::units::Extent;
 
 use super::*;
+use crate::apply::Options;
 use crate::apply::bootconfig::BootFolder;
 use crate::apply::{State, sample};
+use crate::error::Kind;
 use crate::events::Events;
 
 const DISKS: [&str; 2] = ["/dev/sda", "/dev/sdb"];
@@ -270,29 +272,22 @@ fn what_is_not_grubs_is_refused_before_anything_is_written() {
 #[test]
 fn large_sectors_do_not_start_by_bios() {
     let mut node = node(Firmware::Bios);
-    let exec = Script::new();
-    preflight(&node.plan, &exec, &node.options).unwrap();
+    preflight(&node.plan, &node.options.grub).unwrap();
     node.plan.disks[1].sector_size = Bytes(4096);
-    let error = preflight(&node.plan, &exec, &node.options).unwrap_err();
+    let error = preflight(&node.plan, &node.options.grub).unwrap_err();
     assert_eq!(
         (error.kind, error.device.as_deref()),
         (Kind::Hardware, Some("/dev/sdb"))
     );
     node.plan.firmware = Firmware::Uefi;
-    preflight(&node.plan, &exec, &node.options).unwrap();
+    preflight(&node.plan, &node.options.grub).unwrap();
 }
 
 #[test]
 fn a_missing_grub_is_noticed_before_anything_is_touched() {
     let mut node = node(Firmware::Bios);
-    let exec = Script::new().without(Tool::GrubMkimage);
-    let error = preflight(&node.plan, &exec, &node.options).unwrap_err();
-    assert_eq!(
-        error.hint.as_deref(),
-        Some("install the package `grub-common`")
-    );
     std::fs::remove_file(node.options.grub.join("i386-pc/normal.mod")).unwrap();
-    let error = preflight(&node.plan, &Script::new(), &node.options).unwrap_err();
+    let error = preflight(&node.plan, &node.options.grub).unwrap_err();
     assert_eq!(
         error.hint.as_deref(),
         Some("install the package `grub-pc-bin`")
@@ -300,5 +295,5 @@ fn a_missing_grub_is_noticed_before_anything_is_touched() {
     for disk in &mut node.plan.disks {
         disk.bootloader = false;
     }
-    preflight(&node.plan, &exec, &node.options).unwrap();
+    preflight(&node.plan, &node.options.grub).unwrap();
 }

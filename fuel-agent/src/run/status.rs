@@ -2,19 +2,25 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use host::cancel::Cancel;
 use host::lock::Lock;
 use serde_json::{Value, json};
 
-use crate::cli::{Format, NotifyOptions, StatusOptions};
+use super::Places;
+use crate::apply::stamp::{self, Stamp};
+use crate::cli::{Format, NotifyOptions, StatusOptions, UPLOADED};
 use crate::error::{Error, Kind};
 use crate::events::clock;
 use crate::events::sink::Sink;
+use crate::http;
 use crate::http::address::shown;
-use crate::run::Places;
+use crate::inventory::{self, Reader};
+use crate::plan::STAMP;
+use crate::request;
+use crate::sequence::completion::Owed;
 use crate::sequence::rundir::{RunDir, State};
-use crate::settings::End;
 
 /// What state a node is in, as its run folder and its disks tell it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +70,7 @@ struct Evidence {
 }
 
 /// What state the node is in. `stamped` looks at the disks: whether the stamp of the request, or of any, is there.
-fn condition(evidence: &Evidence, stamped: impl FnOnce() -> bool) -> Condition {
+fn condition(evidence: &Evidence, stamped: impl FnOnce(Option<&State>) -> bool) -> Condition {
     if evidence.running {
         return Condition::Running;
     }
@@ -78,7 +84,7 @@ fn condition(evidence: &Evidence, stamped: impl FnOnce() -> bool) -> Condition {
             ..
         })
         | None => {
-            if stamped() {
+            if stamped(evidence.run.as_ref()) {
                 Condition::Ready
             } else {
                 Condition::NotInstalled("no stamp of such an installation is on its disks")
@@ -92,7 +98,7 @@ fn condition(evidence: &Evidence, stamped: impl FnOnce() -> bool) -> Condition {
     }
 }
 
-pub(crate) fn status(options: &StatusOptions) -> Result<u8, Error> {
+pub(super) fn status(options: &StatusOptions) -> Result<u8, Error> {
     let places = Places::of_this_machine();
     let folder = RunDir::at(&places.run);
     let holder = Lock::holder(&folder.lock()).map_err(|error| {
@@ -103,7 +109,9 @@ pub(crate) fn status(options: &StatusOptions) -> Result<u8, Error> {
         run: folder.state(),
         owed: folder.owed().is_some(),
     };
-    let condition = condition(&evidence, || stamped(options));
+    let condition = condition(&evidence, |run| {
+        stamped(options, run.and_then(|run| run.request_digest.as_deref()))
+    });
     let out = Sink::stdout();
     match options.format {
         Format::Text => out.text(&text(&condition, &evidence)),
@@ -117,10 +125,39 @@ pub(crate) fn status(options: &StatusOptions) -> Result<u8, Error> {
     Ok(condition.exit_status())
 }
 
-/// Whether a disk of this node has the stamp of the request, or of any where no request is given.
-fn stamped(options: &StatusOptions) -> bool {
-    let _ = options;
-    false
+/// Whether a disk of this node has the stamp of the request, or of any where no request is given. A request that cannot be
+/// read is one that nothing was installed by.
+fn stamped(options: &StatusOptions, digest: Option<&str>) -> bool {
+    let file = options.input_data_file.clone().or_else(|| {
+        let uploaded = PathBuf::from(UPLOADED);
+        uploaded.exists().then_some(uploaded)
+    });
+    let asked = match (file, digest) {
+        (Some(file), _) => match fs::read(file).ok().and_then(|bytes| digest_of(&bytes)) {
+            Some(digest) => Some(digest),
+            None => return false,
+        },
+        (None, digest) => digest.map(str::to_owned),
+    };
+    let mut reader = Reader::real(&Cancel::new());
+    let Ok(inventory) = inventory::probe(&mut reader) else {
+        return false;
+    };
+    inventory.disks.iter().any(|disk| {
+        let stamp = stamp_on(&reader, Path::new(&disk.path));
+        stamp.is_some_and(|stamp| asked.as_ref().is_none_or(|it| *it == stamp.request_digest))
+    })
+}
+
+fn digest_of(bytes: &[u8]) -> Option<String> {
+    let text = request::utf8(bytes).ok()?;
+    Some(request::digest(&request::parse(text).ok()?))
+}
+
+fn stamp_on(reader: &Reader, disk: &Path) -> Option<Stamp> {
+    let mut bytes = vec![0; usize::try_from(STAMP.length.0).ok()?];
+    reader.read_at(disk, &mut bytes, STAMP.start).ok()?;
+    stamp::parse(&bytes)
 }
 
 fn object(condition: &Condition, evidence: &Evidence, report: Option<Value>) -> Value {
@@ -163,21 +200,50 @@ fn text(condition: &Condition, evidence: &Evidence) -> String {
     text
 }
 
-pub(crate) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
+pub(super) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
     let places = Places::of_this_machine();
+    let (settings, _) = places.settings(Vec::new())?;
     let folder = RunDir::at(&places.run);
     let cancel = Cancel::new();
+    super::install::on_signals(&cancel)?;
+    let client = http::Client::new(&settings.http, cancel.clone())?;
     let out = Sink::stdout();
-    let _ = (&places, &cancel, options, End::None);
-    let Some(owed) = folder.owed() else {
-        out.line("nothing is owed");
-        return Ok(0);
-    };
-    let url = shown(&owed.call.url);
-    Err(Error::new(
-        Kind::Internal,
-        format!("{url} cannot be called yet"),
-    ))
+    loop {
+        // Read each time: a run that began meanwhile owes something else, or nothing.
+        let Some(owed) = folder.owed() else {
+            out.line("nothing is owed");
+            return Ok(0);
+        };
+        match http::notify(&client, &owed.call.notice(), settings.notify_budget) {
+            Ok(_) => return accepted(&folder, &owed, options),
+            Err(error) => {
+                let again = options.until_accepted && !cancel.is_cancelled();
+                if !again {
+                    return Err(error.into());
+                }
+                out.line(&format!("{} {error}; offering it again", clock::now()));
+            }
+        }
+    }
+}
+
+/// Nothing is owed any more; one that was to be told at all costs also ends as its run would have.
+fn accepted(folder: &RunDir, owed: &Owed, options: &NotifyOptions) -> Result<u8, Error> {
+    folder.owe(None).map_err(|error| {
+        Error::new(
+            Kind::Internal,
+            "it was accepted, but that cannot be noted down",
+        )
+        .because(error)
+    })?;
+    Sink::stdout().line(&format!(
+        "{} accepted the completion",
+        shown(&owed.call.url)
+    ));
+    if options.until_accepted {
+        crate::sequence::hands::end(owed.end)?;
+    }
+    Ok(0)
 }
 
 #[cfg(test)]
@@ -196,7 +262,7 @@ mod tests {
 
     fn status_of(running: bool, run: Option<State>, owed: bool, stamp: bool) -> u8 {
         let evidence = Evidence { running, run, owed };
-        condition(&evidence, || stamp).exit_status()
+        condition(&evidence, |_| stamp).exit_status()
     }
 
     #[test]

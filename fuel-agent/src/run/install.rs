@@ -1,0 +1,114 @@
+//! `provision run`: everything is put together here, and the host is within reach.
+
+use std::sync::Arc;
+
+use host::Host;
+use host::cancel::{Cancel, ignore_hangup};
+
+use super::{Places, node, said, stand_ins, start_log};
+use crate::apply;
+use crate::cli::{Dialect, RunOptions};
+use crate::error::{Error, Kind};
+use crate::events::log::Log;
+use crate::events::sink::Sink;
+use crate::events::{Events, FanOut, clock};
+use crate::sequence::hands::Hands;
+use crate::sequence::node::{Input, StandIn};
+use crate::sequence::rehearsal::{Known, Rehearsal};
+use crate::sequence::rundir::{RunDir, StateFile};
+use crate::sequence::stages::{Circumstances, Run};
+use crate::sequence::{Walk, walk};
+use crate::settings::{End, Settings};
+use crate::stage::Stage;
+
+/// Installs this node.
+pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Walk, Error> {
+    let started = clock::now();
+    let cancel = Cancel::new();
+    on_signals(&cancel)?;
+    let places = Places::of_this_machine();
+    let folder = RunDir::open(&places.run).map_err(|error| {
+        let what = format!("cannot make the folder {}", places.run.display());
+        Error::new(Kind::Internal, what).because(error)
+    })?;
+    start_log(&options.log, Some(folder.log()))?;
+    let (mut settings, warnings) = places.settings(said(&options.input))?;
+    let disks = stand_ins(&options.input.disk)?;
+    if !disks.is_empty() {
+        // What was installed is not what this machine would start.
+        settings.end.get_or_insert(End::None);
+    }
+    let mut node = node(&options.input, &disks, &settings, &places, &cancel)?;
+    let pulled = matches!(node.input, Input::Url(_));
+    let state_file = Arc::new(StateFile::new(&folder));
+    let listeners: Vec<Arc<dyn Events>> = vec![
+        Arc::clone(told),
+        Arc::new(Log),
+        Arc::<StateFile>::clone(&state_file),
+    ];
+    let events = FanOut::new(listeners);
+    let mut rehearsal = Rehearsal {
+        look: &mut node,
+        settings: &settings,
+        events: &events,
+        known: Known::default(),
+        until: Stage::Validate,
+    };
+    for warning in warnings {
+        rehearsal.warn(Stage::Init, warning);
+    }
+    let (stand_ins, stop) = (disks.clone(), cancel.clone());
+    let mut hands = Hands::new(
+        move || host(&stand_ins, &stop),
+        &events,
+        apply_options(&settings, &folder),
+        &folder,
+        cancel.clone(),
+    );
+    let about = Circumstances {
+        settings: &settings,
+        folder: &folder,
+        state_file: &state_file,
+        report: options.report.clone(),
+        machine: places.machine(),
+        pulled,
+        started,
+        cancel: cancel.clone(),
+    };
+    let mut run = Run::new(rehearsal, &mut hands, about);
+    let walk = walk(&mut run, &events, &cancel);
+    if options.dialect != Dialect::Json
+        && let Some(report) = run.last_report()
+    {
+        Sink::stdout().text(&report.to_string());
+    }
+    Ok(walk)
+}
+
+/// A lost ssh session sends `SIGHUP`, and must not stop a run; `SIGTERM` and `SIGINT` do, after clean-up.
+pub(super) fn on_signals(cancel: &Cancel) -> Result<(), Error> {
+    let listening = cancel.on_signals().and_then(|()| ignore_hangup());
+    listening.map_err(|error| Error::new(Kind::Internal, "cannot listen to signals").because(error))
+}
+
+fn apply_options(settings: &Settings, folder: &RunDir) -> apply::Options {
+    apply::Options {
+        work: folder.work(),
+        grub: settings.grub.clone(),
+        allow_unverified: settings.allow_unverified,
+        http: settings.http.clone(),
+    }
+}
+
+/// What a run may change: this machine, or the files that stand for its disks.
+fn host(disks: &[StandIn], cancel: &Cancel) -> Result<Host, Error> {
+    if disks.is_empty() {
+        return Ok(Host::real(cancel.clone()));
+    }
+    let disks = disks
+        .iter()
+        .map(|disk| (disk.name.clone(), disk.file.clone(), disk.size))
+        .collect();
+    Host::on_files(disks, cancel.clone())
+        .map_err(|error| Error::new(Kind::Disk, "cannot let files stand for disks").because(error))
+}

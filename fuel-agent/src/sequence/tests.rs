@@ -1,0 +1,468 @@
+//! Whole runs in a world of fakes: a fault, a panic and a signal at every single thing that a run does.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use host::cancel::Cancel;
+use host::exec::Tool;
+use serde_json::Value;
+
+use super::act::Act;
+use super::completion::Call;
+use super::look::Look;
+use super::machine::Machine;
+use super::rehearsal::{Known, Rehearsal};
+use super::rundir::{RunDir, StateFile};
+use super::stages::{Circumstances, Run};
+use super::{Walk, walk};
+use crate::apply::{Outcome, State};
+use crate::error::{Error, Kind};
+use crate::events::{Event, Events};
+use crate::inventory::Inventory;
+use crate::plan::step::PlannedStep;
+use crate::plan::{Plan, sample};
+use crate::request::Request;
+use crate::settings::{End, Settings};
+use crate::sources::Sources;
+
+/// What happens at the nth thing that a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mishap {
+    Fails,
+    Panics,
+    IsCancelled,
+}
+
+/// Both halves of the world share it.
+#[derive(Default)]
+struct Script {
+    done: Vec<String>,
+    mishap: Option<(usize, Mishap)>,
+    cancel: Cancel,
+    /// Answers of `notify` by URL: whether it is accepted.
+    refuses: Vec<&'static str>,
+    installed: Option<String>,
+    skips: Option<&'static str>,
+    changes: bool,
+    locked_out: bool,
+}
+
+#[derive(Clone, Default)]
+struct World(Arc<Mutex<Script>>);
+
+impl World {
+    fn with(change: impl FnOnce(&mut Script)) -> Self {
+        let world = Self::default();
+        change(&mut world.0.lock().unwrap());
+        world
+    }
+
+    /// Notes that something is done, and lets the mishap happen if it is its turn.
+    fn does(&self, what: impl Into<String>) -> Result<(), Error> {
+        let (mishap, cancel) = {
+            let mut script = self.0.lock().unwrap();
+            let turn = script.done.len();
+            script.done.push(what.into());
+            let mishap = script.mishap.filter(|(at, _)| *at == turn);
+            (mishap.map(|(_, it)| it), script.cancel.clone())
+        };
+        match mishap {
+            None => Ok(()),
+            Some(Mishap::Fails) => Err(Error::new(Kind::Tool, "injected")),
+            Some(Mishap::Panics) => panic!("injected"),
+            Some(Mishap::IsCancelled) => {
+                cancel.cancel();
+                // As a tool does that is ended by it.
+                Err(Error::new(Kind::Tool, "stopped while `mkfs.ext4` ran"))
+            }
+        }
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.0.lock().unwrap().done.clone()
+    }
+}
+
+impl Look for World {
+    fn request(&mut self) -> Result<Request, Error> {
+        self.does("read the request")?;
+        Ok(sample::lvm_request())
+    }
+
+    fn inventory(&mut self, _: &Request) -> Result<Inventory, Error> {
+        self.does("look at the node")?;
+        let mut disk = sample::empty_disk("/dev/sda", 20 << 10);
+        let script = self.0.lock().unwrap();
+        let looks = script.done.iter().filter(|it| *it == "look at the node");
+        if script.changes && looks.count() > 1 {
+            "another".clone_into(&mut disk.serial);
+        }
+        Ok(sample::node(vec![disk]))
+    }
+
+    fn sources(&mut self, _: &Request) -> Result<Sources, Error> {
+        self.does("look at the images")?;
+        Ok(sample::known())
+    }
+
+    fn plan(&mut self, request: &Request, node: &Inventory, _: &Sources) -> Result<Plan, Error> {
+        Ok(sample::plan_of(request, node).unwrap())
+    }
+
+    fn missing(&self, _: &Plan) -> Vec<Tool> {
+        Vec::new()
+    }
+
+    fn bootable(&self, _: &Plan) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Act for World {
+    fn begin(&mut self) -> Result<(), Error> {
+        if self.0.lock().unwrap().locked_out {
+            return Err(Error::new(Kind::Refused, "another agent is running"));
+        }
+        self.does("begin")
+    }
+
+    fn installed(&mut self, _: &Plan) -> Result<Option<String>, Error> {
+        self.does("look at the stamps")?;
+        Ok(self.0.lock().unwrap().installed.clone())
+    }
+
+    fn claim(&mut self, disk: &Path) -> Result<(), Error> {
+        self.does(format!("claim {}", disk.display()))
+    }
+
+    fn step(&mut self, _: &Plan, step: &PlannedStep, _: &mut State) -> Result<Outcome, Error> {
+        self.does(format!("step {}", step.what))?;
+        match self.0.lock().unwrap().skips {
+            Some(start) if step.what.starts_with(start) => Ok(Outcome::Skipped {
+                why: "it is a file".to_owned(),
+            }),
+            _ => Ok(Outcome::Changed),
+        }
+    }
+
+    fn clean_up(&mut self, _: Option<&Plan>, _: &mut State) -> Vec<Error> {
+        self.does("clean up").err().into_iter().collect()
+    }
+
+    fn notify(&mut self, call: &Call, _: Duration) -> Result<(), Error> {
+        self.does(format!("call {}", call.url))?;
+        if self.0.lock().unwrap().refuses.contains(&call.url.as_str()) {
+            return Err(Error::new(Kind::Notify, "it answers 500"));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: End) -> Result<(), Error> {
+        self.does(format!("end: {end:?}"))
+    }
+}
+
+/// Keeps the messages of errors.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Events for Heard {
+    fn tell(&self, event: &Event) {
+        if let Event::Error { message, .. } = event {
+            self.0.lock().unwrap().push(message.clone());
+        }
+    }
+}
+
+/// What is left of a run.
+struct Left {
+    walk: Walk,
+    done: Vec<String>,
+    report: Value,
+    folder: RunDir,
+    told: Vec<String>,
+    _temporary: tempfile::TempDir,
+}
+
+impl Left {
+    fn exit_status(&self) -> u8 {
+        let error = self.walk.failure.as_ref();
+        error.map_or(0, |(_, error)| error.kind.exit_status())
+    }
+
+    fn did(&self, what: &str) -> bool {
+        self.done.iter().any(|done| done.starts_with(what))
+    }
+}
+
+const BUILT: &str = "http://o/built";
+const FAILED: &str = "http://o/failed";
+
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.success.url = Some(BUILT.to_owned());
+    settings.failure.url = Some(FAILED.to_owned());
+    settings
+}
+
+fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = RunDir::open(temporary.path().join("run")).unwrap();
+    let state_file = StateFile::new(&folder);
+    let heard = Heard::default();
+    let cancel = world.0.lock().unwrap().cancel.clone();
+    let (mut look, mut act) = (world.clone(), world.clone());
+    let report: PathBuf = temporary.path().join("report.json");
+    let rehearsal = Rehearsal {
+        look: &mut look,
+        settings,
+        events: &heard,
+        known: Known::default(),
+        until: crate::stage::Stage::Validate,
+    };
+    let about = Circumstances {
+        settings,
+        folder: &folder,
+        state_file: &state_file,
+        report: Some(report.clone()),
+        machine: Machine::default(),
+        pulled,
+        started: String::new(),
+        cancel: cancel.clone(),
+    };
+    let mut run = Run::new(rehearsal, &mut act, about);
+    let walk = walk(&mut run, &heard, &cancel);
+    let report = std::fs::read(&report).unwrap();
+    drop(run);
+    Left {
+        walk,
+        done: world.done(),
+        report: serde_json::from_slice(&report).unwrap(),
+        folder,
+        told: heard.0.into_inner().unwrap(),
+        _temporary: temporary,
+    }
+}
+
+#[test]
+fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator() {
+    let left = run(&World::default(), &settings(), false);
+    assert_eq!(left.exit_status(), 0);
+    insta::assert_snapshot!(left.done.join("\n"), @r"
+    begin
+    read the request
+    look at the node
+    look at the images
+    look at the node
+    claim /dev/sda
+    step disarm /dev/sda: boot code, identity stamp
+    step wipe old signatures on /dev/sda
+    step write a GPT with 6 partitions to /dev/sda
+    step make physical volume /dev/sda4 (metadata 2 x 28 MiB)
+    step make volume group `os` of /dev/sda4
+    step make logical volume `os/root` of 4 GiB
+    step make logical volume `os/swap` of 900 MiB
+    step make ext2 for /boot (/dev/sda3), 200 MiB
+    step make xfs for /var/lib/data (/dev/sda5), 2 GiB
+    step make swap space on /dev/mapper/os-swap, 900 MiB
+    step write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/mapper/os-root): ext4 in gzip, 3 GiB, md5 5d41402a…
+    step grow / (/dev/mapper/os-root) to 4 GiB
+    step move `boot` out of / into /boot (/dev/sda3)
+    step move `var/lib/data` out of / into /var/lib/data (/dev/sda5)
+    step write /etc/fstab
+    step write grub.cfg, GRUB's modules and the kernel parameters
+    step write the cloud-init data to /dev/sda6
+    step flush, then read back tables, signatures and digests, and find the root
+    step install boot code on /dev/sda
+    step write the identity stamp to /dev/sda
+    call http://o/built
+    clean up
+    ");
+    assert_eq!(left.report["result"], "installed");
+    assert!(left.folder.owed().is_none());
+    let state = left.folder.state().unwrap();
+    assert_eq!(state.exit_status, Some(0));
+    assert_eq!(state.request_digest.as_deref(), Some("0123456789abcdef"));
+}
+
+/// How many things a run does before clean-up begins.
+fn work() -> usize {
+    let done = run(&World::default(), &settings(), false).done;
+    done.iter().position(|it| it == "clean up").unwrap()
+}
+
+#[test]
+fn whatever_fails_is_the_error_that_is_told_and_clean_up_and_report_come() {
+    for at in 1..work() {
+        let world = World::with(|script| script.mishap = Some((at, Mishap::Fails)));
+        let left = run(&world, &settings(), false);
+        let what = &left.done[at];
+        assert_eq!(
+            left.done.iter().filter(|it| *it == "clean up").count(),
+            1,
+            "{what}"
+        );
+        if what.starts_with("call") {
+            assert_eq!(left.exit_status(), 9);
+            assert!(!left.did(&format!("call {FAILED}")), "it is installed");
+            continue;
+        }
+        assert_eq!(left.exit_status(), 7, "{what}");
+        assert_eq!(left.told, ["injected"], "{what}");
+        assert_eq!(left.report["error"]["message"], "injected", "{what}");
+        assert_eq!(left.report["exit_status"], 7);
+        assert_eq!(left.report["touched"], left.did("step"), "{what}");
+        assert!(left.did(&format!("call {FAILED}")), "{what}");
+        assert!(!left.did(&format!("call {BUILT}")), "{what}");
+        assert!(!left.did("end"), "{what}");
+        assert_eq!(left.folder.state().unwrap().exit_status, Some(7));
+        let after = left.done.iter().position(|it| it == "clean up").unwrap();
+        assert_eq!(
+            after,
+            at + 1,
+            "nothing is done between `{what}` and clean-up"
+        );
+    }
+}
+
+#[test]
+fn a_panic_anywhere_is_an_internal_error_after_clean_up() {
+    for at in 0..work() {
+        let world = World::with(|script| script.mishap = Some((at, Mishap::Panics)));
+        let left = run(&world, &settings(), false);
+        let what = &left.done[at];
+        assert_eq!(left.exit_status(), 1, "{what}");
+        assert_eq!(left.did("clean up"), at > 0, "{what}");
+        assert_eq!(left.report["error"]["kind"], "internal", "{what}");
+    }
+}
+
+#[test]
+fn a_signal_anywhere_ends_the_run_with_130_after_clean_up() {
+    for at in 1..work() {
+        let world = World::with(|script| script.mishap = Some((at, Mishap::IsCancelled)));
+        let left = run(&world, &settings(), false);
+        let what = &left.done[at];
+        assert_eq!(left.exit_status(), 130, "{what}");
+        assert!(left.did("clean up"), "{what}");
+        assert_eq!(left.report["result"], "interrupted", "{what}");
+        assert_eq!(left.report["retryable"], true, "{what}");
+        assert!(!left.did("end"), "{what}");
+        let installed = what.starts_with("call");
+        assert_eq!(left.folder.owed().is_some(), installed, "{what}");
+    }
+}
+
+#[test]
+fn a_clean_up_that_fails_is_told_beside_the_error_that_led_to_it() {
+    let world = World::with(|script| script.mishap = Some((work(), Mishap::Fails)));
+    let left = run(&world, &settings(), false);
+    assert_eq!(left.exit_status(), 7, "alone it is the error");
+    assert_eq!(left.report["error"]["stage"], "cleanup");
+    let world = World::with(|script| {
+        script.changes = true;
+        script.mishap = Some((5, Mishap::Fails));
+    });
+    let left = run(&world, &settings(), false);
+    assert_eq!(left.done[5], "clean up");
+    assert_eq!(left.exit_status(), 5);
+    assert_eq!(left.report["unclean"][0]["message"], "injected");
+}
+
+#[test]
+fn a_node_that_has_changed_meanwhile_is_not_touched() {
+    let left = run(
+        &World::with(|script| script.changes = true),
+        &settings(),
+        false,
+    );
+    assert_eq!((left.exit_status(), left.did("step")), (5, false));
+    assert_eq!(
+        left.report["error"]["message"],
+        "the machine has changed since it was looked at: /dev/sda looks different"
+    );
+}
+
+#[test]
+fn what_the_orchestrator_does_not_accept_stays_owed_and_the_node_up() {
+    let world = World::with(|script| script.refuses.push(BUILT));
+    let left = run(&world, &settings(), true);
+    assert_eq!(left.exit_status(), 9);
+    let owed = left.folder.owed().unwrap();
+    assert_eq!((owed.call.url.as_str(), owed.end), (BUILT, End::Reboot));
+    assert_eq!(left.report["result"], "installed-not-accepted");
+    assert!(!left.did("end") && !left.did(&format!("call {FAILED}")));
+}
+
+#[test]
+fn a_pulled_run_reboots_a_pushed_one_does_not_and_a_setting_says_otherwise() {
+    for (pulled, said, done) in [
+        (false, None, None),
+        (true, None, Some("end: Reboot")),
+        (true, Some(End::None), None),
+        (false, Some(End::Poweroff), Some("end: Poweroff")),
+    ] {
+        let settings = Settings {
+            end: said,
+            ..settings()
+        };
+        let left = run(&World::default(), &settings, pulled);
+        let end = left.done.iter().find(|it| it.starts_with("end"));
+        assert_eq!(end.map(String::as_str), done);
+    }
+}
+
+#[test]
+fn a_pulled_node_that_is_as_asked_only_says_so_again() {
+    let world = || World::with(|script| script.installed = Some("i-7".to_owned()));
+    let left = run(&world(), &settings(), true);
+    assert_eq!(left.exit_status(), 0);
+    assert!(!left.did("step") && !left.did("claim") && left.did(&format!("call {BUILT}")));
+    assert_eq!(left.report["already_installed"], true);
+    assert_eq!(left.report["instance_id"], "i-7");
+    // A pushed run always installs, and so does one that is told to.
+    assert!(run(&world(), &settings(), false).did("step"));
+    let told = Settings {
+        reinstall: true,
+        ..settings()
+    };
+    assert!(run(&world(), &told, true).did("step"));
+}
+
+#[test]
+fn what_cannot_be_done_on_a_file_makes_the_run_incomplete_and_never_a_success() {
+    let world = World::with(|script| script.skips = Some("install boot code"));
+    let left = run(&world, &settings(), false);
+    assert_eq!(left.exit_status(), 10);
+    assert_eq!(left.report["result"], "incomplete");
+    let reasons = left.report["incomplete"].as_array().unwrap();
+    assert!(
+        reasons[0].as_str().unwrap().ends_with("it is a file"),
+        "{reasons:?}"
+    );
+    assert!(!left.did(&format!("call {BUILT}")));
+    assert!(
+        left.did("step write the identity stamp"),
+        "the rest is still done"
+    );
+}
+
+#[test]
+fn a_second_agent_leaves_no_trace_of_itself_where_the_first_one_writes() {
+    let left = run(
+        &World::with(|script| script.locked_out = true),
+        &settings(),
+        false,
+    );
+    assert_eq!((left.exit_status(), left.done.len()), (5, 0));
+    assert!(left.folder.state().is_none());
+    assert!(!left.folder.report().exists());
+    assert_eq!(left.report["error"]["message"], "another agent is running");
+}
+
+#[test]
+fn without_callbacks_there_is_nothing_to_call() {
+    let left = run(&World::default(), &Settings::default(), false);
+    assert_eq!((left.exit_status(), left.did("call")), (0, false));
+}
