@@ -12,6 +12,7 @@ use host::exec::{Cmd, Exec, ExecError, System, Tool};
 use host::units::Bytes;
 
 use super::*;
+use crate::apply::Options;
 use crate::apply::bootconfig::BootFolder;
 use crate::apply::{Outcome, State, disarm, sample};
 use crate::events::Events;
