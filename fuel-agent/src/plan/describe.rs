@@ -150,8 +150,15 @@ fn make_filesystem(filesystem: &PlannedFilesystem) -> String {
         format!(" `{}`", filesystem.label)
     };
     let size = words::short(filesystem.size);
+    let device = &filesystem.device;
     if filesystem.kind == "swap" {
-        return format!("make swap space{label} on {}, {size}", filesystem.device);
+        return format!("make swap space{label} on {device}, {size}");
+    }
+    if filesystem.mount.is_none() {
+        return format!(
+            "make {}{label} on {device}, {size}, not mounted",
+            filesystem.kind
+        );
     }
     format!(
         "make {}{label} for {}, {size}",

@@ -231,7 +231,7 @@ fn fits(disk: &PlannedDisk, notes: &mut Notes) {
             Kind::Hardware,
             format!(
                 "the layout of {device} ends at {end}, but the disk ({size}) has room up to {}",
-                usable.end()
+                usable.end().align_down(Bytes::MIB)
             ),
             format!("shrink its volumes by at least {missing}, or use a larger disk"),
         );

@@ -1,6 +1,7 @@
 //! The plan: a value that says everything that will happen, made by a pure function of request, inventory and sources.
 
 pub mod check;
+pub mod diff;
 pub mod ids;
 pub mod layout;
 pub mod step;

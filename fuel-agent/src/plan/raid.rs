@@ -104,12 +104,17 @@ pub(super) fn taken_names(plan: &Plan, inventory: &Inventory, notes: &mut Notes)
             StackKind::Crypt | StackKind::Mapping | StackKind::Btrfs => false,
         };
         if taken {
+            let disks = stack.disks.join(", ");
+            let place = if disks.is_empty() {
+                "another disk"
+            } else {
+                &disks
+            };
             notes.refuse_run(
                 Kind::Refused,
                 format!(
-                    "the name `{}` is taken by something on {}, which is not chosen",
-                    stack.name,
-                    stack.disks.join(", ")
+                    "the name `{}` is taken by something on {place}, which is not chosen",
+                    stack.name
                 ),
                 "rename the old one, detach its disk, or choose another name",
             );
