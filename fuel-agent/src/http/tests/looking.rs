@@ -39,7 +39,7 @@ fn serving(files: &[(&str, &[u8])]) -> FaultServer {
 
 fn facts_of(server: &FaultServer, path: &str, container: Container) -> SourceFacts {
     let url = server.url(path);
-    let sources = look(&client(&impatient()), &[image("/", url.clone(), container)]).unwrap();
+    let sources = look(&client(&settings()), &[image("/", url.clone(), container)]).unwrap();
     sources.images[&url].clone()
 }
 
