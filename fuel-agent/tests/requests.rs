@@ -9,7 +9,11 @@ mod support;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use fuel_agent::inventory::{Disk, Inventory};
+use fuel_agent::plan;
 use fuel_agent::request::{self, Context, Driver, Problem, Request};
+use fuel_agent::sources::{SourceFacts, Sources};
+use host::units::Bytes;
 use support::render;
 
 fn folder() -> PathBuf {
@@ -91,14 +95,52 @@ fn the_digest_does_not_depend_on_how_the_request_is_written() {
 #[test]
 fn an_ironic_request_gets_a_configdrive_only_where_one_is_ready() {
     let text = std::fs::read_to_string(folder().join("ironic.json")).expect("readable");
-    for (ready_configdrive, partitions) in [(false, 3), (true, 4)] {
+    let load = |ready_configdrive| {
         let context = Context {
             driver: Driver::Ironic,
             ready_configdrive,
         };
-        let request = request::load_with(&text, context).expect("good");
+        request::load_with(&text, context)
+    };
+    for (ready, partitions) in [(None, 3), (Some(Bytes(20 << 20)), 4)] {
+        let request = load(ready).expect("good");
         assert_eq!(request.storage.disks[0].partitions.len(), partitions);
-        assert_eq!(request.configdrive.is_some(), ready_configdrive);
+        assert_eq!(request.configdrive.is_some(), ready.is_some());
+    }
+    let list = load(Some(Bytes((20 << 20) + 1))).expect_err("too large");
+    assert!(
+        problems(&list).contains("the ready-made configdrive has 20971521 B"),
+        "{list:?}"
+    );
+}
+
+#[test]
+fn the_yaml_of_the_root_image_overrules_the_guess_by_the_profile() {
+    let request = load(&folder().join("raid-mirrors.json")).expect("good");
+    let disk = |path: &str| Disk {
+        path: path.to_owned(),
+        size_bytes: Bytes(100 << 30),
+        ..Disk::default()
+    };
+    let inventory = Inventory {
+        disks: vec![disk("/dev/vda"), disk("/dev/vdb")],
+        ..Inventory::default()
+    };
+    let centos = ("Centos", "6", "8");
+    for (system, metadata, grub) in [(None, "default", 2), (Some(centos), "0.90", 1)] {
+        let facts = SourceFacts {
+            system: system.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())),
+            ..SourceFacts::default()
+        };
+        let mut sources = Sources::default();
+        sources.images.insert(request.images[0].url.clone(), facts);
+        let options = plan::Options::default();
+        let ids = &mut plan::ids::CountedIds::default();
+        let plan = plan::plan(&request, &inventory, &sources, &options, ids).expect("fits");
+        assert_eq!(
+            (plan.raids[0].metadata.as_str(), plan.boot.grub_version),
+            (metadata, grub)
+        );
     }
 }
 

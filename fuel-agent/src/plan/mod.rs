@@ -52,6 +52,7 @@ use crate::request::Request;
 use crate::request::spec::{
     BlockRef, BootSpec, Container, Dialect, LogicalVolumeSpec, Mount, NodeSpec, Role, Table,
 };
+use crate::request::system;
 use crate::sources::{SourceFacts, Sources};
 use notes::Notes;
 use step::PlannedStep;
@@ -268,6 +269,16 @@ pub struct PlannedImage {
     pub facts: SourceFacts,
 }
 
+/// The request with what follows from the operating system decided again, now that the YAML of the image for `/` says which.
+fn as_its_image_says(request: &Request, sources: &Sources) -> Request {
+    let mut images = request.images.iter();
+    let root = images.find(|image| image.mount.as_str() == "/");
+    let facts = root.and_then(|image| sources.images.get(&image.url));
+    let mut request = request.clone();
+    system::refine(&mut request, facts.and_then(|facts| facts.system.as_ref()));
+    request
+}
+
 /// Makes the plan: a pure function. All problems are reported at once; a plan that `run` refuses is a plan all the same, with
 /// its refusals in it.
 pub fn plan(
@@ -277,6 +288,7 @@ pub fn plan(
     options: &Options,
     ids: &mut dyn Ids,
 ) -> Result<Plan, Vec<PlanError>> {
+    let request = &as_its_image_says(request, sources);
     let mut notes = Notes::of(request);
     let storage = &request.storage;
     let chosen = disks::choose(request, inventory, options, &mut notes);

@@ -1,8 +1,10 @@
 //! What the three dialects of Fuel have in common: profile, kernel parameters, images, the node; each with a layout of its own.
 
+use host::units::Bytes;
+
 use super::reader::{At, Findings};
 use super::spec::{BootSpec, Dialect, Request};
-use super::{doubts, images, nailgun, names, node, simple, system};
+use super::{READY_CONFIGDRIVE, doubts, images, nailgun, names, node, simple, system};
 
 /// What may be asked for of the 2047 characters that x86 kernels read: the rest is for `root=` and the like.
 const COMMAND_LINE: usize = 1900;
@@ -11,7 +13,7 @@ const COMMAND_LINE: usize = 1900;
 pub(super) fn read(
     document: &At<'_>,
     dialect: Dialect,
-    ready_configdrive: bool,
+    ready_configdrive: Option<Bytes>,
     findings: &mut Findings,
 ) -> Option<Request> {
     let profile = document.required_text("profile", "the profile's name", findings);
@@ -34,7 +36,10 @@ pub(super) fn read(
     let system = system::guess(profile.unwrap_or_default());
 
     let before = findings.len();
-    let configdrive = dialect == Dialect::Nailgun || ready_configdrive;
+    let configdrive = dialect == Dialect::Nailgun || ready_configdrive.is_some();
+    if dialect == Dialect::Ironic {
+        check_ready(ready_configdrive, findings);
+    }
     let layout = if dialect == Dialect::NailgunSimple {
         simple::lay_out(document, findings)
     } else {
@@ -68,6 +73,18 @@ pub(super) fn read(
         warnings: Vec::new(),
         refusals: Vec::new(),
     })
+}
+
+/// What is made elsewhere has to fit the partition that it gets.
+fn check_ready(size: Option<Bytes>, findings: &mut Findings) {
+    let room = nailgun::CONFIGDRIVE;
+    if let Some(size) = size.filter(|size| *size > room) {
+        findings.add(
+            "$",
+            format!("the ready-made configdrive has {size}, and its partition {room}"),
+            format!("make {READY_CONFIGDRIVE} smaller, or remove it"),
+        );
+    }
 }
 
 /// One leading space, then the request's text; null becomes `None`, as upstream writes it.

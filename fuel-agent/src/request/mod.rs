@@ -21,19 +21,23 @@ pub use text::{MAX_BYTES, parse, utf8};
 
 use std::fmt::Write as _;
 
+use host::units::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use reader::{At, Findings};
+
+/// Where a ready-made configdrive is looked for on the node; an ironic conductor uploads it there.
+pub const READY_CONFIGDRIVE: &str = "/tmp/config-drive.img";
 
 /// What a document is read with, beside its text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// The dialect.
     pub driver: Driver,
-    /// Whether a ready-made configdrive lies on the node (`/tmp/config-drive.img`): then an ironic request gets the
-    /// partition for it too, as upstream does.
-    pub ready_configdrive: bool,
+    /// Size of the ready-made configdrive that lies on the node ([`READY_CONFIGDRIVE`]), if one does: then an ironic request
+    /// gets the partition for it too, as upstream does.
+    pub ready_configdrive: Option<Bytes>,
 }
 
 /// Reads a request. Whatever is wrong with it is reported at once; nothing of a password or key is in the report.

@@ -204,7 +204,14 @@ impl Look for Node<'_> {
     fn request(&mut self) -> Result<Request, Error> {
         let bytes = self.text()?;
         let text = request::utf8(&bytes).map_err(|problem| of_problems(&[problem]))?;
-        request::load(text, self.driver).map_err(|problems| of_problems(&problems))
+        let context = request::Context {
+            driver: self.driver,
+            ready_configdrive: std::fs::metadata(request::READY_CONFIGDRIVE)
+                .ok()
+                .filter(std::fs::Metadata::is_file)
+                .map(|file| Bytes(file.len())),
+        };
+        request::load_with(text, context).map_err(|problems| of_problems(&problems))
     }
 
     fn inventory(&mut self, request: &Request) -> Result<Inventory, Error> {

@@ -7,9 +7,14 @@ mod lvm;
 mod spaces;
 mod walk;
 
+use host::units::Bytes;
+
 use super::layout::Layout;
 use super::reader::{At, Findings};
 use super::system::{self, System};
+
+/// Size of the partition for the cloud-init data.
+pub(super) const CONFIGDRIVE: Bytes = Bytes(20 << 20);
 
 /// The layout that `pm_data.ks_spaces` describes; where it breaks the schema, there is none.
 pub(super) fn lay_out(

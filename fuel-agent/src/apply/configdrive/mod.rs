@@ -1,6 +1,9 @@
 //! The cloud-init data onto its partition: a filesystem made in process, flushed, read back and compared.
 
+mod ready;
+
 use std::io;
+use std::path::Path;
 
 use configdrive::LABEL_NOCLOUD;
 use configdrive::fat::{self, Format, Purpose};
@@ -11,10 +14,14 @@ use super::medium::Medium;
 use super::{Context, Outcome};
 use crate::cloud;
 use crate::error::{Error, Kind};
+use crate::request::READY_CONFIGDRIVE;
 use crate::request::spec::BlockRef;
 
 pub(super) fn write(context: &mut Context<'_>, on: BlockRef) -> Result<Outcome, Error> {
     let node = context.node(on)?;
+    if context.plan.node.is_none() {
+        return ready::write(context, &node, Path::new(READY_CONFIGDRIVE));
+    }
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
         let what = format!("cannot write the cloud-init data to {}", node.display());
         Error::new(Kind::Disk, what)
