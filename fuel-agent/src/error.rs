@@ -69,7 +69,7 @@ impl Kind {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Internal => "internal: a defect of the agent",
-            Self::Usage => "usage: the command line",
+            Self::Usage => "usage: the command line, or a setting",
             Self::Request => "request: a bad provision.json",
             Self::Hardware => "hardware: no such disk, too small, ambiguous",
             Self::Refused => {
