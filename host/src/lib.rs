@@ -9,6 +9,7 @@
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse
 //!   procfs     mounts and swap as the kernel lists them
+//!   moving     files from one filesystem to another, with everything that belongs to them
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot and power off
 //!   tree       files of a system that is not running, confined to its root
@@ -27,6 +28,7 @@ pub mod exec;
 pub mod ioctl;
 pub mod lock;
 pub mod mount;
+pub mod moving;
 pub mod power;
 pub mod procfs;
 pub mod settle;

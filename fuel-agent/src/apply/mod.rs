@@ -9,6 +9,7 @@ pub mod content;
 pub mod disarm;
 pub mod filesystem;
 pub mod fstab;
+mod guid_table;
 pub mod identity;
 pub mod image;
 mod installed;
@@ -19,6 +20,8 @@ pub mod raid;
 pub mod release;
 #[cfg(test)]
 pub(crate) mod sample;
+mod scratch;
+mod signature;
 pub mod stamp;
 pub mod table;
 pub mod target;
@@ -136,6 +139,12 @@ impl Context<'_> {
 
 /// Performs one step.
 pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome, Error> {
+    if matches!(
+        step.step,
+        Step::WriteFstab | Step::WriteIdentity | Step::WriteBootConfig
+    ) {
+        target::ensure(context, host::mount::MountMode::Write)?;
+    }
     match &step.step {
         Step::StopRaid { device, members } => release::stop_raid(context, device, members),
         Step::DeactivateVolumeGroup { name } => release::deactivate_volume_group(context, name),
