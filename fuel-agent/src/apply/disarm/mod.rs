@@ -30,7 +30,13 @@ pub(in crate::apply) fn disarm(
     let path = Path::new(&planned.device);
     let opened = context.host.devices.open(path, Access::Exclusive);
     let mut device = opened.map_err(|source| {
-        failed(planned, "open")(source).hint("see `lsblk` and `cat /proc/mdstat` for what holds it")
+        let held = source.kind() == std::io::ErrorKind::ResourceBusy;
+        let mut error = failed(planned, "open")(source);
+        if held {
+            error.kind = Kind::Refused;
+            error = error.hint("something holds it: see `lsblk`, `cat /proc/mdstat`, `swapon`");
+        }
+        error
     })?;
     context.state.touched = true;
     take_boot_code(device.as_mut(), planned, areas)?;
