@@ -146,3 +146,107 @@ fn a_title_is_found_or_made_up() {
         .unwrap();
     assert_eq!(title(&tree).unwrap(), "It");
 }
+
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl crate::events::Events for Heard {
+    fn tell(&self, event: &Event) {
+        if let Event::Warning { message, .. } = event {
+            self.0.lock().unwrap().push(message.clone());
+        }
+    }
+}
+
+/// Performs what the stage `configure` writes into the tree, on real disks or on files that stand for them.
+fn configure(
+    folder: &Path,
+    mounted: bool,
+    devices: &host::fake::FakeDevices,
+) -> (Vec<Outcome>, super::super::State, Vec<String>) {
+    use crate::plan::step::{PlannedStep, Step};
+    let grub = folder.join("lib/i386-pc");
+    std::fs::create_dir_all(&grub).unwrap();
+    std::fs::write(grub.join("normal.mod"), "").unwrap();
+    let plan = sample::plan();
+    let (script, mounts) = (host::fake::Script::new(), host::fake::FakeMounts::new());
+    let mut host = host::fake::host(&script, devices, &mounts);
+    let options = crate::apply::Options {
+        work: folder.to_owned(),
+        grub: folder.join("lib"),
+        allow_unverified: false,
+        http: crate::http::HttpSettings::default(),
+    };
+    let root = folder.join("root");
+    let mut state = super::super::State {
+        filesystem_uuids: sample::uuids(),
+        target: mounted.then(|| crate::apply::target::Target {
+            root,
+            mounts: Vec::new(),
+        }),
+        ..Default::default()
+    };
+    let heard = Heard(std::sync::Mutex::new(Vec::new()));
+    let mut outcomes = Vec::new();
+    for step in [Step::WriteFstab, Step::WriteIdentity, Step::WriteBootConfig] {
+        let mut context = Context {
+            plan: &plan,
+            host: &mut host,
+            events: &heard,
+            options: &options,
+            state: &mut state,
+        };
+        let planned = PlannedStep {
+            number: 1,
+            stage: Stage::Configure,
+            step,
+            what: String::new(),
+            destroys: Vec::new(),
+        };
+        outcomes.push(crate::apply::perform(&planned, &mut context).unwrap());
+    }
+    (outcomes, state, heard.0.into_inner().unwrap())
+}
+
+#[test]
+fn the_steps_of_configure_make_a_tree_that_can_start() {
+    let (folder, tree) = tree(&[
+        "boot/vmlinuz-6.1",
+        "boot/initrd.img-6.1",
+        "usr/bin/cloud-init",
+    ]);
+    let devices = host::fake::FakeDevices::new().with("/dev/sda", host::units::Bytes::MIB);
+    let (outcomes, state, warnings) = configure(folder.path(), true, &devices);
+    assert_eq!(
+        outcomes,
+        [Outcome::Changed, Outcome::Changed, Outcome::Changed]
+    );
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(state.boot_folder.unwrap().path, "/grub");
+    let files = [
+        "etc/fstab",
+        "etc/hostname",
+        "etc/hosts",
+        "etc/nailgun-agent/nodiscover",
+        "etc/udev/rules.d/70-persistent-net.rules",
+        "boot/grub/grub.cfg",
+        "boot/grub/i386-pc/normal.mod",
+        "etc/default/grub",
+    ];
+    for file in files {
+        assert!(tree.has_file(file).unwrap(), "{file}");
+    }
+    // nothing is written to a disk but through the mounted tree
+    assert_eq!(devices.transcript(), "");
+}
+
+#[test]
+fn on_files_that_stand_for_disks_they_are_skipped_and_say_why() {
+    let (folder, tree) = tree(&[]);
+    let disk = host::fake::FakeDevices::new().with("/dev/sda", host::units::Bytes::MIB);
+    let (outcomes, state, _) = configure(folder.path(), false, &disk.as_file());
+    for outcome in outcomes {
+        assert!(matches!(outcome, Outcome::Skipped { .. }), "{outcome:?}");
+    }
+    assert_eq!(state.boot_folder, None);
+    assert_eq!(tree.list("").unwrap(), Vec::<String>::new());
+}
