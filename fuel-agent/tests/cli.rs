@@ -141,21 +141,29 @@ fn the_stages_are_listed_in_their_order() {
 fn a_request_that_is_not_there_says_what_to_do() {
     let left = Desk::new().call(&["plan", "--input_data_file", "nowhere.json"]);
     assert_eq!(left.status, 3);
-    insta::assert_snapshot!(left.error, @"");
+    insta::assert_snapshot!(left.error, @r"
+    error: cannot read the request in nowhere.json
+      cause: No such file or directory (os error 2)
+      hint: upload it, or name it with `--input_data_file`
+    ");
 }
 
 #[test]
 fn all_problems_of_a_request_are_told_at_once() {
     let desk = Desk::new();
     let mut request = request();
-    let disk = &mut request["ks_meta"]["pm_data"]["ks_spaces"][0];
-    disk["volumes"][1]["size"] = json!("large");
-    disk["size"] = json!(-1);
+    let first = &mut request["ks_meta"]["pm_data"]["ks_spaces"][0];
+    first["volumes"][1]["size"] = json!("large");
+    first["size"] = json!(-1);
     request["ks_meta"]["image_data"]["/"]["container"] = json!("rar");
     desk.put("request.json", &request.to_string());
     let left = desk.with_files(&["plan"]);
     assert_eq!((left.status, left.out.as_str()), (3, ""));
-    insta::assert_snapshot!(left.error, @"");
+    insta::assert_snapshot!(left.error, @r#"
+    error: the request has 2 problems
+      cause: `ks_meta.pm_data.ks_spaces[0].volumes[1].size` is a string, not an integer; give an integer
+      cause: `ks_meta.image_data["/"].container` is `rar`; use `raw`, `gzip` or `zstd`
+    "#);
 }
 
 #[test]
@@ -167,7 +175,11 @@ fn a_disk_that_is_not_there_is_the_hardwares_fault() {
     );
     let left = desk.with_files(&["plan"]);
     assert_eq!(left.status, 4);
-    insta::assert_snapshot!(left.error, @"");
+    insta::assert_snapshot!(left.error, @r"
+    error: no disk of this node is the one of `ks_meta.pm_data.ks_spaces[0]`: looked for /dev/disk/by-id/ata-test-S3X9, /dev/sda; there are
+        /dev/vdb (953 MiB)
+      hint: give an id or a name that this node has (`provision inventory`), or look why the disk is not there
+    ");
 }
 
 #[test]
@@ -179,18 +191,28 @@ fn a_disk_that_is_too_small_is_planned_for_people_to_see_and_refused() {
     let left = desk.with_files(&["plan"]);
     assert_eq!(left.status, 4);
     assert!(left.out.contains("/dev/sda2"), "{}", left.out);
-    insta::assert_snapshot!(left.error, @"");
+    insta::assert_snapshot!(left.error, @r"
+    error: the layout of /dev/sda ends at 4323 MiB, but the disk (1 GiB) has room up to 1023 MiB
+      hint: shrink its volumes by at least 3300 MiB, or use a larger disk
+    ");
 }
 
 #[test]
 fn an_image_without_a_digest_is_planned_and_not_run() {
     let desk = Desk::new();
-    desk.put("sources.json", "{}");
+    let sources = json!({"images": {IMAGE: {"size_bytes": 1000, "raw_size_bytes": 1 << 20}}});
+    desk.put("sources.json", &sources.to_string());
     assert_eq!(desk.with_files(&["plan"]).status, 0);
     let left = desk.with_files(&["validate"]);
     assert_eq!(left.status, 6);
-    insta::assert_snapshot!(left.error, @"");
-    desk.put("sources.json", &sources().to_string());
+    insta::assert_snapshot!(left.error, @r"
+    error: http://10.20.0.2:8080/root.img.gz comes without a digest, so nobody can tell whether it arrived whole
+      hint: publish its YAML with `raw_md5` or `raw_sha256`, or allow it with `--allow-unverified`
+    ");
+    assert_eq!(
+        desk.with_files(&["validate", "--allow-unverified"]).status,
+        0
+    );
 }
 
 #[test]
@@ -262,9 +284,9 @@ fn an_inventory_is_read_back_as_it_was_written() {
 #[test]
 fn json_goes_to_standard_output_and_nothing_goes_anywhere_else() {
     let desk = Desk::new();
-    desk.put("sources.json", "{}");
+    desk.put("provision.conf", "protect=sda");
     for (args, status) in [
-        (vec!["run", "--dry-run", "--dialect", "json"], 6),
+        (vec!["run", "--dry-run", "--dialect", "json"], 5),
         (vec!["run", "--dialect", "json", "--set", "ned=none"], 2),
     ] {
         let left = desk.with_files(&args);
@@ -286,7 +308,10 @@ fn a_setting_that_is_none_is_told_with_its_place() {
     desk.put("provision.conf", "# ours\nprotct=sda\n");
     let left = desk.with_files(&["plan"]);
     assert_eq!(left.status, 2);
-    insta::assert_snapshot!(left.error, @"");
+    insta::assert_snapshot!(left.error, @r"
+    error: `protct` is no setting ([desk]/provision.conf:2)
+      hint: did you mean `protect`?
+    ");
 }
 
 #[test]
@@ -295,7 +320,10 @@ fn what_the_kernel_is_told_is_told_on() {
     desk.put("cmdline", "quiet provision.protect=S3X9 provision.ulr=x");
     let left = desk.with_files(&["validate"]);
     assert_eq!(left.status, 5);
-    insta::assert_snapshot!(left.error, @"");
+    insta::assert_snapshot!(left.error, @r"
+    error: /dev/sda is protected (`S3X9`)
+      hint: take it out of the request, or out of `provision.protect`
+    ");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::{Walk, Work, changed, summary};
 use crate::apply::{Outcome, State};
 use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
+use crate::http::address::shown;
 use crate::plan::step::{PlannedStep, Step};
 use crate::report::{Report, ReportedStep};
 use crate::settings::{End, Settings};
@@ -103,9 +104,16 @@ impl<'a> Run<'a> {
     }
 
     fn validate(&mut self) -> Result<(), Error> {
+        let plan = self.rehearsal.known.plan()?;
+        let mut unknown = plan.images.iter().filter(|image| !image.facts.has_digest());
+        if let (Some(image), false) = (unknown.next(), self.about.settings.allow_unverified) {
+            // What was looked up and has none is refused by the plan; this one was never looked up.
+            let what = format!("nothing is known of {}", shown(&image.url));
+            return Err(Error::new(Kind::Image, what)
+                .hint("run without `--offline`, or allow it with `--allow-unverified`"));
+        }
         let asked = self.about.pulled && !self.about.settings.reinstall;
         if asked {
-            let plan = self.rehearsal.known.plan()?;
             self.progress.installed = self.act.installed(plan)?;
         }
         Ok(())
@@ -208,7 +216,7 @@ impl<'a> Run<'a> {
         self.act
             .notify(&owed.call, self.about.settings.notify_budget)
             .map_err(|error| {
-                let url = crate::http::address::shown(&owed.call.url);
+                let url = shown(&owed.call.url);
                 let what =
                     format!("the node is installed, but {url} did not accept the completion");
                 Error::new(Kind::Notify, what)
