@@ -127,13 +127,11 @@ pub(super) fn used_once(plan: &Plan, notes: &mut Notes) {
         uses.push((volume.on, "physical volume".to_owned()));
     }
     for filesystem in &plan.filesystems {
-        uses.push((
-            filesystem.on,
-            format!(
-                "filesystem for {}",
-                words::purpose(filesystem.mount.as_ref())
-            ),
-        ));
+        let purpose = match &filesystem.mount {
+            Some(mount) => format!("filesystem for {}", mount.as_str()),
+            None => "filesystem without mount point".to_owned(),
+        };
+        uses.push((filesystem.on, purpose));
     }
     if let Some(on) = plan.configdrive {
         uses.push((on, "configdrive".to_owned()));
@@ -147,10 +145,10 @@ pub(super) fn used_once(plan: &Plan, notes: &mut Notes) {
             .filter(|on| !is_esp(*on))
             .map(|on| (on, "place for boot code".to_owned())),
     );
-    for (index, (on, use_)) in uses.iter().enumerate() {
+    for (index, (on, purpose)) in uses.iter().enumerate() {
         if is_nowhere(plan, *on) {
             notes.error(PlanError::Dangling {
-                what: use_.clone(),
+                what: purpose.clone(),
                 target: plan.node_of(*on),
             });
         }
@@ -158,7 +156,7 @@ pub(super) fn used_once(plan: &Plan, notes: &mut Notes) {
             notes.error(PlanError::UsedTwice {
                 device: plan.node_of(*on),
                 first: first.clone(),
-                second: use_.clone(),
+                second: purpose.clone(),
             });
         }
     }

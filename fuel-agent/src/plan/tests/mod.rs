@@ -1,5 +1,9 @@
 //! Whole plans: their steps, and what they refuse.
 
+mod refusals;
+mod stacks;
+mod tampering;
+
 use super::sample::{empty_disk, installed, lvm_request, node, plan_of, steps_of};
 use super::*;
 

@@ -1,0 +1,424 @@
+//! One thing wrong at a time, and what is said about it.
+
+use host::units::Bytes;
+
+use crate::error::{Error, Kind, render};
+use crate::inventory::{Disk, Firmware, Inventory};
+use crate::plan::sample::{
+    URL, add, disk_spec, empty_disk, filesystem, image, known, lvm_request, mib, node, part,
+    plan_of,
+};
+use crate::plan::{CountedIds, Options, PlanError, RefusedBy, plan};
+use crate::request::Request;
+use crate::request::spec::{BlockRef, Container, DiskSelector, Role, Storage, Table};
+use crate::sources::{SourceFacts, Sources};
+
+fn machine() -> Inventory {
+    node(vec![empty_disk("/dev/sda", 20480)])
+}
+
+/// What is refused after one change to a request and a machine that are all right without it.
+fn refused(change: impl FnOnce(&mut Request, &mut Inventory)) -> Vec<(RefusedBy, Kind, String)> {
+    let (mut request, mut inventory) = (lvm_request(), machine());
+    change(&mut request, &mut inventory);
+    let plan = plan_of(&request, &inventory).unwrap();
+    plan.refusals
+        .into_iter()
+        .map(|refusal| (refusal.by, refusal.kind, refusal.what))
+        .collect()
+}
+
+fn only(refused: Vec<(RefusedBy, Kind, String)>) -> (RefusedBy, Kind, String) {
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    refused.into_iter().next().unwrap()
+}
+
+#[test]
+fn nothing_is_refused_without_a_reason() {
+    assert_eq!(refused(|_, _| {}), []);
+}
+
+#[test]
+fn disks_are_refused_for_what_they_are() {
+    type Change = fn(&mut Disk);
+    let table: [(Change, Kind, &str); 7] = [
+        (
+            |disk| disk.mounted = true,
+            Kind::Refused,
+            "/dev/sda holds a mounted filesystem or active swap",
+        ),
+        (
+            |disk| disk.booted_from = true,
+            Kind::Refused,
+            "the running system was started from /dev/sda",
+        ),
+        (
+            |disk| disk.read_only = true,
+            Kind::Hardware,
+            "/dev/sda is read-only",
+        ),
+        (
+            |disk| disk.removable = true,
+            Kind::Refused,
+            "/dev/sda is removable",
+        ),
+        (
+            |disk| disk.multipath = true,
+            Kind::Refused,
+            "/dev/sda is a multipath map, which is planned but not yet written to",
+        ),
+        (
+            |disk| disk.holders = vec!["dm-7".to_owned()],
+            Kind::Refused,
+            "/dev/sda is held by dm-7, and what that is cannot be told",
+        ),
+        (
+            |disk| disk.links.clear(),
+            Kind::Refused,
+            "/dev/sda was found by its name alone: none of the ids that were given is on this node",
+        ),
+    ];
+    for (change, kind, what) in table {
+        let refused = only(refused(|_, inventory| change(&mut inventory.disks[0])));
+        assert_eq!(refused, (RefusedBy::Run, kind, what.to_owned()));
+    }
+}
+
+#[test]
+fn settings_allow_what_they_are_for() {
+    let options = Options {
+        allow_removable: true,
+        match_by_name: true,
+        allow_unverified: true,
+        ..Options::default()
+    };
+    let mut inventory = machine();
+    inventory.disks[0].removable = true;
+    inventory.disks[0].links.clear();
+    let sources = Sources {
+        images: [(URL.to_owned(), SourceFacts::default())].into(),
+    };
+    let plan = plan(
+        &lvm_request(),
+        &inventory,
+        &sources,
+        &options,
+        &mut CountedIds::default(),
+    )
+    .unwrap();
+    assert_eq!(plan.refusals, []);
+    assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
+}
+
+#[test]
+fn a_protected_disk_is_refused_by_the_entry_that_means_it() {
+    let options = Options {
+        protect: vec!["SN-sda".to_owned()],
+        ..Options::default()
+    };
+    let plan = plan(
+        &lvm_request(),
+        &machine(),
+        &known(),
+        &options,
+        &mut CountedIds::default(),
+    )
+    .unwrap();
+    assert_eq!(plan.refusals[0].what, "/dev/sda is protected (`SN-sda`)");
+}
+
+#[test]
+fn two_entries_for_one_disk_are_planned_and_refused() {
+    let refused = refused(|request, _| {
+        let mut twin = disk_spec("sda");
+        twin.path = "ks_spaces[1]".to_owned();
+        twin.bootloader = false;
+        request.storage.disks.push(twin);
+    });
+    assert_eq!(
+        only(refused),
+        (
+            RefusedBy::Run,
+            Kind::Refused,
+            "ks_spaces[sda] and ks_spaces[1] both mean /dev/sda".to_owned()
+        )
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_the_plan_too() {
+    let small = only(refused(|_, inventory| {
+        inventory.disks[0].size_bytes = mib(7618);
+    }));
+    assert_eq!((small.0, small.1), (RefusedBy::Plan, Kind::Hardware));
+    assert_eq!(
+        small.2,
+        "the layout of /dev/sda ends at 7618 MiB, but the disk (7618 MiB) has room up to 7617 MiB"
+    );
+    assert_eq!(
+        refused(|_, inventory| inventory.disks[0].size_bytes = Bytes(mib(7618).0 + 33 * 512)),
+        []
+    );
+
+    let group = only(refused(|request, _| {
+        request.storage.logical_volumes[1].size = mib(985);
+    }));
+    assert_eq!((group.0, group.1), (RefusedBy::Plan, Kind::Request));
+    assert_eq!(
+        group.2,
+        "the volumes of group `os` need 1271 extents of 4 MiB (5084 MiB), but it has 1265 (5060 MiB)"
+    );
+    assert_eq!(
+        refused(|request, _| request.storage.logical_volumes[1].size = mib(964)),
+        []
+    );
+}
+
+fn with_facts(change: impl FnOnce(&mut SourceFacts)) -> Vec<(RefusedBy, Kind, String)> {
+    let mut sources = known();
+    change(sources.images.get_mut(URL).unwrap());
+    let plan = plan(
+        &lvm_request(),
+        &machine(),
+        &sources,
+        &Options::default(),
+        &mut CountedIds::default(),
+    )
+    .unwrap();
+    plan.refusals
+        .into_iter()
+        .map(|refusal| (refusal.by, refusal.kind, refusal.what))
+        .collect()
+}
+
+#[test]
+fn images_are_refused_for_what_they_are() {
+    type Change = fn(&mut SourceFacts);
+    let table: [(Change, RefusedBy, &str); 4] = [
+        (
+            |facts| facts.raw_md5 = None,
+            RefusedBy::Run,
+            "comes without a digest, so nobody can tell whether it arrived whole",
+        ),
+        (
+            |facts| facts.problem = Some("not found".to_owned()),
+            RefusedBy::Run,
+            "cannot be used: not found",
+        ),
+        (
+            |facts| facts.container = Some(Container::Zstd),
+            RefusedBy::Run,
+            "is zstd, but the request says gzip",
+        ),
+        (
+            |facts| facts.raw_size_bytes = Some(Bytes(mib(4096).0 + 1)),
+            RefusedBy::Plan,
+            "unpacks to 4294967297 B, but /dev/mapper/os-root has 4 GiB",
+        ),
+    ];
+    for (change, by, what) in table {
+        let refused = only(with_facts(change));
+        assert_eq!(refused, (by, Kind::Image, format!("{URL} {what}")));
+    }
+}
+
+#[test]
+fn an_image_that_was_not_looked_up_is_only_warned_of() {
+    let plan = plan(
+        &lvm_request(),
+        &machine(),
+        &Sources::default(),
+        &Options::default(),
+        &mut CountedIds::default(),
+    )
+    .unwrap();
+    assert_eq!(plan.refusals, []);
+    assert_eq!(
+        plan.warnings,
+        [format!("nothing is known of {URL}: it was not looked up")]
+    );
+}
+
+#[test]
+fn filesystems_that_cannot_be_are_refused() {
+    type Change = fn(&mut Storage);
+    let table: [(Change, &str); 7] = [
+        (
+            |storage| storage.filesystems[1].kind = "btrfs".to_owned(),
+            "/dev/sda5 asks for a filesystem of type `btrfs`",
+        ),
+        (
+            |storage| storage.filesystems[0].kind = "xfs".to_owned(),
+            "/dev/sda3 has 200 MiB, too little for xfs",
+        ),
+        (
+            |storage| storage.filesystems[1].kind = "swap".to_owned(),
+            "/dev/sda5 of type `swap` has the mount point `/var/lib/data`",
+        ),
+        (
+            |storage| storage.filesystems[3].kind = "ext4".to_owned(),
+            "/dev/mapper/os-swap of type `ext4` has the mount point `swap`",
+        ),
+        (
+            |storage| storage.filesystems[1].mount = storage.filesystems[0].mount.clone(),
+            "/dev/sda3 and /dev/sda5 are both mounted on /boot",
+        ),
+        (
+            |storage| storage.filesystems[1] = filesystem(part(0, 5), Some("/a/../b"), "xfs"),
+            "the mount point `/a/../b` of /dev/sda5 is not a plain absolute path",
+        ),
+        (
+            |storage| storage.filesystems[1] = filesystem(part(0, 5), Some("/a b"), "xfs"),
+            "the mount point `/a b` of /dev/sda5 is not a plain absolute path",
+        ),
+    ];
+    for (change, what) in table {
+        let refused = only(refused(|request, _| change(&mut request.storage)));
+        assert_eq!(refused, (RefusedBy::Run, Kind::Request, what.to_owned()));
+    }
+}
+
+#[test]
+fn a_node_that_would_not_start_is_refused() {
+    type Change<'a> = &'a dyn Fn(&mut Request, &mut Inventory);
+    let root = |request: &mut Request| request.storage.filesystems[2].mount = None;
+    let table: [(Change<'_>, &str); 4] = [
+        (&|request, _| root(request), "no filesystem is mounted on /"),
+        (
+            &|request, _| request.images.clear(),
+            "no image is written to /, so nothing would start",
+        ),
+        (
+            &|request, _| request.storage.disks[0].partitions[0].role = Role::Data,
+            "/dev/sda gets boot code, but it has no `bios_grub` partition for GRUB's core image",
+        ),
+        (
+            &|request, inventory| {
+                inventory.firmware = Firmware::Uefi;
+                request.storage.disks[0].partitions[1].role = Role::Data;
+            },
+            "/dev/sda gets boot code, but it has no EFI system partition",
+        ),
+    ];
+    for (change, what) in table {
+        let refused = only(refused(change));
+        assert_eq!(refused, (RefusedBy::Run, Kind::Request, what.to_owned()));
+    }
+}
+
+#[test]
+fn arrays_that_cannot_be_are_refused() {
+    let raid = |level: &str, members: Vec<BlockRef>| crate::request::spec::RaidSpec {
+        device: "/dev/md0".to_owned(),
+        level: level.to_owned(),
+        metadata: "default".to_owned(),
+        members,
+        spares: Vec::new(),
+        keep_data: false,
+    };
+    for (raid, what) in [
+        (
+            raid("raid5", vec![part(0, 7)]),
+            "/dev/md0 asks for level `raid5`",
+        ),
+        (raid("raid1", Vec::new()), "/dev/md0 has no members"),
+    ] {
+        let refused = only(refused(|request, _| {
+            add(&mut request.storage.disks[0], 100, Role::Raid);
+            request.storage.raids.push(raid);
+        }));
+        assert_eq!(refused, (RefusedBy::Run, Kind::Request, what.to_owned()));
+    }
+}
+
+#[test]
+fn an_mbr_is_planned_and_refused() {
+    let refused = only(refused(|request, _| {
+        request.storage.disks[0].table = Table::Msdos;
+    }));
+    assert_eq!(
+        refused.2,
+        "/dev/sda: an MBR partition table is planned but not yet written"
+    );
+}
+
+fn errors(change: impl FnOnce(&mut Request, &mut Inventory)) -> Vec<String> {
+    let (mut request, mut inventory) = (lvm_request(), machine());
+    change(&mut request, &mut inventory);
+    let errors = plan_of(&request, &inventory).unwrap_err();
+    errors
+        .into_iter()
+        .map(|error| render(&Error::from(error)))
+        .collect()
+}
+
+#[test]
+fn contradictions_are_reported_all_at_once() {
+    let errors = errors(|request, inventory| {
+        let storage = &mut request.storage;
+        storage.disks[0].partitions[2].start = mib(100);
+        storage.disks[0].partitions[3].number = 129;
+        storage.disks[0].partitions[4].size = Bytes::ZERO;
+        storage.disks[0].partitions[5].size = Bytes(mib(20).0 + 512);
+        storage
+            .filesystems
+            .push(filesystem(part(0, 3), None, "ext4"));
+        storage
+            .filesystems
+            .push(filesystem(BlockRef::Raid(3), None, "ext4"));
+        storage.logical_volumes[1].volume_group = "none".to_owned();
+        inventory.disks[0].logical_sector_size = 4096;
+    });
+    insta::assert_snapshot!(errors.join(""), @r"
+    error: partition 5 of /dev/sda cannot have 0 B at 5549 MiB
+      hint: give it a size above zero that ends on the disk
+    error: partitions 2 and 3 of /dev/sda overlap: 26 MiB to 226 MiB and 100 MiB to 300 MiB
+      hint: begin partition 3 at 226 MiB or later
+    error: partition number 129 of /dev/sda is not between 1 and 128
+      hint: number the partitions of a disk from 1 to 128, each once
+    error: partition 6 of /dev/sda is not aligned to sectors of 4 KiB
+      hint: begin and end it at multiples of 4 KiB, best at whole MiB
+    error: logical volume `swap` refers to volume group `none`, which is not in the request
+      hint: declare volume group `none`, or do not refer to it
+    error: physical volume refers to partition 4 of disk 0, which is not in the request
+      hint: declare partition 4 of disk 0, or do not refer to it
+    error: /dev/sda3 is used twice: as filesystem for /boot and as filesystem without mount point
+      hint: drop one of the two
+    error: filesystem without mount point refers to array 3, which is not in the request
+      hint: declare array 3, or do not refer to it
+    ");
+}
+
+#[test]
+fn a_disk_that_is_not_there_is_told_with_those_that_are() {
+    let errors = errors(|request, _| {
+        request.storage.disks[0].selector = DiskSelector::Node("/dev/vda".to_owned());
+    });
+    insta::assert_snapshot!(errors.join(""), @r"
+    error: no disk of this node is the one of `ks_spaces[sda]`: looked for /dev/vda; there are
+        /dev/sda (20 GiB, TEST 9000, serial SN-sda, links disk/by-id/ata-sda)
+      hint: give an id or a name that this node has (`provision inventory`), or look why the disk is not there
+    ");
+}
+
+#[test]
+fn a_request_without_disks_is_no_plan() {
+    let mut request = lvm_request();
+    request.storage = Storage::default();
+    request.images.clear();
+    request.configdrive = None;
+    assert_eq!(
+        plan_of(&request, &machine()).unwrap_err(),
+        [PlanError::NoDisks]
+    );
+}
+
+#[test]
+fn an_image_for_swap_is_refused() {
+    let refused = refused(|request, _| request.images[0] = image("swap", 3));
+    assert!(
+        refused.iter().any(|(_, kind, what)| *kind == Kind::Request
+            && what == &format!("{URL} is meant for swap space")),
+        "{refused:?}"
+    );
+}
