@@ -186,7 +186,7 @@ fn who_only_looks_can_name_nothing_that_writes() {
                 "Act",
                 "act",
                 "perform",
-                "Context",
+                "apply::Context",
                 "install::",
             ],
         );
