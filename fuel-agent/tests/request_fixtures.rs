@@ -120,43 +120,6 @@ const ACCEPTED_HERE: [(&str, &str); 1] = [(
     "upstream compares MAC addresses byte for byte and crashes where only the case differs",
 )];
 
-/// Does one edit of a mutation: `set`, `del` or `append` at a path of keys and indexes.
-fn edit(document: &mut Value, op: &Value) {
-    let mut path: Vec<&Value> = op["path"].as_array().expect("a path").iter().collect();
-    let last = match op["op"].as_str() {
-        Some("append") => None,
-        _ => path.pop(),
-    };
-    let mut place = document;
-    for step in path {
-        place = match (step.as_str(), step.as_u64()) {
-            (Some(key), _) => &mut place[key],
-            (_, Some(index)) => &mut place[usize::try_from(index).expect("an index")],
-            _ => panic!("a step is a key or an index"),
-        };
-    }
-    let value = op["value"].clone();
-    match (
-        op["op"].as_str(),
-        last.and_then(Value::as_str),
-        last.and_then(Value::as_u64),
-    ) {
-        (Some("append"), ..) => place.as_array_mut().expect("an array").push(value),
-        (Some("set"), Some(key), _) => place[key] = value,
-        (Some("set"), _, Some(index)) => place[usize::try_from(index).expect("an index")] = value,
-        (Some("del"), Some(key), _) => {
-            place.as_object_mut().expect("an object").shift_remove(key);
-        }
-        (Some("del"), _, Some(index)) => {
-            place
-                .as_array_mut()
-                .expect("an array")
-                .remove(usize::try_from(index).expect("an index"));
-        }
-        other => panic!("an edit is not {other:?}"),
-    }
-}
-
 #[test]
 fn every_mutation_is_accepted_or_refused_as_upstream_does() {
     let Some(folder) = support::fixtures() else {
@@ -168,10 +131,7 @@ fn every_mutation_is_accepted_or_refused_as_upstream_does() {
     for mutation in mutations {
         let name = mutation["name"].as_str().expect("a name");
         let base = mutation["base"].as_str().expect("a base");
-        let mut input = support::json(&folder.join(format!("{base}.json")));
-        for op in mutation["ops"].as_array().expect("edits") {
-            edit(&mut input, op);
-        }
+        let input = support::mutation::input(&folder, mutation);
         let ours = load(&input, Driver::Nailgun);
         let mut theirs = support::json(&folder.join(format!("{base}.scheme.json")));
         let deviates = ACCEPTED_HERE
@@ -199,11 +159,7 @@ fn every_refusal_names_a_path_and_says_what_is_right() {
     };
     let mutations = support::json(&folder.join("mutations.json"));
     for mutation in mutations.as_array().expect("a list") {
-        let base = mutation["base"].as_str().expect("a base");
-        let mut input = support::json(&folder.join(format!("{base}.json")));
-        for op in mutation["ops"].as_array().expect("edits") {
-            edit(&mut input, op);
-        }
+        let input = support::mutation::input(&folder, mutation);
         for problem in load(&input, Driver::Nailgun).err().unwrap_or_default() {
             println!("{}: {problem}; {}", mutation["name"], problem.hint);
             assert!(

@@ -10,6 +10,7 @@
 )]
 
 pub mod machine;
+pub mod mutation;
 pub mod render;
 pub mod scheme;
 pub mod upstream;
