@@ -231,8 +231,12 @@ impl fmt::Display for Report {
             writeln!(f, "  pending: {reason}")?;
         }
         for device in &self.devices {
-            let (node, stable) = (&device.device, &device.stable_name);
-            writeln!(f, "  disk     {node}, {}, {stable}", device.size_bytes)?;
+            let stable = match device.stable_name.as_str() {
+                "" => "without a serial number",
+                name => name,
+            };
+            let (node, size) = (&device.device, device.size_bytes);
+            writeln!(f, "  disk     {node}, {size}, {stable}")?;
         }
         for image in &self.images {
             f.write_str(&image_line(image))?;

@@ -48,10 +48,11 @@ pub(super) fn overwritten(plan: &Plan, inventory: &Inventory) -> Vec<String> {
             } else {
                 found.join(", ")
             };
-            format!(
-                "{verb} {}, {}, {}: {content}",
-                planned.device, planned.size, planned.disk_id
-            )
+            let id = match planned.disk_id.as_str() {
+                "" => String::new(),
+                id => format!(", {id}"),
+            };
+            format!("{verb} {}, {}{id}: {content}", planned.device, planned.size)
         })
         .collect()
 }

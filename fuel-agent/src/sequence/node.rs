@@ -158,11 +158,8 @@ impl Node<'_> {
                 .because(error)
                 .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
         })?;
-        let _ = url;
-        Err(Error::new(
-            Kind::Internal,
-            "a request cannot be fetched yet",
-        ))
+        let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+        Ok(http::document(&self.client()?, &url, limit)?)
     }
 
     fn client(&self) -> Result<http::Client, Error> {

@@ -8,7 +8,7 @@ pub type Facts = BTreeMap<&'static str, String>;
 /// Where a template's text ends up; decides how values are escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In a URL, or in a form: everything but letters, digits and `-._~` is percent-encoded.
+    /// In a URL, or in a form: everything but letters, digits and `-._~:` is percent-encoded.
     Url,
     /// In a header: control characters become spaces.
     Header,
@@ -70,7 +70,7 @@ fn percent(value: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
             text.push(char::from(byte));
         } else {
             text.push('%');
@@ -99,7 +99,7 @@ mod tests {
             (
                 "http://h/{mac}?e={error}",
                 Place::Url,
-                "http://h/52%3A54%3A00%3A12%3A34%3A56?e=cannot%20%22read%22%0A%C3%BC",
+                "http://h/52:54:00:12:34:56?e=cannot%20%22read%22%0A%C3%BC",
             ),
             ("{mac}", Place::Header, "52:54:00:12:34:56"),
             ("{error}", Place::Header, "cannot \"read\" ü"),
