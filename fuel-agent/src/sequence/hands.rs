@@ -9,6 +9,7 @@ use host::Host;
 use host::blockdev::Access;
 use host::cancel::Cancel;
 use host::lock::{Lock, LockError};
+use host::mount::{KernelMounts, Mounts};
 use host::power::{PowerAction, end_machine};
 
 use super::act::Act;
@@ -80,35 +81,6 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// Unmounts whatever is mounted in our folder, the last first.
-    fn unmount_all(&mut self) -> Vec<Error> {
-        let work = self.options.work.clone();
-        if !work.exists() {
-            return Vec::new();
-        }
-        let host = match self.host.host() {
-            Ok(host) => host,
-            Err(error) => return vec![error],
-        };
-        let mounted = match host.mounts.mounted() {
-            Ok(mounted) => mounted,
-            Err(error) => {
-                let what = "cannot find out what is mounted";
-                return vec![Error::new(Kind::Disk, what).because(error)];
-            }
-        };
-        let ours = mounted
-            .into_iter()
-            .rev()
-            .filter(|(_, target)| target.starts_with(&work));
-        ours.filter_map(|(device, target)| {
-            let error = host.mounts.unmount(&target).err()?;
-            let what = format!("cannot unmount {}", target.display());
-            Some(Error::new(Kind::Disk, what).device(device).because(error))
-        })
-        .collect()
-    }
-
     /// Notes what a step activates, before it is tried: half a success may be active too.
     fn note(&mut self, plan: &Plan, step: &Step) {
         let mut add = |active: Active| {
@@ -145,6 +117,27 @@ impl<'a> Hands<'a> {
     }
 }
 
+/// Unmounts whatever is mounted below a folder, the last first.
+fn unmount_below(folder: &Path, mounts: &mut dyn Mounts) -> Vec<Error> {
+    let mounted = match mounts.mounted() {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            let what = "cannot find out what is mounted";
+            return vec![Error::new(Kind::Disk, what).because(error)];
+        }
+    };
+    let ours = mounted
+        .into_iter()
+        .rev()
+        .filter(|(_, target)| target.starts_with(folder));
+    ours.filter_map(|(device, target)| {
+        let error = mounts.unmount(&target).err()?;
+        let what = format!("cannot unmount {}", target.display());
+        Some(Error::new(Kind::Disk, what).device(device).because(error))
+    })
+    .collect()
+}
+
 impl std::fmt::Debug for Hands<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hands")
@@ -172,7 +165,8 @@ impl Act for Hands<'_> {
     fn begin(&mut self) -> Result<(), Error> {
         self.lock = Some(Lock::acquire(&self.folder.lock()).map_err(of_lock)?);
         // An earlier run that was killed may have left mounts; they would hold the disks.
-        super::look::of_many("cannot clear away an earlier run", self.unmount_all())?;
+        let left = unmount_below(&self.options.work, &mut KernelMounts);
+        super::look::of_many("cannot clear away an earlier run", left)?;
         if let Some(error) = self.remove_work() {
             return Err(error);
         }
@@ -233,7 +227,10 @@ impl Act for Hands<'_> {
 
     fn clean_up(&mut self, _: Option<&Plan>, state: &mut State) -> Vec<Error> {
         state.target = None;
-        let mut errors = self.unmount_all();
+        let mut errors = match &mut self.host {
+            Maker::Made(host) => unmount_below(&self.options.work, host.mounts.as_mut()),
+            Maker::NotYet(_) => Vec::new(),
+        };
         for active in std::mem::take(&mut self.active).into_iter().rev() {
             errors.extend(self.let_go(&active).err());
         }

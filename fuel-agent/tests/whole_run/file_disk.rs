@@ -1,0 +1,213 @@
+//! Files that stand for disks: neither root nor a spare disk.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+use fuel_agent::http::fault_server::Fault;
+use serde_json::Value;
+
+use super::lab::{IMAGE, Lab, Mood, equipped, signal, tool};
+
+const DISK: &str = "--disk=sda=disk.img:2GiB";
+const REQUEST: &str = "--input_data_file=request.json";
+
+/// Where a partition lies in the file.
+fn extent(table: &Value, number: usize) -> (u64, usize) {
+    let partition = &table["partitiontable"]["partitions"][number - 1];
+    let bytes = |key: &str| partition[key].as_u64().unwrap() * 512;
+    (bytes("start"), usize::try_from(bytes("size")).unwrap())
+}
+
+/// A partition as a file of its own.
+fn cut_out(lab: &Lab, number: usize) -> String {
+    let disk = lab.path("disk.img");
+    let table = tool("sfdisk", &["--json", disk.to_str().unwrap()]);
+    let (start, length) = extent(&serde_json::from_str(&table).unwrap(), number);
+    let mut bytes = vec![0; length];
+    let file = fs::File::open(&disk).unwrap();
+    file.read_exact_at(&mut bytes, start).unwrap();
+    let part = lab.path(&format!("part{number}"));
+    fs::write(&part, bytes).unwrap();
+    part.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn everything_but_what_needs_a_mount_is_done_and_the_run_ends_incomplete() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let success = format!("--set=success={}", lab.server.url("/built"));
+    let left = lab.call(&["run", DISK, REQUEST, &success]);
+    assert_eq!(left.status, 10, "{}{}", left.out, left.error);
+    let disk = lab.path("disk.img");
+    tool("sfdisk", &["--verify", disk.to_str().unwrap()]);
+    let root = cut_out(&lab, 3);
+    tool("e2fsck", &["-fn", &root]);
+    assert_eq!(
+        tool("debugfs", &["-R", "cat /hello", &root]),
+        "from the image\n"
+    );
+    let size = fs::metadata(&root).unwrap().len();
+    assert_eq!(size, 256 << 20);
+    let about = tool("debugfs", &["-R", "stats -h", &root]);
+    let count = |name: &str| -> u64 {
+        let line = about.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().parse().unwrap()
+    };
+    let grown = count("Block count:") * count("Block size:");
+    assert_eq!(grown, 256 << 20, "grown to its partition");
+    let swap = cut_out(&lab, 5);
+    assert!(tool("blkid", &["-p", "-o", "export", &swap]).contains("TYPE=swap"));
+    let report = lab.report();
+    assert_eq!(report["result"], "incomplete");
+    assert_eq!(report["images"][0]["verified"], true);
+    assert_eq!(report["written_bytes"], IMAGE.raw.len());
+    assert!(!report["incomplete"].as_array().unwrap().is_empty());
+    assert!(lab.asked("/built").is_empty(), "no success is told");
+    assert_eq!(lab.call(&["status"]).status, 10);
+}
+
+#[test]
+fn no_secret_of_the_request_reaches_log_report_or_output() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let header = "--set=failure.header=Authorization: t0ken";
+    let failure = format!("--set=failure={}", lab.server.url("/failed?key=t0ken"));
+    let left = lab.call(&["run", DISK, REQUEST, "--debug", header, &failure]);
+    assert_eq!(left.status, 10);
+    let log = fs::read_to_string(lab.path("run/provision.log")).unwrap();
+    assert!(log.contains("mkswap"), "command lines are logged");
+    let report = lab.report().to_string();
+    for secret in ["not-a-real", "t0ken"] {
+        for text in [&left.out, &left.error, &log, &report] {
+            assert!(!text.contains(secret), "`{secret}` in {text}");
+        }
+    }
+    let told = lab.asked("/failed");
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].header("authorization"), Some("t0ken"));
+}
+
+#[test]
+fn an_image_that_is_not_there_is_found_before_anything_is_touched() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.put("request.json", &lab.request("/other.img.gz").to_string());
+    let failure = format!("--set=failure={}", lab.server.url("/failed"));
+    let left = lab.call(&["run", DISK, REQUEST, &failure]);
+    assert_eq!(left.status, 6, "{}", left.error);
+    assert!(!lab.path("disk.img").exists(), "no file is made");
+    let told: Value = serde_json::from_slice(&lab.asked("/failed")[0].body).unwrap();
+    assert_eq!(told["exit_status"], 6);
+    assert_eq!(told["touched"], false);
+    assert_eq!(told["hostname"], "web-03.example.net");
+    assert_eq!(told["mac"], "52:54:00:a1:00:01");
+}
+
+/// A change of what the server answers.
+type Spoil = fn(&mut Mood);
+
+/// The image's checksum, at its very end, is another one.
+fn spoil_transfer(mood: &mut Mood) {
+    mood.image = Some(|mut reply| {
+        let length = reply.body.len();
+        if length > 100_000 {
+            reply.body[length - 6] ^= 1;
+        }
+        reply
+    });
+}
+
+/// The image is whole, but another one than its digest says.
+fn spoil_digest(mood: &mut Mood) {
+    mood.digest = Some("00000000000000000000000000000000");
+}
+
+#[test]
+fn an_image_that_is_not_what_it_should_be_fails_and_the_disk_does_not_boot() {
+    if !equipped() {
+        return;
+    }
+    let spoils: [Spoil; 2] = [spoil_transfer, spoil_digest];
+    for spoil in spoils {
+        let lab = Lab::new();
+        spoil(&mut lab.mood.lock().unwrap());
+        let failure = format!("--set=failure={}", lab.server.url("/failed"));
+        let left = lab.call(&["run", DISK, REQUEST, "--dialect=json", &failure]);
+        let got = (left.status, left.error.as_str());
+        assert_eq!(got, (6, ""), "{}", left.out);
+        let events: Vec<Value> = left
+            .out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let of = |kind: &str| events.iter().rfind(|event| event["event"] == kind).unwrap();
+        assert_eq!(of("error")["stage"], "image");
+        assert_eq!(of("error")["touched"], true);
+        assert_eq!(of("report")["report"]["exit_status"], 6);
+        let told: Value = serde_json::from_slice(&lab.asked("/failed")[0].body).unwrap();
+        assert_eq!(told["touched"], true);
+        let mut code = [0; 440];
+        let disk = fs::File::open(lab.path("disk.img")).unwrap();
+        disk.read_exact_at(&mut code, 0).unwrap();
+        assert!(!code.windows(4).any(|window| window == b"GRUB"));
+        assert_eq!(lab.call(&["status"]).status, 6);
+    }
+}
+
+#[test]
+fn sigterm_ends_a_run_with_130_after_clean_up() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.mood.lock().unwrap().image = Some(|reply| {
+        // The beginning, which is looked at beforehand, comes; the rest does not.
+        let stall = reply.body.len() > 100_000;
+        reply.fault(if stall {
+            Fault::StallAt(70_000)
+        } else {
+            Fault::None
+        })
+    });
+    let child = lab.start(&["run", DISK, REQUEST]);
+    lab.until_image_flows();
+    assert_eq!(lab.call(&["status"]).status, 22, "a run is under way");
+    let second = lab.call(&["run", DISK, REQUEST, "--report=second.json"]);
+    assert_eq!(second.status, 5, "{}", second.error);
+    assert!(
+        second.error.contains("another agent is running"),
+        "{}",
+        second.error
+    );
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{error}");
+    let report = lab.report();
+    assert_eq!(report["result"], "interrupted");
+    assert_eq!(report["error"]["stage"], "image");
+    assert_eq!(report["retryable"], true);
+    assert!(!lab.path("run/work").exists(), "nothing temporary is left");
+    assert_eq!(lab.call(&["status"]).status, 130);
+}
+
+#[test]
+fn a_lost_session_does_not_stop_a_run() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut child = lab.start(&["run", DISK, REQUEST]);
+    // Whoever read the output has gone, and the terminal hangs up.
+    drop((child.stdout.take(), child.stderr.take()));
+    lab.until_image_flows();
+    signal(&child, "HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(10));
+    assert_eq!(lab.report()["images"][0]["verified"], true);
+}

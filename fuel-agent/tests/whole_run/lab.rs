@@ -1,0 +1,259 @@
+//! A place for a run: an image, a server for it that also plays the orchestrator, a request, and the binary.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use flate2::write::GzEncoder;
+use fuel_agent::http::fault_server::{Asked, FaultServer, Reply};
+use serde_json::{Value, json};
+
+/// Programs that these tests need beside the agent.
+const PROGRAMS: [&str; 6] = [
+    "mkfs.ext4",
+    "mkfs.ext2",
+    "e2fsck",
+    "debugfs",
+    "sfdisk",
+    "blkid",
+];
+
+/// A program's start, for tests: it reads and makes files of the test's own.
+#[expect(clippy::disallowed_methods, reason = "a test starts what it tests")]
+fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    Command::new(program)
+}
+
+/// Whether all programs are here; says so if not.
+pub(crate) fn equipped() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |program: &&&str| {
+        std::env::split_paths(&path)
+            .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+            .any(|folder| folder.join(program).exists())
+    };
+    let missing: Vec<&&str> = PROGRAMS.iter().filter(|program| !found(program)).collect();
+    if !missing.is_empty() {
+        println!("skipped, not installed: {missing:?}");
+    }
+    missing.is_empty()
+}
+
+/// Runs a program to its end; its standard output.
+pub(crate) fn tool(program: &str, args: &[&str]) -> String {
+    let path = "/usr/sbin:/sbin:/usr/bin:/bin";
+    let output = command(program)
+        .args(args)
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The image: ext4 with what an installation looks for.
+pub(crate) struct Image {
+    pub(crate) raw: Vec<u8>,
+    pub(crate) gzip: Vec<u8>,
+    metadata: Value,
+}
+
+pub(crate) static IMAGE: LazyLock<Image> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for sub in [
+        "boot",
+        "etc/default",
+        "var/log",
+        "lib/modules/6.1.0-1-amd64",
+        "proc",
+        "tmp",
+    ] {
+        fs::create_dir_all(tree.join(sub)).unwrap();
+    }
+    for (file, content) in [
+        ("hello", "from the image\n"),
+        ("boot/vmlinuz-6.1.0-1-amd64", "kernel"),
+        ("boot/initrd.img-6.1.0-1-amd64", "ramdisk"),
+        ("var/log/old", "a log of the image\n"),
+        ("etc/hostname", "image\n"),
+        ("etc/hosts", "127.0.0.1 localhost\n"),
+    ] {
+        fs::write(tree.join(file), content).unwrap();
+    }
+    let file = folder.path().join("root.img");
+    let made = fs::File::create(&file).unwrap();
+    made.set_len(48 << 20).unwrap();
+    let (tree, image) = (tree.to_str().unwrap(), file.to_str().unwrap());
+    tool("mkfs.ext4", &["-q", "-F", "-d", tree, image]);
+    let raw = fs::read(&file).unwrap();
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&raw).unwrap();
+    let gzip = encoder.finish().unwrap();
+    let md5 = tool("md5sum", &[image]);
+    let metadata = json!({"images": [{"format": "ext4", "raw_name": "root.img", "raw_size": raw.len(),
+        "raw_md5": md5.split_whitespace().next().unwrap(), "container_name": "root.img.gz",
+        "container_size": gzip.len()}]});
+    Image {
+        raw,
+        gzip,
+        metadata,
+    }
+});
+
+/// What the server does beside serving well.
+#[derive(Clone, Default)]
+pub(crate) struct Mood {
+    /// Answers to calls of the completion, the last one again and again; 200 without any.
+    pub(crate) built: Vec<u16>,
+    /// Changes answers that carry the image.
+    pub(crate) image: Option<fn(Reply) -> Reply>,
+    /// The digest that the metadata names instead of the right one.
+    pub(crate) digest: Option<&'static str>,
+}
+
+/// A folder of its own for every run.
+pub(crate) struct Lab {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) server: FaultServer,
+    pub(crate) mood: Arc<Mutex<Mood>>,
+}
+
+/// What is left of a run.
+pub(crate) struct Left {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) error: String,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mood = Arc::new(Mutex::new(Mood::default()));
+        let (of_server, request) = (Arc::clone(&mood), folder.path().join("request.json"));
+        let server = FaultServer::start(move |asked| {
+            answer(asked, &mut of_server.lock().unwrap(), &request)
+        });
+        let lab = Self {
+            folder,
+            server: server.unwrap(),
+            mood,
+        };
+        lab.put("cmdline", "quiet");
+        lab.put("provision.conf", "");
+        lab.put("request.json", &lab.request("/root.img.gz").to_string());
+        lab
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn put(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// What Fuel would send for a node with one disk and its logs apart.
+    pub(crate) fn request(&self, image: &str) -> Value {
+        let base = include_str!("../../../testdata/requests/no-boot-volume.json");
+        let mut request: Value = serde_json::from_str(base).unwrap();
+        request["ks_meta"]["pm_data"]["ks_spaces"] = json!([{
+            "type": "disk", "id": "sda", "name": "sda", "size": 20480, "free_space": 20000,
+            "extra": ["disk/by-id/ata-lab"],
+            "volumes": [
+                {"type": "boot", "size": 300},
+                {"type": "partition", "mount": "/", "file_system": "ext4", "size": 256, "name": "Root"},
+                {"type": "partition", "mount": "/var/log", "file_system": "ext4", "size": 64, "name": "Log"},
+                {"type": "partition", "mount": "swap", "file_system": "swap", "size": 64, "name": "Swap"},
+            ],
+        }]);
+        request["ks_meta"]["image_data"] =
+            json!({"/": {"uri": self.server.url(image), "format": "ext4", "container": "gzip"}});
+        request
+    }
+
+    fn provision(&self, args: &[&str]) -> Command {
+        let mut command = command(env!("CARGO_BIN_EXE_provision"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("PROVISION_RUN_DIR", self.path("run"))
+            .env("PROVISION_KERNEL_COMMAND_LINE", self.path("cmdline"))
+            .env("PROVISION_CONF", self.path("provision.conf"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn call(&self, args: &[&str]) -> Left {
+        let output = self.provision(args).output().unwrap();
+        Left {
+            status: output.status.code().expect("no signal ends it"),
+            out: String::from_utf8(output.stdout).unwrap(),
+            error: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Starts it and goes on; its output can be read from the child.
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        let mut command = self.provision(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    pub(crate) fn report(&self) -> Value {
+        let bytes = fs::read(self.path("run/report.json")).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// Requests that came for `path`, whatever their query.
+    pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
+        let mut asked = self.server.asked();
+        asked.retain(|asked| asked.target.split('?').next() == Some(path));
+        asked
+    }
+
+    /// Waits until somebody has asked for the image itself, not only for its beginning.
+    pub(crate) fn until_image_flows(&self) {
+        let flows = || {
+            let asked = self.asked("/root.img.gz");
+            let whole =
+                |it: &Asked| it.method == "GET" && it.range().is_none_or(|it| it.1.is_none());
+            Ok(asked.iter().any(whole).then_some(()))
+        };
+        host::settle::until(Duration::from_mins(1), flows).unwrap();
+    }
+}
+
+fn answer(asked: &Asked, mood: &mut Mood, request: &Path) -> Reply {
+    let path = asked.target.split('?').next().unwrap_or_default();
+    match path {
+        "/root.img.gz" => {
+            let reply = Reply::file(asked, &IMAGE.gzip, "\"1\"");
+            mood.image.map_or(reply.clone(), |change| change(reply))
+        }
+        "/root.yaml" => {
+            let mut metadata = IMAGE.metadata.clone();
+            if let Some(digest) = mood.digest {
+                metadata["images"][0]["raw_md5"] = json!(digest);
+            }
+            Reply::whole(metadata.to_string().as_bytes())
+        }
+        "/request.json" => Reply::whole(&fs::read(request).unwrap()),
+        "/built" => match mood.built.as_slice() {
+            [] => Reply::status(200),
+            [last] => Reply::status(*last),
+            _ => Reply::status(mood.built.remove(0)),
+        },
+        "/failed" => Reply::status(200),
+        _ => Reply::status(404),
+    }
+}
+
+/// Sends a signal to a process that a test has started.
+pub(crate) fn signal(child: &Child, name: &str) {
+    tool("kill", &["-s", name, &child.id().to_string()]);
+}

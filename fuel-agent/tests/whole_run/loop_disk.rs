@@ -1,0 +1,169 @@
+//! Loop devices: block devices of the kernel, with mounts, boot code, stamp and completion. Skipped without root, and where
+//! GRUB is not installed.
+
+use std::fs;
+use std::path::Path;
+
+use host::ioctl::loops::{LoopDevice, LoopOptions};
+use serde_json::{Value, json};
+
+use super::lab::{Lab, equipped};
+
+/// A lab with a disk.
+struct Node {
+    lab: Lab,
+    disk: LoopDevice,
+}
+
+impl Node {
+    fn new() -> Option<Self> {
+        if !equipped() {
+            return None;
+        }
+        if !Path::new("/usr/lib/grub/i386-pc/normal.mod").exists() {
+            println!("skipped, there is no GRUB for BIOS");
+            return None;
+        }
+        let lab = Lab::new();
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(lab.path("disk.img"))
+            .unwrap();
+        file.set_len(2 << 30).unwrap();
+        let disk = match LoopDevice::attach(&file, LoopOptions::default()) {
+            Ok(disk) => disk,
+            Err(error) => {
+                println!("skipped, no loop device: {error}");
+                return None;
+            }
+        };
+        let node = json!({"disks": [{"path": disk.path(), "size_bytes": 2_u64 << 30, "serial": "LAB",
+            "links": ["/dev/disk/by-id/ata-lab"]}], "firmware": "bios", "architecture": "x86_64"});
+        lab.put("inventory.json", &node.to_string());
+        Some(Self { lab, disk })
+    }
+
+    /// Runs; `input` says where the request comes from.
+    fn run(&self, input: &[&str]) -> i32 {
+        let success = format!(
+            "--set=success={}",
+            self.lab.server.url("/built?instance={instance_id}")
+        );
+        let common = [
+            "run",
+            "--inventory=inventory.json",
+            "--set=end=none",
+            "--set=notify.budget=1s",
+            &success,
+        ];
+        let left = self.lab.call(&[&common, input].concat());
+        println!("{}{}", left.out, left.error);
+        left.status
+    }
+
+    fn push(&self) -> i32 {
+        self.run(&["--input_data_file=request.json"])
+    }
+
+    fn pull(&self) -> i32 {
+        let url = self.lab.server.url("/request.json?mac={mac}");
+        self.run(&["--url", &url])
+    }
+
+    /// How often the image was fetched, apart from its beginning.
+    fn fetched(&self) -> usize {
+        let asked = self.lab.asked("/root.img.gz");
+        let whole = asked
+            .iter()
+            .filter(|it| it.method == "GET" && it.range().is_none_or(|range| range.1.is_none()));
+        whole.count()
+    }
+
+    fn told(&self) -> Vec<String> {
+        let asked = self.lab.asked("/built");
+        asked.into_iter().map(|asked| asked.target).collect()
+    }
+}
+
+#[test]
+fn a_pushed_run_installs_each_time_and_a_pulled_one_only_what_is_not_there() {
+    let Some(node) = Node::new() else { return };
+    assert_eq!(node.push(), 0);
+    let report = node.lab.report();
+    assert_eq!(report["result"], "installed");
+    assert_eq!(
+        report["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|step| step["outcome"] == "skipped")
+            .count(),
+        0
+    );
+    let first = report["instance_id"].as_str().unwrap().to_owned();
+    assert_eq!(node.told(), [format!("/built?instance={first}")]);
+    assert_eq!(node.fetched(), 1);
+
+    assert_eq!(node.pull(), 0, "it is as asked: the completion is repeated");
+    assert_eq!(node.fetched(), 1);
+    assert_eq!(node.lab.report()["already_installed"], true);
+    assert_eq!(node.lab.report()["touched"], false);
+    assert_eq!(node.told()[1], format!("/built?instance={first}"));
+
+    assert_eq!(
+        node.push(),
+        0,
+        "the same request, pushed: it is installed again"
+    );
+    assert_eq!(node.fetched(), 2);
+    let second = node.lab.report()["instance_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_ne!(first, second);
+
+    let mut request: Value = node.lab.request("/root.img.gz");
+    request["ks_meta"]["timezone"] = json!("Europe/Rome");
+    node.lab.put("request.json", &request.to_string());
+    assert_eq!(node.pull(), 0, "another request, pulled");
+    assert_eq!(node.fetched(), 3);
+}
+
+#[test]
+fn a_completion_that_is_not_accepted_stays_owed_until_it_is() {
+    let Some(node) = Node::new() else { return };
+    node.lab.mood.lock().unwrap().built = vec![503];
+    assert_eq!(node.push(), 9);
+    assert!(node.told().len() > 1, "it is tried again");
+    assert_eq!(node.lab.report()["result"], "installed-not-accepted");
+    assert_eq!(node.lab.call(&["status"]).status, 20);
+    node.lab.mood.lock().unwrap().built = vec![500, 200];
+    let left = node.lab.call(&["notify", "--until-accepted"]);
+    assert_eq!(left.status, 0, "{}{}", left.out, left.error);
+    assert_eq!(node.lab.call(&["notify"]).out, "nothing is owed\n");
+}
+
+#[test]
+fn nothing_of_a_run_is_left_mounted_or_in_the_way() {
+    let Some(node) = Node::new() else { return };
+    // An image without a kernel cannot be made bootable: the run fails while the target is mounted.
+    let spoilt = "--set=grub=/nonexistent";
+    let left = node.lab.call(&[
+        "run",
+        "--inventory=inventory.json",
+        "--input_data_file=request.json",
+        spoilt,
+    ]);
+    assert_eq!(left.status, 7, "{}", left.error);
+    assert!(
+        !node.lab.report()["touched"].as_bool().unwrap(),
+        "that is known before"
+    );
+    assert_eq!(node.push(), 0);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let disk = node.disk.path().to_str().unwrap();
+    assert!(!mounts.contains(disk), "{mounts}");
+    assert!(!node.lab.path("run/work").exists());
+}

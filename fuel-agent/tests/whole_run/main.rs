@@ -1,0 +1,14 @@
+//! Whole runs of the binary: onto files that stand for disks, and, where there are loop devices and root, onto block
+//! devices with all that follows: mounts, boot code, stamp, completion.
+
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test program"
+)]
+
+mod file_disk;
+mod lab;
+mod loop_disk;
