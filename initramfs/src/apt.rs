@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use host::exec::{Cmd, Exec, ExecError, Tool};
 
@@ -14,6 +15,9 @@ use crate::stanza::{self, Stanza};
 
 /// Debian's name of the only architecture there is so far.
 pub const ARCHITECTURE: &str = "amd64";
+
+/// How long one download may take: kernels and firmware are large, and lines can be slow.
+const DOWNLOAD_TIME: Duration = Duration::from_hours(1);
 
 /// One version of one package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -258,28 +262,42 @@ impl<'e> Apt<'e> {
         self.exec
     }
 
-    /// Where the package's file is in the folder `cache`, fetched where it is not there, and checked either way.
+    /// Where the package's file is in the folder `cache`, fetched where it is not there or not what the lock says.
     pub fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, Error> {
         let path = cache.join(package.file_name());
-        if !path.exists() {
-            self.ensure_lists()?;
-            let cmd = self
-                .command(Tool::AptGet)
-                .args(["-qq", "download"])
-                .arg(format!("{}={}", package.package, package.version))
-                .directory(cache);
-            self.exec
-                .run(&cmd)
-                .map_err(|cause| gone_or(cause, package, cache))?;
+        if path.exists() {
+            if lock::sha256_of(&path)? == package.sha256 {
+                return Ok(path);
+            }
+            tracing::warn!(file = %path.display(), "other bytes than the lock says; fetching it again");
         }
-        if !path.exists() {
+        self.ensure_lists()?;
+        // Into a folder of its own, so that an interrupted download is never taken for a package file.
+        let aside = tempfile::Builder::new()
+            .prefix(".fetch-")
+            .tempdir_in(cache)
+            .map_err(error::io("create a folder in", cache))?;
+        let cmd = self
+            .command(Tool::AptGet)
+            .args(["-qq", "download"])
+            .arg(format!("{}={}", package.package, package.version))
+            .directory(aside.path())
+            .timeout(DOWNLOAD_TIME);
+        self.exec
+            .run(&cmd)
+            .map_err(|cause| gone_or(cause, package, cache))?;
+        let fetched = aside.path().join(package.file_name());
+        if !fetched.exists() {
             return Err(gone(package, cache));
         }
-        if lock::sha256_of(&path)? == package.sha256 {
-            Ok(path)
-        } else {
-            Err(Error::WrongDigest { path })
+        if lock::sha256_of(&fetched)? != package.sha256 {
+            return Err(Error::WrongDigest {
+                package: package.package.clone(),
+                version: package.version.clone(),
+            });
         }
+        fs::rename(&fetched, &path).map_err(error::io("write", &path))?;
+        Ok(path)
     }
 }
 

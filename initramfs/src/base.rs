@@ -7,7 +7,7 @@ use crate::error::{self, Error};
 use crate::tree::{Node, Tree};
 
 /// Scripts of ours, by where they go.
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 8] = [
     ("init", include_str!("../files/init")),
     ("usr/lib/provision/main", include_str!("../files/main")),
     (
@@ -28,7 +28,6 @@ const SCRIPTS: [(&str, &str); 9] = [
         "usr/lib/provision/functions",
         include_str!("../files/functions"),
     ),
-    ("usr/sbin/reboot", include_str!("../files/reboot")),
 ];
 
 /// Files that programs expect.
@@ -46,7 +45,7 @@ const SETTINGS: [(&str, &str); 9] = [
 ];
 
 /// Names under which programs are called.
-const LINKS: [(&str, &str); 15] = [
+const LINKS: [(&str, &str); 16] = [
     ("usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm"),
     ("usr/sbin/udevadm", "../bin/udevadm"),
     ("usr/sbin/modprobe", "../bin/kmod"),
@@ -58,8 +57,10 @@ const LINKS: [(&str, &str); 15] = [
     ("usr/sbin/mkfs.ext3", "mke2fs"),
     ("usr/sbin/mkfs.ext4", "mke2fs"),
     ("usr/sbin/fsck.ext4", "e2fsck"),
-    ("usr/sbin/poweroff", "reboot"),
-    ("usr/sbin/halt", "reboot"),
+    // They ask init, which knows what to do.
+    ("usr/sbin/reboot", "../bin/busybox"),
+    ("usr/sbin/poweroff", "../bin/busybox"),
+    ("usr/sbin/halt", "../bin/busybox"),
     // Where dropbear looks for it.
     ("usr/lib/sftp-server", "openssh/sftp-server"),
     ("var/run", "../run"),

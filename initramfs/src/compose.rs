@@ -62,6 +62,7 @@ pub fn build(exec: &mut dyn Exec, order: &Order) -> Result<Manifest, Error> {
     let agent = fs::read(&order.agent).map_err(error::io("read", &order.agent))?;
     elf::check_static(&order.agent, &agent)?;
     let cache = created(&order.cache)?;
+    let _alone = alone(&cache)?;
     let apt_state = created(&cache.join("apt"))?;
     let question = Question {
         suite: &order.suite,
@@ -119,6 +120,17 @@ pub fn build(exec: &mut dyn Exec, order: &Order) -> Result<Manifest, Error> {
 fn created(folder: &Path) -> Result<PathBuf, Error> {
     fs::create_dir_all(folder).map_err(error::io("create", folder))?;
     folder.canonicalize().map_err(error::io("find", folder))
+}
+
+/// Waits until no other build works in the cache, and keeps others out until the result is dropped.
+fn alone(cache: &Path) -> Result<fs::File, Error> {
+    let path = cache.join(".in-use");
+    let file = fs::File::create(&path).map_err(error::io("create", &path))?;
+    if file.try_lock().is_err() {
+        tracing::info!(cache = %cache.display(), "another build works here; waiting for it");
+        file.lock().map_err(error::io("lock", &path))?;
+    }
+    Ok(file)
 }
 
 /// The lock that is there and fits, or a new one.

@@ -78,11 +78,13 @@ pub enum Error {
         /// Where package files are kept.
         cache: PathBuf,
     },
-    /// A package file has other bytes than the lock says.
-    #[error("{} does not have the sha256 that the lock names", path.display())]
+    /// The mirror's package file has other bytes than the lock says.
+    #[error("the mirror's `{package}` {version} does not have the sha256 that the lock names")]
     WrongDigest {
-        /// The package file.
-        path: PathBuf,
+        /// Its name.
+        package: String,
+        /// Its version.
+        version: String,
     },
     /// A package does not hold a file that the recipe names.
     #[error("the package `{package}` has no file `{file}`")]
@@ -181,7 +183,9 @@ impl Error {
                 "take today's versions with `--renew-lock`, or put the package file into the cache"
                     .to_owned()
             }
-            Self::WrongDigest { .. } => "remove the file; it is then fetched again".to_owned(),
+            Self::WrongDigest { .. } => {
+                "ask why, before you take the mirror's bytes with `--renew-lock`".to_owned()
+            }
             Self::DynamicAgent { .. } => {
                 "build it with `RUSTFLAGS='-C target-feature=+crt-static'` and an explicit `--target`"
                     .to_owned()

@@ -1,0 +1,333 @@
+//! The real ramdisk in QEMU: it boots, gets an address, lets the right people in, and tells what went wrong.
+//!
+//! Slow (a build and some boots), and it fetches packages: `cargo test -p initramfs --test boot -- --ignored`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where it fails"
+)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, Output, Running, System, Tool};
+use host::settle;
+use initramfs::apt::Proxies;
+use initramfs::compose::{self, Order};
+
+/// Only says when a boot is given up.
+const LIMIT: Duration = Duration::from_mins(10);
+
+fn system() -> System {
+    System::new(Cancel::new())
+}
+
+/// The workspace's folder for what is built, so that packages are fetched once.
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
+}
+
+/// Compiles the stand-in for the agent, statically.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the compiler is no tool of the product"
+)]
+fn stub(into: &Path) -> PathBuf {
+    let out = into.join("agent");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/agent.rs");
+    let status = std::process::Command::new("rustc")
+        .args([
+            "-O",
+            "-Cstrip=symbols",
+            "-Ctarget-feature=+crt-static",
+            "-o",
+        ])
+        .arg(&out)
+        .args(["--edition", "2024", "--target", "x86_64-unknown-linux-gnu"])
+        .arg(source)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    out
+}
+
+fn order(agent: PathBuf, out: PathBuf) -> Order {
+    Order {
+        agent,
+        out,
+        kernel_package: "linux-image-amd64".to_owned(),
+        firmware: vec![],
+        modules: vec![],
+        level: 3,
+        lock: target().join("initramfs.lock"),
+        renew_lock: false,
+        cache: target().join("cache/debs"),
+        authorized_keys: None,
+        conf: None,
+        mirrors: vec![],
+        suite: "bookworm".to_owned(),
+        proxies: Proxies::of_environment(),
+        now: 1_700_000_000,
+        now_is_given: false,
+    }
+}
+
+/// One build for all tests here, and the key that opens it.
+struct Built {
+    folder: tempfile::TempDir,
+    agent: PathBuf,
+}
+
+fn built() -> &'static Built {
+    static BUILT: OnceLock<Built> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = stub(folder.path());
+        let out = folder.path().join("out");
+        compose::build(&mut system(), &order(agent.clone(), out)).unwrap();
+        let keygen = Cmd::new(Tool::SshKeygen)
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "one two", "-f"])
+            .arg(folder.path().join("key"));
+        system().run(&keygen).unwrap();
+        Built { folder, agent }
+    })
+}
+
+/// A node that runs, until it is dropped.
+struct Node {
+    running: Option<Running>,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Node {
+    /// Starts one with these kernel parameters and QEMU options.
+    fn start(parameters: &str, options: &[&str]) -> Self {
+        let built = built();
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let cmd = Cmd::new(Tool::QemuSystem)
+            .args([
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max,erms=off,fsrm=off",
+            ])
+            .args([
+                "-m",
+                "512",
+                "-smp",
+                "2",
+                "-machine",
+                "graphics=off",
+                "-no-reboot",
+            ])
+            .args(["-display", "none", "-monitor", "none", "-serial"])
+            .arg(format!("file:{}", folder.path().join("console").display()))
+            .arg("-netdev")
+            .arg(format!("user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:22"))
+            .args(["-device", "virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01"])
+            .arg("-kernel")
+            .arg(built.folder.path().join("out/vmlinuz"))
+            .arg("-initrd")
+            .arg(built.folder.path().join("out/ramdisk.img"))
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 quiet BOOTIF=01-52-54-00-00-00-01 {parameters}"
+            ))
+            .args(options);
+        let running = system()
+            .spawn(&cmd, &folder.path().join("qemu.log"))
+            .unwrap();
+        Self {
+            running: Some(running),
+            folder,
+            port,
+        }
+    }
+
+    /// What the console has said so far.
+    fn console(&self) -> String {
+        let bytes = fs::read(self.folder.path().join("console")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until the console says `text`.
+    fn says(&mut self, text: &str) {
+        let found = settle::until(LIMIT, || {
+            let ended = self.running.as_mut().unwrap().try_wait()?.is_some();
+            let said = self.console().contains(text);
+            if ended && !said {
+                let log = fs::read_to_string(self.folder.path().join("qemu.log"))?;
+                return Err(std::io::Error::other(log));
+            }
+            Ok(said.then_some(()))
+        });
+        if let Err(cause) = found {
+            panic!("`{text}` never came: {cause}\n{}", self.console());
+        }
+    }
+
+    fn with_key(&self, tool: Tool, port: &str) -> Cmd {
+        Cmd::new(tool)
+            .arg("-i")
+            .arg(built().folder.path().join("key"))
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ])
+            .args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR", port])
+            .arg(self.port.to_string())
+    }
+
+    /// Runs a command there; any exit status will do.
+    fn ssh(&self, command: &str) -> Output {
+        let all: Vec<i32> = (0..=255).collect();
+        let cmd = self
+            .with_key(Tool::Ssh, "-p")
+            .args(["root@127.0.0.1", command])
+            .accept(&all);
+        system().run(&cmd).unwrap()
+    }
+
+    /// Waits for the node's own end.
+    fn ends(&mut self) {
+        let mut running = self.running.take().unwrap();
+        let status = running.wait_timeout(LIMIT).unwrap();
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{}",
+            self.console()
+        );
+    }
+}
+
+/// The public key as the kernel command line can carry it anywhere: without blanks.
+fn key_parameter() -> String {
+    let key = fs::read_to_string(built().folder.path().join("key.pub")).unwrap();
+    format!("provision.key={}", key.trim().replace(' ', "%20"))
+}
+
+#[test]
+#[ignore = "slow: builds and boots a ramdisk"]
+fn it_boots_to_dhcp_and_ssh_and_ends_when_told() {
+    let mut node = Node::start(&key_parameter(), &[]);
+    node.says("reachable: ssh root@10.0.2.15");
+    node.says("waiting for the orchestrator");
+    assert_eq!(node.ssh("exit 7").status, 7);
+    let facts = node.ssh("cat /etc/resolv.conf; ip -4 route; date +%Y; ls /dev/mapper/control");
+    assert!(
+        facts.stdout.contains("nameserver 10.0.2.3"),
+        "{}",
+        facts.stdout
+    );
+    assert!(
+        facts.stdout.contains("default via 10.0.2.2"),
+        "{}",
+        facts.stdout
+    );
+
+    // Today's scp speaks SFTP; what it uploads is what the agent reads.
+    let request = node.folder.path().join("provision.json");
+    fs::write(&request, "5\n").unwrap();
+    let scp = node
+        .with_key(Tool::Scp, "-P")
+        .arg(&request)
+        .arg("root@127.0.0.1:/tmp/provision.json");
+    system().run(&scp).unwrap();
+    let run = node.ssh("provision");
+    assert_eq!(
+        (run.status, run.stdout.as_str()),
+        (5, "stub called with []\n")
+    );
+
+    // A full /tmp is an error of whoever fills it, and nothing else.
+    let full = node.ssh("dd if=/dev/zero of=/tmp/full bs=1M; rm /tmp/full; free -m");
+    assert!(full.stderr.contains("No space left"), "{}", full.stderr);
+    node.ssh("echo 'bnx2 0000:01:00.0: firmware: failed to load bnx2/x.fw (-2)' >/dev/kmsg");
+    node.says("bnx2 0000:01:00.0 misses its firmware bnx2/x.fw");
+    assert_eq!(node.ssh("reboot").status, 0);
+    node.ends();
+}
+
+#[test]
+#[ignore = "slow: builds and boots a ramdisk"]
+fn a_pulled_run_that_fails_stays_readable_and_offers_its_completion() {
+    let parameters = format!(
+        "console=ttyS1 {} provision.url=http://10.0.2.2:1/r?mac={{mac}}",
+        key_parameter()
+    );
+    let mut node = Node::start(&parameters, &["-serial", "null"]);
+    node.says("fetching http://10.0.2.2:1/r?mac={mac}");
+    node.says("stub called with [\"run\"]");
+    node.says("FAILED with exit status 9: installed, but the orchestrator did not accept");
+    node.says("offering the completion until it is accepted");
+    let notified = node.ssh("cat /run/notified");
+    assert_eq!(notified.stdout, "notify --until-accepted");
+}
+
+#[test]
+#[ignore = "slow: builds and boots a ramdisk"]
+fn lvm_and_md_work_with_udev_and_nothing_starts_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Vec::new();
+    for name in ["a", "b"] {
+        let path = folder.path().join(name);
+        fs::File::create(&path).unwrap().set_len(300 << 20).unwrap();
+        let drive = format!("file={},if=none,id={name},format=raw", path.display());
+        let device = format!("virtio-blk-pci,drive={name},serial=disk-{name}");
+        options.extend(["-drive".to_owned(), drive, "-device".to_owned(), device]);
+    }
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let mut node = Node::start(&key_parameter(), &options);
+    node.says("waiting for the orchestrator");
+    let made = node.ssh(
+        "set -e; ls /dev/disk/by-id/virtio-disk-a /dev/disk/by-id/virtio-disk-b
+         mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 /dev/vda /dev/vdb
+         udevadm settle; lvm pvcreate -q /dev/md0; lvm vgcreate -q os /dev/md0; lvm lvcreate -q -y -n root -L 100m os
+         ls /dev/os/root /dev/disk/by-id/dm-uuid-LVM-*; mkfs.ext4 -q /dev/mapper/os-root; mkfs.xfs -V
+         mount -t ext4 /dev/mapper/os-root /mnt; df /mnt; umount /mnt; sync",
+    );
+    assert_eq!(made.status, 0, "{}{}", made.stdout, made.stderr);
+    assert!(
+        made.stdout.contains("/dev/mapper/os-root"),
+        "{}",
+        made.stdout
+    );
+    drop(node);
+
+    let mut node = Node::start(&key_parameter(), &options);
+    node.says("waiting for the orchestrator");
+    let found = node.ssh("udevadm settle; cat /proc/mdstat; ls /dev/mapper; blkid /dev/vda");
+    assert!(!found.stdout.contains("active"), "{}", found.stdout);
+    assert!(!found.stdout.contains("os-root"), "{}", found.stdout);
+    assert!(
+        found.stdout.contains("linux_raid_member"),
+        "{}",
+        found.stdout
+    );
+}
+
+#[test]
+#[ignore = "slow: builds a ramdisk twice"]
+fn two_real_builds_are_the_same_bytes_and_fit_in_40_mib() {
+    let built = built();
+    let again = built.folder.path().join("again");
+    compose::build(&mut system(), &order(built.agent.clone(), again.clone())).unwrap();
+    for name in ["vmlinuz", "ramdisk.img", "ramdisk.manifest.json"] {
+        let read = |folder: &Path| fs::read(folder.join(name)).unwrap();
+        let (first, second) = (read(&built.folder.path().join("out")), read(&again));
+        assert!(first == second, "{name} differs");
+        assert!(name != "ramdisk.img" || first.len() < 40 << 20);
+    }
+}

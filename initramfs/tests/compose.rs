@@ -1,0 +1,428 @@
+//! The whole walk with a fake apt, dpkg-deb and depmod: what is written, what is refused, and that two builds are one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where it fails"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use host::exec::{Cmd, Exec, ExecError, Output, Tool};
+use initramfs::apt::Proxies;
+use initramfs::compose::{self, Order};
+use initramfs::error::Error;
+use initramfs::inspect;
+use initramfs::lock;
+use initramfs::recipe;
+use sha2::{Digest, Sha256};
+
+const KERNEL: &str = "linux-image-6.1.0-9-amd64";
+const RELEASE: &str = "6.1.0-9-amd64";
+
+/// A Debian archive of packages that hold what the recipe wants, made up on the spot.
+#[derive(Default)]
+struct Archive {
+    /// How often something was started; the one that is to fail, if any.
+    calls: usize,
+    failing_at: Option<usize>,
+    /// No network: every apt-get fails.
+    offline: bool,
+    /// What the mirror has is another version than what a lock may name.
+    moved_on: bool,
+    /// The mirror's file is not the one whose digest its list tells.
+    tampered: bool,
+    /// A file that its package does not have.
+    without: Option<&'static str>,
+    sources: PathBuf,
+}
+
+fn names() -> Vec<String> {
+    let mut names = recipe::packages(&recipe::parse(recipe::RECIPE).unwrap());
+    names.extend(["linux-image-amd64", KERNEL, "firmware-x"].map(str::to_owned));
+    names
+}
+
+fn file_of(package: &str) -> String {
+    format!("the package file of {package}")
+}
+
+impl Archive {
+    fn new(sources: &Path) -> Self {
+        fs::write(sources, "deb http://mirror.test/debian bookworm main\n").unwrap();
+        Self {
+            sources: sources.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn apt_get(&self, cmd: &Cmd, line: &str) -> Result<String, ExecError> {
+        if self.offline {
+            return Err(failed(line, "Temporary failure resolving"));
+        }
+        if line.contains("--print-uris") {
+            let uri = |name: &String| format!("'http://m/{name}' {name}_1%3a2-3_amd64.deb 1 x");
+            return Ok(names().iter().map(uri).collect::<Vec<_>>().join("\n"));
+        }
+        if line.contains(" download ") {
+            let asked = cmd.args.last().unwrap().to_str().unwrap();
+            let (name, version) = asked.split_once('=').unwrap();
+            assert_eq!(version, "1:2-3");
+            if self.moved_on {
+                return Err(failed(line, "E: Version '1:2-3' for 'x' was not found"));
+            }
+            let file = cmd.directory.as_ref().unwrap();
+            let text = if self.tampered {
+                "other".to_owned()
+            } else {
+                file_of(name)
+            };
+            fs::write(file.join(format!("{name}_1%3a2-3_amd64.deb")), text).unwrap();
+        }
+        Ok(String::new())
+    }
+
+    fn unpack(&self, cmd: &Cmd) {
+        let into = Path::new(&cmd.args[2]);
+        let package = into.file_name().unwrap().to_str().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = into.join(path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for pick in recipe::parse(recipe::RECIPE).unwrap() {
+            if pick.package == package && self.without != Some(pick.path.as_str()) {
+                put(&pick.path.replace('*', "some"), &pick.path);
+            }
+        }
+        if package == KERNEL {
+            put(&format!("boot/vmlinuz-{RELEASE}"), "kernel");
+            for module in ["drivers/block/virtio_blk", "drivers/net/wireless/wifi"] {
+                put(
+                    &format!("lib/modules/{RELEASE}/kernel/{module}.ko.xz"),
+                    module,
+                );
+            }
+            for index in [
+                "modules.order",
+                "modules.builtin",
+                "modules.builtin.modinfo",
+            ] {
+                put(&format!("lib/modules/{RELEASE}/{index}"), "");
+            }
+        }
+        if package == "firmware-x" {
+            put("lib/firmware/x/a.bin", "blob");
+        }
+    }
+
+    /// Indexes exactly what is there, in an order that is as odd as a folder's.
+    fn index(cmd: &Cmd) {
+        let base = Path::new(&cmd.args[3]);
+        let folder = base.join("lib/modules").join(&cmd.args[4]);
+        let dep = ["drivers/net/wireless/wifi", "drivers/block/virtio_blk"]
+            .iter()
+            .map(|module| format!("kernel/{module}.ko.xz"))
+            .filter(|module| folder.join(module).exists())
+            .fold(String::new(), |text, module| text + &module + ":\n");
+        fs::write(folder.join("modules.dep"), dep).unwrap();
+        for index in ["modules.softdep", "modules.alias", "modules.dep.bin"] {
+            fs::write(folder.join(index), "").unwrap();
+        }
+    }
+}
+
+fn stanza(name: &str, digest: &str, depends: &str) -> String {
+    format!(
+        "Package: {name}\nVersion: 1:2-3\nArchitecture: amd64\nSize: 9\nSHA256: {digest}\n\
+         Filename: pool/{name}.deb\nDepends: {depends}\n\n"
+    )
+}
+
+fn failed(command: &str, stderr: &str) -> ExecError {
+    ExecError::Failed {
+        command: command.to_owned(),
+        status: 100,
+        last_line: stderr.to_owned(),
+        stderr: stderr.to_owned(),
+    }
+}
+
+impl Exec for Archive {
+    fn run(&mut self, cmd: &Cmd) -> Result<Output, ExecError> {
+        let line = cmd.to_string();
+        let call = self.calls;
+        self.calls += 1;
+        if self.failing_at == Some(call) {
+            return Err(failed(&line, "injected"));
+        }
+        let mut output = Output::default();
+        match cmd.tool {
+            Tool::AptConfig => output.stdout = format!("LIST='{}'\n", self.sources.display()),
+            Tool::AptGet => output.stdout = self.apt_get(cmd, &line)?,
+            Tool::AptCache => {
+                for name in names() {
+                    let digest = lock::hex(&Sha256::digest(file_of(&name)));
+                    let depends = if name == "linux-image-amd64" {
+                        KERNEL
+                    } else {
+                        ""
+                    };
+                    output.stdout.push_str(&stanza(&name, &digest, depends));
+                }
+            }
+            Tool::DpkgDeb => self.unpack(cmd),
+            Tool::Depmod => Self::index(cmd),
+            other => panic!("{other:?} is nothing that a build starts"),
+        }
+        Ok(output)
+    }
+
+    fn find(&self, _: Tool) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// The smallest ELF file: a header and nothing to load.
+fn static_program() -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    bytes[16] = 2;
+    bytes[18] = 62;
+    bytes[20] = 1;
+    bytes[52] = 64;
+    bytes
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    archive: Archive,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("agent"), static_program()).unwrap();
+        let archive = Archive::new(&folder.path().join("sources.list"));
+        Self { folder, archive }
+    }
+
+    fn order(&self, out: &str) -> Order {
+        let at = |name: &str| self.folder.path().join(name);
+        Order {
+            agent: at("agent"),
+            out: at(out),
+            kernel_package: "linux-image-amd64".to_owned(),
+            firmware: vec![],
+            modules: vec![],
+            level: 1,
+            lock: at("initramfs.lock"),
+            renew_lock: false,
+            cache: at("cache"),
+            authorized_keys: None,
+            conf: None,
+            mirrors: vec![],
+            suite: "bookworm".to_owned(),
+            proxies: Proxies::default(),
+            now: 1_700_000_000,
+            now_is_given: false,
+        }
+    }
+
+    fn build(&mut self, out: &str) -> Result<(), Error> {
+        let order = self.order(out);
+        compose::build(&mut self.archive, &order).map(drop)
+    }
+
+    fn bytes(&self, out: &str) -> Vec<Vec<u8>> {
+        ["vmlinuz", "ramdisk.img", "ramdisk.manifest.json"]
+            .iter()
+            .map(|name| fs::read(self.folder.path().join(out).join(name)).unwrap())
+            .collect()
+    }
+
+    /// Whatever a build leaves lying about: nothing but what it promises.
+    fn litter(&self) -> Vec<String> {
+        let promised = [
+            "agent",
+            "sources.list",
+            "initramfs.lock",
+            "cache",
+            "out",
+            "two",
+        ];
+        let mut litter = Vec::new();
+        for folder in ["", "cache", "out"] {
+            let Ok(entries) = fs::read_dir(self.folder.path().join(folder)) else {
+                continue;
+            };
+            for entry in entries {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                let known = promised.contains(&name.as_str())
+                    || ["apt", ".in-use", "vmlinuz"].contains(&name.as_str())
+                    || name.starts_with("ramdisk.")
+                    || Path::new(&name)
+                        .extension()
+                        .is_some_and(|kind| kind == "deb");
+                if !known {
+                    litter.push(name);
+                }
+            }
+        }
+        litter
+    }
+}
+
+#[test]
+fn two_builds_from_one_lock_are_the_same_bytes() {
+    let mut bench = Bench::new();
+    bench.build("out").unwrap();
+    let mut order = bench.order("two");
+    order.now += 1000; // a later day must not show
+    compose::build(&mut bench.archive, &order).unwrap();
+    assert_eq!(bench.bytes("out"), bench.bytes("two"));
+    assert!(bench.litter().is_empty(), "{:?}", bench.litter());
+}
+
+#[test]
+fn a_locked_and_cached_build_needs_no_network() {
+    let mut bench = Bench::new();
+    bench.build("out").unwrap();
+    bench.archive.offline = true;
+    bench.build("two").unwrap();
+    assert_eq!(bench.bytes("out"), bench.bytes("two"));
+}
+
+#[test]
+fn the_ramdisk_holds_the_recipe_the_agent_and_the_chosen_modules() {
+    let mut bench = Bench::new();
+    bench.build("out").unwrap();
+    let report = inspect::inspect(&bench.folder.path().join("out/ramdisk.img")).unwrap();
+    let parts: BTreeSet<_> = report.parts.iter().map(|part| part.part.as_str()).collect();
+    for part in [
+        "agent",
+        "boot",
+        "init",
+        "modules-else",
+        "ssh",
+        "storage",
+        "udev",
+    ] {
+        assert!(parts.contains(part), "{part} is missing from {parts:?}");
+    }
+    assert!(!parts.contains("modules-net"), "wireless was taken");
+    assert_eq!(report.kernel, RELEASE);
+    assert!(
+        report
+            .packages
+            .iter()
+            .any(|package| package.package == KERNEL)
+    );
+    assert_eq!(report.built, 1_700_000_000);
+}
+
+#[test]
+fn firmware_and_modules_can_be_added() {
+    let mut bench = Bench::new();
+    let mut order = bench.order("out");
+    order.firmware = vec!["firmware-x".to_owned()];
+    order.modules = vec!["drivers/net/wireless/".to_owned()];
+    compose::build(&mut bench.archive, &order).unwrap();
+    let report = inspect::inspect(&order.out.join("ramdisk.img")).unwrap();
+    let parts: BTreeSet<_> = report.parts.iter().map(|part| part.part.as_str()).collect();
+    assert!(parts.contains("firmware") && parts.contains("modules-net"));
+    let error = bench.build("out").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("it has `firmware-x`, which is not asked for")
+    );
+}
+
+#[test]
+fn a_locked_version_that_is_gone_is_named_with_the_way_out() {
+    let mut bench = Bench::new();
+    bench.build("out").unwrap();
+    fs::remove_file(bench.folder.path().join("cache/mdadm_1%3a2-3_amd64.deb")).unwrap();
+    bench.archive.moved_on = true;
+    let error = bench.build("two").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("the locked package `mdadm` 1:2-3 is neither in the cache"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("--renew-lock"));
+    bench.archive.offline = true;
+    let error = bench.build("two").unwrap_err();
+    assert_eq!(error.to_string(), "cannot fetch apt's package lists");
+}
+
+#[test]
+fn a_damaged_package_file_is_fetched_again_and_a_tampered_one_refused() {
+    let mut bench = Bench::new();
+    bench.build("out").unwrap();
+    let file = bench.folder.path().join("cache/udev_1%3a2-3_amd64.deb");
+    fs::write(&file, "half").unwrap();
+    bench.build("two").unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), file_of("udev"));
+    fs::write(&file, "half").unwrap();
+    bench.archive.tampered = true;
+    let error = bench.build("two").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the mirror's `udev` 1:2-3 does not have the sha256 that the lock names"
+    );
+}
+
+#[test]
+fn a_file_that_its_package_lacks_is_named() {
+    let mut bench = Bench::new();
+    bench.archive.without = Some("/sbin/mdadm");
+    let error = bench.build("out").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the package `mdadm` has no file `/sbin/mdadm`"
+    );
+}
+
+#[test]
+fn a_dynamic_agent_is_refused_before_anything_is_fetched() {
+    let mut bench = Bench::new();
+    let own = std::env::current_exe().unwrap();
+    let mut order = bench.order("out");
+    order.agent = own;
+    let error = compose::build(&mut bench.archive, &order).unwrap_err();
+    assert!(matches!(error, Error::DynamicAgent { .. }));
+    assert_eq!(bench.archive.calls, 0);
+}
+
+#[test]
+fn a_failure_of_any_program_leaves_an_earlier_result_alone_and_no_litter() {
+    let calls = {
+        let mut bench = Bench::new();
+        bench.build("out").unwrap();
+        bench.archive.calls
+    };
+    assert!(calls > 40, "{calls}");
+    for n in 0..calls {
+        let mut bench = Bench::new();
+        let out = bench.folder.path().join("out");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("ramdisk.img"), "earlier").unwrap();
+        bench.archive.failing_at = Some(n);
+        bench.build("out").unwrap_err();
+        assert_eq!(
+            fs::read_to_string(out.join("ramdisk.img")).unwrap(),
+            "earlier"
+        );
+        assert!(!out.join("vmlinuz").exists(), "call {n}");
+        assert!(bench.litter().is_empty(), "call {n}: {:?}", bench.litter());
+        // And the next build, with everything in order, makes up for it.
+        if n % 16 == 0 {
+            bench.archive.failing_at = None;
+            bench.build("out").unwrap();
+        }
+    }
+}
