@@ -111,8 +111,7 @@ impl Lab {
         wanted: impl Fn(&Happening) -> bool,
         mut on_each: impl FnMut(&Happening),
     ) -> Result<usize> {
-        let failed =
-            |h: &Happening| h.source == Source::Testbed && h.text == "power off" && !wanted(h);
+        let failed = |h: &Happening| !wanted(h) && (is_off(h) || is_failure(h));
         let give_up = self.happenings.now() + PATIENCE;
         let mut next = mark;
         loop {
@@ -127,8 +126,17 @@ impl Lab {
                 },
             );
             match found {
+                Some((_, happening)) if failed(&happening) && is_off(&happening) => {
+                    bail!(
+                        "the node went off while waiting for {what}; its console is in {}",
+                        self.work.display()
+                    )
+                }
                 Some((_, happening)) if failed(&happening) => {
-                    bail!("the node went off while waiting for {what}")
+                    bail!(
+                        "the agent failed while waiting for {what}; the node's console is in {}",
+                        self.work.display()
+                    )
                 }
                 Some((mark, _)) => return Ok(mark),
                 None if self.cancel.is_cancelled() => bail!("interrupted while waiting for {what}"),
@@ -205,6 +213,16 @@ impl Lab {
         })?;
         Ok(())
     }
+}
+
+/// Whether the node went off.
+fn is_off(happening: &Happening) -> bool {
+    happening.source == Source::Testbed && happening.text == "power off"
+}
+
+/// Whether the agent told the orchestrator that it failed.
+fn is_failure(happening: &Happening) -> bool {
+    happening.source == Source::Orchestrator && happening.text.starts_with("POST /failed")
 }
 
 /// The artefacts with absolute paths (the servers run elsewhere), all of them there.

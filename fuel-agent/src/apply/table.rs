@@ -9,10 +9,14 @@ use host::units::{Bytes, Extent};
 use super::guid_table::GuidTable;
 use super::{Context, Outcome};
 use crate::error::{Error, Kind};
+use crate::plan::PlannedPartition;
 use crate::request::spec::Table;
 
 /// How long another program may hold the lock that udev heeds.
 const LOCK_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// How long a new partition's node may take to come, and to come again.
+const NODE_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Zeroes extents of a disk, so that no old signature is found in them.
 pub(super) fn wipe(
@@ -47,30 +51,35 @@ pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, E
         .device(name.display())
         .hint("ask for `gpt`"));
     }
-    let failed = |source| failed("write the partition table of", &name, source);
-    let old = context.host.devices.partitions(&name).map_err(failed)?;
-    for (number, _) in old {
-        context
-            .host
-            .devices
-            .remove_partition(&name, number)
-            .map_err(failed)?;
+    // What was written to the disk before made udev have the old table read again: that must be over.
+    udev_settles(context, disk)?;
+    let locked = lock(context, disk, &name)?;
+    replace(context, disk, &name)?;
+    drop(locked);
+    // Now udev may look, and have the kernel read the new table once more: the nodes go and come again meanwhile.
+    udev_settles(context, disk)?;
+    for partition in &context.plan.disks[disk].partitions {
+        there(context, &name, partition)?;
+    }
+    Ok(Outcome::Changed)
+}
+
+/// The change itself: nobody else looks at the disk while it goes on.
+fn replace(context: &mut Context<'_>, disk: usize, name: &Path) -> Result<(), Error> {
+    let planned = &context.plan.disks[disk];
+    let failed = |source| failed("write the partition table of", name, source);
+    let devices = &mut context.host.devices;
+    for (number, _) in devices.partitions(name).map_err(failed)? {
+        devices.remove_partition(name, number).map_err(failed)?;
     }
     let mut table = GuidTable::of(planned).map_err(failed)?;
-    let locked = lock(context, disk, &name)?;
-    let mut device = context
-        .host
-        .devices
-        .open(&name, Access::Write)
-        .map_err(failed)?;
+    let mut device = devices.open(name, Access::Write).map_err(failed)?;
     context.state.touched = true;
     put(device.as_mut(), &mut table).map_err(failed)?;
-    drop((device, locked));
+    drop(device);
     for partition in &planned.partitions {
-        context
-            .host
-            .devices
-            .add_partition(&name, partition.number, partition.extent)
+        devices
+            .add_partition(name, partition.number, partition.extent)
             .map_err(|source| {
                 let what = format!(
                     "cannot make partition {} of {} known to the kernel",
@@ -82,8 +91,29 @@ pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, E
                     .because(source)
             })?;
     }
-    udev_settles(context, disk)?;
-    Ok(Outcome::Changed)
+    Ok(())
+}
+
+/// Waits until a partition's node is there and as long as planned.
+fn there(context: &Context<'_>, name: &Path, partition: &PlannedPartition) -> Result<(), Error> {
+    let found = settle::until(NODE_LIMIT, || {
+        let node = context.host.devices.partition(name, partition.number);
+        let device = node.and_then(|node| context.host.devices.open(&node, Access::Read));
+        Ok(device
+            .ok()
+            .filter(|device| device.size() == partition.extent.length)
+            .map(drop))
+    });
+    found.map_err(|source| {
+        let what = format!(
+            "partition {} of {} did not appear",
+            partition.number,
+            name.display()
+        );
+        Error::new(Kind::Disk, what)
+            .device(name.display())
+            .because(source)
+    })
 }
 
 /// The lock that keeps udev from looking at a table that is being written. A file needs none.

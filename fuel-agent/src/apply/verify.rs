@@ -52,10 +52,11 @@ fn check_disk(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
     let planned = &context.plan.disks[disk];
     let name = Path::new(&planned.device);
     let failed = |source| table::failed("read back", name, source);
+    // For reading: closing what could write would make udev have the table read again under our feet.
     let mut device = context
         .host
         .devices
-        .open(name, Access::Write)
+        .open(name, Access::Read)
         .map_err(failed)?;
     device.flush().map_err(failed)?;
     if !context.plan.keeps_partitions {
