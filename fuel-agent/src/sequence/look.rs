@@ -27,6 +27,8 @@ pub trait Look {
     ) -> Result<Plan, Error>;
     /// Those of the plan's tools that are not installed.
     fn missing(&self, plan: &Plan) -> Vec<Tool>;
+    /// What the node has, where [`Self::inventory`] is only what a file says it has; `None` where that is the same.
+    fn reality(&mut self) -> Result<Option<Inventory>, Error>;
     /// Whether boot code can be made here.
     fn bootable(&self, plan: &Plan) -> Result<(), Error>;
 }

@@ -284,6 +284,13 @@ impl Look for Node<'_> {
         self.reader.missing(&tools)
     }
 
+    fn reality(&mut self) -> Result<Option<Inventory>, Error> {
+        if self.inventory.is_none() || !self.disks.is_empty() {
+            return Ok(None);
+        }
+        inventory::probe(&mut self.reader).map(Some)
+    }
+
     fn bootable(&self, plan: &Plan) -> Result<(), Error> {
         if self.disks.is_empty() {
             return bootcode::preflight(plan, &self.settings.grub);

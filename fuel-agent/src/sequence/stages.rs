@@ -133,6 +133,15 @@ impl<'a> Run<'a> {
             .hint("run again")
             .retryable());
         }
+        if let Some(real) = self.rehearsal.look.reality()?
+            && let Some(what) = changed::contradiction(plan, before, &real)
+        {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("the inventory is not this node's: {what}"),
+            )
+            .hint("run without `--inventory`"));
+        }
         self.progress.state.filesystem_uuids = vec![None; plan.filesystems.len()];
         self.progress.state.images = vec![None; plan.images.len()];
         let lines = changed::overwritten(plan, before);

@@ -114,6 +114,10 @@ impl Look for World {
         Vec::new()
     }
 
+    fn reality(&mut self) -> Result<Option<Inventory>, Error> {
+        Ok(None)
+    }
+
     fn bootable(&self, _: &Plan) -> Result<(), Error> {
         Ok(())
     }
