@@ -51,8 +51,11 @@ pub fn seed(plan: &Plan) -> Result<Seed, YamlError> {
     let fqdn: String = node.hostname.chars().filter(|c| !c.is_control()).collect();
     let hostname = fqdn.split('.').next().unwrap_or(&fqdn).to_owned();
     let family = Family::of(plan);
-    let cloud_config =
-        configdrive::cloud_config(&cloud_config(node, &hostname, &fqdn, &instance_id))?;
+    let mut cloud_config = cloud_config(node, &hostname, &fqdn, &instance_id);
+    if let Some(url) = &plan.phone_home {
+        cloud_config["phone_home"] = phone_home(url);
+    }
+    let cloud_config = configdrive::cloud_config(&cloud_config)?;
     let part = |kind, file_name: &str, content| Part {
         kind,
         file_name: file_name.to_owned(),
@@ -156,12 +159,23 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, salt: &str) -> Valu
         "disable_root": false,
         "ssh_pwauth": false,
         "ssh_deletekeys": true,
-        "ssh_genkeytypes": ["ed25519", "ecdsa", "rsa"],
+        // making an RSA key takes a slow machine longer than all the rest
+        "ssh_genkeytypes": ["ed25519", "ecdsa"],
         "ssh_authorized_keys": node.authorized_keys,
         "chpasswd": {"expire": false},
         "users": accounts::users(&node.accounts, salt),
         "write_files": files,
         "runcmd": runcmd(node),
+    })
+}
+
+/// The call of the installed system: who it is, and the host keys by which it is known. Only keys that were made: cloud-init
+/// gives up on one that is not there.
+fn phone_home(url: &str) -> Value {
+    json!({
+        "url": url,
+        "post": ["instance_id", "hostname", "fqdn", "pub_key_ed25519", "pub_key_ecdsa"],
+        "tries": 20,
     })
 }
 

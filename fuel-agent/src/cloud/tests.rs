@@ -50,7 +50,6 @@ fn the_cloud_config_of_a_fuel_node() {
     ssh_genkeytypes:
     - ed25519
     - ecdsa
-    - rsa
     ssh_authorized_keys:
     - ssh-rsa AAAAB3 root@fuel
     chpasswd:
@@ -274,4 +273,17 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
     let node = plan.node.unwrap();
     let expected = cloud_config(&node, &seed.hostname, &seed.fqdn, &seed.instance_id);
     assert_eq!(answer[2], expected);
+}
+
+#[test]
+fn the_system_calls_where_it_is_told_to_and_nowhere_else() {
+    assert!(!part(PartKind::CloudConfig).contains("phone_home"));
+    let mut plan = sample::plan();
+    plan.phone_home = Some("http://orchestrator.test/alive?mac=x&y".to_owned());
+    let seed = seed(&plan).unwrap();
+    let text = &seed.user_data.last().unwrap().content;
+    assert!(
+        text.contains("phone_home:\n  url: http://orchestrator.test/alive?mac=x&y\n"),
+        "{text}"
+    );
 }
