@@ -25,6 +25,25 @@ struct Shown {
     what: String,
     total: Option<u64>,
     moving: bool,
+    /// Bytes moved in this stage before what moves now, and of that.
+    moved: (u64, u64),
+}
+
+impl Shown {
+    const fn all_moved(&self) -> u64 {
+        self.moved.0.saturating_add(self.moved.1)
+    }
+}
+
+/// A stage that has ended, in one line.
+fn ended(stage: Stage, took: Duration, ok: bool, moved: u64) -> String {
+    let mark = if ok { "ok" } else { "failed" };
+    let name = stage.name();
+    let mut line = format!("  {name:<12} {mark:<8} {:>10}", clock::short(took));
+    if moved > 0 {
+        line = line + "   " + &clock::amount(moved);
+    }
+    line
 }
 
 impl Bars {
@@ -62,6 +81,7 @@ impl Bars {
         let mut shown = self.lock();
         if !shown.moving || shown.what != what || shown.total != total {
             shown.moving = true;
+            shown.moved = (shown.all_moved(), 0);
             what.clone_into(&mut shown.what);
             shown.total = total;
             self.bar.reset_eta();
@@ -78,6 +98,7 @@ impl Bars {
             }
             self.bar.set_message(what.to_owned());
         }
+        shown.moved.1 = done;
         self.bar.set_position(done);
     }
 
@@ -104,12 +125,8 @@ impl Events for Bars {
             Event::StageStart { stage } => self.stage_start(*stage),
             Event::StageEnd { stage, took, ok } => {
                 self.bar.disable_steady_tick();
-                let mark = if *ok { "ok" } else { "failed" };
-                self.line(&format!(
-                    "  {:<12} {mark:<8} {:>10}",
-                    stage.name(),
-                    clock::short(*took)
-                ));
+                let moved = self.lock().all_moved();
+                self.line(&ended(*stage, *took, *ok, moved));
                 self.bar.finish_and_clear();
                 self.bar.reset();
             }
@@ -147,6 +164,15 @@ mod tests {
         ] {
             ProgressStyle::with_template(template).unwrap();
         }
+    }
+
+    #[test]
+    fn a_stage_that_moved_bytes_says_how_many() {
+        let took = Duration::from_secs(30);
+        let line = ended(Stage::Image, took, true, 3 << 30);
+        assert_eq!(line, "  image        ok           30.0 s   3.0 GiB");
+        let line = ended(Stage::Lvm, took, false, 0);
+        assert_eq!(line, "  lvm          failed       30.0 s");
     }
 
     #[test]

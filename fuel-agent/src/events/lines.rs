@@ -71,7 +71,7 @@ impl Lines {
 }
 
 /// Bytes a second, where enough time has passed to say so.
-pub(super) fn rate(bytes: u64, took: Duration) -> Option<u64> {
+fn rate(bytes: u64, took: Duration) -> Option<u64> {
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     (millis >= 100).then(|| bytes.saturating_mul(1000) / millis)
 }

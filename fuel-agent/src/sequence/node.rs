@@ -159,7 +159,19 @@ impl Node<'_> {
                 .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
         })?;
         let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
-        Ok(http::document(&self.client()?, &url, limit)?)
+        http::document(&self.client()?, &url, limit).map_err(|error| {
+            let source = Error::from(error);
+            let what = format!(
+                "cannot fetch the request from {}",
+                http::address::shown(&url)
+            );
+            Error {
+                hint: source.hint.clone(),
+                retryable: source.retryable,
+                ..Error::new(source.kind, what)
+            }
+            .because(source)
+        })
     }
 
     fn client(&self) -> Result<http::Client, Error> {
