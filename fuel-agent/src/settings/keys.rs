@@ -1,9 +1,12 @@
 //! The table of settings: parsing, `provision run --help` and docs/commands.md are all driven by it.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use super::{Callback, End, Settings};
+use super::value::{
+    list, put_body, put_expect_body, put_expect_status, put_header, put_method, put_url, text,
+    time, yes,
+};
+use super::{End, Settings};
 
 /// One setting.
 #[derive(Debug)]
@@ -375,104 +378,6 @@ pub static KEYS: &[Key] = &[
     },
 ];
 
-fn put_url(callback: &mut Callback, value: &str) -> Result<(), String> {
-    callback.url = text(value)?;
-    Ok(())
-}
-
-fn put_method(callback: &mut Callback, value: &str) -> Result<(), String> {
-    if value.is_empty() || !value.chars().all(|c| c.is_ascii_uppercase()) {
-        return Err(format!("`{value}` is no method like `POST`"));
-    }
-    callback.method = Some(value.to_owned());
-    Ok(())
-}
-
-fn put_header(callback: &mut Callback, value: &str) -> Result<(), String> {
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    match value.split_once(':') {
-        Some((name, value)) if !name.is_empty() && name.chars().all(token) => {
-            let header = (name.to_owned(), value.trim().to_owned());
-            callback.headers.push(header);
-            Ok(())
-        }
-        // Not shown: it may hold a token.
-        _ => Err("it has no name before a `:`".to_owned()),
-    }
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "all readers of values have one shape"
-)]
-fn put_body(callback: &mut Callback, value: &str) -> Result<(), String> {
-    callback.body = Some(value.to_owned());
-    Ok(())
-}
-
-fn put_expect_status(callback: &mut Callback, value: &str) -> Result<(), String> {
-    let statuses: Result<Vec<u16>, String> = list(value)
-        .iter()
-        .map(|status| match status.parse() {
-            Ok(number @ 100..=599) => Ok(number),
-            _ => Err(format!("`{status}` is no status of an answer")),
-        })
-        .collect();
-    callback.expect_status = statuses?;
-    Ok(())
-}
-
-fn put_expect_body(callback: &mut Callback, value: &str) -> Result<(), String> {
-    callback.expect_body = text(value)?;
-    Ok(())
-}
-
-/// The text; an empty one takes back what holds without it.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "all readers of values have one shape"
-)]
-fn text(value: &str) -> Result<Option<String>, String> {
-    Ok((!value.is_empty()).then(|| value.to_owned()))
-}
-
-/// Words between commas.
-fn list(value: &str) -> Vec<String> {
-    value
-        .split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// A switch.
-fn yes(value: &str) -> Result<bool, String> {
-    match value {
-        "yes" | "true" | "1" | "on" => Ok(true),
-        "no" | "false" | "0" | "off" => Ok(false),
-        _ => Err(format!("`{value}` is neither yes nor no")),
-    }
-}
-
-/// A time: a number of seconds, or with a unit: `90`, `90s`, `5m`, `2h`.
-fn time(value: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{value}` is no time; write it like `90s`, `5m` or `2h`");
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let seconds = match &value[digits.len()..] {
-        "" | "s" => Some(number),
-        "m" | "min" => number.checked_mul(60),
-        "h" => number.checked_mul(3600),
-        _ => None,
-    };
-    // A year is more than anybody waits, and far from where clocks overflow.
-    match seconds {
-        Some(seconds) if seconds <= 31_536_000 => Ok(Duration::from_secs(seconds)),
-        _ => Err(wrong()),
-    }
-}
-
 /// The table of settings, as docs/commands.md has it.
 pub fn manual() -> String {
     let mut text = String::from("| setting | default | what it does |\n|---|---|---|\n");
@@ -530,24 +435,6 @@ mod tests {
             }
         }
         assert_eq!(format!("{said:?}"), format!("{unsaid:?}"));
-    }
-
-    #[test]
-    fn times_are_read_with_and_without_a_unit() {
-        for (text, seconds) in [("0", 0), ("90", 90), ("90s", 90), ("5m", 300), ("2h", 7200)] {
-            assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in [
-            "",
-            "m",
-            "-1",
-            "1d",
-            "1.5s",
-            "99999999999999999999",
-            "9999999h",
-        ] {
-            assert!(time(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod cmdline;
 pub mod file;
 pub mod keys;
+mod value;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

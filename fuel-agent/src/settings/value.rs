@@ -1,0 +1,126 @@
+//! What the values of settings may look like.
+
+use std::time::Duration;
+
+use super::Callback;
+
+pub(super) fn put_url(callback: &mut Callback, value: &str) -> Result<(), String> {
+    callback.url = text(value)?;
+    Ok(())
+}
+
+pub(super) fn put_method(callback: &mut Callback, value: &str) -> Result<(), String> {
+    if value.is_empty() || !value.chars().all(|c| c.is_ascii_uppercase()) {
+        return Err(format!("`{value}` is no method like `POST`"));
+    }
+    callback.method = Some(value.to_owned());
+    Ok(())
+}
+
+pub(super) fn put_header(callback: &mut Callback, value: &str) -> Result<(), String> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    match value.split_once(':') {
+        Some((name, value)) if !name.is_empty() && name.chars().all(token) => {
+            let header = (name.to_owned(), value.trim().to_owned());
+            callback.headers.push(header);
+            Ok(())
+        }
+        // Not shown: it may hold a token.
+        _ => Err("it has no name before a `:`".to_owned()),
+    }
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all readers of values have one shape"
+)]
+pub(super) fn put_body(callback: &mut Callback, value: &str) -> Result<(), String> {
+    callback.body = Some(value.to_owned());
+    Ok(())
+}
+
+pub(super) fn put_expect_status(callback: &mut Callback, value: &str) -> Result<(), String> {
+    let statuses: Result<Vec<u16>, String> = list(value)
+        .iter()
+        .map(|status| match status.parse() {
+            Ok(number @ 100..=599) => Ok(number),
+            _ => Err(format!("`{status}` is no status of an answer")),
+        })
+        .collect();
+    callback.expect_status = statuses?;
+    Ok(())
+}
+
+pub(super) fn put_expect_body(callback: &mut Callback, value: &str) -> Result<(), String> {
+    callback.expect_body = text(value)?;
+    Ok(())
+}
+
+/// The text; an empty one takes back what holds without it.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all readers of values have one shape"
+)]
+pub(super) fn text(value: &str) -> Result<Option<String>, String> {
+    Ok((!value.is_empty()).then(|| value.to_owned()))
+}
+
+/// Words between commas.
+pub(super) fn list(value: &str) -> Vec<String> {
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A switch.
+pub(super) fn yes(value: &str) -> Result<bool, String> {
+    match value {
+        "yes" | "true" | "1" | "on" => Ok(true),
+        "no" | "false" | "0" | "off" => Ok(false),
+        _ => Err(format!("`{value}` is neither yes nor no")),
+    }
+}
+
+/// A time: a number of seconds, or with a unit: `90`, `90s`, `5m`, `2h`.
+pub(super) fn time(value: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{value}` is no time; write it like `90s`, `5m` or `2h`");
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match &value[digits.len()..] {
+        "" | "s" => Some(number),
+        "m" | "min" => number.checked_mul(60),
+        "h" => number.checked_mul(3600),
+        _ => None,
+    };
+    // A year is more than anybody waits, and far from where clocks overflow.
+    match seconds {
+        Some(seconds) if seconds <= 31_536_000 => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_and_without_a_unit() {
+        for (text, seconds) in [("0", 0), ("90", 90), ("90s", 90), ("5m", 300), ("2h", 7200)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "-1",
+            "1d",
+            "1.5s",
+            "99999999999999999999",
+            "9999999h",
+        ] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}
