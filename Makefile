@@ -2,6 +2,7 @@
 #
 #   make demo           a bare QEMU node, from PXE to a login           KEEP=1 leaves it running
 #   make test           everything CI runs
+#   make test-ramdisk   boots of the ramdisk alone
 #   make test-slow      every end-to-end scenario; or make test-slow SCENARIO=mirror
 #   make ramdisk image  what the two above need, for use elsewhere
 
@@ -14,7 +15,7 @@ SOURCES := Cargo.lock $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/file
 IMAGE := demo
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: demo test test-slow lint unit end-to-end agent ramdisk image tools
+.PHONY: demo test test-slow test-ramdisk lint unit end-to-end agent ramdisk image tools
 
 demo: tools ramdisk image
 	$(SUDO) $(TOOLS)/testbed demo $(if $(KEEP),--keep)
@@ -25,6 +26,8 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	cd initramfs/files; if command -v shellcheck; then shellcheck -s dash -x -P SCRIPTDIR \
+	  init functions main network dhcp-hook ssh shell watch-firmware; fi
 
 unit:
 	cargo test --workspace --locked
@@ -34,6 +37,10 @@ end-to-end: ramdisk image
 
 test-slow: tools ramdisk image
 	$(SUDO) $(TOOLS)/testbed test $(or $(SCENARIO),all)
+
+# The ramdisk by itself: real packages, real boots, without an installation.
+test-ramdisk: tools
+	cargo test --locked -p initramfs --test boot -- --ignored --test-threads 1
 
 # What the commands above need, from Debian packages; nothing is done where all of it is there.
 tools:

@@ -31,14 +31,16 @@ const SCRIPTS: [(&str, &str); 8] = [
 ];
 
 /// Files that programs expect.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("etc/dhcpcd.conf", include_str!("../files/dhcpcd.conf")),
     ("etc/lvm/lvm.conf", include_str!("../files/lvm.conf")),
     ("etc/passwd", include_str!("../files/passwd")),
     ("etc/group", include_str!("../files/group")),
     ("etc/shells", "/bin/sh\n"),
     ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
-    ("etc/nsswitch.conf", "hosts: files dns\n"),
+    ("etc/nsswitch.conf", "hosts: files dns\nservices: files\n"),
+    // The clock is set through a resolver that knows ports by name only.
+    ("etc/services", "ntp 123/udp\ntime 37/tcp\n"),
     // An array is made and stopped, never found: mdadm must not assemble what it sees.
     ("etc/mdadm/mdadm.conf", "AUTO -all\nHOMEHOST <ignore>\n"),
     ("etc/mtab", ""),
