@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Context, Outcome, bootcode, medium};
 use crate::error::{Error, Kind};
+use crate::http::address;
 use crate::plan::{Plan, PlannedImage, STAMP};
 
 /// What it begins with; the last byte is the version of this layout: magic, length, JSON, sha256 of the JSON.
@@ -52,8 +53,10 @@ impl Stamp {
     /// digests of what was written. An image whose source names no digest may be another one by now.
     pub fn is_of(&self, plan: &Plan) -> bool {
         let written = |image: &PlannedImage| {
-            let stamped = self.images.iter().find(|it| it.url == image.url);
-            stamped.is_some_and(|it| match (&image.facts.raw_sha256, &image.facts.raw_md5) {
+            // A stamp holds addresses without what is secret in them; two may look alike then.
+            let shown = address::shown(&image.url);
+            let mut stamped = self.images.iter().filter(|it| it.url == shown);
+            stamped.any(|it| match (&image.facts.raw_sha256, &image.facts.raw_md5) {
                 (Some(sha256), _) => *sha256 == it.sha256,
                 (None, Some(md5)) => Some(md5) == it.md5.as_ref(),
                 (None, None) => false,
@@ -199,6 +202,35 @@ mod tests {
         facts(&mut plan, Some(&digest), None);
         stamp.request_digest = "00fe".to_owned();
         assert!(!stamp.is_of(&plan));
+    }
+
+    #[test]
+    fn an_address_with_secrets_or_a_default_port_is_still_known() {
+        for url in [
+            "http://10.20.0.2/root.img.gz",
+            "http://10.20.0.2:80/root.img.gz",
+            "http://user:pw@10.20.0.2/root.img.gz",
+            "http://10.20.0.2/root.img.gz?token=s3cret",
+            "HTTP://10.20.0.2/root.img.gz#1",
+        ] {
+            let mut plan = crate::apply::sample::plan();
+            plan.request_digest = "00ff".to_owned();
+            plan.images.truncate(1);
+            url.clone_into(&mut plan.images[0].url);
+            let mut stamp = stamp();
+            plan.images[0].facts.raw_sha256 = Some(stamp.images[0].sha256.clone());
+            stamp.images[0].url = address::shown(url);
+            // as it looks alike, one that is something else must not hide it
+            let mut twin = stamp.images[0].clone();
+            twin.sha256 = "cd".repeat(32);
+            assert!(stamp.is_of(&plan), "{url}");
+            plan.images.push(plan.images[0].clone());
+            stamp.images.insert(0, twin);
+            plan.images[0].facts.raw_sha256 = Some(stamp.images[0].sha256.clone());
+            assert!(stamp.is_of(&plan), "{url}");
+            "http://10.20.0.3/root.img.gz".clone_into(&mut plan.images[0].url);
+            assert!(!stamp.is_of(&plan), "{url}");
+        }
     }
 
     fn stamp() -> Stamp {
