@@ -26,6 +26,9 @@ pub trait Act {
         step: &PlannedStep,
         state: &mut State,
     ) -> Result<Outcome, Error>;
+    /// Takes back all that makes the node boot, because the run failed when it may have been there already. All that
+    /// cannot be taken is told.
+    fn disarm_again(&mut self, plan: &Plan) -> Vec<Error>;
     /// Unmounts and deactivates what the run mounted and activated, and removes what is temporary. All that cannot be
     /// undone is told; one failure does not keep the rest from being tried.
     fn clean_up(&mut self, plan: Option<&Plan>, state: &mut State) -> Vec<Error>;

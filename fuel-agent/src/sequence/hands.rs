@@ -225,6 +225,13 @@ impl Act for Hands<'_> {
         apply::perform(step, &mut context)
     }
 
+    fn disarm_again(&mut self, plan: &Plan) -> Vec<Error> {
+        match self.host.host() {
+            Ok(host) => bootcode::disarm_again(plan, host.devices.as_ref()),
+            Err(error) => vec![error],
+        }
+    }
+
     fn clean_up(&mut self, _: Option<&Plan>, state: &mut State) -> Vec<Error> {
         state.target = None;
         let mut errors = match &mut self.host {

@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::rehearsal::Rehearsal;
 use super::rundir::{RunDir, StateFile, replace};
 use super::template::Facts;
-use super::{Walk, Work, changed, summary};
+use super::{Walk, Work, changed, guarded, summary};
 use crate::apply::{Outcome, State};
 use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
@@ -246,13 +246,38 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn clean_up(&mut self) -> Result<(), Error> {
+    fn clean_up(&mut self, so_far: &Walk) -> Result<(), Error> {
         if !self.progress.locked {
             return Ok(());
         }
+        let armed_in_vain = self.is_armed_in_vain(so_far);
         let plan = self.rehearsal.known.plan.as_ref();
-        let errors = self.act.clean_up(plan, &mut self.progress.state);
+        let mut errors = Vec::new();
+        // First of all, and a defect in it does not keep the rest from being done.
+        if let (Some(plan), true) = (plan, armed_in_vain) {
+            let disarmed = guarded(|| Ok(self.act.disarm_again(plan)));
+            errors = disarmed.unwrap_or_else(|error| vec![error]);
+        }
+        errors.extend(self.act.clean_up(plan, &mut self.progress.state));
         of_many("cannot clean up", errors)
+    }
+
+    /// Whether the run failed when disks may have had boot code already, and nobody will hear that the node is installed:
+    /// what is called failed must not boot from its disks.
+    fn is_armed_in_vain(&self, so_far: &Walk) -> bool {
+        let Some((stage, error)) = &so_far.failure else {
+            return false;
+        };
+        // A node that was as asked when we came stays so.
+        self.progress.state.touched
+            && match stage {
+                Stage::Bootloader | Stage::Commit => true,
+                // stopped before the completion could be noted
+                Stage::Closeup => {
+                    error.kind == Kind::Interrupted && self.about.folder.owed().is_none()
+                }
+                _ => false,
+            }
     }
 
     /// Writes the report, and tells the orchestrator of a failure.
@@ -392,7 +417,7 @@ impl Work for Run<'_> {
             | Stage::Bootloader
             | Stage::Commit => self.steps(stage),
             Stage::Closeup => self.closeup(so_far),
-            Stage::Cleanup => self.clean_up(),
+            Stage::Cleanup => self.clean_up(so_far),
             Stage::Report => self.report(so_far),
             Stage::Terminate => match self.end() {
                 End::None => Ok(()),

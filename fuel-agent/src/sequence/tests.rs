@@ -39,6 +39,8 @@ enum Mishap {
 struct Script {
     done: Vec<String>,
     mishap: Option<(usize, Mishap)>,
+    /// What happens at the thing after that.
+    then: Option<Mishap>,
     cancel: Cancel,
     /// Answers of `notify` by URL: whether it is accepted.
     refuses: Vec<&'static str>,
@@ -64,8 +66,12 @@ impl World {
             let mut script = self.0.lock().unwrap();
             let turn = script.done.len();
             script.done.push(what.into());
-            let mishap = script.mishap.filter(|(at, _)| *at == turn);
-            (mishap.map(|(_, it)| it), script.cancel.clone())
+            let mishap = script.mishap.and_then(|(at, it)| match turn {
+                _ if turn == at => Some(it),
+                _ if turn == at + 1 => script.then,
+                _ => None,
+            });
+            (mishap, script.cancel.clone())
         };
         match mishap {
             None => Ok(()),
@@ -148,6 +154,10 @@ impl Act for World {
             }),
             _ => Ok(Outcome::Changed),
         }
+    }
+
+    fn disarm_again(&mut self, _: &Plan) -> Vec<Error> {
+        self.does("disarm again").err().into_iter().collect()
     }
 
     fn clean_up(&mut self, _: Option<&Plan>, _: &mut State) -> Vec<Error> {
@@ -324,9 +334,99 @@ fn whatever_fails_is_the_error_that_is_told_and_clean_up_and_report_come() {
         let after = left.done.iter().position(|it| it == "clean up").unwrap();
         assert_eq!(
             after,
-            at + 1,
+            at + 1 + usize::from(arms(what)),
             "nothing is done between `{what}` and clean-up"
         );
+    }
+}
+
+/// Whether there may be boot code on a disk when this is tried.
+fn arms(what: &str) -> bool {
+    ["step install boot code", "step write the identity stamp"]
+        .iter()
+        .any(|step| what.starts_with(step))
+}
+
+#[test]
+fn what_is_called_failed_is_disarmed_before_anybody_hears_of_it() {
+    let mut tried = 0;
+    for at in 1..work() {
+        for mishap in [Mishap::Fails, Mishap::Panics, Mishap::IsCancelled] {
+            let world = World::with(|script| script.mishap = Some((at, mishap)));
+            let left = run(&world, &settings(), false);
+            let what = &left.done[at];
+            tried += usize::from(arms(what));
+            assert_eq!(left.did("disarm again"), arms(what), "{what} {mishap:?}");
+            if arms(what) {
+                let rest = &left.done[at + 1..];
+                let failed = format!("call {FAILED}");
+                assert_eq!(rest, ["disarm again", "clean up", failed.as_str()]);
+            }
+        }
+    }
+    assert_eq!(tried, 6, "one disk gets boot code, and a stamp");
+}
+
+#[test]
+fn a_signal_before_the_completion_is_noted_disarms_and_one_at_a_node_that_was_ready_does_not() {
+    for (installed, disarms) in [(None, true), (Some("i-7".to_owned()), false)] {
+        let mut walk = Walk::default();
+        let error = Error::new(Kind::Interrupted, "interrupted");
+        walk.failure = Some((crate::stage::Stage::Closeup, error));
+        let world = World::with(|script| script.installed = installed);
+        let done = before_closeup(&world, &walk);
+        assert_eq!(done.contains(&"disarm again".to_owned()), disarms);
+    }
+}
+
+/// Does the stages up to the completion, then cleans up as if the walk had ended like `failed`.
+fn before_closeup(world: &World, failed: &Walk) -> Vec<String> {
+    use crate::stage::Stage;
+
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = RunDir::open(temporary.path().join("run")).unwrap();
+    let state_file = StateFile::new(&folder);
+    let (heard, settings) = (Heard::default(), settings());
+    let (mut look, mut act) = (world.clone(), world.clone());
+    let rehearsal = Rehearsal {
+        look: &mut look,
+        settings: &settings,
+        events: &heard,
+        known: Known::default(),
+        until: Stage::Validate,
+    };
+    let about = Circumstances {
+        settings: &settings,
+        folder: &folder,
+        state_file: &state_file,
+        report: None,
+        machine: Machine::default(),
+        pulled: true,
+        started: String::new(),
+        cancel: Cancel::new(),
+    };
+    let mut run = Run::new(rehearsal, &mut act, about);
+    for stage in Stage::ALL.into_iter().filter(|it| *it < Stage::Closeup) {
+        if super::Work::has(&run, stage) {
+            super::Work::stage(&mut run, stage, &Walk::default()).unwrap();
+        }
+    }
+    super::Work::stage(&mut run, Stage::Cleanup, failed).unwrap();
+    world.done()
+}
+
+#[test]
+fn what_cannot_be_disarmed_is_told_and_the_rest_is_still_cleaned_up() {
+    let stamp = work() - 2;
+    for mishap in [Mishap::Fails, Mishap::Panics] {
+        let world = World::with(|script| {
+            script.mishap = Some((stamp, Mishap::Fails));
+            script.then = Some(mishap);
+        });
+        let left = run(&world, &settings(), false);
+        assert!(arms(&left.done[stamp]) && left.did("clean up"));
+        assert_eq!(left.exit_status(), 7);
+        assert_eq!(left.report["unclean"].as_array().unwrap().len(), 1);
     }
 }
 

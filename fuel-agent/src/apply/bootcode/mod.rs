@@ -16,8 +16,8 @@ use std::path::Path;
 use host::blockdev::{Access, Devices};
 use host::units::Bytes;
 
-use super::{Context, Outcome, medium};
-use crate::error::Error;
+use super::{Context, Outcome, medium, stamp};
+use crate::error::{Error, Kind};
 use crate::events::Event;
 use crate::inventory::Firmware;
 use crate::plan::{Plan, PlannedDisk, PlannedPartition};
@@ -33,7 +33,12 @@ pub(super) fn install(context: &mut Context<'_>, disk: usize) -> Result<Outcome,
         Firmware::Uefi => uefi::install(context, disk),
     };
     if done.is_err() {
-        take_back(context);
+        // At once; the error that led here is the one that is told.
+        for error in disarm_again(context.plan, context.host.devices.as_ref()) {
+            let stage = Some(Stage::Bootloader);
+            let message = format!("{}: {}", error.what, error.causes().join(": "));
+            context.events.tell(&Event::Warning { stage, message });
+        }
     }
     done.map(|()| Outcome::Changed)
 }
@@ -48,29 +53,36 @@ pub(super) fn without_configuration(context: &Context<'_>) -> Option<Outcome> {
     })
 }
 
-/// After a failure no disk of the node boots, also those that were done before: a run that failed leaves a node that its
-/// orchestrator can reach. The error that led here is the one that is told.
-fn take_back(context: &Context<'_>) {
-    for disk in context.plan.disks.iter().filter(|disk| disk.bootloader) {
-        let opened = context
-            .host
-            .devices
-            .open(disk.device.as_ref(), Access::Write);
-        let taken = opened.and_then(|mut device| {
-            if let (Firmware::Uefi, Some(esp)) = (context.plan.firmware, esp(disk)) {
-                return uefi::take_back(device.as_mut(), esp);
-            }
-            medium::write_and_check(device.as_mut(), &stub::CODE, Bytes::ZERO)
-        });
-        if let Err(source) = taken {
-            let message = format!(
-                "{} may still boot: its boot code could not be taken back: {source}",
-                disk.device
-            );
-            let stage = Some(Stage::Bootloader);
-            context.events.tell(&Event::Warning { stage, message });
-        }
-    }
+/// Takes boot code and stamp from every disk that the plan gives them to, also those that were done before: a run that
+/// failed leaves a node that its orchestrator can reach. (The other disks have been disarmed and never get boot code.)
+/// What cannot be taken is told; it does not keep the rest from being tried.
+pub fn disarm_again(plan: &Plan, devices: &dyn Devices) -> Vec<Error> {
+    let disks = plan.disks.iter().filter(|disk| disk.bootloader);
+    let failures = disks.filter_map(|disk| {
+        let source = take_back(plan.firmware, disk, devices).err()?;
+        let what = format!(
+            "{} may still boot: its boot code could not be taken back",
+            disk.device
+        );
+        Some(
+            Error::new(Kind::Disk, what)
+                .device(&disk.device)
+                .because(source),
+        )
+    });
+    failures.collect()
+}
+
+fn take_back(firmware: Firmware, disk: &PlannedDisk, devices: &dyn Devices) -> io::Result<()> {
+    let mut device = devices.open(disk.device.as_ref(), Access::Write)?;
+    let device = device.as_mut();
+    let taken = match (firmware, esp(disk)) {
+        (Firmware::Uefi, Some(esp)) => uefi::take_back(device, esp),
+        _ => medium::write_and_check(device, &stub::CODE, Bytes::ZERO),
+    };
+    // Whether or not it was: a stamp says that the node is ready, and it is not.
+    let cleared = stamp::clear(device).and_then(|_| device.flush());
+    taken.and(cleared)
 }
 
 /// Whether boot code can be made at all on this node, asked before anything is touched. That `grub-mkimage` is installed is
