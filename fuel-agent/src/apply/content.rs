@@ -40,7 +40,7 @@ pub(super) fn relocate(
 fn mount(context: &mut Context<'_>, filesystem: usize, point: &Path) -> Result<(), Error> {
     target::make_folder(point)?;
     let node: PathBuf = context.node(context.plan.filesystems[filesystem].on)?;
-    let kind = context.plan.filesystems[filesystem].kind.clone();
+    let kind = super::fstab::kind(context.plan, &context.plan.filesystems[filesystem]).to_owned();
     let mounted = context
         .host
         .mounts

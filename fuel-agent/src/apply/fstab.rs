@@ -42,7 +42,7 @@ pub(crate) fn render(plan: &Plan, uuids: &[Option<String>]) -> Result<String, Er
 }
 
 /// The type that is really on it: an image brings its own.
-fn kind<'a>(plan: &'a Plan, filesystem: &'a PlannedFilesystem) -> &'a str {
+pub(super) fn kind<'a>(plan: &'a Plan, filesystem: &'a PlannedFilesystem) -> &'a str {
     let image = filesystem.image.and_then(|image| plan.images.get(image));
     match image {
         Some(image) if !image.format.is_empty() => &image.format,

@@ -146,7 +146,7 @@ pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome,
         target::ensure(context, host::mount::MountMode::Write)?;
     }
     match &step.step {
-        Step::StopRaid { device, members } => release::stop_raid(context, device, members),
+        Step::StopRaid { device, .. } => release::stop_raid(context, device),
         Step::DeactivateVolumeGroup { name } => release::deactivate_volume_group(context, name),
         Step::CloseMapping { name } => release::close_mapping(context, name),
         Step::Disarm { disk, areas } => disarm::disarm(context, *disk, areas),

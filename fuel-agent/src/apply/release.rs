@@ -35,30 +35,14 @@ fn patiently(context: &mut Context<'_>, cmd: &Cmd, what: &str) -> Result<Outcome
     }
 }
 
-/// Stops an array, and takes the superblocks off its members unless something is kept on the disks.
-pub(super) fn stop_raid(
-    context: &mut Context<'_>,
-    device: &str,
-    members: &[String],
-) -> Result<Outcome, Error> {
+/// Stops an array. The superblocks of its members go with the first wipe, after the disks were disarmed: an array taken
+/// from under boot code that still starts would leave the node hanging there.
+pub(super) fn stop_raid(context: &mut Context<'_>, device: &str) -> Result<Outcome, Error> {
     if Path::new(device).exists() {
         let cmd = Cmd::new(Tool::Mdadm).args(["--stop", device]);
         patiently(context, &cmd, &format!("cannot stop the array {device}"))?;
     }
-    if context.plan.keeps_partitions || members.is_empty() {
-        return Ok(Outcome::Changed);
-    }
-    context.state.touched = true;
-    // status 2: there was none on it any more
-    let cmd = Cmd::new(Tool::Mdadm)
-        .args(["--zero-superblock", "--force"])
-        .args(members)
-        .accept(&[0, 2]);
-    patiently(
-        context,
-        &cmd,
-        &format!("cannot take the superblocks of {device} off its members"),
-    )
+    Ok(Outcome::Changed)
 }
 
 /// Deactivates a volume group.

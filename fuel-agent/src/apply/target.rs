@@ -64,7 +64,7 @@ pub(super) fn ensure(context: &mut Context<'_>, mode: MountMode) -> Result<(), E
             make_point(&root, &path)?;
         }
         let node = context.node(context.plan.filesystems[index].on)?;
-        let kind = context.plan.filesystems[index].kind.clone();
+        let kind = super::fstab::kind(context.plan, &context.plan.filesystems[index]).to_owned();
         let mounted = context.host.mounts.mount(&node, &point, &kind, mode);
         if let Err(source) = mounted {
             unmount(context, &mounts)?;

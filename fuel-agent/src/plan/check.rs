@@ -31,7 +31,7 @@ pub fn broken(plan: &Plan, inventory: &Inventory) -> Vec<String> {
             broken.push(format!("step {} points nowhere", planned.number));
             continue;
         }
-        if planned.destroys != destroys::step(&planned.step, plan, inventory) {
+        if planned.destroys != destroys::step(&planned.step, plan) {
             broken.push(format!(
                 "step {} does not say what it destroys",
                 planned.number
@@ -94,8 +94,7 @@ fn order(plan: &Plan, broken: &mut Vec<String>) {
                 planned.number
             ));
         }
-        let writes = !planned.destroys.is_empty()
-            && !matches!(planned.step, Step::StopRaid { .. } | Step::Disarm { .. });
+        let writes = !planned.destroys.is_empty() && !matches!(planned.step, Step::Disarm { .. });
         if writes {
             for (disk, _) in plan.disks.iter().enumerate() {
                 let disarmed = position(

@@ -11,7 +11,7 @@ use crate::request::spec::{BlockRef, Table};
 pub(super) fn step(step: &Step, plan: &Plan) -> String {
     let device = |disk: usize| plan.disks[disk].device.as_str();
     match step {
-        Step::StopRaid { device, members } => stop_raid(plan, device, members),
+        Step::StopRaid { device, members } => stop_raid(device, members),
         Step::DeactivateVolumeGroup { name } => format!("deactivate volume group `{name}`"),
         Step::CloseMapping { name } => format!("close mapping `{name}`"),
         Step::Disarm { disk, areas } => disarm(device(*disk), areas),
@@ -64,13 +64,8 @@ pub(super) fn step(step: &Step, plan: &Plan) -> String {
     }
 }
 
-fn stop_raid(plan: &Plan, device: &str, members: &[String]) -> String {
-    let members = members.join(", ");
-    if plan.keeps_partitions {
-        format!("stop array {device} on {members}")
-    } else {
-        format!("stop array {device} and clear its superblocks on {members}")
-    }
+fn stop_raid(device: &str, members: &[String]) -> String {
+    format!("stop array {device} on {}", members.join(", "))
 }
 
 fn disarm(device: &str, areas: &[Extent]) -> String {

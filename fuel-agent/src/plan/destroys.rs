@@ -2,7 +2,7 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::inventory::{Firmware, Inventory};
+use crate::inventory::Firmware;
 use crate::request::spec::BlockRef;
 
 use super::step::{Destroyed, Step};
@@ -12,15 +12,12 @@ use super::{Plan, STAMP, boot, extents, keep};
 ///
 /// What is made on a logical volume is given as its physical volumes: LVM decides where in them. Where a layout is kept that
 /// would claim too much, so there it is the volume's own node, like an array's.
-pub(super) fn step(step: &Step, plan: &Plan, inventory: &Inventory) -> Vec<Destroyed> {
+pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
     let on_disk = |disk: usize, extents: Vec<Extent>| {
         let extents: Vec<_> = extents.into_iter().map(|extent| (disk, extent)).collect();
         on_disks(plan, &extents)
     };
     match step {
-        Step::StopRaid { members, .. } if !plan.keeps_partitions => {
-            superblocks(plan, inventory, members)
-        }
         Step::StopRaid { .. }
         | Step::DeactivateVolumeGroup { .. }
         | Step::CloseMapping { .. }
@@ -93,35 +90,6 @@ fn on_disks(plan: &Plan, extents: &[(usize, Extent)]) -> Vec<Destroyed> {
         );
     }
     destroyed
-}
-
-/// Superblocks of an old array: of version 1.1 and 1.2 at the start, of 0.90 and 1.0 at the end of a member.
-fn superblocks(plan: &Plan, inventory: &Inventory, members: &[String]) -> Vec<Destroyed> {
-    let mut found = Vec::new();
-    for (index, disk) in plan.disks.iter().enumerate() {
-        let Some(real) = keep::real(disk, inventory) else {
-            continue;
-        };
-        for member in members {
-            let whole = Extent {
-                start: Bytes::ZERO,
-                length: real.size_bytes,
-            };
-            let own = (*member == real.path).then_some(whole);
-            let parts = real.partitions.iter().filter(|old| old.path == *member);
-            let places = parts.map(|old| Extent {
-                start: old.start_bytes,
-                length: old.size_bytes,
-            });
-            let ends = own.into_iter().chain(places).flat_map(extents::ends);
-            // An inventory may be wrong about where a partition ends.
-            found.extend(
-                ends.filter_map(|end| extents::intersection(end, whole))
-                    .map(|extent| (index, extent)),
-            );
-        }
-    }
-    on_disks(plan, &found)
 }
 
 fn disarmed(plan: &Plan, disk: usize, areas: &[Extent]) -> Vec<Extent> {

@@ -38,7 +38,7 @@ pub struct Destroyed {
 /// asked what it destroys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Stops an md array that lies wholly on chosen disks, and clears its members' superblocks unless something is kept.
+    /// Stops an md array that lies wholly on chosen disks; its superblocks go with the wipe of what it lay on.
     StopRaid {
         /// Its node.
         device: String,

@@ -24,7 +24,7 @@ pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> V
             number: index + 1,
             stage: stage(&step),
             what: describe::step(&step, plan),
-            destroys: destroys::step(&step, plan, inventory),
+            destroys: destroys::step(&step, plan),
             step,
         })
         .collect()

@@ -55,11 +55,11 @@ fn stacks_are_let_go_from_the_top_down_whatever_their_order_and_names() {
     );
     let top = stack(StackKind::Raid, "/dev/md5", &["/dev/mapper/inner"], &disks);
     let wanted = [
-        "stop array /dev/md5 and clear its superblocks on /dev/mapper/inner",
+        "stop array /dev/md5 on /dev/mapper/inner",
         "close mapping `inner`",
         "deactivate volume group `my-vg`",
         "close mapping `secret`",
-        "stop array /dev/md127 and clear its superblocks on /dev/sda4",
+        "stop array /dev/md127 on /dev/sda4",
     ];
     let all = [array, crypt, group, inner, top];
     for turn in 0..all.len() {
