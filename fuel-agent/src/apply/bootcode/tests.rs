@@ -202,6 +202,38 @@ fn whatever_fails_no_disk_boots_and_the_error_is_told() {
 }
 
 #[test]
+fn a_disk_that_fails_does_not_keep_the_others_from_being_disarmed_again() {
+    use crate::plan::STAMP;
+
+    let stamped = |devices: &FakeDevices| {
+        for disk in DISKS {
+            let magic = b"provision stamp\x01";
+            devices.put(disk, STAMP.start, magic).unwrap();
+        }
+    };
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let (node, devices) = (node(firmware), disks());
+        node.install(&devices).unwrap();
+        stamped(&devices);
+        assert!(disarm_again(&node.plan, &devices).is_empty());
+        assert!(!node.any_armed(&devices), "{firmware:?}");
+        for disk in DISKS {
+            let stamp = devices.content(disk, STAMP).unwrap();
+            assert_eq!(stamp, vec![0; stamp.len()], "{firmware:?} {disk}");
+        }
+        // three opens: two of the installation, and the first disk's of taking it back
+        let devices = disks().failing(Fault::Open(2));
+        node.install(&devices).unwrap();
+        let errors = disarm_again(&node.plan, &devices);
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].device.as_deref(), Some(DISKS[0]));
+        let mut second = node.plan.clone();
+        second.disks.remove(0);
+        assert!(!is_armed(&second, &devices).unwrap(), "{firmware:?}");
+    }
+}
+
+#[test]
 fn a_uefi_disk_has_no_filesystem_until_all_of_it_is_there() {
     let (node, devices) = (node(Firmware::Uefi), disks());
     node.install(&devices).unwrap();
