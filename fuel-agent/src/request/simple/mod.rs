@@ -3,6 +3,7 @@
 //! Upstream takes them unseen and fails on a wrong one half way. Here every reference is followed first.
 
 mod elements;
+mod options;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -263,6 +264,15 @@ impl Builder<'_> {
                     self.findings
                         .add(path, "has control characters in it", "give printable text");
                 }
+            }
+            if let Some(word) = options::stray(&fs.kind, &fs.options) {
+                let what = format!(
+                    "has `{}`, which is no option, or leads to another device or file",
+                    shown(word)
+                );
+                let hint = "give only options of the filesystem's maker, like `-m 0`, and nothing else that it writes to";
+                self.findings
+                    .add(format!("{}.fs_options", fs.path), what, hint);
             }
             let place = Place {
                 on,
