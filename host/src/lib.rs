@@ -76,7 +76,7 @@ impl Host {
     }
 
     /// Regular files that stand for disks: (name of the disk, file, size to bring it to). This machine's disks and mounts
-    /// cannot be reached through it; its programs can.
+    /// cannot be reached through it; of its programs those can that work on files.
     pub fn on_files(
         disks: Vec<(String, PathBuf, Option<units::Bytes>)>,
         cancel: cancel::Cancel,
@@ -86,7 +86,7 @@ impl Host {
             devices.add(&name, &file, size)?;
         }
         Ok(Self {
-            exec: Box::new(exec::System::new(cancel.clone())),
+            exec: Box::new(exec::Filewise(exec::System::new(cancel.clone()))),
             devices: Box::new(devices),
             mounts: Box::new(mount::NoMounts),
             cancel,

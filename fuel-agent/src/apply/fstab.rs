@@ -7,13 +7,14 @@ use crate::plan::{Plan, PlannedFilesystem};
 use crate::request::spec::Mount;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
+    // First: where nothing can be mounted, filesystems were skipped too and have no UUID.
+    let tree = match installed::open(context)? {
+        Ok(tree) => tree,
+        Err(skipped) => return Ok(skipped),
+    };
     let text = render(context.plan, &context.state.filesystem_uuids)?;
-    match installed::open(context)? {
-        Ok(tree) => tree
-            .write("etc/fstab", text, 0o644)
-            .map(|()| Outcome::Changed),
-        Err(skipped) => Ok(skipped),
-    }
+    tree.write("etc/fstab", text, 0o644)
+        .map(|()| Outcome::Changed)
 }
 
 /// The text: `UUID=… MOUNT TYPE OPTIONS 0 0`, in the plan's order.

@@ -214,6 +214,7 @@ impl Act for Hands<'_> {
         step: &PlannedStep,
         state: &mut State,
     ) -> Result<Outcome, Error> {
+        let before = self.active.len();
         self.note(plan, &step.step);
         let mut context = Context {
             plan,
@@ -222,7 +223,12 @@ impl Act for Hands<'_> {
             options: &self.options,
             state,
         };
-        apply::perform(step, &mut context)
+        let result = apply::perform(step, &mut context);
+        // What was not made here is not ours to let go: this machine may have one of the same name.
+        if let Ok(Outcome::Skipped { .. }) = result {
+            self.active.truncate(before);
+        }
+        result
     }
 
     fn disarm_again(&mut self, plan: &Plan) -> Vec<Error> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 
 use fuel_agent::http::fault_server::Fault;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::lab::{IMAGE, Lab, Mood, equipped, signal, tool};
 
@@ -66,6 +66,70 @@ fn everything_but_what_needs_a_mount_is_done_and_the_run_ends_incomplete() {
     assert!(!report["incomplete"].as_array().unwrap().is_empty());
     assert!(lab.asked("/built").is_empty(), "no success is told");
     assert_eq!(lab.call(&["status"]).status, 10);
+}
+
+/// Fuel's own layout: root and swap in a volume group, of which a machine that runs this may have one too.
+fn in_volumes(request: &mut Value) {
+    let mut volumes = disk_of("sda");
+    volumes["volumes"] = json!([
+        {"type": "boot", "size": 300},
+        {"type": "raid", "mount": "/boot", "file_system": "ext2", "size": 100, "name": "Boot"},
+        {"type": "pv", "vg": "os", "size": 700, "lvm_meta_size": 64},
+    ]);
+    let group = json!({"type": "vg", "id": "os", "label": "Base System", "volumes": [
+        {"type": "lv", "mount": "/", "name": "root", "size": 256, "file_system": "ext4"},
+        {"type": "lv", "mount": "swap", "name": "swap", "size": 64, "file_system": "swap"},
+    ]});
+    request["ks_meta"]["pm_data"]["ks_spaces"] = json!([volumes, group]);
+}
+
+/// The root in a mirror.
+fn mirrored(request: &mut Value) {
+    let disks = ["sda", "sdb"].map(|name| {
+        let mut disk = disk_of(name);
+        disk["volumes"] = json!([
+            {"type": "boot", "size": 300},
+            {"type": "raid", "mount": "/boot", "file_system": "ext2", "size": 100, "name": "Boot"},
+            {"type": "raid", "mount": "/", "file_system": "ext4", "size": 256, "name": "Root"},
+        ]);
+        disk
+    });
+    request["ks_meta"]["pm_data"]["ks_spaces"] = json!(disks);
+}
+
+fn disk_of(name: &str) -> Value {
+    json!({"type": "disk", "id": name, "name": name, "size": 20480, "free_space": 20000,
+        "extra": [format!("disk/by-id/ata-{name}")]})
+}
+
+/// A change of the request.
+type Layout = fn(&mut Value);
+
+#[test]
+fn what_needs_volumes_or_arrays_is_skipped_with_reasons_and_never_tried_on_this_machine() {
+    if !equipped() {
+        return;
+    }
+    let layouts: [(Layout, &str); 2] = [(in_volumes, "command=lvm "), (mirrored, "command=mdadm ")];
+    for (layout, program) in layouts {
+        let lab = Lab::new();
+        let mut request = lab.request("/root.img.gz");
+        layout(&mut request);
+        lab.put("request.json", &request.to_string());
+        let second = "--disk=sdb=second.img:2GiB";
+        let left = lab.call(&["run", DISK, second, REQUEST, "--debug"]);
+        assert_eq!(left.status, 10, "{program}{}{}", left.out, left.error);
+        let report = lab.report();
+        assert_eq!(report["result"], "incomplete");
+        assert!(report["unclean"].as_array().is_none_or(Vec::is_empty));
+        let reasons = report["incomplete"].to_string();
+        for what in ["/etc/fstab", "needs a block device", "read back tables"] {
+            assert!(reasons.contains(what), "`{what}` in {reasons}");
+        }
+        let log = fs::read_to_string(lab.path("run/provision.log")).unwrap();
+        assert!(!log.contains(program), "{log}");
+        assert!(!lab.path("run/work").exists(), "nothing temporary is left");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Programs: what may be started ([`Tool`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], [`System`]).
 
 mod drain;
+mod filewise;
 mod running;
 mod system;
 
+pub use filewise::Filewise;
 pub use running::Running;
 pub use system::System;
 
