@@ -35,6 +35,9 @@ pub enum LockError {
     },
 }
 
+/// How long whoever asks for the holder may keep a new one out: it tries the lock itself, for an instant.
+const ASKED: Duration = Duration::from_secs(1);
+
 /// A lock that is held until this is dropped, or until we end, however we end.
 ///
 /// The file stays: removing it would let a third one lock a new file while a second one waits for the old.
@@ -42,7 +45,8 @@ pub enum LockError {
 pub struct Lock(Flock<File>);
 
 impl Lock {
-    /// Takes the lock at `path` at once or not at all, and writes our process number into it.
+    /// Takes the lock at `path`, and writes our process number into it. One that is held is not waited for, longer than
+    /// those need who only ask for its holder.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Io {
             path: path.to_owned(),
@@ -56,20 +60,20 @@ impl Lock {
             .mode(0o644)
             .open(path)
             .map_err(failed)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut locked) => {
+        let mut file = Some(file);
+        match lock_within(ASKED, &mut file).map_err(failed)? {
+            Some(mut locked) => {
                 write_holder(&mut locked).map_err(failed)?;
                 Ok(Self(locked))
             }
-            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => Err(LockError::Held {
+            None => Err(LockError::Held {
                 path: path.to_owned(),
-                holder: read_holder(&mut file),
+                holder: file.as_mut().and_then(read_holder),
             }),
-            Err((_, errno)) => Err(failed(errno.into())),
         }
     }
 
-    /// Who holds the lock at `path` now; `None` where nobody does. It is not taken, not even for a moment.
+    /// Who holds the lock at `path` now; `None` where nobody does. It is taken for an instant, which [`Self::acquire`] waits for.
     pub fn holder(path: &Path) -> io::Result<Option<u32>> {
         let mut file = match File::open(path) {
             Ok(file) => file,
@@ -120,6 +124,17 @@ pub fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
     };
     // For reading: closing a descriptor that could write makes udev look at the disk again.
     let mut file = Some(File::open(disk).map_err(failed)?);
+    match lock_within(limit, &mut file).map_err(failed)? {
+        Some(locked) => Ok(DiskLock { _locked: locked }),
+        None => Err(LockError::Held {
+            path: disk.to_owned(),
+            holder: None,
+        }),
+    }
+}
+
+/// Takes the exclusive lock of a file out of `file`; `None`, and the file is still there, where others have it all that time.
+fn lock_within(limit: Duration, file: &mut Option<File>) -> io::Result<Option<Flock<File>>> {
     let locked = settle::until(limit, || {
         let Some(unlocked) = file.take() else {
             return Ok(None);
@@ -127,19 +142,16 @@ pub fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
         match Flock::lock(unlocked, FlockArg::LockExclusiveNonblock) {
             Ok(locked) => Ok(Some(locked)),
             Err((unlocked, nix::errno::Errno::EWOULDBLOCK)) => {
-                file = Some(unlocked);
+                *file = Some(unlocked);
                 Ok(None)
             }
             Err((_, errno)) => Err(errno.into()),
         }
     });
     match locked {
-        Ok(locked) => Ok(DiskLock { _locked: locked }),
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(LockError::Held {
-            path: disk.to_owned(),
-            holder: None,
-        }),
-        Err(error) => Err(failed(error)),
+        Ok(locked) => Ok(Some(locked)),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -162,6 +174,24 @@ mod tests {
         drop(first);
         assert_eq!(Lock::holder(&path).unwrap(), None);
         Lock::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn those_who_only_ask_do_not_keep_a_new_one_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        File::create(&path).unwrap();
+        let asking = File::open(&path).unwrap();
+        let asking = Flock::lock(asking, FlockArg::LockSharedNonblock).unwrap();
+        let mut file = Some(File::options().write(true).open(&path).unwrap());
+        assert!(lock_within(Duration::ZERO, &mut file).unwrap().is_none());
+        assert!(file.is_some(), "it can be tried again");
+        let new = std::thread::scope(|scope| {
+            let new = scope.spawn(|| Lock::acquire(&path));
+            drop(asking);
+            new.join().unwrap()
+        });
+        new.unwrap();
     }
 
     #[test]
