@@ -83,7 +83,7 @@ pub(crate) fn run(options: &Demo) -> Result<()> {
 pub(crate) fn pull_parameters(mac: &str, key: &str) -> String {
     let base = format!("http://{}", network::orchestrator());
     format!(
-        "provision.url={base}/request?mac={{mac}} provision.success={base}/done?mac={{mac}} provision.failure={base}/failed?mac={{mac}} \
+        "provision.url={base}/request?mac={{mac}} provision.success={base}/done?mac={{mac}} provision.success.body={{report}} provision.failure={base}/failed?mac={{mac}} \
          provision.phone_home={base}/alive?mac={mac} provision.key=\"{key}\""
     )
 }

@@ -54,7 +54,7 @@ pub(super) fn check_system(lab: &mut Lab, mark: usize, root: &str) -> Result<()>
         said("hostname -f")?
     );
     ensure!(
-        said("findmnt -no SOURCE /")? == root,
+        said("findmnt -no SOURCE /")?.starts_with(root),
         "the root is {}",
         said("findmnt -no SOURCE /")?
     );
@@ -92,8 +92,24 @@ pub(super) fn pull_lvm(lab: &mut Lab) -> Result<()> {
         .and_then(|node| node.report)
         .context("the completion had no report")?;
     std::fs::write(lab.work.join("report.json"), &report).context("cannot keep the report")?;
+    check_memory(&report)?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
     drop(node);
+    Ok(())
+}
+
+/// The agent may take 96 MiB at most, however large the image.
+fn check_memory(report: &str) -> Result<()> {
+    let report: serde_json::Value =
+        serde_json::from_str(report).context("the report is no JSON")?;
+    let peak = report["peak_memory_bytes"]
+        .as_u64()
+        .context("the report does not tell the agent's memory")?;
+    ensure!(
+        peak <= 96 << 20,
+        "the agent took {} MiB of memory",
+        peak >> 20
+    );
     Ok(())
 }
 
@@ -159,7 +175,7 @@ pub(super) fn mirror(lab: &mut Lab) -> Result<()> {
     let shape = lab.shape(1, 768, 2);
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
-    check_system(lab, mark, "/dev/md0")?;
+    check_system(lab, mark, "/dev/md")?;
     drop(node);
     Ok(())
 }
