@@ -141,8 +141,7 @@ fn copy_data(from: &Path, to: &Path, length: u64) -> io::Result<()> {
     goal.set_len(length)?;
     let mut buffer = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE).max(1))];
     let mut at = 0;
-    while let Some(start) = seek(&source, at, Whence::SeekData)? {
-        let end = seek(&source, start, Whence::SeekHole)?.unwrap_or(length);
+    while let Some((start, end)) = next_data(&source, at, length)? {
         at = start;
         while at < end {
             let wanted = usize::try_from(end - at).unwrap_or(PIECE).min(buffer.len());
@@ -152,6 +151,23 @@ fn copy_data(from: &Path, to: &Path, length: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The next run of data at or after `at` and before `end`, as where it starts and stops.
+pub fn next_data(file: &File, at: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
+    if at >= end {
+        return Ok(None);
+    }
+    match seek(file, at, Whence::SeekData) {
+        Ok(Some(start)) if start < end => {
+            let stop = seek(file, start, Whence::SeekHole)?.unwrap_or(end);
+            Ok(Some((start, stop.min(end))))
+        }
+        Ok(_) => Ok(None),
+        // A filesystem that does not tell of its holes has none.
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(Some((at, end))),
+        Err(error) => Err(error),
+    }
 }
 
 /// Where the next data or hole is from `at` on; `None` behind the last.

@@ -59,6 +59,12 @@ impl Tree {
         Ok(fcntl::openat2(&self.root, path, how)?)
     }
 
+    /// Where the folder at `path` really is: a path without links, below the root.
+    pub fn real_path(&self, path: &str) -> io::Result<PathBuf> {
+        let found = self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
+    }
+
     /// What is at `path`; `None` where nothing is, or a link that leads nowhere.
     pub fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
         let found = match self.resolve(path, OFlag::O_PATH) {

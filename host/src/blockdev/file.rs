@@ -243,4 +243,9 @@ impl Devices for FileDevices {
     fn is_file(&self, disk: &Path) -> bool {
         self.locate(disk).is_ok()
     }
+
+    fn backing(&self, path: &Path) -> Option<(PathBuf, Extent)> {
+        let (disk, extent) = self.locate(path).ok()?;
+        Some((disk.file.clone(), extent))
+    }
 }

@@ -14,7 +14,9 @@ pub use window::Window;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::lock::{DiskLock, LockError};
 use crate::units::{Bytes, Extent};
 
 /// How a device is opened.
@@ -45,6 +47,11 @@ pub trait BlockDevice: Send {
     /// Returns when everything written is on the medium; its error means that it is not, and stays: the kernel tells
     /// of a lost write only once.
     fn flush(&mut self) -> io::Result<()>;
+    /// Lets the next read come from the medium: what is cached of it is written and dropped. Nothing to do where there is
+    /// no cache, or none that could be dropped.
+    fn drop_cache(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// The same device opened once more, past the page cache (`O_DIRECT`), and where in that file it begins; `None` where
     /// that cannot be had (tmpfs, a fake). Whoever writes to the file has to keep within [`BlockDevice::size`] himself,
     /// and flushes through this device.
@@ -69,6 +76,17 @@ pub trait Devices: Send {
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()>;
     /// Whether `disk` is a regular file that stands for a disk: nothing on it can be mounted or mapped.
     fn is_file(&self, disk: &Path) -> bool;
+    /// The regular file that `path`, a disk or a partition, is kept in, and which part of it that is; `None` for nodes.
+    fn backing(&self, path: &Path) -> Option<(PathBuf, Extent)> {
+        let _ = path;
+        None
+    }
+    /// Takes the lock that udev heeds (see [`crate::lock`]) for a change of the disk's table; `None` where nobody else
+    /// looks at the disk.
+    fn lock(&self, disk: &Path, limit: Duration) -> Result<Option<DiskLock>, LockError> {
+        let _ = (disk, limit);
+        Ok(None)
+    }
 }
 
 /// What the kernel would call partition `number` of `disk`: for people, and for disks that are no nodes.

@@ -12,6 +12,7 @@ use nix::sys::stat::{major, minor};
 use super::window::Window;
 use super::{Access, BlockDevice, Devices};
 use crate::ioctl::block;
+use crate::lock::{self, DiskLock, LockError};
 use crate::settle;
 use crate::units::{Bytes, Extent, KernelSectors};
 
@@ -230,6 +231,10 @@ impl Devices for NodeDevices {
 
     fn is_file(&self, _disk: &Path) -> bool {
         false
+    }
+
+    fn lock(&self, disk: &Path, limit: Duration) -> Result<Option<DiskLock>, LockError> {
+        lock::disk_lock(disk, limit).map(Some)
     }
 }
 

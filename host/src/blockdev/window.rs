@@ -11,6 +11,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::O_DIRECT;
 
 use super::BlockDevice;
+use crate::ioctl::block;
 use crate::units::{Bytes, Extent};
 
 /// Zeros are written in pieces of this size where the device has no quicker way.
@@ -153,15 +154,21 @@ impl BlockDevice for Window {
         if let Some(errno) = self.lost {
             return Err(errno.into());
         }
-        if !self.writable {
-            return Ok(());
-        }
+        // Also where this was opened for reading: what others wrote is on the medium then, or that is told.
         let synced = nix::unistd::fsync(&self.file);
         // Told once, the kernel forgets which pages were lost: a second fsync would say that all is well.
         synced.map_err(|errno| {
             self.lost = Some(errno);
             errno.into()
         })
+    }
+
+    fn drop_cache(&mut self) -> io::Result<()> {
+        match block::flush_buffers(&self.file) {
+            // A regular file: what is cached of it is what any reader gets.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOTTY) => Ok(()),
+            done => done,
+        }
     }
 
     fn reopen_direct(&self) -> io::Result<Option<(File, Bytes)>> {
