@@ -1,157 +1,223 @@
-//! Physical volumes, volume groups, logical volumes; and the view of LVM that is limited to what we work on.
+//! Physical volumes, volume groups, logical volumes, and how LVM is kept to the devices it is meant for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use host::exec::{Cmd, Tool};
 use host::units::Bytes;
 
-use super::raid::{on_file, skipped};
 use super::{Context, Outcome};
 use crate::error::{Error, Kind};
+use crate::plan::PlannedVolumeGroup;
 
-/// `lvm SUBCOMMAND` that sees these devices and no other: groups of the same name elsewhere are not touched.
-pub(super) fn lvm(subcommand: &str, devices: &[PathBuf]) -> Cmd {
-    let mut filter: Vec<String> = devices
-        .iter()
-        .map(|device| format!("\"a|^{}$|\"", escaped(device)))
-        .collect();
-    filter.push("\"r|.*|\"".to_owned());
+/// Why there is no LVM where disks are files.
+const ON_FILES: &str = "LVM needs a block device";
+
+/// `lvm SUBCOMMAND`, which sees these nodes and no others: a volume group of the same name on another disk is not touched,
+/// and nothing depends on a devices file, on what udev knows of new nodes, or on a daemon.
+pub(super) fn lvm<P: AsRef<Path>>(
+    subcommand: &str,
+    nodes: impl IntoIterator<Item = P>,
+) -> Result<Cmd, Error> {
+    let mut accepted = Vec::new();
+    for node in nodes {
+        accepted.push(format!("\"a|^{}$|\"", pattern(node.as_ref())?));
+    }
+    accepted.push("\"r|.*|\"".to_owned());
+    let filter = accepted.join(",");
     let config = format!(
-        "devices {{ use_devicesfile=0 filter=[{}] global_filter=[\"a|.*|\"] }}",
-        filter.join(",")
+        "devices{{use_devicesfile=0 obtain_device_list_from_udev=0 hints=\"none\" \
+         filter=[{filter}] global_filter=[{filter}]}} \
+         activation{{monitoring=0}} backup{{backup=0 archive=0}}"
     );
-    Cmd::new(Tool::Lvm)
-        .arg(subcommand)
-        .arg("--config")
-        .arg(config)
+    Ok(Cmd::new(Tool::Lvm).args([subcommand, "--config", &config]))
 }
 
-/// A path as a regular expression of LVM's filter that matches only itself.
-fn escaped(path: &Path) -> String {
-    path.to_string_lossy()
-        .chars()
-        .fold(String::new(), |mut text, c| {
-            if !(c.is_ascii_alphanumeric() || "/_-:".contains(c)) {
-                text.push('\\');
+/// A node as a regular expression that matches nothing else.
+fn pattern(node: &Path) -> Result<String, Error> {
+    let odd = || {
+        let what = format!("LVM cannot be told of a node named {}", node.display());
+        Error::new(Kind::Internal, what).device(node.display())
+    };
+    let mut text = String::new();
+    for character in node.to_str().ok_or_else(odd)?.chars() {
+        match character {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '/' | '_' | '-' | ':' | '@' | ',' | '=' => {
+                text.push(character);
             }
-            text.push(c);
-            text
-        })
+            '.' | '+' | '!' | '#' | '*' | '?' => text.extend(['[', character, ']']),
+            _ => return Err(odd()),
+        }
+    }
+    Ok(text)
 }
 
-/// The nodes of some physical volumes.
-fn nodes(context: &Context<'_>, physical_volumes: &[usize]) -> Result<Vec<PathBuf>, Error> {
-    physical_volumes
-        .iter()
-        .map(|pv| context.node(context.plan.physical_volumes[*pv].on))
+/// The nodes of a volume group's physical volumes, as they are now.
+pub(super) fn nodes(
+    context: &Context<'_>,
+    group: &PlannedVolumeGroup,
+) -> Result<Vec<std::path::PathBuf>, Error> {
+    let volumes = group.physical_volumes.iter();
+    volumes
+        .map(|volume| context.node(context.plan.physical_volumes[*volume].on))
         .collect()
 }
 
-fn run(context: &mut Context<'_>, cmd: &Cmd, what: String) -> Result<Outcome, Error> {
-    context.state.touched = true;
-    match context.host.exec.run(cmd) {
-        Ok(_) => Ok(Outcome::Changed),
-        Err(source) => Err(Error::new(Kind::Tool, what).because(source)),
-    }
-}
-
-/// Makes a physical volume.
 pub(super) fn make_physical_volume(
     context: &mut Context<'_>,
     physical_volume: usize,
 ) -> Result<Outcome, Error> {
-    let planned = context.plan.physical_volumes[physical_volume].clone();
-    if on_file(context, &[planned.on]) {
-        return Ok(skipped("a physical volume"));
+    if let Some(skipped) = context.skipped_on_files(ON_FILES) {
+        return Ok(skipped);
     }
+    let planned = &context.plan.physical_volumes[physical_volume];
     let node = context.node(planned.on)?;
-    let cmd = lvm("pvcreate", std::slice::from_ref(&node))
-        .args(["--yes", "-ff", "--zero", "y"])
+    context.await_node(&node)?;
+    let cmd = lvm("pvcreate", [&node])?
+        .args(["--yes", "--force", "--force", "--zero", "y"])
         .arg("--metadatacopies")
         .arg(planned.metadata_copies.to_string())
         .arg("--metadatasize")
-        .arg(size(planned.metadata_size))
+        .arg(kib(planned.metadata_size))
         .arg(&node);
-    run(
-        context,
-        &cmd,
-        format!("cannot make a physical volume on {}", node.display()),
-    )
+    context.state.touched = true;
+    context
+        .run(&cmd, || {
+            format!("cannot make a physical volume of {}", node.display())
+        })
+        .map_err(|error| error.device(node.display()))?;
+    Ok(Outcome::Changed)
 }
 
-/// Makes a volume group.
 pub(super) fn make_volume_group(
     context: &mut Context<'_>,
     volume_group: usize,
 ) -> Result<Outcome, Error> {
-    let planned = context.plan.volume_groups[volume_group].clone();
-    let parts: Vec<_> = planned
-        .physical_volumes
-        .iter()
-        .map(|pv| context.plan.physical_volumes[*pv].on)
-        .collect();
-    if on_file(context, &parts) {
-        return Ok(skipped("a volume group"));
+    if let Some(skipped) = context.skipped_on_files(ON_FILES) {
+        return Ok(skipped);
     }
-    let nodes = nodes(context, &planned.physical_volumes)?;
-    let cmd = lvm("vgcreate", &nodes)
-        .arg("--yes")
-        .arg(&planned.name)
+    let group = &context.plan.volume_groups[volume_group];
+    let nodes = nodes(context, group)?;
+    let cmd = lvm("vgcreate", &nodes)?
+        .args(["--yes", &group.name])
         .args(&nodes);
-    run(
-        context,
-        &cmd,
-        format!("cannot make the volume group `{}`", planned.name),
-    )
+    context.run(&cmd, || {
+        format!("cannot make the volume group `{}`", group.name)
+    })?;
+    Ok(Outcome::Changed)
 }
 
-/// Makes a logical volume; old signatures in it are wiped, and its first bytes zeroed.
 pub(super) fn make_logical_volume(
     context: &mut Context<'_>,
     logical_volume: usize,
 ) -> Result<Outcome, Error> {
-    let spec = context.plan.logical_volumes[logical_volume].spec.clone();
-    if on_file(
-        context,
-        &[crate::request::spec::BlockRef::Logical(logical_volume)],
-    ) {
-        return Ok(skipped("a logical volume"));
+    if let Some(skipped) = context.skipped_on_files(ON_FILES) {
+        return Ok(skipped);
     }
+    let planned = &context.plan.logical_volumes[logical_volume];
+    let spec = &planned.spec;
     let group = context
         .plan
-        .group_of(logical_volume)
-        .map(|group| group.physical_volumes.clone())
-        .unwrap_or_default();
-    let nodes = nodes(context, &group)?;
-    let cmd = lvm("lvcreate", &nodes)
-        .args(["--yes", "--wipesignatures", "y", "--zero", "y", "--size"])
-        .arg(size(spec.size))
+        .volume_groups
+        .iter()
+        .find(|group| group.name == spec.volume_group)
+        .ok_or_else(|| {
+            let what = format!("there is no volume group `{}`", spec.volume_group);
+            Error::new(Kind::Internal, what)
+        })?;
+    // Old signatures inside are wiped and its beginning is zeroed; LVM rounds the size up to extents.
+    let cmd = lvm("lvcreate", nodes(context, group)?)?
+        .args(["--yes", "--wipesignatures", "y", "--zero", "y"])
+        .arg("--size")
+        .arg(kib(spec.size))
         .args(["--name", &spec.name, &spec.volume_group]);
-    run(
-        context,
-        &cmd,
+    context.run(&cmd, || {
         format!(
-            "cannot make the logical volume `{}` in `{}`",
+            "cannot make the logical volume `{}` of `{}`",
             spec.name, spec.volume_group
-        ),
-    )
+        )
+    })?;
+    context.await_node(Path::new(&planned.device))?;
+    Ok(Outcome::Changed)
 }
 
-/// A size as LVM reads it, in bytes.
-fn size(bytes: Bytes) -> String {
-    format!("{}b", bytes.0)
+/// Sizes in KiB, which is what LVM's `k` means, whatever `global/units` says; a broken KiB counts as a whole one.
+fn kib(size: Bytes) -> String {
+    format!("{}k", size.0.div_ceil(1024))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::bench::{Bench, sized};
+    use crate::plan::step::Step;
+    use host::fake::Fault;
+
+    fn steps() -> [Step; 4] {
+        [
+            Step::MakePhysicalVolume { physical_volume: 0 },
+            Step::MakeVolumeGroup { volume_group: 0 },
+            Step::MakeLogicalVolume { logical_volume: 0 },
+            Step::MakeLogicalVolume { logical_volume: 1 },
+        ]
+    }
 
     #[test]
-    fn lvm_sees_only_what_it_is_shown() {
-        let cmd = lvm(
-            "vgchange",
-            &[PathBuf::from("/dev/sda5"), PathBuf::from("/dev/mapper/a.b")],
-        );
-        insta::assert_snapshot!(cmd.to_string(), @r#"lvm vgchange --config 'devices { use_devicesfile=0 filter=["a|^/dev/sda5$|","a|^/dev/mapper/a\.b$|","r|.*|"] global_filter=["a|.*|"] }'"#);
+    fn lvm_is_kept_to_the_nodes_of_the_plan() {
+        let mut bench = Bench::new();
+        bench.all(&steps()).unwrap();
+        insta::assert_snapshot!(bench.script.transcript(), @r#"
+        lvm pvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --force --force --zero y --metadatacopies 2 --metadatasize 28672k /dev/sda4
+        lvm vgcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes os /dev/sda4
+        lvm lvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --wipesignatures y --zero y --size 524288k --name root os
+        lvm lvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --wipesignatures y --zero y --size 524288k --name swap os
+        "#);
+    }
+
+    #[test]
+    fn whatever_fails_is_told() {
+        for n in 0..4 {
+            let mut bench = Bench::new();
+            bench.script = bench.script.failing_at(n);
+            let error = bench.all(&steps()).unwrap_err();
+            assert_eq!(error.kind, Kind::Tool, "{n}: {error}");
+        }
+        // The node is looked at once before the physical volume is made, and once for each logical volume.
+        for n in 0..3 {
+            let mut bench = Bench::new();
+            bench.disks = bench.disks.failing(Fault::Open(n));
+            let error = bench.all(&steps()).unwrap_err();
+            assert_eq!(error.kind, Kind::Disk, "{n}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_of_nodes_match_themselves_only() {
+        for (node, expected) in [
+            ("/dev/sda5", "/dev/sda5"),
+            ("/dev/md/a.b+c", "/dev/md/a[.]b[+]c"),
+            ("/dev/mapper/mpath-1", "/dev/mapper/mpath-1"),
+        ] {
+            assert_eq!(pattern(Path::new(node)).unwrap(), expected);
+        }
+        for node in ["/dev/a|b", "/dev/a\"b", "/dev/a b", "/dev/a^b", "/dev/a]b"] {
+            assert!(pattern(Path::new(node)).is_err(), "{node}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_whole_kib() {
+        assert_eq!(kib(Bytes(28 << 20)), "28672k");
+        assert_eq!(kib(Bytes(1025)), "2k");
+    }
+
+    #[test]
+    fn on_files_it_is_skipped_with_the_reason() {
+        let mut bench = Bench::new();
+        bench.disks = sized().as_file();
+        for step in steps() {
+            let outcome = bench.one(&step).unwrap();
+            assert!(matches!(outcome, Outcome::Skipped { why } if why.contains("block device")));
+        }
+        assert_eq!(bench.script.transcript(), "");
     }
 }

@@ -1,7 +1,23 @@
 //! Effects without decisions: one file per kind of step.
 //!
+//! ```text
+//!   release                    letting go of what lies on the chosen disks
+//!   disarm                     nothing on them boots any more
+//!   table, guid_table          old signatures, partition tables, the kernel's view of them
+//!   raid, lvm                  arrays, volume groups, volumes
+//!   filesystem, scratch        made, grown; on files by way of a file of their own
+//!   signature                  what blkid finds on a device
+//!   image, content             image bytes onto their device; what lies under a mount point into its filesystem
+//!   target                     the installed system's tree, mounted
+//!   fstab, identity, bootconfig, configdrive      files written into it, and beside it
+//!   verify                     everything read back
+//!   bootcode, stamp            what makes the node bootable, last
+//! ```
+//!
 //! `perform` matches on the step and calls the file that knows how; whatever is decided was decided in `plan`.
 
+#[cfg(test)]
+pub(crate) mod bench;
 pub mod bootcode;
 pub mod bootconfig;
 pub mod configdrive;
@@ -27,15 +43,20 @@ pub mod table;
 pub mod target;
 pub mod verify;
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use host::Host;
+use host::blockdev::{Access, BlockDevice};
+use host::exec::{Cmd, ExecError, Output, Tool};
+use host::{Host, settle};
 
-use crate::error::Error;
-use crate::events::Events;
+use crate::error::{Error, Kind};
+use crate::events::{Event, Events};
 use crate::plan::Plan;
 use crate::plan::step::{PlannedStep, Step};
 use crate::request::spec::BlockRef;
+use crate::stage::Stage;
 pub use crate::stream::ImageOutcome;
 
 /// What one step did to the machine.
@@ -102,19 +123,16 @@ impl std::fmt::Debug for Context<'_> {
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// The node of something that holds a filesystem, a physical volume or an array member, as it is now.
     pub fn node(&self, on: BlockRef) -> Result<PathBuf, Error> {
         match on {
             BlockRef::Partition { disk, number } => {
-                let disk = Path::new(&self.plan.disks[disk].device);
-                self.host.devices.partition(disk, number).map_err(|source| {
-                    Error::new(
-                        crate::error::Kind::Disk,
-                        format!("cannot find partition {number} of {}", disk.display()),
-                    )
-                    .device(disk.display())
-                    .because(source)
+                let disk = self.disk(disk);
+                let node = self.host.devices.partition(disk, number);
+                node.map_err(|source| {
+                    let what = format!("cannot find partition {number} of {}", disk.display());
+                    of_disk(what, disk)(source)
                 })
             }
             BlockRef::Raid(raid) => Ok(PathBuf::from(&self.plan.raids[raid].device)),
@@ -122,29 +140,139 @@ impl Context<'_> {
                 Ok(PathBuf::from(&self.plan.logical_volumes[volume].device))
             }
             // Such a plan is refused long before: nothing is written to what the request does not make.
-            BlockRef::Undefined(_) => Err(Error::new(
-                crate::error::Kind::Internal,
-                "a step is about a device that the request names without making it",
-            )),
+            BlockRef::Undefined(_) => {
+                let what = "a step is about a device that the request names without making it";
+                Err(Error::new(Kind::Internal, what))
+            }
         }
+    }
+
+    /// The node of a disk.
+    pub fn disk(&self, disk: usize) -> &'a Path {
+        Path::new(&self.plan.disks[disk].device)
     }
 
     /// Whether the disk is a regular file that stands for one.
     pub fn is_file(&self, disk: usize) -> bool {
-        self.host
-            .devices
-            .is_file(Path::new(&self.plan.disks[disk].device))
+        self.host.devices.is_file(self.disk(disk))
+    }
+
+    /// Whether any of the disks is a regular file: then nothing can be mounted, mapped or assembled.
+    pub fn on_files(&self) -> bool {
+        (0..self.plan.disks.len()).any(|disk| self.is_file(disk))
+    }
+
+    /// The outcome of a step that needs a mount, device-mapper or md, where disks are regular files.
+    fn skipped_on_files(&self, why: &str) -> Option<Outcome> {
+        self.on_files().then(|| Outcome::Skipped {
+            why: format!("a disk is a regular file, and {why}"),
+        })
+    }
+
+    /// Opens a node, for a purpose that the error names: `cannot PURPOSE NODE`.
+    fn open(
+        &self,
+        node: &Path,
+        access: Access,
+        purpose: &str,
+    ) -> Result<Box<dyn BlockDevice>, Error> {
+        let what = format!("cannot {purpose} {}", node.display());
+        let opened = self.host.devices.open(node, access);
+        opened.map_err(of_disk(what, node))
+    }
+
+    /// Runs a tool; `what` could not be done where it fails.
+    fn run(&mut self, cmd: &Cmd, what: impl FnOnce() -> String) -> Result<Output, Error> {
+        let done = self.host.exec.run(cmd);
+        done.map_err(|source| of_tool(what(), source))
+    }
+
+    /// Says that something is odd and goes on.
+    fn warn(&self, stage: Stage, message: String) {
+        let stage = Some(stage);
+        self.events.tell(&Event::Warning { stage, message });
+    }
+
+    /// Stops where somebody has asked for it.
+    fn check_cancel(&self) -> Result<(), Error> {
+        if self.host.cancel.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted, "stopped as asked"));
+        }
+        Ok(())
+    }
+
+    /// Lets udev come to rest, so that it holds nothing that is about to be changed, and has seen what was. Where there is
+    /// no udev there is nothing to wait for.
+    fn settle(&mut self) -> Result<(), Error> {
+        if self.host.exec.find(Tool::Udevadm).is_none() {
+            return Ok(());
+        }
+        // Status 1 is its own time limit: something else is slow, and whatever that holds shows where it matters.
+        let cmd = Cmd::new(Tool::Udevadm)
+            .args(["settle", "--timeout=60"])
+            .accept(&[0, 1])
+            .timeout(Duration::from_secs(90));
+        self.run(&cmd, || "cannot wait for udev".to_owned())
+            .map(drop)
+    }
+
+    /// Waits until a node can be opened: md and device-mapper make theirs a moment after the tool has ended.
+    fn await_node(&self, node: &Path) -> Result<(), Error> {
+        let found = settle::until_or_cancelled(NODE_PATIENCE, &self.host.cancel, || {
+            match self.host.devices.open(node, Access::Read) {
+                Ok(_) => Ok(Some(())),
+                Err(error) if is_not_there(&error) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        found.map_err(|source| {
+            if source.kind() == io::ErrorKind::Interrupted {
+                return Error::new(Kind::Interrupted, "stopped as asked");
+            }
+            of_disk(format!("{} does not appear", node.display()), node)(source)
+        })
+    }
+}
+
+/// How long a node may take to appear.
+const NODE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether a node is not there, or nothing is behind it.
+fn is_not_there(error: &io::Error) -> bool {
+    // ENODEV and ENXIO: the node is there already, what it stands for is not.
+    const NODEV: i32 = 19;
+    const NXIO: i32 = 6;
+    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(NODEV | NXIO))
+}
+
+/// An error of a disk from one of the kernel.
+fn of_disk(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
+    let device = device.display().to_string();
+    move |source| Error::new(Kind::Disk, what).device(device).because(source)
+}
+
+/// An error from one of a tool.
+fn of_tool(what: String, source: ExecError) -> Error {
+    let hint = match &source {
+        ExecError::Missing { tool } => Some(format!(
+            "put the package `{}` into the ramdisk",
+            tool.package()
+        )),
+        _ => None,
+    };
+    let kind = match &source {
+        ExecError::Cancelled { .. } => Kind::Interrupted,
+        _ => Kind::Tool,
+    };
+    let error = Error::new(kind, what).because(source);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 
 /// Performs one step.
 pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome, Error> {
-    if matches!(
-        step.step,
-        Step::WriteFstab | Step::WriteIdentity | Step::WriteBootConfig
-    ) {
-        target::ensure(context, host::mount::MountMode::Write)?;
-    }
     match &step.step {
         Step::StopRaid { device, .. } => release::stop_raid(context, device),
         Step::DeactivateVolumeGroup { name } => release::deactivate_volume_group(context, name),
@@ -165,9 +293,9 @@ pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome,
         Step::WriteImage { image } => image::write(context, *image),
         Step::GrowFilesystem { filesystem } => filesystem::grow(context, *filesystem),
         Step::MoveContent { from, to, path } => content::relocate(context, *from, *to, path),
-        Step::WriteFstab => fstab::write(context),
-        Step::WriteIdentity => identity::write(context),
-        Step::WriteBootConfig => bootconfig::write(context),
+        Step::WriteFstab => target::within(context, fstab::write),
+        Step::WriteIdentity => target::within(context, identity::write),
+        Step::WriteBootConfig => target::within(context, bootconfig::write),
         Step::WriteConfigdrive { on } => configdrive::write(context, *on),
         Step::Verify => verify::verify(context),
         Step::InstallBootcode { disk } => bootcode::install(context, *disk),

@@ -1,100 +1,185 @@
 //! md arrays.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use host::exec::{Cmd, Tool};
-use host::settle;
+use uuid::Uuid;
 
 use super::{Context, Outcome};
 use crate::error::{Error, Kind};
+use crate::plan::PlannedRaid;
 use crate::request::spec::BlockRef;
 
-/// How long the node of a new array may take to come.
-const NODE_LIMIT: Duration = Duration::from_secs(30);
+/// Why there is no md where disks are files.
+pub(super) const ON_FILES: &str = "an array needs a block device";
 
-/// Whether any of these lies in a regular file: nothing can be mapped there.
-pub(super) fn on_file(context: &Context<'_>, parts: &[BlockRef]) -> bool {
-    parts.iter().any(|part| match part {
-        BlockRef::Partition { disk, .. } => context.is_file(*disk),
-        BlockRef::Raid(raid) => on_file(context, &context.plan.raids[*raid].members),
-        BlockRef::Logical(volume) => {
-            let group = context.plan.group_of(*volume);
-            let indexes = group
-                .map(|group| group.physical_volumes.clone())
-                .unwrap_or_default();
-            let parts: Vec<BlockRef> = indexes
-                .iter()
-                .map(|pv| context.plan.physical_volumes[*pv].on)
-                .collect();
-            on_file(context, &parts)
-        }
-        BlockRef::Undefined(_) => false,
-    })
-}
+/// Status of `mdadm --zero-superblock` where there is none.
+const NO_SUPERBLOCK: i32 = 2;
 
-/// What is said of a step that needs a kernel's mapping, on a disk that is a file.
-pub(super) fn skipped(what: &str) -> Outcome {
-    Outcome::Skipped {
-        why: format!("{what} needs a block device, and the disk is a regular file"),
-    }
-}
-
-/// Makes an array. The resync of a mirror goes on while it is used, and after a reboot.
 pub(super) fn make(context: &mut Context<'_>, raid: usize) -> Result<Outcome, Error> {
-    let planned = &context.plan.raids[raid];
-    if on_file(context, &planned.members) {
-        return Ok(skipped("an array"));
+    if let Some(skipped) = context.skipped_on_files(ON_FILES) {
+        return Ok(skipped);
     }
-    let nodes = |parts: &[BlockRef]| {
-        parts
-            .iter()
-            .map(|part| context.node(*part))
-            .collect::<Result<Vec<PathBuf>, Error>>()
-    };
-    let (members, spares) = (nodes(&planned.members)?, nodes(&planned.spares)?);
-    let cmd = create(planned, &members, &spares);
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(
-            Kind::Tool,
-            format!("cannot make the array {}", planned.device),
-        )
-        .device(&planned.device)
-        .because(source)
-    };
-    context.state.touched = true;
+    let planned = &context.plan.raids[raid];
+    let members = nodes(context, &planned.members)?;
+    let spares = nodes(context, &planned.spares)?;
+    for node in members.iter().chain(&spares) {
+        context.await_node(node)?;
+        clear_superblock(context, node)?;
+    }
+    // udev may be looking at the members; mdadm wants them for itself.
+    context.settle()?;
+    let cmd = create(planned, &members, &spares)?;
     context
-        .host
-        .exec
-        .run(&cmd)
-        .map_err(|source| failed(source.into()))?;
-    let node = Path::new(&planned.device);
-    settle::until(NODE_LIMIT, || {
-        Ok(context
-            .host
-            .devices
-            .open(node, host::blockdev::Access::Read)
-            .ok()
-            .map(drop))
-    })
-    .map_err(|source| failed(source.into()))?;
-    settle::udev_settle(context.host.exec.as_mut()).map_err(|source| failed(source.into()))?;
+        .run(&cmd, || format!("cannot make the array {}", planned.device))
+        .map_err(|error| error.device(&planned.device))?;
+    context.await_node(Path::new(&planned.device))?;
     Ok(Outcome::Changed)
 }
 
-fn create(planned: &crate::plan::PlannedRaid, members: &[PathBuf], spares: &[PathBuf]) -> Cmd {
+pub(super) fn nodes(context: &Context<'_>, on: &[BlockRef]) -> Result<Vec<PathBuf>, Error> {
+    on.iter().map(|member| context.node(*member)).collect()
+}
+
+/// Takes from a device what would make it a member of an array again.
+fn clear_superblock(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
+    let cmd = Cmd::new(Tool::Mdadm)
+        .args(["--zero-superblock", "--force"])
+        .arg(node)
+        .accept(&[0, NO_SUPERBLOCK]);
+    context.state.touched = true;
+    let cleared = context.run(&cmd, || {
+        format!("cannot clear the md superblock of {}", node.display())
+    });
+    cleared
+        .map(drop)
+        .map_err(|error| error.device(node.display()))
+}
+
+/// Never asks anything: `--run` answers, `--bitmap` leaves nothing to ask. A mirror resyncs in the background and is
+/// whole for readers at once, so nobody waits for it; `--assume-clean` would let the members differ where nothing is
+/// written, and a later check would call that damage.
+fn create(raid: &PlannedRaid, members: &[PathBuf], spares: &[PathBuf]) -> Result<Cmd, Error> {
     let mut cmd = Cmd::new(Tool::Mdadm)
-        .args(["--create", planned.device.as_str()])
-        // no question is asked: `--run` answers them, `--force` takes a mirror of one
-        .args(["--run", "--force", "--homehost=any"])
-        .arg(format!("--level={}", planned.level))
-        .arg(format!("--uuid={}", planned.uuid));
-    if planned.metadata != "default" {
-        cmd = cmd.arg(format!("--metadata={}", planned.metadata));
-    }
-    cmd = cmd.arg(format!("--raid-devices={}", members.len()));
+        .arg("--create")
+        .arg(&raid.device)
+        .args(["--run", "--force"])
+        .arg(format!("--metadata={}", raid.metadata))
+        .arg(format!("--level={}", level(&raid.level)?))
+        .arg(format!("--raid-devices={}", members.len()));
     if !spares.is_empty() {
         cmd = cmd.arg(format!("--spare-devices={}", spares.len()));
     }
-    cmd.args(members).args(spares)
+    Ok(cmd
+        // Assembled under the same name on whatever the node will be called.
+        .arg("--homehost=any")
+        .arg(format!("--name={}", name(&raid.device)))
+        .arg(format!("--uuid={}", identifier(raid.uuid)))
+        .arg("--bitmap=none")
+        .args(members)
+        .args(spares))
+}
+
+/// Levels by all the names that Fuel knows.
+fn level(name: &str) -> Result<&'static str, Error> {
+    Ok(match name {
+        "0" | "raid0" | "stripe" => "0",
+        "1" | "raid1" | "mirror" => "1",
+        "4" | "raid4" => "4",
+        "5" | "raid5" => "5",
+        "6" | "raid6" => "6",
+        "10" | "raid10" => "10",
+        other => {
+            let what = format!("there is no RAID level `{other}`");
+            return Err(Error::new(Kind::Request, what).hint("ask for raid0 or raid1"));
+        }
+    })
+}
+
+/// `0` of `/dev/md0`, `data` of `/dev/md/data`: the name that assembles it under that node.
+fn name(device: &str) -> &str {
+    let name = device.strip_prefix("/dev/").unwrap_or(device);
+    let name = name.strip_prefix("md").unwrap_or(name);
+    name.trim_start_matches(['/', '_'])
+}
+
+/// As mdadm writes it: four words of 32 bits.
+fn identifier(uuid: Uuid) -> String {
+    let text = uuid.simple().to_string();
+    let words: Vec<&str> = (0..4)
+        .filter_map(|word| text.get(word * 8..word * 8 + 8))
+        .collect();
+    words.join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::bench::{Bench, sized};
+    use crate::plan::step::Step;
+
+    fn bench() -> Bench {
+        let mut bench = Bench::new();
+        let partition = |number| BlockRef::Partition { disk: 0, number };
+        bench.plan.raids = vec![PlannedRaid {
+            device: "/dev/md0".to_owned(),
+            level: "mirror".to_owned(),
+            metadata: "default".to_owned(),
+            members: vec![partition(3), partition(4)],
+            spares: vec![partition(5)],
+            uuid: Uuid::from_u128(0x1234),
+            keep_data: false,
+        }];
+        bench
+    }
+
+    #[test]
+    fn a_mirror_is_made_without_a_question() {
+        let mut bench = bench();
+        bench.one(&Step::MakeRaid { raid: 0 }).unwrap();
+        insta::assert_snapshot!(bench.script.transcript(), @"
+        mdadm --zero-superblock --force /dev/sda3
+        mdadm --zero-superblock --force /dev/sda4
+        mdadm --zero-superblock --force /dev/sda5
+        udevadm settle --timeout=60
+        mdadm --create /dev/md0 --run --force --metadata=default --level=1 --raid-devices=2 --spare-devices=1 --homehost=any --name=0 --uuid=00000000:00000000:00000000:00001234 --bitmap=none /dev/sda3 /dev/sda4 /dev/sda5
+        ");
+    }
+
+    #[test]
+    fn whatever_fails_is_told() {
+        for n in 0..5 {
+            let mut bench = bench();
+            bench.script = bench.script.failing_at(n);
+            let error = bench.one(&Step::MakeRaid { raid: 0 }).unwrap_err();
+            assert_eq!(error.kind, Kind::Tool, "{n}");
+        }
+    }
+
+    #[test]
+    fn levels_have_one_name_for_mdadm() {
+        assert_eq!(level("mirror").unwrap(), "1");
+        assert_eq!(level("raid0").unwrap(), "0");
+        assert_eq!(level("container").unwrap_err().kind, Kind::Request);
+    }
+
+    #[test]
+    fn an_array_is_named_after_its_node() {
+        for (device, expected) in [
+            ("/dev/md0", "0"),
+            ("/dev/md127", "127"),
+            ("/dev/md/data", "data"),
+            ("/dev/md_d1", "d1"),
+        ] {
+            assert_eq!(name(device), expected);
+        }
+    }
+
+    #[test]
+    fn on_files_it_is_skipped() {
+        let mut bench = bench();
+        bench.disks = sized().as_file();
+        let outcome = bench.one(&Step::MakeRaid { raid: 0 }).unwrap();
+        assert!(matches!(outcome, Outcome::Skipped { .. }));
+    }
 }

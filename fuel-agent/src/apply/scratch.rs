@@ -1,98 +1,173 @@
-//! Sparse files in which the tools work on a filesystem that lies in a part of a regular file: none of them can be told
-//! where in a file to begin.
+//! A filesystem in a sparse file of its own: what mkfs and resize2fs work on where a disk is a file, for they cannot be told
+//! of a part of one. It is copied to and from its extent with its holes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use host::blockdev::{Access, BlockDevice};
+use host::cancel::Cancel;
+use host::moving::next_data;
 use host::units::{Bytes, Extent};
 
-use super::{Context, table};
+use super::{Context, of_disk};
 use crate::error::Error;
 
 /// What is copied at once.
 const PIECE: usize = 1 << 20;
 
-/// A sparse file of the length of `node`.
-pub(super) fn empty(context: &Context<'_>, node: &Path) -> Result<PathBuf, Error> {
-    let failed = |source| table::failed("make room for the filesystem of", node, source);
-    let device = context
-        .host
-        .devices
-        .open(node, Access::Read)
-        .map_err(failed)?;
-    let path = context.options.work.join("scratch");
-    let file = File::create(&path).map_err(failed)?;
-    file.set_len(device.size().0).map_err(failed)?;
-    Ok(path)
+/// A file of the size of a volume; it goes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    path: PathBuf,
+    file: File,
 }
 
-/// A sparse file with what is on `node`.
-pub(super) fn copy_of(context: &Context<'_>, node: &Path) -> Result<PathBuf, Error> {
-    let path = empty(context, node)?;
-    let failed = |source| table::failed("copy the filesystem of", node, source);
-    let device = context
-        .host
-        .devices
-        .open(node, Access::Read)
-        .map_err(failed)?;
-    let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-    each_piece(device.size(), |extent, buffer| {
-        device.read_at(buffer, extent.start)?;
-        if buffer.iter().any(|byte| *byte != 0) {
-            file.write_all_at(buffer, extent.start.0)
-        } else {
-            Ok(())
+impl Scratch {
+    /// An empty one, as large as what is behind `node`.
+    pub(super) fn empty(context: &Context<'_>, node: &Path) -> Result<Self, Error> {
+        let device = context.open(node, Access::Read, "look at")?;
+        Self::new(&context.options.work, device.size()).map_err(failed("for", node))
+    }
+
+    /// A copy of what is behind `node`.
+    pub(super) fn copy_of(context: &Context<'_>, node: &Path) -> Result<Self, Error> {
+        let scratch = Self::empty(context, node)?;
+        if let Some((file, extent)) = context.host.devices.backing(node) {
+            let copied = File::open(file).and_then(|source| {
+                let to = &scratch.file;
+                segments(&source, extent, &context.host.cancel, |bytes, at| {
+                    to.write_all_at(bytes, at.0)
+                })
+            });
+            copied.map_err(failed("of", node))?;
         }
-    })
-    .map_err(failed)?;
-    Ok(path)
+        Ok(scratch)
+    }
+
+    fn new(folder: &Path, size: Bytes) -> io::Result<Self> {
+        let path = folder.join("filesystem.img");
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        file.set_len(size.0)?;
+        Ok(Self { path, file })
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Copies it over what is behind `node`: tools take the holes of a regular file for zeros, so zeros they become.
+    pub(super) fn write_to(&self, context: &Context<'_>, node: &Path) -> Result<(), Error> {
+        let mut device = context.open(node, Access::Write, "open for writing a filesystem to")?;
+        let written = self.write(device.as_mut(), &context.host.cancel);
+        let what = format!("cannot write a filesystem to {}", node.display());
+        written.map_err(of_disk(what, node))
+    }
+
+    fn write(&self, device: &mut dyn BlockDevice, cancel: &Cancel) -> io::Result<()> {
+        let whole = Extent {
+            start: Bytes::ZERO,
+            length: device.size(),
+        };
+        device.zero(whole)?;
+        segments(&self.file, whole, cancel, |bytes, at| {
+            device.write_at(bytes, at)
+        })?;
+        device.flush()
+    }
 }
 
-/// Makes `node` read as the file does, zeros as holes, and removes the file.
-pub(super) fn copy_back(context: &Context<'_>, path: &Path, node: &Path) -> Result<(), Error> {
-    let failed = |source| table::failed("copy the filesystem to", node, source);
-    let mut device = context
-        .host
-        .devices
-        .open(node, Access::Write)
-        .map_err(failed)?;
-    let file = File::open(path).map_err(failed)?;
-    let size = device.size();
-    put(device.as_mut(), &file, size).map_err(failed)?;
-    std::fs::remove_file(path).map_err(failed)
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The folder is removed as a whole at the end; this only frees the room earlier.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
-fn put(device: &mut dyn BlockDevice, file: &File, size: Bytes) -> io::Result<()> {
-    each_piece(size, |extent, buffer| {
-        file.read_exact_at(buffer, extent.start.0)?;
-        if buffer.iter().any(|byte| *byte != 0) {
-            device.write_at(buffer, extent.start)
-        } else {
-            device.zero(extent)
-        }
-    })?;
-    device.flush()
+fn failed<'a>(word: &'a str, node: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| {
+        let what = format!("cannot make a file {word} {}", node.display());
+        of_disk(what, node)(source)
+    }
 }
 
-/// Calls `act` for each piece of `size` bytes, with a buffer of the piece's length.
-fn each_piece(
-    size: Bytes,
-    mut act: impl FnMut(Extent, &mut [u8]) -> io::Result<()>,
+/// Gives `sink` everything within `extent` of `file` that is no hole and not zeros, with its place in the extent.
+fn segments(
+    file: &File,
+    extent: Extent,
+    cancel: &Cancel,
+    mut sink: impl FnMut(&[u8], Bytes) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; PIECE];
-    let piece = Bytes(u64::try_from(PIECE).map_err(io::Error::other)?);
-    let mut at = Bytes::ZERO;
-    while at < size {
-        let length = Bytes(piece.0.min(size.0 - at.0));
-        let extent = Extent { start: at, length };
-        act(
-            extent,
-            &mut buffer[..usize::try_from(length.0).map_err(io::Error::other)?],
-        )?;
-        at = extent.end();
+    let mut at = extent.start.0;
+    let end = extent.end().0;
+    while let Some((start, stop)) = next_data(file, at, end)? {
+        at = start;
+        while at < stop {
+            if cancel.is_cancelled() {
+                return Err(io::Error::from(io::ErrorKind::Interrupted));
+            }
+            let length = usize::try_from(stop - at).unwrap_or(PIECE).min(PIECE);
+            let piece = buffer.get_mut(..length).unwrap_or_default();
+            file.read_exact_at(piece, at)?;
+            if piece.iter().any(|byte| *byte != 0) {
+                sink(piece, Bytes(at - extent.start.0))?;
+            }
+            at += u64::try_from(length).unwrap_or(stop);
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_data_is_copied_and_it_keeps_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(folder.path(), Bytes(8 << 20)).unwrap();
+        scratch.file.write_all_at(b"begin", 1 << 20).unwrap();
+        scratch.file.write_all_at(b"end", (6 << 20) - 3).unwrap();
+        scratch.file.write_all_at(b"beyond", 7 << 20).unwrap();
+        let extent = Extent::new(Bytes(1 << 20), Bytes(5 << 20)).unwrap();
+        let mut copy = vec![0_u8; 5 << 20];
+        let mut told = 0;
+        segments(&scratch.file, extent, &Cancel::new(), |bytes, at| {
+            let at = usize::try_from(at.0).unwrap();
+            copy[at..at + bytes.len()].copy_from_slice(bytes);
+            told += bytes.len();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(
+            (&copy[..5], &copy[(5 << 20) - 3..]),
+            (&b"begin"[..], &b"end"[..])
+        );
+        assert!(told <= 2 << 20, "{told}");
+        let path = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_sink_that_fails_and_a_wish_to_stop_end_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(folder.path(), Bytes(1 << 20)).unwrap();
+        scratch.file.write_all_at(b"data", 0).unwrap();
+        let extent = Extent::new(Bytes::ZERO, Bytes(1 << 20)).unwrap();
+        let full = |_: &[u8], _| Err(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(segments(&scratch.file, extent, &Cancel::new(), full).is_err());
+        let cancel = Cancel::new();
+        cancel.cancel();
+        assert!(segments(&scratch.file, extent, &cancel, |_, _| Ok(())).is_err());
+    }
 }

@@ -1,97 +1,126 @@
-//! What blkid finds on a device, asked past every cache: type and UUID of what is there now.
+//! What a device holds, as blkid finds it: by the very rules by which the installed system will look for it.
 
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use host::blockdev::Access;
-use host::exec::{Cmd, Tool};
-use host::units::Bytes;
+use host::exec::{Cmd, ExecError, Tool};
 
-use super::Context;
+use super::fstab::kind;
+use super::{Context, of_tool};
 use crate::error::{Error, Kind};
 
-/// How much of a file's partition blkid is shown: every superblock of a filesystem that we make lies in there.
-const HEAD: usize = 2 << 20;
-
-/// What was found.
+/// A filesystem, swap space, or member of something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Signature {
-    /// Its type, as blkid names it.
+    /// Its type: `ext4`, `swap`, `LVM2_member`.
     pub(super) kind: String,
-    /// Its UUID; empty where it has none.
+    /// Its identifier.
     pub(super) uuid: String,
-    /// Its label; empty where it has none.
+    /// Its label.
     pub(super) label: String,
 }
 
-/// The signature on a device; `None` where there is none. `file` says that the device is kept in a regular file.
-pub(super) fn of(
-    context: &mut Context<'_>,
-    node: &Path,
-    file: bool,
-) -> Result<Option<Signature>, Error> {
-    if file {
-        let copy = head_of(context, node)?;
-        return probe(context, &copy);
+/// Status of blkid where it finds nothing.
+const NOTHING: i32 = 2;
+/// Status of blkid where it finds several things that exclude each other.
+const AMBIVALENT: i32 = 8;
+
+/// What is on `node` now; past blkid's cache, which may be old.
+pub(super) fn probe(context: &mut Context<'_>, node: &Path) -> Result<Option<Signature>, Error> {
+    let cmd = Cmd::new(Tool::Blkid).args(["--probe", "--output", "export"]);
+    let cmd = match context.host.devices.backing(node) {
+        Some((file, extent)) => cmd
+            .args(["--offset", &extent.start.0.to_string()])
+            .args(["--size", &extent.length.0.to_string()])
+            .arg(file),
+        None => cmd.arg(node),
+    };
+    let what = || format!("cannot find out what is on {}", node.display());
+    match context.host.exec.run(&cmd.accept(&[0, NOTHING])) {
+        Ok(output) if output.status == NOTHING => Ok(None),
+        Ok(output) => Ok(parse(&output.stdout)),
+        Err(ExecError::Failed { status, .. }) if status == AMBIVALENT => {
+            let what = format!(
+                "{} holds signatures of several things at once, and would not be found by its UUID",
+                node.display()
+            );
+            Err(Error::new(Kind::Disk, what)
+                .device(node.display())
+                .hint("`wipefs` on it lists them"))
+        }
+        Err(error) => Err(of_tool(what(), error).device(node.display())),
     }
-    probe(context, node)
 }
 
-fn probe(context: &mut Context<'_>, path: &Path) -> Result<Option<Signature>, Error> {
-    // status 2: nothing found; 8: several things found, which is as good as none
-    let cmd = Cmd::new(Tool::Blkid)
-        .args(["-p", "-o", "export"])
-        .arg(path)
-        .accept(&[0, 2]);
-    let output = context.host.exec.run(&cmd).map_err(|source| {
-        Error::new(
-            Kind::Tool,
-            format!("cannot find out what is on {}", path.display()),
-        )
-        .device(path.display())
-        .because(source)
-    })?;
-    Ok(parse(&output.stdout))
-}
-
-/// Reads blkid's `KEY=value` lines.
+/// blkid's `KEY=value` lines; `None` where nothing has a type.
 fn parse(text: &str) -> Option<Signature> {
     let value = |key: &str| {
-        let lines = text.lines().filter_map(|line| line.split_once('='));
-        lines
-            .into_iter()
-            .find(|(k, _)| *k == key)
-            .map(|(_, value)| value.to_owned())
+        let mut lines = text.lines().filter_map(|line| line.split_once('='));
+        let found = lines.find(|(name, _)| *name == key);
+        found.map_or_else(String::new, |(_, value)| value.replace('\\', ""))
     };
-    Some(Signature {
-        kind: value("TYPE")?,
-        uuid: value("UUID").unwrap_or_default(),
-        label: value("LABEL").unwrap_or_default(),
-    })
+    let signature = Signature {
+        kind: value("TYPE"),
+        uuid: value("UUID"),
+        label: value("LABEL"),
+    };
+    (!signature.kind.is_empty()).then_some(signature)
 }
 
-/// A sparse file of the device's length with the device's beginning in it: blkid cannot look into a part of a file.
-fn head_of(context: &Context<'_>, node: &Path) -> Result<std::path::PathBuf, Error> {
-    let failed = |source: std::io::Error| {
-        Error::new(Kind::Disk, format!("cannot read {}", node.display()))
-            .device(node.display())
-            .because(source)
-    };
-    let device = context
-        .host
-        .devices
-        .open(node, Access::Read)
-        .map_err(failed)?;
-    let length = usize::try_from(device.size().0).map_or(HEAD, |size| size.min(HEAD));
-    let mut head = vec![0; length];
-    device.read_at(&mut head, Bytes::ZERO).map_err(failed)?;
-    let path = context.options.work.join("head");
-    let mut file = fs::File::create(&path).map_err(failed)?;
-    file.write_all(&head)
-        .and_then(|()| file.set_len(device.size().0))
-        .map_err(failed)?;
-    Ok(path)
+/// Whether what was found mounts as `wanted`. The ext4 driver takes its elders.
+pub(super) fn fits(found: &str, wanted: &str) -> bool {
+    found == wanted
+        || matches!(
+            (found, wanted),
+            ("ext2" | "ext3", "ext4") | ("ext2", "ext3")
+        )
+}
+
+impl Context<'_> {
+    /// The UUID of a filesystem of the plan; looked up where nobody has yet.
+    pub fn filesystem_uuid(&mut self, filesystem: usize) -> Result<String, Error> {
+        let known = self.state.filesystem_uuids.get(filesystem);
+        match known.cloned().flatten() {
+            Some(uuid) => Ok(uuid),
+            None => self.find_filesystem(filesystem).map(|found| found.uuid),
+        }
+    }
+
+    /// Looks at what is on the device of a filesystem of the plan, which has to be of its type, and notes its UUID.
+    pub(super) fn find_filesystem(&mut self, filesystem: usize) -> Result<Signature, Error> {
+        let planned = &self.plan.filesystems[filesystem];
+        let node = self.node(planned.on)?;
+        let wanted = kind(self.plan, planned);
+        // What is not as it should be is the fault of whoever it came from.
+        let blame = match (planned.image, planned.keep_data) {
+            (Some(_), _) => Kind::Image,
+            (None, true) => Kind::Refused,
+            (None, false) => Kind::Disk,
+        };
+        let found = probe(self, &node)?.ok_or_else(|| {
+            let what = format!("there is no {wanted} on {}", node.display());
+            Error::new(blame, what).device(node.display())
+        })?;
+        if !fits(&found.kind, wanted) {
+            let what = format!("on {} is {}, and not {wanted}", node.display(), found.kind);
+            return Err(Error::new(blame, what)
+                .device(node.display())
+                .hint("let the request say what it is"));
+        }
+        if found.uuid.is_empty() {
+            let what = format!("the {wanted} on {} has no UUID", node.display());
+            return Err(Error::new(blame, what).device(node.display()));
+        }
+        self.note_uuid(filesystem, &found.uuid);
+        Ok(found)
+    }
+
+    fn note_uuid(&mut self, filesystem: usize, uuid: &str) {
+        let uuids = &mut self.state.filesystem_uuids;
+        uuids.resize(self.plan.filesystems.len().max(uuids.len()), None);
+        if let Some(place) = uuids.get_mut(filesystem) {
+            *place = Some(uuid.to_owned());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -99,16 +128,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blkids_lines_are_read_by_their_keys() {
-        let text =
-            "DEVNAME=/dev/vda3\nLABEL=a=b\nUUID=5be5-1\nVERSION=1.0\nTYPE=ext4\nUSAGE=filesystem\n";
-        let found = Signature {
+    fn blkid_is_understood() {
+        let text = "DEVNAME=/dev/sda3\nLABEL=my\\ disk\nUUID=0b-1\nVERSION=1.0\nTYPE=ext4\nUSAGE=filesystem\n";
+        let expected = Signature {
             kind: "ext4".to_owned(),
-            uuid: "5be5-1".to_owned(),
-            label: "a=b".to_owned(),
+            uuid: "0b-1".to_owned(),
+            label: "my disk".to_owned(),
         };
-        assert_eq!(parse(text), Some(found));
-        assert_eq!(parse("DEVNAME=/dev/vda3\nPTTYPE=gpt\n"), None);
+        assert_eq!(parse(text), Some(expected));
+        assert_eq!(parse("DEVNAME=/dev/sda3\nPTTYPE=gpt\n"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn an_elder_ext_fits_and_a_younger_does_not() {
+        assert!(fits("ext2", "ext4") && fits("xfs", "xfs"));
+        assert!(!fits("ext4", "ext3") && !fits("ext4", "xfs"));
     }
 }

@@ -1,12 +1,16 @@
 //! The installed system's tree, mounted for writing files into it.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use host::mount::MountMode;
+use host::tree::Tree;
 
-use super::raid::on_file;
-use super::{Context, table};
+use super::fstab::kind;
+use super::{Context, Outcome, of_disk};
 use crate::error::{Error, Kind};
+use crate::plan::Plan;
 use crate::request::spec::Mount;
 
 /// The installed system's filesystems, mounted below one folder in the order of their depth.
@@ -18,99 +22,232 @@ pub struct Target {
     pub mounts: Vec<PathBuf>,
 }
 
-/// Filesystems with a path, the shallowest first: indexes into the plan.
-pub(super) fn by_depth(context: &Context<'_>) -> Vec<(usize, String)> {
-    let paths = context
-        .plan
-        .filesystems
-        .iter()
-        .enumerate()
-        .filter_map(|(index, filesystem)| match &filesystem.mount {
-            Some(Mount::Path(path)) => Some((index, path.clone())),
-            _ => None,
+/// Why nothing is written into the installed system where disks are files.
+const ON_FILES: &str = "mounting its filesystems needs a block device";
+
+/// Performs a step that writes files into the installed system: mounts it before the first of them.
+pub(super) fn within(
+    context: &mut Context<'_>,
+    step: impl FnOnce(&mut Context<'_>) -> Result<Outcome, Error>,
+) -> Result<Outcome, Error> {
+    if let Some(skipped) = context.skipped_on_files(ON_FILES) {
+        return Ok(skipped);
+    }
+    context.target()?;
+    step(context)
+}
+
+impl Context<'_> {
+    /// Where `/` of the installed system is, mounted for writing; on first use everything is mounted, and the UUIDs of all
+    /// filesystems are known from then on.
+    pub fn target(&mut self) -> Result<PathBuf, Error> {
+        if let Some(target) = &self.state.target {
+            return Ok(target.root.clone());
+        }
+        for filesystem in 0..self.plan.filesystems.len() {
+            self.filesystem_uuid(filesystem)?;
+        }
+        self.mount_target(MountMode::Write)
+    }
+
+    /// Mounts the tree; after an error nothing of it is left mounted.
+    pub(super) fn mount_target(&mut self, mode: MountMode) -> Result<PathBuf, Error> {
+        let root = self.options.work.join("target");
+        fs::create_dir_all(&root).map_err(|source| {
+            let what = format!("cannot make the folder {}", root.display());
+            Error::new(Kind::Internal, what).because(source)
+        })?;
+        self.state.target = Some(Target {
+            root: root.clone(),
+            mounts: Vec::new(),
         });
-    let mut paths: Vec<(usize, String)> = paths.collect();
-    paths.sort_by_key(|(_, path)| {
-        (
-            path.split('/').filter(|part| !part.is_empty()).count(),
-            path.clone(),
-        )
-    });
-    paths
-}
-
-/// Whether anything of the tree lies in a regular file, which cannot be mounted.
-pub(super) fn in_files(context: &Context<'_>) -> bool {
-    let parts: Vec<_> = context
-        .plan
-        .filesystems
-        .iter()
-        .map(|filesystem| filesystem.on)
-        .collect();
-    on_file(context, &parts)
-}
-
-/// Mounts the tree unless it is; on files that stand for disks there is none.
-pub(super) fn ensure(context: &mut Context<'_>, mode: MountMode) -> Result<(), Error> {
-    if context.state.target.is_some() || in_files(context) {
-        return Ok(());
-    }
-    let root = context.options.work.join("target");
-    make_folder(&root)?;
-    let mut mounts: Vec<PathBuf> = Vec::new();
-    for (index, path) in by_depth(context) {
-        let point = point(&root, &path);
-        if mode == MountMode::Write && path != "/" {
-            make_point(&root, &path)?;
+        for filesystem in by_depth(self.plan)? {
+            if let Err(error) = self.mount_one(filesystem, &root, mode) {
+                // The first error is the one to be told; what stays mounted the clean-up of the run finds.
+                let _ = self.unmount_target();
+                self.state.target = None;
+                return Err(error);
+            }
         }
-        let node = context.node(context.plan.filesystems[index].on)?;
-        let kind = super::fstab::kind(context.plan, &context.plan.filesystems[index]).to_owned();
-        let mounted = context.host.mounts.mount(&node, &point, &kind, mode);
-        if let Err(source) = mounted {
-            unmount(context, &mounts)?;
-            return Err(table::failed(&format!("mount {path} from"), &node, source));
+        Ok(root)
+    }
+
+    fn mount_one(&mut self, filesystem: usize, root: &Path, mode: MountMode) -> Result<(), Error> {
+        let planned = &self.plan.filesystems[filesystem];
+        let Some(Mount::Path(path)) = &planned.mount else {
+            return Ok(());
+        };
+        let node = self.node(planned.on)?;
+        let what = || format!("cannot mount {} for {path}", node.display());
+        let failed = |source: io::Error| of_disk(what(), &node)(source);
+        let at = if path.trim_matches('/').is_empty() {
+            root.to_owned()
+        } else {
+            mount_point(root, path, mode).map_err(failed)?
+        };
+        let kind = kind(self.plan, planned);
+        let mounted = self.host.mounts.mount(&node, &at, kind, mode);
+        mounted.map_err(|source| {
+            of_disk(what(), &node)(source).hint("`dmesg` tells what the kernel has against it")
+        })?;
+        if let Some(target) = &mut self.state.target {
+            target.mounts.push(at);
         }
-        mounts.push(point);
+        Ok(())
     }
-    context.state.target = Some(Target { root, mounts });
-    Ok(())
-}
 
-/// Where a path of the installed system is below `root`.
-fn point(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
-}
-
-/// Makes a mount point inside the tree, without leaving it.
-fn make_point(root: &Path, path: &str) -> Result<(), Error> {
-    let made = host::tree::Tree::open(root)
-        .and_then(|tree| tree.make_folder(path.trim_start_matches('/'), 0o755));
-    made.map_err(|source| {
-        Error::new(Kind::Disk, format!("cannot make the mount point {path}")).because(source)
-    })
-}
-
-pub(super) fn make_folder(path: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(path).map_err(|source| {
-        Error::new(Kind::Internal, format!("cannot make {}", path.display())).because(source)
-    })
-}
-
-/// Unmounts the tree, if it is mounted; all of it is on the disks when this returns.
-pub(super) fn release(context: &mut Context<'_>) -> Result<(), Error> {
-    match context.state.target.take() {
-        Some(target) => unmount(context, &target.mounts),
-        None => Ok(()),
+    /// Unmounts the tree, the last first. What cannot be unmounted stays on the list.
+    pub fn unmount_target(&mut self) -> Result<(), Error> {
+        let Some(target) = &mut self.state.target else {
+            return Ok(());
+        };
+        while let Some(at) = target.mounts.last() {
+            self.host.mounts.unmount(at).map_err(|source| {
+                let what = format!("cannot unmount {}", at.display());
+                Error::new(Kind::Disk, what).because(source)
+            })?;
+            target.mounts.pop();
+        }
+        self.state.target = None;
+        Ok(())
     }
 }
 
-fn unmount(context: &mut Context<'_>, mounts: &[PathBuf]) -> Result<(), Error> {
-    for point in mounts.iter().rev() {
-        context
-            .host
-            .mounts
-            .unmount(point)
-            .map_err(|source| table::failed("unmount", point, source))?;
+/// The filesystems with a mount point, `/` first, each after those above it.
+fn by_depth(plan: &Plan) -> Result<Vec<usize>, Error> {
+    let mut mounted: Vec<(Vec<&str>, usize)> = Vec::new();
+    for (index, filesystem) in plan.filesystems.iter().enumerate() {
+        if let Some(Mount::Path(path)) = &filesystem.mount {
+            let names = path.split('/').filter(|name| !name.is_empty()).collect();
+            mounted.push((names, index));
+        }
     }
-    Ok(())
+    mounted.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+    match mounted.first() {
+        Some((names, _)) if names.is_empty() => {
+            Ok(mounted.into_iter().map(|(_, index)| index).collect())
+        }
+        _ => {
+            let what = "no filesystem is mounted on /, so there is no system to configure";
+            Err(Error::new(Kind::Request, what))
+        }
+    }
+}
+
+/// The folder that `path` is in the installed system, made where it is missing and may be: links lead where they will lead
+/// there, so never out of it.
+fn mount_point(root: &Path, path: &str, mode: MountMode) -> io::Result<PathBuf> {
+    let tree = Tree::open(root)?;
+    if mode == MountMode::Write {
+        tree.make_folder(path, default_mode(path))?;
+    }
+    tree.real_path(path)
+}
+
+/// How a mount point is made that the image has not.
+pub(super) fn default_mode(path: &str) -> u32 {
+    match path.trim_end_matches('/') {
+        "/tmp" | "/var/tmp" => 0o1777,
+        "/root" => 0o700,
+        _ => 0o755,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::bench::Bench;
+    use crate::plan::step::Step;
+    use crate::request::spec::BlockRef;
+
+    fn bench() -> Bench {
+        let mut bench = Bench::new();
+        let mut log = bench.plan.filesystems[0].clone();
+        log.mount = Some(Mount::Path("/var/log".to_owned()));
+        log.on = BlockRef::Partition { disk: 0, number: 2 };
+        let mut var = log.clone();
+        var.mount = Some(Mount::Path("/var".to_owned()));
+        var.on = BlockRef::Partition { disk: 0, number: 5 };
+        bench.plan.filesystems.extend([log, var]);
+        bench.state.filesystem_uuids = vec![Some("0-1".to_owned()); 5];
+        bench
+    }
+
+    /// Stands for any step that writes into the tree: it needs a node's facts, and those are not given.
+    fn mounts(bench: &mut Bench) -> (String, Option<Error>) {
+        let error = bench.one(&Step::WriteFstab).err();
+        let folder = bench.work.path().display().to_string();
+        (bench.mounts.transcript().replace(&folder, "WORK"), error)
+    }
+
+    #[test]
+    fn the_tree_is_mounted_by_depth() {
+        let (transcript, error) = mounts(&mut bench());
+        assert!(error.is_none(), "{error:?}");
+        insta::assert_snapshot!(transcript, @"
+        mount -t ext4 -o rw /dev/mapper/os-root WORK/target
+        mount -t ext2 -o rw /dev/sda3 WORK/target/boot
+        mount -t ext2 -o rw /dev/sda5 WORK/target/var
+        mount -t ext2 -o rw /dev/sda2 WORK/target/var/log
+        ");
+    }
+
+    #[test]
+    fn a_mount_that_fails_takes_the_others_back() {
+        for n in 0..4 {
+            let mut bench = bench();
+            bench.mounts = bench.mounts.failing_at(n);
+            let (transcript, error) = mounts(&mut bench);
+            assert_eq!(error.unwrap().kind, Kind::Disk);
+            let count = |word: &str| transcript.lines().filter(|l| l.starts_with(word)).count();
+            assert_eq!(
+                (count("mount"), count("umount")),
+                (n + 1, n),
+                "{transcript}"
+            );
+            assert!(bench.state.target.is_none());
+        }
+    }
+
+    #[test]
+    fn without_a_root_there_is_nothing_to_mount() {
+        let mut bench = bench();
+        bench.plan.filesystems.remove(1);
+        let (transcript, error) = mounts(&mut bench);
+        assert_eq!(
+            (transcript.as_str(), error.unwrap().kind),
+            ("", Kind::Request)
+        );
+    }
+
+    #[test]
+    fn a_link_in_the_image_does_not_lead_a_mount_out_of_it() {
+        let work = tempfile::tempdir().unwrap();
+        let root = work.path().join("target");
+        fs::create_dir_all(root.join("run")).unwrap();
+        fs::create_dir_all(work.path().join("outside")).unwrap();
+        for (link, to) in [("var", "../outside"), ("lock", "/run")] {
+            std::os::unix::fs::symlink(to, root.join(link)).unwrap();
+        }
+        let at = |path| mount_point(&root, path, MountMode::Write);
+        assert_eq!(
+            at("/lock").unwrap(),
+            root.join("run").canonicalize().unwrap()
+        );
+        assert!(
+            at("/var").is_err(),
+            "leads to a folder that the tree does not have"
+        );
+        assert_eq!(
+            fs::read_dir(work.path().join("outside")).unwrap().count(),
+            0
+        );
+    }
+
+    #[test]
+    fn temporary_folders_are_for_everybody() {
+        assert_eq!(default_mode("/tmp"), 0o1777);
+        assert_eq!(default_mode("/var/tmp/"), 0o1777);
+        assert_eq!(default_mode("/srv"), 0o755);
+    }
 }

@@ -1,0 +1,109 @@
+//! Moving what an image has under a mount point into the filesystem that is mounted there.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use host::mount::MountMode;
+use host::moving;
+use host::tree::Tree;
+
+use super::fstab::kind;
+use super::target::default_mode;
+use super::{Context, Outcome, of_disk};
+use crate::error::{Error, Kind};
+use crate::request::spec::Mount;
+
+/// Moves the tree under `path` of one filesystem into another, with everything that belongs to a file. The folder itself
+/// stays: it is the mount point.
+pub(super) fn relocate(
+    context: &mut Context<'_>,
+    from: usize,
+    to: usize,
+    path: &str,
+) -> Result<Outcome, Error> {
+    if let Some(skipped) = context.skipped_on_files("mounting its filesystems needs a block device")
+    {
+        return Ok(skipped);
+    }
+    context.check_cancel()?;
+    let source = mount(context, from, "content-from")?;
+    let moved = mount(context, to, "content-to").and_then(|goal| {
+        let moved = move_tree(context, &source, &goal, to, path);
+        let unmounted = unmount(context, &goal);
+        moved.and_then(|outcome| unmounted.map(|()| outcome))
+    });
+    // The first error is the one to be told.
+    let unmounted = unmount(context, &source);
+    moved.and_then(|outcome| unmounted.map(|()| outcome))
+}
+
+fn mount(context: &mut Context<'_>, filesystem: usize, name: &str) -> Result<PathBuf, Error> {
+    let planned = &context.plan.filesystems[filesystem];
+    let node = context.node(planned.on)?;
+    let folder = context.options.work.join(name);
+    let what = format!("cannot mount {} to move content", node.display());
+    let made = fs::create_dir_all(&folder);
+    let kind = kind(context.plan, planned);
+    let mounted = made.and_then(|()| {
+        let mounts = &mut context.host.mounts;
+        mounts.mount(&node, &folder, kind, MountMode::Write)
+    });
+    mounted.map_err(of_disk(what, &node))?;
+    Ok(folder)
+}
+
+fn unmount(context: &mut Context<'_>, folder: &Path) -> Result<(), Error> {
+    context.host.mounts.unmount(folder).map_err(|source| {
+        let what = format!("cannot unmount {}", folder.display());
+        Error::new(Kind::Disk, what).because(source)
+    })
+}
+
+fn move_tree(
+    context: &Context<'_>,
+    source: &Path,
+    goal: &Path,
+    to: usize,
+    path: &str,
+) -> Result<Outcome, Error> {
+    let planned = &context.plan.filesystems[to];
+    let mount = planned.mount.as_ref().map_or("", Mount::as_str);
+    let failed = |source: io::Error| {
+        let full = source.kind() == io::ErrorKind::StorageFull;
+        let kind = if full { Kind::Request } else { Kind::Disk };
+        let what = format!(
+            "cannot move what the image has in {mount} to {}",
+            planned.device
+        );
+        let error = Error::new(kind, what)
+            .device(&planned.device)
+            .because(source);
+        if full {
+            error.hint("make that volume larger: what the image has there does not fit")
+        } else {
+            error
+        }
+    };
+    if let Some(folder) = folder(source, path).map_err(failed)? {
+        moving::move_content(&folder, goal).map_err(failed)?;
+    } else {
+        let mode = fs::Permissions::from_mode(default_mode(mount));
+        fs::set_permissions(goal, mode).map_err(failed)?;
+    }
+    Ok(Outcome::Changed)
+}
+
+/// Where the folder `path` of the image really is, if it is there: links lead where they will lead in the installed
+/// system, which is where it will mount, and never into ours.
+fn folder(root: &Path, path: &str) -> io::Result<Option<PathBuf>> {
+    match Tree::open(root)?.real_path(path) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

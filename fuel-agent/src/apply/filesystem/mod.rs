@@ -1,0 +1,187 @@
+//! Making and growing filesystems.
+
+use std::fs;
+use std::path::Path;
+
+use host::exec::{Cmd, Tool};
+use host::mount::MountMode;
+
+use super::scratch::Scratch;
+use super::{Context, Outcome, of_disk};
+use crate::error::{Error, Kind};
+use crate::plan::PlannedFilesystem;
+use crate::request::spec::BlockRef;
+
+/// Why what lies on LVM or md is not made where disks are files.
+const ON_FILES: &str = "what lies on LVM or md needs a block device";
+
+/// Characters of a label that Fuel keeps, whatever the type.
+const LABEL: usize = 12;
+
+pub(super) fn make(context: &mut Context<'_>, filesystem: usize) -> Result<Outcome, Error> {
+    let planned = &context.plan.filesystems[filesystem];
+    if let Some(skipped) = unreachable(context, planned.on) {
+        return Ok(skipped);
+    }
+    let node = context.node(planned.on)?;
+    let cmd = mkfs(planned)?;
+    let what = || format!("cannot make {} on {}", planned.kind, node.display());
+    context.state.touched = true;
+    if context.host.devices.backing(&node).is_some() {
+        let scratch = Scratch::empty(context, &node)?;
+        context.run(&cmd.arg(scratch.path()), what)?;
+        scratch.write_to(context, &node)?;
+    } else {
+        context
+            .run(&cmd.arg(&node), what)
+            .map_err(|error| error.device(node.display()))?;
+    }
+    let found = context.find_filesystem(filesystem)?;
+    if found.uuid == planned.uuid.to_string() {
+        return Ok(Outcome::Changed);
+    }
+    let what = format!(
+        "the {} on {} has the UUID {}, and was made with {}",
+        planned.kind,
+        node.display(),
+        found.uuid,
+        planned.uuid
+    );
+    Err(Error::new(Kind::Disk, what).device(node.display()))
+}
+
+/// The outcome where disks are files and this is on something that cannot be made of them.
+pub(super) fn unreachable(context: &Context<'_>, on: BlockRef) -> Option<Outcome> {
+    match on {
+        BlockRef::Partition { .. } => None,
+        BlockRef::Raid(_) | BlockRef::Logical(_) | BlockRef::Undefined(_) => {
+            context.skipped_on_files(ON_FILES)
+        }
+    }
+}
+
+/// The command that makes it, its device still missing.
+fn mkfs(planned: &PlannedFilesystem) -> Result<Cmd, Error> {
+    let uuid = planned.uuid.to_string();
+    let (cmd, longest) = match planned.kind.as_str() {
+        "ext2" => (ext(Tool::MkfsExt2, &uuid), 16),
+        "ext3" => (ext(Tool::MkfsExt3, &uuid), 16),
+        "ext4" => (ext(Tool::MkfsExt4, &uuid), 16),
+        "xfs" => {
+            let uuid = format!("uuid={uuid}");
+            (Cmd::new(Tool::MkfsXfs).args(["-f", "-q", "-m", &uuid]), 12)
+        }
+        "swap" => (Cmd::new(Tool::Mkswap).args(["-f", "-U", &uuid]), 15),
+        other => {
+            let what = format!("nobody here makes a filesystem of type `{other}`");
+            return Err(Error::new(Kind::Request, what)
+                .device(&planned.device)
+                .hint("ask for ext2, ext3, ext4, xfs or swap"));
+        }
+    };
+    let cmd = match label(&planned.label, longest) {
+        "" => cmd,
+        label => cmd.args(["-L", label]),
+    };
+    Ok(cmd.args(planned.options.split_whitespace()))
+}
+
+/// `-F`: the device is the one that was planned, whatever mkfs thinks of it; nothing is asked.
+fn ext(tool: Tool, uuid: &str) -> Cmd {
+    Cmd::new(tool).args(["-F", "-q", "-U", uuid])
+}
+
+/// The label as Fuel cuts it, and then as the type holds it: a character may be several bytes.
+fn label(asked: &str, longest: usize) -> &str {
+    let end = asked
+        .char_indices()
+        .take(LABEL)
+        .map(|(at, character)| at + character.len_utf8())
+        .take_while(|end| *end <= longest)
+        .last();
+    asked.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+pub(super) fn grow(context: &mut Context<'_>, filesystem: usize) -> Result<Outcome, Error> {
+    let planned = &context.plan.filesystems[filesystem];
+    if let Some(skipped) = unreachable(context, planned.on) {
+        return Ok(skipped);
+    }
+    let node = context.node(planned.on)?;
+    let before = context.filesystem_uuid(filesystem)?;
+    match super::fstab::kind(context.plan, planned) {
+        "ext2" | "ext3" | "ext4" => grow_ext(context, &node)?,
+        "xfs" => {
+            if let Some(skipped) = context
+                .skipped_on_files("xfs, which grows while it is mounted, needs a block device")
+            {
+                return Ok(skipped);
+            }
+            grow_xfs(context, &node)?;
+        }
+        _ => return Ok(Outcome::Unchanged),
+    }
+    let after = context.find_filesystem(filesystem)?.uuid;
+    if before == after {
+        return Ok(Outcome::Changed);
+    }
+    let what = format!(
+        "growing the filesystem on {} changed its UUID",
+        node.display()
+    );
+    Err(Error::new(Kind::Disk, what).device(node.display()))
+}
+
+fn grow_ext(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
+    if context.host.devices.backing(node).is_none() {
+        return resize(context, node, node);
+    }
+    let scratch = Scratch::copy_of(context, node)?;
+    resize(context, scratch.path(), node)?;
+    scratch.write_to(context, node)
+}
+
+/// Checks and grows what is at `path`; `node` is what people know it by.
+fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Error> {
+    // resize2fs wants a filesystem that was checked just now. Status 1 says that something was put right, as is to be
+    // expected of an image of a system that ran.
+    let check = Cmd::new(Tool::E2fsck)
+        .args(["-f", "-y"])
+        .arg(path)
+        .accept(&[0, 1]);
+    let unsound = || format!("the filesystem on {} is damaged", node.display());
+    context.run(&check, unsound).map_err(|mut error| {
+        if error.kind == Kind::Tool {
+            error.kind = Kind::Image;
+        }
+        let error = error.device(node.display());
+        error.hint("make the image again; `e2fsck -fn` on its raw form should find nothing")
+    })?;
+    let grow = Cmd::new(Tool::Resize2fs).arg(path);
+    let what = || format!("cannot grow the filesystem on {}", node.display());
+    let grown = context.run(&grow, what);
+    grown
+        .map(drop)
+        .map_err(|error| error.device(node.display()))
+}
+
+fn grow_xfs(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
+    let folder = context.options.work.join("grow");
+    fs::create_dir_all(&folder)
+        .map_err(of_disk(format!("cannot make {}", folder.display()), node))?;
+    let mounts = &mut context.host.mounts;
+    let mounted = mounts.mount(node, &folder, "xfs", MountMode::Write);
+    mounted.map_err(of_disk(
+        format!("cannot mount {} to grow it", node.display()),
+        node,
+    ))?;
+    let grow = Cmd::new(Tool::XfsGrowfs).arg("-d").arg(&folder);
+    let what = || format!("cannot grow the filesystem on {}", node.display());
+    let grown = context.run(&grow, what);
+    let unmounted = context.host.mounts.unmount(&folder);
+    grown.map_err(|error| error.device(node.display()))?;
+    unmounted.map_err(of_disk(format!("cannot unmount {}", node.display()), node))
+}
+
+#[cfg(test)]
+mod tests;

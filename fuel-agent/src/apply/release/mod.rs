@@ -1,0 +1,168 @@
+//! Letting go of what lies on the chosen disks; and taking up again what is kept of it.
+
+use std::path::{Path, PathBuf};
+
+use host::blockdev::Access;
+use host::exec::{Cmd, Tool};
+
+use super::lvm::lvm;
+use super::{Context, Outcome, is_not_there, lvm as groups, of_disk, raid};
+use crate::error::{Error, Kind};
+use crate::plan::step::Step;
+
+/// Stops an array, and writes nothing: the superblocks of its members go with the first wipe, after the disks were
+/// disarmed. An array taken from under boot code that still starts would leave the node hanging there.
+pub(super) fn stop_raid(context: &mut Context<'_>, device: &str) -> Result<Outcome, Error> {
+    // udev may still be looking into it: that alone makes it busy.
+    context.settle()?;
+    if is_there(context, Path::new(device))? {
+        let cmd = Cmd::new(Tool::Mdadm).args(["--stop", device]);
+        context
+            .run(&cmd, || format!("cannot stop the array {device}"))
+            .map_err(|error| {
+                let error = error.device(device);
+                error.hint("`lsblk` shows what still lies on it")
+            })?;
+    }
+    Ok(Outcome::Changed)
+}
+
+/// Whether something answers at a node: an array that nobody has assembled has none.
+fn is_there(context: &Context<'_>, node: &Path) -> Result<bool, Error> {
+    match context.host.devices.open(node, Access::Read) {
+        Ok(_) => Ok(true),
+        Err(error) if is_not_there(&error) => Ok(false),
+        Err(error) => Err(of_disk(format!("cannot look at {}", node.display()), node)(
+            error,
+        )),
+    }
+}
+
+pub(super) fn deactivate_volume_group(
+    context: &mut Context<'_>,
+    name: &str,
+) -> Result<Outcome, Error> {
+    context.settle()?;
+    let nodes = chosen_nodes(context)?;
+    // By selection, not by name: two old groups of the same name on the chosen disks are no reason to stop.
+    let select = format!("vg_name={name}");
+    let cmd = lvm("vgchange", &nodes)?.args(["--activate", "n", "--select", &select]);
+    let what = || format!("cannot deactivate the volume group `{name}`");
+    context.run(&cmd, what)?;
+    // LVM is content where it found nothing to do, also because it could not read the group.
+    let select = format!("vg_name={name} && lv_active=active");
+    let cmd = lvm("lvs", &nodes)?.args([
+        "--noheadings",
+        "--options",
+        "lv_full_name",
+        "--select",
+        &select,
+    ]);
+    let active = context.run(&cmd, what)?.stdout;
+    if let Some(volume) = active.split_whitespace().next() {
+        let what = format!("the logical volume `{volume}` is still active");
+        return Err(Error::new(Kind::Disk, what)
+            .device(volume)
+            .hint("`lsblk` shows what uses it"));
+    }
+    Ok(Outcome::Changed)
+}
+
+/// Everything on the chosen disks that may be a physical volume: the disks, their partitions as the kernel knows them now,
+/// and the arrays and mappings on them that are let go after their volume groups.
+fn chosen_nodes(context: &Context<'_>) -> Result<Vec<PathBuf>, Error> {
+    let mut nodes = Vec::new();
+    for disk in 0..context.plan.disks.len() {
+        let path = context.disk(disk);
+        nodes.push(path.to_owned());
+        let what = || format!("cannot look at the partitions of {}", path.display());
+        let known = context.host.devices.partitions(path);
+        for (number, _) in known.map_err(|source| of_disk(what(), path)(source))? {
+            let node = context.host.devices.partition(path, number);
+            nodes.push(node.map_err(|source| of_disk(what(), path)(source))?);
+        }
+    }
+    for planned in &context.plan.steps {
+        match &planned.step {
+            Step::StopRaid { device, .. } => nodes.push(PathBuf::from(device)),
+            Step::CloseMapping { name } => nodes.push(mapping(name)),
+            _ => {}
+        }
+    }
+    Ok(nodes)
+}
+
+fn mapping(name: &str) -> PathBuf {
+    Path::new("/dev/mapper").join(name)
+}
+
+pub(super) fn close_mapping(context: &mut Context<'_>, name: &str) -> Result<Outcome, Error> {
+    context.settle()?;
+    let name = name.strip_prefix("/dev/mapper/").unwrap_or(name);
+    // dmsetup itself tries again while udev has the node open.
+    let cmd = Cmd::new(Tool::Dmsetup).args(["remove", "--retry", name]);
+    context
+        .run(&cmd, || format!("cannot close the mapping `{name}`"))
+        .map_err(|error| {
+            let error = error.device(mapping(name).display());
+            error.hint("`lsblk` shows what still lies on it")
+        })?;
+    Ok(Outcome::Changed)
+}
+
+/// Assembles the arrays and activates the volume groups that the kept layout has, from their planned members only.
+pub(super) fn activate_kept(context: &mut Context<'_>) -> Result<Outcome, Error> {
+    if let Some(skipped) =
+        context.skipped_on_files("what is kept in arrays and volume groups needs a block device")
+    {
+        return Ok(skipped);
+    }
+    for planned in &context.plan.raids {
+        assemble(context, &planned.device, &planned.members)?;
+    }
+    for group in &context.plan.volume_groups {
+        let nodes = groups::nodes(context, group)?;
+        let cmd = lvm("vgchange", &nodes)?.args(["--activate", "y", &group.name]);
+        context
+            .run(&cmd, || {
+                format!("cannot activate the kept volume group `{}`", group.name)
+            })
+            .map_err(|error| {
+                error.hint("`lvm pvs` shows what is there; without `keep_data` it is made anew")
+            })?;
+    }
+    for planned in &context.plan.logical_volumes {
+        context.await_node(Path::new(&planned.device))?;
+    }
+    Ok(Outcome::Changed)
+}
+
+fn assemble(
+    context: &mut Context<'_>,
+    device: &str,
+    members: &[crate::request::spec::BlockRef],
+) -> Result<(), Error> {
+    let members = raid::nodes(context, members)?;
+    context.settle()?;
+    // Whatever is there now lies on other disks: what lay on ours was let go.
+    if is_there(context, Path::new(device))? {
+        let what = format!("{device} is another array than the one that is kept");
+        return Err(Error::new(Kind::Refused, what).device(device).hint(format!(
+            "stop it with `mdadm --stop {device}`, then run again"
+        )));
+    }
+    // A mirror with a member missing starts as well: it is kept data, and the system will say so.
+    let cmd = Cmd::new(Tool::Mdadm)
+        .args(["--assemble", device, "--run"])
+        .args(&members);
+    context
+        .run(&cmd, || format!("cannot assemble the kept array {device}"))
+        .map_err(|error| {
+            let error = error.device(device);
+            error.hint("`mdadm --examine` on its members shows what is there; without `keep_data` it is made anew")
+        })?;
+    context.await_node(Path::new(device))
+}
+
+#[cfg(test)]
+mod tests;
