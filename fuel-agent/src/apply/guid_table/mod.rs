@@ -137,8 +137,8 @@ impl GuidTable {
         })
     }
 
-    /// Writes it: the backup whole and flushed before the primary is touched, entries before the header that vouches for
-    /// them, the first sector last. The boot code stays.
+    /// Writes it, each part on the medium before the next: the backup, the primary's entries, the header that vouches for
+    /// them, the first sector. The boot code stays.
     pub(super) fn write(&self, device: &mut dyn BlockDevice) -> Result<(), TableError> {
         let backup_header = self.tail.len().saturating_sub(self.sector);
         let (array, header) = self.tail.split_at(backup_header);
@@ -148,7 +148,9 @@ impl GuidTable {
         let (first, rest) = self.head.split_at(self.sector);
         let (header, array) = rest.split_at(self.sector);
         device.write_at(array, offset(2 * self.sector))?;
+        device.flush()?;
         device.write_at(header, offset(self.sector))?;
+        device.flush()?;
         let mut sector = first.to_vec();
         let boot = sector.get_mut(..boot_code()).unwrap_or_default();
         device.read_at(boot, Bytes::ZERO)?;

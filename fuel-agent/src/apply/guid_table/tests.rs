@@ -53,7 +53,9 @@ fn the_backup_is_on_the_medium_before_the_primary_is_touched() {
     write /dev/sda 512 B at 2147483136 B
     flush /dev/sda
     write /dev/sda 16 KiB at 1 KiB
+    flush /dev/sda
     write /dev/sda 512 B at 512 B
+    flush /dev/sda
     write /dev/sda 512 B at 0 B
     flush /dev/sda
     ");
@@ -90,7 +92,7 @@ fn whatever_fails_is_told() {
     let count = |sort: fn(&What) -> bool| log.iter().filter(|done| sort(&done.what)).count();
     let writes = count(|what| matches!(what, What::Write(_)));
     let flushes = count(|what| matches!(what, What::Flush));
-    assert_eq!((writes, flushes), (5, 2));
+    assert_eq!((writes, flushes), (5, 4));
     let faults = (0..writes)
         .flat_map(|n| [Fault::Write(n), Fault::HalfWrite(n)])
         .chain((0..flushes).map(Fault::Flush))

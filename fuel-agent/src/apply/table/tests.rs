@@ -39,7 +39,9 @@ fn old_partitions_go_and_new_ones_come_one_by_one() {
     write /dev/sda 512 B at 2147483136 B
     flush /dev/sda
     write /dev/sda 16 KiB at 1 KiB
+    flush /dev/sda
     write /dev/sda 512 B at 512 B
+    flush /dev/sda
     write /dev/sda 512 B at 0 B
     flush /dev/sda
     add /dev/sda 1 24 MiB at 1 MiB
@@ -63,7 +65,7 @@ fn whatever_fails_is_told() {
     let faults = (0..5)
         .map(Fault::Write)
         .chain((0..5).map(Fault::HalfWrite))
-        .chain((0..2).map(Fault::Flush))
+        .chain((0..4).map(Fault::Flush))
         .chain((adds..2 * adds).map(Fault::AddPartition))
         .chain([
             Fault::Open(0),
