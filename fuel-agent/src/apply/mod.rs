@@ -32,6 +32,8 @@ mod installed;
 pub mod lvm;
 mod medium;
 mod network;
+#[cfg(test)]
+mod on_loops;
 pub mod raid;
 pub mod release;
 #[cfg(test)]

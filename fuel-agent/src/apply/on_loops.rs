@@ -1,0 +1,211 @@
+//! Steps on loop devices, with the kernel's partitions and the real tools; skipped where there are no loop devices.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use host::Host;
+use host::cancel::Cancel;
+use host::ioctl::loops::{LoopDevice, LoopOptions};
+use host::mount::MountMode;
+use host::units::{Bytes, Extent};
+use uuid::Uuid;
+
+use super::Outcome;
+use super::bench::Bench;
+use crate::plan::step::Step;
+use crate::request::spec::{BlockRef, Mount};
+
+const SIZE: u64 = 2 << 30;
+
+/// A program's standard output; `None`, and a line that says so, where it is not installed.
+#[expect(clippy::disallowed_methods, reason = "a test looks at what it made")]
+fn tool(program: &str, args: &[&str]) -> Option<(bool, String)> {
+    let path = "/usr/sbin:/sbin:/usr/bin:/bin";
+    match Command::new(program).args(args).env("PATH", path).output() {
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            Some((
+                output.status.success(),
+                String::from_utf8_lossy(&text).into_owned(),
+            ))
+        }
+        Err(error) => {
+            println!("skipped: {program}: {error}");
+            None
+        }
+    }
+}
+
+/// The sample plan, laid out on a loop device of this sector size.
+struct Loop {
+    bench: Bench,
+    host: Host,
+    device: LoopDevice,
+}
+
+impl Loop {
+    fn new(sector_size: u64) -> Option<Self> {
+        let mut bench = Bench::new();
+        let path = bench.work.path().join("disk.img");
+        let mut options = File::options();
+        let file = options.read(true).write(true).create_new(true).open(path);
+        let file = file.unwrap();
+        file.set_len(SIZE).unwrap();
+        let options = LoopOptions {
+            sector_size: Bytes(sector_size),
+            ..LoopOptions::default()
+        };
+        let device = match LoopDevice::attach(&file, options) {
+            Ok(device) => device,
+            Err(error) => {
+                println!("skipped, no loop device: {error}");
+                return None;
+            }
+        };
+        let disk = &mut bench.plan.disks[0];
+        disk.device = device.path().display().to_string();
+        disk.sector_size = Bytes(sector_size);
+        // Numbers with gaps, and a name that is not plain ASCII.
+        disk.partitions[1].number = 15;
+        disk.partitions[2].name = "böot".to_owned();
+        disk.partitions[2].legacy_boot = true;
+        bench.plan.configdrive = None;
+        let host = Host::real(Cancel::new());
+        Some(Self {
+            bench,
+            host,
+            device,
+        })
+    }
+
+    fn path(&self) -> &str {
+        self.device.path().to_str().unwrap()
+    }
+
+    fn perform(&mut self, step: &Step) -> Result<Outcome, crate::error::Error> {
+        self.bench.on(&mut self.host, step)
+    }
+}
+
+#[test]
+fn tables_are_what_other_programs_call_sound() {
+    for sector_size in [512, 4096] {
+        let Some(mut node) = Loop::new(sector_size) else {
+            return;
+        };
+        let whole = Extent::new(Bytes(4096), Bytes(1 << 20)).unwrap();
+        let wipe = Step::Wipe {
+            disk: 0,
+            extents: vec![whole],
+        };
+        node.perform(&wipe).unwrap();
+        // Twice: the second one finds partitions and takes them away first.
+        for _ in 0..2 {
+            node.perform(&Step::WriteTable { disk: 0 }).unwrap();
+        }
+        let known = node.host.devices.partitions(node.device.path()).unwrap();
+        let numbers: Vec<u32> = known.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [1, 3, 4, 5, 15]);
+        let Some((sound, text)) = tool("sgdisk", &["--verify", node.path()]) else {
+            return;
+        };
+        assert!(sound && text.contains("No problems found"), "{text}");
+        let (_, text) = tool("sgdisk", &["--info=3", node.path()]).unwrap();
+        assert!(text.contains("Partition name: 'böot'"), "{text}");
+        assert!(text.contains("Attribute flags: 0000000000000004"), "{text}");
+    }
+}
+
+#[test]
+fn filesystems_are_made_on_partitions_and_found_again() {
+    let Some(mut node) = Loop::new(512) else {
+        return;
+    };
+    if tool("mkfs.ext4", &["-V"]).is_none() {
+        return;
+    }
+    node.perform(&Step::WriteTable { disk: 0 }).unwrap();
+    let on = |number| BlockRef::Partition { disk: 0, number };
+    let filesystems = &mut node.bench.plan.filesystems;
+    for (index, (number, kind)) in [(3, "ext2"), (4, "ext4"), (15, "swap")]
+        .into_iter()
+        .enumerate()
+    {
+        filesystems[index].on = on(number);
+        filesystems[index].kind = kind.to_owned();
+        filesystems[index].label = "ein Name, länger als zwölf".to_owned();
+        filesystems[index].image = None;
+        filesystems[index].uuid = Uuid::from_u128(0x1000 + u128::from(number));
+    }
+    filesystems[1].mount = Some(Mount::Path("/".to_owned()));
+    node.bench.plan.images.clear();
+    for filesystem in 0..3 {
+        let made = node.perform(&Step::MakeFilesystem { filesystem });
+        assert_eq!(made.unwrap(), Outcome::Changed);
+    }
+    // What lies under /boot of the root moves into its own filesystem.
+    let root = node.host.devices.partition(node.device.path(), 4).unwrap();
+    let folder = node.bench.work.path().join("look");
+    fs::create_dir(&folder).unwrap();
+    let mounts = &mut node.host.mounts;
+    mounts
+        .mount(&root, &folder, "ext4", MountMode::Write)
+        .unwrap();
+    fs::create_dir(folder.join("boot")).unwrap();
+    fs::write(folder.join("boot/vmlinuz"), "kernel").unwrap();
+    mounts.unmount(&folder).unwrap();
+    let path = "boot".to_owned();
+    let moving = Step::MoveContent {
+        from: 1,
+        to: 0,
+        path,
+    };
+    assert_eq!(node.perform(&moving).unwrap(), Outcome::Changed);
+    assert_eq!(node.perform(&Step::WriteFstab).unwrap(), Outcome::Changed);
+    let boot = node.bench.state.target.as_ref().unwrap().root.join("boot");
+    assert_eq!(fs::read_to_string(boot.join("vmlinuz")).unwrap(), "kernel");
+    assert!(
+        boot.join("lost+found").is_dir(),
+        "that of its own filesystem"
+    );
+    assert_eq!(node.perform(&Step::Verify).unwrap(), Outcome::Unchanged);
+    assert!(node.bench.state.target.is_none());
+    let mounted = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounted.contains(node.path()), "{mounted}");
+}
+
+#[test]
+fn whatever_is_damaged_afterwards_is_found_by_reading_back() {
+    let places = [
+        ("primary array", 1024 + 2 * 128),
+        ("backup header", SIZE - 512 + 40),
+        // The UUID of ext's superblock, and the type's magic.
+        ("has the UUID", (225 << 20) + 1024 + 0x68),
+        ("there is no ext2", (225 << 20) + 1024 + 0x38),
+    ];
+    for (reason, place) in places {
+        let Some(mut node) = Loop::new(512) else {
+            return;
+        };
+        node.bench.plan.filesystems.truncate(1);
+        node.bench.plan.images.clear();
+        node.perform(&Step::WriteTable { disk: 0 }).unwrap();
+        node.perform(&Step::MakeFilesystem { filesystem: 0 })
+            .unwrap();
+        assert_eq!(node.perform(&Step::Verify).unwrap(), Outcome::Unchanged);
+        let at = Bytes(place);
+        let devices = &node.host.devices;
+        let mut disk = devices
+            .open(Path::new(node.path()), host::blockdev::Access::Write)
+            .unwrap();
+        let mut byte = [0];
+        disk.read_at(&mut byte, at).unwrap();
+        disk.write_at(&[byte[0] ^ 0xff], at).unwrap();
+        disk.flush().unwrap();
+        drop(disk);
+        let error = node.perform(&Step::Verify).unwrap_err();
+        let text = crate::error::render(&error);
+        assert!(text.contains(reason), "{reason}: {text}");
+    }
+}
