@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use host::cancel::Cancel;
-use host::lock::Lock;
+use host::lock::{Lock, LockError};
 use serde_json::{Value, json};
 
 use super::Places;
@@ -229,21 +229,35 @@ pub(super) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
 
 /// Nothing is owed any more; one that was to be told at all costs also ends as its run would have.
 fn accepted(folder: &RunDir, owed: &Owed, options: &NotifyOptions) -> Result<u8, Error> {
-    folder.owe(None).map_err(|error| {
-        Error::new(
-            Kind::Internal,
-            "it was accepted, but that cannot be noted down",
-        )
-        .because(error)
-    })?;
     Sink::stdout().line(&format!(
         "{} accepted the completion",
         shown(&owed.call.url)
     ));
+    let Some(_lock) = settled(folder, owed)? else {
+        return Ok(0);
+    };
     if options.until_accepted {
         crate::sequence::hands::end(owed.end)?;
     }
     Ok(0)
+}
+
+/// Takes the note away, and gives the lock with which the machine may be ended. `None` where a run goes on, or owes something
+/// else by now: the note and the machine are that run's.
+fn settled(folder: &RunDir, owed: &Owed) -> Result<Option<Lock>, Error> {
+    let failed = |what: &str| Error::new(Kind::Internal, format!("it was accepted, but {what}"));
+    let lock = match Lock::acquire(&folder.lock()) {
+        Ok(lock) => lock,
+        Err(LockError::Held { .. }) => return Ok(None),
+        Err(error) => return Err(failed("the lock cannot be taken").because(error)),
+    };
+    if folder.owed().as_ref() != Some(owed) {
+        return Ok(None);
+    }
+    folder
+        .owe(None)
+        .map_err(|error| failed("that cannot be noted down").because(error))?;
+    Ok(Some(lock))
 }
 
 #[cfg(test)]
@@ -284,6 +298,36 @@ mod tests {
             let case = format!("{running} {run:?} {owed} {stamp}");
             assert_eq!(status_of(running, run, owed, stamp), status, "{case}");
         }
+    }
+
+    #[test]
+    fn an_accepted_completion_ends_the_machine_only_if_no_run_has_come_since() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = RunDir::open(temporary.path()).unwrap();
+        let note = |digest: &str| -> Owed {
+            let call = json!({"method": "POST", "url": "http://o/built", "headers": [], "body": "",
+                "expect_status": [], "expect_body": null});
+            let owed = json!({"call": call, "request_digest": digest, "end": "reboot"});
+            serde_json::from_value(owed).unwrap()
+        };
+        let (old, new) = (note("old"), note("new"));
+        folder.owe(Some(&old)).unwrap();
+        let run = Lock::acquire(&folder.lock()).unwrap();
+        assert!(settled(&folder, &old).unwrap().is_none(), "a run goes on");
+        assert_eq!(folder.owed().as_ref(), Some(&old));
+        folder.owe(Some(&new)).unwrap();
+        drop(run);
+        assert!(settled(&folder, &old).unwrap().is_none(), "another is owed");
+        assert_eq!(folder.owed().as_ref(), Some(&new));
+        let lock = settled(&folder, &new).unwrap();
+        assert!(lock.is_some() && folder.owed().is_none());
+        let taken = Lock::holder(&folder.lock()).unwrap();
+        assert_eq!(taken, Some(std::process::id()), "no run may begin now");
+        drop(lock);
+        assert!(
+            settled(&folder, &new).unwrap().is_none(),
+            "the new run forgot it"
+        );
     }
 
     #[test]

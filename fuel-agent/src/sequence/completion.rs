@@ -50,7 +50,7 @@ impl std::fmt::Debug for Call {
 }
 
 /// What is still owed to the orchestrator: kept in the run folder until it is accepted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owed {
     /// The call.
     pub call: Call,

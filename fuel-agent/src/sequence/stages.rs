@@ -319,7 +319,9 @@ impl<'a> Run<'a> {
         let Some((_, error)) = &so_far.failure else {
             return Ok(());
         };
-        if !self.progress.locked || error.kind == Kind::Notify {
+        // What was accepted stays so: a clean-up that fails afterwards is told by the exit status and the report.
+        let accepted = (so_far.stages.iter()).any(|it| it.stage == Stage::Closeup && it.ok);
+        if !self.progress.locked || error.kind == Kind::Notify || accepted {
             return Ok(());
         }
         let facts = self.facts(report);

@@ -464,6 +464,11 @@ fn a_clean_up_that_fails_is_told_beside_the_error_that_led_to_it() {
     let left = run(&world, &settings(), false);
     assert_eq!(left.exit_status(), 7, "alone it is the error");
     assert_eq!(left.report["error"]["stage"], "cleanup");
+    assert!(left.did(&format!("call {BUILT}")));
+    assert!(
+        !left.did(&format!("call {FAILED}")),
+        "a node is not both built and failed"
+    );
     let world = World::with(|script| {
         script.changes = true;
         script.mishap = Some((5, Mishap::Fails));
