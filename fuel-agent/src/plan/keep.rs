@@ -3,11 +3,11 @@
 use host::units::{Bytes, Extent};
 
 use crate::error::Kind;
-use crate::inventory::{Disk, Inventory, StackKind};
+use crate::inventory::{Disk, Firmware, Inventory, StackKind};
 use crate::request::spec::{BlockRef, Table};
 
 use super::notes::Notes;
-use super::{Plan, PlannedDisk, PlannedPartition, boot, extents, words};
+use super::{Plan, PlannedDisk, PlannedPartition, boot, extents, layout, wipe, words};
 
 /// Bytes of the boot code in the first sector: never kept, whatever else is.
 pub(super) const BOOT_CODE: Extent = Extent {
@@ -198,12 +198,39 @@ pub(super) fn check(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
         );
     }
     for disk in &plan.disks {
+        foreign_esps(plan, disk, inventory, notes);
         for (number, extent) in &disk.others {
             let (device, length, start) = (&disk.device, extent.length, extent.start);
             notes.warn(format!(
                 "partition {number} of {device} ({length} at {start}) is not in the request; it stays as it is"
             ));
         }
+    }
+}
+
+/// On UEFI a partition of boot programs that the request does not know would go on booting while the node is rewritten, and
+/// after a failure: nothing of it is disarmed, for it is not ours.
+fn foreign_esps(plan: &Plan, disk: &PlannedDisk, inventory: &Inventory, notes: &mut Notes) {
+    let (Firmware::Uefi, Some(real)) = (plan.firmware, real(disk, inventory)) else {
+        return;
+    };
+    let is_other = |number: u32| disk.others.iter().any(|(other, _)| *other == number);
+    let found = real.partitions.iter().filter(|old| {
+        let is_bios = old
+            .type_guid
+            .as_deref()
+            .is_some_and(|guid| guid.eq_ignore_ascii_case(layout::BIOS_GRUB));
+        is_other(old.number) && wipe::may_boot(old) && !is_bios
+    });
+    for old in found {
+        notes.refuse_run(
+            Kind::Refused,
+            format!(
+                "{} may boot this UEFI node, stays as it is, and is not in the request",
+                old.path
+            ),
+            "put it into the request as the EFI system partition, or remove it from the disk",
+        );
     }
 }
 

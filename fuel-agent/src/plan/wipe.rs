@@ -98,7 +98,7 @@ fn place(old: &ExistingPartition) -> Extent {
 }
 
 /// Whether firmware or boot code may look into an old partition.
-fn may_boot(old: &ExistingPartition) -> bool {
+pub(super) fn may_boot(old: &ExistingPartition) -> bool {
     match &old.type_guid {
         Some(guid) => [layout::BIOS_GRUB, layout::ESP, "0xef"]
             .iter()

@@ -422,3 +422,35 @@ fn an_image_for_swap_is_refused() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn boot_programs_that_stay_unasked_are_refused_on_uefi_only() {
+    use crate::inventory::ExistingPartition;
+    use crate::plan::sample::installed;
+
+    const ESP: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+    const DATA: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+    let of = |firmware, guid: Option<&str>, signature: &str| {
+        let refused = refused(|request, inventory| {
+            request.storage.filesystems[1].keep_data = true;
+            inventory.firmware = firmware;
+            installed(request, 0, &mut inventory.disks[0]);
+            inventory.disks[0].partitions.push(ExistingPartition {
+                number: 9,
+                path: "/dev/sda9".to_owned(),
+                start_bytes: mib(20000),
+                size_bytes: mib(100),
+                type_guid: guid.map(str::to_owned),
+                signature: Some(signature.to_owned()),
+                ..ExistingPartition::default()
+            });
+        });
+        refused
+            .iter()
+            .any(|(_, _, what)| what.starts_with("/dev/sda9 may boot this UEFI node"))
+    };
+    assert!(of(Firmware::Uefi, Some(ESP), "vfat"));
+    assert!(of(Firmware::Uefi, None, "vfat"));
+    assert!(!of(Firmware::Uefi, Some(DATA), "ext4"));
+    assert!(!of(Firmware::Bios, Some(ESP), "vfat"));
+}
