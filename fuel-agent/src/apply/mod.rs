@@ -33,6 +33,7 @@ pub mod lvm;
 mod medium;
 mod network;
 #[cfg(test)]
+#[path = "tests/on_loops.rs"]
 mod on_loops;
 pub mod raid;
 pub mod release;
