@@ -3,9 +3,21 @@
 //! ```text
 //!   container   which kind of file the first bytes belong to; what a zstd frame asks for
 //!   metadata    the YAML that Fuel publishes beside an image: sizes and digests, read and written
+//!   manifest    what a packed image is: read as a stream within bounds, and written
+//!   index       its chunks, in memory, consistent by construction
+//!   codec       one chunk packed and unpacked, checked on the way
+//!   signature   who vouches for a manifest
+//!   error       what may be wrong with one
+//!   hex         digests as text
 //! ```
 //!
-//! Nothing here knows of disks, networks or agents; whoever has bytes may ask.
+//! docs/packed-images.md specifies the format. Nothing here knows of disks, networks or agents; whoever has bytes may ask.
 
+pub mod codec;
 pub mod container;
+pub mod error;
+pub mod hex;
+pub mod index;
+pub mod manifest;
 pub mod metadata;
+pub mod signature;

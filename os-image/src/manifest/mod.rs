@@ -1,0 +1,233 @@
+//! The manifest of a packed image: what it is, and where each of its chunks lies. docs/packed-images.md specifies it.
+
+mod guard;
+mod raw;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::Fault;
+use crate::index::Index;
+
+/// The version of the format that is read and written.
+pub const VERSION: u64 = 1;
+
+/// The longest value in a manifest, in bytes: names, paths, digests.
+pub const TOKEN_LIMIT: usize = 4096;
+
+/// What a packed image is: one system, in one file per filesystem or for the whole disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Name of the image, like `debian-12`.
+    pub name: String,
+    /// Grows with every release of this name; who has seen a newer one may refuse an older.
+    pub release: u64,
+    /// The system in it.
+    pub os: System,
+    /// What it runs on, like `x86_64` (as `uname -m` says).
+    pub architecture: String,
+    /// Firmware that it can boot from: `bios`, `uefi`.
+    pub firmware: Vec<String>,
+    /// What the system in it can do, in words like `lvm`, `md`, `cloud-init`, `grub-pc`, `grub-efi`.
+    pub features: Vec<String>,
+    /// Its files.
+    pub images: Vec<Image>,
+}
+
+/// An operating system. What is not known is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct System {
+    /// Like `debian` (`ID` of os-release).
+    pub family: String,
+    /// Like `Debian GNU/Linux`.
+    pub name: String,
+    /// Like `12`.
+    pub version: String,
+    /// Like `bookworm`.
+    pub codename: String,
+}
+
+/// One data file and what it unpacks to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Name of the data file, which lies beside the manifest.
+    pub file: String,
+    /// Where its filesystem belongs, like `/`; `None` for a whole disk.
+    pub mount: Option<String>,
+    /// Whether it is a disk with its partition table rather than one filesystem.
+    pub whole_disk: bool,
+    /// The filesystem, where it is one.
+    pub filesystem: Option<Filesystem>,
+    /// Bytes in a sector of the disks it was made for: 512 or 4096. What counts in sectors does not work on the others.
+    pub sector_size: u32,
+    /// Bytes of the raw image.
+    pub raw_size: u64,
+    /// Bytes of the data file.
+    pub packed_size: u64,
+    /// sha256 of the raw image.
+    pub raw_sha256: [u8; 32],
+    /// sha256 of the data file.
+    pub packed_sha256: [u8; 32],
+    /// md5 of the raw image, which Fuel's metadata carries too.
+    pub raw_md5: Option<[u8; 16]>,
+    /// Its chunks.
+    pub index: Index,
+}
+
+/// A filesystem in an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filesystem {
+    /// Like `ext4`, as `blkid` calls it.
+    pub kind: String,
+    /// As it stands in fstab; empty where it has none.
+    pub uuid: String,
+}
+
+/// What a manifest may take. The default is for a node with little memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of its text. None of them is kept, but all have to be read.
+    pub text: u64,
+    /// Bytes of memory for the indexes of all its images together.
+    pub index: usize,
+    /// How many images it may list.
+    pub images: usize,
+}
+
+impl Default for Limits {
+    /// The largest index that `pack` makes, and the text that it takes.
+    fn default() -> Self {
+        Self {
+            text: 64 << 20,
+            index: crate::index::INDEX_LIMIT,
+            images: 16,
+        }
+    }
+}
+
+impl Manifest {
+    /// The entry of the data file `file`.
+    pub fn image(&self, file: &str) -> Option<&Image> {
+        self.images.iter().find(|image| image.file == file)
+    }
+
+    /// Checks everything but the indexes, which are consistent by themselves: what [`Manifest::read`] would refuse.
+    pub fn check(&self) -> Result<(), (String, Fault)> {
+        let top = |fault| (String::from("the top"), fault);
+        check_name("name", &self.name).map_err(top)?;
+        check_name("architecture", &self.architecture).map_err(top)?;
+        let os = &self.os;
+        for text in [&os.family, &os.name, &os.version, &os.codename] {
+            if text.len() > 128 || text.chars().any(char::is_control) {
+                return Err((String::from("os"), Fault::Text));
+            }
+        }
+        for (key, words) in [("firmware", &self.firmware), ("features", &self.features)] {
+            check_words(key, words).map_err(|fault| (key.to_owned(), fault))?;
+        }
+        if self.images.is_empty() {
+            return Err((String::from("images"), Fault::Empty));
+        }
+        for (i, image) in self.images.iter().enumerate() {
+            let at = |fault| (format!("images[{i}]"), fault);
+            image.check().map_err(at)?;
+            for earlier in &self.images[..i] {
+                if earlier.file == image.file {
+                    return Err(at(Fault::Repeated(image.file.clone())));
+                }
+                if earlier.mount == image.mount {
+                    let place = image.mount.as_deref().unwrap_or("whole_disk");
+                    return Err(at(Fault::Repeated(place.to_owned())));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Image {
+    fn check(&self) -> Result<(), Fault> {
+        check_name("file", &self.file)?;
+        if self.whole_disk == self.mount.is_some() {
+            return Err(Fault::Target);
+        }
+        if let Some(mount) = &self.mount {
+            check_mount(mount)?;
+        }
+        if let Some(filesystem) = &self.filesystem {
+            check_name("type", &filesystem.kind)?;
+            if !filesystem.uuid.is_empty() {
+                check_name("uuid", &filesystem.uuid)?;
+            }
+        }
+        check_sizes(self.raw_size, self.sector_size)
+    }
+}
+
+fn check_sizes(raw_size: u64, sector_size: u32) -> Result<(), Fault> {
+    if ![512, 4096].contains(&sector_size) {
+        return Err(Fault::SectorSize(sector_size.into()));
+    }
+    if raw_size == 0 || !raw_size.is_multiple_of(sector_size.into()) {
+        return Err(Fault::RawSize {
+            raw_size,
+            sector_size,
+        });
+    }
+    Ok(())
+}
+
+/// What names an image, a file, an architecture or a feature: nothing that a path, a URL or a shell could misread.
+fn check_name(key: &'static str, text: &str) -> Result<(), Fault> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let bad_start = text.starts_with(['.', '-']);
+    if text.is_empty() || text.len() > 128 || bad_start || !text.chars().all(good) {
+        // what is refused is quoted, but not a page of it
+        let text = text.chars().take(64).collect::<String>();
+        let text = text.escape_debug().to_string();
+        return Err(Fault::Name { key, text });
+    }
+    Ok(())
+}
+
+fn check_words(key: &'static str, words: &[String]) -> Result<(), Fault> {
+    for (i, word) in words.iter().enumerate() {
+        check_name(key, word)?;
+        if words[..i].contains(word) {
+            return Err(Fault::Repeated(word.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn check_mount(path: &str) -> Result<(), Fault> {
+    let wrong = || {
+        Fault::Mount(
+            path.chars()
+                .take(64)
+                .collect::<String>()
+                .escape_debug()
+                .to_string(),
+        )
+    };
+    let inner = path.strip_prefix('/').ok_or_else(wrong)?;
+    let part_is_good = |part: &str| !["", ".", ".."].contains(&part);
+    let good = inner.is_empty() || inner.split('/').all(part_is_good);
+    if !good || path.chars().any(char::is_control) {
+        return Err(wrong());
+    }
+    Ok(())
+}
+
+/// Name of the manifest that belongs to the data file `image_file_name`: up to its *first* dot, as Fuel's YAML is found.
+pub fn manifest_file_name(image_file_name: &str) -> String {
+    let stem = image_file_name.split('.').next().unwrap_or_default();
+    format!("{stem}.manifest.json")
+}
+
+/// Name of the signature that belongs to a manifest.
+pub fn signature_file_name(manifest_file_name: &str) -> String {
+    format!("{manifest_file_name}.minisig")
+}
