@@ -38,6 +38,7 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use disks::refusals;
 pub use error::PlanError;
 pub use ids::{CountedIds, Ids};
 pub use options::Options;

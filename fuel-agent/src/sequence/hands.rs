@@ -147,7 +147,8 @@ impl std::fmt::Debug for Hands<'_> {
 }
 
 /// Another agent, or no lock at all.
-fn of_lock(error: LockError) -> Error {
+/// Why this machine's lock was not given, for people.
+pub(crate) fn of_lock(error: LockError) -> Error {
     match error {
         LockError::Held { holder, .. } => {
             let by = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));

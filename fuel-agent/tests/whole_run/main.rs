@@ -12,3 +12,4 @@
 mod file_disk;
 mod lab;
 mod loop_disk;
+mod write;
