@@ -12,6 +12,7 @@
 //!   fstab, identity, bootconfig, configdrive      files written into it, and beside it
 //!   verify                     everything read back
 //!   bootcode, stamp            what makes the node bootable, last
+//!   undo                       letting go of what was made, at the end of the run
 //! ```
 //!
 //! `perform` matches on the step and calls the file that knows how; whatever is decided was decided in `plan`.
@@ -44,6 +45,7 @@ mod signature;
 pub mod stamp;
 pub mod table;
 pub mod target;
+pub mod undo;
 pub mod verify;
 
 use std::io;
