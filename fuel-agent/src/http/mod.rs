@@ -6,6 +6,7 @@
 //!   fetch    an image, resumed and started over ───┼─▶ client ──▶ exchange: connect, redirects, body
 //!   file     the same from a file                  │                 │
 //!   notify   callbacks, with templates             │◀── bounded queue of pooled buffers
+//!   reach    whether anybody would hear them       │
 //! ```
 //!
 //! Buffers come from a fixed [`pool::Pool`]: a slow disk slows the socket down, and memory stays what it is. Addresses in
@@ -22,6 +23,7 @@ mod head;
 mod look;
 mod notify;
 pub mod pool;
+mod reach;
 mod retry;
 pub mod source;
 mod trust;
@@ -40,6 +42,7 @@ pub use document::document;
 pub use error::{Cause, Distrust, HttpError};
 pub use look::look;
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
+pub use reach::answers;
 
 /// Limits of everything that goes over the network.
 #[derive(Clone, Debug)]

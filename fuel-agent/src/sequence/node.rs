@@ -309,6 +309,13 @@ impl Look for Node<'_> {
         }
         Ok(())
     }
+
+    fn answers(&mut self, url: &str) -> Result<(), Error> {
+        if self.offline {
+            return Ok(());
+        }
+        Ok(http::answers(&self.client()?, url)?)
+    }
 }
 
 #[cfg(test)]

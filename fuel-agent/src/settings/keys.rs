@@ -2,67 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::End;
+use super::key::Key;
 use super::value::{
     list, put_body, put_expect_body, put_expect_status, put_header, put_method, put_url, text,
-    time, yes,
+    time, web, yes,
 };
-use super::{End, Settings};
-
-/// One setting.
-#[derive(Debug)]
-pub struct Key {
-    /// Its name, as after `provision.`.
-    pub name: &'static str,
-    /// What its value looks like.
-    pub value: &'static str,
-    /// What a key without `=` means, where that is allowed.
-    pub bare: Option<&'static str>,
-    /// Whether it may be given more than once.
-    pub many: bool,
-    /// Whether the values of all layers count, not only the strongest's.
-    pub united: bool,
-    /// What holds without it.
-    pub default: &'static str,
-    /// What it does, in a sentence or two.
-    pub help: &'static str,
-    /// Puts a value into place, or says what is wrong with it.
-    pub set: fn(&mut Settings, &str) -> Result<(), String>,
-}
-
-impl Key {
-    /// The key of that name, `_` for `-`.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
-    }
-
-    /// The key that was probably meant.
-    pub fn nearest(name: &str) -> Option<&'static Self> {
-        KEYS.iter()
-            .map(|key| (distance(key.name, name), key))
-            .min_by_key(|(distance, _)| *distance)
-            .filter(|(distance, _)| *distance <= 2)
-            .map(|(_, key)| key)
-    }
-}
-
-/// How many letters have to be added, taken away, changed or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
 
 const PLAIN: Key = Key {
     name: "",
@@ -280,7 +225,7 @@ pub static KEYS: &[Key] = &[
         value: "URL",
         help: "Where cloud-init of the installed system posts its instance id, hostname and host keys when it is done.",
         set: |settings, value| {
-            settings.phone_home = text(value)?;
+            settings.phone_home = web(value)?;
             Ok(())
         },
         ..PLAIN
@@ -399,6 +344,7 @@ pub fn manual() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Settings;
     use super::*;
 
     #[test]
@@ -447,6 +393,8 @@ mod tests {
             ("success.expect_status", "200,abc"),
             ("failure.expect_status", "99"),
             ("match", "serial"),
+            ("phone_home", "orchestrator.test"),
+            ("phone_home", "ftp://orchestrator.test/"),
             ("grub", ""),
         ] {
             let set = Key::named(name).unwrap().set;
@@ -455,13 +403,5 @@ mod tests {
                 "{name}={value}"
             );
         }
-    }
-
-    #[test]
-    fn a_slip_of_the_finger_is_guessed() {
-        for (typed, meant) in [("ulr", "url"), ("protct", "protect"), ("sucess", "success")] {
-            assert_eq!(Key::nearest(typed).unwrap().name, meant);
-        }
-        assert!(Key::nearest("hostname").is_none());
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod cmdline;
 pub mod file;
+mod key;
 pub mod keys;
 mod value;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use crate::error::{Error, Kind};
 use crate::http::HttpSettings;
 use crate::http::address::shown;
-use keys::Key;
+pub use key::Key;
 
 /// Everything that can be set.
 #[expect(

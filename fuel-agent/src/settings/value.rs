@@ -65,6 +65,16 @@ pub(super) fn text(value: &str) -> Result<Option<String>, String> {
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
+/// The address of a web server, or nothing.
+pub(super) fn web(value: &str) -> Result<Option<String>, String> {
+    match url::Url::parse(value) {
+        _ if value.is_empty() => Ok(None),
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(value.to_owned())),
+        // Not shown: it may hold a token.
+        _ => Err("it is no URL like `http://host/path`".to_owned()),
+    }
+}
+
 /// Words between commas.
 pub(super) fn list(value: &str) -> Vec<String> {
     value
