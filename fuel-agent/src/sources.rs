@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use host::units::Bytes;
-use os_image::container::{Found, ZSTD_WINDOW_LOG_MAX, zstd_window};
+use os_image::container::{Found, WINDOW_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::request::spec::Container;
@@ -91,21 +91,38 @@ pub fn check_head(head: &[u8], container: Container) -> Result<(), Mismatch> {
     if head.is_empty() {
         return Err(Mismatch::Empty);
     }
-    let expected = match container {
+    let found = Found::by(head);
+    if container_of(found) != Some(container) {
+        let expected = found_of(container);
+        return Err(Mismatch::Container { found, expected });
+    }
+    let limit = Bytes(WINDOW_MAX);
+    match found.window(head).map(Bytes) {
+        Some(needed) if needed > limit => Err(Mismatch::Window { needed, limit }),
+        _ => Ok(()),
+    }
+}
+
+/// How an image is wrapped whose first bytes say `found`; `None` for what is not read.
+pub const fn container_of(found: Found) -> Option<Container> {
+    match found {
+        Found::Raw => Some(Container::Raw),
+        Found::Gzip => Some(Container::Gzip),
+        Found::Zstd => Some(Container::Zstd),
+        Found::Xz => Some(Container::Xz),
+        Found::Bzip2 => Some(Container::Bzip2),
+        Found::Lz4 | Found::Qcow2 | Found::Vmdk | Found::Zip | Found::Tar | Found::WebPage => None,
+    }
+}
+
+/// What the first bytes of such an image say.
+const fn found_of(container: Container) -> Found {
+    match container {
         Container::Raw => Found::Raw,
         Container::Gzip => Found::Gzip,
         Container::Zstd => Found::Zstd,
-    };
-    let found = Found::by(head);
-    if found != expected {
-        return Err(Mismatch::Container { found, expected });
-    }
-    let limit = Bytes(1 << ZSTD_WINDOW_LOG_MAX);
-    match zstd_window(head).map(Bytes) {
-        Some(needed) if found == Found::Zstd && needed > limit => {
-            Err(Mismatch::Window { needed, limit })
-        }
-        _ => Ok(()),
+        Container::Xz => Found::Xz,
+        Container::Bzip2 => Found::Bzip2,
     }
 }
 

@@ -20,7 +20,7 @@ use super::file;
 use super::pool::Pool;
 use super::retry::{Retry, chain};
 use crate::request::spec::{Container, ImageSpec, Mount};
-use crate::sources::{SourceFacts, Sources, check_head, is_hexadecimal};
+use crate::sources::{SourceFacts, Sources, check_head, container_of, is_hexadecimal};
 
 /// The longest metadata that is read: a document of a thousand packages has a tenth of it.
 const METADATA_LIMIT: u64 = 1 << 20;
@@ -156,12 +156,7 @@ fn probe(client: &Client, image: &ImageSpec, budget: Duration) -> Result<SourceF
         Address::Web(url) => probe_web(client, &url, budget)?,
         Address::File(path) => probe_file(&path)?,
     };
-    facts.container = match Found::by(&head) {
-        Found::Raw => Some(Container::Raw),
-        Found::Gzip => Some(Container::Gzip),
-        Found::Zstd => Some(Container::Zstd),
-        _ => None,
-    };
+    facts.container = container_of(Found::by(&head));
     if facts.container == Some(Container::Raw) && image.container == Container::Raw {
         facts.raw_size_bytes = facts.size_bytes;
     }

@@ -5,10 +5,10 @@ use os_image::container::Found;
 
 use crate::error::{Error, Kind};
 use crate::http::HttpError;
-use crate::sources::Mismatch;
+use crate::sources::{Mismatch, container_of};
 
 /// What to do about a window that is too wide.
-const NARROWER: &str = "pack it with at most `zstd --long=27`, and not with `--ultra`";
+const NARROWER: &str = "pack it with a smaller one: `zstd --long=27` without `--ultra`, or `xz -9`";
 
 /// Why an image is not on its device.
 #[derive(Debug, thiserror::Error)]
@@ -166,13 +166,12 @@ impl StreamError {
                     found: Found::WebPage,
                     ..
                 } => "check the address: a page came in place of the image".to_owned(),
-                Mismatch::Container {
-                    found: found @ (Found::Raw | Found::Gzip | Found::Zstd),
-                    ..
-                } => {
+                Mismatch::Container { found, .. } if container_of(*found).is_some() => {
                     format!("say `container: {found}` in the request, or publish the other file")
                 }
-                Mismatch::Container { .. } => "use an image that is raw, gzip or zstd".to_owned(),
+                Mismatch::Container { .. } => {
+                    "use an image that is raw, gzip, zstd, xz or bzip2".to_owned()
+                }
                 Mismatch::Window { .. } => NARROWER.to_owned(),
             },
             Self::Window { .. } => NARROWER.to_owned(),
@@ -180,7 +179,8 @@ impl StreamError {
                 "check that the file on the server is complete, then run again".to_owned()
             }
             Self::Corrupt { .. } => {
-                "check the file on the server (`gzip -t`, `zstd -t`)".to_owned()
+                "check the file on the server (`gzip -t`, `zstd -t`, `xz -t`, `bzip2 -t`)"
+                    .to_owned()
             }
             Self::Length { .. } | Self::Digest { .. } => {
                 "publish image and metadata together; one of them is of another build".to_owned()
