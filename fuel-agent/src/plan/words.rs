@@ -24,8 +24,6 @@ pub(super) const fn container(container: Container) -> &'static str {
         Container::Raw => "raw",
         Container::Gzip => "gzip",
         Container::Zstd => "zstd",
-        Container::Xz => "xz",
-        Container::Bzip2 => "bzip2",
     }
 }
 

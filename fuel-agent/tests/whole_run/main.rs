@@ -9,8 +9,6 @@
     reason = "a test program"
 )]
 
-mod faults;
 mod file_disk;
 mod lab;
 mod loop_disk;
-mod write;

@@ -4,7 +4,6 @@
 //! own afterwards.
 
 mod disk;
-mod memory;
 mod mounts;
 mod script;
 
