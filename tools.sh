@@ -5,7 +5,8 @@ set -euo pipefail
 packages=(
   gcc libc6-dev make git ca-certificates                        # to build
   e2fsprogs xfsprogs gdisk fdisk mdadm lvm2 dosfstools mtools kmod util-linux   # tests with the real tools
-  cpio zstd mmdebstrap                           # ramdisk and image
+  cpio zstd mmdebstrap minisign                  # ramdisk and image
+  qemu-utils                                                    # disk images in tests
   grub-common grub-pc-bin                                       # boot code in tests
   qemu-system-x86 ipxe-qemu seabios ipxe                        # nodes
   dnsmasq-base nginx-light iproute2 openssh-client              # their network

@@ -53,6 +53,9 @@ pub enum Command {
     /// Offer the completion again that the orchestrator did not accept.
     #[command(next_line_help = true)]
     Notify(NotifyOptions),
+    /// Write one image to one disk, partition or file, and nothing else.
+    #[command(next_line_help = true)]
+    Write(WriteOptions),
 }
 
 const STATUS: &str = "Exit status: 0 installed and ready, 20 installed but the completion is still\n\
@@ -257,6 +260,35 @@ pub struct NotifyOptions {
     /// its end.
     #[arg(long, verbatim_doc_comment)]
     pub until_accepted: bool,
+}
+
+/// Options of `write`.
+#[derive(Clone, Debug, Args)]
+pub struct WriteOptions {
+    /// The image: http, https or file; how it is packed is found out.
+    #[arg(long, value_name = "URL")]
+    pub image: String,
+    /// The disk, the partition, or the file that is there already.
+    #[arg(long, value_name = "NODE", required_unless_present = "check")]
+    pub target: Option<PathBuf>,
+    /// Only fetch, unpack and check the image. Writes nothing.
+    #[arg(long, conflicts_with = "target")]
+    pub check: bool,
+    /// What the image is when unpacked, where nothing beside it says so.
+    #[arg(long, value_name = "sha256:HEX|md5:HEX")]
+    pub digest: Option<String>,
+    /// Write it although no digest is known.
+    #[arg(long, alias = "allow_unverified")]
+    pub allow_unverified: bool,
+    /// A setting of docs/commands.md; may be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How it is printed.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t)]
+    pub format: Format,
+    /// Write a log there.
+    #[arg(long, alias = "log_file", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
 }
 
 /// How something is printed.

@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A defect of ours.
+    /// A defect of ours, or a machine that we cannot work on: no memory, no room in its folder.
     Internal = 1,
     /// The command line.
     Usage = 2,
@@ -68,7 +68,7 @@ impl Kind {
     /// What the status means, for the manual.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Internal => "internal: a defect of the agent",
+            Self::Internal => "internal: a defect of the agent, or no room for it to work in",
             Self::Usage => "usage: the command line, or a setting",
             Self::Request => "request: a bad provision.json",
             Self::Hardware => "hardware: no such disk, too small, ambiguous",

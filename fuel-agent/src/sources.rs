@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use host::units::Bytes;
-use os_image::container::{Found, ZSTD_WINDOW_LOG_MAX, zstd_window};
+use os_image::container::{Found, WINDOW_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::request::spec::Container;
@@ -37,47 +37,10 @@ pub struct SourceFacts {
     pub etag: Option<String>,
     /// Operating system by Fuel's YAML, as (name, major, minor).
     pub system: Option<(String, String, String)>,
-    /// What its manifest says, where it is a packed image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub packed: Option<PackedFacts>,
     /// Why no digest is known, where that is so.
     pub no_digest: Option<String>,
     /// What went wrong while looking, where that is not fatal for planning (`run` refuses).
     pub problem: Option<String>,
-}
-
-/// What the manifest of a packed image says, but for its chunks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PackedFacts {
-    /// File name of the manifest, in the folder of the image.
-    pub manifest: String,
-    /// Lower-case hexadecimal sha256 of the manifest: what is written has to have the same.
-    pub manifest_sha256: String,
-    /// The key that signed the manifest; `None` where no key is trusted.
-    pub signed_by: Option<String>,
-    /// Name of the image.
-    pub name: String,
-    /// Its release: grows with every one of this name.
-    pub release: u64,
-    /// What it runs on, like `x86_64`.
-    pub architecture: String,
-    /// Firmware that it can boot from: `bios`, `uefi`.
-    pub firmware: Vec<String>,
-    /// What the system in it can do, in words like `lvm`.
-    pub features: Vec<String>,
-    /// Type of the filesystem in it.
-    pub filesystem: Option<String>,
-    /// Whether it is a disk with its partition table rather than one filesystem.
-    pub whole_disk: bool,
-    /// Size of a chunk.
-    pub chunk_size_bytes: Bytes,
-    /// How many chunks there are.
-    pub chunks: usize,
-    /// What a full write fetches: all chunks that are not zero.
-    pub fetch_bytes: Bytes,
-    /// What a full write writes: the same unpacked.
-    pub data_bytes: Bytes,
 }
 
 impl SourceFacts {
@@ -128,21 +91,38 @@ pub fn check_head(head: &[u8], container: Container) -> Result<(), Mismatch> {
     if head.is_empty() {
         return Err(Mismatch::Empty);
     }
-    let expected = match container {
+    let found = Found::by(head);
+    if container_of(found) != Some(container) {
+        let expected = found_of(container);
+        return Err(Mismatch::Container { found, expected });
+    }
+    let limit = Bytes(WINDOW_MAX);
+    match found.window(head).map(Bytes) {
+        Some(needed) if needed > limit => Err(Mismatch::Window { needed, limit }),
+        _ => Ok(()),
+    }
+}
+
+/// How an image is wrapped whose first bytes say `found`; `None` for what is not read.
+pub const fn container_of(found: Found) -> Option<Container> {
+    match found {
+        Found::Raw => Some(Container::Raw),
+        Found::Gzip => Some(Container::Gzip),
+        Found::Zstd => Some(Container::Zstd),
+        Found::Xz => Some(Container::Xz),
+        Found::Bzip2 => Some(Container::Bzip2),
+        Found::Lz4 | Found::Qcow2 | Found::Vmdk | Found::Zip | Found::Tar | Found::WebPage => None,
+    }
+}
+
+/// What the first bytes of such an image say.
+const fn found_of(container: Container) -> Found {
+    match container {
         Container::Raw => Found::Raw,
         Container::Gzip => Found::Gzip,
         Container::Zstd => Found::Zstd,
-    };
-    let found = Found::by(head);
-    if found != expected {
-        return Err(Mismatch::Container { found, expected });
-    }
-    let limit = Bytes(1 << ZSTD_WINDOW_LOG_MAX);
-    match zstd_window(head).map(Bytes) {
-        Some(needed) if found == Found::Zstd && needed > limit => {
-            Err(Mismatch::Window { needed, limit })
-        }
-        _ => Ok(()),
+        Container::Xz => Found::Xz,
+        Container::Bzip2 => Found::Bzip2,
     }
 }
 

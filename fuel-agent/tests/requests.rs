@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use fuel_agent::inventory::{Disk, Inventory};
 use fuel_agent::plan;
+use fuel_agent::request::spec::Container;
 use fuel_agent::request::{self, Context, Driver, Problem, Request};
 use fuel_agent::sources::{SourceFacts, Sources};
 use host::units::Bytes;
@@ -43,6 +44,43 @@ fn problems(list: &[Problem]) -> String {
         writeln!(text, "{problem}\n  hint: {}", problem.hint).expect("a string grows");
         text
     })
+}
+
+/// What the reader makes of `word` as the container of the image for `/`.
+fn container(request: &str, word: &str) -> Result<Container, String> {
+    let text = std::fs::read_to_string(folder().join(request)).expect("readable");
+    let mut document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    document["ks_meta"]["image_data"]["/"]["container"] = word.into();
+    match request::load(&document.to_string(), Driver::Auto) {
+        Ok(request) => Ok(request.images[0].container),
+        Err(found) => Err(problems(&found)),
+    }
+}
+
+#[test]
+fn a_container_has_its_word_and_nailgun_fewer_of_them() {
+    for (word, meant) in [
+        ("raw", Container::Raw),
+        ("gzip", Container::Gzip),
+        ("zstd", Container::Zstd),
+        ("zst", Container::Zstd),
+        ("xz", Container::Xz),
+        ("bzip2", Container::Bzip2),
+        ("bz2", Container::Bzip2),
+    ] {
+        for request in ["simple.json", "ironic.json"] {
+            assert_eq!(container(request, word), Ok(meant), "{request} {word}");
+        }
+        let nailgun = container("lvm-three-disks.json", word);
+        if matches!(meant, Container::Xz | Container::Bzip2) {
+            let said = format!("is `{word}`\n  hint: use `raw`, `gzip` or `zstd`\n");
+            assert!(nailgun.is_err_and(|why| why.ends_with(&said)), "{word}");
+        } else {
+            assert_eq!(nailgun, Ok(meant), "{word}");
+        }
+    }
+    let said = "hint: use `raw`, `gzip`, `zstd`, `xz` or `bzip2`\n";
+    assert!(container("simple.json", "rar").is_err_and(|why| why.ends_with(said)));
 }
 
 #[test]

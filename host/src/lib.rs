@@ -10,6 +10,7 @@
 //!   mount      trait Mounts: mount and unmount, undone in reverse
 //!   procfs     mounts and swap as the kernel lists them
 //!   moving     files from one filesystem to another, with everything that belongs to them
+//!   removal    a folder removed, but never what is mounted in it
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot and power off
 //!   tree       files of a system that is not running, confined to its root
@@ -31,6 +32,7 @@ pub mod mount;
 pub mod moving;
 pub mod power;
 pub mod procfs;
+pub mod removal;
 pub mod settle;
 pub mod table;
 pub mod tools;

@@ -334,6 +334,26 @@ fn partitions_are_read_from_sysfs_whatever_their_nodes_are_called() {
 }
 
 #[test]
+fn what_a_node_is_put_together_of_is_read_from_sysfs() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("sys/class/block");
+    for (member, name) in [("sda4", "sda4"), ("cciss!c0d0p4", "cciss/c0d0p4")] {
+        let slave = folder.join("md0/slaves").join(member);
+        fs::create_dir_all(&slave).unwrap();
+        fs::write(slave.join("uevent"), format!("DEVNAME={name}\n")).unwrap();
+    }
+    fs::create_dir_all(folder.join("sda4")).unwrap();
+    let dev = root.path().join("dev");
+    let devices = NodeDevices::below(root.path().join("sys"), &dev);
+    assert_eq!(
+        devices.slaves(&dev.join("md0")).unwrap(),
+        [dev.join("cciss/c0d0p4"), dev.join("sda4")]
+    );
+    assert!(devices.slaves(&dev.join("sda4")).unwrap().is_empty());
+    devices.slaves(&dev.join("md1")).unwrap_err();
+}
+
+#[test]
 fn a_file_has_the_partitions_of_its_table_and_those_who_look_make_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("disk");

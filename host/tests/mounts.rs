@@ -105,3 +105,44 @@ fn the_flag_that_forbids_changes_is_set_and_cleared() {
     assert!(flags::set_immutable(&file, false).unwrap());
     fs::write(&path, "y").unwrap();
 }
+
+/// A bind mount, which has the number of the device that it lies on: no walk by device numbers would stop there.
+struct Bound(std::path::PathBuf);
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(&self.0);
+    }
+}
+
+#[test]
+fn a_folder_is_not_removed_across_what_is_mounted_in_it() {
+    let place = tempfile::tempdir().unwrap();
+    let (kept, work) = (place.path().join("kept"), place.path().join("work"));
+    let mounted = work.join("target/root");
+    for folder in [&kept, &mounted] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    fs::write(kept.join("data"), "somebody's").unwrap();
+    let bound = nix::mount::mount(
+        Some(&kept),
+        &mounted,
+        None::<&str>,
+        nix::mount::MsFlags::MS_BIND,
+        None::<&str>,
+    );
+    if let Err(error) = bound {
+        println!("skipped, nothing can be mounted here: {error}");
+        return;
+    }
+    let bound = Bound(mounted.clone());
+    let error = host::removal::remove_folder(&work).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("something is mounted at {}", mounted.display())
+    );
+    assert_eq!(fs::read(kept.join("data")).unwrap(), b"somebody's");
+    drop(bound);
+    host::removal::remove_folder(&work).unwrap();
+    assert!(kept.join("data").exists() && !work.exists());
+}

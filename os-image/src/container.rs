@@ -10,6 +10,9 @@ pub const HEAD_LENGTH: usize = 512;
 /// `zstd` itself decodes this much without being told to (`--long=27`).
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
+/// The same in bytes, and the largest dictionary of an xz block: the most that a file may declare.
+pub const WINDOW_MAX: u64 = 1 << ZSTD_WINDOW_LOG_MAX;
+
 /// What the first bytes say a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
@@ -66,6 +69,16 @@ impl Found {
             return Self::WebPage;
         }
         Self::Raw
+    }
+
+    /// How many bytes of memory unpacking a file asks for that is this and begins with `head`, as far as its beginning says
+    /// so: a zstd window, an xz dictionary.
+    pub fn window(self, head: &[u8]) -> Option<u64> {
+        match self {
+            Self::Zstd => zstd_window(head),
+            Self::Xz => xz_dictionary(head),
+            _ => None,
+        }
     }
 
     /// Its name as people write it.
@@ -131,6 +144,58 @@ pub fn zstd_window(head: &[u8]) -> Option<u64> {
     value.checked_add(if length == 2 { 256 } else { 0 })
 }
 
+/// How many bytes of memory the first block of the xz stream that begins with `head` asks for: its dictionary.
+///
+/// `None` where `head` is too short to tell, the stream has no block, or its filters are not understood: the decoder has its
+/// own limit. Layout by "The .xz File Format" 1.2.1, sections 2.1.1, 3.1 and 5.3.1.
+pub fn xz_dictionary(head: &[u8]) -> Option<u64> {
+    let block = head
+        .strip_prefix(&[0xfd, b'7', b'z', b'X', b'Z', 0])?
+        .get(6..)?;
+    let (size, flags) = (*block.first()?, *block.get(1)?);
+    if size == 0 {
+        // an index: there is no block
+        return None;
+    }
+    let mut rest = block.get(2..)?;
+    for _ in 0..(flags >> 6 & 1) + (flags >> 7) {
+        (_, rest) = xz_integer(rest)?;
+    }
+    for _ in 0..=(flags & 0b11) {
+        let (filter, after) = xz_integer(rest)?;
+        let (length, after) = xz_integer(after)?;
+        let length = usize::try_from(length).ok()?;
+        if filter == LZMA2 {
+            return lzma2_dictionary(*after.first()?);
+        }
+        rest = after.get(length..)?;
+    }
+    None
+}
+
+/// xz's number for the only filter that needs memory worth the name.
+const LZMA2: u64 = 0x21;
+
+fn lzma2_dictionary(bits: u8) -> Option<u64> {
+    match bits {
+        40 => Some(u64::from(u32::MAX)),
+        bits if bits < 40 => Some((2 | u64::from(bits & 1)) << (bits / 2 + 11)),
+        _ => None,
+    }
+}
+
+/// An integer of xz, seven bits a byte, and what follows it.
+fn xz_integer(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0;
+    for (index, byte) in (0..9_u32).zip(bytes) {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, bytes.get(usize::try_from(index).ok()? + 1..)?));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,5 +248,43 @@ mod tests {
             assert_eq!(zstd_window(&head(rest)), window, "{rest:?}");
         }
         assert_eq!(zstd_window(b"\x50\x2a\x4d\x18\x04\0\0\0"), None);
+    }
+
+    #[test]
+    fn dictionaries_are_read_from_the_first_block_of_xz() {
+        let head = |rest: &[u8]| [&b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46"[..], rest].concat();
+        for (rest, dictionary) in [
+            // as `xz -6` writes it: 8 MiB
+            (&[2, 0, 0x21, 1, 22][..], Some(8 << 20)),
+            // as `xz -T2` does, both sizes before it
+            (
+                &[4, 0xc0, 0x80, 0x80, 0x10, 0x80, 0x80, 0x30, 0x21, 1, 22],
+                Some(8 << 20),
+            ),
+            // behind a filter for programs, without and with properties
+            (&[3, 1, 0x04, 0, 0x21, 1, 20], Some(4 << 20)),
+            (&[3, 1, 0x04, 4, 0, 0, 0, 0, 0x21, 1, 31], Some(192 << 20)),
+            (&[2, 0, 0x21, 1, 30], Some(128 << 20)),
+            (&[2, 0, 0x21, 1, 0], Some(4096)),
+            (&[2, 0, 0x21, 1, 1], Some(6144)),
+            (&[2, 0, 0x21, 1, 40], Some(u64::from(u32::MAX))),
+            (&[2, 0, 0x21, 1, 41], None),
+            // an index, another filter, an endless integer, and ends in the middle
+            (&[0, 1, 2], None),
+            (&[2, 0, 0x03, 1, 0], None),
+            (
+                &[
+                    2, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1,
+                ],
+                None,
+            ),
+            (&[2, 0, 0x21, 1], None),
+            (&[2], None),
+            (&[], None),
+        ] {
+            assert_eq!(xz_dictionary(&head(rest)), dictionary, "{rest:?}");
+        }
+        assert_eq!(Found::Xz.window(&head(&[2, 0, 0x21, 1, 22])), Some(8 << 20));
+        assert_eq!(Found::Raw.window(&head(&[2, 0, 0x21, 1, 22])), None);
     }
 }

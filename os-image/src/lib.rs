@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   container   which kind of file the first bytes belong to; what a zstd frame asks for
+//!   disk        disk images of virtual machines (qcow2, VMDK), in pieces, within bounds
 //!   metadata    the YAML that Fuel publishes beside an image: sizes and digests, read and written
 //!   manifest    what a packed image is: read as a stream within bounds, and written
 //!   index       its chunks, in memory, consistent by construction
@@ -15,6 +16,7 @@
 
 pub mod codec;
 pub mod container;
+pub mod disk;
 pub mod error;
 pub mod hex;
 pub mod index;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use host::fake::{self, FakeDevices, FakeMounts, Script};
 use host::units::Bytes;
 
-use super::{Context, Options, Outcome, State, perform, sample};
+use super::{Context, Options, Outcome, State, perform, sample, undo};
 use crate::error::Error;
 use crate::events::{Event, Events};
 use crate::http::HttpSettings;
@@ -96,13 +96,7 @@ impl Bench {
 
     /// Performs a step on another host than that of the fakes.
     pub(crate) fn on(&mut self, host: &mut host::Host, step: &Step) -> Result<Outcome, Error> {
-        let options = Options {
-            work: self.work.path().to_owned(),
-            grub: self.work.path().join("grub"),
-            allow_unverified: false,
-            packed: crate::stream::packed::Rules::default(),
-            http: HttpSettings::default(),
-        };
+        let options = self.options();
         let step = PlannedStep {
             number: 1,
             stage: Stage::Partition,
@@ -118,6 +112,28 @@ impl Bench {
             state: &mut self.state,
         };
         perform(&step, &mut context)
+    }
+
+    /// Lets go of something that a step made.
+    pub(crate) fn undo(&mut self, made: undo::Made) -> Result<(), Error> {
+        let options = self.options();
+        let mut context = Context {
+            plan: &self.plan,
+            host: &mut fake::host(&self.script, &self.disks, &self.mounts),
+            events: &self.heard,
+            options: &options,
+            state: &mut self.state,
+        };
+        undo::let_go(&mut context, made)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            work: self.work.path().to_owned(),
+            grub: self.work.path().join("grub"),
+            allow_unverified: false,
+            http: HttpSettings::default(),
+        }
     }
 
     pub(crate) fn all(&mut self, steps: &[Step]) -> Result<(), Error> {

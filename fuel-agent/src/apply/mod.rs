@@ -12,6 +12,7 @@
 //!   fstab, identity, bootconfig, configdrive      files written into it, and beside it
 //!   verify                     everything read back
 //!   bootcode, stamp            what makes the node bootable, last
+//!   undo                       letting go of what was made, at the end of the run
 //! ```
 //!
 //! `perform` matches on the step and calls the file that knows how; whatever is decided was decided in `plan`.
@@ -44,6 +45,7 @@ mod signature;
 pub mod stamp;
 pub mod table;
 pub mod target;
+pub mod undo;
 pub mod verify;
 
 use std::io;
@@ -85,8 +87,6 @@ pub struct Options {
     pub grub: PathBuf,
     /// Images without a digest may be written.
     pub allow_unverified: bool,
-    /// What holds for packed images.
-    pub packed: crate::stream::packed::Rules,
     /// How sources are fetched.
     pub http: crate::http::HttpSettings,
 }

@@ -3,11 +3,10 @@
 //! ```text
 //!   the synchronous world                          │ a thread with a runtime of its own
 //!   look     what images are, before anything      │
-//!   manifest the manifest of a packed image        │
 //!   fetch    an image, resumed and started over ───┼─▶ client ──▶ exchange: connect, redirects, body
-//!   range    parts of an image, as asked for       │                 │
 //!   file     the same from a file                  │                 │
 //!   notify   callbacks, with templates             │◀── bounded queue of pooled buffers
+//!   reach    whether anybody would hear them       │
 //! ```
 //!
 //! Buffers come from a fixed [`pool::Pool`]: a slow disk slows the socket down, and memory stays what it is. Addresses in
@@ -22,12 +21,10 @@ mod fetch;
 mod file;
 mod head;
 mod look;
-mod manifest;
 mod notify;
-mod packed;
 pub mod pool;
-pub(crate) mod range;
-pub(crate) mod retry;
+mod reach;
+mod retry;
 pub mod source;
 mod trust;
 
@@ -43,9 +40,9 @@ pub use client::{Body, Client, Part, Request, Response};
 pub(crate) use client::{PART_COUNT, PART_LENGTH};
 pub use document::document;
 pub use error::{Cause, Distrust, HttpError};
-pub use look::{Looking, look};
-pub use manifest::{FoundManifest, ManifestProblem, manifest};
+pub use look::look;
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
+pub use reach::answers;
 
 /// Limits of everything that goes over the network.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use crate::inventory::{Disk, Inventory, Stack};
 use crate::request::Request;
 
 use super::notes::Notes;
-use super::{Options, PlanError, words};
+use super::{Options, PlanError, Refusal, words};
 
 /// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).
 pub(super) fn choose(
@@ -39,6 +39,13 @@ pub(super) fn choose(
         may_be_written(&inventory.disks[index], inventory, options, notes);
     }
     chosen
+}
+
+/// Everything that forbids writing to `disk`, whoever asks.
+pub fn refusals(disk: &Disk, inventory: &Inventory, options: &Options) -> Vec<Refusal> {
+    let mut notes = Notes::default();
+    may_be_written(disk, inventory, options, &mut notes);
+    notes.refusals
 }
 
 /// The chosen disks, each once, in order.

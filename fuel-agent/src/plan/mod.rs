@@ -22,7 +22,6 @@ mod lvm;
 mod map;
 mod notes;
 mod options;
-mod packed;
 mod query;
 mod raid;
 mod release;
@@ -39,6 +38,7 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use disks::refusals;
 pub use error::PlanError;
 pub use ids::{CountedIds, Ids};
 pub use options::Options;
@@ -309,7 +309,6 @@ pub fn plan(
     lvm::volumes(storage, &mut plan, &mut notes);
     filesystem::filesystems(storage, ids, &mut plan);
     image::images(&request.images, sources, options, &mut plan, &mut notes);
-    packed::check(&plan, inventory, options, &mut notes);
     filesystem::used_once(&plan, &mut notes);
     if !notes.errors.is_empty() {
         return Err(notes.errors);

@@ -24,6 +24,8 @@ pub(super) const fn container(container: Container) -> &'static str {
         Container::Raw => "raw",
         Container::Gzip => "gzip",
         Container::Zstd => "zstd",
+        Container::Xz => "xz",
+        Container::Bzip2 => "bzip2",
     }
 }
 

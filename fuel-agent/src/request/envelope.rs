@@ -49,7 +49,9 @@ pub(super) fn read(
     };
     // Where the layout has problems, an image without its filesystem would only repeat them.
     let good = layout.as_ref().filter(|_| findings.len() == before);
-    let images = ks_meta.as_ref().map(|at| images::read(at, good, findings));
+    let images = ks_meta
+        .as_ref()
+        .map(|at| images::read(at, dialect, good, findings));
 
     let node = match dialect {
         Dialect::Ironic => None,

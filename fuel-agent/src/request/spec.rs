@@ -345,6 +345,10 @@ pub enum Container {
     Gzip,
     /// zstd, any number of frames.
     Zstd,
+    /// xz, any number of streams.
+    Xz,
+    /// bzip2, any number of streams.
+    Bzip2,
 }
 
 /// An image and where it goes.

@@ -4,11 +4,14 @@
 //!   rehearse   plan, validate, dry runs, inventory: looking only, held by tests/boundaries.rs
 //!   install    run
 //!   status     status, notify
+//!   write      write, with what it writes to in `target`
 //! ```
 
 mod install;
 mod rehearse;
 mod status;
+mod target;
+mod write;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -56,6 +59,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Some(Command::Status(options)) => status::status(&options),
         Some(Command::Stages) => Ok(stages()),
         Some(Command::Notify(options)) => status::notify(&options),
+        Some(Command::Write(options)) => write::write(&options),
     };
     result.unwrap_or_else(|error| {
         Sink::stderr().text(&render(&error));

@@ -12,8 +12,10 @@ use crate::settings::End;
 
 /// The hands of a run. The real ones are `sequence::hands::Hands`, which hold the host; tests bring their own.
 pub trait Act {
-    /// Takes the lock, held to the end of the run, and clears away what an earlier run of ours left in its folder.
+    /// Takes the lock, held to the end of the run. Refused where another agent has it.
     fn begin(&mut self) -> Result<(), Error>;
+    /// Clears away what an earlier run of ours left in its folder, and sees that there is room for this one.
+    fn make_room(&mut self) -> Result<(), Error>;
     /// The `instance-id` of what is installed, if the node already is what the plan asks for: the stamps on its disks name
     /// the same request and the same images, and its boot code is there.
     fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error>;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use host::Host;
@@ -11,17 +11,22 @@ use host::cancel::Cancel;
 use host::lock::{Lock, LockError};
 use host::mount::{KernelMounts, Mounts};
 use host::power::{PowerAction, end_machine};
+use host::removal::remove_folder;
 
 use super::act::Act;
 use super::completion::Call;
-use super::rundir::RunDir;
+use super::rundir::{RunDir, room_for};
+use crate::apply::undo::{self, Made};
 use crate::apply::{self, Context, Outcome, State, bootcode, stamp};
 use crate::error::{Error, Kind};
 use crate::events::Events;
 use crate::http;
 use crate::plan::Plan;
-use crate::plan::step::{PlannedStep, Step};
+use crate::plan::step::PlannedStep;
 use crate::settings::End;
+
+/// What a run writes into its folder, at most, where disks are disks: core images of GRUB, log and report.
+const WORK_ROOM: usize = 4 << 20;
 
 /// Holds what can change the machine.
 pub struct Hands<'a> {
@@ -31,8 +36,8 @@ pub struct Hands<'a> {
     folder: &'a RunDir,
     cancel: Cancel,
     lock: Option<Lock>,
-    /// Volume groups and arrays that this run made or activated, in that order.
-    active: Vec<Active>,
+    /// What this run made or took up, in that order.
+    made: Vec<Made>,
 }
 
 /// The host, made when it is first needed: files that stand for disks are made with it, and nothing is to be made before
@@ -54,13 +59,6 @@ impl Maker {
     }
 }
 
-/// Something that keeps disks busy until it is let go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Active {
-    VolumeGroup(String),
-    Raid(String),
-}
-
 impl<'a> Hands<'a> {
     /// Hands that will hold the host that `make` makes; nothing is done yet.
     pub fn new(
@@ -77,43 +75,14 @@ impl<'a> Hands<'a> {
             folder,
             cancel,
             lock: None,
-            active: Vec::new(),
-        }
-    }
-
-    /// Notes what a step activates, before it is tried: half a success may be active too.
-    fn note(&mut self, plan: &Plan, step: &Step) {
-        let mut add = |active: Active| {
-            if !self.active.contains(&active) {
-                self.active.push(active);
-            }
-        };
-        match step {
-            Step::MakeRaid { raid } => add(Active::Raid(plan.raids[*raid].device.clone())),
-            Step::MakeVolumeGroup { volume_group } => {
-                let group = &plan.volume_groups[*volume_group];
-                add(Active::VolumeGroup(group.name.clone()));
-            }
-            Step::ActivateKept => {
-                for raid in &plan.raids {
-                    add(Active::Raid(raid.device.clone()));
-                }
-                for group in &plan.volume_groups {
-                    add(Active::VolumeGroup(group.name.clone()));
-                }
-            }
-            _ => {}
+            made: Vec::new(),
         }
     }
 
     fn remove_work(&self) -> Option<Error> {
-        match fs::remove_dir_all(&self.options.work) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let what = format!("cannot remove {}", self.options.work.display());
-                Some(Error::new(Kind::Internal, what).because(error))
-            }
-            _ => None,
-        }
+        let error = remove_folder(&self.options.work).err()?;
+        let what = format!("cannot remove {}", self.options.work.display());
+        Some(Error::new(Kind::Internal, what).because(error))
     }
 }
 
@@ -141,13 +110,14 @@ fn unmount_below(folder: &Path, mounts: &mut dyn Mounts) -> Vec<Error> {
 impl std::fmt::Debug for Hands<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hands")
-            .field("active", &self.active)
+            .field("made", &self.made)
             .finish_non_exhaustive()
     }
 }
 
 /// Another agent, or no lock at all.
-fn of_lock(error: LockError) -> Error {
+/// Why this machine's lock was not given, for people.
+pub(crate) fn of_lock(error: LockError) -> Error {
     match error {
         LockError::Held { holder, .. } => {
             let by = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
@@ -155,24 +125,35 @@ fn of_lock(error: LockError) -> Error {
                 .hint("`provision status` tells how far it is; wait for its end, or stop it")
                 .retryable()
         }
-        LockError::Io { .. } => {
-            Error::new(Kind::Internal, "cannot take the lock of this machine").because(error)
-        }
+        LockError::Io { .. } => Error::new(Kind::Internal, "cannot take the lock of this machine")
+            .because(error)
+            .hint("look whether its folder is full or read-only (`df`, `mount`)"),
     }
 }
 
 impl Act for Hands<'_> {
     fn begin(&mut self) -> Result<(), Error> {
         self.lock = Some(Lock::acquire(&self.folder.lock()).map_err(of_lock)?);
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> Result<(), Error> {
         // An earlier run that was killed may have left mounts; they would hold the disks.
         let left = unmount_below(&self.options.work, &mut KernelMounts);
         super::look::of_many("cannot clear away an earlier run", left)?;
         if let Some(error) = self.remove_work() {
             return Err(error);
         }
-        fs::create_dir(&self.options.work).map_err(|error| {
-            let what = format!("cannot make the folder {}", self.options.work.display());
-            Error::new(Kind::Internal, what).because(error)
+        let work = &self.options.work;
+        let made = fs::create_dir(work).and_then(|()| room_for(&work.join("room"), WORK_ROOM));
+        made.map_err(|error| {
+            let what = format!(
+                "there is no room for the work of a run in {}",
+                work.display()
+            );
+            Error::new(Kind::Internal, what)
+                .because(error)
+                .hint("`df` shows what is full; nothing was touched")
         })
     }
 
@@ -214,8 +195,13 @@ impl Act for Hands<'_> {
         step: &PlannedStep,
         state: &mut State,
     ) -> Result<Outcome, Error> {
-        let before = self.active.len();
-        self.note(plan, &step.step);
+        // Noted before it is tried: half a success may have to be let go too.
+        let before = self.made.len();
+        for made in undo::made_by(&step.step, plan) {
+            if !self.made.contains(&made) {
+                self.made.push(made);
+            }
+        }
         let mut context = Context {
             plan,
             host: self.host.host()?,
@@ -226,7 +212,7 @@ impl Act for Hands<'_> {
         let result = apply::perform(step, &mut context);
         // What was not made here is not ours to let go: this machine may have one of the same name.
         if let Ok(Outcome::Skipped { .. }) = result {
-            self.active.truncate(before);
+            self.made.truncate(before);
         }
         result
     }
@@ -238,14 +224,23 @@ impl Act for Hands<'_> {
         }
     }
 
-    fn clean_up(&mut self, _: Option<&Plan>, state: &mut State) -> Vec<Error> {
+    fn clean_up(&mut self, plan: Option<&Plan>, state: &mut State) -> Vec<Error> {
         state.target = None;
         let mut errors = match &mut self.host {
             Maker::Made(host) => unmount_below(&self.options.work, host.mounts.as_mut()),
             Maker::NotYet(_) => Vec::new(),
         };
-        for active in std::mem::take(&mut self.active).into_iter().rev() {
-            errors.extend(self.let_go(&active).err());
+        if let (Maker::Made(host), Some(plan)) = (&mut self.host, plan) {
+            let mut context = Context {
+                plan,
+                host,
+                events: self.events,
+                options: &self.options,
+                state,
+            };
+            for made in std::mem::take(&mut self.made).into_iter().rev() {
+                errors.extend(undo::let_go(&mut context, made).err());
+            }
         }
         // A folder with something mounted in it must not be emptied: that would empty what is mounted.
         if errors.is_empty() {
@@ -282,30 +277,5 @@ pub fn end(end: End) -> Result<(), Error> {
         Err(error) => Err(Error::new(Kind::Internal, "cannot end this machine")
             .because(error)
             .hint("reboot it by hand: it is installed")),
-    }
-}
-
-impl Hands<'_> {
-    fn let_go(&mut self, active: &Active) -> Result<(), Error> {
-        use host::exec::{Cmd, Tool};
-        let (cmd, what) = match active {
-            Active::VolumeGroup(name) => (
-                Cmd::new(Tool::Lvm).args(["vgchange", "--activate", "n", name.as_str()]),
-                format!("cannot deactivate the volume group `{name}`"),
-            ),
-            Active::Raid(device) => {
-                if !PathBuf::from(device).exists() {
-                    return Ok(());
-                }
-                (
-                    Cmd::new(Tool::Mdadm).args(["--stop", device.as_str()]),
-                    format!("cannot stop the array {device}"),
-                )
-            }
-        };
-        match self.host.host()?.exec.run(&cmd) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::new(Kind::Tool, what).because(error)),
-        }
     }
 }

@@ -31,6 +31,8 @@ pub trait Look {
     fn reality(&mut self) -> Result<Option<Inventory>, Error>;
     /// Whether boot code can be made here.
     fn bootable(&self, plan: &Plan) -> Result<(), Error>;
+    /// Whether a server answers now at the URL of a callback; nobody is asked where servers are not to be.
+    fn answers(&mut self, url: &str) -> Result<(), Error>;
 }
 
 /// Several reasons, each a link in a chain of causes, so that they are told one by one.

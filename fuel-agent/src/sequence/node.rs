@@ -130,8 +130,6 @@ impl Node<'_> {
             // A file has no ids; who named the disk on the command line has chosen it.
             match_by_name: self.settings.match_by_name || !self.disks.is_empty(),
             allow_unverified: self.settings.allow_unverified,
-            require_signature: self.settings.require_signature,
-            min_release: self.settings.min_release,
             phone_home: self.settings.phone_home.clone(),
         }
     }
@@ -267,11 +265,7 @@ impl Look for Node<'_> {
         if self.offline {
             return Ok(Sources::default());
         }
-        let looking = http::Looking {
-            keys: &self.settings.packed.keys,
-            mirrors: &self.settings.packed.mirrors,
-        };
-        Ok(http::look(&self.client()?, &request.images, looking)?)
+        Ok(http::look(&self.client()?, &request.images)?)
     }
 
     fn plan(
@@ -314,6 +308,13 @@ impl Look for Node<'_> {
             return bootcode::preflight(plan, &self.settings.grub);
         }
         Ok(())
+    }
+
+    fn answers(&mut self, url: &str) -> Result<(), Error> {
+        if self.offline {
+            return Ok(());
+        }
+        Ok(http::answers(&self.client()?, url)?)
     }
 }
 

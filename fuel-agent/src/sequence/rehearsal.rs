@@ -119,9 +119,40 @@ impl Rehearsal<'_> {
         }
         wrong.extend(self.look.bootable(plan).err());
         let callbacks = completion::check(&self.settings.success, &self.settings.failure);
-        wrong.extend(callbacks.err());
-        of_many("this cannot be done", wrong)
+        let targets = callbacks.unwrap_or_else(|error| {
+            wrong.push(error);
+            Vec::new()
+        });
+        of_many("this cannot be done", wrong)?;
+        self.ask_targets(&targets);
+        Ok(())
     }
+
+    /// An orchestrator that is down now may be there when the run ends, so that is worth a word and no refusal.
+    fn ask_targets(&mut self, targets: &[String]) {
+        let mut asked: Vec<String> = Vec::new();
+        for url in targets {
+            let Some(server) = server(url).filter(|server| !asked.contains(server)) else {
+                continue;
+            };
+            if let Err(error) = self.look.answers(url) {
+                let why = error.causes().last().cloned().unwrap_or(error.what);
+                self.warn(
+                    Stage::Validate,
+                    format!(
+                        "nobody answers at {server}, which is to be told of the end of the run: {why}; it is tried again then"
+                    ),
+                );
+            }
+            asked.push(server);
+        }
+    }
+}
+
+/// The server of a URL, as it is shown.
+fn server(url: &str) -> Option<String> {
+    let origin = url::Url::parse(url).ok()?.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
 impl Work for Rehearsal<'_> {

@@ -105,6 +105,24 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
+/// Whether so many bytes more can be written under the name `path`: what is found out now does not stop a run at its end.
+/// Nothing is left of the try, and what has that name stays as it is.
+pub fn room_for(path: &Path, bytes: usize) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".try");
+    let tried = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&name)
+        .and_then(|mut file| file.write_all(&vec![0x5a; bytes]));
+    match fs::remove_file(&name) {
+        Err(error) if tried.is_ok() => Err(error),
+        _ => tried,
+    }
+}
+
 /// What is told of a run while it goes on, and what it came to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
@@ -273,6 +291,22 @@ mod tests {
         assert_eq!(state.stage.as_deref(), Some("image"));
         assert_eq!(state.exit_status, Some(6));
         assert!(state.progress.is_none());
+    }
+
+    #[test]
+    fn room_is_tried_without_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        fs::write(&path, "an older one").unwrap();
+        room_for(&path, 1 << 20).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"an older one");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        room_for(&folder.path().join("nowhere/report.json"), 1).unwrap_err();
+        // What always says that it is full.
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("full.try")).unwrap();
+        let error = room_for(&folder.path().join("full"), 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(Path::new("/dev/full").exists());
     }
 
     #[test]

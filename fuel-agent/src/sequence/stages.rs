@@ -11,7 +11,7 @@ use super::completion::{self, Owed};
 use super::look::of_many;
 use super::machine::Machine;
 use super::rehearsal::Rehearsal;
-use super::rundir::{RunDir, StateFile, replace};
+use super::rundir::{RunDir, StateFile, replace, room_for};
 use super::template::Facts;
 use super::{Walk, Work, changed, guarded, summary};
 use crate::apply::{Outcome, State};
@@ -25,6 +25,9 @@ use crate::stage::Stage;
 
 /// How long the failure callback is offered: whoever waits for the end of the run waits for this too.
 const FAILURE_BUDGET: Duration = Duration::from_mins(1);
+
+/// More than a report takes.
+const REPORT_ROOM: usize = 256 << 10;
 
 /// What a run is told beside its doors.
 #[derive(Debug)]
@@ -66,7 +69,10 @@ pub(super) struct Progress {
     pub(super) incomplete: Vec<String>,
     /// The node already is what is asked for, and this is its `instance-id`.
     pub(super) installed: Option<String>,
+    /// The run folder is ours.
     locked: bool,
+    /// Another agent has it.
+    locked_out: bool,
     claimed: Vec<usize>,
 }
 
@@ -90,10 +96,24 @@ impl<'a> Run<'a> {
     }
 
     fn init(&mut self) -> Result<(), Error> {
-        self.act.begin()?;
+        let begun = self.act.begin();
+        if let Err(error) = &begun {
+            self.progress.locked_out = error.kind == Kind::Refused;
+        }
+        begun?;
         self.progress.locked = true;
         self.about.state_file.begin();
-        Ok(())
+        self.act.make_room()?;
+        // A node that is installed must not end as a failure because nobody can be told so.
+        let Some(path) = &self.about.report else {
+            return Ok(());
+        };
+        room_for(path, REPORT_ROOM).map_err(|error| {
+            let what = format!("the report cannot be written to {}", path.display());
+            Error::new(Kind::Usage, what)
+                .because(error)
+                .hint("name another file with `--report`, or make room")
+        })
     }
 
     fn setup(&mut self) -> Result<(), Error> {
@@ -321,7 +341,7 @@ impl<'a> Run<'a> {
         };
         // What was accepted stays so: a clean-up that fails afterwards is told by the exit status and the report.
         let accepted = (so_far.stages.iter()).any(|it| it.stage == Stage::Closeup && it.ok);
-        if !self.progress.locked || error.kind == Kind::Notify || accepted {
+        if self.progress.locked_out || error.kind == Kind::Notify || accepted {
             return Ok(());
         }
         let facts = self.facts(report);

@@ -2,86 +2,19 @@
 
 use std::fmt::Write as _;
 
+use super::End;
+use super::key::Key;
 use super::value::{
-    list, put_body, put_expect_body, put_expect_status, put_header, put_keys, put_method,
-    put_mirrors, put_url, text, time, yes,
+    list, put_body, put_expect_body, put_expect_status, put_header, put_method, put_url, text,
+    time, web, yes,
 };
-use super::{End, Settings};
-use crate::stream::packed::Delta;
-
-/// Of several layers that say something, whose values count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layers {
-    /// The strongest's.
-    Strongest,
-    /// All of them.
-    United,
-    /// The weakest's: the ramdisk's, where that says something.
-    Weakest,
-}
-
-/// One setting.
-#[derive(Debug)]
-pub struct Key {
-    /// Its name, as after `provision.`.
-    pub name: &'static str,
-    /// What its value looks like.
-    pub value: &'static str,
-    /// What a key without `=` means, where that is allowed.
-    pub bare: Option<&'static str>,
-    /// Whether it may be given more than once.
-    pub many: bool,
-    /// Whose values count.
-    pub layers: Layers,
-    /// What holds without it.
-    pub default: &'static str,
-    /// What it does, in a sentence or two.
-    pub help: &'static str,
-    /// Puts a value into place, or says what is wrong with it.
-    pub set: fn(&mut Settings, &str) -> Result<(), String>,
-}
-
-impl Key {
-    /// The key of that name, `_` for `-`.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
-    }
-
-    /// The key that was probably meant.
-    pub fn nearest(name: &str) -> Option<&'static Self> {
-        KEYS.iter()
-            .map(|key| (distance(key.name, name), key))
-            .min_by_key(|(distance, _)| *distance)
-            .filter(|(distance, _)| *distance <= 2)
-            .map(|(_, key)| key)
-    }
-}
-
-/// How many letters have to be added, taken away, changed or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
 
 const PLAIN: Key = Key {
     name: "",
     value: "",
     bare: None,
     many: false,
-    layers: Layers::Strongest,
+    united: false,
     default: "",
     help: "",
     set: |_, _| Ok(()),
@@ -183,68 +116,10 @@ pub static KEYS: &[Key] = &[
         name: "protect",
         value: "DISK[,DISK]",
         many: true,
-        layers: Layers::United,
+        united: true,
         help: "Disks that no request can choose, by name, link, serial number or wwn. What any layer protects is protected.",
         set: |settings, value| {
             settings.protect.extend(list(value));
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Key {
-        name: "require_signature",
-        layers: Layers::United,
-        help: "Write only packed images that a trusted key signed. Where any layer says it, it holds.",
-        set: |settings, value| {
-            settings.require_signature |= yes(value)?;
-            Ok(())
-        },
-        ..SWITCH
-    },
-    Key {
-        name: "trusted_key",
-        value: "BASE64[,BASE64]",
-        many: true,
-        layers: Layers::Weakest,
-        help: "Public keys of minisign (the line that begins with `RW`) of which one has to have signed a packed image. The ramdisk's file goes before the kernel's command line, and that before the command line of `provision`: keys cannot be added to those that are there.",
-        set: |settings, value| put_keys(&mut settings.packed.keys, value),
-        ..PLAIN
-    },
-    Key {
-        name: "min_release",
-        value: "NUMBER",
-        layers: Layers::United,
-        default: "0",
-        help: "The oldest release of a packed image that is written. The largest of all layers counts.",
-        set: |settings, value| {
-            let least = value
-                .parse()
-                .map_err(|_| format!("`{value}` is no number"))?;
-            settings.min_release = settings.min_release.max(least);
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Key {
-        name: "mirrors",
-        value: "URL[,URL]",
-        many: true,
-        help: "Folders on other servers that have the same packed images: they are asked too, each as much as it delivers.",
-        set: |settings, value| put_mirrors(&mut settings.packed.mirrors, value),
-        ..PLAIN
-    },
-    Key {
-        name: "delta",
-        value: "auto|always|never",
-        default: "auto",
-        help: "Whether what the disk holds of a packed image already is found out by reading it, so that only the rest is fetched and written. `auto`: where it holds something and reading is faster.",
-        set: |settings, value| {
-            settings.packed.delta = match value {
-                "auto" => Delta::Auto,
-                "always" => Delta::Always,
-                "never" => Delta::Never,
-                _ => return Err(format!("`{value}` is none of these")),
-            };
             Ok(())
         },
         ..PLAIN
@@ -350,7 +225,7 @@ pub static KEYS: &[Key] = &[
         value: "URL",
         help: "Where cloud-init of the installed system posts its instance id, hostname and host keys when it is done.",
         set: |settings, value| {
-            settings.phone_home = text(value)?;
+            settings.phone_home = web(value)?;
             Ok(())
         },
         ..PLAIN
@@ -426,7 +301,7 @@ pub static KEYS: &[Key] = &[
         name: "ca",
         value: "FILE[,FILE]",
         many: true,
-        layers: Layers::United,
+        united: true,
         help: "PEM files with certificate authorities that are trusted beside the public ones.",
         set: |settings, value| {
             let files = list(value).into_iter().map(Into::into);
@@ -469,6 +344,7 @@ pub fn manual() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Settings;
     use super::*;
 
     #[test]
@@ -517,13 +393,9 @@ mod tests {
             ("success.expect_status", "200,abc"),
             ("failure.expect_status", "99"),
             ("match", "serial"),
+            ("phone_home", "orchestrator.test"),
+            ("phone_home", "ftp://orchestrator.test/"),
             ("grub", ""),
-            ("trusted_key", "RWQf"),
-            ("trusted_key", ""),
-            ("min_release", "-1"),
-            ("mirrors", "images/"),
-            ("mirrors", "ftp://host/"),
-            ("delta", "sometimes"),
         ] {
             let set = Key::named(name).unwrap().set;
             assert!(
@@ -531,13 +403,5 @@ mod tests {
                 "{name}={value}"
             );
         }
-    }
-
-    #[test]
-    fn a_slip_of_the_finger_is_guessed() {
-        for (typed, meant) in [("ulr", "url"), ("protct", "protect"), ("sucess", "success")] {
-            assert_eq!(Key::nearest(typed).unwrap().name, meant);
-        }
-        assert!(Key::nearest("hostname").is_none());
     }
 }

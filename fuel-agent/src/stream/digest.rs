@@ -50,6 +50,17 @@ pub(super) struct Digests {
     pub(super) md5: Option<String>,
 }
 
+impl Digests {
+    /// The one by `algorithm`.
+    pub(super) fn of(&self, algorithm: Algorithm) -> &str {
+        let found = match algorithm {
+            Algorithm::Sha256 => &self.sha256,
+            Algorithm::Md5 => &self.md5,
+        };
+        found.as_deref().unwrap_or("not known")
+    }
+}
+
 enum Hasher {
     Sha256(sha2::Sha256),
     Md5(md5::Md5),

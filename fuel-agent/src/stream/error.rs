@@ -3,13 +3,12 @@
 use host::units::Bytes;
 use os_image::container::Found;
 
-use super::packed::PackedError;
 use crate::error::{Error, Kind};
 use crate::http::HttpError;
-use crate::sources::Mismatch;
+use crate::sources::{Mismatch, container_of};
 
 /// What to do about a window that is too wide.
-const NARROWER: &str = "pack it with at most `zstd --long=27`, and not with `--ultra`";
+const NARROWER: &str = "pack it with a smaller one: `zstd --long=27` without `--ultra`, or `xz -9`";
 
 /// Why an image is not on its device.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +16,6 @@ pub enum StreamError {
     /// It did not come.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// It is packed, and something is wrong with that.
-    #[error(transparent)]
-    Packed(#[from] PackedError),
     /// No digest is known, and that is not allowed.
     #[error("no digest is known of {url}")]
     Unverified {
@@ -140,7 +136,6 @@ impl StreamError {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Http(error) => error.kind(),
-            Self::Packed(error) => error.kind(),
             Self::Unverified { .. } => Kind::Refused,
             Self::Disk { .. } => Kind::Disk,
             Self::Cancelled => Kind::Interrupted,
@@ -160,7 +155,6 @@ impl StreamError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Http(error) => return error.hint().map(str::to_owned),
-            Self::Packed(error) => return error.hint(),
             Self::Unverified { .. } => {
                 "publish its metadata (NAME.yaml) beside it, or allow unverified images".to_owned()
             }
@@ -172,13 +166,12 @@ impl StreamError {
                     found: Found::WebPage,
                     ..
                 } => "check the address: a page came in place of the image".to_owned(),
-                Mismatch::Container {
-                    found: found @ (Found::Raw | Found::Gzip | Found::Zstd),
-                    ..
-                } => {
+                Mismatch::Container { found, .. } if container_of(*found).is_some() => {
                     format!("say `container: {found}` in the request, or publish the other file")
                 }
-                Mismatch::Container { .. } => "use an image that is raw, gzip or zstd".to_owned(),
+                Mismatch::Container { .. } => {
+                    "use an image that is raw, gzip, zstd, xz or bzip2".to_owned()
+                }
                 Mismatch::Window { .. } => NARROWER.to_owned(),
             },
             Self::Window { .. } => NARROWER.to_owned(),
@@ -186,7 +179,8 @@ impl StreamError {
                 "check that the file on the server is complete, then run again".to_owned()
             }
             Self::Corrupt { .. } => {
-                "check the file on the server (`gzip -t`, `zstd -t`)".to_owned()
+                "check the file on the server (`gzip -t`, `zstd -t`, `xz -t`, `bzip2 -t`)"
+                    .to_owned()
             }
             Self::Length { .. } | Self::Digest { .. } => {
                 "publish image and metadata together; one of them is of another build".to_owned()
@@ -205,13 +199,10 @@ impl From<StreamError> for Error {
         if let Some(hint) = error.hint() {
             outer = outer.hint(hint);
         }
-        outer.retryable = match &error {
-            StreamError::Truncated { .. } | StreamError::Cancelled | StreamError::Thread { .. } => {
-                true
-            }
-            StreamError::Packed(error) => error.is_retryable(),
-            _ => false,
-        };
+        outer.retryable = matches!(
+            error,
+            StreamError::Truncated { .. } | StreamError::Cancelled | StreamError::Thread { .. }
+        );
         match error {
             StreamError::Http(error) => error.into(),
             StreamError::Disk { device, source, .. } => outer.device(device).because(source),

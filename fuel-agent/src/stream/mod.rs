@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  source ──256 KiB──▶ decode ──1 MiB──▶ sha256 ──▶ md5 ──▶ write      a thread each; `write` is the caller's
-//!  http, file          raw, gzip, zstd   zero runs  if asked  direct, zeros punched, head last
+//!  http, file          gzip, xz, …       zero runs  if asked  direct, several at a time; zeros punched; head last
 //! ```
 //!
 //! Buffers come from two fixed pools, so memory is the same for every image and whatever compressed data claims. Nothing is
@@ -12,8 +12,9 @@
 mod decode;
 mod digest;
 mod error;
+mod flight;
 mod input;
-pub mod packed;
+mod slice;
 mod write;
 
 #[cfg(test)]
@@ -28,13 +29,14 @@ use host::cancel::Cancel;
 use host::units::Bytes;
 
 use crate::events::Events;
-use crate::http::pool::{Buffer, Pool};
+use crate::http::pool::Pool;
 use crate::http::source::{self, Attendance, Meter};
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
 use crate::request::spec::Container;
 use crate::sources::SourceFacts;
 use digest::{Algorithm, Digests};
 pub use error::StreamError;
+use slice::Slice;
 use write::Writer;
 
 /// Bytes that are decoded, digested and written at once; also what is held back to the end.
@@ -52,6 +54,17 @@ pub struct Expected {
     pub raw_md5: Option<String>,
     /// Hexadecimal sha256 of what is unpacked.
     pub raw_sha256: Option<String>,
+}
+
+impl Expected {
+    /// The digest that tells whether an image is what it should be: of two the stronger one.
+    fn digest(&self) -> Option<(Algorithm, &str)> {
+        let sha256 = self.raw_sha256.as_deref();
+        let md5 = self.raw_md5.as_deref();
+        sha256
+            .map(|it| (Algorithm::Sha256, it))
+            .or(md5.map(|it| (Algorithm::Md5, it)))
+    }
 }
 
 impl From<&SourceFacts> for Expected {
@@ -74,8 +87,6 @@ pub struct Job<'a> {
     pub expected: Expected,
     /// Whether it may be written although no digest is known.
     pub allow_unverified: bool,
-    /// What is known where it is a packed image: then its chunks are fetched, not a stream.
-    pub packed: Option<packed::Packed<'a>>,
     /// Where it goes; nothing is written beyond its end.
     pub target: &'a mut dyn BlockDevice,
     /// What people call the target.
@@ -107,7 +118,7 @@ pub struct ImageOutcome {
     pub raw_bytes: Bytes,
     /// Lower-case hexadecimal sha256 of the unpacked bytes.
     pub raw_sha256: String,
-    /// Lower-case hexadecimal md5 of the unpacked bytes, where the source names one.
+    /// Lower-case hexadecimal md5 of the unpacked bytes, where the source names that and no sha256.
     pub raw_md5: Option<String>,
     /// Whether a digest given from outside was compared and equal.
     pub verified: bool,
@@ -115,9 +126,6 @@ pub struct ImageOutcome {
     pub retries: u32,
     /// Milliseconds from the first request to the last flush.
     pub took_ms: u64,
-    /// More, where it is a packed image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub packed: Option<packed::PackedOutcome>,
 }
 
 /// What goes from one stage to the next. A stage that fails hangs up without `End`.
@@ -134,7 +142,7 @@ enum Flow {
 struct Block {
     /// Where they belong.
     at: u64,
-    bytes: Buffer,
+    bytes: Slice,
     /// Which granules of it are nothing but zeros, lowest bit first.
     zeros: u32,
 }
@@ -143,9 +151,6 @@ struct Block {
 ///
 /// After an error the target holds something, but nothing that can be mounted as a filesystem that begins in its first MiB.
 pub fn write_image(job: Job<'_>) -> Result<ImageOutcome, StreamError> {
-    if let Some(packed) = job.packed {
-        return packed::write(job, packed);
-    }
     let parts = Pool::new(PART_COUNT, PART_LENGTH);
     let blocks = Pool::new(BLOCK_COUNT, BLOCK_LENGTH);
     write_within(job, &parts, &blocks)
@@ -163,8 +168,9 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
         events: job.events,
     };
     let input = source::open(job.client, job.url, attendance)?;
-    let (container, with_md5) = (job.container, job.expected.raw_md5.is_some());
-    let (url, expected) = (address::shown(job.url), job.expected.clone());
+    let container = job.container;
+    let url = address::shown(job.url);
+    let decisive = job.expected.digest().map(|(algorithm, _)| algorithm);
     let writer = Writer::new(job, &meter)?;
     let digests = thread::scope(|scope| {
         let mut stages = Stages::default();
@@ -174,7 +180,8 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
             decode::run(input, name, container, blocks, &out)
         })?;
         let end = stages.digest(scope, Algorithm::Sha256, end)?;
-        let end = if with_md5 {
+        // beside a sha256 it would tell nothing more, and cost more than all the rest
+        let end = if decisive == Some(Algorithm::Md5) {
             stages.digest(scope, Algorithm::Md5, end)?
         } else {
             end
@@ -191,10 +198,9 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
         raw_bytes: Bytes(digests.length),
         raw_sha256: digests.sha256.unwrap_or_default(),
         raw_md5: digests.md5,
-        verified: expected.raw_md5.is_some() || expected.raw_sha256.is_some(),
+        verified: decisive.is_some(),
         retries: meter.retries(),
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        packed: None,
     })
 }
 
@@ -216,7 +222,7 @@ fn check(job: &Job<'_>) -> Result<(), StreamError> {
             });
         }
     }
-    if expected.raw_md5.is_none() && expected.raw_sha256.is_none() && !job.allow_unverified {
+    if expected.digest().is_none() && !job.allow_unverified {
         return Err(StreamError::Unverified { url: url() });
     }
     match expected.raw_size {

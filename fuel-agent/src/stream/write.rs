@@ -1,15 +1,15 @@
 //! The stage that writes: data past the page cache, runs of zeros by the device, the first block last.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use host::units::{Bytes, Extent};
 
-use super::digest::{Algorithm, Digests, GRANULE};
+use super::digest::{Digests, GRANULE};
 use super::error::StreamError;
+use super::flight::{Flight, Landed};
+use super::slice::Slice;
 use super::{Block, Flow, Job};
 use crate::events::Event;
 use crate::http::address;
@@ -30,8 +30,10 @@ pub(super) struct Writer<'a> {
     job: Job<'a>,
     url: String,
     meter: Meter,
-    /// The target past the page cache, and where in that file it begins.
-    direct: Option<(File, u64)>,
+    /// The way past the page cache, where there is one.
+    direct: Option<Flight>,
+    /// Whether the device has refused that way.
+    cached: bool,
     /// The first block, held back.
     head: Option<Block>,
     /// Zeros that are still to be made.
@@ -52,11 +54,14 @@ impl<'a> Writer<'a> {
                 source,
             })?
             .filter(|(_, start)| start.is_aligned(Bytes(count(ALIGNMENT))))
-            .map(|(file, start)| (file, start.0));
+            .map(|(file, start)| Flight::new(file, start.0))
+            .transpose()
+            .map_err(|source| StreamError::Thread { source })?;
         Ok(Self {
             url: address::shown(job.url),
             meter: meter.clone(),
             direct,
+            cached: false,
             head: None,
             zeros: nothing(0),
             reached: 0,
@@ -74,7 +79,10 @@ impl<'a> Writer<'a> {
             match input.recv().map_err(|_| StreamError::HungUp)? {
                 Flow::Block(block) => self.take(block)?,
                 // the head on the disk is void already; what was written is written again
-                Flow::StartOver => (self.head, self.zeros) = (None, nothing(0)),
+                Flow::StartOver => {
+                    self.settle()?;
+                    (self.head, self.zeros) = (None, nothing(0));
+                }
                 Flow::End(digests) => {
                     self.finish(&digests)?;
                     return Ok(digests);
@@ -146,7 +154,7 @@ impl<'a> Writer<'a> {
                 self.zero_later(at, count(length))?;
             } else {
                 self.make_zeros()?;
-                self.write(&block.bytes[start..start + length], at)?;
+                self.write(&block.bytes.part(start..start + length), at)?;
             }
             at += count(length);
         }
@@ -180,32 +188,41 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes past the page cache what can be written so; the rest is less than one of its units.
-    fn write(&mut self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
-        let straight = bytes.len() - bytes.len() % ALIGNMENT;
-        let (body, tail) = bytes.split_at(straight);
-        let written = self.write_direct(body, at);
-        if !written.map_err(|source| self.failed("write", at, source))? {
+    fn write(&mut self, bytes: &Slice, at: u64) -> Result<(), StreamError> {
+        let Some(flight) = self.direct.as_mut().filter(|_| !self.cached) else {
             return self.write_cached(bytes, at);
+        };
+        let straight = bytes.len() - bytes.len() % ALIGNMENT;
+        if straight > 0 {
+            let landed = flight.start(bytes.part(0..straight), at)?;
+            landed.map_or(Ok(()), |landed| self.landed(landed))?;
         }
-        if tail.is_empty() {
-            return Ok(());
+        match &bytes[straight..] {
+            [] => Ok(()),
+            tail => self.write_cached(tail, at + count(straight)),
         }
-        self.write_cached(tail, at + count(straight))
     }
 
-    /// Whether it was written.
-    fn write_direct(&mut self, bytes: &[u8], at: u64) -> io::Result<bool> {
-        let Some((file, start)) = &self.direct else {
-            return Ok(false);
-        };
-        match file.write_all_at(bytes, start + at) {
-            Ok(()) => Ok(true),
+    /// Waits for every write that is under way.
+    fn settle(&mut self) -> Result<(), StreamError> {
+        while let Some(flight) = &mut self.direct
+            && let Some(landed) = flight.land()?
+        {
+            self.landed(landed)?;
+        }
+        Ok(())
+    }
+
+    fn landed(&mut self, landed: Landed) -> Result<(), StreamError> {
+        let Landed { at, bytes, result } = landed;
+        match result {
+            Ok(()) => Ok(()),
             // a disk that asks for more than we know of: it gets everything through the cache
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.direct = None;
-                Ok(false)
+                self.cached = true;
+                self.write_cached(&bytes, at)
             }
-            Err(error) => Err(error),
+            Err(error) => Err(self.failed("write", at, error)),
         }
     }
 
@@ -214,7 +231,9 @@ impl<'a> Writer<'a> {
         written.map_err(|source| self.failed("write", at, source))
     }
 
+    /// Returns when everything is on the medium.
     fn flush(&mut self) -> Result<(), StreamError> {
+        self.settle()?;
         let flushed = self.job.target.flush();
         flushed.map_err(|source| self.failed("flush", self.reached, source))
     }
@@ -231,6 +250,7 @@ impl<'a> Writer<'a> {
     /// Everything has come: it is flushed, checked, and made whole.
     fn finish(&mut self, digests: &Digests) -> Result<(), StreamError> {
         self.make_zeros()?;
+        self.settle()?;
         if self.reached > digests.length {
             // an earlier version was longer; its end is not part of this one
             let start = Bytes(digests.length);
@@ -259,22 +279,19 @@ impl<'a> Writer<'a> {
                 expected: size,
             });
         }
-        for (algorithm, found, expected) in [
-            (Algorithm::Sha256, &digests.sha256, &expected.raw_sha256),
-            (Algorithm::Md5, &digests.md5, &expected.raw_md5),
-        ] {
-            let Some(expected) = expected else { continue };
-            let found = found.as_deref().unwrap_or("not known");
-            if !found.eq_ignore_ascii_case(expected) {
-                return Err(StreamError::Digest {
-                    url: url(),
-                    algorithm: algorithm.name(),
-                    found: found.to_owned(),
-                    expected: expected.to_lowercase(),
-                });
-            }
+        let Some((algorithm, expected)) = expected.digest() else {
+            return Ok(());
+        };
+        let found = digests.of(algorithm);
+        if found.eq_ignore_ascii_case(expected) {
+            return Ok(());
         }
-        Ok(())
+        Err(StreamError::Digest {
+            url: url(),
+            algorithm: algorithm.name(),
+            found: found.to_owned(),
+            expected: expected.to_lowercase(),
+        })
     }
 
     /// In bytes of the image where its length is known, else in bytes that came.

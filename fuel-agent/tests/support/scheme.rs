@@ -137,6 +137,8 @@ fn images(request: &Request) -> Value {
                     Container::Raw => "raw",
                     Container::Gzip => "gzip",
                     Container::Zstd => "zstd",
+                    Container::Xz => "xz",
+                    Container::Bzip2 => "bzip2",
                 },
                 "format": image.format,
                 "target_device": device(&request.storage, filesystem.on),

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::lab::{IMAGE, Lab, Mood, equipped, signal, tool};
 
-const DISK: &str = "--disk=sda=disk.img:2GiB";
-const REQUEST: &str = "--input_data_file=request.json";
+pub(crate) const DISK: &str = "--disk=sda=disk.img:2GiB";
+pub(crate) const REQUEST: &str = "--input_data_file=request.json";
 
 /// Where a partition lies in the file.
 fn extent(table: &Value, number: usize) -> (u64, usize) {
@@ -178,7 +178,7 @@ type Spoil = fn(&mut Mood);
 
 /// The image's checksum, at its very end, is another one.
 fn spoil_transfer(mood: &mut Mood) {
-    mood.image = Some(|mut reply| {
+    mood.image = Some(|_, mut reply| {
         let length = reply.body.len();
         if length > 100_000 {
             reply.body[length - 6] ^= 1;
@@ -230,7 +230,7 @@ fn sigterm_ends_a_run_with_130_after_clean_up() {
         return;
     }
     let lab = Lab::new();
-    lab.mood.lock().unwrap().image = Some(|reply| {
+    lab.mood.lock().unwrap().image = Some(|_, reply| {
         // The beginning, which is looked at beforehand, comes; the rest does not.
         let stall = reply.body.len() > 100_000;
         reply.fault(if stall {

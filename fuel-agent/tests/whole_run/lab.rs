@@ -111,9 +111,11 @@ pub(crate) struct Mood {
     /// Answers to calls of the completion, the last one again and again; 200 without any.
     pub(crate) built: Vec<u16>,
     /// Changes answers that carry the image.
-    pub(crate) image: Option<fn(Reply) -> Reply>,
+    pub(crate) image: Option<fn(&Asked, Reply) -> Reply>,
     /// The digest that the metadata names instead of the right one.
     pub(crate) digest: Option<&'static str>,
+    /// The metadata says that the image is as long as this.
+    pub(crate) raw_size: Option<u64>,
 }
 
 /// A folder of its own for every run.
@@ -233,12 +235,16 @@ fn answer(asked: &Asked, mood: &mut Mood, request: &Path) -> Reply {
     match path {
         "/root.img.gz" => {
             let reply = Reply::file(asked, &IMAGE.gzip, "\"1\"");
-            mood.image.map_or(reply.clone(), |change| change(reply))
+            mood.image
+                .map_or(reply.clone(), |change| change(asked, reply))
         }
         "/root.yaml" => {
             let mut metadata = IMAGE.metadata.clone();
             if let Some(digest) = mood.digest {
                 metadata["images"][0]["raw_md5"] = json!(digest);
+            }
+            if let Some(size) = mood.raw_size {
+                metadata["images"][0]["raw_size"] = json!(size);
             }
             Reply::whole(metadata.to_string().as_bytes())
         }

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use host::ioctl::loops::{LoopDevice, LoopOptions};
+use host::mount::{KernelMounts, MountMode, Mounts};
 use serde_json::{Value, json};
 
-use super::lab::{Lab, equipped};
+use super::lab::{Lab, equipped, tool};
 
 /// A lab with a disk.
 struct Node {
@@ -17,6 +18,10 @@ struct Node {
 
 impl Node {
     fn new() -> Option<Self> {
+        Self::of(LoopOptions::default())
+    }
+
+    fn of(options: LoopOptions) -> Option<Self> {
         if !equipped() {
             return None;
         }
@@ -32,7 +37,7 @@ impl Node {
             .open(lab.path("disk.img"))
             .unwrap();
         file.set_len(2 << 30).unwrap();
-        let disk = match LoopDevice::attach(&file, LoopOptions::default()) {
+        let disk = match LoopDevice::attach(&file, options) {
             Ok(disk) => disk,
             Err(error) => {
                 println!("skipped, no loop device: {error}");
@@ -166,4 +171,46 @@ fn nothing_of_a_run_is_left_mounted_or_in_the_way() {
     let disk = node.disk.path().to_str().unwrap();
     assert!(!mounts.contains(disk), "{mounts}");
     assert!(!node.lab.path("run/work").exists());
+}
+
+/// Unmounts, whatever became of the test.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = KernelMounts.unmount(&self.0);
+    }
+}
+
+#[test]
+fn a_disk_that_somebody_has_mounted_is_refused_untouched_whatever_the_inventory_says() {
+    let Some(node) = Node::new() else { return };
+    let disk = node.disk.path().to_str().unwrap();
+    tool("mkfs.ext4", &["-q", "-F", disk]);
+    let folder = node.lab.path("mounted");
+    fs::create_dir(&folder).unwrap();
+    KernelMounts
+        .mount(node.disk.path(), &folder, "ext4", MountMode::Write)
+        .unwrap();
+    let mounted = Mounted(folder.clone());
+    fs::write(folder.join("data"), "somebody's").unwrap();
+    let before = tool("blkid", &["-p", "-o", "export", disk]);
+    assert_eq!(node.push(), 5);
+    assert_eq!(node.lab.report()["touched"], false);
+    assert_eq!(fs::read(folder.join("data")).unwrap(), b"somebody's");
+    drop(mounted);
+    assert_eq!(tool("blkid", &["-p", "-o", "export", disk]), before);
+    assert_eq!(node.push(), 0, "once it is free it is taken");
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_to_is_refused_untouched() {
+    let Some(node) = Node::of(LoopOptions {
+        read_only: true,
+        ..LoopOptions::default()
+    }) else {
+        return;
+    };
+    assert_eq!(node.push(), 5);
+    assert_eq!(node.lab.report()["touched"], false);
 }

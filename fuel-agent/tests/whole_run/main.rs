@@ -9,6 +9,8 @@
     reason = "a test program"
 )]
 
+mod faults;
 mod file_disk;
 mod lab;
 mod loop_disk;
+mod write;

@@ -74,6 +74,12 @@ pub trait Devices: Send {
     fn add_partition(&mut self, disk: &Path, number: u32, extent: Extent) -> io::Result<()>;
     /// Makes the kernel forget a partition; an unknown one is no error.
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()>;
+    /// The nodes that the kernel has put `node` together of: members of an array, what a mapping lies on. None for a disk,
+    /// and where nothing can be put together.
+    fn slaves(&self, node: &Path) -> io::Result<Vec<PathBuf>> {
+        let _ = node;
+        Ok(Vec::new())
+    }
     /// Whether `disk` is a regular file that stands for a disk: nothing on it can be mounted or mapped.
     fn is_file(&self, disk: &Path) -> bool;
     /// The regular file that `path`, a disk or a partition, is kept in, and which part of it that is; `None` for nodes.

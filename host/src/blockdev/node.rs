@@ -98,24 +98,25 @@ fn read_known(folder: &Path) -> io::Result<Option<Known>> {
         return Ok(None);
     }
     let number = read_number(&marker)?;
-    let uevent = fs::read_to_string(folder.join("uevent"))?;
-    let node = uevent
-        .lines()
-        .find_map(|line| line.strip_prefix("DEVNAME="));
     Ok(Some(Known {
         number: number.try_into().map_err(io::Error::other)?,
         extent: Extent {
             start: read_sectors(&folder.join("start"))?,
             length: read_sectors(&folder.join("size"))?,
         },
-        node: node.map_or_else(|| name_of(folder), str::to_owned),
+        node: name_of(folder)?,
     }))
 }
 
-/// What a node is called that has no line of its own: sysfs writes `!` where the node's name has `/`.
-fn name_of(folder: &Path) -> String {
+/// What the node of a folder of sysfs is called. Without a line of its own: sysfs writes `!` where the node's name has `/`.
+fn name_of(folder: &Path) -> io::Result<String> {
+    let uevent = fs::read_to_string(folder.join("uevent"))?;
+    let mut lines = uevent.lines();
+    if let Some(name) = lines.find_map(|line| line.strip_prefix("DEVNAME=")) {
+        return Ok(name.to_owned());
+    }
     let name = folder.file_name().unwrap_or_default();
-    name.to_string_lossy().replace('!', "/")
+    Ok(name.to_string_lossy().replace('!', "/"))
 }
 
 fn read_number(file: &Path) -> io::Result<u64> {
@@ -227,6 +228,21 @@ impl Devices for NodeDevices {
             io::ErrorKind::TimedOut => io::Error::from_raw_os_error(nix::libc::EBUSY),
             _ => error,
         })
+    }
+
+    fn slaves(&self, node: &Path) -> io::Result<Vec<PathBuf>> {
+        let folder = self.folder(node)?.join("slaves");
+        let listed = match fs::read_dir(&folder) {
+            // A partition has no such folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed?,
+        };
+        let mut nodes = Vec::new();
+        for entry in listed {
+            nodes.push(self.dev.join(name_of(&entry?.path())?));
+        }
+        nodes.sort();
+        Ok(nodes)
     }
 
     fn is_file(&self, _disk: &Path) -> bool {

@@ -1,16 +1,13 @@
 //! Disks in memory: as large as one likes, with faults where one wants them, and a record of everything done to them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::memory::Memory;
 use crate::blockdev::{Access, BlockDevice, Devices, forecast};
 use crate::units::{Bytes, Extent};
-
-/// Content is kept in pieces of this many bytes; one that was never written is zeros.
-const PIECE: u64 = 4096;
 
 /// What was done to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,20 +80,21 @@ pub struct FakeDevices(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    disks: Vec<MemoryDisk>,
+    disks: Vec<FakeDisk>,
     log: Vec<Operation>,
     faults: Vec<Fault>,
 }
 
 #[derive(Debug)]
-struct MemoryDisk {
+struct FakeDisk {
     path: PathBuf,
     size: Bytes,
     sector_size: Bytes,
     read_only: bool,
     is_file: bool,
     partitions: Vec<(u32, Extent)>,
-    pieces: BTreeMap<u64, Vec<u8>>,
+    slaves: Vec<PathBuf>,
+    content: Memory,
 }
 
 impl FakeDevices {
@@ -118,14 +116,15 @@ impl FakeDevices {
     /// Adds a disk of zeros with other sectors.
     #[must_use]
     pub fn with_sectors(self, path: &str, size: Bytes, sector_size: Bytes) -> Self {
-        self.state().disks.push(MemoryDisk {
+        self.state().disks.push(FakeDisk {
             path: PathBuf::from(path),
             size,
             sector_size,
             read_only: false,
             is_file: false,
             partitions: Vec::new(),
-            pieces: BTreeMap::new(),
+            slaves: Vec::new(),
+            content: Memory::default(),
         });
         self
     }
@@ -144,6 +143,15 @@ impl FakeDevices {
     pub fn as_file(self) -> Self {
         if let Some(disk) = self.state().disks.last_mut() {
             disk.is_file = true;
+        }
+        self
+    }
+
+    /// Makes the disk added last one that the kernel has put together of these nodes.
+    #[must_use]
+    pub fn made_of(self, slaves: &[&str]) -> Self {
+        if let Some(disk) = self.state().disks.last_mut() {
+            disk.slaves = slaves.iter().map(PathBuf::from).collect();
         }
         self
     }
@@ -173,7 +181,7 @@ impl FakeDevices {
         let extent = within(window, extent)?;
         let length = usize::try_from(extent.length.0).map_err(io::Error::other)?;
         let mut bytes = vec![0; length];
-        state.disk(disk)?.read(extent.start.0, &mut bytes);
+        state.disk(disk)?.content.read(extent.start.0, &mut bytes);
         Ok(bytes)
     }
 
@@ -183,7 +191,7 @@ impl FakeDevices {
         let (disk, window) = state.locate(Path::new(path))?;
         let length = Bytes(u64::try_from(bytes.len()).map_err(io::Error::other)?);
         let extent = within(window, Extent { start: at, length })?;
-        state.disk_mut(disk)?.write(extent.start.0, bytes);
+        state.disk_mut(disk)?.content.write(extent.start.0, bytes);
         Ok(())
     }
 }
@@ -225,15 +233,15 @@ impl State {
         ))
     }
 
-    fn disk(&self, index: usize) -> io::Result<&MemoryDisk> {
+    fn disk(&self, index: usize) -> io::Result<&FakeDisk> {
         self.disks.get(index).ok_or_else(injected)
     }
 
-    fn disk_mut(&mut self, index: usize) -> io::Result<&mut MemoryDisk> {
+    fn disk_mut(&mut self, index: usize) -> io::Result<&mut FakeDisk> {
         self.disks.get_mut(index).ok_or_else(injected)
     }
 
-    fn named(&mut self, path: &Path) -> io::Result<&mut MemoryDisk> {
+    fn named(&mut self, path: &Path) -> io::Result<&mut FakeDisk> {
         let (index, extent) = self.locate(path)?;
         let disk = self.disk_mut(index)?;
         if extent.start == Bytes::ZERO && extent.length == disk.size {
@@ -266,61 +274,6 @@ impl State {
     }
 }
 
-impl MemoryDisk {
-    /// Calls `each` with the key, the place within and the length of every piece of the run.
-    fn pieces(at: u64, length: usize, mut each: impl FnMut(u64, usize, std::ops::Range<usize>)) {
-        let mut done = 0_usize;
-        while done < length {
-            let place = at + u64::try_from(done).unwrap_or(u64::MAX);
-            let inside = usize::try_from(place % PIECE).unwrap_or(0);
-            let piece = usize::try_from(PIECE).unwrap_or(usize::MAX);
-            let run = (piece - inside).min(length - done);
-            each(place / PIECE, inside, done..done + run);
-            done += run;
-        }
-    }
-
-    fn read(&self, at: u64, buffer: &mut [u8]) {
-        Self::pieces(at, buffer.len(), |key, inside, run| {
-            let target = buffer.get_mut(run.clone()).unwrap_or_default();
-            match self
-                .pieces
-                .get(&key)
-                .and_then(|p| p.get(inside..inside + run.len()))
-            {
-                Some(bytes) => target.copy_from_slice(bytes),
-                None => target.fill(0),
-            }
-        });
-    }
-
-    fn write(&mut self, at: u64, bytes: &[u8]) {
-        Self::pieces(at, bytes.len(), |key, inside, run| {
-            let source = bytes.get(run.clone()).unwrap_or_default();
-            let empty = || vec![0; usize::try_from(PIECE).unwrap_or(0)];
-            let piece = self.pieces.entry(key).or_insert_with(empty);
-            if let Some(target) = piece.get_mut(inside..inside + run.len()) {
-                target.copy_from_slice(source);
-            }
-        });
-    }
-
-    /// Zeros a run of any length without walking through what was never written.
-    fn clear(&mut self, extent: Extent) {
-        let (start, end) = (extent.start.0, extent.end().0);
-        let touched: Vec<u64> = self
-            .pieces
-            .range(start / PIECE..end.div_ceil(PIECE))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in touched {
-            let (from, to) = (start.max(key * PIECE), end.min((key + 1) * PIECE));
-            let length = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
-            self.write(from, &vec![0; length]);
-        }
-    }
-}
-
 /// An open disk or partition in memory.
 #[derive(Debug)]
 struct Opened {
@@ -340,7 +293,7 @@ impl Opened {
         &self,
         extent: Extent,
         what: What,
-        work: impl FnOnce(&mut MemoryDisk, Extent),
+        work: impl FnOnce(&mut Memory, Extent),
     ) -> io::Result<()> {
         if !self.writable {
             return Err(io::Error::from_raw_os_error(nix::libc::EBADF));
@@ -350,12 +303,15 @@ impl Opened {
         match state.note(&self.path, what) {
             Some(Fault::HalfWrite(_)) => {
                 let length = Bytes(place.length.0 / 2);
-                work(state.disk_mut(self.disk)?, Extent { length, ..place });
+                work(
+                    &mut state.disk_mut(self.disk)?.content,
+                    Extent { length, ..place },
+                );
                 Err(injected())
             }
             Some(_) => Err(injected()),
             None => {
-                work(state.disk_mut(self.disk)?, place);
+                work(&mut state.disk_mut(self.disk)?.content, place);
                 Ok(())
             }
         }
@@ -387,21 +343,21 @@ impl BlockDevice for Opened {
         if broken {
             return Err(injected());
         }
-        state.disk(self.disk)?.read(place.start.0, buffer);
+        state.disk(self.disk)?.content.read(place.start.0, buffer);
         Ok(())
     }
 
     fn write_at(&mut self, bytes: &[u8], at: Bytes) -> io::Result<()> {
         let length = Bytes(u64::try_from(bytes.len()).map_err(io::Error::other)?);
         let extent = Extent { start: at, length };
-        self.change(extent, What::Write(extent), |disk, place| {
+        self.change(extent, What::Write(extent), |content, place| {
             let length = usize::try_from(place.length.0).unwrap_or(0);
-            disk.write(place.start.0, bytes.get(..length).unwrap_or_default());
+            content.write(place.start.0, bytes.get(..length).unwrap_or_default());
         })
     }
 
     fn zero(&mut self, extent: Extent) -> io::Result<()> {
-        self.change(extent, What::Zero(extent), MemoryDisk::clear)
+        self.change(extent, What::Zero(extent), Memory::clear)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -479,6 +435,10 @@ impl Devices for FakeDevices {
         let disk = state.named(disk)?;
         disk.partitions.retain(|(known, _)| *known != number);
         Ok(())
+    }
+
+    fn slaves(&self, node: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(self.state().named(node)?.slaves.clone())
     }
 
     fn is_file(&self, disk: &Path) -> bool {

@@ -4,6 +4,7 @@
 //! own afterwards.
 
 mod disk;
+mod memory;
 mod mounts;
 mod script;
 

@@ -28,7 +28,7 @@ pub(super) fn stop_raid(context: &mut Context<'_>, device: &str) -> Result<Outco
 }
 
 /// Whether something answers at a node: an array that nobody has assembled has none.
-fn is_there(context: &Context<'_>, node: &Path) -> Result<bool, Error> {
+pub(super) fn is_there(context: &Context<'_>, node: &Path) -> Result<bool, Error> {
     match context.host.devices.open(node, Access::Read) {
         Ok(_) => Ok(true),
         Err(error) if is_not_there(&error) => Ok(false),
@@ -42,8 +42,18 @@ pub(super) fn deactivate_volume_group(
     context: &mut Context<'_>,
     name: &str,
 ) -> Result<Outcome, Error> {
-    context.settle()?;
     let nodes = chosen_nodes(context)?;
+    deactivate(context, name, nodes)
+}
+
+/// Deactivates the volume groups of that name on these nodes, and sees that it is so.
+pub(super) fn deactivate(
+    context: &mut Context<'_>,
+    name: &str,
+    nodes: impl IntoIterator<Item = PathBuf>,
+) -> Result<Outcome, Error> {
+    context.settle()?;
+    let nodes: Vec<PathBuf> = nodes.into_iter().collect();
     // By selection, not by name: two old groups of the same name on the chosen disks are no reason to stop.
     let select = format!("vg_name={name}");
     let cmd = lvm("vgchange", &nodes)?.args(["--activate", "n", "--select", &select]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{client, settings};
 use crate::error::{Error, Kind, render};
 use crate::http::fault_server::{Fault, FaultServer, Reply};
-use crate::http::{Notice, NotifyError, notify};
+use crate::http::{HttpError, Notice, NotifyError, answers, notify};
 
 fn notice(url: &str) -> Notice<'_> {
     Notice {
@@ -176,4 +176,34 @@ fn what_cannot_be_called_is_said_at_once() {
         assert!(error.to_string().contains(said), "{error}");
         assert!(!error.to_string().contains("s3cret"));
     }
+}
+
+#[test]
+fn a_server_is_asked_whether_it_is_there_without_making_the_call() {
+    let server = FaultServer::start(|_| saying(404, "")).unwrap();
+    answers(&client(&settings()), &server.url("/built?token=t#fragment")).unwrap();
+    let asked = &server.asked()[0];
+    assert_eq!(
+        (asked.method.as_str(), asked.target.as_str()),
+        ("HEAD", "/")
+    );
+}
+
+#[test]
+fn nobody_there_and_nobody_that_is_trusted_are_told_apart_from_any_answer() {
+    let gone = FaultServer::start(|_| saying(200, "")).unwrap();
+    let url = gone.url("/built");
+    drop(gone);
+    let error = answers(&client(&settings()), &url).unwrap_err();
+    assert!(matches!(error, HttpError::Connection { .. }), "{error}");
+    let error = answers(&client(&settings()), "http://nowhere.invalid/").unwrap_err();
+    assert!(matches!(error, HttpError::Connection { .. }), "{error}");
+    let elsewhere = FaultServer::start(|_| {
+        let location = ("Location".to_owned(), "ftp://elsewhere/".to_owned());
+        let mut reply = saying(302, "");
+        reply.headers.push(location);
+        reply
+    })
+    .unwrap();
+    answers(&client(&settings()), &elsewhere.url("/")).unwrap();
 }

@@ -9,8 +9,8 @@ use host::units::Bytes;
 use proptest::prelude::*;
 
 use super::{
-    DISK, Heard, MIB, Plan, client, content, digest_only, dirty, expected, gzip, image, job,
-    on_file, size, wrapped, write_file, write_to, wrote,
+    DISK, FORMS, Heard, MIB, PACKED, Plan, client, content, digest_only, dirty, expected, frames,
+    gzip, image, job, on_file, size, write_file, write_to, wrote,
 };
 use crate::error::{Error, Kind};
 use crate::http::fault_server::{self, FaultServer, Reply};
@@ -90,13 +90,50 @@ fn somebody_who_says_stop_is_heard() {
 }
 
 #[test]
+fn whatever_the_form_somebody_who_says_stop_is_heard() {
+    let raw = image(3 * MIB);
+    for (name, container, pack) in FORMS {
+        let bytes = pack(&raw);
+        let cancel = Cancel::new();
+        let stop = cancel.clone();
+        // once the server has answered, more than half of it is on its way, and the rest never comes
+        let server = FaultServer::start(move |_| {
+            stop.cancel();
+            Reply::whole(&bytes).fault(fault_server::Fault::StallAt(bytes.len() * 2 / 3))
+        })
+        .unwrap();
+        let settings = HttpSettings {
+            environment_proxy: false,
+            ..HttpSettings::default()
+        };
+        let client = Client::new(&settings, cancel).unwrap();
+        let devices = dirty(4 * MIB);
+        let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();
+        let plan = Plan {
+            url: &server.url("/x"),
+            container,
+            expected: expected(&raw),
+        };
+        let error = write_image(job(plan, &mut *target, &client, &Heard::default())).unwrap_err();
+        assert_eq!(Error::from(error).kind, Kind::Interrupted, "{name}");
+    }
+}
+
+#[test]
 fn memory_is_two_pools_whatever_the_data_claims() {
-    let bomb = gzip(&vec![0; 64 * MIB]);
-    let raw = image(20 * MIB);
-    for (container, bytes, known) in [
-        (Container::Gzip, bomb, digest_only(&vec![0; 64 * MIB])),
+    let (zeros, raw) = (vec![0; 64 * MIB], image(20 * MIB));
+    let mut images = vec![
         (Container::Raw, raw.clone(), expected(&raw)),
-    ] {
+        (
+            Container::Zstd,
+            frames(&zeros, 4 * MIB),
+            digest_only(&zeros),
+        ),
+    ];
+    for (container, pack) in PACKED {
+        images.push((container, pack(&zeros), digest_only(&zeros)));
+    }
+    for (container, bytes, known) in images {
         let file = on_file(&bytes);
         let (parts, blocks) = (Pool::new(2, 4096), Pool::new(3, BLOCK_LENGTH));
         let devices = FakeDevices::new().with(DISK, Bytes(64 << 20));
@@ -118,14 +155,15 @@ proptest! {
     #[test]
     fn whatever_happens_the_disk_holds_the_image_or_there_is_an_error(
         length in 1..3 * MIB,
-        form in 0..5_usize,
+        form in 0..FORMS.len(),
         drops in prop::collection::vec(0..MIB, 0..4),
         ranges in any::<bool>(),
         flip in prop::option::of((0..MIB, 0..8_u32)),
         fault in prop::option::of(0..40_usize),
     ) {
         let raw = image(length);
-        let (_, container, mut bytes) = wrapped(&raw).swap_remove(form);
+        let (_, container, pack) = FORMS[form];
+        let mut bytes = pack(&raw);
         if let Some((at, bit)) = flip {
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
@@ -154,7 +192,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
     fn bytes_that_were_never_packed_are_an_error_and_nothing_worse(
-        form in 0..4_usize,
+        form in 0..6_usize,
         noise in prop::collection::vec(any::<u8>(), 0..3000),
     ) {
         let (container, start): (_, &[u8]) = [
@@ -162,6 +200,8 @@ proptest! {
             (Container::Gzip, &b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..]),
             (Container::Zstd, &b"\x28\xb5\x2f\xfd"[..]),
             (Container::Zstd, &b"\x28\xb5\x2f\xfd\x04\x58"[..]),
+            (Container::Xz, b"\xfd7zXZ\0\0\x01\x69\x22\xde\x36"),
+            (Container::Bzip2, b"BZh91AY&SY"),
         ][form];
         let bytes = [start, &noise].concat();
         let error = write_file(&dirty(MIB), container, &bytes, digest_only(b"another")).unwrap_err();

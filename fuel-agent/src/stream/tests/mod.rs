@@ -100,34 +100,99 @@ fn zstandard(raw: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Frames that say how long they are, of `length` bytes each but for the last.
+fn frames(raw: &[u8], length: usize) -> Vec<u8> {
+    let frame = |part: &[u8]| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
+        let length = part.len().try_into().unwrap();
+        encoder.set_pledged_src_size(Some(length)).unwrap();
+        encoder.write_all(part).unwrap();
+        encoder.finish().unwrap()
+    };
+    raw.chunks(length).flat_map(frame).collect()
+}
+
+fn xz(raw: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+    encoder.write_all(raw).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// One stream of several blocks that say how long they are, as `xz -T2` writes it.
+fn xz_blocks(raw: &[u8]) -> Vec<u8> {
+    let stream = liblzma::stream::MtStreamBuilder::new()
+        .threads(2)
+        .block_size(300_000)
+        .check(liblzma::stream::Check::Crc32)
+        .encoder()
+        .unwrap();
+    let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+    encoder.write_all(raw).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(raw: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(raw).unwrap();
+    encoder.finish().unwrap()
+}
+
 const SKIPPABLE: &[u8] = b"\x51\x2a\x4d\x18\x05\0\0\0hello";
 
-/// All the ways in which an image comes, by name.
-fn wrapped(raw: &[u8]) -> Vec<(&'static str, Container, Vec<u8>)> {
+/// One way in which an image comes; a comma in its name says that its parts are images of their own.
+type Form = (&'static str, Container, Pack);
+
+/// Packs an image.
+type Pack = fn(&[u8]) -> Vec<u8>;
+
+/// All the ways in which an image comes.
+const FORMS: [Form; 11] = [
+    ("raw", Container::Raw, <[u8]>::to_vec),
+    ("gzip", Container::Gzip, gzip),
+    ("gzip, two members", Container::Gzip, |raw| {
+        in_two(raw, gzip, b"")
+    }),
+    ("zstd", Container::Zstd, zstandard),
+    ("zstd, frames of all sorts", Container::Zstd, |raw| {
+        [SKIPPABLE, &in_two(raw, zstandard, SKIPPABLE), SKIPPABLE].concat()
+    }),
+    ("zstd, frames of a MiB", Container::Zstd, |raw| {
+        frames(raw, MIB)
+    }),
+    ("zstd, one whole frame and others", Container::Zstd, |raw| {
+        let (a, b) = raw.split_at(raw.len().min(2 * MIB));
+        [&frames(a, 2 * MIB), SKIPPABLE, &zstandard(b)].concat()
+    }),
+    ("xz", Container::Xz, xz),
+    ("xz, streams with padding", Container::Xz, |raw| {
+        in_two(raw, xz_blocks, &[0; 8])
+    }),
+    ("bzip2", Container::Bzip2, bzip2),
+    ("bzip2, two streams", Container::Bzip2, |raw| {
+        in_two(raw, bzip2, b"")
+    }),
+];
+
+fn in_two(raw: &[u8], pack: Pack, between: &[u8]) -> Vec<u8> {
     let (a, b) = raw.split_at(raw.len() / 3);
-    vec![
-        ("raw", Container::Raw, raw.to_vec()),
-        ("gzip", Container::Gzip, gzip(raw)),
-        (
-            "gzip, two members",
-            Container::Gzip,
-            [gzip(a), gzip(b)].concat(),
-        ),
-        ("zstd", Container::Zstd, zstandard(raw)),
-        (
-            "zstd, frames of all sorts",
-            Container::Zstd,
-            [
-                SKIPPABLE,
-                &zstandard(a),
-                SKIPPABLE,
-                &zstandard(b),
-                SKIPPABLE,
-            ]
-            .concat(),
-        ),
-    ]
+    [&pack(a), between, &pack(b)].concat()
 }
+
+fn wrapped(raw: &[u8]) -> Vec<(&'static str, Container, Vec<u8>)> {
+    let forms = FORMS.into_iter();
+    forms
+        .map(|(name, container, pack)| (name, container, pack(raw)))
+        .collect()
+}
+
+/// The simplest form in each container that packs.
+const PACKED: [(Container, Pack); 4] = [
+    (Container::Gzip, gzip),
+    (Container::Zstd, zstandard),
+    (Container::Xz, xz),
+    (Container::Bzip2, bzip2),
+];
 
 /// A disk that is full of old bytes.
 fn dirty(length: usize) -> FakeDevices {
@@ -172,7 +237,6 @@ fn job<'a>(
         container: plan.container,
         expected: plan.expected,
         allow_unverified: false,
-        packed: None,
         target,
         device: DISK,
         client,

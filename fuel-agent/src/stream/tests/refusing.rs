@@ -7,8 +7,9 @@ use host::units::Bytes;
 use sha2::Digest;
 
 use super::{
-    DISK, Heard, MIB, Plan, SKIPPABLE, client, content, digest_only, dirty, expected, gzip, hex,
-    image, job, on_file, sha256, size, wrapped, write_file, write_to, wrote, zstandard,
+    DISK, Heard, MIB, PACKED, Plan, SKIPPABLE, bzip2, client, content, digest_only, dirty,
+    expected, frames, gzip, hex, image, job, on_file, sha256, size, wrapped, write_file, write_to,
+    wrote, xz, zstandard,
 };
 use crate::error::{Error, Kind, render};
 use crate::request::spec::Container;
@@ -17,7 +18,6 @@ use crate::stream::{Expected, Job, StreamError, write_image};
 #[test]
 fn what_is_not_what_the_request_says_is_not_written() {
     let raw = image(3000);
-    let xz = b"\xfd7zXZ\0 and more";
     let page = b"<!DOCTYPE html><title>log in</title>";
     for (bytes, container, said) in [
         (gzip(&raw), Container::Raw, "is gzip, the request says raw"),
@@ -31,7 +31,13 @@ fn what_is_not_what_the_request_says_is_not_written() {
             Container::Gzip,
             "is zstd, the request says gzip",
         ),
-        (xz.to_vec(), Container::Raw, "is xz, the request says raw"),
+        (xz(&raw), Container::Raw, "is xz, the request says raw"),
+        (bzip2(&raw), Container::Xz, "is bzip2, the request says xz"),
+        (
+            b"KDMV\x01\0\0\0".to_vec(),
+            Container::Bzip2,
+            "is vmdk, the request says bzip2",
+        ),
         (
             page.to_vec(),
             Container::Gzip,
@@ -51,22 +57,43 @@ const WIDE: &[u8] = b"\x28\xb5\x2f\xfd\x00\x90\x09\0\0x";
 
 #[test]
 fn more_memory_than_we_give_is_refused() {
-    let devices = dirty(MIB);
-    let error = write_file(&devices, Container::Zstd, WIDE, digest_only(b"x")).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("needs 256 MiB of memory to be unpacked, more than 128 MiB"),
-        "{error}"
-    );
-    assert!(!wrote(&devices));
+    let (wide, wide_xz) = (WIDE.to_vec(), widened(xz(b"x")));
+    for (container, bytes, needed) in [
+        (Container::Zstd, &wide, "256 MiB"),
+        (Container::Xz, &wide_xz, "192 MiB"),
+    ] {
+        let devices = dirty(MIB);
+        let error = write_file(&devices, container, bytes, digest_only(b"x")).unwrap_err();
+        let said = format!("needs {needed} of memory to be unpacked, more than 128 MiB");
+        assert!(error.to_string().contains(&said), "{error}");
+        assert!(!wrote(&devices));
+    }
     // also where it is asked for later, or behind a frame that is skipped
-    for start in [SKIPPABLE.to_vec(), zstandard(&image(5000))] {
-        let bytes = [&start, WIDE].concat();
-        let error =
-            write_file(&dirty(MIB), Container::Zstd, &bytes, digest_only(b"x")).unwrap_err();
+    for (container, start, wide) in [
+        (Container::Zstd, SKIPPABLE.to_vec(), &wide),
+        (Container::Zstd, zstandard(&image(5000)), &wide),
+        (Container::Zstd, frames(&image(MIB), MIB), &wide),
+        (Container::Xz, xz(&image(5000)), &wide_xz),
+    ] {
+        let bytes = [&start[..], wide].concat();
+        let error = write_file(&dirty(3 * MIB), container, &bytes, digest_only(b"x")).unwrap_err();
         assert!(matches!(error, StreamError::Window { .. }), "{error}");
     }
+}
+
+/// The same with a dictionary of 192 MiB in the header of its first block.
+fn widened(mut xz: Vec<u8>) -> Vec<u8> {
+    let header = &mut xz[12..24];
+    assert_eq!(
+        header[..4],
+        [2, 0, 0x21, 1],
+        "a header as `xz -0` writes it"
+    );
+    header[4] = 31;
+    let mut checksum = flate2::Crc::new();
+    checksum.update(&header[..8]);
+    header[8..].copy_from_slice(&checksum.sum().to_le_bytes());
+    xz
 }
 
 #[test]
@@ -105,10 +132,8 @@ fn an_image_that_was_cut_anywhere_is_an_error() {
 #[test]
 fn a_cut_in_the_header_of_a_second_member_is_an_error() {
     let raw = image(5000);
-    for (container, member) in [
-        (Container::Gzip, gzip(&raw)),
-        (Container::Zstd, zstandard(&raw)),
-    ] {
+    for (container, pack) in PACKED {
+        let member = pack(&raw);
         for length in 1..member.len().min(20) {
             let bytes = [&member[..], &member[..length]].concat();
             let error = write_file(&dirty(MIB), container, &bytes, digest_only(&raw)).unwrap_err();
@@ -126,11 +151,12 @@ fn a_cut_in_the_header_of_a_second_member_is_an_error() {
 #[test]
 fn what_follows_after_the_end_is_an_error() {
     let raw = image(5000);
-    for (container, member) in [
-        (Container::Gzip, gzip(&raw)),
-        (Container::Zstd, zstandard(&raw)),
-    ] {
-        for garbage in [&b"x"[..], b"garbage and more of it", &[0; 512]] {
+    // zeros by fours are no garbage behind xz
+    let padded = [xz(&raw), vec![0; 512]].concat();
+    write_file(&dirty(MIB), Container::Xz, &padded, expected(&raw)).unwrap();
+    for (container, pack) in PACKED {
+        let member = pack(&raw);
+        for garbage in [&b"x"[..], b"garbage and more of it", &[0; 511]] {
             let bytes = [&member[..], garbage].concat();
             let error = write_file(&dirty(MIB), container, &bytes, digest_only(&raw)).unwrap_err();
             assert_eq!(
@@ -187,6 +213,12 @@ fn another_image_than_its_metadata_says_leaves_no_filesystem() {
             "{said}"
         );
     }
+    // of two digests the stronger one tells
+    let both = Expected {
+        raw_md5: Some(hex(&md5::Md5::digest(b"other"))),
+        ..expected(&raw)
+    };
+    write_file(&dirty(4 * MIB), Container::Raw, &raw, both).unwrap();
     let upper = Expected {
         raw_sha256: Some(sha256(&raw).to_uppercase()),
         ..Expected::default()
@@ -234,17 +266,17 @@ fn nothing_is_fetched_for_an_image_that_cannot_be_taken() {
 
 #[test]
 fn an_image_that_is_larger_than_its_volume_stops_at_its_end() {
-    let bomb = gzip(&vec![7; 64 * MIB]);
-    let devices = dirty(3 * MIB + 512);
-    let error = write_file(&devices, Container::Gzip, &bomb, digest_only(b"")).unwrap_err();
-    assert!(
-        matches!(error, StreamError::TooLarge { needed: None, .. }),
-        "{error}"
-    );
-    let text = render(&Error::from(error));
-    assert!(
-        text.contains("does not fit on /dev/sda, which holds 6145 KiB")
-            || text.contains("3146240 B"),
-        "{text}"
-    );
+    let sevens = vec![7; 64 * MIB];
+    let mut bombs = vec![(Container::Zstd, frames(&sevens, 4 * MIB))];
+    bombs.extend(PACKED.map(|(container, pack)| (container, pack(&sevens))));
+    for (container, bomb) in bombs {
+        let devices = dirty(3 * MIB + 512);
+        let error = write_file(&devices, container, &bomb, digest_only(b"")).unwrap_err();
+        let StreamError::TooLarge { needed: None, .. } = &error else {
+            panic!("{container:?}: {error}")
+        };
+        let text = render(&Error::from(error));
+        let said = "does not fit on /dev/sda, which holds 3146240 B";
+        assert!(text.contains(said), "{text}");
+    }
 }

@@ -1,263 +1,18 @@
 //! Whole runs in a world of fakes: a fault, a panic and a signal at every single thing that a run does.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+mod world;
 
 use host::cancel::Cancel;
-use host::exec::Tool;
 use serde_json::Value;
 
-use super::act::Act;
-use super::completion::Call;
-use super::look::Look;
+use super::Walk;
 use super::machine::Machine;
 use super::rehearsal::{Known, Rehearsal};
 use super::rundir::{RunDir, StateFile};
 use super::stages::{Circumstances, Run};
-use super::{Walk, walk};
-use crate::apply::{Outcome, State};
 use crate::error::{Error, Kind};
-use crate::events::{Event, Events};
-use crate::inventory::Inventory;
-use crate::plan::step::PlannedStep;
-use crate::plan::{Plan, sample};
-use crate::request::Request;
 use crate::settings::{End, Settings};
-use crate::sources::Sources;
-
-/// What happens at the nth thing that a run does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mishap {
-    Fails,
-    Panics,
-    IsCancelled,
-}
-
-/// Both halves of the world share it.
-#[derive(Default)]
-struct Script {
-    done: Vec<String>,
-    mishap: Option<(usize, Mishap)>,
-    /// What happens at the thing after that.
-    then: Option<Mishap>,
-    cancel: Cancel,
-    /// Answers of `notify` by URL: whether it is accepted.
-    refuses: Vec<&'static str>,
-    installed: Option<String>,
-    skips: Option<&'static str>,
-    changes: bool,
-    locked_out: bool,
-}
-
-#[derive(Clone, Default)]
-struct World(Arc<Mutex<Script>>);
-
-impl World {
-    fn with(change: impl FnOnce(&mut Script)) -> Self {
-        let world = Self::default();
-        change(&mut world.0.lock().unwrap());
-        world
-    }
-
-    /// Notes that something is done, and lets the mishap happen if it is its turn.
-    fn does(&self, what: impl Into<String>) -> Result<(), Error> {
-        let (mishap, cancel) = {
-            let mut script = self.0.lock().unwrap();
-            let turn = script.done.len();
-            script.done.push(what.into());
-            let mishap = script.mishap.and_then(|(at, it)| match turn {
-                _ if turn == at => Some(it),
-                _ if turn == at + 1 => script.then,
-                _ => None,
-            });
-            (mishap, script.cancel.clone())
-        };
-        match mishap {
-            None => Ok(()),
-            Some(Mishap::Fails) => Err(Error::new(Kind::Tool, "injected")),
-            Some(Mishap::Panics) => panic!("injected"),
-            Some(Mishap::IsCancelled) => {
-                cancel.cancel();
-                // As a tool does that is ended by it.
-                Err(Error::new(Kind::Tool, "stopped while `mkfs.ext4` ran"))
-            }
-        }
-    }
-
-    fn done(&self) -> Vec<String> {
-        self.0.lock().unwrap().done.clone()
-    }
-}
-
-impl Look for World {
-    fn request(&mut self) -> Result<Request, Error> {
-        self.does("read the request")?;
-        Ok(sample::lvm_request())
-    }
-
-    fn inventory(&mut self, _: &Request) -> Result<Inventory, Error> {
-        self.does("look at the node")?;
-        let mut disk = sample::empty_disk("/dev/sda", 20 << 10);
-        let script = self.0.lock().unwrap();
-        let looks = script.done.iter().filter(|it| *it == "look at the node");
-        if script.changes && looks.count() > 1 {
-            "another".clone_into(&mut disk.serial);
-        }
-        Ok(sample::node(vec![disk]))
-    }
-
-    fn sources(&mut self, _: &Request) -> Result<Sources, Error> {
-        self.does("look at the images")?;
-        Ok(sample::known())
-    }
-
-    fn plan(&mut self, request: &Request, node: &Inventory, _: &Sources) -> Result<Plan, Error> {
-        Ok(sample::plan_of(request, node).unwrap())
-    }
-
-    fn missing(&self, _: &Plan) -> Vec<Tool> {
-        Vec::new()
-    }
-
-    fn reality(&mut self) -> Result<Option<Inventory>, Error> {
-        Ok(None)
-    }
-
-    fn bootable(&self, _: &Plan) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-impl Act for World {
-    fn begin(&mut self) -> Result<(), Error> {
-        if self.0.lock().unwrap().locked_out {
-            return Err(Error::new(Kind::Refused, "another agent is running"));
-        }
-        self.does("begin")
-    }
-
-    fn installed(&mut self, _: &Plan) -> Result<Option<String>, Error> {
-        self.does("look at the stamps")?;
-        Ok(self.0.lock().unwrap().installed.clone())
-    }
-
-    fn claim(&mut self, disk: &Path) -> Result<(), Error> {
-        self.does(format!("claim {}", disk.display()))
-    }
-
-    fn step(&mut self, _: &Plan, step: &PlannedStep, _: &mut State) -> Result<Outcome, Error> {
-        self.does(format!("step {}", step.what))?;
-        match self.0.lock().unwrap().skips {
-            Some(start) if step.what.starts_with(start) => Ok(Outcome::Skipped {
-                why: "it is a file".to_owned(),
-            }),
-            _ => Ok(Outcome::Changed),
-        }
-    }
-
-    fn disarm_again(&mut self, _: &Plan) -> Vec<Error> {
-        self.does("disarm again").err().into_iter().collect()
-    }
-
-    fn clean_up(&mut self, _: Option<&Plan>, _: &mut State) -> Vec<Error> {
-        self.does("clean up").err().into_iter().collect()
-    }
-
-    fn notify(&mut self, call: &Call, _: Duration) -> Result<(), Error> {
-        self.does(format!("call {}", call.url))?;
-        if self.0.lock().unwrap().refuses.contains(&call.url.as_str()) {
-            return Err(Error::new(Kind::Notify, "it answers 500"));
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, end: End) -> Result<(), Error> {
-        self.does(format!("end: {end:?}"))
-    }
-}
-
-/// Keeps the messages of errors.
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
-
-impl Events for Heard {
-    fn tell(&self, event: &Event) {
-        if let Event::Error { message, .. } = event {
-            self.0.lock().unwrap().push(message.clone());
-        }
-    }
-}
-
-/// What is left of a run.
-struct Left {
-    walk: Walk,
-    done: Vec<String>,
-    report: Value,
-    folder: RunDir,
-    told: Vec<String>,
-    _temporary: tempfile::TempDir,
-}
-
-impl Left {
-    fn exit_status(&self) -> u8 {
-        let error = self.walk.failure.as_ref();
-        error.map_or(0, |(_, error)| error.kind.exit_status())
-    }
-
-    fn did(&self, what: &str) -> bool {
-        self.done.iter().any(|done| done.starts_with(what))
-    }
-}
-
-const BUILT: &str = "http://o/built";
-const FAILED: &str = "http://o/failed";
-
-fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.success.url = Some(BUILT.to_owned());
-    settings.failure.url = Some(FAILED.to_owned());
-    settings
-}
-
-fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
-    let temporary = tempfile::tempdir().unwrap();
-    let folder = RunDir::open(temporary.path().join("run")).unwrap();
-    let state_file = StateFile::new(&folder);
-    let heard = Heard::default();
-    let cancel = world.0.lock().unwrap().cancel.clone();
-    let (mut look, mut act) = (world.clone(), world.clone());
-    let report: PathBuf = temporary.path().join("report.json");
-    let rehearsal = Rehearsal {
-        look: &mut look,
-        settings,
-        events: &heard,
-        known: Known::default(),
-        until: crate::stage::Stage::Validate,
-    };
-    let about = Circumstances {
-        settings,
-        folder: &folder,
-        state_file: &state_file,
-        report: Some(report.clone()),
-        machine: Machine::default(),
-        pulled,
-        started: String::new(),
-        cancel: cancel.clone(),
-    };
-    let mut run = Run::new(rehearsal, &mut act, about);
-    let walk = walk(&mut run, &heard, &cancel);
-    let report = std::fs::read(&report).unwrap();
-    drop(run);
-    Left {
-        walk,
-        done: world.done(),
-        report: serde_json::from_slice(&report).unwrap(),
-        folder,
-        told: heard.0.into_inner().unwrap(),
-        _temporary: temporary,
-    }
-}
+use world::{BUILT, FAILED, Heard, Mishap, World, run, settings};
 
 #[test]
 fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator() {
@@ -265,6 +20,7 @@ fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator
     assert_eq!(left.exit_status(), 0);
     insta::assert_snapshot!(left.done.join("\n"), @r"
     begin
+    make room
     read the request
     look at the node
     look at the images
@@ -471,10 +227,10 @@ fn a_clean_up_that_fails_is_told_beside_the_error_that_led_to_it() {
     );
     let world = World::with(|script| {
         script.changes = true;
-        script.mishap = Some((5, Mishap::Fails));
+        script.mishap = Some((6, Mishap::Fails));
     });
     let left = run(&world, &settings(), false);
-    assert_eq!(left.done[5], "clean up");
+    assert_eq!(left.done[6], "clean up");
     assert_eq!(left.exit_status(), 5);
     assert_eq!(left.report["unclean"][0]["message"], "injected");
 }
@@ -565,6 +321,10 @@ fn a_second_agent_leaves_no_trace_of_itself_where_the_first_one_writes() {
         false,
     );
     assert_eq!((left.exit_status(), left.done.len()), (5, 0));
+    assert!(
+        !left.did("call"),
+        "the first one's orchestrator hears of it"
+    );
     assert!(left.folder.state().is_none());
     assert!(!left.folder.report().exists());
     assert_eq!(left.report["error"]["message"], "another agent is running");
@@ -574,4 +334,35 @@ fn a_second_agent_leaves_no_trace_of_itself_where_the_first_one_writes() {
 fn without_callbacks_there_is_nothing_to_call() {
     let left = run(&World::default(), &Settings::default(), false);
     assert_eq!((left.exit_status(), left.did("call")), (0, false));
+}
+
+#[test]
+fn an_orchestrator_that_does_not_answer_yet_is_worth_a_word_and_no_refusal() {
+    let left = run(
+        &World::with(|script| script.deaf = true),
+        &settings(),
+        false,
+    );
+    assert_eq!(left.exit_status(), 0);
+    let warnings = left.report["warnings"].as_array().unwrap();
+    let told: Vec<&Value> = warnings
+        .iter()
+        .filter(|it| it.as_str().unwrap().contains("nobody answers"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "nobody answers at http://o, which is to be told of the end of the run: connection refused; it is tried again then"
+        ],
+        "both callbacks go to one server, which is asked once"
+    );
+}
+
+#[test]
+fn a_run_that_cannot_begin_for_want_of_a_lock_tells_so() {
+    let world = World::with(|script| script.mishap = Some((0, Mishap::Fails)));
+    let left = run(&world, &settings(), false);
+    let failed = format!("call {FAILED}");
+    assert_eq!(left.done, ["begin", failed.as_str()]);
+    assert!(left.folder.state().is_none(), "the folder is not ours");
 }

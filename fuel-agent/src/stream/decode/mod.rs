@@ -1,20 +1,27 @@
 //! The stage that unpacks: what the first bytes say is compared with the request, then blocks come out.
 
+mod frames;
+mod xz;
+
 use std::io::{self, BufRead, Cursor, Read};
 use std::sync::mpsc::SyncSender;
+use std::thread;
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use host::units::Bytes;
-use os_image::container::{HEAD_LENGTH, ZSTD_WINDOW_LOG_MAX};
+use os_image::container::{HEAD_LENGTH, WINDOW_MAX};
 
 use super::digest::Digests;
 use super::error::StreamError;
 use super::input::{Break, Input};
-use super::{BLOCK_LENGTH, Block, Flow};
+use super::slice::Slice;
+use super::{Block, Flow};
 use crate::http::pool::Pool;
 use crate::http::source::Source;
 use crate::request::spec::Container;
 use crate::sources::check_head;
+use xz::Xz;
 
 /// Unpacks the whole source; starts over when it does.
 pub(super) fn run(
@@ -28,14 +35,12 @@ pub(super) fn run(
         input: Input::new(source),
         url,
         container,
-        pool,
-        out,
-        raw: 0,
+        outlet: Outlet { pool, out, raw: 0 },
     };
     while decoder.pass()? == Pass::StartOver {
         send(out, Flow::StartOver)?;
     }
-    let length = decoder.raw;
+    let length = decoder.outlet.raw;
     let digests = Digests {
         length,
         ..Digests::default()
@@ -58,15 +63,12 @@ struct Decoder<'a> {
     input: Input<'a>,
     url: &'a str,
     container: Container,
-    pool: &'a Pool,
-    out: &'a SyncSender<Flow>,
-    /// Bytes that have come out in this pass.
-    raw: u64,
+    outlet: Outlet<'a>,
 }
 
 impl Decoder<'_> {
     fn pass(&mut self) -> Result<Pass, StreamError> {
-        self.raw = 0;
+        self.outlet.raw = 0;
         match self.unpack() {
             Ok(()) => Ok(Pass::Complete),
             Err(Trouble::Ours(error)) => Err(error),
@@ -86,17 +88,14 @@ impl Decoder<'_> {
             url: self.url.to_owned(),
             why,
         })?;
-        let (pool, out) = (self.pool, self.out);
         let mut whole = Cursor::new(head).chain(&mut self.input);
-        let raw = &mut self.raw;
+        let outlet = &mut self.outlet;
         match self.container {
-            Container::Raw => blocks(&mut whole, pool, out, raw)?,
-            Container::Gzip => blocks(&mut MultiGzDecoder::new(&mut whole), pool, out, raw)?,
-            Container::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut whole)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                blocks(&mut decoder, pool, out, raw)?;
-            }
+            Container::Raw => outlet.drain(&mut whole)?,
+            Container::Gzip => outlet.drain(&mut MultiGzDecoder::new(&mut whole))?,
+            Container::Bzip2 => outlet.drain(&mut MultiBzDecoder::new(&mut whole))?,
+            Container::Xz => outlet.drain(&mut Xz::new(&mut whole, cores())?)?,
+            Container::Zstd => frames::unpack(&mut whole, outlet)?,
         }
         // a decoder that is content before the source is at its end has left something out
         if whole.fill_buf()?.is_empty() {
@@ -104,26 +103,29 @@ impl Decoder<'_> {
         }
         Err(Trouble::Ours(StreamError::Corrupt {
             url: self.url.to_owned(),
-            raw: Bytes(self.raw),
+            raw: Bytes(self.outlet.raw),
             why: "something follows after its end".to_owned(),
         }))
     }
 
     fn corrupt(&self, error: &io::Error) -> StreamError {
-        let (url, raw) = (self.url.to_owned(), Bytes(self.raw));
+        let (url, raw) = (self.url.to_owned(), Bytes(self.outlet.raw));
         let why = error.to_string();
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return StreamError::Truncated { url, raw };
         }
-        // zstd's own words for a window above the limit, in a frame that is not the first
-        if why.contains("too much memory") {
-            return StreamError::Window {
-                url,
-                limit: Bytes(1 << ZSTD_WINDOW_LOG_MAX),
-            };
+        // in a frame or block that is not the first; by zstd in its own words
+        if xz::is_too_wide(error) || why.contains("too much memory") {
+            let limit = Bytes(WINDOW_MAX);
+            return StreamError::Window { url, limit };
         }
         StreamError::Corrupt { url, raw, why }
     }
+}
+
+/// Processors that may be used.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Why a pass ended.
@@ -146,32 +148,41 @@ impl From<StreamError> for Trouble {
     }
 }
 
-/// Reads `decoded` to its end, in blocks that are full but for the last.
-fn blocks(
-    decoded: &mut dyn Read,
-    pool: &Pool,
-    out: &SyncSender<Flow>,
-    raw: &mut u64,
-) -> Result<(), Trouble> {
-    loop {
-        let mut bytes = pool.take();
-        while !bytes.is_full() {
-            match decoded.read(bytes.spare()) {
-                Ok(0) => break,
-                Ok(count) => bytes.grow(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+/// Where what is unpacked goes.
+struct Outlet<'a> {
+    pool: &'a Pool,
+    out: &'a SyncSender<Flow>,
+    /// Bytes that have come out in this pass.
+    raw: u64,
+}
+
+impl Outlet<'_> {
+    /// Reads `decoded` to its end, in blocks that are full but for the last.
+    fn drain(&mut self, decoded: &mut dyn Read) -> Result<(), Trouble> {
+        loop {
+            let mut bytes = self.pool.take();
+            while !bytes.is_full() {
+                match decoded.read(bytes.spare()) {
+                    Ok(0) => break,
+                    Ok(count) => bytes.grow(count),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let full = bytes.is_full();
+            if !bytes.is_empty() {
+                self.send(bytes.into())?;
+            }
+            if !full {
+                return Ok(());
             }
         }
-        let (at, length) = (*raw, bytes.len());
-        if length == 0 {
-            return Ok(());
-        }
-        *raw += u64::try_from(length).unwrap_or(u64::MAX);
+    }
+
+    fn send(&mut self, bytes: Slice) -> Result<(), StreamError> {
+        let at = self.raw;
+        self.raw += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let zeros = 0;
-        send(out, Flow::Block(Block { at, bytes, zeros }))?;
-        if length < BLOCK_LENGTH {
-            return Ok(());
-        }
+        send(self.out, Flow::Block(Block { at, bytes, zeros }))
     }
 }

@@ -1,0 +1,183 @@
+//! Letting go, at the end of a run, of the arrays and volume groups that it made or took up. They are found by what they lie
+//! on, never by their names alone: this machine may have others that are called the same.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Context, of_disk, release};
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::plan::step::Step;
+use crate::request::spec::BlockRef;
+
+/// Something that keeps disks busy until it is let go, by its index in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// An array.
+    Raid(usize),
+    /// A volume group, with all its volumes.
+    VolumeGroup(usize),
+}
+
+/// What a step makes or takes up, in the order in which it does.
+pub fn made_by(step: &Step, plan: &Plan) -> Vec<Made> {
+    match step {
+        Step::MakeRaid { raid } => vec![Made::Raid(*raid)],
+        Step::MakeVolumeGroup { volume_group } => vec![Made::VolumeGroup(*volume_group)],
+        Step::ActivateKept => {
+            let raids = (0..plan.raids.len()).map(Made::Raid);
+            let groups = (0..plan.volume_groups.len()).map(Made::VolumeGroup);
+            raids.chain(groups).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Lets go of it, if it is there: a step that failed may have made nothing, half of it, or all.
+pub fn let_go(context: &mut Context<'_>, made: Made) -> Result<(), Error> {
+    match made {
+        Made::Raid(raid) => stop(context, raid),
+        Made::VolumeGroup(group) => deactivate(context, group),
+    }
+}
+
+fn stop(context: &mut Context<'_>, raid: usize) -> Result<(), Error> {
+    let planned = &context.plan.raids[raid];
+    let device = Path::new(&planned.device);
+    if !release::is_there(context, device)? {
+        return Ok(());
+    }
+    let below = context.host.devices.slaves(device);
+    let below = below.map_err(of_disk(
+        format!("cannot find out what {} lies on", device.display()),
+        device,
+    ))?;
+    let own = known(context, planned.members.iter().chain(&planned.spares));
+    // Without members it holds no disk; with others it is somebody else's, and the run has failed because of it.
+    if below.is_empty() || below.iter().any(|node| !own.contains(node)) {
+        return Ok(());
+    }
+    release::stop_raid(context, &planned.device).map(drop)
+}
+
+fn deactivate(context: &mut Context<'_>, group: usize) -> Result<(), Error> {
+    let planned = &context.plan.volume_groups[group];
+    let volumes = planned.physical_volumes.iter();
+    let nodes = known(
+        context,
+        volumes.map(|volume| &context.plan.physical_volumes[*volume].on),
+    );
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    release::deactivate(context, &planned.name, nodes).map(drop)
+}
+
+/// Those of the nodes that the kernel knows: where a disk has gone meanwhile, the rest is let go all the same.
+fn known<'r>(context: &Context<'_>, on: impl Iterator<Item = &'r BlockRef>) -> BTreeSet<PathBuf> {
+    on.filter_map(|on| context.node(*on).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::bench::{Bench, sized};
+    use crate::plan::PlannedRaid;
+    use uuid::Uuid;
+
+    fn partition(number: u32) -> BlockRef {
+        BlockRef::Partition { disk: 0, number }
+    }
+
+    /// A bench with an array `/dev/md7` in its plan, of the partitions 2 and 3.
+    fn bench() -> Bench {
+        let mut bench = Bench::new();
+        bench.plan.raids = vec![PlannedRaid {
+            device: "/dev/md7".to_owned(),
+            level: "raid1".to_owned(),
+            metadata: "default".to_owned(),
+            members: vec![partition(2), partition(3)],
+            spares: Vec::new(),
+            uuid: Uuid::from_u128(7),
+            keep_data: false,
+        }];
+        bench
+    }
+
+    fn with_array(slaves: &[&str]) -> Bench {
+        let mut bench = bench();
+        bench.disks = sized()
+            .with("/dev/md7", host::units::Bytes(1 << 20))
+            .made_of(slaves);
+        bench
+    }
+
+    #[test]
+    fn an_array_of_our_own_members_is_stopped() {
+        for slaves in [&["/dev/sda2", "/dev/sda3"][..], &["/dev/sda3"]] {
+            let mut bench = with_array(slaves);
+            bench.undo(Made::Raid(0)).unwrap();
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(bench.tools(), @r"
+                udevadm settle --timeout=60
+                mdadm --stop /dev/md7
+                ");
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_that_only_has_the_name_is_left_alone() {
+        for slaves in [&["/dev/sdb1"][..], &["/dev/sda2", "/dev/sdb1"], &[]] {
+            let mut bench = with_array(slaves);
+            bench.undo(Made::Raid(0)).unwrap();
+            assert_eq!(bench.tools(), "", "{slaves:?}");
+        }
+        let mut nowhere = bench();
+        nowhere.undo(Made::Raid(0)).unwrap();
+        assert_eq!(nowhere.tools(), "");
+    }
+
+    #[test]
+    fn a_volume_group_is_let_go_where_it_was_made_and_nowhere_else() {
+        let mut bench = bench();
+        bench.undo(Made::VolumeGroup(0)).unwrap();
+        insta::assert_snapshot!(bench.tools(), @r#"
+        udevadm settle --timeout=60
+        lvm vgchange --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --activate n --select vg_name=os
+        lvm lvs --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --noheadings --options lv_full_name --select 'vg_name=os && lv_active=active'
+        "#);
+    }
+
+    #[test]
+    fn of_partitions_that_are_not_there_nothing_was_made() {
+        let mut bench = bench();
+        bench.disks = host::fake::FakeDevices::new().with("/dev/sda", host::units::Bytes(2 << 30));
+        bench.undo(Made::VolumeGroup(0)).unwrap();
+        assert_eq!(bench.tools(), "");
+    }
+
+    #[test]
+    fn whatever_fails_is_told() {
+        for n in 0..2 {
+            let mut bench = with_array(&["/dev/sda2"]);
+            bench.script = bench.script.failing_at(n);
+            bench.undo(Made::Raid(0)).unwrap_err();
+        }
+        for n in 0..3 {
+            let mut bench = bench();
+            bench.script = bench.script.failing_at(n);
+            bench.undo(Made::VolumeGroup(0)).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_taken_up_and_so_let_go_too() {
+        let plan = bench().plan;
+        assert_eq!(
+            made_by(&Step::ActivateKept, &plan),
+            [Made::Raid(0), Made::VolumeGroup(0)]
+        );
+        assert_eq!(made_by(&Step::WriteFstab, &plan), []);
+    }
+}

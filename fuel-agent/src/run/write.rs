@@ -1,0 +1,362 @@
+//! `provision write`: one image onto one disk, partition or file, by the same engine as in a run and with the same checks.
+//!
+//! What is not done here: no request, no layout, no boot code, no completion. Nothing but the named target is touched.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use host::Host;
+use host::blockdev::{Access, BlockDevice};
+use host::cancel::Cancel;
+use host::lock::Lock;
+use host::units::{Bytes, Extent};
+use serde::Serialize;
+
+use super::target::{self, Nowhere, Target};
+use super::{Places, start_log, told};
+use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
+use crate::error::{Error, Kind};
+use crate::events::sink::Sink;
+use crate::events::{Event, Events, Silence, clock};
+use crate::http::{self, Client, address};
+use crate::report::peak_memory;
+use crate::request::spec::{Container, ImageSpec, Mount};
+use crate::sequence::hands::of_lock;
+use crate::sequence::rundir::RunDir;
+use crate::settings::{Entry, Place, Settings};
+use crate::sources::{SourceFacts, is_hexadecimal};
+use crate::stage::Stage;
+use crate::stream::{self, Expected, ImageOutcome, Job, StreamError};
+
+/// What is printed at the end: keys are added, never changed.
+#[derive(Debug, Serialize)]
+struct Written {
+    /// Where the image is now; null where it was only checked.
+    device: Option<PathBuf>,
+    #[serde(flatten)]
+    image: ImageOutcome,
+    /// The most memory that this process had.
+    peak_memory_bytes: Option<Bytes>,
+}
+
+/// Writes, or checks, one image.
+pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
+    let cancel = Cancel::new();
+    super::install::on_signals(&cancel)?;
+    let places = Places::of_this_machine();
+    start_log(&LogOptions::default(), options.log_file.clone())?;
+    let (settings, warnings) = places.settings(said(options))?;
+    let digest = options.digest.as_deref().map(Digest::parse).transpose()?;
+    let events = heard(options.format);
+    for message in warnings {
+        warn(&*events, message);
+    }
+    let client = Client::new(&settings.http, cancel.clone())?;
+    let (image, mut facts) = look(&client, &options.image)?;
+    if let Some(digest) = digest {
+        digest.join(&mut facts)?;
+    }
+    if !facts.has_digest() && !settings.allow_unverified {
+        let url = address::shown(&image.url);
+        return Err(StreamError::Unverified { url }.into());
+    }
+    let source = Source {
+        image,
+        facts,
+        client: &client,
+        settings: &settings,
+        events: &*events,
+    };
+    let (device, outcome) = match &options.target {
+        None => (None, source.write(&mut Nowhere, Path::new("nowhere"))?),
+        Some(path) => {
+            let target = Target::find(path, &settings, &cancel)?;
+            let outcome = onto(&source, &target, &places, &cancel)?;
+            (Some(target.node), outcome)
+        }
+    };
+    tell(options.format, device, outcome)?;
+    Ok(0)
+}
+
+fn said(options: &WriteOptions) -> Vec<Entry> {
+    let said = |text: &String| Entry::parse(text, Place::CommandLine);
+    let mut entries: Vec<Entry> = options.set.iter().map(said).collect();
+    if options.allow_unverified {
+        entries.push(Entry::parse("allow_unverified", Place::CommandLine));
+    }
+    entries
+}
+
+/// Who hears of progress: people, or with JSON nobody.
+fn heard(format: Format) -> Arc<dyn Events> {
+    match format {
+        Format::Text => told(Dialect::Auto),
+        Format::Json => Arc::new(Silence),
+    }
+}
+
+fn warn(events: &dyn Events, message: String) {
+    let stage = Some(Stage::Image);
+    events.tell(&Event::Warning { stage, message });
+}
+
+/// A digest of the unpacked image, given by the caller.
+#[derive(Debug, PartialEq, Eq)]
+enum Digest {
+    Sha256(String),
+    Md5(String),
+}
+
+impl Digest {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let (name, digits) = text.split_once(':').unwrap_or_default();
+        let digits = digits.to_lowercase();
+        match name {
+            "sha256" if is_hexadecimal(&digits, 64) => Ok(Self::Sha256(digits)),
+            "md5" if is_hexadecimal(&digits, 32) => Ok(Self::Md5(digits)),
+            _ => Err(
+                Error::new(Kind::Usage, format!("`--digest {text}` is no digest"))
+                    .hint("write `sha256:` and 64 hexadecimal digits, or `md5:` and 32"),
+            ),
+        }
+    }
+
+    /// Adds itself to what is known. What the server has beside the image must not say something else.
+    fn join(self, facts: &mut SourceFacts) -> Result<(), Error> {
+        let (name, given, known) = match self {
+            Self::Sha256(given) => ("sha256", given, &mut facts.raw_sha256),
+            Self::Md5(given) => ("md5", given, &mut facts.raw_md5),
+        };
+        if let Some(known) = known.as_ref().filter(|known| **known != given) {
+            let what = format!("the image's metadata says {name} {known}, `--digest` says {given}");
+            let hint = "correct `--digest`, or publish image and metadata together";
+            return Err(Error::new(Kind::Image, what).hint(hint));
+        }
+        *known = Some(given);
+        Ok(())
+    }
+}
+
+/// What the image is, by its own first bytes and by what lies beside it.
+fn look(client: &Client, url: &str) -> Result<(ImageSpec, SourceFacts), Error> {
+    let mut image = ImageSpec {
+        mount: Mount::Path("/".to_owned()),
+        filesystem: 0,
+        url: url.to_owned(),
+        format: String::new(),
+        container: Container::Raw,
+    };
+    let mut facts = look_once(client, &image)?;
+    if let Some(found) = facts.container
+        && found != image.container
+    {
+        image.container = found;
+        facts = look_once(client, &image)?;
+    }
+    match &facts.problem {
+        None => Ok((image, facts)),
+        Some(problem) => {
+            Err(Error::new(Kind::Image, problem.clone()).hint("check the address and the server"))
+        }
+    }
+}
+
+fn look_once(client: &Client, image: &ImageSpec) -> Result<SourceFacts, Error> {
+    let mut sources = http::look(client, std::slice::from_ref(image))?;
+    Ok(sources.images.remove(&image.url).unwrap_or_default())
+}
+
+/// The image and the way to it.
+struct Source<'a> {
+    image: ImageSpec,
+    facts: SourceFacts,
+    client: &'a Client,
+    settings: &'a Settings,
+    events: &'a dyn Events,
+}
+
+impl Source<'_> {
+    fn write(&self, target: &mut dyn BlockDevice, device: &Path) -> Result<ImageOutcome, Error> {
+        Ok(stream::write_image(Job {
+            url: &self.image.url,
+            container: self.image.container,
+            expected: Expected::from(&self.facts),
+            allow_unverified: self.settings.allow_unverified,
+            target,
+            device: &device.display().to_string(),
+            client: self.client,
+            events: self.events,
+        })?)
+    }
+}
+
+/// Takes the machine's lock and the device, and writes.
+fn onto(
+    source: &Source<'_>,
+    target: &Target,
+    places: &Places,
+    cancel: &Cancel,
+) -> Result<ImageOutcome, Error> {
+    let folder = RunDir::open(&places.run).map_err(|error| {
+        let what = format!("cannot make the folder {}", places.run.display());
+        Error::new(Kind::Internal, what).because(error)
+    })?;
+    let _lock = Lock::acquire(&folder.lock()).map_err(of_lock)?;
+    let host = if target.is_node {
+        Host::real(cancel.clone())
+    } else {
+        let files = vec![(target::STAND_IN.to_owned(), target.node.clone(), None)];
+        Host::on_files(files, cancel.clone()).map_err(|error| target.failed("open", error))?
+    };
+    let access = if target.is_node {
+        Access::Exclusive
+    } else {
+        Access::Write
+    };
+    let opened = host.devices.open(&target.open_as(), access);
+    let mut device = opened.map_err(|error| target.not_opened(error))?;
+    if device.read_only() {
+        let what = format!("{} is read-only", target.node.display());
+        return Err(Error::new(Kind::Hardware, what).hint("clear its write protection"));
+    }
+    check_fits(source, target, device.size())?;
+    if target.is_disk {
+        disarm_end(device.as_mut()).map_err(|error| target.failed("write to", error))?;
+    }
+    let outcome = source.write(device.as_mut(), &target.node)?;
+    drop(device);
+    if target.is_disk {
+        reread(target, source.events);
+    }
+    Ok(outcome)
+}
+
+/// An image that is too large is refused before even the old table's second copy is taken away.
+fn check_fits(source: &Source<'_>, target: &Target, size: Bytes) -> Result<(), Error> {
+    match source.facts.raw_size_bytes {
+        Some(needed) if needed > size => {
+            let (url, node) = (address::shown(&source.image.url), target.node.display());
+            let what =
+                format!("{url} does not fit on {node}, which holds {size}; it needs {needed}");
+            Err(Error::new(Kind::Image, what).hint("choose a larger disk, or a smaller image"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes away the second copy of an old GPT: firmware would start the old system by it while the first one is being
+/// written. What the image brings is put there with its other bytes.
+fn disarm_end(disk: &mut dyn BlockDevice) -> io::Result<()> {
+    let sector = disk.sector_size();
+    let Some(start) = disk.size().checked_sub(sector) else {
+        return Ok(());
+    };
+    let mut last = vec![0; usize::try_from(sector.0).unwrap_or(4096)];
+    disk.read_at(&mut last, start)?;
+    if !last.starts_with(b"EFI PART") {
+        return Ok(());
+    }
+    let length = sector;
+    disk.zero(Extent { start, length })?;
+    disk.flush()
+}
+
+/// Lets the kernel see the partitions that the image brought.
+fn reread(target: &Target, events: &dyn Events) {
+    let reread =
+        File::open(&target.node).and_then(|disk| host::ioctl::block::reread_partitions(&disk));
+    match reread {
+        // EINVAL: no partitions on this kind of device at all.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+        Err(error) => warn(
+            events,
+            format!(
+                "the kernel did not read the new partition table of {}: {error}",
+                target.node.display()
+            ),
+        ),
+        Ok(()) => {}
+    }
+}
+
+fn tell(format: Format, device: Option<PathBuf>, image: ImageOutcome) -> Result<(), Error> {
+    let out = Sink::stdout();
+    let written = Written {
+        device,
+        image,
+        peak_memory_bytes: peak_memory(),
+    };
+    match format {
+        Format::Json => {
+            let json = serde_json::to_string(&written).map_err(|error| {
+                Error::new(Kind::Internal, "cannot write the outcome").because(error)
+            })?;
+            out.line(&json);
+        }
+        Format::Text => out.line(&summary(&written)),
+    }
+    Ok(())
+}
+
+fn summary(written: &Written) -> String {
+    let image = &written.image;
+    let did = match &written.device {
+        Some(device) => format!("written to {}", device.display()),
+        None => "checked, nothing written".to_owned(),
+    };
+    let how = if image.verified {
+        "its digest is right"
+    } else {
+        "no digest was known"
+    };
+    format!(
+        "{} {did}: {} fetched, {} unpacked, {} s; {how}",
+        image.url,
+        clock::amount(image.fetched_bytes.0),
+        clock::amount(image.raw_bytes.0),
+        image.took_ms / 1000
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::render;
+
+    #[test]
+    fn a_digest_names_its_algorithm() {
+        let sha256 = "A".repeat(64);
+        let parsed = Digest::parse(&format!("sha256:{sha256}")).unwrap();
+        assert_eq!(parsed, Digest::Sha256(sha256.to_lowercase()));
+        for text in [
+            "",
+            "sha256:",
+            "sha256:xyz",
+            "md5",
+            "sha512:00",
+            &"0".repeat(64),
+        ] {
+            assert!(Digest::parse(text).is_err(), "{text}");
+        }
+        insta::assert_snapshot!(render(&Digest::parse("abc").unwrap_err()), @r"
+        error: `--digest abc` is no digest
+          hint: write `sha256:` and 64 hexadecimal digits, or `md5:` and 32
+        ");
+    }
+
+    #[test]
+    fn a_digest_that_the_metadata_contradicts_is_refused() {
+        let mut facts = SourceFacts {
+            raw_md5: Some("0".repeat(32)),
+            ..SourceFacts::default()
+        };
+        Digest::Sha256("1".repeat(64)).join(&mut facts).unwrap();
+        Digest::Md5("0".repeat(32)).join(&mut facts).unwrap();
+        let error = Digest::Md5("2".repeat(32)).join(&mut facts).unwrap_err();
+        assert_eq!(error.kind, Kind::Image);
+        assert_eq!(facts.raw_sha256, Some("1".repeat(64)));
+    }
+}

@@ -1,0 +1,273 @@
+//! A world of fakes that a whole run is played in, and what is left of it afterwards.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use host::cancel::Cancel;
+use host::exec::Tool;
+use serde_json::Value;
+
+use super::super::act::Act;
+use super::super::completion::Call;
+use super::super::look::Look;
+use super::super::machine::Machine;
+use super::super::rehearsal::{Known, Rehearsal};
+use super::super::rundir::{RunDir, StateFile};
+use super::super::stages::{Circumstances, Run};
+use super::super::{Walk, walk};
+use crate::apply::{Outcome, State};
+use crate::error::{Error, Kind};
+use crate::events::{Event, Events};
+use crate::inventory::Inventory;
+use crate::plan::step::PlannedStep;
+use crate::plan::{Plan, sample};
+use crate::request::Request;
+use crate::settings::{End, Settings};
+use crate::sources::Sources;
+
+/// What happens at the nth thing that a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mishap {
+    Fails,
+    Panics,
+    IsCancelled,
+}
+
+/// Both halves of the world share it.
+#[derive(Default)]
+pub(super) struct Script {
+    pub(super) done: Vec<String>,
+    pub(super) mishap: Option<(usize, Mishap)>,
+    /// What happens at the thing after that.
+    pub(super) then: Option<Mishap>,
+    pub(super) cancel: Cancel,
+    /// Answers of `notify` by URL: whether it is accepted.
+    pub(super) refuses: Vec<&'static str>,
+    pub(super) installed: Option<String>,
+    pub(super) skips: Option<&'static str>,
+    pub(super) changes: bool,
+    pub(super) locked_out: bool,
+    /// Nobody answers at any callback's URL.
+    pub(super) deaf: bool,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct World(pub(super) Arc<Mutex<Script>>);
+
+impl World {
+    pub(super) fn with(change: impl FnOnce(&mut Script)) -> Self {
+        let world = Self::default();
+        change(&mut world.0.lock().unwrap());
+        world
+    }
+
+    /// Notes that something is done, and lets the mishap happen if it is its turn.
+    fn does(&self, what: impl Into<String>) -> Result<(), Error> {
+        let (mishap, cancel) = {
+            let mut script = self.0.lock().unwrap();
+            let turn = script.done.len();
+            script.done.push(what.into());
+            let mishap = script.mishap.and_then(|(at, it)| match turn {
+                _ if turn == at => Some(it),
+                _ if turn == at + 1 => script.then,
+                _ => None,
+            });
+            (mishap, script.cancel.clone())
+        };
+        match mishap {
+            None => Ok(()),
+            Some(Mishap::Fails) => Err(Error::new(Kind::Tool, "injected")),
+            Some(Mishap::Panics) => panic!("injected"),
+            Some(Mishap::IsCancelled) => {
+                cancel.cancel();
+                // As a tool does that is ended by it.
+                Err(Error::new(Kind::Tool, "stopped while `mkfs.ext4` ran"))
+            }
+        }
+    }
+
+    pub(super) fn done(&self) -> Vec<String> {
+        self.0.lock().unwrap().done.clone()
+    }
+}
+
+impl Look for World {
+    fn request(&mut self) -> Result<Request, Error> {
+        self.does("read the request")?;
+        Ok(sample::lvm_request())
+    }
+
+    fn inventory(&mut self, _: &Request) -> Result<Inventory, Error> {
+        self.does("look at the node")?;
+        let mut disk = sample::empty_disk("/dev/sda", 20 << 10);
+        let script = self.0.lock().unwrap();
+        let looks = script.done.iter().filter(|it| *it == "look at the node");
+        if script.changes && looks.count() > 1 {
+            "another".clone_into(&mut disk.serial);
+        }
+        Ok(sample::node(vec![disk]))
+    }
+
+    fn sources(&mut self, _: &Request) -> Result<Sources, Error> {
+        self.does("look at the images")?;
+        Ok(sample::known())
+    }
+
+    fn plan(&mut self, request: &Request, node: &Inventory, _: &Sources) -> Result<Plan, Error> {
+        Ok(sample::plan_of(request, node).unwrap())
+    }
+
+    fn missing(&self, _: &Plan) -> Vec<Tool> {
+        Vec::new()
+    }
+
+    fn reality(&mut self) -> Result<Option<Inventory>, Error> {
+        Ok(None)
+    }
+
+    fn bootable(&self, _: &Plan) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn answers(&mut self, _: &str) -> Result<(), Error> {
+        if self.0.lock().unwrap().deaf {
+            return Err(Error::new(Kind::Image, "no connection").because("connection refused"));
+        }
+        Ok(())
+    }
+}
+
+impl Act for World {
+    fn begin(&mut self) -> Result<(), Error> {
+        if self.0.lock().unwrap().locked_out {
+            return Err(Error::new(Kind::Refused, "another agent is running"));
+        }
+        self.does("begin")
+    }
+
+    fn make_room(&mut self) -> Result<(), Error> {
+        self.does("make room")
+    }
+
+    fn installed(&mut self, _: &Plan) -> Result<Option<String>, Error> {
+        self.does("look at the stamps")?;
+        Ok(self.0.lock().unwrap().installed.clone())
+    }
+
+    fn claim(&mut self, disk: &Path) -> Result<(), Error> {
+        self.does(format!("claim {}", disk.display()))
+    }
+
+    fn step(&mut self, _: &Plan, step: &PlannedStep, _: &mut State) -> Result<Outcome, Error> {
+        self.does(format!("step {}", step.what))?;
+        match self.0.lock().unwrap().skips {
+            Some(start) if step.what.starts_with(start) => Ok(Outcome::Skipped {
+                why: "it is a file".to_owned(),
+            }),
+            _ => Ok(Outcome::Changed),
+        }
+    }
+
+    fn disarm_again(&mut self, _: &Plan) -> Vec<Error> {
+        self.does("disarm again").err().into_iter().collect()
+    }
+
+    fn clean_up(&mut self, _: Option<&Plan>, _: &mut State) -> Vec<Error> {
+        self.does("clean up").err().into_iter().collect()
+    }
+
+    fn notify(&mut self, call: &Call, _: Duration) -> Result<(), Error> {
+        self.does(format!("call {}", call.url))?;
+        if self.0.lock().unwrap().refuses.contains(&call.url.as_str()) {
+            return Err(Error::new(Kind::Notify, "it answers 500"));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: End) -> Result<(), Error> {
+        self.does(format!("end: {end:?}"))
+    }
+}
+
+/// Keeps the messages of errors.
+#[derive(Default)]
+pub(super) struct Heard(pub(super) Mutex<Vec<String>>);
+
+impl Events for Heard {
+    fn tell(&self, event: &Event) {
+        if let Event::Error { message, .. } = event {
+            self.0.lock().unwrap().push(message.clone());
+        }
+    }
+}
+
+/// What is left of a run.
+pub(super) struct Left {
+    pub(super) walk: Walk,
+    pub(super) done: Vec<String>,
+    pub(super) report: Value,
+    pub(super) folder: RunDir,
+    pub(super) told: Vec<String>,
+    _temporary: tempfile::TempDir,
+}
+
+impl Left {
+    pub(super) fn exit_status(&self) -> u8 {
+        let error = self.walk.failure.as_ref();
+        error.map_or(0, |(_, error)| error.kind.exit_status())
+    }
+
+    pub(super) fn did(&self, what: &str) -> bool {
+        self.done.iter().any(|done| done.starts_with(what))
+    }
+}
+
+pub(super) const BUILT: &str = "http://o/built";
+pub(super) const FAILED: &str = "http://o/failed";
+
+pub(super) fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.success.url = Some(BUILT.to_owned());
+    settings.failure.url = Some(FAILED.to_owned());
+    settings
+}
+
+pub(super) fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = RunDir::open(temporary.path().join("run")).unwrap();
+    let state_file = StateFile::new(&folder);
+    let heard = Heard::default();
+    let cancel = world.0.lock().unwrap().cancel.clone();
+    let (mut look, mut act) = (world.clone(), world.clone());
+    let report: PathBuf = temporary.path().join("report.json");
+    let rehearsal = Rehearsal {
+        look: &mut look,
+        settings,
+        events: &heard,
+        known: Known::default(),
+        until: crate::stage::Stage::Validate,
+    };
+    let about = Circumstances {
+        settings,
+        folder: &folder,
+        state_file: &state_file,
+        report: Some(report.clone()),
+        machine: Machine::default(),
+        pulled,
+        started: String::new(),
+        cancel: cancel.clone(),
+    };
+    let mut run = Run::new(rehearsal, &mut act, about);
+    let walk = walk(&mut run, &heard, &cancel);
+    let report = std::fs::read(&report).unwrap();
+    drop(run);
+    Left {
+        walk,
+        done: world.done(),
+        report: serde_json::from_slice(&report).unwrap(),
+        folder,
+        told: heard.0.into_inner().unwrap(),
+        _temporary: temporary,
+    }
+}

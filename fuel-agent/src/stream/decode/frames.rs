@@ -1,0 +1,285 @@
+//! zstd: frames that say how long they are, and are not long, are unpacked several at a time; all others one after the
+//! other.
+//!
+//! The length of a packed frame stands nowhere; it is found by walking the headers of its blocks. Layout by RFC 8878,
+//! sections 3.1.1 and 3.1.2.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Cursor, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, Scope};
+
+use crossbeam_channel as channel;
+use os_image::container::ZSTD_WINDOW_LOG_MAX;
+
+use super::{Outlet, Trouble, cores};
+use crate::http::pool::{Buffer, Pool};
+use crate::stream::BLOCK_LENGTH;
+use crate::stream::error::StreamError;
+use crate::stream::slice::Slice;
+
+/// The longest frame, unpacked, that is taken whole.
+const FRAME_LENGTH: usize = 4 * BLOCK_LENGTH;
+
+/// The most that zstd makes of so much, by its own bound, and its headers.
+const PACKED_LENGTH: usize = FRAME_LENGTH + FRAME_LENGTH / 256 + 64;
+
+/// The longest block.
+const LONGEST_BLOCK: usize = 128 * 1024;
+
+/// Threads that unpack: what comes out is digested by one, which three of these keep busy on any processor.
+const THREADS: usize = 3;
+
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Unpacks everything.
+pub(super) fn unpack(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), Trouble> {
+    let mut packed = Vec::new();
+    match next(input, &mut packed)? {
+        Next::End => return Ok(()),
+        Next::Frame(length) => {
+            let rest = side_by_side(input, packed, length, outlet)?;
+            packed = match rest {
+                Some(rest) => rest,
+                None => return Ok(()),
+            };
+        }
+        Next::Other => {}
+    }
+    one_by_one(&mut Cursor::new(packed).chain(input), outlet)
+}
+
+fn one_by_one(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), Trouble> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+    outlet.drain(&mut decoder)
+}
+
+/// What comes next.
+enum Next {
+    /// Nothing.
+    End,
+    /// A frame, read whole, that is so long when unpacked.
+    Frame(usize),
+    /// Something else, of which some has been read.
+    Other,
+}
+
+/// Reads the next frame into `packed`, as far as it is one that is taken whole; skips those that hold no data.
+fn next(input: &mut impl BufRead, packed: &mut Vec<u8>) -> io::Result<Next> {
+    loop {
+        packed.clear();
+        if input.fill_buf()?.is_empty() {
+            return Ok(Next::End);
+        }
+        take(input, packed, MAGIC.len())?;
+        if !matches!(packed[..], [0x50..=0x5f, 0x2a, 0x4d, 0x18]) {
+            break;
+        }
+        take(input, packed, 4)?;
+        let length = little_endian(&packed[4..]);
+        if io::copy(&mut input.take(length), &mut io::sink())? < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    if packed[..] != MAGIC {
+        return Ok(Next::Other);
+    }
+    take(input, packed, 1)?;
+    let descriptor = packed[4];
+    let single_segment = descriptor & 0b10_0000 != 0;
+    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
+    let width = match descriptor >> 6 {
+        0 => usize::from(single_segment),
+        more => 1 << more,
+    };
+    let content = 5 + usize::from(!single_segment) + dictionary;
+    take(input, packed, content + width - packed.len())?;
+    let length = little_endian(&packed[content..]) + if width == 2 { 256 } else { 0 };
+    match usize::try_from(length) {
+        Ok(length) if width > 0 && is_taken(length) => {
+            let checksum = if descriptor & 0b100 == 0 { 0 } else { 4 };
+            let whole = blocks(input, packed, checksum)?;
+            Ok(if whole {
+                Next::Frame(length)
+            } else {
+                Next::Other
+            })
+        }
+        _ => Ok(Next::Other),
+    }
+}
+
+/// Whether frames of this length are taken whole: what follows them has to begin where direct I/O can write.
+const fn is_taken(length: usize) -> bool {
+    length > 0 && length <= FRAME_LENGTH && length.is_multiple_of(BLOCK_LENGTH)
+}
+
+/// Reads the blocks of a frame and its checksum; `false` where it is longer than it may be, or no frame.
+fn blocks(input: &mut impl BufRead, packed: &mut Vec<u8>, checksum: usize) -> io::Result<bool> {
+    loop {
+        let start = packed.len();
+        take(input, packed, 3)?;
+        let header = little_endian(&packed[start..]);
+        let (last, kind) = (header & 1 == 1, header >> 1 & 0b11);
+        let length = match (kind, usize::try_from(header >> 3)) {
+            (1, _) => 1,
+            (0 | 2, Ok(length)) if length <= LONGEST_BLOCK => length,
+            _ => return Ok(false),
+        };
+        if packed.len() + length > PACKED_LENGTH {
+            return Ok(false);
+        }
+        take(input, packed, length)?;
+        if last {
+            take(input, packed, checksum)?;
+            return Ok(true);
+        }
+    }
+}
+
+/// Appends exactly `count` bytes.
+fn take(input: &mut impl BufRead, packed: &mut Vec<u8>, count: usize) -> io::Result<()> {
+    let start = packed.len();
+    packed.resize(start + count, 0);
+    input.read_exact(&mut packed[start..])
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    let bytes = bytes.iter().rev();
+    bytes.fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// A frame for a thread, and where what comes of it is awaited.
+struct Task {
+    packed: Vec<u8>,
+    length: usize,
+    buffer: Buffer,
+    reply: SyncSender<Done>,
+}
+
+/// A frame that was unpacked, and what it was read into, to be used again.
+struct Done {
+    buffer: io::Result<Buffer>,
+    packed: Vec<u8>,
+}
+
+/// Unpacks frames from the one in `packed` on as long as they are of the kind that is taken whole; gives what was read of the
+/// first that is not.
+fn side_by_side(
+    input: &mut impl BufRead,
+    packed: Vec<u8>,
+    length: usize,
+    outlet: &mut Outlet<'_>,
+) -> Result<Option<Vec<u8>>, Trouble> {
+    let threads = cores().min(THREADS);
+    let under_way = threads + 1;
+    // what is on its way to the disk, and what is held back, needs buffers too
+    let pool = Pool::new(under_way + 3, FRAME_LENGTH);
+    thread::scope(|scope| {
+        let (tasks, work) = channel::bounded(under_way);
+        for _ in 0..threads {
+            spawn(scope, work.clone())?;
+        }
+        let mut row = Row {
+            pool,
+            tasks,
+            under_way: VecDeque::new(),
+            most: under_way,
+            outlet,
+        };
+        let (mut packed, mut length) = (packed, length);
+        loop {
+            let mut spare = row.begin(packed, length)?.unwrap_or_default();
+            length = match next(input, &mut spare)? {
+                Next::Frame(length) => length,
+                Next::End => break row.finish().map(|()| None),
+                Next::Other => break row.finish().map(|()| Some(spare)),
+            };
+            packed = spare;
+        }
+    })
+}
+
+fn spawn<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: channel::Receiver<Task>,
+) -> Result<(), StreamError> {
+    let thread = thread::Builder::new().name("zstd".to_owned());
+    let spawned = thread.spawn_scoped(scope, move || {
+        let mut decompressor = zstd::bulk::Decompressor::new();
+        for mut task in work {
+            let unpacked = match &mut decompressor {
+                Ok(decompressor) => {
+                    decompressor.decompress_to_buffer(&task.packed, task.buffer.spare())
+                }
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            };
+            let buffer = unpacked.and_then(|count| {
+                if count != task.length {
+                    let why = format!("a frame holds {count} bytes, not {}", task.length);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+                task.buffer.grow(count);
+                Ok(task.buffer)
+            });
+            let packed = task.packed;
+            // whoever waited may have given up
+            let _ = task.reply.send(Done { buffer, packed });
+        }
+    });
+    spawned.map_err(|source| StreamError::Thread { source })?;
+    Ok(())
+}
+
+/// Frames under way, and their order.
+struct Row<'a, 'o> {
+    pool: Pool,
+    tasks: channel::Sender<Task>,
+    under_way: VecDeque<Receiver<Done>>,
+    most: usize,
+    outlet: &'a mut Outlet<'o>,
+}
+
+impl Row<'_, '_> {
+    /// Begins to unpack a frame; hands on the oldest first where too many are under way, and gives what that was read into.
+    fn begin(&mut self, packed: Vec<u8>, length: usize) -> Result<Option<Vec<u8>>, Trouble> {
+        let spare = if self.under_way.len() < self.most {
+            None
+        } else {
+            self.hand_on()?
+        };
+        // in the order of the image: those that wait for the oldest never hold what that needs
+        let buffer = self.pool.take();
+        let (reply, done) = sync_channel(1);
+        let task = Task {
+            packed,
+            length,
+            buffer,
+            reply,
+        };
+        self.tasks.send(task).map_err(|_| StreamError::Panicked)?;
+        self.under_way.push_back(done);
+        Ok(spare)
+    }
+
+    fn finish(mut self) -> Result<(), Trouble> {
+        while !self.under_way.is_empty() {
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest frame and hands it on.
+    fn hand_on(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        let Some(oldest) = self.under_way.pop_front() else {
+            return Ok(None);
+        };
+        let done = oldest.recv().map_err(|_| StreamError::Panicked)?;
+        let frame = Slice::from(done.buffer?);
+        for start in (0..frame.len()).step_by(BLOCK_LENGTH) {
+            self.outlet.send(frame.part(start..start + BLOCK_LENGTH))?;
+        }
+        Ok(Some(done.packed))
+    }
+}

@@ -1,0 +1,104 @@
+//! xz: any number of streams with padding between them, several blocks at a time where they say how long they are.
+
+use std::io::{self, BufRead, Read};
+
+use liblzma::stream::{Action, Error, MtStreamBuilder, Status, Stream};
+use os_image::container::WINDOW_MAX;
+
+/// What the decoder needs beside the dictionary, generously.
+const OVERHEAD: u64 = 1 << 20;
+
+/// Unpacks what it reads from `input`.
+pub(super) struct Xz<R> {
+    input: R,
+    /// The stream that is being unpacked; none between two.
+    stream: Option<Stream>,
+    threads: usize,
+}
+
+impl<R: BufRead> Xz<R> {
+    /// Blocks are unpacked by up to `threads` threads, as long as their memory stays within [`WINDOW_MAX`]; one block at a
+    /// time may need that much too, and no more.
+    pub(super) fn new(input: R, threads: usize) -> io::Result<Self> {
+        Ok(Self {
+            input,
+            stream: Some(stream(threads)?),
+            threads,
+        })
+    }
+
+    /// Goes on to the next stream, if there is one. What may lie between two, and after the last, are zeros by fours.
+    fn begin(&mut self) -> io::Result<bool> {
+        let mut padding = 0;
+        let more = loop {
+            let bytes = self.input.fill_buf()?;
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            let (empty, more) = (bytes.is_empty(), zeros < bytes.len());
+            self.input.consume(zeros);
+            padding += zeros % 4;
+            if empty || more {
+                break more;
+            }
+        };
+        if padding % 4 != 0 {
+            return Err(Error::Data.into());
+        }
+        if more {
+            self.stream = Some(stream(self.threads)?);
+        }
+        Ok(more)
+    }
+}
+
+fn stream(threads: usize) -> Result<Stream, Error> {
+    MtStreamBuilder::new()
+        .threads(u32::try_from(threads).unwrap_or(1))
+        .memlimit_threading(WINDOW_MAX)
+        .memlimit_stop(WINDOW_MAX + OVERHEAD)
+        .decoder()
+}
+
+/// Whether `error` says that more memory is needed than the decoder gets.
+pub(super) fn is_too_wide(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.and_then(|inner| inner.downcast_ref()) == Some(&Error::MemLimit)
+}
+
+impl<R: BufRead> Read for Xz<R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        if target.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let Some(stream) = &mut self.stream else {
+                if self.begin()? {
+                    continue;
+                }
+                return Ok(0);
+            };
+            let input = self.input.fill_buf()?;
+            let ended = input.is_empty();
+            let action = if ended { Action::Finish } else { Action::Run };
+            let before = (stream.total_in(), stream.total_out());
+            let status = stream.process(input, target, action)?;
+            let taken = stream.total_in() - before.0;
+            let given = stream.total_out() - before.1;
+            self.input.consume(length(taken));
+            match status {
+                Status::StreamEnd => self.stream = None,
+                // twice in a row nothing could be done
+                Status::MemNeeded if ended => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Status::MemNeeded => return Err(Error::Data.into()),
+                Status::Ok | Status::GetCheck => {}
+            }
+            if given > 0 {
+                return Ok(length(given));
+            }
+        }
+    }
+}
+
+/// What one call has moved fits the buffers that it was given.
+fn length(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

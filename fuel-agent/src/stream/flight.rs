@@ -1,0 +1,164 @@
+//! Writes past the page cache, several at a time: a disk that has the next ones at hand is not kept waiting.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel as crossbeam;
+
+use super::error::StreamError;
+use super::slice::Slice;
+
+/// How many writes may be under way.
+const DEPTH: usize = 4;
+
+/// A write that has ended.
+pub(super) struct Landed {
+    /// Where it was meant for, counted from the beginning of the target.
+    pub(super) at: u64,
+    /// What was written.
+    pub(super) bytes: Slice,
+    /// Whether it was.
+    pub(super) result: io::Result<()>,
+}
+
+/// A file that is open for direct I/O, and the threads that write to it.
+pub(super) struct Flight {
+    tasks: Option<crossbeam::Sender<(Slice, u64)>>,
+    landed: Receiver<Landed>,
+    under_way: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Flight {
+    /// Lets writes go to `file`, where the target begins at `start`.
+    pub(super) fn new(file: File, start: u64) -> io::Result<Self> {
+        let (tasks, work) = crossbeam::bounded(DEPTH);
+        let (ended, landed) = channel();
+        let file = Arc::new(file);
+        let mut flight = Self {
+            tasks: Some(tasks),
+            landed,
+            under_way: 0,
+            threads: Vec::with_capacity(DEPTH),
+        };
+        for _ in 0..DEPTH {
+            let (file, work, ended) = (Arc::clone(&file), work.clone(), ended.clone());
+            let thread = thread::Builder::new().name("write".to_owned());
+            let spawned = thread.spawn(move || write(&file, start, &work, &ended))?;
+            flight.threads.push(spawned);
+        }
+        Ok(flight)
+    }
+
+    /// Begins to write `bytes` at `at`, as soon as there is room for one more; gives one that has ended, if any has.
+    pub(super) fn start(&mut self, bytes: Slice, at: u64) -> Result<Option<Landed>, StreamError> {
+        let landed = if self.under_way < DEPTH {
+            self.landed.try_recv().ok()
+        } else {
+            Some(self.landed.recv().map_err(|_| StreamError::Panicked)?)
+        };
+        self.under_way -= usize::from(landed.is_some());
+        let tasks = self.tasks.as_ref().ok_or(StreamError::Panicked)?;
+        tasks.send((bytes, at)).map_err(|_| StreamError::Panicked)?;
+        self.under_way += 1;
+        Ok(landed)
+    }
+
+    /// Waits for one that is under way; `None` when there is none.
+    pub(super) fn land(&mut self) -> Result<Option<Landed>, StreamError> {
+        if self.under_way == 0 {
+            return Ok(None);
+        }
+        let landed = self.landed.recv().map_err(|_| StreamError::Panicked)?;
+        self.under_way -= 1;
+        Ok(Some(landed))
+    }
+}
+
+impl Drop for Flight {
+    /// Nothing is written any more afterwards.
+    fn drop(&mut self) {
+        self.tasks = None;
+        for thread in self.threads.drain(..) {
+            // a panic has been told by whoever missed what it did
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write(
+    file: &File,
+    start: u64,
+    work: &crossbeam::Receiver<(Slice, u64)>,
+    ended: &Sender<Landed>,
+) {
+    for (bytes, at) in work {
+        let result = file.write_all_at(&bytes, start.saturating_add(at));
+        // nobody waits any more after an error
+        let _ = ended.send(Landed { at, bytes, result });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::pool::Pool;
+
+    fn slice(pool: &Pool, byte: u8) -> Slice {
+        let mut buffer = pool.take();
+        buffer.push(&[byte; 4096]);
+        buffer.into()
+    }
+
+    /// All that ended, by place.
+    fn fly(file: &File, start: u64, writes: u8) -> Vec<Landed> {
+        let pool = Pool::new(64, 4096);
+        let mut flight = Flight::new(file.try_clone().unwrap(), start).unwrap();
+        let mut landed = Vec::new();
+        for n in 0..writes {
+            landed.extend(
+                flight
+                    .start(slice(&pool, n + 1), u64::from(n) * 4096)
+                    .unwrap(),
+            );
+        }
+        while let Some(one) = flight.land().unwrap() {
+            landed.push(one);
+        }
+        assert!(flight.land().unwrap().is_none());
+        landed.sort_by_key(|one| one.at);
+        landed
+    }
+
+    #[test]
+    fn every_write_lands_once_and_where_it_belongs() {
+        let file = tempfile::tempfile().unwrap();
+        for writes in [0, 1, 4, 40] {
+            let landed = fly(&file, 512, writes);
+            assert_eq!(landed.len(), usize::from(writes));
+            for (n, one) in (0..writes).zip(&landed) {
+                assert!(one.result.is_ok());
+                assert_eq!(one.at, u64::from(n) * 4096);
+                let mut seen = [0; 4096];
+                file.read_exact_at(&mut seen, 512 + one.at).unwrap();
+                assert_eq!((seen, &one.bytes[..]), ([n + 1; 4096], &seen[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_lands_with_its_error_and_its_bytes() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let only_read = File::open(named.path()).unwrap();
+        let landed = fly(&only_read, 0, 9);
+        assert_eq!(landed.len(), 9);
+        for one in landed {
+            one.result.unwrap_err();
+            assert_eq!(one.bytes.len(), 4096);
+        }
+    }
+}

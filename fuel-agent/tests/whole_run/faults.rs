@@ -1,0 +1,367 @@
+//! What servers, disks and requests do wrong, seen from outside: the exit status, the words, and what was touched.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fuel_agent::http::fault_server::{Asked, Fault, Reply};
+use host::ioctl::loops::{LoopDevice, LoopOptions};
+use host::mount::{KernelMounts, MountMode, Mounts};
+use serde_json::{Value, json};
+
+use super::file_disk::{DISK, REQUEST};
+use super::lab::{IMAGE, Lab, Left, equipped, tool};
+
+/// Retries end soon: whoever does not recover in a test never will.
+const IMPATIENT: [&str; 3] = [
+    "--set=http.retry=2s",
+    "--set=http.stall=1s",
+    "--set=http.connect=5s",
+];
+
+fn run(lab: &Lab) -> Left {
+    lab.call(&[&["run", DISK, REQUEST], &IMPATIENT[..]].concat())
+}
+
+/// Whether an answer carries the image itself, not only its beginning, which is looked at beforehand.
+fn is_whole(reply: &Reply) -> bool {
+    reply.body.len() > 100_000
+}
+
+fn is_resumed(asked: &Asked) -> bool {
+    asked.range().is_some_and(|(start, _)| start > 0)
+}
+
+/// What a server does to the image.
+type Trouble = fn(&Asked, Reply) -> Reply;
+
+/// Fails at the first questions: for what lies beside the image, and for its beginning.
+fn fails_at_first(asked: &Asked, reply: Reply) -> Reply {
+    match asked.number {
+        0..=2 => Reply::status(500),
+        _ => reply,
+    }
+}
+
+fn drops(asked: &Asked, reply: Reply) -> Reply {
+    if is_whole(&reply) && !is_resumed(asked) {
+        return reply.fault(Fault::DropAt(70_000));
+    }
+    reply
+}
+
+/// Stalls each time a little later: something comes, so it is asked again.
+fn stalls_on_and_on(_: &Asked, reply: Reply) -> Reply {
+    if is_whole(&reply) {
+        return reply.fault(Fault::StallAt(200_000));
+    }
+    reply
+}
+
+/// Breaks off once, and when it is to go on begins again: it knows no ranges.
+fn knows_no_ranges(asked: &Asked, reply: Reply) -> Reply {
+    if is_resumed(asked) {
+        return Reply::whole(&IMAGE.gzip);
+    }
+    if asked.number <= 2 {
+        return drops(asked, reply);
+    }
+    Reply {
+        status: 200,
+        headers: Vec::new(),
+        ..reply
+    }
+}
+
+fn redirects(asked: &Asked, reply: Reply) -> Reply {
+    if asked.target.ends_with("?moved") {
+        return reply;
+    }
+    Reply::status(302).header("Location", "/root.img.gz?moved")
+}
+
+#[test]
+fn a_server_that_recovers_only_costs_time() {
+    if !equipped() {
+        return;
+    }
+    let troubles: [(&str, Trouble); 5] = [
+        ("500, then 200", fails_at_first),
+        ("dropped, then resumed", drops),
+        ("stalled, then resumed", stalls_on_and_on),
+        ("dropped, then without ranges", knows_no_ranges),
+        ("redirected", redirects),
+    ];
+    for (name, trouble) in troubles {
+        let lab = Lab::new();
+        lab.mood.lock().unwrap().image = Some(trouble);
+        let left = run(&lab);
+        assert_eq!(left.status, 10, "{name}: {}{}", left.out, left.error);
+        let image = &lab.report()["images"][0];
+        assert_eq!(image["verified"], true, "{name}");
+        assert_eq!(image["raw_bytes"], IMAGE.raw.len(), "{name}");
+    }
+}
+
+fn always_cut(_: &Asked, reply: Reply) -> Reply {
+    if is_whole(&reply) {
+        return Reply::whole(&reply.body[..90_000]);
+    }
+    reply
+}
+
+fn always_dropped(_: &Asked, reply: Reply) -> Reply {
+    let is_whole = is_whole(&reply);
+    // No tag: nothing can be resumed, and each new start ends at the same place.
+    let plain = Reply {
+        headers: Vec::new(),
+        ..reply
+    };
+    if is_whole {
+        return plain.fault(Fault::DropAt(70_000));
+    }
+    plain
+}
+
+fn stalls(_: &Asked, reply: Reply) -> Reply {
+    if is_whole(&reply) {
+        return reply.fault(Fault::StallAt(0));
+    }
+    reply
+}
+
+fn followed_by_garbage(_: &Asked, mut reply: Reply) -> Reply {
+    if is_whole(&reply) && reply.status == 200 {
+        reply.body.extend_from_slice(b"and something else");
+    }
+    reply
+}
+
+#[test]
+fn a_server_that_does_not_is_given_up_and_the_node_stays_disarmed() {
+    if !equipped() {
+        return;
+    }
+    let troubles: [(&str, Trouble); 4] = [
+        ("cut off", always_cut),
+        ("dropped each time", always_dropped),
+        ("stalled", stalls),
+        ("garbage behind it", followed_by_garbage),
+    ];
+    for (name, trouble) in troubles {
+        let lab = Lab::new();
+        lab.mood.lock().unwrap().image = Some(trouble);
+        let left = run(&lab);
+        assert_eq!(left.status, 6, "{name}: {}{}", left.out, left.error);
+        let report = lab.report();
+        assert_eq!(report["error"]["stage"], "image", "{name}: {report}");
+        assert_eq!(report["touched"], true, "{name}");
+        let disk = fs::read(lab.path("disk.img")).unwrap();
+        assert!(!disk[..440].windows(4).any(|window| window == b"GRUB"));
+        assert!(left.error.contains("root.img.gz"), "{name}: {}", left.error);
+    }
+}
+
+#[test]
+fn an_image_in_another_container_than_the_request_says_is_refused_untouched() {
+    if !equipped() {
+        return;
+    }
+    for container in ["raw", "zstd"] {
+        let lab = Lab::new();
+        let mut request = lab.request("/root.img.gz");
+        request["ks_meta"]["image_data"]["/"]["container"] = json!(container);
+        lab.put("request.json", &request.to_string());
+        let left = run(&lab);
+        assert_eq!(left.status, 6, "{}", left.error);
+        assert!(left.error.contains("gzip"), "{}", left.error);
+        assert!(!lab.path("disk.img").exists());
+    }
+}
+
+#[test]
+fn an_image_that_is_larger_than_its_volume_is_refused_untouched_where_that_is_known() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.mood.lock().unwrap().raw_size = Some(300 << 20);
+    let left = run(&lab);
+    assert_eq!(left.status, 6, "{}", left.error);
+    assert!(left.error.contains("unpacks to 300 MiB"), "{}", left.error);
+    assert!(!lab.path("disk.img").exists());
+}
+
+#[test]
+fn an_image_that_turns_out_to_be_larger_ends_at_its_volumes_end() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut request = lab.request("/root.img.gz");
+    // 40 MiB for 48 MiB of image, about which the metadata does not tell the truth.
+    request["ks_meta"]["pm_data"]["ks_spaces"][0]["volumes"][1]["size"] = json!(40);
+    lab.put("request.json", &request.to_string());
+    lab.mood.lock().unwrap().raw_size = Some(30 << 20);
+    let left = run(&lab);
+    assert_eq!(left.status, 6, "{}{}", left.out, left.error);
+    assert_eq!(lab.report()["error"]["stage"], "image");
+    let disk = fs::read(lab.path("disk.img")).unwrap();
+    // What lies behind it, the filesystem for logs, is whole.
+    let start = (227 + 40 + 1) << 20;
+    assert_eq!(disk[start + 1024 + 56..][..2], [0x53, 0xef]);
+}
+
+/// A request by its text, and what has to be said of it.
+#[test]
+fn a_request_that_is_none_is_refused_with_its_reason() {
+    let lab = Lab::new();
+    let huge = format!("[{}]", "0,".repeat(9 << 20));
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (text, reason) in [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("{", "line 1"),
+        ("{\"profile\": [}", "line 1"),
+        ("[]", "no object"),
+        ("null", ""),
+        ("\u{0}\u{1}", ""),
+        (huge.as_str(), "more than the 16777216 that are read"),
+        (deep.as_str(), "recursion limit"),
+    ] {
+        lab.put("request.json", text);
+        let left = run(&lab);
+        let shown: String = text.chars().take(20).collect();
+        assert_eq!(left.status, 3, "`{shown}`: {}", left.error);
+        assert!(left.error.contains(reason), "`{shown}`: {}", left.error);
+        assert!(left.error.len() < 4096, "`{shown}`: {}", left.error.len());
+        assert!(!lab.path("disk.img").exists());
+    }
+}
+
+#[test]
+fn two_entries_for_one_disk_are_refused_untouched() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut request = lab.request("/root.img.gz");
+    let spaces = &mut request["ks_meta"]["pm_data"]["ks_spaces"];
+    let mut again = spaces[0].clone();
+    again["size"] = json!(10);
+    again["volumes"] =
+        json!([{"type": "partition", "mount": "/srv", "file_system": "ext4", "size": 64}]);
+    spaces.as_array_mut().unwrap().push(again);
+    lab.put("request.json", &request.to_string());
+    let left = run(&lab);
+    assert_eq!(left.status, 3, "{}", left.error);
+    assert!(left.error.contains("names the same disk"), "{}", left.error);
+    assert!(!lab.path("disk.img").exists());
+}
+
+/// A small filesystem mounted on a folder, and full; unmounted whatever becomes of the test.
+struct Full {
+    folder: PathBuf,
+    _device: LoopDevice,
+}
+
+impl Full {
+    /// So many bytes are left.
+    fn on(folder: &Path, left: u64) -> Option<Self> {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(2 << 20).unwrap();
+        let device = match LoopDevice::attach(&file, LoopOptions::default()) {
+            Ok(device) => device,
+            Err(error) => {
+                println!("skipped, no loop device: {error}");
+                return None;
+            }
+        };
+        tool(
+            "mkfs.ext2",
+            &["-q", "-F", "-m", "0", device.path().to_str().unwrap()],
+        );
+        fs::create_dir_all(folder).unwrap();
+        let mounted = KernelMounts.mount(device.path(), folder, "ext2", MountMode::Write);
+        if let Err(error) = mounted {
+            println!("skipped, nothing can be mounted here: {error}");
+            return None;
+        }
+        let full = Self {
+            folder: folder.to_owned(),
+            _device: device,
+        };
+        let mut filler = fs::File::create(folder.join("filler")).unwrap();
+        while filler.write_all(&[0x5a; 1024]).is_ok() {}
+        let length = filler.metadata().unwrap().len();
+        filler.set_len(length - left).unwrap();
+        Some(full)
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _ = KernelMounts.unmount(&self.folder);
+    }
+}
+
+#[test]
+fn a_full_folder_is_an_error_before_anything_is_touched() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let Some(full) = Full::on(&lab.path("run"), 64 << 10) else {
+        return;
+    };
+    let left = run(&lab);
+    assert_eq!(left.status, 1, "{}{}", left.out, left.error);
+    assert_eq!(lab.call(&["status"]).status, 1);
+    let no_room = "there is no room for the work of a run";
+    assert!(left.error.contains(no_room), "{}", left.error);
+    assert!(left.error.contains("No space left"), "{}", left.error);
+    assert!(!lab.path("disk.img").exists());
+    drop(full);
+
+    // The same for the file that the report is asked for in: /tmp, say.
+    let Some(_full) = Full::on(&lab.path("tmp"), 0) else {
+        return;
+    };
+    let report = "--report=tmp/report.json";
+    let left = lab.call(&["run", DISK, REQUEST, report]);
+    assert_eq!(left.status, 2, "{}{}", left.out, left.error);
+    assert!(left.error.contains("No space left"), "{}", left.error);
+    assert!(!lab.path("disk.img").exists());
+    // A log that cannot be written stops nothing: there is another one.
+    let left = lab.call(&["run", DISK, REQUEST, "--log-file=tmp/log"]);
+    assert_eq!(left.status, 10, "{}{}", left.out, left.error);
+}
+
+#[test]
+fn a_completion_target_that_is_down_is_told_before_and_does_not_keep_the_node_from_being_installed()
+{
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let left = lab.call(&[
+        "run",
+        DISK,
+        REQUEST,
+        "--dry-run",
+        "--dialect=json",
+        "--set=success=http://127.0.0.1:1/built",
+    ]);
+    assert_eq!(left.status, 0, "{}{}", left.out, left.error);
+    let warned: Vec<Value> = left
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|event: &Value| event["event"] == "warning")
+        .collect();
+    let told = warned
+        .iter()
+        .filter_map(|event| event["message"].as_str())
+        .find(|message| message.contains("http://127.0.0.1:1"));
+    assert!(told.is_some_and(|it| it.contains("refused")), "{warned:?}");
+}

@@ -1,0 +1,203 @@
+//! `provision write`: onto files, and, where there are loop devices and root, onto a block device.
+
+use std::fs;
+use std::path::Path;
+
+use host::ioctl::loops::{LoopDevice, LoopOptions};
+use serde_json::Value;
+
+use super::lab::{IMAGE, Lab, Left, equipped, tool};
+
+/// A file full of what an older system might have left.
+fn stale(lab: &Lab, name: &str, size: usize) -> String {
+    let path = lab.path(name);
+    fs::write(&path, vec![0xaa; size]).unwrap();
+    path.display().to_string()
+}
+
+fn write(lab: &Lab, more: &[&str]) -> Left {
+    let image = format!("--image={}", lab.server.url("/root.img.gz"));
+    lab.call(&[&["write", &image, "--format=json"], more].concat())
+}
+
+fn outcome(left: &Left) -> Value {
+    assert_eq!(left.status, 0, "{}{}", left.out, left.error);
+    serde_json::from_str(&left.out).unwrap()
+}
+
+#[test]
+fn an_image_is_written_to_a_file_and_to_nothing_behind_its_end() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let size = IMAGE.raw.len() + (4 << 20);
+    let target = stale(&lab, "target.img", size);
+    let outcome = outcome(&write(&lab, &["--target", &target]));
+    assert_eq!(outcome["verified"], true);
+    assert_eq!(outcome["raw_bytes"], IMAGE.raw.len());
+    assert_eq!(outcome["fetched_bytes"], IMAGE.gzip.len());
+    assert!(outcome["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);
+    let written = fs::read(&target).unwrap();
+    let (image, rest) = written.split_at(IMAGE.raw.len());
+    assert!(image == IMAGE.raw, "the image is there");
+    assert!(rest.iter().all(|byte| *byte == 0xaa) && written.len() == size);
+}
+
+#[test]
+fn a_check_needs_no_target_and_writes_nothing() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let checked = outcome(&write(&lab, &["--check"]));
+    assert_eq!(checked["device"], Value::Null);
+    assert_eq!(checked["raw_bytes"], IMAGE.raw.len());
+    let digest = "00000000000000000000000000000000";
+    lab.mood.lock().unwrap().digest = Some(digest);
+    let left = write(&lab, &["--check"]);
+    assert_eq!(left.status, 6, "{}", left.error);
+    assert!(left.error.contains(digest), "{}", left.error);
+    let left = write(&lab, &[]);
+    assert_eq!(left.status, 2, "neither a target nor a check");
+    let left = write(&lab, &["--check", "--target=/dev/null"]);
+    assert_eq!(left.status, 2, "both");
+}
+
+#[test]
+fn a_wrong_image_leaves_no_beginning_of_a_filesystem() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let target = stale(&lab, "target.img", IMAGE.raw.len());
+    lab.mood.lock().unwrap().digest = Some("00000000000000000000000000000000");
+    let left = write(&lab, &["--target", &target]);
+    assert_eq!((left.status, left.out.as_str()), (6, ""));
+    let written = fs::read(&target).unwrap();
+    assert!(written[..1 << 20].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn what_is_wrong_beforehand_is_said_before_anything_is_written() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let target = stale(&lab, "target.img", IMAGE.raw.len());
+    let small = stale(&lab, "small.img", 1 << 20);
+    let other = lab.server.url("/nothing.img.gz");
+    let digest = format!("--digest=md5:{}", "1".repeat(32));
+    let refused = |args: &[&str], status: i32| {
+        let left = lab.call(&[&["write", "--format=json"], args].concat());
+        assert_eq!(left.status, status, "{args:?}: {}", left.error);
+        for (file, size) in [(&target, IMAGE.raw.len()), (&small, 1 << 20)] {
+            let content = fs::read(file).unwrap();
+            assert!(content.len() == size && content.iter().all(|byte| *byte == 0xaa));
+        }
+    };
+    let image = lab.server.url("/root.img.gz");
+    refused(&["--image", &image, "--target", &small], 6);
+    refused(&["--image", &image, "--target", &target, &digest], 6);
+    refused(&["--image", &image, "--target=/nowhere"], 2);
+    refused(&["--image", &other, "--target", &target], 6);
+    // a file of its own, beside which nothing says what it is
+    let alone = format!("file://{small}");
+    refused(&["--image", &alone, "--target", &target], 5);
+}
+
+#[test]
+fn a_digest_from_outside_does_where_there_is_no_metadata() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let source = stale(&lab, "alone.img", 1 << 20);
+    let target = stale(&lab, "target.img", 2 << 20);
+    let sum = tool("sha256sum", &[&source]);
+    let digest = format!("--digest=sha256:{}", sum.split_whitespace().next().unwrap());
+    let image = format!("--image=file://{source}");
+    let left = lab.call(&["write", &image, "--target", &target, &digest]);
+    assert_eq!(left.status, 0, "{}", left.error);
+    assert!(left.out.contains("its digest is right"), "{}", left.out);
+}
+
+/// A loop device of `size` bytes, full of old bytes; none without root.
+fn disk(lab: &Lab, size: usize) -> Option<LoopDevice> {
+    let path = stale(lab, "disk.img", size);
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    match LoopDevice::attach(&file, LoopOptions::default()) {
+        Ok(disk) => Some(disk),
+        Err(error) => {
+            println!("skipped, no loop device: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_disk_gets_the_image_and_loses_the_other_end_of_its_old_table() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let size = IMAGE.raw.len() + (4 << 20);
+    let Some(disk) = disk(&lab, size) else { return };
+    let node = disk.path().display().to_string();
+    let mut old = fs::read(&node).unwrap();
+    old[size - 512..size - 504].copy_from_slice(b"EFI PART");
+    fs::write(&node, &old).unwrap();
+    lab.mood.lock().unwrap().digest = Some("00000000000000000000000000000000");
+    let left = write(&lab, &["--target", &node]);
+    assert_eq!(left.status, 6, "{}", left.error);
+    let last = |node: &str| fs::read(node).unwrap()[size - 512..].to_vec();
+    assert_eq!(
+        last(&node),
+        [0; 512],
+        "nothing starts by the old table's second copy"
+    );
+    lab.mood.lock().unwrap().digest = None;
+    outcome(&write(&lab, &["--target", &node]));
+    assert!(fs::read(&node).unwrap()[..IMAGE.raw.len()] == IMAGE.raw);
+}
+
+#[test]
+fn a_disk_that_is_mounted_is_refused() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let Some(disk) = disk(&lab, 64 << 20) else {
+        return;
+    };
+    let node = disk.path().display().to_string();
+    tool("mkfs.ext2", &["-q", "-F", &node]);
+    let place = lab.path("mounted");
+    fs::create_dir(&place).unwrap();
+    let mounted = Mounted::new(&node, &place);
+    let left = write(&lab, &["--target", &node]);
+    drop(mounted);
+    assert_eq!(left.status, 5, "{}", left.error);
+    assert!(left.error.contains("is in use"), "{}", left.error);
+    tool("e2fsck", &["-fn", &node]);
+}
+
+/// A mount that ends with the test, also by a panic.
+struct Mounted<'a>(&'a Path);
+
+impl<'a> Mounted<'a> {
+    fn new(node: &str, place: &'a Path) -> Self {
+        tool("mount", &[node, place.to_str().unwrap()]);
+        Self(place)
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        tool("umount", &[self.0.to_str().unwrap()]);
+    }
+}

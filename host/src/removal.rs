@@ -1,0 +1,85 @@
+//! Removing a folder in which something may still be mounted: never across the border of a mount, not even a bind mount of
+//! the same filesystem. What is mounted there is somebody's data.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::{self, SFlag};
+use nix::unistd::{self, UnlinkatFlags};
+
+/// Removes `folder` and all that is in it; one that is not there is no error. Links are removed, not followed. Stops at the
+/// first place where something is mounted, with an error that says so; what lies there is not looked at.
+pub fn remove_folder(folder: &Path) -> io::Result<()> {
+    // The folder itself may lie on any mount, and be named through links; what is below it may not.
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let open = match fcntl::openat(AT_FDCWD, folder, flags, stat::Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(()),
+        opened => File::from(opened?),
+    };
+    empty(open.as_fd(), folder)?;
+    drop(open);
+    fs::remove_dir(folder)
+}
+
+fn empty(folder: BorrowedFd<'_>, shown: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))? {
+        let name = entry?.file_name();
+        let name = Path::new(&name);
+        let found = stat::fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+        if kind != SFlag::S_IFDIR {
+            unistd::unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?;
+            continue;
+        }
+        let how = OpenHow::new()
+            .flags(OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV);
+        let shown = shown.join(name);
+        let inner = fcntl::openat2(folder, name, how).map_err(|errno| match errno {
+            Errno::EXDEV => {
+                let what = format!("something is mounted at {}", shown.display());
+                io::Error::new(io::ErrorKind::ResourceBusy, what)
+            }
+            other => other.into(),
+        })?;
+        empty(inner.as_fd(), &shown)?;
+        unistd::unlinkat(folder, name, UnlinkatFlags::RemoveDir)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_folder_goes_with_all_that_is_in_it_and_links_are_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, outside) = (place.path().join("work"), place.path().join("outside"));
+        fs::create_dir_all(folder.join("a/b/c")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("victim"), "untouched").unwrap();
+        fs::write(folder.join("a/b/file"), "x").unwrap();
+        symlink(&outside, folder.join("a/link")).unwrap();
+        symlink("/nowhere", folder.join("broken")).unwrap();
+        remove_folder(&folder).unwrap();
+        assert!(!folder.exists() && outside.join("victim").exists());
+        remove_folder(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_the_folders_place_is_not_what_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let outside = place.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("victim"), "untouched").unwrap();
+        symlink(&outside, place.path().join("work")).unwrap();
+        remove_folder(&place.path().join("work")).unwrap_err();
+        assert!(outside.join("victim").exists());
+    }
+}

@@ -1,0 +1,94 @@
+//! Partition tables as they are on a disk, read the way the kernel reads them: GPT (the backup where the primary is
+//! broken) and MBR with its chain of logical partitions. Nothing here writes one.
+
+mod dos;
+mod gpt;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use crate::blockdev::BlockDevice;
+use crate::units::{Bytes, Extent};
+
+/// Kind of table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// GUID partition table.
+    Gpt,
+    /// MBR.
+    Dos,
+}
+
+impl TableKind {
+    /// As blkid and udev call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gpt => "gpt",
+            Self::Dos => "dos",
+        }
+    }
+}
+
+/// A partition table that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundTable {
+    /// Its kind.
+    pub kind: TableKind,
+    /// Its partitions, by number.
+    pub partitions: Vec<FoundPartition>,
+}
+
+/// A partition in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPartition {
+    /// Its number, as the kernel counts.
+    pub number: u32,
+    /// Where it lies. An extended partition is only as long as the kernel makes it: too short for a filesystem.
+    pub extent: Extent,
+    /// Its type as udev writes it: a lower-case GUID, or `0x83`.
+    pub type_id: String,
+}
+
+/// Reads the table of `device`, `None` where there is none that the kernel would believe.
+pub fn read(device: &dyn BlockDevice) -> io::Result<Option<FoundTable>> {
+    if device.size() < Bytes(4096) {
+        return Ok(None);
+    }
+    let mut first = [0_u8; 512];
+    device.read_at(&mut first, Bytes::ZERO)?;
+    let Some(entries) = dos::entries(&first) else {
+        return Ok(None);
+    };
+    // A GPT is only believed behind its protective MBR: without one it is what somebody wiped half of.
+    if entries.iter().any(|entry| entry.kind == 0xee)
+        && let Some(partitions) = gpt::read(device)?
+    {
+        let kind = TableKind::Gpt;
+        return Ok(Some(FoundTable { kind, partitions }));
+    }
+    Ok(Some(FoundTable {
+        kind: TableKind::Dos,
+        partitions: dos::read(device, &entries)?,
+    }))
+}
+
+/// A run of sectors as an extent; `None` where it is not within the device.
+fn run_of(device: &dyn BlockDevice, start: u64, length: u64) -> Option<Extent> {
+    let size = device.sector_size().0;
+    let extent = Extent::new(
+        Bytes(start.checked_mul(size)?),
+        Bytes(length.checked_mul(size)?),
+    )?;
+    (extent.end() <= device.size()).then_some(extent)
+}
+
+fn bytes(from: &[u8], at: usize, length: usize) -> &[u8] {
+    from.get(at..at.saturating_add(length)).unwrap_or_default()
+}
+
+/// A little-endian number of up to eight bytes.
+fn number(from: &[u8], at: usize, length: usize) -> u64 {
+    let digits = bytes(from, at, length).iter().rev();
+    digits.fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
