@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 
 use crate::procfs::parse_mountinfo;
 use crate::settle;
@@ -76,6 +77,32 @@ impl Mounts for KernelMounts {
             .map(|mount| (mount.source.to_string_lossy().into_owned(), mount.target))
             .collect())
     }
+}
+
+/// Gives this process, and the programs that it starts from here on, mounts of their own: whatever they mount and forget
+/// is gone with the last of them. Call it before other threads are started.
+pub fn own_namespace() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    // Without this, what is mounted below a shared mount would still be mounted for everybody.
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
+    Ok(())
+}
+
+/// Unmounts whatever is mounted below a folder, the last first; gives back what could not be, with why.
+pub fn unmount_below(
+    folder: &Path,
+    mounts: &mut dyn Mounts,
+) -> io::Result<Vec<(PathBuf, io::Error)>> {
+    let mounted = mounts.mounted()?;
+    let below = mounted.into_iter().rev().map(|(_, target)| target);
+    Ok(below
+        .filter(|target| target.starts_with(folder))
+        .filter_map(|target| {
+            let error = mounts.unmount(&target).err()?;
+            Some((target, error))
+        })
+        .collect())
 }
 
 /// For disks that are files: nothing of theirs can be mounted, and nothing of the machine is touched.

@@ -8,12 +8,13 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, System, Tool};
 use host::ioctl::flags;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
-use host::mount::{KernelMounts, MountMode, Mounts};
+use host::mount::{KernelMounts, MountMode, Mounts, unmount_below};
 
 /// A loop device with an ext4; `None`, and a line that says so, where this machine gives us none.
 fn ext4() -> Option<LoopDevice> {
@@ -145,4 +146,27 @@ fn a_folder_is_not_removed_across_what_is_mounted_in_it() {
     drop(bound);
     host::removal::remove_folder(&work).unwrap();
     assert!(kept.join("data").exists() && !work.exists());
+}
+
+#[test]
+fn whatever_is_mounted_below_a_folder_is_unmounted_and_nothing_beside_it() {
+    let (Some(device), Some(other)) = (ext4(), ext4()) else {
+        return;
+    };
+    let (folder, beside) = (
+        Mounted(tempfile::tempdir().unwrap()),
+        Mounted(tempfile::tempdir().unwrap()),
+    );
+    let mut mounts = KernelMounts;
+    let mut put = |device: &Path, at: &Path| {
+        mounts.mount(device, at, "ext4", MountMode::Write).unwrap();
+    };
+    put(device.path(), folder.0.path());
+    put(other.path(), beside.0.path());
+    let left = unmount_below(folder.0.path(), &mut KernelMounts).unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    let mounted = KernelMounts.mounted().unwrap();
+    let is_mounted = |at: &Path| mounted.iter().any(|(_, target)| target == at);
+    assert!(!is_mounted(folder.0.path()) && is_mounted(beside.0.path()));
+    KernelMounts.unmount(beside.0.path()).unwrap();
 }

@@ -1,13 +1,16 @@
 //! `build`: from packages to the three files of an image. Nothing appears under its name until all of it is right.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use host::apt;
 use host::exec::{Cmd, Exec, Tool};
+use host::mount::{self, KernelMounts};
 use host::units::Bytes;
-use tracing::info;
+use tempfile::TempDir;
+use tracing::{info, warn};
 
 use crate::cli::Build;
 use crate::tally::{self, Tallies};
@@ -29,10 +32,7 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec) -> Result<Built> {
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    let work = tempfile::Builder::new()
-        .prefix("image.")
-        .tempdir_in(&options.work)
-        .context("cannot make a work folder")?;
+    let work = Work::make(&options.work)?;
     let (root, sources, raw) = (
         work.path().join("root"),
         work.path().join("sources.list"),
@@ -52,6 +52,8 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec) -> Result<Built> {
         &options.packages,
     ))
     .context("cannot unpack Debian")?;
+    // mmdebstrap only warns where it could not unmount what it had mounted for the packages' scripts
+    work.unmount()?;
     debian::configure(&root).context("cannot write the recipe's files")?;
     make_filesystem(&root, &raw, options.size, exec)?;
     let partial = |suffix: &str| {
@@ -75,6 +77,50 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec) -> Result<Built> {
         }
     }
     placed
+}
+
+/// The folder that an image is made in. What a tool mounted there and left, interrupted say, is unmounted before the folder
+/// goes: removing a folder with something mounted in it would empty what is mounted.
+struct Work(Option<TempDir>);
+
+impl Work {
+    fn make(within: &Path) -> Result<Self> {
+        // Nobody else sees those mounts, and none outlives us. Who is not root has no need of it, nor the right.
+        match mount::own_namespace() {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(error).context("cannot have mounts of our own");
+            }
+            _ => {}
+        }
+        let folder = tempfile::Builder::new().prefix("image.").tempdir_in(within);
+        Ok(Self(Some(folder.context("cannot make a work folder")?)))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+
+    fn unmount(&self) -> Result<()> {
+        let folder = fs::canonicalize(self.path()).context("cannot find the work folder")?;
+        let left = mount::unmount_below(&folder, &mut KernelMounts)
+            .context("cannot find out what is mounted")?;
+        match left.into_iter().next() {
+            Some((at, error)) => {
+                Err(error).with_context(|| format!("cannot unmount {}", at.display()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount()
+            && let Some(folder) = self.0.take()
+        {
+            warn!(folder = %folder.keep().display(), "left behind: {error:#}");
+        }
+    }
 }
 
 /// Everything that can be known before minutes are spent.
