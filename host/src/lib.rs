@@ -12,7 +12,7 @@
 //!   moving     files from one filesystem to another, with everything that belongs to them
 //!   removal    a folder removed, but never what is mounted in it
 //!   lock       one agent at a time; a disk whose table is being changed
-//!   power      reboot and power off
+//!   power      reboot, power off, and the kernel that starts without the firmware
 //!   tree       files of a system that is not running, confined to its root
 //!   apt        where this machine gets Debian packages from
 //!   settle     waiting for a condition, bounded, never a bare sleep
@@ -56,6 +56,8 @@ pub struct Host {
     pub devices: Box<dyn blockdev::Devices>,
     /// Mounts and unmounts.
     pub mounts: Box<dyn mount::Mounts>,
+    /// Loads the kernel that is started next.
+    pub next_kernel: Box<dyn power::NextKernel>,
     /// Set by SIGTERM; long work asks it and stops.
     pub cancel: cancel::Cancel,
 }
@@ -73,6 +75,7 @@ impl Host {
             exec: Box::new(exec::System::new(cancel.clone())),
             devices: Box::new(blockdev::NodeDevices::new()),
             mounts: Box::new(mount::KernelMounts),
+            next_kernel: Box::new(power::Kexec),
             cancel,
         }
     }
@@ -91,6 +94,7 @@ impl Host {
             exec: Box::new(exec::Filewise(exec::System::new(cancel.clone()))),
             devices: Box::new(devices),
             mounts: Box::new(mount::NoMounts),
+            next_kernel: Box::new(power::NoKexec),
             cancel,
         })
     }

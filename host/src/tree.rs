@@ -65,6 +65,12 @@ impl Tree {
         std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
     }
 
+    /// Where the file at `path` really is: the same for a file.
+    pub fn real_file(&self, path: &str) -> io::Result<PathBuf> {
+        let found = self.resolve(path, OFlag::O_PATH)?;
+        std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
+    }
+
     /// What is at `path`; `None` where nothing is, or a link that leads nowhere.
     pub fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
         let found = match self.resolve(path, OFlag::O_PATH) {

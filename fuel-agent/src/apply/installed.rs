@@ -56,6 +56,12 @@ impl Installed {
         self.0.read(path).map_err(|e| failed("read", path, e))
     }
 
+    /// Where a file really is: links lead where they will lead in the installed system.
+    pub(super) fn real_file(&self, path: &str) -> Result<std::path::PathBuf, Error> {
+        let found = self.0.real_file(path);
+        found.map_err(|e| failed("find", path, e))
+    }
+
     /// Whether there is such a file.
     pub(super) fn has_file(&self, path: &str) -> Result<bool, Error> {
         self.0

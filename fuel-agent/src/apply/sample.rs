@@ -114,6 +114,7 @@ pub(crate) fn plan() -> Plan {
         images: vec![image()],
         configdrive: Some(BlockRef::Partition { disk: 0, number: 5 }),
         phone_home: None,
+        kexec: false,
         undefined: Vec::new(),
         boot: boot_spec(),
         node: Some(node()),

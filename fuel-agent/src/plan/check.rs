@@ -122,6 +122,7 @@ fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
         | Step::WriteFstab
         | Step::WriteIdentity
         | Step::WriteBootConfig
+        | Step::LoadKernel
         | Step::Verify => true,
         Step::Wipe { disk: index, .. }
         | Step::Disarm { disk: index, .. }

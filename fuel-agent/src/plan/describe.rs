@@ -47,6 +47,9 @@ pub(super) fn step(step: &Step, plan: &Plan) -> String {
         Step::WriteBootConfig => {
             "write grub.cfg, GRUB's modules and the kernel parameters".to_owned()
         }
+        Step::LoadKernel => {
+            "take the installed kernel into memory, to be started without the firmware".to_owned()
+        }
         Step::WriteConfigdrive { on } => {
             format!("write the cloud-init data to {}", plan.node_of(*on))
         }

@@ -27,6 +27,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
         | Step::WriteFstab
         | Step::WriteIdentity
         | Step::WriteBootConfig
+        | Step::LoadKernel
         | Step::Verify => Vec::new(),
         Step::Disarm { disk, areas } => on_disk(*disk, disarmed(plan, *disk, areas)),
         Step::Wipe { disk, extents } => on_disk(*disk, extents.clone()),

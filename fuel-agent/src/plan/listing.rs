@@ -131,6 +131,7 @@ fn is_on_volume(plan: &Plan, step: &Step) -> bool {
         | Step::WriteFstab
         | Step::WriteIdentity
         | Step::WriteBootConfig
+        | Step::LoadKernel
         | Step::WriteConfigdrive { .. }
         | Step::Verify
         | Step::InstallBootcode { .. }

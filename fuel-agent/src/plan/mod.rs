@@ -94,6 +94,8 @@ pub struct Plan {
     pub configdrive: Option<BlockRef>,
     /// Where cloud-init of the installed system calls when it is done.
     pub phone_home: Option<String>,
+    /// Whether the installed kernel is started without the firmware in between.
+    pub kexec: bool,
     /// Nodes that the request uses without making them; `run` refuses.
     pub undefined: Vec<String>,
     /// How the installed system starts.
@@ -295,6 +297,7 @@ pub fn plan(
     let chosen = disks::choose(request, inventory, options, &mut notes);
     let mut plan = empty(request, inventory.firmware, ids);
     plan.phone_home.clone_from(&options.phone_home);
+    plan.kexec = options.kexec;
     for (spec, index) in storage.disks.iter().zip(&chosen) {
         let real = index.map(|index| &inventory.disks[index]);
         plan.disks.push(layout::disk(
@@ -349,6 +352,7 @@ fn empty(request: &Request, firmware: Firmware, ids: &mut dyn Ids) -> Plan {
         images: Vec::new(),
         configdrive: request.configdrive,
         phone_home: None,
+        kexec: false,
         undefined: request.storage.undefined.clone(),
         boot: request.boot.clone(),
         node: request.node.clone(),

@@ -4,6 +4,10 @@ use crate::inventory::Disk;
 
 /// Settings that planning obeys. None of them can be weakened by a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, as it is typed"
+)]
 pub struct Options {
     /// Disks that are never written to: by-id or by-path names, serial numbers, wwns, or nodes.
     pub protect: Vec<String>,
@@ -15,6 +19,8 @@ pub struct Options {
     pub allow_unverified: bool,
     /// Where cloud-init of the installed system calls when it is done (`provision.phone_home=URL`).
     pub phone_home: Option<String>,
+    /// The installed kernel is to be started without the firmware (`provision.end=kexec`).
+    pub kexec: bool,
 }
 
 impl Options {

@@ -126,6 +126,8 @@ pub enum Step {
     WriteIdentity,
     /// Writes grub.cfg, GRUB's modules and the kernel parameters for later runs of update-grub.
     WriteBootConfig,
+    /// Takes the installed kernel into memory, to be started without the firmware in between.
+    LoadKernel,
     /// Writes the cloud-init data.
     WriteConfigdrive {
         /// The partition.

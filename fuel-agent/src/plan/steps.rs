@@ -98,6 +98,9 @@ fn fill(plan: &Plan, steps: &mut Vec<Step>) {
             steps.push(Step::WriteIdentity);
         }
         steps.push(Step::WriteBootConfig);
+        if plan.kexec {
+            steps.push(Step::LoadKernel);
+        }
     }
     if let Some(on) = plan.configdrive {
         steps.push(Step::WriteConfigdrive { on });
@@ -134,7 +137,8 @@ const fn stage(step: &Step) -> Stage {
         Step::MoveContent { .. }
         | Step::WriteFstab
         | Step::WriteIdentity
-        | Step::WriteBootConfig => Stage::Configure,
+        | Step::WriteBootConfig
+        | Step::LoadKernel => Stage::Configure,
         Step::WriteConfigdrive { .. } => Stage::Configdrive,
         Step::Verify => Stage::Verify,
         Step::InstallBootcode { .. } => Stage::Bootloader,

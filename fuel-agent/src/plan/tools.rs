@@ -48,6 +48,7 @@ fn of(step: &Step, plan: &Plan) -> Vec<Tool> {
         | Step::WriteFstab
         | Step::WriteIdentity
         | Step::WriteBootConfig
+        | Step::LoadKernel
         | Step::WriteConfigdrive { .. }
         | Step::WriteStamp { .. } => Vec::new(),
     }

@@ -10,7 +10,7 @@ use host::blockdev::Access;
 use host::cancel::Cancel;
 use host::lock::{Lock, LockError};
 use host::mount::{KernelMounts, Mounts};
-use host::power::{PowerAction, end_machine};
+use host::power::{self, PowerAction, end_machine};
 use host::removal::remove_folder;
 
 use super::act::Act;
@@ -271,6 +271,9 @@ pub fn end(end: End) -> Result<(), Error> {
         End::None => return Ok(()),
         End::Reboot => PowerAction::Reboot,
         End::Poweroff => PowerAction::PowerOff,
+        // An installation of an earlier run, or a kernel that could not be loaded: that was said then.
+        End::Kexec if !power::next_kernel_is_loaded() => PowerAction::Reboot,
+        End::Kexec => PowerAction::Kexec,
     };
     match end_machine(action) {
         Ok(never) => match never {},

@@ -20,7 +20,7 @@ use crate::http;
 use crate::inventory::{self, Inventory, Reader};
 use crate::plan::{self, CountedIds, Ids, Plan};
 use crate::request::{self, Driver, MAX_BYTES, Request};
-use crate::settings::Settings;
+use crate::settings::{End, Settings};
 use crate::sources::Sources;
 
 /// What only devices of the kernel can be given: on files these steps are skipped.
@@ -131,6 +131,7 @@ impl Node<'_> {
             match_by_name: self.settings.match_by_name || !self.disks.is_empty(),
             allow_unverified: self.settings.allow_unverified,
             phone_home: self.settings.phone_home.clone(),
+            kexec: self.settings.end == Some(End::Kexec),
         }
     }
 

@@ -384,7 +384,10 @@ impl<'a> Run<'a> {
 fn writes(step: &PlannedStep) -> bool {
     !matches!(
         step.step,
-        Step::DeactivateVolumeGroup { .. } | Step::CloseMapping { .. } | Step::ActivateKept
+        Step::DeactivateVolumeGroup { .. }
+            | Step::CloseMapping { .. }
+            | Step::ActivateKept
+            | Step::LoadKernel
     )
 }
 

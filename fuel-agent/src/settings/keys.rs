@@ -65,14 +65,15 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "end",
-        value: "none|reboot|poweroff",
+        value: "none|reboot|poweroff|kexec",
         default: "`none` when pushed, `reboot` when pulled",
-        help: "What happens at the end of a run that went well.",
+        help: "What happens at the end of a run that went well. `kexec` starts the installed kernel without the firmware in between; where that cannot be done, the node reboots.",
         set: |settings, value| {
             settings.end = Some(match value {
                 "none" => End::None,
                 "reboot" => End::Reboot,
                 "poweroff" => End::Poweroff,
+                "kexec" => End::Kexec,
                 _ => return Err(format!("`{value}` is none of these")),
             });
             Ok(())

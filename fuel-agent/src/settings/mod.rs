@@ -114,6 +114,8 @@ pub enum End {
     Reboot,
     /// The node is switched off.
     Poweroff,
+    /// The installed system's kernel starts, without the firmware in between.
+    Kexec,
 }
 
 /// Where a setting was said.
@@ -353,7 +355,7 @@ mod tests {
         insta::assert_snapshot!(crate::error::render(&error), @r"
         error: cannot use the value of `end` (/etc/provision.conf:7)
           cause: `restart` is none of these
-          hint: write end=none|reboot|poweroff
+          hint: write end=none|reboot|poweroff|kexec
         ");
         let error = merged(&["url"], &[], &[]).unwrap_err();
         insta::assert_snapshot!(crate::error::render(&error), @r"

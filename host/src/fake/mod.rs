@@ -21,6 +21,7 @@ pub fn host(exec: &Script, devices: &FakeDevices, mounts: &FakeMounts) -> Host {
         exec: Box::new(exec.clone()),
         devices: Box::new(devices.clone()),
         mounts: Box::new(mounts.clone()),
+        next_kernel: Box::new(crate::power::NoKexec),
         cancel: Cancel::new(),
     }
 }

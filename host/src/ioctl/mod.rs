@@ -5,6 +5,7 @@
 //!   loops      files as block devices: for tests and the testbed
 //!   process    a child that dies with us; a descriptor for a child
 //!   flags      flags of an inode: efivarfs guards its files with one
+//!   kexec      a kernel that is started without the firmware
 //! ```
 
 #![expect(
@@ -14,5 +15,6 @@
 
 pub mod block;
 pub mod flags;
+pub mod kexec;
 pub mod loops;
 pub mod process;

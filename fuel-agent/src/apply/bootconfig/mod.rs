@@ -3,6 +3,7 @@
 mod defaults;
 mod kernels;
 mod menu;
+mod next;
 mod parameters;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::plan::Plan;
 use crate::request::spec::{BlockRef, Mount};
 use crate::stage::Stage;
 use menu::Menu;
+pub(super) use next::load as load_next;
 use parameters::Parameters;
 
 /// Where GRUB finds its things once the node runs.

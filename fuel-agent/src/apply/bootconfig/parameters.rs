@@ -54,6 +54,19 @@ impl Parameters {
         words.join(" ")
     }
 
+    /// The words for a kernel that is started directly, without those that name a root.
+    pub(super) fn for_kernel(&self) -> String {
+        let words = self.words.iter().filter(|word| !word.starts_with("root="));
+        let quoted = |word: &String| {
+            if word.contains(' ') {
+                format!("\"{word}\"")
+            } else {
+                word.clone()
+            }
+        };
+        words.map(quoted).collect::<Vec<_>>().join(" ")
+    }
+
     /// The text for a double-quoted assignment in a shell script.
     pub(super) fn for_shell(&self) -> String {
         let mut text = String::new();

@@ -56,6 +56,28 @@ fn fuels_usual_layout_takes_these_steps() {
 }
 
 #[test]
+fn a_kernel_that_is_to_start_by_kexec_is_loaded_while_its_files_are_mounted() {
+    let options = Options {
+        kexec: true,
+        ..Options::default()
+    };
+    let inventory = node(vec![empty_disk("/dev/sda", 20480)]);
+    let mut ids = CountedIds::default();
+    let plan = plan(
+        &lvm_request(),
+        &inventory,
+        &Sources::default(),
+        &options,
+        &mut ids,
+    )
+    .unwrap();
+    let steps = steps_of(&plan);
+    let place = |text: &str| steps.lines().position(|line| line.contains(text));
+    let load = place("configure   take the installed kernel into memory").unwrap();
+    assert!(place("grub.cfg").unwrap() < load && load < place("verify").unwrap());
+}
+
+#[test]
 fn a_second_run_over_the_first_lets_its_volumes_go() {
     let request = lvm_request();
     let mut disk = empty_disk("/dev/sda", 20480);
