@@ -6,6 +6,7 @@
 //!   tools      which of them are missing
 //!   blockdev   trait BlockDevice and Devices: real nodes, or regular files standing for disks
 //!   table      partition tables as they are on a disk
+//!   variables  what the firmware of a UEFI node keeps: its boot list
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse
 //!   procfs     mounts and swap as the kernel lists them
@@ -38,6 +39,7 @@ pub mod table;
 pub mod tools;
 pub mod tree;
 pub mod units;
+pub mod variables;
 
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -58,6 +60,8 @@ pub struct Host {
     pub mounts: Box<dyn mount::Mounts>,
     /// Loads the kernel that is started next.
     pub next_kernel: Box<dyn power::NextKernel>,
+    /// The firmware's variables, where it has some.
+    pub variables: variables::Variables,
     /// Set by SIGTERM; long work asks it and stops.
     pub cancel: cancel::Cancel,
 }
@@ -76,6 +80,7 @@ impl Host {
             devices: Box::new(blockdev::NodeDevices::new()),
             mounts: Box::new(mount::KernelMounts),
             next_kernel: Box::new(power::Kexec),
+            variables: variables::Variables::real(),
             cancel,
         }
     }
@@ -95,6 +100,7 @@ impl Host {
             devices: Box::new(devices),
             mounts: Box::new(mount::NoMounts),
             next_kernel: Box::new(power::NoKexec),
+            variables: variables::Variables::none(),
             cancel,
         })
     }

@@ -14,14 +14,16 @@ pub use script::Script;
 
 use crate::Host;
 use crate::cancel::Cancel;
+use crate::variables::Variables;
 
-/// A host of fakes.
+/// A host of fakes, whose firmware keeps no variables; a test that wants some gives it a folder of its own.
 pub fn host(exec: &Script, devices: &FakeDevices, mounts: &FakeMounts) -> Host {
     Host {
         exec: Box::new(exec.clone()),
         devices: Box::new(devices.clone()),
         mounts: Box::new(mounts.clone()),
         next_kernel: Box::new(crate::power::NoKexec),
+        variables: Variables::none(),
         cancel: Cancel::new(),
     }
 }

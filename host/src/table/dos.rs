@@ -116,5 +116,6 @@ fn partition(
         number,
         extent: run_of(device, base.checked_add(entry.start)?, entry.length)?,
         type_id: format!("{:#x}", entry.kind),
+        guid: None,
     })
 }

@@ -72,6 +72,7 @@ fn partition(device: &dyn BlockDevice, count: u32, entry: &[u8]) -> Option<Found
         number: count,
         extent: run_of(device, first, length)?,
         type_id: guid(kind),
+        guid: bytes(entry, 16, 16).try_into().ok(),
     })
 }
 

@@ -48,6 +48,8 @@ pub struct FoundPartition {
     pub extent: Extent,
     /// Its type as udev writes it: a lower-case GUID, or `0x83`.
     pub type_id: String,
+    /// Its own identifier, in the byte order of the disk, which is that of UEFI's device paths too; GPT only.
+    pub guid: Option<[u8; 16]>,
 }
 
 /// Reads the table of `device`, `None` where there is none that the kernel would believe.

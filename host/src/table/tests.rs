@@ -38,12 +38,18 @@ fn mbr(entries: &[(u8, u32, u32)]) -> Vec<u8> {
     sector
 }
 
+/// The identifier of a partition.
+fn own_guid(number: usize) -> [u8; 16] {
+    [u8::try_from(number).unwrap(); 16]
+}
+
 /// A list of 128 entries: (number, first, last).
 fn list(entries: &[(usize, u64, u64)]) -> Vec<u8> {
     let mut list = vec![0; 128 * 128];
     for (number, first, last) in entries {
         let at = 128 * (number - 1);
         list[at..at + 16].copy_from_slice(&LINUX_RAW);
+        list[at + 16..at + 32].copy_from_slice(&own_guid(*number));
         list[at + 32..at + 40].copy_from_slice(&first.to_le_bytes());
         list[at + 40..at + 48].copy_from_slice(&last.to_le_bytes());
     }
@@ -104,6 +110,7 @@ fn a_gpt_is_read_on_both_kinds_of_sectors() {
                 number,
                 extent,
                 type_id: LINUX.to_owned(),
+                guid: Some(own_guid(usize::try_from(number).unwrap())),
             });
         assert_eq!(table.partitions, expected, "{sector}");
     }
