@@ -14,7 +14,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> String {
         Step::StopRaid { device, members } => stop_raid(device, members),
         Step::DeactivateVolumeGroup { name } => format!("deactivate volume group `{name}`"),
         Step::CloseMapping { name } => format!("close mapping `{name}`"),
-        Step::Disarm { disk, areas } => disarm(device(*disk), areas),
+        Step::Disarm { disk, areas } => disarm(plan, device(*disk), areas),
         Step::Wipe { disk, .. } => format!("wipe old signatures on {}", device(*disk)),
         Step::WriteTable { disk } => write_table(plan, *disk),
         Step::MakeRaid { raid } => make_raid(plan, *raid),
@@ -59,7 +59,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> String {
         Step::InstallBootcode { disk } => match plan.firmware {
             Firmware::Bios => format!("install boot code on {}", device(*disk)),
             Firmware::Uefi => format!(
-                "make the EFI system partition of {} and install GRUB there",
+                "install GRUB on {}: EFI system partition, boot list",
                 device(*disk)
             ),
         },
@@ -71,13 +71,17 @@ fn stop_raid(device: &str, members: &[String]) -> String {
     format!("stop array {device} on {}", members.join(", "))
 }
 
-fn disarm(device: &str, areas: &[Extent]) -> String {
+fn disarm(plan: &Plan, device: &str, areas: &[Extent]) -> String {
     let more = match areas.len() {
         0 => String::new(),
         1 => ", 1 old boot area".to_owned(),
         count => format!(", {count} old boot areas"),
     };
-    format!("disarm {device}: boot code, identity stamp{more}")
+    let list = match plan.firmware {
+        Firmware::Bios => "",
+        Firmware::Uefi => ", boot list",
+    };
+    format!("disarm {device}: boot code{list}, identity stamp{more}")
 }
 
 fn write_table(plan: &Plan, disk: usize) -> String {

@@ -219,7 +219,7 @@ impl Act for Hands<'_> {
 
     fn disarm_again(&mut self, plan: &Plan) -> Vec<Error> {
         match self.host.host() {
-            Ok(host) => bootcode::disarm_again(plan, host.devices.as_ref()),
+            Ok(host) => bootcode::disarm_again(plan, host),
             Err(error) => vec![error],
         }
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod bios;
 mod core;
+pub(crate) mod entry;
 pub(crate) mod stub;
 pub(crate) mod uefi;
 
@@ -13,6 +14,7 @@ pub(crate) use core::Platform;
 use std::io;
 use std::path::Path;
 
+use host::Host;
 use host::blockdev::{Access, Devices};
 use host::units::Bytes;
 
@@ -34,7 +36,7 @@ pub(super) fn install(context: &mut Context<'_>, disk: usize) -> Result<Outcome,
     };
     if done.is_err() {
         // At once; the error that led here is the one that is told.
-        for error in disarm_again(context.plan, context.host.devices.as_ref()) {
+        for error in disarm_again(context.plan, context.host) {
             let stage = Some(Stage::Bootloader);
             let message = format!("{}: {}", error.what, error.causes().join(": "));
             context.events.tell(&Event::Warning { stage, message });
@@ -56,10 +58,10 @@ pub(super) fn without_configuration(context: &Context<'_>) -> Option<Outcome> {
 /// Takes boot code and stamp from every disk that the plan gives them to, also those that were done before: a run that
 /// failed leaves a node that its orchestrator can reach. (The other disks have been disarmed and never get boot code.)
 /// What cannot be taken is told; it does not keep the rest from being tried.
-pub fn disarm_again(plan: &Plan, devices: &dyn Devices) -> Vec<Error> {
+pub fn disarm_again(plan: &Plan, host: &Host) -> Vec<Error> {
     let disks = plan.disks.iter().filter(|disk| disk.bootloader);
     let failures = disks.filter_map(|disk| {
-        let source = take_back(plan.firmware, disk, devices).err()?;
+        let source = take_back(plan.firmware, disk, host.devices.as_ref()).err()?;
         let what = format!(
             "{} may still boot: its boot code could not be taken back",
             disk.device
@@ -70,7 +72,14 @@ pub fn disarm_again(plan: &Plan, devices: &dyn Devices) -> Vec<Error> {
                 .because(source),
         )
     });
-    failures.collect()
+    let mut failures: Vec<Error> = failures.collect();
+    if plan.firmware == Firmware::Uefi
+        && let Err(source) = entry::forget(&host.variables)
+    {
+        let what = "our entry in the firmware's boot list could not be removed";
+        failures.push(Error::new(Kind::Internal, what).because(source));
+    }
+    failures
 }
 
 fn take_back(firmware: Firmware, disk: &PlannedDisk, devices: &dyn Devices) -> io::Result<()> {

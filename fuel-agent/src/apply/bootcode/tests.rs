@@ -2,11 +2,12 @@
 
 use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
 use host::units::Extent;
+use host::variables::Variables;
 
 use super::*;
 use crate::apply::Options;
 use crate::apply::bootconfig::BootFolder;
-use crate::apply::{State, sample};
+use crate::apply::{State, guid_table, sample};
 use crate::error::Kind;
 use crate::events::Events;
 
@@ -27,6 +28,7 @@ struct Node {
     plan: Plan,
     work: tempfile::TempDir,
     options: Options,
+    variables: Variables,
 }
 
 fn node(firmware: Firmware) -> Node {
@@ -52,6 +54,7 @@ fn node(firmware: Firmware) -> Node {
         plan,
         work,
         options,
+        variables: Variables::none(),
     }
 }
 
@@ -77,7 +80,21 @@ fn disks() -> FakeDevices {
 impl Node {
     /// Installs boot code on both disks, in order, as a run does.
     fn install(&self, devices: &FakeDevices) -> Result<(), Error> {
+        self.install_telling(devices, &Deaf)
+    }
+
+    fn host(&self, devices: &FakeDevices) -> Host {
         let mut host = fake::host(&Script::new(), devices, &FakeMounts::new());
+        host.variables = self.variables.clone();
+        host
+    }
+
+    fn disarm_again(&self, devices: &FakeDevices) -> Vec<Error> {
+        disarm_again(&self.plan, &self.host(devices))
+    }
+
+    fn install_telling(&self, devices: &FakeDevices, events: &dyn Events) -> Result<(), Error> {
+        let mut host = self.host(devices);
         let mut state = State {
             boot_folder: Some(BootFolder {
                 uuid: "0000b007".to_owned(),
@@ -89,7 +106,7 @@ impl Node {
         let mut context = Context {
             plan: &self.plan,
             host: &mut host,
-            events: &Deaf,
+            events,
             options: &self.options,
             state: &mut state,
         };
@@ -215,7 +232,7 @@ fn a_disk_that_fails_does_not_keep_the_others_from_being_disarmed_again() {
         let (node, devices) = (node(firmware), disks());
         node.install(&devices).unwrap();
         stamped(&devices);
-        assert!(disarm_again(&node.plan, &devices).is_empty());
+        assert!(node.disarm_again(&devices).is_empty());
         assert!(!node.any_armed(&devices), "{firmware:?}");
         for disk in DISKS {
             let stamp = devices.content(disk, STAMP).unwrap();
@@ -224,7 +241,7 @@ fn a_disk_that_fails_does_not_keep_the_others_from_being_disarmed_again() {
         // three opens: two of the installation, and the first disk's of taking it back
         let devices = disks().failing(Fault::Open(2));
         node.install(&devices).unwrap();
-        let errors = disarm_again(&node.plan, &devices);
+        let errors = node.disarm_again(&devices);
         assert_eq!(errors.len(), 1);
         assert_eq!(errors[0].device.as_deref(), Some(DISKS[0]));
         let mut second = node.plan.clone();
@@ -256,6 +273,65 @@ fn a_uefi_disk_has_no_filesystem_until_all_of_it_is_there() {
         devices.content(DISKS[0], BOOT_SECTOR).unwrap()[..440],
         stub::CODE
     );
+}
+
+/// Warnings, as they come.
+#[derive(Default)]
+struct Warnings(std::sync::Mutex<Vec<String>>);
+
+impl Events for Warnings {
+    fn tell(&self, event: &Event) {
+        if let Event::Warning { message, .. } = event {
+            self.0.lock().unwrap().push(message.clone());
+        }
+    }
+}
+
+/// Both disks with the plan's table on them.
+fn partitioned(node: &Node) -> FakeDevices {
+    let devices = disks();
+    for disk in &node.plan.disks {
+        let mut device = devices.open(disk.device.as_ref(), Access::Write).unwrap();
+        let table = guid_table::GuidTable::of(disk, device.size(), device.sector_size()).unwrap();
+        table.write(device.as_mut()).unwrap();
+    }
+    devices
+}
+
+#[test]
+fn each_uefi_disk_is_in_the_firmwares_list_until_the_run_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = node(Firmware::Uefi);
+    node.variables = Variables::at(folder.path());
+    // the network card that the node was started by
+    let network = b"\x01\0\0\0\x04\0P\0X\0E\0\0\0\x7f\xff\x04\0";
+    node.variables.write("Boot0000", network).unwrap();
+    node.variables.write("BootOrder", &[0, 0]).unwrap();
+    node.variables.write("BootCurrent", &[0, 0]).unwrap();
+    let devices = partitioned(&node);
+    let warnings = Warnings::default();
+    node.install_telling(&devices, &warnings).unwrap();
+    assert_eq!(*warnings.0.lock().unwrap(), Vec::<String>::new());
+    let order = || node.variables.read("BootOrder").unwrap().unwrap();
+    assert_eq!(order(), [0, 0, 1, 0, 2, 0]);
+    let esp = esp(&node.plan.disks[1]).unwrap();
+    let entry = node.variables.read("Boot0002").unwrap().unwrap();
+    let guid = esp.guid.to_bytes_le();
+    assert!(entry.windows(16).any(|window| window == guid));
+    assert!(node.disarm_again(&devices).is_empty());
+    assert_eq!(order(), [0, 0]);
+    assert_eq!(node.variables.names().unwrap().len(), 3);
+}
+
+#[test]
+fn firmware_that_cannot_be_told_is_worth_a_warning() {
+    let node = node(Firmware::Uefi);
+    let (devices, warnings) = (partitioned(&node), Warnings::default());
+    node.install_telling(&devices, &warnings).unwrap();
+    assert!(node.armed(&devices));
+    let warnings = warnings.0.lock().unwrap();
+    assert_eq!(warnings.len(), 2);
+    insta::assert_snapshot!(warnings[0], @r"/dev/sda gets no entry in the firmware's boot list: the firmware's variables cannot be reached (is efivarfs mounted?); the firmware has to find \EFI\BOOT\BOOTX64.EFI by itself");
 }
 
 #[test]

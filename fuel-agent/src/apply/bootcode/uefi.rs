@@ -1,28 +1,28 @@
 //! GRUB on a UEFI node: a FAT filesystem with `\EFI\BOOT\BOOTX64.EFI`, the path that firmware tries on any disk.
 //!
-//! Its first sector is written last: until then there is no filesystem for the firmware to find. No entry is added to
-//! the firmware's own list; entries of ours that may be there are removed when the node is disarmed.
+//! Its first sector is written last: until then there is no filesystem for the firmware to find. Then the disk gets an entry in
+//! the firmware's own boot list.
 
 use std::io;
-use std::path::Path;
 
 use configdrive::File;
 use configdrive::fat::{self, Format, Purpose};
 use host::blockdev::{Access, BlockDevice};
+use host::table;
 use host::units::Extent;
 
+use super::entry::{self, Entry};
 use super::{core, esp, volume_id};
 use crate::apply::Context;
 use crate::apply::medium::{Medium, write_and_check};
 use crate::error::{Error, Kind};
 use crate::plan::PlannedPartition;
+use crate::stage::Stage;
 
 /// Where firmware looks when nobody told it where to look.
 const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
 /// Label of the filesystem.
 const LABEL: &str = "EFI";
-/// What our own entries in the firmware's list are called.
-const ENTRY: &str = "provision";
 
 pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
     let loader = core::image(context, core::Platform::Efi)?;
@@ -47,10 +47,45 @@ pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Erro
     let mut device = opened.map_err(|e| failed(e.into()))?;
     let files = [File::new(LOADER, loader)];
     if esp.keep_data {
-        add(device.as_mut(), esp.extent, &files).map_err(failed)
+        add(device.as_mut(), esp.extent, &files).map_err(failed)?;
     } else {
-        make(device.as_mut(), esp, &files).map_err(failed)
+        make(device.as_mut(), esp, &files).map_err(failed)?;
     }
+    if !context.is_file(disk)
+        && let Err(source) = enlist(context, disk, device.as_ref())
+    {
+        let message = format!(
+            "{} gets no entry in the firmware's boot list: {source}; the firmware has to find \\{} by itself",
+            planned.device,
+            LOADER.replace('/', "\\")
+        );
+        context.warn(Stage::Bootloader, message);
+    }
+    Ok(())
+}
+
+/// Adds the disk to the firmware's boot list. That firmware cannot be told is no error: the path is the one that it tries by
+/// itself.
+fn enlist(context: &Context<'_>, disk: usize, device: &dyn BlockDevice) -> io::Result<u16> {
+    let plan = context.plan;
+    let number = esp(&plan.disks[disk]).map(|esp| esp.number);
+    // As it is on the disk: of a table that is kept, the plan does not know the identifiers.
+    let table = table::read(device)?;
+    let listed = table.iter().flat_map(|table| &table.partitions);
+    let partition = listed
+        .into_iter()
+        .find(|partition| Some(partition.number) == number)
+        .ok_or_else(|| io::Error::other("its partition is not in the table"))?;
+    let mut marked = (0..plan.disks.len()).filter(|disk| plan.disks[*disk].bootloader);
+    let several = marked.clone().count() > 1;
+    let ordinal = marked.position(|marked| marked == disk);
+    let entry = Entry {
+        ordinal: ordinal.filter(|_| several).map(|index| index + 1),
+        partition,
+        sector_size: device.sector_size(),
+        program: LOADER,
+    };
+    entry::add(&context.host.variables, &entry)
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -121,90 +156,4 @@ pub(crate) fn is_armed(device: &mut dyn BlockDevice, extent: Extent) -> io::Resu
     Ok(files
         .iter()
         .any(|file| file.path == LOADER && !file.content.is_empty()))
-}
-
-/// Removes entries of ours from the firmware's list, by their name.
-pub(crate) fn forget_entries(variables: &Path) -> io::Result<usize> {
-    let entries = match std::fs::read_dir(variables) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let mut removed = 0;
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if is_boot_entry(&name)
-            && description(&std::fs::read(entry.path())?).as_deref() == Some(ENTRY)
-        {
-            std::fs::remove_file(entry.path())?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-/// `Boot0001-8be4df61-93ca-11d2-aa0d-00e098032b8c` and its like.
-fn is_boot_entry(name: &str) -> bool {
-    let number = name
-        .strip_prefix("Boot")
-        .and_then(|rest| rest.split_once('-'));
-    number.is_some_and(|(number, vendor)| {
-        number.len() == 4
-            && number.chars().all(|c| c.is_ascii_hexdigit())
-            && vendor == "8be4df61-93ca-11d2-aa0d-00e098032b8c"
-    })
-}
-
-/// The name of an entry: behind the variable's attributes, the entry's, and a length, in UTF-16 up to a zero.
-fn description(variable: &[u8]) -> Option<String> {
-    let text = variable.get(4 + 4 + 2..)?;
-    let units: Vec<u16> = text
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|unit| u16::from_le_bytes(*unit))
-        .take_while(|unit| *unit != 0)
-        .collect();
-    String::from_utf16(&units).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-
-    fn entry(name: &str) -> Vec<u8> {
-        let mut bytes = vec![7, 0, 0, 0, 1, 0, 0, 0, 4, 0];
-        bytes.extend(name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
-        bytes.extend([0x7f, 0xff, 4, 0]);
-        bytes
-    }
-
-    #[test]
-    fn only_our_own_entries_are_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let put = |name: &str, label: &str| {
-            std::fs::write(folder.path().join(name), entry(label)).unwrap();
-        };
-        put(&format!("Boot0001-{VENDOR}"), "provision");
-        put(&format!("Boot000A-{VENDOR}"), "debian");
-        put(&format!("BootOrder-{VENDOR}"), "provision");
-        put("Boot0002-00000000-0000-0000-0000-000000000000", "provision");
-        assert_eq!(forget_entries(folder.path()).unwrap(), 1);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
-        assert!(!folder.path().join(format!("Boot0001-{VENDOR}")).exists());
-    }
-
-    #[test]
-    fn a_node_without_variables_has_no_entries() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(forget_entries(&folder.path().join("none")).unwrap(), 0);
-    }
-
-    #[test]
-    fn a_short_variable_has_no_name() {
-        assert_eq!(description(&[7, 0, 0]), None);
-    }
 }

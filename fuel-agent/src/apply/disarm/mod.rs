@@ -8,18 +8,14 @@ use configdrive::fat;
 use host::blockdev::{Access, BlockDevice};
 use host::units::{Bytes, Extent};
 
-use super::bootcode::{stub, uefi};
+use super::bootcode::{entry, stub, uefi};
 use super::medium::{Medium, write_and_check};
 use super::{Context, Outcome, stamp};
 use crate::error::{Error, Kind};
-use crate::events::Event;
 use crate::inventory::Firmware;
 use crate::plan::PlannedDisk;
 use crate::request::spec::Role;
 use crate::stage::Stage;
-
-/// Where the kernel shows the firmware's variables.
-const EFI_VARIABLES: &str = "/sys/firmware/efi/efivars";
 
 pub(in crate::apply) fn disarm(
     context: &mut Context<'_>,
@@ -118,11 +114,10 @@ fn hide_boot_files(
 /// The firmware's own list must not lead to what was here. An entry that leads nowhere is skipped by firmware, so failing
 /// to remove it is worth a warning only.
 fn forget_entries(context: &Context<'_>) {
-    if let Err(source) = uefi::forget_entries(Path::new(EFI_VARIABLES)) {
+    if let Err(source) = entry::forget(&context.host.variables) {
         let message =
             format!("cannot remove our old entry from the firmware's boot list: {source}");
-        let stage = Some(Stage::Release);
-        context.events.tell(&Event::Warning { stage, message });
+        context.warn(Stage::Release, message);
     }
 }
 

@@ -6,7 +6,7 @@ use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
 use super::*;
 use crate::apply::bootcode::bios;
 use crate::apply::{Options, State, sample};
-use crate::events::Events;
+use crate::events::{Event, Events};
 use crate::plan::{Plan, STAMP};
 
 const DISK: &str = "/dev/sda";
