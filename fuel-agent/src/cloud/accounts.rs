@@ -25,8 +25,11 @@ fn user(account: &Account, salt: &str) -> Value {
     if !account.ssh_keys.is_empty() {
         user.insert("ssh_authorized_keys".to_owned(), json!(account.ssh_keys));
     }
-    if !account.sudo.is_empty() {
-        user.insert("sudo".to_owned(), json!(account.sudo));
+    // One rule as a text: cloud-init takes a list too, but the schema of older releases does not.
+    match account.sudo.as_slice() {
+        [] => {}
+        [rule] => drop(user.insert("sudo".to_owned(), json!(rule))),
+        rules => drop(user.insert("sudo".to_owned(), json!(rules))),
     }
     Value::Object(user)
 }
@@ -69,9 +72,7 @@ mod tests {
           "ssh_authorized_keys": [
             "ssh-rsa AAAAB3 admin@fuel"
           ],
-          "sudo": [
-            "ALL=(ALL) NOPASSWD: ALL"
-          ]
+          "sudo": "ALL=(ALL) NOPASSWD: ALL"
         }
         "#);
     }

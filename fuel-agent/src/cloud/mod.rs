@@ -151,7 +151,8 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, salt: &str) -> Valu
         "preserve_hostname": false,
         // written at installation, with the address that other nodes know
         "manage_etc_hosts": false,
-        "locale": false,
+        // in quotes: a bare `false` switches it off too, but the schema of older releases wants a text, and says so at every boot
+        "locale": "false",
         "resize_rootfs": false,
         "growpart": {"mode": "off"},
         "disable_ec2_metadata": true,

@@ -37,7 +37,7 @@ fn the_cloud_config_of_a_fuel_node() {
     fqdn: node-1.example.com
     preserve_hostname: false
     manage_etc_hosts: false
-    locale: false
+    locale: "false"
     resize_rootfs: false
     growpart:
       mode: "off"
@@ -62,8 +62,7 @@ fn the_cloud_config_of_a_fuel_node() {
       hashed_passwd: $6$rounds=5000$.EaeeKtH/NiPSrGG$HxexpzEWhuj.KcbgUPTdPjpBonRJA.oE1SmaBhMtNdjdncG/8uX6X0Kydbp.Erts9n44fnkUWTZGxqoV9VoXq/
       ssh_authorized_keys:
       - ssh-rsa AAAAB3 admin@fuel
-      sudo:
-      - "ALL=(ALL) NOPASSWD: ALL"
+      sudo: "ALL=(ALL) NOPASSWD: ALL"
     write_files:
     - path: /etc/nailgun-agent/config.yaml
       permissions: "0644"
