@@ -8,7 +8,8 @@ packages=(
   cpio zstd mmdebstrap minisign                  # ramdisk and image
   qemu-utils                                                    # disk images in tests
   grub-common grub-pc-bin                                       # boot code in tests
-  qemu-system-x86 ipxe-qemu seabios ipxe                        # nodes
+  qemu-system-x86 ipxe-qemu seabios ipxe ovmf                   # nodes
+  grub-efi-amd64-bin                                            # UEFI boot code in tests
   dnsmasq-base nginx-light iproute2 openssh-client              # their network
 )
 

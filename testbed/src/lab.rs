@@ -12,7 +12,7 @@ use host::settle;
 use crate::cli::Artefacts;
 use crate::happenings::{Happening, Happenings, Source};
 use crate::network::{self, Files, Network};
-use crate::node::{DiskShape, Node, Shape};
+use crate::node::{DiskShape, Firmware, Node, Shape};
 use crate::orchestrator::Orchestrator;
 
 /// How long anything may take before a run is given up. Generous: an emulated node on a busy machine is slow.
@@ -93,6 +93,7 @@ impl Lab {
             number,
             memory_mib,
             disks,
+            firmware: Firmware::Bios,
             disk_first: false,
             kvm: self.kvm,
         }
@@ -101,6 +102,12 @@ impl Lab {
     /// Switches a node on.
     pub(crate) fn power_on(&mut self, shape: &Shape) -> Result<Node> {
         Node::power_on(&mut self.system, &self.work, shape, &self.happenings)
+    }
+
+    /// Pulls the plug of a node, and gives back the mark behind what it said last.
+    pub(crate) fn power_off(&self, node: Node) -> usize {
+        drop(node);
+        self.happenings.mark()
     }
 
     /// Waits for a happening since `mark` and gives back the mark behind it; `on_each` sees what comes meanwhile.
@@ -192,6 +199,33 @@ impl Lab {
             .accept(&any)
             .timeout(Duration::from_mins(10));
         Ok(self.system.run(&cmd)?)
+    }
+
+    /// Runs a command on a node's ramdisk and gives back all it said; anything but `status` as its exit status is an error.
+    pub(crate) fn root(&mut self, number: u8, command: &str, status: i32) -> Result<String> {
+        let output = self.ssh(number, "root", command)?;
+        let said = format!("{}{}", output.stdout, output.stderr);
+        if output.status != status {
+            bail!(
+                "`{command}` ended with {} instead of {status}, saying: {said}",
+                output.status
+            );
+        }
+        Ok(said)
+    }
+
+    /// Uploads a request to a node's ramdisk, as an orchestrator does.
+    pub(crate) fn push(&mut self, number: u8, request: &str) -> Result<()> {
+        let file = self.work.join(format!("node{number}-provision.json"));
+        fs::write(&file, request).context("cannot write the request")?;
+        let mut words = self.ssh_words(number, "root");
+        let target = words.pop().context("a node has no address")?;
+        let cmd = Cmd::new(Tool::Scp)
+            .args(words)
+            .arg(&file)
+            .arg(format!("{target}:/tmp/provision.json"));
+        self.system.run(&cmd).context("cannot upload the request")?;
+        Ok(())
     }
 
     /// Waits until ssh lets us in.

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,6 +24,21 @@ pub(crate) struct DiskShape {
     pub(crate) serial: String,
 }
 
+/// What starts a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Firmware {
+    /// SeaBIOS, with iPXE on the network card.
+    Bios,
+    /// OVMF, which fetches iPXE by TFTP with a driver of its own. Its variables are kept in a file of the node's.
+    Uefi,
+}
+
+/// OVMF's program, and the variables of a node that has never run.
+const OVMF: [&str; 2] = [
+    "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    "/usr/share/OVMF/OVMF_VARS_4M.fd",
+];
+
 /// What a node is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
@@ -33,6 +48,8 @@ pub(crate) struct Shape {
     pub(crate) memory_mib: u32,
     /// Its disks.
     pub(crate) disks: Vec<DiskShape>,
+    /// What starts it.
+    pub(crate) firmware: Firmware,
     /// Whether the first disk comes before the network in the boot order.
     pub(crate) disk_first: bool,
     /// Whether KVM is used.
@@ -42,7 +59,18 @@ pub(crate) struct Shape {
 /// A node that is switched on. Dropping it pulls the plug.
 #[derive(Debug)]
 pub(crate) struct Node {
-    _qemu: Running,
+    qemu: Option<Running>,
+    console: Option<JoinHandle<()>>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.qemu.take());
+        // its console ends with it; what it said last, and that it is off, is told before whoever pulled the plug goes on
+        if let Some(console) = self.console.take() {
+            let _ = console.join();
+        }
+    }
 }
 
 impl Node {
@@ -55,6 +83,9 @@ impl Node {
     ) -> Result<Self> {
         for disk in &shape.disks {
             make_disk(disk)?;
+        }
+        if shape.firmware == Firmware::Uefi {
+            make_variables(&variables(shape, work))?;
         }
         let socket = work.join(format!("console{}.socket", shape.number));
         // a socket of an earlier start of this node would be connected to in vain
@@ -70,8 +101,11 @@ impl Node {
         .with_context(|| format!("QEMU did not open its console; see {}", log.display()))?;
         happenings.saw(Source::Testbed, "power on");
         let happenings = happenings.clone();
-        thread::spawn(move || read_console(console, &happenings));
-        Ok(Self { _qemu: qemu })
+        let console = thread::spawn(move || read_console(console, &happenings));
+        Ok(Self {
+            qemu: Some(qemu),
+            console: Some(console),
+        })
     }
 }
 
@@ -85,8 +119,22 @@ fn make_disk(disk: &DiskShape) -> Result<()> {
         .with_context(|| format!("cannot size {}", disk.file.display()))
 }
 
-fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
-    let (network_index, disk_index) = if shape.disk_first { (2, 1) } else { (1, 2) };
+/// Where the firmware of a node keeps its variables.
+fn variables(shape: &Shape, work: &Path) -> PathBuf {
+    work.join(format!("node{}-variables.fd", shape.number))
+}
+
+fn make_variables(file: &Path) -> Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    std::fs::copy(OVMF[1], file)
+        .with_context(|| format!("cannot copy {}: install the package `ovmf`", OVMF[1]))?;
+    Ok(())
+}
+
+/// Machine and firmware.
+fn machine(shape: &Shape, work: &Path) -> Cmd {
     let accelerator = if shape.kvm {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
@@ -97,17 +145,30 @@ fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
             "max,erms=off,fsrm=off",
         ]
     };
-    let mut cmd = Cmd::new(Tool::QemuSystem)
-        .args(accelerator)
-        .args([
-            "-machine",
-            "pc,graphics=off",
-            "-smp",
-            "2",
-            "-display",
-            "none",
-            "-no-user-config",
-        ])
+    let cmd = Cmd::new(Tool::QemuSystem).args(accelerator);
+    match shape.firmware {
+        Firmware::Bios => cmd.args(["-machine", "pc,graphics=off"]),
+        // Without a ROM on the card it is OVMF's own driver that fetches iPXE.
+        Firmware::Uefi => cmd
+            .args(["-machine", "q35,graphics=off"])
+            .args(["-global", "virtio-net-pci.romfile="])
+            .arg("-drive")
+            .arg(format!(
+                "if=pflash,unit=0,format=raw,readonly=on,file={}",
+                OVMF[0]
+            ))
+            .arg("-drive")
+            .arg(format!(
+                "if=pflash,unit=1,format=raw,file={}",
+                variables(shape, work).display()
+            )),
+    }
+}
+
+fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
+    let network_index = if shape.disk_first { 2 } else { 1 };
+    let mut cmd = machine(shape, work)
+        .args(["-smp", "2", "-display", "none", "-no-user-config"])
         .arg("-m")
         .arg(shape.memory_mib.to_string())
         .arg("-chardev")
@@ -134,14 +195,23 @@ fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
             "virtio-rng-pci,rng=r",
         ]);
     for (n, disk) in shape.disks.iter().enumerate() {
-        let index = disk_index + n * 2;
         cmd = cmd
             .arg("-drive")
             .arg(format!("file={},if=none,id=d{n},format=raw,cache=writeback,discard=unmap,detect-zeroes=unmap", disk.file.display()))
             .arg("-device")
-            .arg(format!("virtio-blk-pci,drive=d{n},serial={},bootindex={index}", disk.serial));
+            .arg(format!("virtio-blk-pci,drive=d{n},serial={}{}", disk.serial, boot_index(shape, n)));
     }
     cmd
+}
+
+/// The place of a disk in the boot order. OVMF leaves out what the order does not name, but for entries that somebody made: there
+/// a disk behind the network has no place of its own, and what starts it is the entry that the agent made.
+fn boot_index(shape: &Shape, disk: usize) -> String {
+    match (shape.firmware, shape.disk_first) {
+        (Firmware::Uefi, false) => String::new(),
+        (_, false) => format!(",bootindex={}", 2 + disk * 2),
+        (_, true) => format!(",bootindex={}", 1 + disk * 2),
+    }
 }
 
 /// Cuts the console into lines, each stamped when its first byte came; what ends without a newline (a prompt) is told as
@@ -235,6 +305,7 @@ mod tests {
             number: 1,
             memory_mib: 512,
             disks: vec![disk],
+            firmware: Firmware::Bios,
             disk_first: true,
             kvm: false,
         };
@@ -242,5 +313,7 @@ mod tests {
         assert!(line(&shape).contains("serial=S,bootindex=1"));
         shape.disk_first = false;
         assert!(line(&shape).contains("serial=S,bootindex=2"));
+        shape.firmware = Firmware::Uefi;
+        assert!(!line(&shape).contains("serial=S,bootindex"));
     }
 }

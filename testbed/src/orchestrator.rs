@@ -57,22 +57,41 @@ type Answer = (u16, String);
 impl Orchestrator {
     /// Starts answering on `address`; the thread ends with the process.
     pub(crate) fn start(address: SocketAddr, files: &str, happenings: &Happenings) -> Result<Self> {
+        let orchestrator = Self::default();
+        orchestrator.listen(address, files, happenings)?;
+        Ok(orchestrator)
+    }
+
+    /// Answers on one more address, with the same books.
+    pub(crate) fn listen(
+        &self,
+        address: SocketAddr,
+        files: &str,
+        happenings: &Happenings,
+    ) -> Result<()> {
         let server = Server::http(address)
             .map_err(|error| anyhow!("cannot listen on {address}: {error}"))?;
-        let (orchestrator, files, happenings) =
-            (Self::default(), files.to_owned(), happenings.clone());
-        let books = orchestrator.clone();
+        let (books, files, happenings) = (self.clone(), files.to_owned(), happenings.clone());
         thread::spawn(move || {
             for request in server.incoming_requests() {
                 books.serve(request, &files, &happenings);
             }
         });
-        Ok(orchestrator)
+        Ok(())
     }
 
     /// Enters a node, or changes it.
     pub(crate) fn enter(&self, mac: &str, node: Node) {
         self.with(|nodes| nodes.insert(mac.to_owned(), node));
+    }
+
+    /// Lets the next completions of a node be turned down.
+    pub(crate) fn refuse_completions(&self, mac: &str, times: u32) {
+        self.with(|nodes| {
+            if let Some(node) = nodes.get_mut(mac) {
+                node.refuse_completions = times;
+            }
+        });
     }
 
     /// What is known of a node.
@@ -140,8 +159,9 @@ fn completion(node: &mut Node, body: String) -> Answer {
 
 fn boot_script(node: &Node, files: &str) -> String {
     match node.stand {
+        // An error, so that the firmware goes on: told of success, UEFI stops at its menu (a BIOS goes on either way).
         Stand::Installed => {
-            "#!ipxe\necho This node is installed: on to its disk\nexit 0\n".to_owned()
+            "#!ipxe\necho This node is installed: on to its disk\nexit 1\n".to_owned()
         }
         Stand::Install => format!(
             "#!ipxe\nkernel {files}/boot/vmlinuz initrd=ramdisk.img console=tty0 console=ttyS0,115200 BOOTIF=01-${{netX/mac:hexhyp}} {}\n\

@@ -32,6 +32,8 @@ pub(crate) enum Layout {
     Plain,
     /// Root mirrored by md over all disks.
     Mirror,
+    /// A volume group on a mirror, /boot on another one: the explicit dialect, since Fuel's own cannot say it.
+    Stack,
 }
 
 /// The `provision.json` for a wish.
@@ -47,7 +49,7 @@ pub(crate) fn provision_json(wish: &Wish) -> String {
     } else {
         "gzip"
     };
-    let request = json!({
+    let mut request = json!({
         "profile": "debian_12_x86_64",
         "hostname": wish.hostname,
         "name_servers": format!("\"{master}\""),
@@ -74,7 +76,50 @@ pub(crate) fn provision_json(wish: &Wish) -> String {
             "mco_password": "unset", "mco_connector": "rabbitmq", "mco_enable": 0, "mco_identity": wish.number,
         },
     });
+    if let (Layout::Stack, Value::Object(request)) = (wish.layout, &mut request) {
+        request.insert("partitioning".to_owned(), stack(wish.serials.len()));
+    }
     format!("{request:#}\n")
+}
+
+/// An explicit layout: /boot on one mirror over all disks, a volume group with root and swap on another.
+fn stack(disks: usize) -> Value {
+    let names: Vec<String> = (0..disks)
+        .map(|n| format!("/dev/{}", disk_name(n)))
+        .collect();
+    let parteds: Vec<Value> = names
+        .iter()
+        .enumerate()
+        .map(|(n, disk)| {
+            let partition = |count: u32, begin: u32, end: u32, flags: &[&str], configdrive: bool| {
+                json!({"name": format!("{disk}{count}"), "count": count, "device": disk, "begin": begin, "end": end,
+                    "partition_type": "primary", "flags": flags, "configdrive": configdrive})
+            };
+            let mut partitions = vec![
+                partition(1, 1, 25, &["bios_grub"], false),
+                partition(2, 25, 325, &["raid"], false),
+                partition(3, 325, 3125, &["raid"], false),
+            ];
+            if n == 0 {
+                partitions.push(partition(4, 3125, 3145, &[], true));
+            }
+            json!({"name": disk, "label": "gpt", "install_bootloader": true, "partitions": partitions})
+        })
+        .collect();
+    let members = |number: u32| -> Vec<String> {
+        names.iter().map(|disk| format!("{disk}{number}")).collect()
+    };
+    json!({
+        "parteds": parteds,
+        "mds": [{"name": "/dev/md0", "level": "raid1", "devices": members(2)},
+                {"name": "/dev/md1", "level": "raid1", "devices": members(3)}],
+        "pvs": [{"name": "/dev/md1", "metadatasize": 28}],
+        "vgs": [{"name": "os", "pvnames": ["/dev/md1"]}],
+        "lvs": [{"name": "root", "vgname": "os", "size": 2304}, {"name": "swap", "vgname": "os", "size": 128}],
+        "fss": [{"device": "/dev/md0", "mount": "/boot", "fs_type": "ext4"},
+                {"device": "/dev/mapper/os-root", "mount": "/", "fs_type": "ext4"},
+                {"device": "/dev/mapper/os-swap", "mount": "swap", "fs_type": "swap"}],
+    })
 }
 
 fn spaces(wish: &Wish) -> Value {
@@ -109,9 +154,9 @@ fn volumes(layout: Layout, n: usize) -> Value {
         }
         Layout::Plain if n == 0 => json!([reserved, boot("partition"),
             {"type": "partition", "name": "Root", "mount": "/", "file_system": "ext4", "size": 4096}]),
-        Layout::Lvm | Layout::Plain => json!([reserved]),
+        Layout::Lvm | Layout::Plain | Layout::Stack => json!([reserved]),
         Layout::Mirror => {
-            json!([reserved, boot("raid"), {"type": "raid", "name": "Root", "mount": "/", "file_system": "ext4", "size": 4096}])
+            json!([reserved, boot("raid"), {"type": "raid", "name": "Root", "mount": "/", "file_system": "ext4", "size": 2304}])
         }
     }
 }

@@ -4,8 +4,12 @@
     reason = "a test run is read by people and by CI"
 )]
 
+mod failure;
 mod install;
-mod power_cut;
+mod push;
+mod steps;
+mod stopped;
+mod uefi;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -27,7 +31,7 @@ struct Scenario {
     run: fn(&mut Lab) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 4] = [
+const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "pull-lvm",
         about: "512 MiB node, pulled: PXE, root on LVM, completion, reboot, cloud-init",
@@ -38,7 +42,13 @@ const SCENARIOS: [Scenario; 4] = [
         name: "push-plain",
         about: "pushed over ssh, twice: the second run installs again",
         default: false,
-        run: install::push_plain,
+        run: push::push_plain,
+    },
+    Scenario {
+        name: "push-stack",
+        about: "LVM on md, pushed twice, the second time over all that is active; then booted from the second disk alone",
+        default: false,
+        run: push::push_stack,
     },
     Scenario {
         name: "mirror",
@@ -47,10 +57,34 @@ const SCENARIOS: [Scenario; 4] = [
         run: install::mirror,
     },
     Scenario {
-        name: "power-cut",
-        about: "power cut while the image is written, disk first in the boot order: falls on to PXE and starts over",
+        name: "disk-first",
+        about: "the disk first in the boot order: passed over while it is empty, booted afterwards",
         default: false,
-        run: power_cut::power_cut,
+        run: install::disk_first,
+    },
+    Scenario {
+        name: "power-cut",
+        about: "power cut while the image is written, then the disk first in the boot order: falls on to PXE and starts over",
+        default: false,
+        run: stopped::power_cut,
+    },
+    Scenario {
+        name: "sigterm",
+        about: "stopped while volumes are made and while the image is written: cleans up, does not boot, installs again",
+        default: false,
+        run: stopped::sigterm,
+    },
+    Scenario {
+        name: "failure",
+        about: "an image that is not there stays readable; a completion that nobody hears is offered until it is accepted",
+        default: false,
+        run: failure::failure,
+    },
+    Scenario {
+        name: "uefi",
+        about: "OVMF: PXE over TFTP, our entry in the boot list, installed again, booted from the disk",
+        default: false,
+        run: uefi::uefi,
     },
 ];
 
