@@ -315,6 +315,7 @@ pub(crate) mod tests {
                 verified: true,
                 retries: 2,
                 took_ms: 30_000,
+                packed: None,
             }],
             fetched_bytes: Bytes(1 << 30),
             written_bytes: Bytes(3 << 30),

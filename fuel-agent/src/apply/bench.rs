@@ -132,6 +132,7 @@ impl Bench {
             work: self.work.path().to_owned(),
             grub: self.work.path().join("grub"),
             allow_unverified: false,
+            packed: crate::stream::packed::Rules::default(),
             http: HttpSettings::default(),
         }
     }

@@ -87,6 +87,8 @@ pub struct Options {
     pub grub: PathBuf,
     /// Images without a digest may be written.
     pub allow_unverified: bool,
+    /// What holds for packed images.
+    pub packed: crate::stream::packed::Rules,
     /// How sources are fetched.
     pub http: crate::http::HttpSettings,
 }

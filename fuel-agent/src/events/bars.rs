@@ -144,6 +144,7 @@ impl Events for Bars {
                 total_bytes,
                 ..
             } => self.progress(what, *done_bytes, *total_bytes),
+            Event::Note { message, .. } => self.line(&format!("  {message}")),
             Event::Warning { message, .. } => self.line(&format!("  warning: {message}")),
             // `main` prints the error, the sub-command the report.
             Event::Error { .. } | Event::Report { .. } => {}

@@ -77,6 +77,9 @@ fn object(event: &Event) -> Option<Map<String, Value>> {
             total_bytes,
         } => json!({"event": "progress", "stage": stage, "what": what,
             "done_bytes": done_bytes, "total_bytes": total_bytes}),
+        Event::Note { stage, message } => {
+            json!({"event": "note", "stage": stage, "message": message})
+        }
         Event::Warning { stage, message } => {
             json!({"event": "warning", "stage": stage, "message": message})
         }

@@ -112,6 +112,7 @@ impl Events for Lines {
                 Some(text) => format!("{stage}: {text}"),
                 None => return,
             },
+            Event::Note { stage, message } => format!("{stage}: {message}"),
             Event::Warning { stage, message } => match stage {
                 Some(stage) => format!("{stage}: warning: {message}"),
                 None => format!("warning: {message}"),

@@ -36,6 +36,7 @@ impl Events for Log {
                 done_bytes,
                 total_bytes,
             } => tracing::trace!(%stage, what, done_bytes, total_bytes, "progress"),
+            Event::Note { stage, message } => tracing::info!(%stage, message, "note"),
             Event::Warning { stage, message } => {
                 tracing::warn!(stage = stage.map(crate::stage::Stage::name), message, "odd");
             }

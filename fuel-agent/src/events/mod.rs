@@ -60,6 +60,13 @@ pub enum Event {
         /// Bytes in all, where known.
         total_bytes: Option<u64>,
     },
+    /// Something was decided on the way that people may want to know of.
+    Note {
+        /// Where.
+        stage: Stage,
+        /// What.
+        message: String,
+    },
     /// We went on although something was odd.
     Warning {
         /// Where.

@@ -77,6 +77,15 @@ pub(crate) fn beside(url: &str, name: &str) -> Option<String> {
     Some(url.into())
 }
 
+/// The URL of the file `name` in the folder `base`; its query stays, for a token that the folder is read with.
+pub(crate) fn within(base: &str, name: &str) -> Option<String> {
+    let mut url = Url::parse(base).ok()?;
+    let path = format!("{}/{name}", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    url.set_fragment(None);
+    Some(url.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +137,20 @@ mod tests {
                 "{url}"
             );
         }
+    }
+
+    #[test]
+    fn a_mirror_has_the_file_in_its_folder() {
+        for (base, url) in [
+            ("http://h/images", "http://h/images/x.img.zst"),
+            ("http://h/images/", "http://h/images/x.img.zst"),
+            ("http://h", "http://h/x.img.zst"),
+            ("http://u:p@h/a?t=1#f", "http://u:p@h/a/x.img.zst?t=1"),
+            ("file:///srv/", "file:///srv/x.img.zst"),
+        ] {
+            assert_eq!(within(base, "x.img.zst").as_deref(), Some(url));
+        }
+        assert_eq!(within("images", "x"), None);
     }
 
     #[test]

@@ -154,6 +154,8 @@ pub struct Request {
     pub(super) deadline: Option<Instant>,
     pub(super) stop: Cancel,
     pub(super) pool: Pool,
+    /// Lengths of the buffers that the body is handed out in; full ones where nothing is said.
+    pub(super) cuts: Option<Vec<u32>>,
 }
 
 impl Request {
@@ -168,6 +170,7 @@ impl Request {
             deadline: None,
             stop: Cancel::new(),
             pool: Pool::new(PART_COUNT, PART_LENGTH),
+            cuts: None,
         }
     }
 
@@ -205,6 +208,14 @@ impl Request {
     #[must_use]
     pub fn pool(mut self, pool: &Pool) -> Self {
         self.pool = pool.clone();
+        self
+    }
+
+    /// Hands the body out in buffers of these lengths, none longer than those of the pool; a body that is longer than
+    /// all of them is an error, one that is shorter ends early.
+    #[must_use]
+    pub fn cuts(mut self, lengths: Vec<u32>) -> Self {
+        self.cuts = Some(lengths);
         self
     }
 }

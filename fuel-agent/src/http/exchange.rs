@@ -228,14 +228,18 @@ async fn pump(
     parts: &mpsc::Sender<Part>,
 ) -> Result<(), HttpError> {
     let stall = world.settings.stall_timeout;
-    let mut buffer = request.pool.take_async().await;
+    let mut cuts = Cuts::of(request);
+    let mut filling = match cuts.advance() {
+        Some(goal) => Some((request.pool.take_async().await, goal)),
+        None => None,
+    };
     let (mut until, mut trickled) = (Instant::now() + stall, 0);
     loop {
         let chunk = match timeout_at(limit(until, request), response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             ended => {
                 // what has come is handed on before the error: the next attempt goes on after it
-                if !buffer.is_empty() {
+                if let Some((buffer, _)) = filling.filter(|(buffer, _)| !buffer.is_empty()) {
                     let _ = parts.send(Part::Bytes(buffer)).await;
                 }
                 return match ended {
@@ -251,16 +255,54 @@ async fn pump(
         }
         let mut rest = &chunk[..];
         while !rest.is_empty() {
-            let count = buffer.push(rest);
+            let Some((mut buffer, goal)) = filling.take() else {
+                return Err(HttpError::Answer {
+                    url: shown(url.as_str()),
+                    why: "it sends more than was asked for".to_owned(),
+                });
+            };
+            let wanted = rest.len().min(goal.saturating_sub(buffer.len()));
+            let count = buffer.push(&rest[..wanted]);
             rest = &rest[count..];
-            if buffer.is_full() {
-                if parts.send(Part::Bytes(buffer)).await.is_err() {
-                    return Err(HttpError::Cancelled);
-                }
-                buffer = request.pool.take_async().await;
-                // the time that others took is not the server's
-                until = Instant::now() + stall;
+            if buffer.len() < goal && !buffer.is_full() {
+                filling = Some((buffer, goal));
+                continue;
             }
+            if parts.send(Part::Bytes(buffer)).await.is_err() {
+                return Err(HttpError::Cancelled);
+            }
+            if let Some(goal) = cuts.advance() {
+                filling = Some((request.pool.take_async().await, goal));
+            }
+            // the time that others took is not the server's
+            until = Instant::now() + stall;
+        }
+    }
+}
+
+/// How many bytes go into each buffer.
+enum Cuts {
+    /// As many as there is room for.
+    Full,
+    /// These.
+    Given(std::vec::IntoIter<u32>),
+}
+
+impl Cuts {
+    fn of(request: &Request) -> Self {
+        match &request.cuts {
+            None => Self::Full,
+            Some(lengths) => Self::Given(lengths.clone().into_iter()),
+        }
+    }
+
+    /// Bytes for the next buffer; `None` where there is none any more.
+    fn advance(&mut self) -> Option<usize> {
+        match self {
+            Self::Full => Some(usize::MAX),
+            Self::Given(lengths) => lengths
+                .next()
+                .map(|length| usize::try_from(length).unwrap_or(usize::MAX)),
         }
     }
 }

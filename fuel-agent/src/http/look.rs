@@ -9,6 +9,7 @@ use std::time::Duration;
 use host::units::Bytes;
 use os_image::container::{Found, HEAD_LENGTH};
 use os_image::metadata::{self, Metadata};
+use os_image::signature::TrustedKey;
 use reqwest::header::{HeaderValue, RANGE};
 use url::Url;
 
@@ -17,6 +18,7 @@ use super::client::{Client, Request, Response};
 use super::document::document_within;
 use super::error::HttpError;
 use super::file;
+use super::packed;
 use super::pool::Pool;
 use super::retry::{Retry, chain};
 use crate::request::spec::{Container, ImageSpec, Mount};
@@ -25,8 +27,21 @@ use crate::sources::{SourceFacts, Sources, check_head, container_of, is_hexadeci
 /// The longest metadata that is read: a document of a thousand packages has a tenth of it.
 const METADATA_LIMIT: u64 = 1 << 20;
 
-/// What is known of all images, from their servers and from the YAML beside the root image.
-pub fn look(client: &Client, images: &[ImageSpec]) -> Result<Sources, HttpError> {
+/// What looking at packed images obeys.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Looking<'a> {
+    /// Keys that may sign manifests. Where there are any, one of them has to have.
+    pub keys: &'a [TrustedKey],
+    /// Folders, as URLs, in which other servers have the same files.
+    pub mirrors: &'a [String],
+}
+
+/// What is known of all images, from their servers, from the YAML beside the root image, and from manifests.
+pub fn look(
+    client: &Client,
+    images: &[ImageSpec],
+    looking: Looking<'_>,
+) -> Result<Sources, HttpError> {
     let root = images
         .iter()
         .find(|image| image.mount == Mount::Path("/".to_owned()));
@@ -34,23 +49,49 @@ pub fn look(client: &Client, images: &[ImageSpec]) -> Result<Sources, HttpError>
     let found = Beside::look(client, root.map(|root| root.url.as_str()), &mut patience)?;
     let mut sources = Sources::default();
     for image in images {
-        let probed = patience.spend(|budget| probe(client, image, budget))?;
+        let probed = probe_anywhere(client, image, looking.mirrors, &mut patience)?;
         let mut facts = probed.unwrap_or_else(|error| SourceFacts {
             problem: Some(chain(&error)),
             ..SourceFacts::default()
         });
+        if image.container == Container::Zstd {
+            let root = root.map(|root| root.url.as_str());
+            packed::join(client, &image.url, root, looking, &mut patience, &mut facts)?;
+        }
         found.join(&image.url, &mut facts);
         sources.images.insert(image.url.clone(), facts);
     }
     Ok(sources)
 }
 
+/// Asks the server of an image; where that does not answer, those who may have it too. What is not zstd is no packed image,
+/// and is fetched from one server only.
+fn probe_anywhere(
+    client: &Client,
+    image: &ImageSpec,
+    mirrors: &[String],
+    patience: &mut Patience,
+) -> Result<Result<SourceFacts, HttpError>, HttpError> {
+    let first = patience.spend(|budget| probe(client, &image.url, image.container, budget))?;
+    let Err(error) = first else { return Ok(first) };
+    let name = address::base_name(&image.url);
+    let is_packed = image.container == Container::Zstd;
+    let others = mirrors.iter().filter(|_| is_packed);
+    for other in others.filter_map(|base| address::within(base, &name)) {
+        let asked = patience.spend(|budget| probe(client, &other, image.container, budget))?;
+        if asked.is_ok() {
+            return Ok(asked);
+        }
+    }
+    Ok(Err(error))
+}
+
 /// One budget for retries for all of it: a server that is down is waited for once, not once for each image.
-struct Patience(Duration);
+pub(super) struct Patience(Duration);
 
 impl Patience {
     /// What `ask` gives within the budget; only "stop" is an error of the whole.
-    fn spend<T>(
+    pub(super) fn spend<T>(
         &mut self,
         ask: impl FnOnce(Duration) -> Result<T, HttpError>,
     ) -> Result<Result<T, HttpError>, HttpError> {
@@ -108,10 +149,13 @@ impl Beside {
         })
     }
 
-    /// Adds what the document says of the image at `url`.
+    /// Adds what the document says of the image at `url`. A packed image has all that in its manifest: then it is compared,
+    /// and a document that cannot be had is missed by nobody.
     fn join(&self, url: &str, facts: &mut SourceFacts) {
+        let is_packed = facts.packed.is_some();
         let (place, metadata) = match self {
             Self::Known(place, metadata) => (place, metadata),
+            Self::Absent(_) | Self::Broken(_) if is_packed => return,
             Self::Absent(why) => {
                 facts.no_digest = Some(why.clone());
                 return;
@@ -127,42 +171,83 @@ impl Beside {
             (name, major, system.minor.clone())
         });
         let name = address::base_name(url);
-        let Some(image) = metadata.image(&name) else {
-            facts.no_digest = Some(format!("{place} does not name `{name}`"));
-            return;
-        };
-        facts.raw_size_bytes = image.raw_size.map(Bytes).or(facts.raw_size_bytes);
-        for (digest, length, target) in [
-            (&image.raw_md5, 32, &mut facts.raw_md5),
-            (&image.raw_sha256, 64, &mut facts.raw_sha256),
-        ] {
-            let Some(digest) = digest else { continue };
-            if is_hexadecimal(digest, length) {
-                *target = Some(digest.to_lowercase());
-            } else {
-                let why = format!("{place} has `{digest}` as a digest of `{name}`");
-                facts.problem.get_or_insert(why);
-            }
+        match metadata.image(&name) {
+            Some(image) if is_packed => compare(place, image, facts),
+            Some(image) => add(place, &name, image, facts),
+            None if is_packed => {}
+            None => facts.no_digest = Some(format!("{place} does not name `{name}`")),
         }
-        if !facts.has_digest() {
-            facts.no_digest = Some(format!("{place} has no digest of `{name}`"));
+    }
+}
+
+/// Adds what an entry says.
+fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts) {
+    facts.raw_size_bytes = image.raw_size.map(Bytes).or(facts.raw_size_bytes);
+    for (digest, length, target) in [
+        (&image.raw_md5, 32, &mut facts.raw_md5),
+        (&image.raw_sha256, 64, &mut facts.raw_sha256),
+    ] {
+        let Some(digest) = digest else { continue };
+        if is_hexadecimal(digest, length) {
+            *target = Some(digest.to_lowercase());
+        } else {
+            let why = format!("{place} has `{digest}` as a digest of `{name}`");
+            facts.problem.get_or_insert(why);
+        }
+    }
+    if !facts.has_digest() {
+        facts.no_digest = Some(format!("{place} has no digest of `{name}`"));
+    }
+}
+
+/// What an entry says has to be what the manifest says.
+fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
+    let size = |size: Bytes| size.0.to_string();
+    let lower = |digest: &String| digest.to_lowercase();
+    for (what, here, there) in [
+        (
+            "raw size",
+            image.raw_size.map(Bytes).map(size),
+            facts.raw_size_bytes.map(size),
+        ),
+        (
+            "raw md5",
+            image.raw_md5.as_ref().map(lower),
+            facts.raw_md5.clone(),
+        ),
+        (
+            "raw sha256",
+            image.raw_sha256.as_ref().map(lower),
+            facts.raw_sha256.clone(),
+        ),
+    ] {
+        if let (Some(here), Some(there)) = (here, there)
+            && here != there
+        {
+            let why = format!("{place} says that the {what} is {here}, the manifest says {there}");
+            facts.problem.get_or_insert(why);
         }
     }
 }
 
 /// What the server, or the file, says of an image.
-fn probe(client: &Client, image: &ImageSpec, budget: Duration) -> Result<SourceFacts, HttpError> {
-    let (head, mut facts) = match Address::parse(&image.url)? {
+fn probe(
+    client: &Client,
+    url: &str,
+    container: Container,
+    budget: Duration,
+) -> Result<SourceFacts, HttpError> {
+    let (head, mut facts) = match Address::parse(url)? {
         Address::Web(url) => probe_web(client, &url, budget)?,
         Address::File(path) => probe_file(&path)?,
     };
     facts.container = container_of(Found::by(&head));
-    if facts.container == Some(Container::Raw) && image.container == Container::Raw {
+    if facts.container == Some(Container::Raw) && container == Container::Raw {
         facts.raw_size_bytes = facts.size_bytes;
     }
-    facts.problem = check_head(&head, image.container)
+    facts.problem = check_head(&head, container)
         .err()
-        .map(|why| format!("{} {why}", shown(&image.url)));
+        .map(|why| format!("{} {why}", shown(url)));
     Ok(facts)
 }
 

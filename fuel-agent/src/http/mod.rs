@@ -3,7 +3,9 @@
 //! ```text
 //!   the synchronous world                          │ a thread with a runtime of its own
 //!   look     what images are, before anything      │
+//!   manifest the manifest of a packed image        │
 //!   fetch    an image, resumed and started over ───┼─▶ client ──▶ exchange: connect, redirects, body
+//!   range    parts of an image, as asked for       │                 │
 //!   file     the same from a file                  │                 │
 //!   notify   callbacks, with templates             │◀── bounded queue of pooled buffers
 //!   reach    whether anybody would hear them       │
@@ -21,10 +23,13 @@ mod fetch;
 mod file;
 mod head;
 mod look;
+mod manifest;
 mod notify;
+mod packed;
 pub mod pool;
+pub(crate) mod range;
 mod reach;
-mod retry;
+pub(crate) mod retry;
 pub mod source;
 mod trust;
 
@@ -40,7 +45,8 @@ pub use client::{Body, Client, Part, Request, Response};
 pub(crate) use client::{PART_COUNT, PART_LENGTH};
 pub use document::document;
 pub use error::{Cause, Distrust, HttpError};
-pub use look::look;
+pub use look::{Looking, look};
+pub use manifest::{FoundManifest, ManifestProblem, manifest};
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
 pub use reach::answers;
 

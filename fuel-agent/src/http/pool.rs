@@ -152,6 +152,11 @@ impl Buffer {
         count
     }
 
+    /// Forgets what is in it.
+    pub fn clear(&mut self) {
+        self.length = 0;
+    }
+
     /// Whether there is no room left.
     pub fn is_full(&self) -> bool {
         self.length == self.home.size

@@ -1,11 +1,12 @@
 //! Each step as one line for people: names and sizes as they will be.
 
-use host::units::Extent;
+use host::units::{Bytes, Extent};
 
 use super::step::Step;
 use super::{Plan, PlannedFilesystem, PlannedImage, words};
 use crate::inventory::Firmware;
 use crate::request::spec::{BlockRef, Table};
+use crate::sources::PackedFacts;
 
 /// What the step does.
 pub(super) fn step(step: &Step, plan: &Plan) -> String {
@@ -183,11 +184,32 @@ fn write_image(plan: &Plan, image: &PlannedImage) -> String {
         (None, Some(digest)) => format!("md5 {}", head(digest)),
         (None, None) => "no digest known".to_owned(),
     };
-    format!(
+    let line = format!(
         "write {} to {target}: {} in {}, {size}, {digest}",
         words::printable_url(&image.url),
         image.format,
         words::container(image.container)
+    );
+    match &facts.packed {
+        Some(packed) => line + &packed_image(packed, facts.raw_size_bytes),
+        None => line,
+    }
+}
+
+/// What a packed image is, and what writing it costs.
+fn packed_image(packed: &PackedFacts, raw_size: Option<Bytes>) -> String {
+    let signed = packed
+        .signed_by
+        .as_ref()
+        .map_or_else(String::new, |key| format!(", signed by {key}"));
+    let (name, release) = (&packed.name, packed.release);
+    let (fetch, data) = (
+        words::short(packed.fetch_bytes),
+        words::short(packed.data_bytes),
+    );
+    let read = words::short(raw_size.unwrap_or_default());
+    format!(
+        "; packed `{name}` release {release}{signed}; in full {fetch} fetched and {data} written, or {read} read and only what differs"
     )
 }
 

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use crate::inventory::Firmware;
 use crate::request::spec::{BlockRef, Mount, Table};
+use crate::sources::PackedFacts;
 
-use super::{Plan, PlannedDisk, PlannedPartition, RefusedBy, words};
+use super::{Plan, PlannedDisk, PlannedImage, PlannedPartition, RefusedBy, words};
 
 /// The plan as the contract has it.
 pub(super) fn plan(plan: &Plan) -> Value {
@@ -77,7 +78,7 @@ fn partition(partition: &PlannedPartition) -> Value {
 fn images(plan: &Plan) -> Value {
     list(&plan.images, |image| {
         let target = plan.filesystems.get(image.filesystem);
-        json!({
+        let mut value = json!({
             "url": words::printable_url(&image.url),
             "device": target.map(|filesystem| filesystem.device.as_str()),
             "mount": target.and_then(|filesystem| filesystem.mount.as_ref()).map(Mount::as_str),
@@ -87,7 +88,32 @@ fn images(plan: &Plan) -> Value {
             "raw_size_bytes": image.facts.raw_size_bytes,
             "raw_md5": image.facts.raw_md5,
             "raw_sha256": image.facts.raw_sha256,
-        })
+        });
+        if let (Some(packed), Some(object)) = (&image.facts.packed, value.as_object_mut()) {
+            object.insert("packed".to_owned(), packed_image(image, packed));
+        }
+        value
+    })
+}
+
+/// What writing it costs: in full, and where what the disk holds is read first. How much of it that is nobody knows yet.
+fn packed_image(image: &PlannedImage, packed: &PackedFacts) -> Value {
+    json!({
+        "name": packed.name,
+        "release": packed.release,
+        "manifest_sha256": packed.manifest_sha256,
+        "signed_by": packed.signed_by,
+        "architecture": packed.architecture,
+        "firmware": packed.firmware,
+        "features": packed.features,
+        "chunk_size_bytes": packed.chunk_size_bytes,
+        "chunks": packed.chunks,
+        "full": {"fetch_bytes": packed.fetch_bytes, "write_bytes": packed.data_bytes},
+        "delta": {
+            "read_bytes": image.facts.raw_size_bytes,
+            "fetch_bytes_most": packed.fetch_bytes,
+            "write_bytes_most": packed.data_bytes,
+        },
     })
 }
 

@@ -22,6 +22,7 @@ mod lvm;
 mod map;
 mod notes;
 mod options;
+mod packed;
 mod query;
 mod raid;
 mod release;
@@ -312,6 +313,7 @@ pub fn plan(
     lvm::volumes(storage, &mut plan, &mut notes);
     filesystem::filesystems(storage, ids, &mut plan);
     image::images(&request.images, sources, options, &mut plan, &mut notes);
+    packed::check(&plan, inventory, options, &mut notes);
     filesystem::used_once(&plan, &mut notes);
     if !notes.errors.is_empty() {
         return Err(notes.errors);

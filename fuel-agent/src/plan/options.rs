@@ -3,6 +3,10 @@
 use crate::inventory::Disk;
 
 /// Settings that planning obeys. None of them can be weakened by a request.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, and a key of the table of settings"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -17,6 +21,10 @@ pub struct Options {
     pub match_by_name: bool,
     /// Images without a digest may be written (`--allow-unverified`).
     pub allow_unverified: bool,
+    /// Whether only packed images that a trusted key signed are written.
+    pub require_signature: bool,
+    /// The oldest release of a packed image that is written.
+    pub min_release: u64,
     /// Where cloud-init of the installed system calls when it is done (`provision.phone_home=URL`).
     pub phone_home: Option<String>,
     /// The installed kernel is to be started without the firmware (`provision.end=kexec`).

@@ -96,6 +96,7 @@ fn apply_options(settings: &Settings, folder: &RunDir) -> apply::Options {
         work: folder.work(),
         grub: settings.grub.clone(),
         allow_unverified: settings.allow_unverified,
+        packed: settings.packed.clone(),
         http: settings.http.clone(),
     }
 }

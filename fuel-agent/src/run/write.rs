@@ -28,6 +28,7 @@ use crate::sequence::rundir::RunDir;
 use crate::settings::{Entry, Place, Settings};
 use crate::sources::{SourceFacts, is_hexadecimal};
 use crate::stage::Stage;
+use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, ImageOutcome, Job, StreamError};
 
 /// What is printed at the end: keys are added, never changed.
@@ -54,9 +55,17 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         warn(&*events, message);
     }
     let client = Client::new(&settings.http, cancel.clone())?;
-    let (image, mut facts) = look(&client, &options.image)?;
+    let looking = http::Looking {
+        keys: &settings.packed.keys,
+        mirrors: &settings.packed.mirrors,
+    };
+    let (image, mut facts) = look(&client, &options.image, looking)?;
     if let Some(digest) = digest {
         digest.join(&mut facts)?;
+    }
+    if let Some((why, hint)) = facts.distrusted(settings.require_signature, settings.min_release) {
+        let url = address::shown(&image.url);
+        return Err(Error::new(Kind::Image, format!("{url} {why}")).hint(hint));
     }
     if !facts.has_digest() && !settings.allow_unverified {
         let url = address::shown(&image.url);
@@ -135,13 +144,21 @@ impl Digest {
             let hint = "correct `--digest`, or publish image and metadata together";
             return Err(Error::new(Kind::Image, what).hint(hint));
         }
+        if known.is_none() {
+            // its manifest does not have it, so only a stream can be compared with it
+            facts.packed = None;
+        }
         *known = Some(given);
         Ok(())
     }
 }
 
 /// What the image is, by its own first bytes and by what lies beside it.
-fn look(client: &Client, url: &str) -> Result<(ImageSpec, SourceFacts), Error> {
+fn look(
+    client: &Client,
+    url: &str,
+    looking: http::Looking<'_>,
+) -> Result<(ImageSpec, SourceFacts), Error> {
     let mut image = ImageSpec {
         mount: Mount::Path("/".to_owned()),
         filesystem: 0,
@@ -149,12 +166,12 @@ fn look(client: &Client, url: &str) -> Result<(ImageSpec, SourceFacts), Error> {
         format: String::new(),
         container: Container::Raw,
     };
-    let mut facts = look_once(client, &image)?;
+    let mut facts = look_once(client, &image, looking)?;
     if let Some(found) = facts.container
         && found != image.container
     {
         image.container = found;
-        facts = look_once(client, &image)?;
+        facts = look_once(client, &image, looking)?;
     }
     match &facts.problem {
         None => Ok((image, facts)),
@@ -164,8 +181,12 @@ fn look(client: &Client, url: &str) -> Result<(ImageSpec, SourceFacts), Error> {
     }
 }
 
-fn look_once(client: &Client, image: &ImageSpec) -> Result<SourceFacts, Error> {
-    let mut sources = http::look(client, std::slice::from_ref(image))?;
+fn look_once(
+    client: &Client,
+    image: &ImageSpec,
+    looking: http::Looking<'_>,
+) -> Result<SourceFacts, Error> {
+    let mut sources = http::look(client, std::slice::from_ref(image), looking)?;
     Ok(sources.images.remove(&image.url).unwrap_or_default())
 }
 
@@ -185,6 +206,11 @@ impl Source<'_> {
             container: self.image.container,
             expected: Expected::from(&self.facts),
             allow_unverified: self.settings.allow_unverified,
+            packed: self.facts.packed.as_ref().map(|facts| Packed {
+                facts,
+                ranges: self.facts.ranges,
+                rules: &self.settings.packed,
+            }),
             target,
             device: &device.display().to_string(),
             client: self.client,

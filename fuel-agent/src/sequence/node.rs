@@ -130,6 +130,8 @@ impl Node<'_> {
             // A file has no ids; who named the disk on the command line has chosen it.
             match_by_name: self.settings.match_by_name || !self.disks.is_empty(),
             allow_unverified: self.settings.allow_unverified,
+            require_signature: self.settings.require_signature,
+            min_release: self.settings.min_release,
             phone_home: self.settings.phone_home.clone(),
             kexec: self.settings.end == Some(End::Kexec),
         }
@@ -266,7 +268,11 @@ impl Look for Node<'_> {
         if self.offline {
             return Ok(Sources::default());
         }
-        Ok(http::look(&self.client()?, &request.images)?)
+        let looking = http::Looking {
+            keys: &self.settings.packed.keys,
+            mirrors: &self.settings.packed.mirrors,
+        };
+        Ok(http::look(&self.client()?, &request.images, looking)?)
     }
 
     fn plan(

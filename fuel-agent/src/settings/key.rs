@@ -3,6 +3,17 @@
 use super::Settings;
 use super::keys::KEYS;
 
+/// Of several layers that say something, whose values count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// The strongest's.
+    Strongest,
+    /// All of them.
+    United,
+    /// The weakest's: the ramdisk's, where that says something.
+    Weakest,
+}
+
 /// One setting.
 #[derive(Debug)]
 pub struct Key {
@@ -14,8 +25,8 @@ pub struct Key {
     pub bare: Option<&'static str>,
     /// Whether it may be given more than once.
     pub many: bool,
-    /// Whether the values of all layers count, not only the strongest's.
-    pub united: bool,
+    /// Whose values count.
+    pub layers: Layers,
     /// What holds without it.
     pub default: &'static str,
     /// What it does, in a sentence or two.

@@ -3,18 +3,19 @@
 use std::fmt::Write as _;
 
 use super::End;
-use super::key::Key;
+use super::key::{Key, Layers};
 use super::value::{
-    list, put_body, put_expect_body, put_expect_status, put_header, put_method, put_url, text,
-    time, web, yes,
+    list, put_body, put_expect_body, put_expect_status, put_header, put_keys, put_method,
+    put_mirrors, put_url, text, time, web, yes,
 };
+use crate::stream::packed::Delta;
 
 const PLAIN: Key = Key {
     name: "",
     value: "",
     bare: None,
     many: false,
-    united: false,
+    layers: Layers::Strongest,
     default: "",
     help: "",
     set: |_, _| Ok(()),
@@ -117,10 +118,68 @@ pub static KEYS: &[Key] = &[
         name: "protect",
         value: "DISK[,DISK]",
         many: true,
-        united: true,
+        layers: Layers::United,
         help: "Disks that no request can choose, by name, link, serial number or wwn. What any layer protects is protected.",
         set: |settings, value| {
             settings.protect.extend(list(value));
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "require_signature",
+        layers: Layers::United,
+        help: "Write only packed images that a trusted key signed. Where any layer says it, it holds.",
+        set: |settings, value| {
+            settings.require_signature |= yes(value)?;
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
+        name: "trusted_key",
+        value: "BASE64[,BASE64]",
+        many: true,
+        layers: Layers::Weakest,
+        help: "Public keys of minisign (the line that begins with `RW`) of which one has to have signed a packed image. The ramdisk's file goes before the kernel's command line, and that before the command line of `provision`: keys cannot be added to those that are there.",
+        set: |settings, value| put_keys(&mut settings.packed.keys, value),
+        ..PLAIN
+    },
+    Key {
+        name: "min_release",
+        value: "NUMBER",
+        layers: Layers::United,
+        default: "0",
+        help: "The oldest release of a packed image that is written. The largest of all layers counts.",
+        set: |settings, value| {
+            let least = value
+                .parse()
+                .map_err(|_| format!("`{value}` is no number"))?;
+            settings.min_release = settings.min_release.max(least);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "mirrors",
+        value: "URL[,URL]",
+        many: true,
+        help: "Folders on other servers that have the same packed images: they are asked too, each as much as it delivers.",
+        set: |settings, value| put_mirrors(&mut settings.packed.mirrors, value),
+        ..PLAIN
+    },
+    Key {
+        name: "delta",
+        value: "auto|always|never",
+        default: "auto",
+        help: "Whether what the disk holds of a packed image already is found out by reading it, so that only the rest is fetched and written. `auto`: where it holds something and reading is faster.",
+        set: |settings, value| {
+            settings.packed.delta = match value {
+                "auto" => Delta::Auto,
+                "always" => Delta::Always,
+                "never" => Delta::Never,
+                _ => return Err(format!("`{value}` is none of these")),
+            };
             Ok(())
         },
         ..PLAIN
@@ -302,7 +361,7 @@ pub static KEYS: &[Key] = &[
         name: "ca",
         value: "FILE[,FILE]",
         many: true,
-        united: true,
+        layers: Layers::United,
         help: "PEM files with certificate authorities that are trusted beside the public ones.",
         set: |settings, value| {
             let files = list(value).into_iter().map(Into::into);
@@ -397,6 +456,12 @@ mod tests {
             ("phone_home", "orchestrator.test"),
             ("phone_home", "ftp://orchestrator.test/"),
             ("grub", ""),
+            ("trusted_key", "RWQf"),
+            ("trusted_key", ""),
+            ("min_release", "-1"),
+            ("mirrors", "images/"),
+            ("mirrors", "ftp://host/"),
+            ("delta", "sometimes"),
         ] {
             let set = Key::named(name).unwrap().set;
             assert!(

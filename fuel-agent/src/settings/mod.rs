@@ -1,8 +1,9 @@
 //! How an agent is told to behave: layers of `KEY=VALUE`, strongest first, one table of keys ([`keys::KEYS`]).
 //!
 //! Command line, then kernel command line (`provision.KEY=VALUE`), then `/etc/provision.conf`. A key that a stronger
-//! layer names is not looked for in a weaker one, with two exceptions: `protect` and `ca` are united over all layers, so
-//! that what the ramdisk protects stays protected whatever a request or a command line says.
+//! layer names is not looked for in a weaker one, but for what has to hold whatever a command line says: `protect` and `ca`
+//! are united over all layers, `require_signature` holds where any layer says it, of several `min_release` the largest
+//! counts, and keys are trusted from the weakest layer that names any: those of the ramdisk, where it has some.
 
 pub mod cmdline;
 pub mod file;
@@ -17,7 +18,9 @@ use std::time::Duration;
 use crate::error::{Error, Kind};
 use crate::http::HttpSettings;
 use crate::http::address::shown;
+use crate::stream::packed::Rules;
 pub use key::Key;
+use key::Layers;
 
 /// Everything that can be set.
 #[expect(
@@ -38,6 +41,12 @@ pub struct Settings {
     pub allow_unverified: bool,
     /// Whether removable disks may be chosen.
     pub allow_removable: bool,
+    /// Whether only packed images that a trusted key signed are written.
+    pub require_signature: bool,
+    /// The oldest release of a packed image that is written.
+    pub min_release: u64,
+    /// What holds for packed images: mirrors, trusted keys, whether what the disk holds is made use of.
+    pub packed: Rules,
     /// Disks that are never chosen: names, links, serial numbers, wwns.
     pub protect: Vec<String>,
     /// What is called when the node is installed.
@@ -65,6 +74,9 @@ impl Default for Settings {
             match_by_name: false,
             allow_unverified: false,
             allow_removable: false,
+            require_signature: false,
+            min_release: 0,
+            packed: Rules::default(),
             protect: Vec::new(),
             success: Callback::default(),
             failure: Callback::default(),
@@ -174,15 +186,24 @@ pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
     let mut settings = Settings::default();
     let mut warnings = Vec::new();
     let mut said: Vec<&'static str> = Vec::new();
-    for layer in layers {
+    for (index, layer) in layers.iter().enumerate() {
         let mut here: Vec<&'static str> = Vec::new();
         for entry in layer {
             let Some(key) = Key::named(&entry.key) else {
                 unknown(entry, &mut warnings)?;
                 continue;
             };
-            if said.contains(&key.name) && !key.united {
-                continue;
+            let weaker = layers.get(index + 1..).unwrap_or_default();
+            match key.layers {
+                Layers::Strongest if said.contains(&key.name) => continue,
+                Layers::Weakest if weaker.iter().any(|layer| names(layer, key)) => {
+                    warnings.push(format!(
+                        "`{}` of {} does not count: what the ramdisk says cannot be changed",
+                        key.name, entry.place
+                    ));
+                    continue;
+                }
+                Layers::Strongest | Layers::United | Layers::Weakest => {}
             }
             if here.contains(&key.name) && !key.many {
                 warnings.push(format!(
@@ -196,6 +217,11 @@ pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
         said.extend(here);
     }
     Ok((settings, warnings))
+}
+
+/// Whether a layer says something of a key.
+fn names(layer: &[Entry], key: &Key) -> bool {
+    layer.iter().any(|entry| entry.key == key.name)
 }
 
 /// What the ramdisk's init reads under the same prefix: docs/ramdisk.md.
@@ -302,6 +328,41 @@ mod tests {
         assert_eq!(settings.protect, ["sda", "sdb", "sdc", "S3X9"]);
         let (settings, _) = merged(&["protect="], &[], &["protect=S3X9"]).unwrap();
         assert_eq!(settings.protect, ["S3X9"]);
+    }
+
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    const OTHER: &str = "RWTg6JXWzv6GDtDphRQ/x7eg0LaWBcTxPZ7i49xEeiqXVcR+r79OZRWM";
+
+    #[test]
+    fn keys_of_the_ramdisk_are_the_only_ones() {
+        let key = |text: &str| format!("trusted_key={text}");
+        let keys = |settings: &Settings| -> Vec<String> {
+            settings
+                .packed
+                .keys
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        let (settings, warnings) = merged(&[&key(OTHER)], &[&key(OTHER)], &[&key(KEY)]).unwrap();
+        assert_eq!(keys(&settings), [KEY]);
+        assert_eq!(warnings.len(), 2);
+        let (settings, _) = merged(&[&key(KEY)], &[&key(OTHER), &key(KEY)], &[]).unwrap();
+        assert_eq!(keys(&settings), [OTHER, KEY]);
+        let (settings, warnings) = merged(&[&key(KEY)], &[], &[]).unwrap();
+        assert_eq!((keys(&settings).len(), warnings.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_the_ramdisk_requires_is_required() {
+        let (settings, _) = merged(
+            &["require_signature=no", "min_release=1"],
+            &["min_release=9"],
+            &["require_signature", "min_release=4"],
+        )
+        .unwrap();
+        assert!(settings.require_signature);
+        assert_eq!(settings.min_release, 9);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use os_image::signature::TrustedKey;
+
 use super::Callback;
+use crate::http::address::Address;
 
 pub(super) fn put_url(callback: &mut Callback, value: &str) -> Result<(), String> {
     callback.url = text(value)?;
@@ -73,6 +76,32 @@ pub(super) fn web(value: &str) -> Result<Option<String>, String> {
         // Not shown: it may hold a token.
         _ => Err("it is no URL like `http://host/path`".to_owned()),
     }
+}
+
+/// Keys that are trusted: at least one, for nobody trusts nobody by accident.
+pub(super) fn put_keys(keys: &mut Vec<TrustedKey>, value: &str) -> Result<(), String> {
+    let words = list(value);
+    if words.is_empty() {
+        return Err("it names no key".to_owned());
+    }
+    for word in words {
+        let key = TrustedKey::parse(&word).map_err(|error| error.to_string())?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    Ok(())
+}
+
+/// Folders on servers.
+pub(super) fn put_mirrors(mirrors: &mut Vec<String>, value: &str) -> Result<(), String> {
+    for word in list(value) {
+        Address::parse(&word).map_err(|error| error.to_string())?;
+        if !mirrors.contains(&word) {
+            mirrors.push(word);
+        }
+    }
+    Ok(())
 }
 
 /// Words between commas.

@@ -3,6 +3,7 @@
 use host::units::Bytes;
 use os_image::container::Found;
 
+use super::packed::PackedError;
 use crate::error::{Error, Kind};
 use crate::http::HttpError;
 use crate::sources::{Mismatch, container_of};
@@ -16,6 +17,9 @@ pub enum StreamError {
     /// It did not come.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// It is packed, and something is wrong with that.
+    #[error(transparent)]
+    Packed(#[from] PackedError),
     /// No digest is known, and that is not allowed.
     #[error("no digest is known of {url}")]
     Unverified {
@@ -136,6 +140,7 @@ impl StreamError {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Http(error) => error.kind(),
+            Self::Packed(error) => error.kind(),
             Self::Unverified { .. } => Kind::Refused,
             Self::Disk { .. } => Kind::Disk,
             Self::Cancelled => Kind::Interrupted,
@@ -155,6 +160,7 @@ impl StreamError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Http(error) => return error.hint().map(str::to_owned),
+            Self::Packed(error) => return error.hint(),
             Self::Unverified { .. } => {
                 "publish its metadata (NAME.yaml) beside it, or allow unverified images".to_owned()
             }
@@ -199,10 +205,13 @@ impl From<StreamError> for Error {
         if let Some(hint) = error.hint() {
             outer = outer.hint(hint);
         }
-        outer.retryable = matches!(
-            error,
-            StreamError::Truncated { .. } | StreamError::Cancelled | StreamError::Thread { .. }
-        );
+        outer.retryable = match &error {
+            StreamError::Truncated { .. } | StreamError::Cancelled | StreamError::Thread { .. } => {
+                true
+            }
+            StreamError::Packed(error) => error.is_retryable(),
+            _ => false,
+        };
         match error {
             StreamError::Http(error) => error.into(),
             StreamError::Disk { device, source, .. } => outer.device(device).because(source),

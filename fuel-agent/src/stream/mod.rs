@@ -14,6 +14,7 @@ mod digest;
 mod error;
 mod flight;
 mod input;
+pub mod packed;
 mod slice;
 mod write;
 
@@ -87,6 +88,8 @@ pub struct Job<'a> {
     pub expected: Expected,
     /// Whether it may be written although no digest is known.
     pub allow_unverified: bool,
+    /// What is known where it is a packed image: then its chunks are fetched, not a stream.
+    pub packed: Option<packed::Packed<'a>>,
     /// Where it goes; nothing is written beyond its end.
     pub target: &'a mut dyn BlockDevice,
     /// What people call the target.
@@ -126,6 +129,9 @@ pub struct ImageOutcome {
     pub retries: u32,
     /// Milliseconds from the first request to the last flush.
     pub took_ms: u64,
+    /// More, where it is a packed image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packed: Option<packed::PackedOutcome>,
 }
 
 /// What goes from one stage to the next. A stage that fails hangs up without `End`.
@@ -151,6 +157,9 @@ struct Block {
 ///
 /// After an error the target holds something, but nothing that can be mounted as a filesystem that begins in its first MiB.
 pub fn write_image(job: Job<'_>) -> Result<ImageOutcome, StreamError> {
+    if let Some(packed) = job.packed {
+        return packed::write(job, packed);
+    }
     let parts = Pool::new(PART_COUNT, PART_LENGTH);
     let blocks = Pool::new(BLOCK_COUNT, BLOCK_LENGTH);
     write_within(job, &parts, &blocks)
@@ -201,6 +210,7 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
         verified: decisive.is_some(),
         retries: meter.retries(),
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        packed: None,
     })
 }
 

@@ -66,6 +66,7 @@ impl Bench {
             work: folder.path().to_owned(),
             grub: GRUB.into(),
             allow_unverified: false,
+            packed: crate::stream::packed::Rules::default(),
             http: crate::http::HttpSettings::default(),
         };
         let mut bench = Self {

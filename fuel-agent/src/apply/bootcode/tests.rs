@@ -48,6 +48,7 @@ fn node(firmware: Firmware) -> Node {
         work: work.path().to_owned(),
         grub: work.path().to_owned(),
         allow_unverified: false,
+        packed: crate::stream::packed::Rules::default(),
         http: crate::http::HttpSettings::default(),
     };
     Node {

@@ -47,6 +47,7 @@ fn run(plan: &Plan, devices: &FakeDevices) -> (Result<Outcome, Error>, bool) {
         work: "/nowhere".into(),
         grub: "/nowhere".into(),
         allow_unverified: false,
+        packed: crate::stream::packed::Rules::default(),
         http: crate::http::HttpSettings::default(),
     };
     let mut context = Context {

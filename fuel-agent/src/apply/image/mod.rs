@@ -10,6 +10,7 @@ use super::{Context, Outcome};
 use crate::error::Error;
 use crate::http::Client;
 use crate::stage::Stage;
+use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, Job};
 
 pub(super) fn write(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
@@ -28,6 +29,11 @@ pub(super) fn write(context: &mut Context<'_>, image: usize) -> Result<Outcome, 
         container: planned.container,
         expected,
         allow_unverified: context.options.allow_unverified,
+        packed: planned.facts.packed.as_ref().map(|facts| Packed {
+            facts,
+            ranges: planned.facts.ranges,
+            rules: &context.options.packed,
+        }),
         target: target.as_mut(),
         device: &node.display().to_string(),
         client: &client,

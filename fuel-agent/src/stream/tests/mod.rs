@@ -237,6 +237,7 @@ fn job<'a>(
         container: plan.container,
         expected: plan.expected,
         allow_unverified: false,
+        packed: None,
         target,
         device: DISK,
         client,

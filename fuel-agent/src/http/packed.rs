@@ -1,0 +1,157 @@
+//! Whether an image is a packed one: what the manifest beside it says, joined with what else is known.
+
+use std::time::Duration;
+
+use host::units::Bytes;
+use os_image::index::Index;
+use os_image::manifest::{Image, manifest_file_name};
+
+use super::address::{self, shown};
+use super::client::Client;
+use super::error::HttpError;
+use super::look::{Looking, Patience};
+use super::manifest::{FoundManifest, ManifestProblem, manifest};
+use super::retry::chain;
+use crate::sources::{PackedFacts, SourceFacts};
+
+/// Adds what the manifest says, where there is one: beside the image by its own name, or else by that of the root image.
+pub(super) fn join(
+    client: &Client,
+    url: &str,
+    root: Option<&str>,
+    looking: Looking<'_>,
+    patience: &mut Patience,
+    facts: &mut SourceFacts,
+) -> Result<(), HttpError> {
+    let file = address::base_name(url);
+    let mut names = vec![manifest_file_name(&file)];
+    if let Some(root) = root.map(|root| manifest_file_name(&address::base_name(root)))
+        && !names.contains(&root)
+    {
+        names.push(root);
+    }
+    for (name, is_own) in names.into_iter().zip([true, false]) {
+        match anywhere(client, url, &name, looking, patience)? {
+            Search::Absent => {}
+            Search::Found(found, place) => {
+                match found.manifest.image(&file) {
+                    Some(image) => add(&found, image, &name, &place, facts),
+                    // the root image's says nothing of others that lie beside it
+                    None if !is_own => {}
+                    None => {
+                        let why = format!("{place} does not name `{file}`");
+                        facts.problem.get_or_insert(why);
+                    }
+                }
+                return Ok(());
+            }
+            Search::Broken(why) => {
+                facts.problem.get_or_insert(why);
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What looking for a manifest came to.
+enum Search {
+    Found(Box<FoundManifest>, String),
+    /// Nobody has it.
+    Absent,
+    /// There is one, or may be one, and it is of no use.
+    Broken(String),
+}
+
+/// Looks for a manifest beside the image, and in the mirrors' folders where the image's own server does not answer.
+fn anywhere(
+    client: &Client,
+    url: &str,
+    name: &str,
+    looking: Looking<'_>,
+    patience: &mut Patience,
+) -> Result<Search, HttpError> {
+    let own = address::beside(url, name);
+    let others = looking.mirrors.iter();
+    let others = others.filter_map(|base| address::within(base, name));
+    let mut first = None;
+    for place in own.into_iter().chain(others) {
+        let mut asked = None;
+        let answer = patience.spend(|budget: Duration| {
+            match manifest(client, &place, looking.keys, budget) {
+                Err(ManifestProblem::Http(error)) => Err(error),
+                other => {
+                    asked = Some(other);
+                    Ok(())
+                }
+            }
+        })?;
+        let shown = shown(&place);
+        match (answer, asked) {
+            (_, Some(Ok(found))) => return Ok(Search::Found(Box::new(found), shown)),
+            (_, Some(Err(problem))) => return Ok(Search::Broken(problem.to_string())),
+            // its own server knows
+            (Err(error), None) if error.is_absent() && first.is_none() => {
+                return Ok(Search::Absent);
+            }
+            (Err(error), None) => {
+                first.get_or_insert(chain(&error));
+            }
+            (Ok(()), None) => {}
+        }
+    }
+    Ok(first.map_or(Search::Absent, Search::Broken))
+}
+
+/// Adds what a manifest says of an image. The data file has to be as long as it says.
+fn add(found: &FoundManifest, image: &Image, name: &str, place: &str, facts: &mut SourceFacts) {
+    let packed_size = Bytes(image.packed_size);
+    if let Some(size) = facts.size_bytes.filter(|size| *size != packed_size) {
+        let file = &image.file;
+        let why = format!("`{file}` is {size} long, {place} says {packed_size}");
+        facts.problem.get_or_insert(why);
+    }
+    facts.size_bytes = Some(packed_size);
+    facts.raw_size_bytes = Some(Bytes(image.raw_size));
+    facts.raw_sha256 = Some(hex(&image.raw_sha256));
+    facts.raw_md5 = image.raw_md5.map(|md5| hex(&md5));
+    facts.packed = Some(summary(found, image, name));
+}
+
+fn summary(found: &FoundManifest, image: &Image, name: &str) -> PackedFacts {
+    let manifest = &found.manifest;
+    let (fetch, data) = cost(&image.index);
+    PackedFacts {
+        manifest: name.to_owned(),
+        manifest_sha256: found.sha256.clone(),
+        signed_by: found.signed_by.clone(),
+        name: manifest.name.clone(),
+        release: manifest.release,
+        architecture: manifest.architecture.clone(),
+        firmware: manifest.firmware.clone(),
+        features: manifest.features.clone(),
+        filesystem: image.filesystem.as_ref().map(|it| it.kind.clone()),
+        whole_disk: image.whole_disk,
+        chunk_size_bytes: Bytes(image.index.chunk_size().into()),
+        chunks: image.index.len(),
+        fetch_bytes: Bytes(fetch),
+        data_bytes: Bytes(data),
+    }
+}
+
+/// Packed and unpacked bytes of all chunks that are not zero.
+fn cost(index: &Index) -> (u64, u64) {
+    let data = index.iter().filter(|chunk| !chunk.zero);
+    data.fold((0, 0), |(packed, raw), chunk| {
+        (
+            packed + u64::from(chunk.packed_length),
+            raw + u64::from(chunk.raw_length),
+        )
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}

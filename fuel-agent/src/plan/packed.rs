@@ -1,0 +1,110 @@
+//! Packed images: whether what their manifests say fits what is planned, and whether they may be written here.
+
+use crate::error::Kind;
+use crate::inventory::{Firmware, Inventory};
+use crate::request::spec::Mount;
+use crate::sources::PackedFacts;
+
+use super::notes::Notes;
+use super::{Options, Plan, PlannedImage, words};
+
+/// Checks the manifests of all images against the plan.
+pub(super) fn check(plan: &Plan, inventory: &Inventory, options: &Options, notes: &mut Notes) {
+    for image in &plan.images {
+        // nobody has looked: then nothing is known, and `run` refuses that by itself
+        if image.facts == crate::sources::SourceFacts::default() {
+            continue;
+        }
+        let url = words::printable_url(&image.url);
+        let (signed, oldest) = (options.require_signature, options.min_release);
+        if let Some((why, hint)) = image.facts.distrusted(signed, oldest) {
+            notes.refuse_run(Kind::Image, format!("{url} {why}"), hint);
+        }
+        if let Some(packed) = &image.facts.packed {
+            content(image, packed, notes);
+            system(plan, inventory, image, packed, notes);
+        }
+    }
+}
+
+/// Whether it is what the request says.
+fn content(image: &PlannedImage, packed: &PackedFacts, notes: &mut Notes) {
+    let url = words::printable_url(&image.url);
+    if packed.whole_disk {
+        notes.refuse_run(
+            Kind::Image,
+            format!("{url} is the image of a whole disk, and is to be written onto a filesystem's device"),
+            "use an image of the filesystem",
+        );
+    }
+    if let Some(found) = &packed.filesystem
+        && *found != image.format
+    {
+        notes.refuse_run(
+            Kind::Image,
+            format!(
+                "{url} holds `{found}`, but the request says `{}`",
+                image.format
+            ),
+            format!("set its `format` to `{found}`"),
+        );
+    }
+}
+
+/// Whether the system in it can run on this node, on this layout. A list that is empty says nothing, and is believed to.
+fn system(
+    plan: &Plan,
+    inventory: &Inventory,
+    image: &PlannedImage,
+    packed: &PackedFacts,
+    notes: &mut Notes,
+) {
+    let filesystem = plan.filesystems.get(image.filesystem);
+    let mount = filesystem.and_then(|filesystem| filesystem.mount.as_ref());
+    if mount.map(Mount::as_str) != Some("/") {
+        return;
+    }
+    let url = words::printable_url(&image.url);
+    let (needed, known) = (&inventory.architecture, &packed.architecture);
+    if !known.is_empty() && !needed.is_empty() && known != needed {
+        notes.refuse_run(
+            Kind::Image,
+            format!("{url} runs on {known}, but this node is {needed}"),
+            format!("use an image for {needed}"),
+        );
+    }
+    let firmware = match plan.firmware {
+        Firmware::Bios => "bios",
+        Firmware::Uefi => "uefi",
+    };
+    let lacks = |list: &[String], word: &str| !list.is_empty() && !list.iter().any(|it| it == word);
+    if lacks(&packed.firmware, firmware) {
+        notes.refuse_run(
+            Kind::Image,
+            format!(
+                "{url} boots from {}, but this node has {firmware}",
+                packed.firmware.join(" and ")
+            ),
+            "use another image, or start the node with the other firmware",
+        );
+    }
+    let has_configdrive = plan.configdrive.is_some();
+    for (is_needed, feature, what) in [
+        (!plan.logical_volumes.is_empty(), "lvm", "logical volumes"),
+        (!plan.raids.is_empty(), "md", "arrays"),
+        (has_configdrive, "cloud-init", "cloud-init data"),
+    ] {
+        if is_needed && lacks(&packed.features, feature) {
+            notes.refuse_run(
+                Kind::Image,
+                format!("the layout has {what}, but the system in {url} lacks `{feature}`"),
+                format!("use an image that has `{feature}`, or another layout"),
+            );
+        }
+    }
+    if packed.features.is_empty() {
+        notes.warn(format!(
+            "the manifest of {url} does not say what its system can do"
+        ));
+    }
+}

@@ -1,0 +1,443 @@
+//! What is known of each chunk, and who does what next: the one thing that all threads of an image share.
+//!
+//! ```text
+//!   Unknown ──check──▶ Done                 what the disk holds is right
+//!      └─────────────▶ Missing ──a lane asks──▶ Coming ──▶ Here ──a worker writes──▶ Done
+//!                         ▲                        │ broke off, or wrong
+//!                         └────────────────────────┘
+//! ```
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use host::cancel::Cancel;
+use os_image::index::Index;
+
+use super::super::error::StreamError;
+use crate::http::pool::Buffer;
+use crate::http::range::Wanted;
+
+/// Zero chunks between others are fetched along with them where they are this few bytes: cheaper than one more request.
+const BRIDGE: u64 = 64 * 1024;
+
+/// What is known of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nobody has looked whether the disk holds it.
+    Unknown,
+    /// It has to be fetched, or made zero.
+    Missing,
+    /// The lane of this number has asked for it.
+    Coming(u8),
+    /// It is in memory.
+    Here,
+    /// The disk holds it.
+    Done,
+}
+
+/// A chunk that has come.
+pub(super) struct Arrived {
+    /// Which.
+    pub(super) chunk: usize,
+    /// Its frame.
+    pub(super) packed: Buffer,
+    /// Which mirror sent it.
+    pub(super) mirror: usize,
+}
+
+/// Consecutive chunks that a lane asks for together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    /// The first chunk.
+    pub(super) first: usize,
+    /// Where they are in the data file.
+    pub(super) wanted: Wanted,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Raw bytes of chunks that are done.
+    pub(super) done: u64,
+    /// Raw bytes that were on the disk already.
+    pub(super) kept: u64,
+    /// Raw bytes of chunks that came and were written.
+    pub(super) written: u64,
+    /// Chunks that were looked for on the disk, and how many of them it held.
+    pub(super) checked: usize,
+    /// Chunks that the disk held.
+    pub(super) matched: usize,
+    /// Chunks since the last one that the disk held.
+    pub(super) misses_in_a_row: usize,
+}
+
+struct State {
+    phases: Vec<Phase>,
+    /// Data chunks in phase `Missing`.
+    missing: BTreeSet<usize>,
+    /// Zero chunks in phase `Missing`.
+    zeros: BTreeSet<usize>,
+    /// All before it are not `Unknown`.
+    unchecked: usize,
+    /// Chunks not `Done`.
+    left: usize,
+    arrived: VecDeque<Arrived>,
+    /// When each lane delivered last.
+    heard: [Option<Instant>; LANES_MAX],
+    failed: Option<StreamError>,
+    tally: Tally,
+}
+
+/// How many lanes there may be.
+pub(super) const LANES_MAX: usize = 4;
+
+/// The board.
+pub(super) struct Board<'a> {
+    index: &'a Index,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Ends whatever waits for a server.
+    stop: Cancel,
+}
+
+/// How the disk came to hold a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// It held it.
+    Kept,
+    /// It was written.
+    Written,
+    /// It was made zero.
+    Zeroed,
+}
+
+impl<'a> Board<'a> {
+    /// All chunks have to come but for those that `unknown` wants to be looked for. The first is never looked for: what
+    /// was in its place is gone before anything else is done.
+    pub(super) fn new(index: &'a Index, unknown: bool, stop: Cancel) -> Self {
+        let board = Self {
+            index,
+            state: Mutex::new(State {
+                phases: vec![Phase::Unknown; index.len()],
+                missing: BTreeSet::new(),
+                zeros: BTreeSet::new(),
+                unchecked: 0,
+                left: index.len(),
+                arrived: VecDeque::new(),
+                heard: [None; LANES_MAX],
+                failed: None,
+                tally: Tally::default(),
+            }),
+            changed: Condvar::new(),
+            stop,
+        };
+        if unknown {
+            board.miss(&mut board.lock(), 0);
+        } else {
+            board.stop_checking();
+        }
+        board
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // nobody panics while holding it
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'s>(&self, state: MutexGuard<'s, State>, limit: Duration) -> MutexGuard<'s, State> {
+        let waited = self.changed.wait_timeout(state, limit);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn miss(&self, state: &mut State, chunk: usize) {
+        let is_zero = self.index.chunk(chunk).is_some_and(|chunk| chunk.zero);
+        state.phases[chunk] = Phase::Missing;
+        if is_zero {
+            state.zeros.insert(chunk);
+        } else {
+            state.missing.insert(chunk);
+        }
+    }
+
+    /// What the disk holds is of no interest any more: everything that nobody looked at has to come.
+    pub(super) fn stop_checking(&self) {
+        let mut state = self.lock();
+        for chunk in state.unchecked..self.index.len() {
+            if state.phases[chunk] == Phase::Unknown {
+                self.miss(&mut state, chunk);
+            }
+        }
+        state.unchecked = self.index.len();
+        self.changed.notify_all();
+    }
+
+    /// The next chunk to look for on the disk; `None` when there is none any more.
+    pub(super) fn next_unchecked(&self) -> Option<usize> {
+        let mut state = self.lock();
+        while !state.is_over() && state.unchecked < self.index.len() {
+            let chunk = state.unchecked;
+            state.unchecked += 1;
+            if state.phases[chunk] == Phase::Unknown {
+                return Some(chunk);
+            }
+        }
+        None
+    }
+
+    /// Whether the disk holds a chunk that was looked for. It may have come meanwhile.
+    pub(super) fn checked(&self, chunk: usize, holds: bool) {
+        let mut state = self.lock();
+        state.tally.checked += 1;
+        if holds {
+            state.tally.matched += 1;
+            state.tally.misses_in_a_row = 0;
+        } else {
+            state.tally.misses_in_a_row += 1;
+        }
+        if state.phases[chunk] != Phase::Unknown {
+            return;
+        }
+        if holds {
+            self.finish(&mut state, chunk, How::Kept);
+        } else {
+            self.miss(&mut state, chunk);
+        }
+        self.changed.notify_all();
+    }
+
+    fn finish(&self, state: &mut State, chunk: usize, how: How) {
+        let length = self.index.chunk(chunk).map_or(0, |chunk| chunk.raw_length);
+        let length = u64::from(length);
+        state.phases[chunk] = Phase::Done;
+        state.left -= 1;
+        state.tally.done += length;
+        match how {
+            How::Kept => state.tally.kept += length,
+            How::Written => state.tally.written += length,
+            How::Zeroed => {}
+        }
+    }
+
+    /// The disk holds these chunks now.
+    pub(super) fn done(&self, chunks: std::ops::Range<usize>, how: How) {
+        let mut state = self.lock();
+        for chunk in chunks {
+            self.finish(&mut state, chunk, how);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Zero chunks one after the other that have to be made, `most` of them; they are no longer on the board's list.
+    pub(super) fn next_zeros(&self, most: usize) -> Option<std::ops::Range<usize>> {
+        let mut state = self.lock();
+        let first = state.zeros.pop_first()?;
+        let mut end = first + 1;
+        while end - first < most && state.zeros.remove(&end) {
+            end += 1;
+        }
+        Some(first..end)
+    }
+
+    /// Consecutive chunks for a lane to ask for, about `bytes` of them but at least one; waits while there may be some
+    /// later. `None` when all is over.
+    pub(super) fn next_group(&self, lane: u8, bytes: u64, lanes: u64) -> Option<Group> {
+        let mut state = self.lock();
+        loop {
+            if state.is_over() {
+                return None;
+            }
+            if !state.missing.is_empty() {
+                return self.take_group(&mut state, lane, bytes, lanes);
+            }
+            if let Some(group) = self.take_over(&mut state, lane) {
+                return Some(group);
+            }
+            state = self.wait(state, PATIENCE / 4);
+        }
+    }
+
+    fn take_group(&self, state: &mut State, lane: u8, bytes: u64, lanes: u64) -> Option<Group> {
+        // the fewer are left, the fewer at once: so that all lanes end together
+        let share = usize::try_from(lanes.max(1) * 2).unwrap_or(1);
+        let most = (state.missing.len() / share).max(1);
+        let first = *state.missing.first()?;
+        let mut group = Vec::new();
+        let (mut taken, mut length, mut bridge) = (0, 0, 0);
+        for chunk in first..self.index.len() {
+            let is_missing = state.missing.contains(&chunk);
+            let found = self.index.chunk(chunk)?;
+            let packed = u64::from(found.packed_length);
+            if is_missing {
+                if taken == most || (taken > 0 && length + packed > bytes) {
+                    break;
+                }
+                (taken, bridge) = (taken + 1, 0);
+            } else {
+                bridge += packed;
+                if !found.zero || bridge > BRIDGE {
+                    break;
+                }
+            }
+            length += packed;
+            group.push((chunk, found.packed_length, is_missing));
+        }
+        // not the bridge that leads nowhere
+        while group.last().is_some_and(|(_, _, is_missing)| !is_missing) {
+            group.pop();
+        }
+        for (chunk, _, is_missing) in &group {
+            if *is_missing {
+                state.missing.remove(chunk);
+                state.phases[*chunk] = Phase::Coming(lane);
+            }
+        }
+        state.hear(lane);
+        let lengths = group.iter().map(|(_, length, _)| *length).collect();
+        self.group(first, lengths)
+    }
+
+    fn group(&self, first: usize, lengths: Vec<u32>) -> Option<Group> {
+        let start = self.index.chunk(first)?.packed_offset;
+        Some(Group {
+            first,
+            wanted: Wanted { start, lengths },
+        })
+    }
+
+    /// A chunk that another lane has been waiting for too long: a mirror that stalls shall not hold up the end.
+    fn take_over(&self, state: &mut State, lane: u8) -> Option<Group> {
+        let mut phases = state.phases.iter();
+        let overdue = phases.position(|phase| match phase {
+            Phase::Coming(other) if *other != lane => state
+                .heard
+                .get(usize::from(*other))
+                .is_some_and(|heard| heard.is_some_and(|heard| heard.elapsed() > PATIENCE)),
+            _ => false,
+        })?;
+        state.phases[overdue] = Phase::Coming(lane);
+        state.hear(lane);
+        self.group(overdue, vec![self.index.chunk(overdue)?.packed_length])
+    }
+
+    /// All chunks, for a server that sends everything or nothing.
+    pub(super) fn everything(&self) -> Wanted {
+        Wanted {
+            start: 0,
+            lengths: self.index.iter().map(|chunk| chunk.packed_length).collect(),
+        }
+    }
+
+    /// A chunk that has come; dropped where nobody waits for it. Whether to go on.
+    pub(super) fn arrived(&self, lane: u8, arrived: Arrived) -> bool {
+        let mut state = self.lock();
+        state.hear(lane);
+        if state.is_over() {
+            return false;
+        }
+        let chunk = arrived.chunk;
+        let is_zero = self.index.chunk(chunk).is_none_or(|chunk| chunk.zero);
+        let is_welcome = matches!(
+            state.phases.get(chunk),
+            Some(Phase::Unknown | Phase::Missing | Phase::Coming(_))
+        );
+        if is_welcome && !is_zero {
+            state.missing.remove(&chunk);
+            state.phases[chunk] = Phase::Here;
+            state.arrived.push_back(arrived);
+            self.changed.notify_all();
+        }
+        true
+    }
+
+    /// A lane broke off: what it was waiting for has to be asked for again.
+    pub(super) fn give_back(&self, lane: u8) {
+        let mut state = self.lock();
+        for chunk in 0..self.index.len() {
+            if state.phases[chunk] == Phase::Coming(lane) {
+                self.miss(&mut state, chunk);
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// A chunk that came and is wrong has to come again.
+    pub(super) fn again(&self, chunk: usize) {
+        self.miss(&mut self.lock(), chunk);
+        self.changed.notify_all();
+    }
+
+    /// The next chunk that has come; waits for it. `None` when all is over.
+    pub(super) fn next_arrived(&self) -> Option<Arrived> {
+        let mut state = self.lock();
+        loop {
+            if let Some(arrived) = state.arrived.pop_front() {
+                return Some(arrived);
+            }
+            if state.is_over() {
+                return None;
+            }
+            state = self.wait(state, Duration::from_secs(1));
+        }
+    }
+
+    /// Waits until something is missing or all is over; whether something is missing.
+    pub(super) fn waits_for_more(&self) -> bool {
+        let mut state = self.lock();
+        while !state.is_over() && state.missing.is_empty() {
+            state = self.wait(state, Duration::from_secs(1));
+        }
+        !state.is_over()
+    }
+
+    /// Ends it all; the first error is the one that counts.
+    pub(super) fn fail(&self, error: StreamError) {
+        let mut state = self.lock();
+        state.failed.get_or_insert(error);
+        state.arrived.clear();
+        self.stop.cancel();
+        self.changed.notify_all();
+    }
+
+    /// Waits for something to happen, not longer than `limit`; whether it is over.
+    pub(super) fn is_over_within(&self, limit: Duration) -> bool {
+        let state = self.lock();
+        if state.is_over() || !state.zeros.is_empty() {
+            return state.is_over();
+        }
+        self.wait(state, limit).is_over()
+    }
+
+    /// How far it is.
+    pub(super) fn tally(&self) -> Tally {
+        self.lock().tally
+    }
+
+    /// What it came to.
+    pub(super) fn result(self) -> Result<Tally, StreamError> {
+        let state = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        match state.failed {
+            Some(error) => Err(error),
+            None if state.left == 0 => Ok(state.tally),
+            None => Err(StreamError::HungUp),
+        }
+    }
+}
+
+/// A lane that delivers nothing for so long is helped out.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.left == 0 || self.failed.is_some()
+    }
+
+    fn hear(&mut self, lane: u8) {
+        if let Some(heard) = self.heard.get_mut(usize::from(lane)) {
+            *heard = Some(Instant::now());
+        }
+    }
+}

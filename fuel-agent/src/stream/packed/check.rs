@@ -1,0 +1,105 @@
+//! Looking for chunks on the disk: a few, to know whether it is worth it, then all of them.
+
+use os_image::index::{Chunk, Index};
+
+use super::super::error::StreamError;
+use super::board::Board;
+use super::choice::Sampled;
+use super::meter::Meter;
+use super::target::Target;
+use crate::http::pool::{Buffer, Pool};
+
+/// The disk is read in pieces of this many bytes.
+pub(super) const PIECE: usize = 1 << 20;
+
+/// How many chunks are looked at before anything is decided.
+const SAMPLES: usize = 8;
+
+/// How much of a chunk tells whether anything was ever written there.
+const GLANCE: usize = 4096;
+
+/// Looks at a few data chunks, spread over the image.
+pub(super) fn sample(index: &Index, target: &Target<'_>, pool: &Pool, meter: &Meter) -> Sampled {
+    let mut buffer = pool.take();
+    let mut found = Sampled::default();
+    let chosen = spread(index);
+    for number in &chosen {
+        let Some(chunk) = index.chunk(*number) else {
+            continue;
+        };
+        found.looked += 1;
+        let room = buffer.spare().get_mut(..GLANCE).unwrap_or_default();
+        let is_read = target.read(room, chunk.raw_offset).is_ok();
+        if is_read && room.iter().all(|byte| *byte == 0) {
+            found.blank += 1;
+        }
+    }
+    if found.blank == found.looked {
+        return found;
+    }
+    for number in chosen {
+        let Some(chunk) = index.chunk(number) else {
+            continue;
+        };
+        if holds(&chunk, target, &mut buffer, meter) {
+            found.held += 1;
+            found.last_held = Some(number);
+        }
+    }
+    found
+}
+
+/// Numbers of data chunks, at equal distances, in order; never the first, nor one that is shorter than others.
+fn spread(index: &Index) -> Vec<usize> {
+    let is_data = |number: &usize| {
+        let chunk = index.chunk(*number);
+        chunk.is_some_and(|chunk| !chunk.zero && chunk.raw_length == index.chunk_size())
+    };
+    let data: Vec<usize> = (1..index.len()).filter(is_data).collect();
+    let count = SAMPLES.min(data.len());
+    (0..count)
+        .filter_map(|n| data.get((2 * n + 1) * data.len() / (2 * count)).copied())
+        .collect()
+}
+
+/// Whether the disk holds a chunk. One that cannot be read has to be written anew, and shows by that what the disk is worth.
+fn holds(chunk: &Chunk, target: &Target<'_>, buffer: &mut Buffer, meter: &Meter) -> bool {
+    let _busy = meter.begin();
+    let mut hasher = blake3::Hasher::new();
+    let (mut at, mut left) = (
+        chunk.raw_offset,
+        usize::try_from(chunk.raw_length).unwrap_or(0),
+    );
+    while left > 0 {
+        let length = left.min(PIECE);
+        let room = buffer.spare().get_mut(..length).unwrap_or_default();
+        if let Err(error) = target.read(room, at) {
+            tracing::warn!(at, %error, "unreadable");
+            return false;
+        }
+        hasher.update(room);
+        meter.add(u64::try_from(length).unwrap_or(u64::MAX));
+        at += u64::try_from(length).unwrap_or(u64::MAX);
+        left -= length;
+    }
+    *hasher.finalize().as_bytes() == chunk.raw_digest
+}
+
+/// Looks for chunk after chunk until none is left, or it is not wanted any more.
+pub(super) fn run(
+    index: &Index,
+    board: &Board<'_>,
+    target: &Target<'_>,
+    pool: &Pool,
+    meter: &Meter,
+) -> Result<(), StreamError> {
+    let mut buffer = pool.take();
+    while let Some(number) = board.next_unchecked() {
+        let Some(chunk) = index.chunk(number) else {
+            return Err(StreamError::HungUp);
+        };
+        let holds = holds(&chunk, target, &mut buffer, meter);
+        board.checked(number, holds);
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Whether it is worth reading what the disk holds: a pure function of what was measured.
+
+/// What the request of whoever runs machines is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delta {
+    /// Whatever is faster.
+    #[default]
+    Auto,
+    /// Read what the disk holds and fetch only what differs, however long that takes.
+    Always,
+    /// Fetch and write everything.
+    Never,
+}
+
+/// How an image is brought onto its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// All of it is fetched and written.
+    Full,
+    /// What the disk holds is read first, and only what differs is fetched and written.
+    Delta,
+}
+
+/// What a look at a few chunks came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sampled {
+    /// Chunks that were looked at.
+    pub(super) looked: usize,
+    /// Those of them that begin with nothing but zeros on the disk.
+    pub(super) blank: usize,
+    /// Those of them that the disk holds.
+    pub(super) held: usize,
+    /// The last of those.
+    pub(super) last_held: Option<usize>,
+}
+
+/// What to begin with, and why.
+pub(super) fn first(wish: Delta, ranges: bool, sampled: impl FnOnce() -> Sampled) -> (Way, String) {
+    match wish {
+        Delta::Never => return (Way::Full, "`delta=never` is set".to_owned()),
+        Delta::Always => return (Way::Delta, "`delta=always` is set".to_owned()),
+        Delta::Auto => {}
+    }
+    if !ranges {
+        let why = "the server sends everything or nothing";
+        return (Way::Full, why.to_owned());
+    }
+    let Sampled {
+        looked,
+        blank,
+        held,
+        ..
+    } = sampled();
+    if looked == 0 {
+        return (Way::Full, "the image is small".to_owned());
+    }
+    if blank == looked {
+        return (Way::Full, "the target is blank".to_owned());
+    }
+    if held == 0 {
+        let why = format!("the target holds none of {looked} chunks looked at");
+        return (Way::Full, why);
+    }
+    let why = format!("the target holds {held} of {looked} chunks looked at");
+    (Way::Delta, why)
+}
+
+/// What is measured while chunks are looked for on the disk. Rates are bytes a second, `None` before there is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Measured {
+    /// Chunks that were looked for.
+    pub(super) checked: usize,
+    /// Those of them that the disk held.
+    pub(super) matched: usize,
+    /// Reading the disk and digesting.
+    pub(super) reading: Option<f64>,
+    /// What comes from the servers, packed.
+    pub(super) fetching: Option<f64>,
+    /// Unpacking and writing.
+    pub(super) working: Option<f64>,
+    /// Packed bytes for each byte of data.
+    pub(super) packed_share: f64,
+}
+
+/// Chunks that have to have been looked for before anything is decided.
+const CHECKED_LEAST: usize = 16;
+
+/// Whether going on without looking is faster. Looking at a byte costs 1/reading seconds, and saves 1/writing with the
+/// chance that the disk holds it. A tenth is given to looking: it spares server and disk.
+pub(super) fn is_looking_too_slow(measured: &Measured) -> bool {
+    let (Some(reading), Some(fetching), Some(working)) =
+        (measured.reading, measured.fetching, measured.working)
+    else {
+        return false;
+    };
+    if measured.checked < CHECKED_LEAST {
+        return false;
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::as_conversions,
+        reason = "counts of chunks are far below 2^52"
+    )]
+    let chance = measured.matched as f64 / measured.checked as f64;
+    let writing = (fetching / measured.packed_share.max(0.001)).min(working);
+    reading * chance * 1.1 < writing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampled(looked: usize, blank: usize, held: usize) -> Sampled {
+        Sampled {
+            looked,
+            blank,
+            held,
+            last_held: None,
+        }
+    }
+
+    #[test]
+    fn only_a_target_that_holds_something_is_read() {
+        for (looked, blank, held, way) in [
+            (0, 0, 0, Way::Full),
+            (8, 8, 0, Way::Full),
+            (8, 3, 0, Way::Full),
+            (8, 3, 1, Way::Delta),
+            (8, 0, 8, Way::Delta),
+        ] {
+            let (found, why) = first(Delta::Auto, true, || sampled(looked, blank, held));
+            assert_eq!(found, way, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_wish_is_obeyed_without_looking() {
+        let unasked = || unreachable!("nobody has to look");
+        assert_eq!(first(Delta::Always, true, unasked).0, Way::Delta);
+        assert_eq!(first(Delta::Always, false, unasked).0, Way::Delta);
+        assert_eq!(first(Delta::Never, true, unasked).0, Way::Full);
+        // what is fetched in one piece is fetched anyway
+        assert_eq!(first(Delta::Auto, false, unasked).0, Way::Full);
+    }
+
+    #[test]
+    fn the_disk_is_read_where_that_costs_less_than_it_saves() {
+        let gigabit = Measured {
+            checked: 100,
+            matched: 95,
+            reading: Some(1.7e9),
+            fetching: Some(1.18e8),
+            working: Some(1.5e9),
+            packed_share: 0.33,
+        };
+        assert!(!is_looking_too_slow(&gigabit));
+        let fast_network = Measured {
+            fetching: Some(2e9),
+            reading: Some(1e9),
+            ..gigabit
+        };
+        assert!(is_looking_too_slow(&fast_network));
+        let nothing_there = Measured {
+            matched: 1,
+            ..gigabit
+        };
+        assert!(is_looking_too_slow(&nothing_there));
+        let slow_disk = Measured {
+            working: Some(2e8),
+            reading: Some(4e8),
+            ..fast_network
+        };
+        assert!(!is_looking_too_slow(&slow_disk));
+        for unknown in [
+            Measured {
+                reading: None,
+                ..fast_network
+            },
+            Measured {
+                fetching: None,
+                ..fast_network
+            },
+            Measured {
+                checked: 15,
+                matched: 0,
+                ..fast_network
+            },
+        ] {
+            assert!(!is_looking_too_slow(&unknown), "{unknown:?}");
+        }
+    }
+}

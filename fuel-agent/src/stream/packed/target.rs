@@ -1,0 +1,238 @@
+//! The target of a packed image, for several threads at once: written past the page cache where that can be had.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use host::blockdev::BlockDevice;
+use host::units::{Bytes, Extent};
+
+use super::super::error::StreamError;
+
+/// What direct I/O asks of offsets and lengths on every disk that we know.
+const ALIGNMENT: u64 = 4096;
+
+/// Runs of zeros are found in pieces of this many bytes.
+const GRANULE: usize = 64 * 1024;
+
+/// Zeros within a chunk are left to the device where there are at least so many: fewer are written along with the rest.
+const ZEROS_LEAST: usize = 512 * 1024;
+
+/// How much of the image is held back to the end.
+pub(super) const HEAD: usize = 1 << 20;
+
+static ZEROS: [u8; GRANULE] = [0; GRANULE];
+
+/// A device that several threads write to.
+pub(super) struct Target<'a> {
+    /// For what goes through the page cache, zeros, and flushing.
+    device: Mutex<&'a mut dyn BlockDevice>,
+    name: &'a str,
+    size: u64,
+    /// The same past the page cache, and where in that file it begins.
+    direct: Option<(File, u64)>,
+    /// The device has asked for more than we know of: everything goes through the cache.
+    no_direct: AtomicBool,
+    /// The beginning of the image, once it is known.
+    head: Mutex<Vec<u8>>,
+    written: AtomicU64,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn new(device: &'a mut dyn BlockDevice, name: &'a str) -> Result<Self, StreamError> {
+        let reopened = device.reopen_direct();
+        let direct = reopened
+            .map_err(|source| failed("open", name, 0, source))?
+            .filter(|(_, start)| start.is_aligned(Bytes(ALIGNMENT)))
+            .map(|(file, start)| (file, start.0));
+        Ok(Self {
+            size: device.size().0,
+            device: Mutex::new(device),
+            name,
+            direct,
+            no_direct: AtomicBool::new(false),
+            head: Mutex::default(),
+            written: AtomicU64::new(0),
+        })
+    }
+
+    fn device(&self) -> MutexGuard<'_, &'a mut dyn BlockDevice> {
+        // nobody panics while holding it
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn head(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn direct(&self) -> Option<&(File, u64)> {
+        let direct = self.direct.as_ref();
+        direct.filter(|_| !self.no_direct.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that were written, without those that were made zero.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Takes away what was in place of the beginning: from here on no old filesystem is there, and no new one yet.
+    pub(super) fn void(&self, length: u64) -> Result<(), StreamError> {
+        self.zero(0, length)?;
+        self.flush()
+    }
+
+    /// Writes bytes of the image to their place, but for its beginning, which is kept for [`Self::finish`].
+    pub(super) fn write_chunk(&self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
+        let (head, rest) = if at == 0 {
+            bytes.split_at(bytes.len().min(HEAD))
+        } else {
+            bytes.split_at(0)
+        };
+        if !head.is_empty() {
+            *self.head() = head.to_vec();
+        }
+        let mut at = at + count(head.len());
+        for (run, is_zero) in Runs(rest) {
+            if is_zero {
+                self.zero(at, count(run.len()))?;
+            } else {
+                self.write(run, at)?;
+            }
+            at += count(run.len());
+        }
+        Ok(())
+    }
+
+    /// Everything else is there: the beginning too, now.
+    pub(super) fn finish(&self) -> Result<(), StreamError> {
+        self.flush()?;
+        let head = std::mem::take(&mut *self.head());
+        // a beginning of zeros is there already
+        if !head.is_empty() {
+            self.write(&head, 0)?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StreamError> {
+        let flushed = self.device().flush();
+        flushed.map_err(|source| failed("flush", self.name, 0, source))
+    }
+
+    pub(super) fn zero(&self, at: u64, length: u64) -> Result<(), StreamError> {
+        let extent = Extent {
+            start: Bytes(at),
+            length: Bytes(length),
+        };
+        let zeroed = self.device().zero(extent);
+        zeroed.map_err(|source| failed("zero", self.name, at, source))
+    }
+
+    /// Past the page cache what can be written so; the rest is less than one of its units.
+    fn write(&self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
+        self.written
+            .fetch_add(count(bytes.len()), Ordering::Relaxed);
+        let unit = usize::try_from(ALIGNMENT).unwrap_or(1);
+        let (body, tail) = bytes.split_at(bytes.len() - bytes.len() % unit);
+        let is_written = self.write_direct(body, at);
+        let is_written = is_written.map_err(|source| failed("write", self.name, at, source))?;
+        let (rest, at) = if is_written {
+            (tail, at + count(body.len()))
+        } else {
+            (bytes, at)
+        };
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let written = self.device().write_at(rest, Bytes(at));
+        written.map_err(|source| failed("write", self.name, at, source))
+    }
+
+    /// Whether it was written.
+    fn write_direct(&self, bytes: &[u8], at: u64) -> io::Result<bool> {
+        let end = at.checked_add(count(bytes.len()));
+        let fits = end.is_some_and(|end| end <= self.size);
+        let is_aligned = bytes.as_ptr().align_offset(4096) == 0;
+        let Some((file, start)) = self.direct().filter(|_| fits && is_aligned) else {
+            return Ok(false);
+        };
+        match file.write_all_at(bytes, start + at) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.no_direct.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads what the device holds, from the medium where that can be told.
+    pub(super) fn read(&self, buffer: &mut [u8], at: u64) -> Result<(), StreamError> {
+        let whole = count(buffer.len()).is_multiple_of(ALIGNMENT) && at.is_multiple_of(ALIGNMENT);
+        let is_read = match self.direct().filter(|_| whole) {
+            None => Ok(false),
+            Some((file, start)) => match file.read_exact_at(buffer, start + at) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+                Err(error) => Err(error),
+            },
+        };
+        let read = match is_read {
+            Ok(true) => Ok(()),
+            Ok(false) => self.device().read_at(buffer, Bytes(at)),
+            Err(error) => Err(error),
+        };
+        read.map_err(|source| failed("read", self.name, at, source))
+    }
+}
+
+/// Runs of zeros that are long enough, and what is between them.
+struct Runs<'a>(&'a [u8]);
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = (&'a [u8], bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let bytes = self.0;
+        if bytes.is_empty() {
+            return None;
+        }
+        let leading = zeros(bytes);
+        let length = if leading > 0 {
+            leading
+        } else {
+            let mut at = 0;
+            while at < bytes.len() && (at == 0 || zeros(&bytes[at..]) == 0) {
+                at = (at + GRANULE).min(bytes.len());
+            }
+            at
+        };
+        let (run, rest) = bytes.split_at(length);
+        self.0 = rest;
+        Some((run, leading > 0))
+    }
+}
+
+/// How many zeros `bytes` begins with; 0 where they are too few to be worth a call.
+fn zeros(bytes: &[u8]) -> usize {
+    let is_zero = |granule: &&[u8]| *granule == &ZEROS[..granule.len()];
+    let granules = bytes.chunks(GRANULE).take_while(is_zero);
+    let length = granules.map(<[u8]>::len).sum();
+    if length >= ZEROS_LEAST { length } else { 0 }
+}
+
+fn failed(doing: &'static str, device: &str, offset: u64, source: io::Error) -> StreamError {
+    StreamError::Disk {
+        doing,
+        device: device.to_owned(),
+        offset,
+        source,
+    }
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}

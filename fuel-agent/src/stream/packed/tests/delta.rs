@@ -1,0 +1,131 @@
+//! What the disk holds already: found by reading it, and neither fetched nor written again.
+
+use super::*;
+use crate::stream::packed::{Delta, Way};
+
+const LENGTH: usize = 24 * MIB + 512;
+
+fn with(delta: Delta) -> Rules {
+    Rules {
+        delta,
+        ..Rules::default()
+    }
+}
+
+/// The same image with some of its data chunks changed.
+fn changed(raw: &[u8], chunks: &[usize]) -> Published {
+    let mut raw = raw.to_vec();
+    for chunk in chunks {
+        raw[chunk * MIB + 17] ^= 0x40;
+    }
+    Published::of(raw)
+}
+
+/// A disk that holds `raw`, and old bytes behind it.
+fn holding(raw: &[u8]) -> FakeDevices {
+    let devices = dirty(25 * MIB);
+    devices.put(DISK, Bytes::ZERO, raw).unwrap();
+    devices
+}
+
+#[test]
+fn only_what_differs_is_fetched_and_written() {
+    let old = Published::of(image(LENGTH));
+    let new = changed(&old.raw, &[5, 16]);
+    let server = new.serve();
+    for delta in [Delta::Always, Delta::Auto] {
+        let devices = holding(&old.raw);
+        let done = install(&devices, &url(&server), &with(delta));
+        assert!(content(&devices, 0, LENGTH) == new.raw);
+        let packed = done.packed();
+        assert_eq!(packed.way, Way::Delta, "{}", packed.why);
+        if delta == Delta::Auto {
+            // how far it reads is a matter of speed
+            continue;
+        }
+        // the two, and the first chunk: what was in its place is gone before anything is known
+        let fetched: u64 = [0, 5, 16]
+            .iter()
+            .map(|chunk| u64::from(new.chunk(*chunk).packed_length))
+            .sum();
+        assert_eq!(done.outcome().fetched_bytes.0, fetched);
+        assert!(packed.written_bytes <= size(3 * MIB), "{packed:?}");
+        assert_eq!(packed.kept_bytes, size(LENGTH - 3 * MIB));
+    }
+}
+
+#[test]
+fn a_zero_that_is_none_any_more_is_made_one_again() {
+    let published = Published::of(image(LENGTH));
+    assert!(published.chunk(6).zero && published.chunk(10).zero);
+    let server = published.serve();
+    let devices = holding(&published.raw);
+    devices.put(DISK, size(7 * MIB - 1), b"x").unwrap();
+    let done = install(&devices, &url(&server), &with(Delta::Always));
+    assert!(content(&devices, 0, LENGTH) == published.raw);
+    assert_eq!(done.packed().zeroed_bytes, size(MIB));
+}
+
+#[test]
+fn a_blank_disk_and_one_with_something_else_are_written_in_full() {
+    let published = Published::of(image(LENGTH));
+    let server = published.serve();
+    let blank = FakeDevices::new().with(DISK, size(25 * MIB));
+    for (devices, why) in [(blank, "blank"), (dirty(25 * MIB), "holds none")] {
+        let done = install(&devices, &url(&server), &with(Delta::Auto));
+        assert!(content(&devices, 0, LENGTH) == published.raw);
+        assert_eq!(done.packed().way, Way::Full);
+        assert!(done.packed().why.contains(why), "{}", done.packed().why);
+        let fetched = done.outcome().fetched_bytes.0;
+        assert!(published.data_bytes().contains(&fetched), "{fetched}");
+        let told = done.told.iter().any(|told| told.contains(why));
+        assert!(told, "{:?}", done.told);
+    }
+}
+
+#[test]
+fn whoever_wants_all_of_it_gets_all_of_it() {
+    let published = Published::of(image(LENGTH));
+    let server = published.serve();
+    let devices = holding(&published.raw);
+    let done = install(&devices, &url(&server), &with(Delta::Never));
+    let fetched = done.outcome().fetched_bytes.0;
+    assert!(published.data_bytes().contains(&fetched), "{fetched}");
+    assert_eq!(done.packed().read_bytes, Bytes::ZERO);
+}
+
+#[test]
+fn what_was_interrupted_goes_on_where_it_was() {
+    let published = Published::of(image(LENGTH));
+    let stop_at = 9;
+    let broken = published.serve_data(move |_, reply, count| {
+        if count >= stop_at {
+            Reply::status(404)
+        } else {
+            reply
+        }
+    });
+    let devices = dirty(25 * MIB);
+    let first = install(&devices, &url(&broken), &with(Delta::Never));
+    // how much one request asks for is a matter of speed: it may all have come
+    if first.result.is_ok() {
+        return;
+    }
+    drop(broken);
+    assert!(content(&devices, 0, MIB).iter().all(|byte| *byte == 0));
+    let server = published.serve();
+    let second = install(&devices, &url(&server), &with(Delta::Always));
+    assert!(content(&devices, 0, LENGTH) == published.raw);
+    assert!(second.packed().kept_bytes > Bytes::ZERO);
+    let fetched = second.outcome().fetched_bytes;
+    assert!(fetched.0 < *published.data_bytes().start(), "{fetched}");
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_is_written() {
+    let published = Published::of(image(LENGTH));
+    let server = published.serve();
+    let devices = holding(&published.raw).failing(host::fake::Fault::ReadAt(size(4 * MIB + 9)));
+    let done = install(&devices, &url(&server), &with(Delta::Always));
+    assert_eq!(done.packed().kept_bytes, size(LENGTH - 2 * MIB));
+}

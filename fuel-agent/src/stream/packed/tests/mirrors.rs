@@ -1,0 +1,115 @@
+//! Several servers: some slow, some wrong, some gone.
+
+use super::*;
+use crate::stream::packed::Delta;
+
+fn with(mirrors: &[&FaultServer]) -> Rules {
+    Rules {
+        mirrors: mirrors.iter().map(|server| server.url("/")).collect(),
+        delta: Delta::Never,
+        ..Rules::default()
+    }
+}
+
+fn spoilt(published: &Published) -> FaultServer {
+    let mut other = published.clone();
+    for byte in &mut other.data {
+        *byte ^= 0x10;
+    }
+    let manifest = published.text();
+    FaultServer::start(move |asked| match asked.target.as_str() {
+        "/x.img.zst" => Reply::file(asked, &other.data, "\"b\""),
+        "/x.manifest.json" => Reply::file(asked, &manifest, "\"m\""),
+        _ => Reply::status(404),
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_mirror_that_lies_is_dropped_and_named_and_no_wrong_byte_is_written() {
+    let published = Published::of(image(12 * MIB));
+    let (good, bad) = (published.serve(), spoilt(&published));
+    let devices = dirty(12 * MIB);
+    let done = install(&devices, &url(&good), &with(&[&bad]));
+    done.outcome();
+    assert!(content(&devices, 0, 12 * MIB) == published.raw);
+    let mirrors = &done.packed().mirrors;
+    let of = |server: &FaultServer| {
+        let name = url(server);
+        mirrors.iter().find(|it| it.url == name).unwrap()
+    };
+    assert_eq!(of(&good).dropped, None);
+    let why = of(&bad).dropped.clone();
+    if of(&bad).fetched_bytes > Bytes::ZERO {
+        assert!(why.unwrap().contains("has other bytes at"), "{mirrors:?}");
+    }
+}
+
+#[test]
+fn mirrors_that_are_gone_or_have_something_else_do_not_matter() {
+    let published = Published::of(image(12 * MIB));
+    let other = Published::of(image(3 * MIB));
+    let good = published.serve();
+    let (empty, another) = (serving(BTreeMap::new()), other.serve());
+    let devices = dirty(12 * MIB);
+    let done = install(&devices, &url(&good), &with(&[&empty, &another]));
+    done.outcome();
+    assert!(content(&devices, 0, 12 * MIB) == published.raw);
+    for mirror in &done.packed().mirrors {
+        // it may have been over before the others were even asked
+        let is_good = mirror.url == url(&good);
+        assert!(!is_good || mirror.dropped.is_none(), "{mirror:?}");
+        assert!(is_good || mirror.fetched_bytes == Bytes::ZERO, "{mirror:?}");
+    }
+}
+
+#[test]
+fn a_mirror_stands_in_for_a_server_that_is_down() {
+    let published = Published::of(image(5 * MIB));
+    let mirror = published.serve();
+    let down = FaultServer::start(|_| Reply::status(404)).unwrap();
+    let devices = dirty(5 * MIB);
+    let rules = with(&[&mirror]);
+    // that there is no manifest at all is a fact and no failure: so the server has to be really down
+    let address = url(&down);
+    drop(down);
+    let impatient = HttpSettings {
+        retry_budget: Duration::from_millis(20),
+        ..settings()
+    };
+    let client = Client::new(&impatient, Cancel::new()).unwrap();
+    let looking = Looking {
+        mirrors: &rules.mirrors,
+        ..Looking::default()
+    };
+    let facts = look(&client, &[spec(&address)], looking).unwrap().images[&address].clone();
+    write_known(&devices, &address, &rules, &facts, &client).outcome();
+    assert!(content(&devices, 0, 5 * MIB) == published.raw);
+}
+
+#[test]
+fn when_all_are_gone_all_are_named() {
+    let published = Published::of(image(5 * MIB));
+    let bad = spoilt(&published);
+    let gone = published.serve_data(|_, _, _| Reply::status(403));
+    let devices = dirty(5 * MIB);
+    let done = install(&devices, &url(&gone), &with(&[&bad]));
+    let error = done.result.unwrap_err().to_string();
+    assert!(
+        error.contains("403") && error.contains("has other bytes"),
+        "{error}"
+    );
+    assert!(content(&devices, 0, MIB).iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_mirror_that_stalls_does_not_hold_up_the_end() {
+    let published = Published::of(image(12 * MIB));
+    let good = published.serve();
+    let slow = published
+        .serve_data(|_, reply, _| reply.fault(crate::http::fault_server::Fault::StallAt(3)));
+    let devices = dirty(12 * MIB);
+    // its own limit for stalls is 30 s; the test would time out rather than fail
+    install(&devices, &url(&good), &with(&[&slow])).outcome();
+    assert!(content(&devices, 0, 12 * MIB) == published.raw);
+}

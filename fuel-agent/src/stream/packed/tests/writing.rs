@@ -1,0 +1,137 @@
+//! Images that arrive: onto which disks, from which servers, and what reaches the disk when.
+
+use host::blockdev::FileDevices;
+use host::fake::What;
+
+use super::*;
+use crate::stream::packed::{Delta, Way};
+
+#[test]
+fn an_image_arrives_whole_and_nothing_stale_stays() {
+    for length in [MIB * 7, MIB * 9 + 512 * 77, 512, 4096 * 3] {
+        let published = Published::of(image(length));
+        let server = published.serve();
+        let devices = dirty(10 * MIB);
+        let done = install(&devices, &url(&server), &Rules::default());
+        assert!(content(&devices, 0, length) == published.raw, "{length}");
+        // and what is behind it is not touched
+        let rest = content(&devices, length, 10 * MIB - length);
+        assert!(rest.iter().all(|byte| *byte == 0xaa), "{length}");
+        let outcome = done.outcome();
+        assert!(outcome.verified);
+        assert!(published.data_bytes().contains(&outcome.fetched_bytes.0));
+        assert_eq!(outcome.raw_bytes, size(length));
+        assert_eq!(done.packed().way, Way::Full);
+        assert_eq!(done.packed().release, 7);
+    }
+}
+
+#[test]
+fn chunks_of_every_size_arrive() {
+    for chunk_size in [1 << 20, 2 << 20, 16 << 20] {
+        let published = Published::in_chunks(image(17 * MIB + 512), chunk_size);
+        let server = published.serve();
+        let devices = dirty(18 * MIB);
+        install(&devices, &url(&server), &Rules::default()).outcome();
+        assert!(content(&devices, 0, 17 * MIB + 512) == published.raw);
+    }
+}
+
+#[test]
+fn files_are_servers_too() {
+    let published = Published::of(image(5 * MIB + 512));
+    let (_folder, url) = published.on_files();
+    let devices = dirty(6 * MIB);
+    let done = install(&devices, &url, &Rules::default());
+    done.outcome();
+    assert!(content(&devices, 0, published.raw.len()) == published.raw);
+}
+
+#[test]
+fn a_regular_file_stands_for_a_disk() {
+    let published = Published::of(image(9 * MIB + 512));
+    let server = published.serve();
+    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let file = folder.path().join("disk");
+    std::fs::write(&file, vec![0xaa; 10 * MIB]).unwrap();
+    for delta in [Delta::Auto, Delta::Always, Delta::Never] {
+        let mut devices = FileDevices::new();
+        devices.add("sda", &file, None).unwrap();
+        let rules = Rules {
+            delta,
+            ..Rules::default()
+        };
+        let done = install(&devices, &url(&server), &rules);
+        done.outcome();
+        let written = std::fs::read(&file).unwrap();
+        assert!(written[..published.raw.len()] == published.raw, "{delta:?}");
+        assert!(
+            written[published.raw.len()..]
+                .iter()
+                .all(|byte| *byte == 0xaa)
+        );
+    }
+}
+
+#[test]
+fn the_first_mib_is_gone_first_and_written_last() {
+    let published = Published::in_chunks(image(8 * MIB), 2 << 20);
+    let server = published.serve();
+    let devices = dirty(8 * MIB);
+    install(&devices, &url(&server), &Rules::default()).outcome();
+    let log: Vec<What> = devices.log().into_iter().map(|done| done.what).collect();
+    let head = |what: &What| match what {
+        What::Write(extent) | What::Zero(extent) => extent.start < size(MIB),
+        _ => false,
+    };
+    let heads: Vec<usize> = (0..log.len()).filter(|at| head(&log[*at])).collect();
+    assert_eq!(heads.len(), 2, "{log:?}");
+    assert!(matches!(log[heads[0]], What::Zero(_)));
+    assert_eq!(log[heads[0] + 1], What::Flush);
+    assert!(heads[0] == 1, "after opening: {log:?}");
+    // flushed, the head, flushed
+    let end = log.len();
+    assert_eq!(
+        (&log[end - 3], heads[1], &log[end - 1]),
+        (&What::Flush, end - 2, &What::Flush)
+    );
+}
+
+#[test]
+fn a_server_without_ranges_sends_all_of_it() {
+    let published = Published::of(image(9 * MIB + 512));
+    let raw = published.clone();
+    let server = FaultServer::start(move |asked| {
+        let asked = Asked {
+            headers: Vec::new(),
+            ..asked.clone()
+        };
+        raw.answer(&asked)
+    })
+    .unwrap();
+    let devices = dirty(10 * MIB);
+    let done = install(&devices, &url(&server), &Rules::default());
+    let fetched = done.outcome().fetched_bytes;
+    assert!(content(&devices, 0, published.raw.len()) == published.raw);
+    assert_eq!(fetched, size(published.data.len()));
+    assert!(
+        done.told.iter().any(|told| told.contains("in one piece")),
+        "{:?}",
+        done.told
+    );
+}
+
+#[test]
+fn an_image_that_does_not_fit_is_refused_before_anything_is_touched() {
+    let published = Published::of(image(3 * MIB));
+    let server = published.serve();
+    let devices = dirty(3 * MIB - 512);
+    let done = install(&devices, &url(&server), &Rules::default());
+    let error = done.result.unwrap_err();
+    assert!(matches!(error, StreamError::TooLarge { .. }), "{error}");
+    assert!(
+        content(&devices, 0, 3 * MIB - 512)
+            .iter()
+            .all(|byte| *byte == 0xaa)
+    );
+}

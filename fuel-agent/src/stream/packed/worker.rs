@@ -1,0 +1,87 @@
+//! Workers: each takes a chunk that has come, checks it, unpacks it, checks it again, and writes it.
+
+use os_image::codec::{ChunkError, Unpacker};
+use os_image::index::{Chunk, Index};
+
+use super::super::error::StreamError;
+use super::board::{Arrived, Board, How};
+use super::error::PackedError;
+use super::meter::Meter;
+use super::mirror::Mirrors;
+use super::target::Target;
+use crate::http::pool::Pool;
+use host::units::Bytes;
+
+/// What workers share.
+pub(super) struct Shop<'a, 'd> {
+    pub(super) index: &'a Index,
+    pub(super) board: &'a Board<'a>,
+    pub(super) mirrors: &'a Mirrors,
+    pub(super) target: &'a Target<'d>,
+    /// Buffers for chunks that are unpacked, one for each worker.
+    pub(super) pool: &'a Pool,
+    /// Counts unpacked bytes.
+    pub(super) meter: &'a Meter,
+}
+
+/// Works until all is over; an error of it is the error of the whole.
+pub(super) fn run(shop: &Shop<'_, '_>) -> Result<(), StreamError> {
+    let mut unpacker = Unpacker::new().map_err(|source| StreamError::Thread { source })?;
+    let mut raw = shop.pool.take();
+    while let Some(arrived) = shop.board.next_arrived() {
+        let Arrived {
+            chunk: number,
+            packed,
+            mirror,
+        } = arrived;
+        let Some(chunk) = shop.index.chunk(number) else {
+            return Err(StreamError::HungUp);
+        };
+        let _busy = shop.meter.begin();
+        let length = usize::try_from(chunk.raw_length).unwrap_or(usize::MAX);
+        raw.clear();
+        let room = raw.spare().get_mut(..length).unwrap_or_default();
+        let checked = unpacker.unpack(&chunk, &packed, room);
+        // back to the pool before the disk is waited for
+        drop(packed);
+        match checked {
+            Ok(()) => raw.grow(length),
+            Err(ChunkError::Packed) => {
+                shop.refuse(number, &chunk, mirror)?;
+                continue;
+            }
+            Err(why) => return Err(shop.contradiction(number, mirror, why)),
+        }
+        shop.target.write_chunk(&raw, chunk.raw_offset)?;
+        shop.meter.add(chunk.raw_length.into());
+        shop.board.done(number..number + 1, How::Written);
+    }
+    Ok(())
+}
+
+impl Shop<'_, '_> {
+    fn name(&self, mirror: usize) -> String {
+        let found = self.mirrors.mirror(mirror);
+        found.map_or_else(String::new, |mirror| mirror.file.name().to_owned())
+    }
+
+    /// The frame is the one that the manifest lists, and yet it is not the chunk: nobody else has a better one.
+    fn contradiction(&self, chunk: usize, mirror: usize, why: ChunkError) -> StreamError {
+        let url = self.name(mirror);
+        PackedError::Contradiction { url, chunk, why }.into()
+    }
+
+    /// A chunk that is not what it should be comes again, from somebody else where there is one.
+    fn refuse(&self, number: usize, chunk: &Chunk, mirror: usize) -> Result<(), StreamError> {
+        let url = self.name(mirror);
+        tracing::warn!(url, chunk = number, "wrong bytes; asking again");
+        let why = PackedError::WrongChunk {
+            url,
+            chunk: number,
+            offset: Bytes(chunk.packed_offset),
+        };
+        self.mirrors.sent_wrong(mirror, why)?;
+        self.board.again(number);
+        Ok(())
+    }
+}
