@@ -4,18 +4,19 @@
 #   make test           everything CI runs
 #   make test-ramdisk   boots of the ramdisk alone
 #   make test-slow      every end-to-end scenario; or make test-slow SCENARIO=mirror
-#   make ramdisk image  what the two above need, for use elsewhere
+#   make bench          side by side with other tools: docs/bench.md    ROUNDS=5 ONLY="packed coreos" RESUME=1
+#   make ramdisk image  what demo and test need, for use elsewhere
 
 SHELL := /bin/bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 TRIPLE := x86_64-unknown-linux-gnu
 AGENT := target/$(TRIPLE)/release/provision
 TOOLS := target/debug
-SOURCES := Cargo.lock $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' 2>/dev/null)
+SOURCES := Cargo.lock $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' 'testbed/bench/*' 2>/dev/null)
 IMAGE := demo
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: demo test test-slow test-ramdisk lint unit end-to-end agent ramdisk image tools
+.PHONY: demo test test-slow test-ramdisk lint unit end-to-end bench bench-peers agent ramdisk image tools
 
 demo: tools ramdisk image
 	$(SUDO) $(TOOLS)/testbed demo $(if $(KEEP),--keep)
@@ -41,6 +42,16 @@ test-slow: tools ramdisk image
 # The ramdisk by itself: real packages, real boots, without an installation.
 test-ramdisk: tools
 	cargo test --locked -p initramfs --test boot -- --ignored --test-threads 1
+
+# The page in docs/ is written only when all rows are measured.
+bench: bench-peers $(AGENT) $(TOOLS)/testbed
+	$(SUDO) $(TOOLS)/testbed bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RESUME),--resume) \
+	  $(if $(ONLY),$(addprefix --only ,$(ONLY)),--docs docs)
+
+# What is compared with: Debian's packages, and what is built once from the other registries.
+bench-peers:
+	./tools.sh bench
+	testbed/bench/peers.sh target/bench/peers
 
 # What the commands above need, from Debian packages; nothing is done where all of it is there.
 tools:

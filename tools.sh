@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs what `make` needs from Debian packages, where it is not there yet. Debian 12, as root or with sudo.
+# Installs what `make` needs from Debian packages, where it is not there yet; with `bench` also what `make bench` needs. Debian 12,
+# as root or with sudo.
 set -euo pipefail
 
 packages=(
@@ -11,6 +12,11 @@ packages=(
   qemu-system-x86 ipxe-qemu seabios ipxe ovmf                   # nodes
   grub-efi-amd64-bin                                            # UEFI boot code in tests
   dnsmasq-base nginx-light iproute2 openssh-client              # their network
+)
+[ "${1:-}" != bench ] || packages+=(
+  bmap-tools qemu-utils pigz aria2 curl                         # peers
+  python3-venv parted                                           # ironic-python-agent, fuel-agent
+  pkg-config libssl-dev liblzma-dev libzstd-dev                 # to build coreos-installer, bmap-rs
 )
 
 have_rust() {

@@ -1,6 +1,7 @@
 //! The door: parse, call, render, exit.
 #![expect(clippy::print_stderr, reason = "this is where people are told")]
 
+mod bench;
 mod cli;
 mod demo;
 mod happenings;
@@ -38,6 +39,9 @@ fn run(cli: &cli::Cli) -> anyhow::Result<ExitCode> {
         scenario::list();
         return Ok(ExitCode::SUCCESS);
     }
+    if let cli::Command::WriteLimit(options) = &cli.command {
+        return bench::writer::run(options).map(|()| ExitCode::SUCCESS);
+    }
     if !namespace::inside() {
         return namespace::enter(kept_note(&cli.command)?.as_deref());
     }
@@ -45,7 +49,8 @@ fn run(cli: &cli::Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         cli::Command::Demo(options) => demo::run(options).map(|()| ExitCode::SUCCESS),
         cli::Command::Test(options) => scenario::run(options),
-        cli::Command::Scenarios => Ok(ExitCode::SUCCESS),
+        cli::Command::Bench(options) => bench::run(options).map(|()| ExitCode::SUCCESS),
+        cli::Command::Scenarios | cli::Command::WriteLimit(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -76,6 +76,8 @@ pub enum Tool {
     Scp,
     /// Makes keys (testbed only).
     SshKeygen,
+    /// Lines with pipes that are measured as people would type them (testbed only).
+    Bash,
 }
 
 impl Tool {
@@ -111,6 +113,7 @@ impl Tool {
             Self::Ssh => "ssh",
             Self::Scp => "scp",
             Self::SshKeygen => "ssh-keygen",
+            Self::Bash => "bash",
         }
     }
 
@@ -140,6 +143,7 @@ impl Tool {
             Self::QemuSystem => "qemu-system-x86",
             Self::QemuImg => "qemu-utils",
             Self::Ssh | Self::Scp | Self::SshKeygen => "openssh-client",
+            Self::Bash => "bash",
         }
     }
 }

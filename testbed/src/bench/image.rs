@@ -1,0 +1,327 @@
+//! One realistic image in every form that somebody reads: a GPT disk with an ESP and ext4, filled from this machine's own files.
+//!
+//! Made once and kept. Forms are made when a row first needs them; each appears under its name when it is whole.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use host::exec::System;
+
+use super::changed;
+use super::line;
+
+/// Where the files of the image come from, in this order, until there are enough.
+const SOURCES: [&str; 5] = ["/etc", "/usr/bin", "/usr/sbin", "/usr/share", "/usr/lib"];
+
+/// The second partition starts behind an ESP and the first table, on a whole MiB.
+const ESP_START_MIB: u64 = 1;
+
+/// A form of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    /// As it will be on the disk.
+    Raw,
+    /// zstd -9, one frame.
+    Zst,
+    /// gzip, by pigz -6.
+    Gz,
+    /// qcow2 with zlib.
+    Qcow2,
+    /// A block map beside the others.
+    Bmap,
+    /// Packed by image-builder.
+    Packed,
+    /// Packed, of an image of which 5 % of the chunks that are not zero have changed.
+    Newer,
+}
+
+impl Form {
+    /// The files that are served.
+    pub(super) const fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Raw => &["disk.raw"],
+            Self::Zst => &["disk.raw.zst"],
+            Self::Gz => &["disk.raw.gz"],
+            Self::Qcow2 => &["disk.qcow2"],
+            Self::Bmap => &["disk.raw.bmap"],
+            Self::Packed => &["packed.img.zst", "packed.manifest.json"],
+            Self::Newer => &["newer.img.zst", "newer.manifest.json"],
+        }
+    }
+
+    /// How it is made, with `$part` for the file that will be renamed; `None` for what takes more than a line.
+    const fn line(self) -> Option<&'static str> {
+        match self {
+            Self::Raw | Self::Newer => None,
+            Self::Zst => Some("zstd -q -f -9 -T0 disk.raw -o \"$part\""),
+            Self::Gz => Some("pigz -6 -c disk.raw >\"$part\""),
+            Self::Qcow2 => Some("qemu-img convert -f raw -O qcow2 -c disk.raw \"$part\""),
+            Self::Bmap => Some("bmaptool -q create disk.raw -o \"$part\""),
+            Self::Packed => Some("image-builder pack disk.raw --name packed --out ."),
+        }
+    }
+}
+
+/// How large the image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Size {
+    /// 3 GiB, of which about 1.4 GiB is data.
+    Whole,
+    /// Half of that.
+    Half,
+    /// A quarter of that.
+    Quarter,
+}
+
+impl Size {
+    /// The folder of its images.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Half => "half",
+            Self::Quarter => "quarter",
+        }
+    }
+
+    const fn divisor(self) -> u64 {
+        match self {
+            Self::Whole => 1,
+            Self::Half => 2,
+            Self::Quarter => 4,
+        }
+    }
+}
+
+/// The images of one size.
+#[derive(Debug)]
+pub(super) struct Image {
+    /// Where they lie.
+    pub(super) folder: PathBuf,
+    raw_mib: u64,
+    data_mib: u64,
+    esp_mib: u64,
+}
+
+impl Image {
+    /// The images of `size` below `work`; tiny ones where nothing is to be judged.
+    pub(super) fn of(work: &Path, size: Size, quick: bool) -> Self {
+        let (raw, data, esp, kind) = if quick {
+            (96, 24, 8, "tiny")
+        } else {
+            (3072, 1390, 64, "images")
+        };
+        Self {
+            folder: work.join(kind).join(size.name()),
+            raw_mib: raw / size.divisor(),
+            data_mib: data / size.divisor(),
+            esp_mib: esp,
+        }
+    }
+
+    /// A file of it.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Its length on the disk, in bytes.
+    pub(super) fn raw_size(&self) -> u64 {
+        self.raw_mib << 20
+    }
+
+    /// The digest that `program` (`sha256sum`, `md5sum`) prints of the raw image; computed once.
+    pub(super) fn digest(&self, system: &mut System, program: &str) -> Result<String> {
+        let kept = self.file(&format!("disk.{program}"));
+        if !kept.exists() {
+            let script = format!("{program} disk.raw >part && mv part {}", kept.display());
+            line::run(system, &self.folder, &script)?;
+        }
+        let text = fs::read_to_string(&kept).context("cannot read a digest of the image")?;
+        let digest = text.split_whitespace().next().unwrap_or_default();
+        Ok(digest.to_owned())
+    }
+
+    /// Makes a form where it is not there yet.
+    pub(super) fn make(&self, system: &mut System, form: Form) -> Result<()> {
+        fs::create_dir_all(&self.folder).context("cannot make the folder of the image")?;
+        if form.files().iter().all(|name| self.file(name).exists()) {
+            return Ok(());
+        }
+        if form != Form::Raw {
+            self.make(system, Form::Raw)?;
+        }
+        let Some(script) = form.line() else {
+            return match form {
+                Form::Newer => self.make_newer(system),
+                _ => self.make_raw(system),
+            };
+        };
+        let name = form.files()[0];
+        let script = if script.contains("$part") {
+            format!("part=part.{name}; {script} && mv \"$part\" {name}")
+        } else {
+            script.to_owned()
+        };
+        line::run(system, &self.folder, &script).with_context(|| format!("cannot make {name}"))
+    }
+
+    fn make_raw(&self, system: &mut System) -> Result<()> {
+        let tree = self.file("tree");
+        clear(&tree)?;
+        let gathered = gather(&tree, self.data_mib << 20);
+        let made = gathered.and_then(|()| line::run(system, &self.folder, &self.raw_script()));
+        clear(&tree)?;
+        made.context("cannot make the image")
+    }
+
+    /// mkfs writes over the first sectors of the file whatever its offset is, so the table comes last.
+    fn raw_script(&self) -> String {
+        let root_start = ESP_START_MIB + self.esp_mib;
+        let root_length = self.raw_mib - root_start - 1;
+        format!(
+            "part=part.raw; rm -f $part; truncate -s {raw}M $part\n\
+             mkfs.vfat --offset={esp_sector} $part {esp_kib} >/dev/null 2>&1\n\
+             mkfs.ext4 -q -F -L root -d tree -E offset={root_offset} $part {root_kib}k\n\
+             sgdisk -o -n 1:{esp_sector}:+{esp}M -t 1:ef00 -n 2:{root_sector}:0 $part >/dev/null\n\
+             mv $part disk.raw",
+            raw = self.raw_mib,
+            esp = self.esp_mib,
+            esp_sector = ESP_START_MIB * 2048,
+            esp_kib = self.esp_mib * 1024,
+            root_offset = root_start << 20,
+            root_kib = root_length * 1024,
+            root_sector = root_start * 2048,
+        )
+    }
+
+    /// The image with changes in every twentieth chunk of those that are not zero.
+    fn make_newer(&self, system: &mut System) -> Result<()> {
+        self.make(system, Form::Packed)?;
+        let newer = self.file("newer.raw");
+        line::run(
+            system,
+            &self.folder,
+            "cp --sparse=always --reflink=auto disk.raw newer.raw",
+        )?;
+        changed::change(&self.file("packed.manifest.json"), &newer)?;
+        let pack = "image-builder pack newer.raw --name newer --out .";
+        line::run(system, &self.folder, pack).context("cannot pack the newer image")
+    }
+}
+
+/// Removes a folder that a run may have left.
+fn clear(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fills `tree` with about `budget` bytes of this machine's files, in the order of their names, by links where that is
+/// possible.
+fn gather(tree: &Path, budget: u64) -> Result<()> {
+    let mut gatherer = Gatherer {
+        left: budget,
+        links: true,
+    };
+    for source in SOURCES {
+        let source = Path::new(source);
+        let target = tree.join(source.strip_prefix("/").unwrap_or(source));
+        if source.is_dir() {
+            gatherer
+                .folder(source, &target)
+                .with_context(|| format!("cannot gather files of {}", source.display()))?;
+        }
+    }
+    if gatherer.left > budget / 4 {
+        bail!(
+            "this machine has too few files for an image of {} MiB",
+            budget >> 20
+        );
+    }
+    Ok(())
+}
+
+struct Gatherer {
+    left: u64,
+    links: bool,
+}
+
+impl Gatherer {
+    fn folder(&mut self, source: &Path, target: &Path) -> io::Result<()> {
+        fs::create_dir_all(target)?;
+        let mut entries = fs::read_dir(source)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            if self.left == 0 {
+                break;
+            }
+            let (from, to) = (entry.path(), target.join(entry.file_name()));
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                self.folder(&from, &to)?;
+            } else if kind.is_symlink() {
+                std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
+            } else if kind.is_file() {
+                self.file(&from, &to)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let size = fs::metadata(from)?.size();
+        // one that alone would fill the rest is left out: the next ones may fit
+        if size > self.left {
+            self.left = self.left.saturating_sub(1 << 20);
+            return Ok(());
+        }
+        self.left -= size;
+        if self.links && fs::hard_link(from, to).is_ok() {
+            return Ok(());
+        }
+        self.links = false;
+        fs::copy(from, to).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_gathered_until_there_are_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+        fs::create_dir_all(source.join("b")).unwrap();
+        fs::write(source.join("a"), [1; 600]).unwrap();
+        fs::write(source.join("b/c"), [2; 300]).unwrap();
+        fs::write(source.join("d"), [3; 600]).unwrap();
+        std::os::unix::fs::symlink("a", source.join("e")).unwrap();
+        let mut gatherer = Gatherer {
+            left: 1000,
+            links: true,
+        };
+        gatherer.folder(&source, &target).unwrap();
+        assert!(target.join("a").exists() && target.join("b/c").exists());
+        assert!(!target.join("d").exists());
+        assert_eq!(gatherer.left, 0);
+    }
+
+    #[test]
+    fn the_table_comes_after_the_filesystems_and_behind_the_esp() {
+        let image = Image::of(Path::new("/w"), Size::Half, false);
+        insta::assert_snapshot!(image.raw_script(), @r"
+        part=part.raw; rm -f $part; truncate -s 1536M $part
+        mkfs.vfat --offset=2048 $part 65536 >/dev/null 2>&1
+        mkfs.ext4 -q -F -L root -d tree -E offset=68157440 $part 1505280k
+        sgdisk -o -n 1:2048:+64M -t 1:ef00 -n 2:133120:0 $part >/dev/null
+        mv $part disk.raw
+        ");
+        assert_eq!(image.raw_size(), 1536 << 20);
+    }
+}

@@ -1,0 +1,460 @@
+//! `testbed bench`: how fast an image gets onto a disk, by us and by what people use today, side by side.
+//!
+//! ```text
+//!   image, changed   one realistic image in every form, made once; a newer version of it
+//!   stage, server    what is served, in memory; nginx on loopback and behind links of limited rate
+//!   target, writer   the disk, and how fast it can be written at all
+//!   rows, peers      what is measured: a line of shell each; which programs are here
+//!   measure          one run of a line
+//!   record           samples, kept as they come; medians
+//!   goals            which row is held against which
+//!   table, plot, page   how it is shown
+//! ```
+//!
+//! Everything is in namespaces of its own, as the nodes are: nothing is left on the machine but the files below the work
+//! folder. The rows take turns, so that what disturbs the machine disturbs all of them.
+#![expect(
+    clippy::print_stdout,
+    reason = "figures are read by people while they come"
+)]
+
+mod changed;
+mod goals;
+mod image;
+mod line;
+mod measure;
+mod page;
+mod peers;
+mod plot;
+mod record;
+mod rows;
+mod server;
+mod stage;
+mod table;
+mod target;
+pub(crate) mod writer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use host::cancel::Cancel;
+use host::exec::System;
+
+use crate::cli::Bench;
+use image::{Form, Image, Size};
+use measure::{Measured, Meter};
+use page::Results;
+use peers::Programs;
+use record::{Figures, Sample, Samples};
+use rows::{After, Before, Link, ROWS, Row, Who, Words};
+use server::Server;
+use stage::Stage;
+use target::Target;
+
+/// Our drivers for the write paths of two agents in Python; they call the agents' own code.
+const DRIVERS: [(&str, &str); 2] = [
+    (
+        "fuel_agent_write.py",
+        include_str!("../../bench/fuel_agent_write.py"),
+    ),
+    (
+        "ironic_write.py",
+        include_str!("../../bench/ironic_write.py"),
+    ),
+];
+
+/// Runs the bench, or lists what it would run.
+pub(crate) fn run(options: &Bench) -> Result<()> {
+    let cancel = Cancel::new();
+    cancel.on_signals().context("cannot catch signals")?;
+    let work = std::path::absolute(&options.work).context("cannot find the work folder")?;
+    fs::create_dir_all(&work).context("cannot make the work folder")?;
+    let programs = Programs::gather(options, &work)?;
+    let mut system = programs.system(System::new(cancel.clone()));
+    let mut chosen = Chosen::of(options, &programs);
+    if options.list {
+        chosen.print();
+        return Ok(());
+    }
+    if chosen.rows.is_empty() {
+        bail!("there is nothing to measure; `testbed bench --list` says what is missing");
+    }
+    // what tools leave there, and what they look for there, is the bench's own
+    stage::in_memory(Path::new("/run"))?;
+    let images = make_images(&mut system, options, &work, &mut chosen);
+    let mut bench = Stand::build(system, &work, &images, &chosen, &cancel)?;
+    let conditions = conditions(options)?;
+    let samples = Samples::open(&work.join("samples.jsonl"), &conditions, options.resume)?;
+    let (samples, loads) = bench.rounds(options, &chosen, samples)?;
+    report(options, &work, &mut bench, chosen, &samples, loads)
+}
+
+/// The rows to be measured, and those that cannot be.
+struct Chosen {
+    rows: Vec<Row>,
+    missing: Vec<(&'static str, String)>,
+}
+
+impl Chosen {
+    fn of(options: &Bench, programs: &Programs) -> Self {
+        let mut chosen = Self {
+            rows: Vec::new(),
+            missing: Vec::new(),
+        };
+        for row in ROWS.iter().filter(|row| row.is_meant(&options.only)) {
+            let missing = programs.missing(row);
+            if missing.is_empty() {
+                chosen.rows.push(*row);
+            } else {
+                let why = format!("not installed: {}", missing.join(", "));
+                chosen.missing.push((row.name, why));
+            }
+        }
+        chosen
+    }
+
+    fn print(&self) {
+        for row in &self.rows {
+            println!("{:<26} {}", row.name, row.about);
+        }
+        for (name, why) in &self.missing {
+            println!("{name:<26} {why}");
+        }
+    }
+
+    /// The forms that are needed of a size, each once.
+    fn forms(&self, size: Size) -> Vec<Form> {
+        let rows = self.rows.iter().filter(|row| row.size == size);
+        let mut forms: Vec<Form> = rows.clone().flat_map(|row| row.forms).copied().collect();
+        if rows.clone().any(|row| row.before == Before::Image) {
+            forms.push(Form::Packed);
+        }
+        if rows.clone().any(|row| row.after == After::Newer) {
+            forms.push(Form::Newer);
+        }
+        forms.sort_unstable();
+        forms.dedup();
+        forms
+    }
+
+    /// Leaves out what needs a form that cannot be made.
+    fn without(&mut self, size: Size, form: Form, why: &str) {
+        let needs = |row: &Row| row.size == size && row.forms.contains(&form);
+        for row in self.rows.iter().filter(|row| needs(row)) {
+            self.missing.push((row.name, why.to_owned()));
+        }
+        self.rows.retain(|row| !needs(row));
+    }
+}
+
+/// Makes what is not there yet; rows whose forms cannot be made are left out.
+fn make_images(
+    system: &mut System,
+    options: &Bench,
+    work: &Path,
+    chosen: &mut Chosen,
+) -> BTreeMap<Size, Image> {
+    let mut images = BTreeMap::new();
+    for size in [Size::Whole, Size::Half, Size::Quarter] {
+        let image = Image::of(work, size, options.quick);
+        let mut forms = chosen.forms(size);
+        if size == Size::Whole {
+            forms.insert(0, Form::Raw);
+        }
+        for form in forms {
+            if let Err(error) = image.make(system, form) {
+                let why = format!("{error:#}");
+                println!("{} of {}: {why}", form.files()[0], size.name());
+                chosen.without(size, form, &why);
+            }
+        }
+        images.insert(size, image);
+    }
+    images
+}
+
+/// What the figures depend on beside the machine.
+fn conditions(options: &Bench) -> Result<String> {
+    let of = |path: &Path| -> Result<String> {
+        let Ok(meta) = fs::metadata(path) else {
+            return Ok("none".to_owned());
+        };
+        let modified = meta.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+        Ok(format!("{}@{}", meta.len(), modified.as_secs()))
+    };
+    Ok(format!(
+        "agent {} quick {}",
+        of(&options.agent)?,
+        options.quick
+    ))
+}
+
+/// Server, target and meter, set up.
+struct Stand<'a> {
+    system: System,
+    work: PathBuf,
+    images: &'a BTreeMap<Size, Image>,
+    stage: Stage,
+    target: Target,
+    meter: Meter,
+    words: Words,
+    cancel: Cancel,
+    _server: Server,
+}
+
+impl<'a> Stand<'a> {
+    fn build(
+        mut system: System,
+        work: &Path,
+        images: &'a BTreeMap<Size, Image>,
+        chosen: &Chosen,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let stage = Stage::open(work)?;
+        for (size, image) in images {
+            stage.add(&mut system, image, &chosen.forms(*size))?;
+        }
+        let whole = &images[&Size::Whole];
+        stage.add_maps(whole)?;
+        let drivers = work.join("drivers");
+        fs::create_dir_all(&drivers).context("cannot make the folder of drivers")?;
+        for (name, text) in DRIVERS {
+            fs::write(drivers.join(name), text).context("cannot write a driver")?;
+        }
+        let server = Server::start(&mut system, work, &stage.folder)?;
+        let target = Target::attach(work, whole.raw_size())?;
+        let words = Words::default()
+            .with("target", target.path().display())
+            .with("scratch", stage.scratch().display())
+            .with("files", stage.place(whole).display())
+            .with("drivers", drivers.display())
+            .with("raw_size", whole.raw_size())
+            .with("sha256", whole.digest(&mut system, "sha256sum")?)
+            .with("md5", whole.digest(&mut system, "md5sum")?);
+        Ok(Self {
+            meter: Meter::new(cancel)?,
+            system,
+            work: work.to_owned(),
+            images,
+            stage,
+            target,
+            words,
+            cancel: cancel.clone(),
+            _server: server,
+        })
+    }
+
+    /// Measures every row once a round.
+    fn rounds(
+        &mut self,
+        options: &Bench,
+        chosen: &Chosen,
+        mut samples: Samples,
+    ) -> Result<(Samples, Vec<String>)> {
+        let rounds = if options.quick { 1 } else { options.rounds };
+        let mut loads = vec![load()];
+        for round in 1..=rounds {
+            for row in &chosen.rows {
+                if samples.has(row.name, round) {
+                    continue;
+                }
+                let outcome = self.sample(row, round == 1);
+                if self.cancel.is_cancelled() {
+                    bail!("interrupted; `--resume` goes on from here");
+                }
+                let outcome = outcome.map_err(|error| format!("{error:#}"));
+                match &outcome {
+                    Ok(it) => println!(
+                        "{round}/{rounds}  {:<26} {:>7.2} s  CPU {:>6.2} s  {:>6.1} MiB",
+                        row.name,
+                        it.wall,
+                        it.cpu,
+                        it.peak / f64::from(1 << 20)
+                    ),
+                    Err(error) => println!("{round}/{rounds}  {:<26} FAILED: {error}", row.name),
+                }
+                samples.add(Sample {
+                    row: row.name.to_owned(),
+                    round,
+                    outcome,
+                })?;
+            }
+            loads.push(load());
+        }
+        Ok((samples, loads))
+    }
+
+    /// One run of a row, with everything before and after it.
+    fn sample(&mut self, row: &Row, compare: bool) -> Result<Figures> {
+        self.stage.sweep()?;
+        self.prepare(row)?;
+        let image = &self.images[&row.size];
+        let words = self.words_of(row.link, image);
+        server::shape(&mut self.system, row.link)?;
+        let udev = Path::new("/run/udev/control");
+        if row.udev {
+            fs::create_dir_all("/run/udev")?;
+            fs::write(udev, "")?;
+        }
+        let busy = measure::busy_share(&self.cancel)?;
+        let before = self.target.counters()?;
+        let cmd = server::behind(row.link, &words.fill(row.line));
+        let log = self.work.join("row.log");
+        let measured = self.meter.run(&self.system, &cmd, &log);
+        let after = self.target.counters()?;
+        if row.udev {
+            fs::remove_dir_all("/run/udev")?;
+        }
+        let measured = measured?;
+        if compare {
+            self.compare(row, image)?;
+        }
+        Ok(Figures {
+            wall: measured.wall,
+            cpu: measured.cpu,
+            peak: peak(row, &measured),
+            device_read: to_f64(after.read - before.read),
+            device_written: to_f64(after.written - before.written),
+            fetched: told(&measured, "fetched_bytes"),
+            busy,
+        })
+    }
+
+    /// Brings the target into the state that the row begins with.
+    fn prepare(&mut self, row: &Row) -> Result<()> {
+        self.target.spoil()?;
+        if row.before == Before::Image {
+            let image = &self.images[&row.size];
+            let words = self.words_of(Link::Loopback, image);
+            let script = words.fill(ROWS[0].line);
+            line::run(&mut self.system, Path::new("/"), &script)
+                .context("cannot put the image there beforehand")?;
+            self.target.forget()?;
+        }
+        Ok(())
+    }
+
+    fn words_of(&self, link: Link, image: &Image) -> Words {
+        let folder = image.folder.file_name().unwrap_or_default();
+        let url = format!("{}/{}", server::url(link), folder.display());
+        self.words.clone().with("url", url)
+    }
+
+    fn compare(&self, row: &Row, image: &Image) -> Result<()> {
+        let compared = match row.after {
+            After::Anything => Ok(()),
+            After::Image => self.target.compare(&image.file("disk.raw"), false),
+            After::Data => self.target.compare(&image.file("disk.raw"), true),
+            After::Newer => self.target.compare(&image.file("newer.raw"), false),
+        };
+        compared.context("it ended well, but what is on the target is not the image")
+    }
+}
+
+/// The agent knows its own peak exactly; of others it is what was seen.
+fn peak(row: &Row, measured: &Measured) -> f64 {
+    let own = told(measured, "peak_memory_bytes");
+    if row.who == Who::Ours && own > 0.0 {
+        own
+    } else {
+        to_f64(measured.peak)
+    }
+}
+
+/// A number that the agent said about itself.
+fn told(measured: &Measured, key: &str) -> f64 {
+    let said = measured.said.as_ref();
+    said.and_then(|said| said[key].as_f64()).unwrap_or_default()
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "amounts of bytes below 2^52"
+)]
+const fn to_f64(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+/// The load average of the last minute.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// Shows and writes what the samples come to.
+fn report(
+    options: &Bench,
+    work: &Path,
+    bench: &mut Stand<'_>,
+    chosen: Chosen,
+    samples: &Samples,
+    loads: Vec<String>,
+) -> Result<()> {
+    let image = &bench.images[&Size::Whole];
+    let manifests = ["packed.manifest.json", "newer.manifest.json"].map(|name| image.file(name));
+    let changed = changed::difference(&manifests[0], &manifests[1]).ok();
+    let summaries = samples.summaries();
+    let ratios = if options.quick {
+        Vec::new()
+    } else {
+        goals::ratios(&summaries, changed)
+    };
+    let results = Results {
+        ratios,
+        summaries,
+        missing: chosen.missing,
+        machine: machine(),
+        versions: Programs::gather(options, work)?.versions(&mut bench.system),
+        loads,
+    };
+    let images = bench.images;
+    let raw_gib = |row: &Row| to_f64(images[&row.size].raw_size()) / f64::from(1 << 30);
+    println!("{}", results.text(raw_gib));
+    results.write_json(work)?;
+    if let Some(docs) = &options.docs {
+        results.write_docs(docs, raw_gib)?;
+    }
+    let failed = |row: &Row| {
+        let summary = results.summaries.get(row.name);
+        row.who == Who::Ours && summary.is_some_and(|it| !it.errors.is_empty())
+    };
+    let failed: Vec<&str> = chosen
+        .rows
+        .iter()
+        .filter(|row| failed(row))
+        .map(|row| row.name)
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!("the agent failed in {}", failed.join(", "))
+    }
+}
+
+/// What the machine is.
+fn machine() -> Vec<String> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let value = |text: &str, key: &str| -> String {
+        let line = text.lines().find(|line| line.starts_with(key));
+        let value = line.and_then(|line| line.split_once(':'));
+        value.map_or_else(
+            || "unknown".to_owned(),
+            |(_, value)| value.trim().to_owned(),
+        )
+    };
+    let cpu = read("/proc/cpuinfo");
+    let cores = cpu
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
+    vec![
+        format!("{cores} cores of {}", value(&cpu, "model name")),
+        format!("memory {}", value(&read("/proc/meminfo"), "MemTotal")),
+        format!("kernel {}", read("/proc/sys/kernel/osrelease").trim()),
+        "target: a loop device with direct I/O over a preallocated file on this machine's disk; images served from memory by nginx"
+            .to_owned(),
+    ]
+}

@@ -1,0 +1,161 @@
+//! The results as files: results.json, the page's measured part, the drawing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::goals::{self, Ratio};
+use super::plot;
+use super::record::Summary;
+use super::rows::{self, Link, Row};
+use super::table;
+
+/// Between these marks the page is written anew.
+const BEGIN: &str = "<!-- measured -->\n";
+const END: &str = "<!-- end -->\n";
+
+/// The machine was busy with other things where more of it than this was in use before the runs.
+const NOISE: f64 = 0.10;
+
+/// Everything that a run came to.
+#[derive(Debug)]
+pub(super) struct Results {
+    pub(super) summaries: BTreeMap<String, Summary>,
+    pub(super) ratios: Vec<Ratio>,
+    /// Rows that were not measured, and why.
+    pub(super) missing: Vec<(&'static str, String)>,
+    /// What the machine is, a line each.
+    pub(super) machine: Vec<String>,
+    /// What was compared, a line each.
+    pub(super) versions: Vec<String>,
+    /// Load averages as they were told.
+    pub(super) loads: Vec<String>,
+}
+
+impl Results {
+    /// The median of how busy the machine was before the runs.
+    fn busy(&self) -> f64 {
+        let all = self.summaries.values();
+        let mut all: Vec<f64> = all.filter_map(|it| it.median(|it| it.busy)).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// Whether the figures can be believed.
+    pub(super) fn noise(&self) -> String {
+        let (busy, loads) = (self.busy() * 100.0, self.loads.join(", "));
+        let verdict = if self.busy() > NOISE {
+            "noisy: the machine had other work, and the figures are upper bounds"
+        } else {
+            "quiet"
+        };
+        format!(
+            "{busy:.0} % of the machine was in use before the runs (median); load averages {loads}: {verdict}"
+        )
+    }
+
+    /// The tables, for a terminal.
+    pub(super) fn text(&self, raw_gib: impl Fn(&Row) -> f64 + Copy) -> String {
+        let mut text = String::new();
+        for (link, title) in LINKS {
+            let cells = table::rows(&self.summaries, link, raw_gib).plain();
+            if cells.lines().count() > 1 {
+                let _ = writeln!(text, "\n{title}\n\n{cells}");
+            }
+        }
+        if !self.ratios.is_empty() {
+            let goals = table::goals(&self.ratios).plain();
+            let _ = writeln!(text, "\nGoals\n\n{goals}");
+        }
+        for (row, why) in &self.missing {
+            let _ = writeln!(text, "not measured: {row}: {why}");
+        }
+        let _ = writeln!(text, "{}", self.noise());
+        text
+    }
+
+    fn markdown(&self, raw_gib: impl Fn(&Row) -> f64 + Copy) -> String {
+        let mut text = String::new();
+        for line in &self.machine {
+            let _ = writeln!(text, "* {line}");
+        }
+        let _ = writeln!(text, "* {}", self.noise());
+        let _ = writeln!(text, "* compared: {}", self.versions.join("; "));
+        for (link, title) in LINKS {
+            let cells = table::rows(&self.summaries, link, raw_gib).markdown();
+            if cells.lines().count() > 2 {
+                let _ = writeln!(text, "\n## {title}\n\n{cells}");
+            }
+        }
+        let goals = table::goals(&self.ratios).markdown();
+        let _ = writeln!(text, "## Goals\n\n{goals}");
+        if !self.missing.is_empty() {
+            let _ = writeln!(text, "## Not measured\n");
+            for (row, why) in &self.missing {
+                let _ = writeln!(text, "* {row}: {why}");
+            }
+            text.push('\n');
+        }
+        let _ = writeln!(text, "## Lines\n\n```text\n{}```", rows::lines());
+        text
+    }
+
+    /// Writes results.json.
+    pub(super) fn write_json(&self, work: &Path) -> Result<()> {
+        let text = format!("{:#}\n", goals::to_json(&self.ratios));
+        fs::write(work.join("results.json"), text).context("cannot write results.json")
+    }
+
+    /// Writes the measured part of bench.md, and bench.svg.
+    pub(super) fn write_docs(
+        &self,
+        docs: &Path,
+        raw_gib: impl Fn(&Row) -> f64 + Copy,
+    ) -> Result<()> {
+        let page = docs.join("bench.md");
+        let text =
+            fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+        let text = replaced(&text, &self.markdown(raw_gib))
+            .with_context(|| format!("{} has no `{}`", page.display(), BEGIN.trim()))?;
+        fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
+        let drawing = docs.join("bench.svg");
+        fs::write(&drawing, plot::draw(&self.summaries))
+            .with_context(|| format!("cannot write {}", drawing.display()))
+    }
+}
+
+const LINKS: [(Link, &str); 3] = [
+    (Link::Loopback, "No limit but the machine"),
+    (Link::Gigabit, "Network at 1 Gbit/s"),
+    (Link::TenGigabit, "Network at 10 Gbit/s"),
+];
+
+/// The page with other text between its marks.
+fn replaced(page: &str, measured: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{measured}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_marks_is_replaced() {
+        let page = format!("before\n{BEGIN}old\n{END}after\n");
+        let new = replaced(&page, "new\n").unwrap();
+        assert_eq!(new, format!("before\n{BEGIN}new\n{END}after\n"));
+        assert_eq!(replaced("a page without marks", "new"), None);
+    }
+
+    #[test]
+    fn the_page_of_the_manual_has_the_marks() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bench.md");
+        let text = fs::read_to_string(page).unwrap();
+        assert!(replaced(&text, "").is_some());
+    }
+}

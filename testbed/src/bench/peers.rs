@@ -1,0 +1,125 @@
+//! Which programs are here, under which names lines start them, and of which versions they are.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use host::exec::System;
+
+use super::line;
+use super::rows::Row;
+use crate::cli::Bench;
+
+/// Where programs of this machine are.
+const USUAL: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The folder of names for programs that are not on the usual path, and what lines find on theirs.
+#[derive(Debug)]
+pub(super) struct Programs {
+    path: OsString,
+}
+
+/// How a program tells its version: its name in lines, and the line.
+const VERSIONS: [(&str, &str); 11] = [
+    ("provision", "provision --version"),
+    ("coreos-installer", "coreos-installer --version"),
+    ("bmap-rs", "bmap-rs --version"),
+    ("bmaptool", "bmaptool --version 2>&1"),
+    (
+        "ironic-python",
+        "ironic-python -c 'import importlib.metadata as m; print(\"ironic-python-agent\", m.version(\"ironic-python-agent\"))'",
+    ),
+    (
+        "fuel-python",
+        "fuel-python -c 'import importlib.metadata as m; print(\"fuel-agent\", m.version(\"fuel-agent\"))'",
+    ),
+    ("curl", "curl --version"),
+    ("zstd", "zstd --version"),
+    ("pigz", "pigz --version 2>&1"),
+    ("qemu-img", "qemu-img --version"),
+    ("aria2c", "aria2c --version"),
+];
+
+impl Programs {
+    /// Gives every program that is there its name in `work/bin`.
+    pub(super) fn gather(options: &Bench, work: &Path) -> Result<Self> {
+        let folder = work.join("bin");
+        fs::create_dir_all(&folder).context("cannot make the folder of programs")?;
+        let python = |module: &str| -> Option<PathBuf> {
+            let python = options.peers.join("python/bin/python3");
+            let library = options.peers.join("python/lib");
+            let mut versions = fs::read_dir(library).ok()?.filter_map(Result::ok);
+            let there = versions.any(|it| it.path().join("site-packages").join(module).is_dir());
+            there.then_some(python)
+        };
+        let names = [
+            ("testbed", std::env::current_exe().ok()),
+            ("provision", Some(options.agent.clone())),
+            ("image-builder", Some(options.builder.clone())),
+            ("ironic-python", python("ironic_python_agent")),
+            ("fuel-python", python("fuel_agent")),
+        ];
+        for (name, program) in names {
+            let _ = fs::remove_file(folder.join(name));
+            let program = program.and_then(|path| std::path::absolute(path).ok());
+            if let Some(program) = program.filter(|path| is_program(path)) {
+                wrap(&folder.join(name), &program)?;
+            }
+        }
+        let mut path = OsString::from(folder);
+        path.push(":");
+        path.push(std::path::absolute(options.peers.join("bin"))?);
+        path.push(":");
+        path.push(USUAL);
+        Ok(Self { path })
+    }
+
+    /// Starts programs by those names.
+    pub(super) fn system(&self, system: System) -> System {
+        system.with_path(&self.path)
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        std::env::split_paths(&self.path)
+            .map(|folder| folder.join(name))
+            .find(|path| is_program(path))
+    }
+
+    /// The programs of a row that are not there.
+    pub(super) fn missing(&self, row: &Row) -> Vec<&'static str> {
+        let mut names = row.programs.to_vec();
+        names.retain(|name| self.find(name).is_none());
+        names
+    }
+
+    /// What is compared, with versions: a line each.
+    pub(super) fn versions(&self, system: &mut System) -> Vec<String> {
+        let mut versions = Vec::new();
+        for (name, script) in VERSIONS {
+            if self.find(name).is_none() {
+                continue;
+            }
+            // it may be that it ends otherwise than well after telling
+            let script = format!("{script} | cat");
+            let said = line::output(system, Path::new("/"), &script).unwrap_or_default();
+            let first = said.lines().find(|line| !line.trim().is_empty());
+            versions.push(first.unwrap_or(name).trim().to_owned());
+        }
+        versions
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// A program of another name: a link would not do, since a Python finds its libraries by its own path.
+fn wrap(name: &Path, program: &Path) -> Result<()> {
+    let text = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
+    fs::write(name, text)
+        .and_then(|()| fs::set_permissions(name, fs::Permissions::from_mode(0o755)))
+        .with_context(|| format!("cannot write {}", name.display()))
+}

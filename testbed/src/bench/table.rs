@@ -1,0 +1,193 @@
+//! The table and the goals as text: for the terminal, and for a page.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::goals::Ratio;
+use super::record::Summary;
+use super::rows::{Link, ROWS, Row, Who};
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A table that is still to be laid out: one text a cell, the first line the heading.
+#[derive(Debug, Default)]
+pub(super) struct Cells(Vec<Vec<String>>);
+
+impl Cells {
+    fn with_heading(heading: &[&str]) -> Self {
+        Self(vec![heading.iter().map(|&cell| cell.to_owned()).collect()])
+    }
+
+    /// For a terminal: columns as wide as they need to be; the first two to the left, figures to the right.
+    pub(super) fn plain(&self) -> String {
+        let lines: Vec<Vec<String>> = self
+            .0
+            .iter()
+            .map(|line| line.iter().map(|cell| cell.replace("**", "")).collect())
+            .collect();
+        let width = |column: usize| {
+            let cells = lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let mut text = String::new();
+        for line in &lines {
+            let cells: Vec<String> = line
+                .iter()
+                .enumerate()
+                .map(|(column, cell)| {
+                    let width = width(column);
+                    if column < 2 {
+                        format!("{cell:<width$}")
+                    } else {
+                        format!("{cell:>width$}")
+                    }
+                })
+                .collect();
+            let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+        }
+        text
+    }
+
+    /// For a page.
+    pub(super) fn markdown(&self) -> String {
+        let mut text = String::new();
+        for (index, line) in self.0.iter().enumerate() {
+            let _ = writeln!(text, "| {} |", line.join(" | "));
+            if index == 0 {
+                let marks = (0..line.len()).map(|column| if column < 2 { "---" } else { "---:" });
+                let _ = writeln!(text, "|{}|", marks.collect::<Vec<_>>().join("|"));
+            }
+        }
+        text
+    }
+}
+
+/// The rows that were measured over `link`, with their medians. `raw_gib` is the length of the image that most of them write.
+pub(super) fn rows(
+    summaries: &BTreeMap<String, Summary>,
+    link: Link,
+    raw_gib: impl Fn(&Row) -> f64,
+) -> Cells {
+    let mut cells = Cells::with_heading(&[
+        "row",
+        "what",
+        "wall s",
+        "min-max",
+        "n",
+        "CPU s",
+        "CPU s/GiB",
+        "memory MiB",
+        "device MiB",
+        "busy",
+    ]);
+    for row in ROWS.iter().filter(|row| row.link == link) {
+        let Some(summary) = summaries.get(row.name) else {
+            continue;
+        };
+        cells.0.push(cells_of(row, summary, raw_gib(row)));
+    }
+    cells
+}
+
+fn cells_of(row: &Row, summary: &Summary, raw_gib: f64) -> Vec<String> {
+    let name = match row.who {
+        Who::Ours => format!("**{}**", row.name),
+        Who::Peer | Who::Limit => row.name.to_owned(),
+    };
+    let mut cells = vec![name, row.about.to_owned()];
+    if let Some(error) = summary.errors.first() {
+        let error: String = error.chars().take(100).collect();
+        cells[1] = format!("{}: failed: {}", row.about, error.replace('|', "/"));
+    }
+    let (Some(wall), Some((least, most))) =
+        (summary.median(|it| it.wall), summary.range(|it| it.wall))
+    else {
+        cells.resize(10, String::new());
+        return cells;
+    };
+    let cpu = summary.median(|it| it.cpu).unwrap_or_default();
+    let mib = |bytes: Option<f64>| format!("{:.0}", bytes.unwrap_or_default() / MIB);
+    cells.extend([
+        format!("{wall:.2}"),
+        format!("{least:.2}-{most:.2}"),
+        summary.count().to_string(),
+        format!("{cpu:.2}"),
+        format!("{:.2}", cpu / raw_gib),
+        mib(summary.median(|it| it.peak)),
+        mib(summary.median(|it| it.device_written)),
+        format!(
+            "{:.0} %",
+            summary.median(|it| it.busy).unwrap_or_default() * 100.0
+        ),
+    ]);
+    cells
+}
+
+/// The ratios and their goals.
+pub(super) fn goals(ratios: &[Ratio]) -> Cells {
+    let mut cells = Cells::with_heading(&["ours", "against", "ratio", "at most", ""]);
+    for it in ratios {
+        let (ratio, verdict) = match it.value {
+            None => ("-".to_owned(), "not measured"),
+            Some(ratio) if it.is_met() => (format!("{ratio:.2}"), "reached"),
+            Some(ratio) => (format!("{ratio:.2}"), "**missed**"),
+        };
+        cells.0.push(vec![
+            it.ours.clone(),
+            it.against.clone(),
+            ratio,
+            format!("{:.2}", it.goal),
+            verdict.to_owned(),
+        ]);
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::sample::walls;
+    use super::*;
+
+    #[test]
+    fn a_table_is_laid_out_for_terminals_and_for_pages() {
+        let mut summaries = walls(&[("packed", 1.234), ("coreos-zst", 4.0)]);
+        let failed = "exit status: 1: a | b".to_owned();
+        summaries
+            .entry("gz".to_owned())
+            .or_default()
+            .errors
+            .push(failed);
+        let cells = rows(&summaries, Link::Loopback, |_| 3.0);
+        insta::assert_snapshot!(cells.plain(), @r"
+        row         what                                        wall s    min-max  n  CPU s  CPU s/GiB  memory MiB  device MiB  busy
+        packed      packed image                                  1.23  1.23-1.23  1   1.85       0.62          38        2861   0 %
+        coreos-zst  coreos-installer, .zst                        4.00  4.00-4.00  1   6.00       2.00          38        2861   0 %
+        gz          .gz, sha256: failed: exit status: 1: a / b
+        ");
+        insta::assert_snapshot!(cells.markdown(), @r"
+        | row | what | wall s | min-max | n | CPU s | CPU s/GiB | memory MiB | device MiB | busy |
+        |---|---|---:|---:|---:|---:|---:|---:|---:|---:|
+        | **packed** | packed image | 1.23 | 1.23-1.23 | 1 | 1.85 | 0.62 | 38 | 2861 | 0 % |
+        | coreos-zst | coreos-installer, .zst | 4.00 | 4.00-4.00 | 1 | 6.00 | 2.00 | 38 | 2861 | 0 % |
+        | **gz** | .gz, sha256: failed: exit status: 1: a / b |  |  |  |  |  |  |  |  |
+        ");
+        assert_eq!(rows(&summaries, Link::Gigabit, |_| 3.0).0.len(), 1);
+    }
+
+    #[test]
+    fn a_goal_is_reached_missed_or_not_measured() {
+        let ratio = |value: Option<f64>| Ratio {
+            ours: "a".to_owned(),
+            against: "b".to_owned(),
+            value,
+            goal: 0.5,
+        };
+        let cells = goals(&[ratio(Some(0.5)), ratio(Some(0.51)), ratio(None)]);
+        insta::assert_snapshot!(cells.plain(), @r"
+        ours  against  ratio  at most
+        a     b         0.50     0.50       reached
+        a     b         0.51     0.50        missed
+        a     b            -     0.50  not measured
+        ");
+    }
+}

@@ -1,0 +1,175 @@
+//! The disk that everybody writes to: a loop device with direct I/O over a preallocated file on this machine's own disk.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use host::blockdev::{Access, Devices, NodeDevices};
+use host::ioctl::block;
+use host::ioctl::loops::{LoopDevice, LoopOptions};
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use super::writer::{self, Run};
+
+/// What is compared at once.
+const BLOCK: usize = 1 << 20;
+
+/// Within a block that is compared only where the image has data, the steps in which that is decided.
+const GRANULE: usize = 4096;
+
+/// The target while it is attached.
+#[derive(Debug)]
+pub(super) struct Target {
+    disk: LoopDevice,
+    file: PathBuf,
+    size: u64,
+}
+
+/// What a device was asked to do so far, by the kernel's count. Zeroing commands count as writes of their length.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    /// Bytes read.
+    pub(super) read: u64,
+    /// Bytes written.
+    pub(super) written: u64,
+}
+
+impl Target {
+    /// Makes the file below `work`, all of its blocks allocated, and attaches it.
+    pub(super) fn attach(work: &Path, size: u64) -> Result<Self> {
+        let path = work.join("target.img");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .context("cannot make the target's file")?;
+        file.set_len(size)?;
+        let length = size.try_into().context("the target is too large")?;
+        fallocate(&file, FallocateFlags::empty(), 0, length)
+            .context("cannot allocate the target's blocks")?;
+        let options = LoopOptions {
+            direct_io: true,
+            ..LoopOptions::default()
+        };
+        let disk = LoopDevice::attach(&file, options).context("cannot attach the target")?;
+        Ok(Self {
+            disk,
+            file: path,
+            size,
+        })
+    }
+
+    /// Its node.
+    pub(super) fn path(&self) -> &Path {
+        self.disk.path()
+    }
+
+    /// Fills it with bytes of no meaning: no zero is there by chance, and every block of the file below is written.
+    pub(super) fn spoil(&self) -> Result<()> {
+        let all = Run {
+            start: 0,
+            length: self.size,
+        };
+        writer::write(&self.file, &[all], 4)?;
+        self.forget()
+    }
+
+    /// Lets nothing of it stay in memory, and no partition known.
+    pub(super) fn forget(&self) -> Result<()> {
+        let mut device = NodeDevices::new().open(self.path(), Access::Read)?;
+        device.flush()?;
+        device.drop_cache()?;
+        // No parser for such a table, or no partition known: there was nothing to forget.
+        let _ = block::reread_partitions(&File::open(self.path())?);
+        fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop caches")
+    }
+
+    /// What it was asked to do so far.
+    pub(super) fn counters(&self) -> Result<Counters> {
+        let name = self.path().file_name().unwrap_or_default();
+        let path = Path::new("/sys/class/block").join(name).join("stat");
+        let text = fs::read_to_string(&path).context("cannot read the target's counters")?;
+        parse_counters(&text).with_context(|| format!("{} is not understood", path.display()))
+    }
+
+    /// Compares it with an image: all of it, or only where the image is not zero.
+    pub(super) fn compare(&self, image: &Path, only_data: bool) -> Result<()> {
+        self.forget()?;
+        let (disk, image) = (File::open(self.path())?, File::open(image)?);
+        let size = image.metadata()?.len();
+        ensure!(size <= self.size, "the image is larger than the target");
+        let (mut is, mut should) = (vec![0; BLOCK], vec![0; BLOCK]);
+        let mut at = 0;
+        while at < size {
+            let length = usize::try_from(size - at).unwrap_or(BLOCK).min(BLOCK);
+            let is = is.get_mut(..length).unwrap_or_default();
+            let should = should.get_mut(..length).unwrap_or_default();
+            disk.read_exact_at(is, at)?;
+            image.read_exact_at(should, at)?;
+            if let Some(offset) = difference(is, should, only_data) {
+                bail!("byte {} of the target is not as in the image", at + offset);
+            }
+            at += u64::try_from(length)?;
+        }
+        Ok(())
+    }
+}
+
+/// The first byte that differs and matters.
+fn difference(is: &[u8], should: &[u8], only_data: bool) -> Option<u64> {
+    if is == should {
+        return None;
+    }
+    let granules = is.chunks(GRANULE).zip(should.chunks(GRANULE));
+    let mut offset = 0;
+    for (is, should) in granules {
+        let matters = !only_data || should.iter().any(|byte| *byte != 0);
+        let mut bytes = is.iter().zip(should);
+        if let Some(index) = bytes.position(|(is, should)| is != should)
+            && matters
+        {
+            return Some(offset + u64::try_from(index).unwrap_or_default());
+        }
+        offset += u64::try_from(is.len()).unwrap_or_default();
+    }
+    None
+}
+
+/// Reads `/sys/block/NAME/stat`: sectors of 512 bytes are in the third and the seventh column.
+fn parse_counters(text: &str) -> Option<Counters> {
+    let columns: Vec<&str> = text.split_whitespace().collect();
+    let sectors = |index: usize| columns.get(index)?.parse::<u64>().ok();
+    Some(Counters {
+        read: sectors(2)? * 512,
+        written: sectors(6)? * 512,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_sectors_of_512_bytes() {
+        let text = "  10  0  8  1  20  0  16  2  0  3  3  0  0  0  0  0  0\n";
+        let counters = parse_counters(text).unwrap();
+        assert_eq!((counters.read, counters.written), (4096, 8192));
+        assert!(parse_counters("1 2 3").is_none());
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_first_byte_and_may_be_where_the_image_is_zero() {
+        let mut should = vec![0; 3 * GRANULE];
+        should[GRANULE] = 1;
+        let mut is = should.clone();
+        assert_eq!(difference(&is, &should, false), None);
+        is[2 * GRANULE + 7] = 0xaa;
+        assert_eq!(difference(&is, &should, false), Some(2 * 4096 + 7));
+        assert_eq!(difference(&is, &should, true), None);
+        is[GRANULE + 9] = 0xaa;
+        assert_eq!(difference(&is, &should, true), Some(4096 + 9));
+    }
+}

@@ -1,0 +1,106 @@
+//! The bench from outside: a tiny image, once each, with whatever tools are here.
+
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test program"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+
+/// The programs of this workspace lie beside each other.
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_testbed")).with_file_name(name)
+}
+
+fn bench(work: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
+    command
+        .args(["bench", "--quick", "--work"])
+        .arg(work)
+        .arg("--agent")
+        .arg(beside("provision"))
+        .arg("--builder")
+        .arg(beside("image-builder"))
+        .args(more);
+    command.output().unwrap()
+}
+
+/// Whether the bench can run here at all; says so if not.
+fn equipped() -> bool {
+    let root = fs::metadata("/proc/self").is_ok_and(|it| {
+        use std::os::unix::fs::MetadataExt;
+        it.uid() == 0
+    });
+    let programs = [
+        "/usr/sbin/nginx",
+        "/usr/sbin/sgdisk",
+        "/usr/bin/zstd",
+        "/usr/sbin/mkfs.vfat",
+    ];
+    let missing: Vec<&&str> = programs
+        .iter()
+        .filter(|program| !Path::new(program).exists())
+        .collect();
+    if !root || !missing.is_empty() || !Path::new("/dev/loop-control").exists() {
+        println!("skipped: root {root}, not installed: {missing:?}");
+        return false;
+    }
+    true
+}
+
+#[test]
+fn a_quick_run_measures_what_is_here_and_leaves_its_results() {
+    if !equipped() {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    // each of another kind: a pipe, a limit, a limited link, the agent where it was built
+    let only = [
+        "curl-zstd",
+        "limit-write",
+        "limit-fetch-zst",
+        "zst-unverified",
+    ];
+    let words: Vec<&str> = only.iter().flat_map(|word| ["--only", *word]).collect();
+    let output = bench(work.path(), &words);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}{error}");
+    for row in ["limit-write-data-parallel", "limit-write-all-single"] {
+        assert!(text.contains(&format!("1/1  {row}")), "{text}");
+    }
+    assert!(!text.contains("FAILED"), "{text}");
+    assert_eq!(
+        fs::read_to_string(work.path().join("results.json")).unwrap(),
+        "[]\n"
+    );
+    let samples = fs::read_to_string(work.path().join("samples.jsonl")).unwrap();
+    assert!(samples.lines().count() > 4, "{samples}");
+    // what there is already is not measured again
+    let output = bench(work.path(), &[&words[..], &["--resume"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && !text.contains("1/1  "), "{text}");
+}
+
+#[test]
+fn rows_are_listed_without_measuring_and_unknown_words_mean_none() {
+    if !equipped() {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let output = bench(work.path(), &["--list"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("limit-write-data-single"), "{text}");
+    assert!(!work.path().join("served").exists());
+    let output = bench(work.path(), &["--only", "no-such-row"]);
+    assert!(!output.status.success());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("there is nothing to measure"), "{error}");
+}
