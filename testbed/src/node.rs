@@ -177,7 +177,14 @@ fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
             socket.display(),
             work.join(format!("console{}.log", shape.number)).display()
         ))
-        .args(["-serial", "chardev:console", "-monitor", "none"])
+        .args(["-serial", "chardev:console"])
+        // for whoever wants to know what a node that says nothing does
+        .arg("-monitor")
+        .arg(format!(
+            "unix:{},server=on,wait=off",
+            work.join(format!("monitor{}.socket", shape.number))
+                .display()
+        ))
         .arg("-netdev")
         .arg(format!(
             "tap,id=n0,ifname={},script=no,downscript=no",

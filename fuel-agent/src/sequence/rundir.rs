@@ -153,11 +153,12 @@ pub struct Moving {
     pub total_bytes: Option<u64>,
 }
 
-/// Keeps the state file of a run.
+/// Keeps the state file of a run, and remembers for its report what was odd, whoever told it.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
     now: Mutex<Option<(State, Instant)>>,
+    warnings: Mutex<Vec<String>>,
 }
 
 /// Between two writes for progress only.
@@ -169,7 +170,14 @@ impl StateFile {
         Self {
             path: folder.state_file(),
             now: Mutex::new(None),
+            warnings: Mutex::default(),
         }
+    }
+
+    /// Every warning of this run so far, in the order in which they came.
+    pub fn warnings(&self) -> Vec<String> {
+        let warnings = self.warnings.lock();
+        warnings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// This run begins, and has the lock.
@@ -227,6 +235,11 @@ impl StateFile {
 impl Events for StateFile {
     fn tell(&self, event: &Event) {
         match event {
+            Event::Warning { message, .. } => {
+                let warnings = self.warnings.lock();
+                let mut warnings = warnings.unwrap_or_else(PoisonError::into_inner);
+                warnings.push(message.clone());
+            }
             Event::StageStart { stage } => self.change(|state| {
                 // What failed stays visible while clean-up and report go on.
                 if *stage < Stage::Cleanup {
@@ -307,6 +320,21 @@ mod tests {
         let error = room_for(&folder.path().join("full"), 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(Path::new("/dev/full").exists());
+    }
+
+    #[test]
+    fn what_was_odd_is_remembered_from_the_first_moment_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::open(folder.path().join("p")).unwrap();
+        let file = StateFile::new(&run);
+        let odd = |message: &str| Event::Warning {
+            stage: None,
+            message: message.to_owned(),
+        };
+        file.tell(&odd("a setting"));
+        file.begin();
+        file.tell(&odd("a step"));
+        assert_eq!(file.warnings(), ["a setting", "a step"]);
     }
 
     #[test]

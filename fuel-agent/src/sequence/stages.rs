@@ -375,6 +375,11 @@ impl<'a> Run<'a> {
         &self.progress
     }
 
+    /// What was odd, as it was told.
+    pub(super) fn warnings_told(&self) -> Vec<String> {
+        self.about.state_file.warnings()
+    }
+
     pub(super) fn times(&self) -> (&str, Duration) {
         (&self.about.started, self.began.elapsed())
     }

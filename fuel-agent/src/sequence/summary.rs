@@ -33,7 +33,7 @@ pub(super) fn report(run: &Run<'_>, walk: &Walk, failure: Option<&(Stage, Error)
             .map(|(stage, error)| ReportedError::new(*stage, error))
             .collect(),
         incomplete: progress.incomplete.clone(),
-        warnings: known.warnings.clone(),
+        warnings: warnings(&known.warnings, run.warnings_told()),
         dialect: known.request.as_ref().and_then(dialect),
         request_digest: known.request.as_ref().map(|it| it.digest.clone()),
         hostname: known.request.as_ref().and_then(hostname),
@@ -143,4 +143,22 @@ pub(super) fn facts(report: &Report, request: Option<&Request>, machine: &Machin
         ("touched", report.touched.to_string()),
         ("report", json),
     ])
+}
+
+/// What was odd: what the rehearsal found, and then what steps and transfers told.
+fn warnings(found: &[String], told: Vec<String>) -> Vec<String> {
+    let later = told.into_iter().filter(|warning| !found.contains(warning));
+    found.iter().cloned().chain(later).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steps_warn_of_comes_after_what_the_rehearsal_found_and_nothing_twice() {
+        let told = ["odd plan", "odd firmware"].map(str::to_owned).to_vec();
+        let all = warnings(&["odd plan".to_owned()], told);
+        assert_eq!(all, ["odd plan", "odd firmware"]);
+    }
 }
