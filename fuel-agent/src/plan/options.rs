@@ -8,10 +8,6 @@ use crate::inventory::Disk;
     reason = "each is a switch of its own, and a key of the table of settings"
 )]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own, as it is typed"
-)]
 pub struct Options {
     /// Disks that are never written to: by-id or by-path names, serial numbers, wwns, or nodes.
     pub protect: Vec<String>,
