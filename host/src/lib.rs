@@ -11,6 +11,7 @@
 //!   mount      trait Mounts: mount and unmount, undone in reverse
 //!   procfs     mounts and swap as the kernel lists them
 //!   moving     files from one filesystem to another, with everything that belongs to them
+//!   terminal   how wide a person's terminal is
 //!   removal    a folder removed, but never what is mounted in it
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot, power off, and the kernel that starts without the firmware
@@ -36,6 +37,7 @@ pub mod procfs;
 pub mod removal;
 pub mod settle;
 pub mod table;
+pub mod terminal;
 pub mod tools;
 pub mod tree;
 pub mod units;

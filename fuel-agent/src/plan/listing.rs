@@ -4,17 +4,18 @@ use host::units::{Bytes, Extent};
 
 use crate::request::spec::BlockRef;
 
+use super::page::Page;
 use super::step::{PlannedStep, Step};
 use super::{Plan, PlannedPartition, words};
 
-/// Column at which a step's destroyed bytes are named.
-const DESTROYS: usize = 70;
-/// Columns that a step's words may take before they go on in the next line.
-const WIDE: usize = 92;
+/// Columns in which a step's destroyed bytes are named, and what a step's words leave free at their right.
+const DESTROYED: usize = 34;
+const MARGIN: usize = 12;
 
 /// The list, by stages.
-pub(super) fn steps(plan: &Plan) -> Vec<String> {
-    let mut lines = vec![format!("{:<DESTROYS$}destroys", "steps")];
+pub(super) fn steps(plan: &Plan, page: Page) -> Vec<String> {
+    let (destroys, wide) = (page.columns() - DESTROYED, page.columns() - MARGIN);
+    let mut lines = vec![format!("{:<destroys$}destroys", "steps")];
     let mut stage = None;
     for planned in &plan.steps {
         if stage != Some(planned.stage) {
@@ -24,25 +25,25 @@ pub(super) fn steps(plan: &Plan) -> Vec<String> {
         let lost = lost(plan, planned);
         let mut lost = lost.iter();
         let mut gutter = format!("{:>4}", planned.number);
-        let what = wrapped(&planned.what, WIDE);
+        let what = wrapped(&planned.what, wide);
         for (index, line) in what.iter().enumerate() {
             let left = format!("{gutter}  {line}");
-            let beside = index + 1 == what.len() && left.chars().count() < DESTROYS - 1;
+            let beside = index + 1 == what.len() && left.chars().count() < destroys - 1;
             let right = if beside {
                 lost.next().map_or("", String::as_str)
             } else {
                 ""
             };
-            lines.push(format!("{left:<DESTROYS$}{right}"));
+            lines.push(format!("{left:<destroys$}{right}"));
             gutter = " ".repeat(4);
         }
-        lines.extend(lost.map(|lost| format!("{:<DESTROYS$}{lost}", "")));
+        lines.extend(lost.map(|lost| format!("{:<destroys$}{lost}", "")));
     }
     lines
 }
 
 /// The text in lines of at most `width` columns, broken at spaces; a longer word has a line of its own.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

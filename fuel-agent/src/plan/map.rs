@@ -6,7 +6,7 @@ use crate::request::spec::{BlockRef, Mount, Role};
 
 use super::{Plan, PlannedDisk, words};
 
-/// Columns of a map, its borders included.
+/// Columns of a map, its borders included, where there is room for it.
 pub(super) const WIDTH: usize = 96;
 /// Room that no partition takes is drawn from here on; the holes that Fuel leaves are not.
 const LEAST_FREE: Bytes = Bytes(4 << 20);
@@ -33,10 +33,10 @@ impl Cell {
     }
 }
 
-/// The lines of the map of disk `index`.
-pub(super) fn lines(plan: &Plan, index: usize) -> Vec<String> {
+/// The lines of the map of disk `index`, so many columns wide.
+pub(super) fn lines(plan: &Plan, index: usize, columns: usize) -> Vec<String> {
     let cells = cells(plan, index);
-    let Some(widths) = widths(&cells) else {
+    let Some(widths) = widths(&cells, columns) else {
         return vec![format!("({} partitions: too many to draw)", cells.len())];
     };
     let border = |left: &str, middle: &str, right: &str| {
@@ -200,8 +200,8 @@ fn label(plan: &Plan, on: BlockRef, role: Role) -> String {
 }
 
 /// Columns of each box: in proportion, but no less than it takes to be seen. `None` where even one column each is too much.
-fn widths(cells: &[Cell]) -> Option<Vec<usize>> {
-    let room = WIDTH.checked_sub(cells.len() + 1)?;
+fn widths(cells: &[Cell], columns: usize) -> Option<Vec<usize>> {
+    let room = columns.checked_sub(cells.len() + 1)?;
     let cap = [8, 5, 3, 2, 1]
         .into_iter()
         .find(|cap| cells.iter().map(|cell| cell.least(*cap)).sum::<usize>() <= room)?;

@@ -23,6 +23,7 @@ mod map;
 mod notes;
 mod options;
 mod packed;
+mod page;
 mod query;
 mod raid;
 mod release;
@@ -43,6 +44,7 @@ pub use disks::refusals;
 pub use error::PlanError;
 pub use ids::{CountedIds, Ids};
 pub use options::Options;
+pub use page::Page;
 pub use words::printable_url;
 
 use host::units::{Bytes, Extent};

@@ -4,7 +4,7 @@ use host::units::{Bytes, Extent};
 use proptest::prelude::*;
 
 use super::sample::{self, disk_spec, empty_disk, filesystem, known, mib, node, part, request};
-use super::{CountedIds, Options, Plan, PlanError, RefusedBy, plan};
+use super::{CountedIds, Options, Page, Plan, PlanError, RefusedBy, plan};
 use crate::error::Kind;
 use crate::inventory::{ExistingPartition, Firmware, Inventory, Stack, StackKind};
 use crate::request::Request;
@@ -515,8 +515,15 @@ proptest! {
     fn every_step_is_drawn_within_the_page(disks in pieces(), volumes in volumes(), inventory in machine()) {
         if let Ok(plan) = of(&build(&disks, &volumes, Some(0)), &inventory) {
             for index in 0..plan.disks.len() {
-                for line in super::map::lines(&plan, index).iter().take(5) {
+                for line in super::map::lines(&plan, index, super::map::WIDTH).iter().take(5) {
                     prop_assert!(line.starts_with('(') || line.chars().count() == super::map::WIDTH, "{}", line);
+                }
+            }
+            for columns in [80, 100, 200] {
+                for line in plan.text(Page::of(columns)).lines() {
+                    // Longer is only what has no space to be broken at.
+                    let fits = line.chars().count() <= columns || !line.trim().contains(' ');
+                    prop_assert!(fits, "{}", line);
                 }
             }
         }

@@ -7,32 +7,39 @@ use host::units::Bytes;
 use crate::inventory::Firmware;
 use crate::request::spec::{BlockRef, Dialect, Mount, Table};
 
+use super::page::Page;
 use super::{Plan, PlannedDisk, PlannedFilesystem, RefusedBy, listing, map, words};
 
 impl fmt::Display for Plan {
-    /// The whole plan, as `provision plan` prints it.
+    /// The whole plan, as wide as it comes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", headline(self))?;
-        for index in 0..self.disks.len() {
-            writeln!(f)?;
-            for line in disk(self, index) {
-                writeln!(f, "{line}")?;
-            }
-        }
-        for section in [
-            volumes(self),
-            listing::steps(self),
+        f.write_str(&self.text(Page::default()))
+    }
+}
+
+impl Plan {
+    /// The whole plan, as `provision plan` prints it, with a line end behind each line.
+    pub fn text(&self, page: Page) -> String {
+        let disks = (0..self.disks.len()).map(|index| disk(self, index, page));
+        let mut sections: Vec<Vec<String>> = vec![vec![headline(self)]];
+        sections.extend(disks);
+        sections.extend([
+            volumes(self, page),
+            listing::steps(self, page),
             fate(self),
             doubts(self),
-        ] {
-            if !section.is_empty() {
-                writeln!(f)?;
+        ]);
+        let mut text = String::new();
+        for section in sections.iter().filter(|section| !section.is_empty()) {
+            if !text.is_empty() {
+                text.push('\n');
             }
-            for line in section {
-                writeln!(f, "{}", line.trim_end())?;
+            for line in section.iter().flat_map(|line| page.broken(line)) {
+                text.push_str(line.trim_end());
+                text.push('\n');
             }
         }
-        Ok(())
+        text
     }
 }
 
@@ -57,46 +64,66 @@ fn headline(plan: &Plan) -> String {
     )
 }
 
-fn disk(plan: &Plan, index: usize) -> Vec<String> {
+fn disk(plan: &Plan, index: usize, page: Page) -> Vec<String> {
     let disk = &plan.disks[index];
     let mut lines = vec![disk_head(disk)];
-    lines.extend(map::lines(plan, index));
+    lines.extend(map::lines(plan, index, page.map()));
+    let planned = disk.partitions.iter().map(|it| it.device.len());
+    let first = page.first_column(planned.max().unwrap_or_default());
     for partition in &disk.partitions {
         let on = BlockRef::Partition {
             disk: index,
             number: partition.number,
         };
         let role = words::role(partition.role);
-        lines.push(row(
-            &partition.device,
-            partition.extent.length,
-            Some(partition.extent.start),
+        let row = Row {
+            device: &partition.device,
+            size: partition.extent.length,
+            start: Some(partition.extent.start),
             role,
-            &state(plan, on),
-        ));
+            state: state(plan, on),
+        };
+        lines.push(row.line(first, page));
     }
     for (number, extent) in &disk.others {
         let device = words::partition_node(&disk.device, *number);
-        lines.push(row(
-            &device,
-            extent.length,
-            Some(extent.start),
-            "",
-            "KEPT: not in the request",
-        ));
+        let row = Row {
+            device: &device,
+            size: extent.length,
+            start: Some(extent.start),
+            role: "",
+            state: "KEPT: not in the request".to_owned(),
+        };
+        lines.push(row.line(first, page));
     }
     lines
 }
 
 /// A line of the tables: everything in the same columns, whatever it is made on.
-fn row(device: &str, size: Bytes, start: Option<Bytes>, role: &str, state: &str) -> String {
-    let at = start.map_or_else(String::new, |start| format!("at {start}"));
-    format!(
-        "  {device:<26} {:>10} {at:<15} {role:<11} {state}",
-        size.to_string()
-    )
-    .trim_end()
-    .to_owned()
+struct Row<'a> {
+    device: &'a str,
+    size: Bytes,
+    start: Option<Bytes>,
+    role: &'a str,
+    state: String,
+}
+
+impl Row<'_> {
+    /// The line, with `first` columns for the device. Columns that nothing of its kind fills are left out where room is
+    /// short.
+    fn line(&self, first: usize, page: Page) -> String {
+        let (device, role, state) = (self.device, self.role, &self.state);
+        let size = self.size.to_string();
+        if page.is_narrow() && self.start.is_none() && role.is_empty() {
+            let line = format!("  {device:<first$} {size:>10} {state}");
+            return line.trim_end().to_owned();
+        }
+        let start = self.start.map(|start| format!("at {start}"));
+        let at = start.unwrap_or_default();
+        format!("  {device:<first$} {size:>10} {at:<15} {role:<11} {state}")
+            .trim_end()
+            .to_owned()
+    }
 }
 
 /// What is on something, and whether it stays.
@@ -191,8 +218,11 @@ fn is_kept(plan: &Plan, on: BlockRef) -> bool {
 }
 
 /// Arrays and volume groups with what is in them.
-fn volumes(plan: &Plan) -> Vec<String> {
+fn volumes(plan: &Plan, page: Page) -> Vec<String> {
     let mut lines = Vec::new();
+    let arrays = plan.raids.iter().map(|it| it.device.len());
+    let volumes = plan.logical_volumes.iter().map(|it| it.device.len());
+    let first = page.first_column(arrays.chain(volumes).max().unwrap_or_default());
     if !plan.raids.is_empty() {
         lines.push("arrays".to_owned());
     }
@@ -203,14 +233,14 @@ fn volumes(plan: &Plan) -> Vec<String> {
             .iter()
             .map(|member| plan.node_of(*member))
             .collect();
-        let of = format!("of {}; {}", members.join(", "), state(plan, on));
-        lines.push(row(
-            &raid.device,
-            plan.size_of(on).unwrap_or_default(),
-            None,
-            &raid.level,
-            &of,
-        ));
+        let row = Row {
+            device: &raid.device,
+            size: plan.size_of(on).unwrap_or_default(),
+            start: None,
+            role: &raid.level,
+            state: format!("of {}; {}", members.join(", "), state(plan, on)),
+        };
+        lines.push(row.line(first, page));
     }
     for group in &plan.volume_groups {
         let on: Vec<String> = group
@@ -223,13 +253,14 @@ fn volumes(plan: &Plan) -> Vec<String> {
         lines.push(format!("{kept}group `{}` on {}", group.name, on.join(", ")));
         for (index, volume) in plan.logical_volumes.iter().enumerate() {
             if volume.spec.volume_group == group.name {
-                lines.push(row(
-                    &volume.device,
-                    volume.spec.size,
-                    None,
-                    "",
-                    &state(plan, BlockRef::Logical(index)),
-                ));
+                let row = Row {
+                    device: &volume.device,
+                    size: volume.spec.size,
+                    start: None,
+                    role: "",
+                    state: state(plan, BlockRef::Logical(index)),
+                };
+                lines.push(row.line(first, page));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use host::cancel::Cancel;
+use host::terminal::columns;
 
 use super::{Places, failure, node, reader, said, stand_ins, start_log};
 use crate::cli::{
@@ -17,7 +18,7 @@ use crate::events::sink::Sink;
 use crate::events::{Events, FanOut, Silence, clock};
 use crate::inventory::select::describe;
 use crate::inventory::{Firmware, Inventory, StackKind, probe};
-use crate::plan::Plan;
+use crate::plan::{Page, Plan};
 use crate::sequence::rehearsal::{Known, Rehearsal};
 use crate::sequence::{Walk, walk};
 use crate::stage::Stage;
@@ -76,12 +77,9 @@ fn rehearse(
     })
 }
 
+/// The plan for whoever reads standard output: within the edge of a terminal, as wide as it comes in a file.
 fn text(plan: &Plan) -> String {
-    let mut text = plan.to_string();
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
+    plan.text(columns().map_or_else(Page::default, Page::of))
 }
 
 /// Prints what a run would do.

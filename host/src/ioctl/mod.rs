@@ -6,6 +6,7 @@
 //!   process    a child that dies with us; a descriptor for a child
 //!   flags      flags of an inode: efivarfs guards its files with one
 //!   kexec      a kernel that is started without the firmware
+//!   terminal   how wide a terminal is
 //! ```
 
 #![expect(
@@ -18,3 +19,4 @@ pub mod flags;
 pub mod kexec;
 pub mod loops;
 pub mod process;
+pub mod terminal;
