@@ -1,8 +1,12 @@
 //! The command line. The doc comments are the help, so they are short and at most 80 columns wide.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::sequence::completion;
+use crate::settings;
 
 /// Installs this node as a provision.json asks: partitions its disks, writes
 /// images onto them, makes them bootable, and tells the orchestrator.
@@ -17,7 +21,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     next_line_help = true,
     args_conflicts_with_subcommands = true,
     help_expected = true,
-    after_help = "Exit status: 0 done, 1 internal, 2 usage, 3 request, 4 hardware, 5 refused,\n\
+    after_help = "See what would be done, do it, ask how far it is:\n\
+                  \x20 provision plan --input_data_file provision.json\n\
+                  \x20 provision\n\
+                  \x20 provision status\n\n\
+                  Exit status: 0 done, 1 internal, 2 usage, 3 request, 4 hardware, 5 refused,\n\
                   6 image, 7 tool, 8 disk, 9 completion not accepted, 10 incomplete,\n\
                   130 interrupted. docs/commands.md has the details."
 )]
@@ -34,7 +42,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Install this node.
-    #[command(next_line_help = true)]
+    #[command(next_line_help = true, after_long_help = settings())]
     Run(RunOptions),
     /// Show what `run` would do. Writes nothing.
     #[command(next_line_help = true)]
@@ -56,6 +64,18 @@ pub enum Command {
     /// Write one image to one disk, partition or file, and nothing else.
     #[command(next_line_help = true)]
     Write(WriteOptions),
+}
+
+/// What a run obeys, for those who have no manual at hand: on a node there is none.
+fn settings() -> String {
+    let mut text = settings::keys::help();
+    text.push_str("\nNames that URLs, headers and bodies of callbacks may hold in braces; without a\nbody of one's own they are all sent, as a JSON object:\n\n");
+    for (name, meaning) in completion::NAMES {
+        let name = format!("{{{name}}}");
+        let meaning = meaning.replace('`', "");
+        let _ = writeln!(text, "  {name:<17}{meaning}");
+    }
+    text
 }
 
 const STATUS: &str = "Exit status: 0 installed and ready, 20 installed but the completion is still\n\
@@ -104,8 +124,8 @@ pub struct InputOptions {
     /// Write images for which no digest is known.
     #[arg(long, alias = "allow_unverified")]
     pub allow_unverified: bool,
-    /// A setting of docs/commands.md, as `provision.KEY=VALUE` on the command
-    /// line of the kernel; may be given more than once.
+    /// A setting, as `provision.KEY=VALUE` on the command line of the kernel;
+    /// may be given more than once. `provision run --help` lists them all.
     #[arg(long, value_name = "KEY=VALUE", verbatim_doc_comment)]
     pub set: Vec<String>,
 }

@@ -26,3 +26,4 @@ pub mod settings;
 pub mod sources;
 pub mod stage;
 pub mod stream;
+mod wrap;

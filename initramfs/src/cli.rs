@@ -11,7 +11,12 @@ use crate::error::Error;
 
 /// Makes the ramdisk that a node boots to be provisioned, and looks into it.
 #[derive(Debug, Parser)]
-#[command(name = "initramfs", version, help_expected = true)]
+#[command(
+    name = "initramfs",
+    version,
+    help_expected = true,
+    next_line_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -21,35 +26,58 @@ pub struct Cli {
 /// The sub-commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Compose kernel, ramdisk and manifest from the static agent and Debian packages.
+    /// Compose kernel and ramdisk from the static agent and Debian packages.
+    #[command(next_line_help = true)]
     Build(Box<Build>),
-    /// List the parts of a ramdisk with their sizes, and the packages they came from.
+    /// List the parts of a ramdisk, their sizes and their packages.
     Inspect(Inspect),
 }
 
 /// Options of `build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// The static agent, which becomes /usr/bin/provision.
-    #[arg(long, value_name = "FILE")]
+    /// The static agent, which becomes /usr/bin/provision; by default
+    /// `target/x86_64-unknown-linux-gnu/release/provision`.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/x86_64-unknown-linux-gnu/release/provision",
+        hide_default_value = true,
+        verbatim_doc_comment
+    )]
     pub agent: PathBuf,
-    /// Where vmlinuz, ramdisk.img and ramdisk.manifest.json go.
-    #[arg(long, value_name = "DIR")]
+    /// Where kernel, ramdisk and manifest go.
+    #[arg(long, value_name = "DIR", default_value = "target/ramdisk")]
     pub out: PathBuf,
-    /// The kernel: a package, or one that depends on it.
-    #[arg(long, value_name = "PACKAGE", default_value = "linux-image-amd64")]
+    /// The kernel: its package, or one that depends on it; by default
+    /// `linux-image-amd64`.
+    #[arg(
+        long,
+        value_name = "PACKAGE",
+        default_value = "linux-image-amd64",
+        hide_default_value = true,
+        verbatim_doc_comment
+    )]
     pub kernel_package: String,
-    /// A package with firmware, of which the ramdisk takes what its drivers may ask for. May be repeated.
-    #[arg(long, value_name = "PACKAGE")]
+    /// A package with firmware, of which the ramdisk takes what its drivers
+    /// may ask for. May be repeated.
+    #[arg(long, value_name = "PACKAGE", verbatim_doc_comment)]
     pub firmware: Vec<String>,
-    /// Kernel modules to take (or `!` not to) beside those of the built-in list: a path like `drivers/scsi/qla2xxx/`. May be repeated.
-    #[arg(long, value_name = "PATTERN")]
+    /// Kernel modules to take (or `!` not to) beside those of the built-in
+    /// list: a path like `drivers/scsi/qla2xxx/`. May be repeated.
+    #[arg(long, value_name = "PATTERN", verbatim_doc_comment)]
     pub module: Vec<String>,
-    /// How hard zstd works: 19 saves a tenth and takes ten times as long.
+    /// How hard zstd works; 19 saves a tenth, ten times slower.
     #[arg(long, value_name = "LEVEL", default_value_t = crate::archive::LEVEL, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub zstd_level: i32,
-    /// The lock file: exact packages, written by the first build and obeyed by the next.
-    #[arg(long, value_name = "FILE", default_value = "target/initramfs.lock")]
+    /// The lock file: exact packages, written by the first build and obeyed
+    /// by the next.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/initramfs.lock",
+        verbatim_doc_comment
+    )]
     pub lock: PathBuf,
     /// Take today's package versions and write the lock anew.
     #[arg(long)]
@@ -63,8 +91,9 @@ pub struct Build {
     /// Settings of the agent, which become /etc/provision.conf.
     #[arg(long, value_name = "FILE")]
     pub conf: Option<PathBuf>,
-    /// A Debian mirror, instead of this machine's apt entries. May be repeated; one whose address ends in `-security` has the security suite.
-    #[arg(long, value_name = "URL")]
+    /// A Debian mirror, instead of this machine's apt entries. May be
+    /// repeated; one whose address ends in `-security` has that suite.
+    #[arg(long, value_name = "URL", verbatim_doc_comment)]
     pub mirror: Vec<String>,
     /// Debian's release, by its code name.
     #[arg(long, value_name = "NAME", default_value = "bookworm")]
@@ -124,5 +153,33 @@ impl Build {
             now,
             now_is_given,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_needs_nothing_said() {
+        Cli::command().debug_assert();
+        Cli::try_parse_from(["initramfs", "build"]).unwrap();
+    }
+
+    #[test]
+    fn no_line_of_the_help_is_wider_than_a_console() {
+        let mut command = Cli::command();
+        command.build();
+        let mut texts = vec![command.render_help(), command.render_long_help()];
+        for sub in command.get_subcommands_mut() {
+            texts.extend([sub.render_help(), sub.render_long_help()]);
+        }
+        for text in texts {
+            for line in text.to_string().lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
     }
 }

@@ -59,7 +59,10 @@ pub struct Order {
 /// Builds: package files, tree, archive. Nothing appears in the output folder unless all of it is there.
 pub fn build(exec: &mut dyn Exec, order: &Order) -> Result<Manifest, Error> {
     let picks = recipe::parse(recipe::RECIPE)?;
-    let agent = fs::read(&order.agent).map_err(error::io("read", &order.agent))?;
+    let agent = fs::read(&order.agent).map_err(|source| Error::NoAgent {
+        path: order.agent.clone(),
+        source,
+    })?;
     elf::check_static(&order.agent, &agent)?;
     let cache = created(&order.cache)?;
     let _alone = alone(&cache)?;

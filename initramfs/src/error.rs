@@ -111,6 +111,14 @@ pub enum Error {
         #[source]
         source: goblin::error::Error,
     },
+    /// There is no agent to put into the ramdisk.
+    #[error("cannot read the agent {}", path.display())]
+    NoAgent {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The agent needs a loader and libraries.
     #[error("the agent {} is linked dynamically", path.display())]
     DynamicAgent {
@@ -186,9 +194,11 @@ impl Error {
             Self::WrongDigest { .. } => {
                 "ask why, before you take the mirror's bytes with `--renew-lock`".to_owned()
             }
+            Self::NoAgent { .. } => {
+                "build it with `make agent`, or name another file with `--agent`".to_owned()
+            }
             Self::DynamicAgent { .. } => {
-                "build it with `RUSTFLAGS='-C target-feature=+crt-static'` and an explicit `--target`"
-                    .to_owned()
+                "build it with `make agent`: for an explicit target, with `+crt-static`".to_owned()
             }
             _ => return None,
         })

@@ -3,6 +3,7 @@
 use host::units::{Bytes, Extent};
 
 use crate::request::spec::BlockRef;
+use crate::wrap;
 
 use super::page::Page;
 use super::step::{PlannedStep, Step};
@@ -25,7 +26,7 @@ pub(super) fn steps(plan: &Plan, page: Page) -> Vec<String> {
         let lost = lost(plan, planned);
         let mut lost = lost.iter();
         let mut gutter = format!("{:>4}", planned.number);
-        let what = wrapped(&planned.what, wide);
+        let what = wrap::lines(&planned.what, wide);
         for (index, line) in what.iter().enumerate() {
             let left = format!("{gutter}  {line}");
             let beside = index + 1 == what.len() && left.chars().count() < destroys - 1;
@@ -38,21 +39,6 @@ pub(super) fn steps(plan: &Plan, page: Page) -> Vec<String> {
             gutter = " ".repeat(4);
         }
         lines.extend(lost.map(|lost| format!("{:<destroys$}{lost}", "")));
-    }
-    lines
-}
-
-/// The text in lines of at most `width` columns, broken at spaces; a longer word has a line of its own.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
     }
     lines
 }

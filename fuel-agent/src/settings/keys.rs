@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::wrap;
+
 use super::End;
 use super::key::{Key, Layers};
 use super::value::{
@@ -382,6 +384,28 @@ pub static KEYS: &[Key] = &[
         ..PLAIN
     },
 ];
+
+/// All settings for `provision run --help`, within 80 columns.
+pub fn help() -> String {
+    let mut text =
+        "Settings, for `--set KEY=VALUE`, as `provision.KEY=VALUE` on the command line of\n\
+                    the kernel, and as `KEY=VALUE` in /etc/provision.conf:\n"
+            .to_owned();
+    for key in KEYS {
+        let default = match key.default {
+            "" => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        let _ = write!(text, "\n  {}={}\n", key.name, key.value);
+        for line in wrap::lines(
+            &format!("{}{default}", key.help).replace(['`', '*'], ""),
+            70,
+        ) {
+            let _ = writeln!(text, "          {line}");
+        }
+    }
+    text
+}
 
 /// The table of settings, as docs/commands.md has it.
 pub fn manual() -> String {
