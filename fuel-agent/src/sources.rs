@@ -5,6 +5,7 @@ use std::fmt;
 
 use host::units::Bytes;
 use os_image::container::{Found, WINDOW_MAX};
+use os_image::disk::{DiskImage, Qcow2};
 use serde::{Deserialize, Serialize};
 
 use crate::request::spec::Container;
@@ -132,6 +133,13 @@ pub enum Mismatch {
         /// How the request says that it is.
         expected: Found,
     },
+    /// It is a disk image of a kind that is not read, or none.
+    DiskImage {
+        /// What is wrong with it.
+        why: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Unpacking it needs more memory than it gets.
     Window {
         /// What it asks for.
@@ -148,6 +156,7 @@ impl fmt::Display for Mismatch {
             Self::Container { found, expected } => {
                 write!(f, "is {found}, the request says {expected}")
             }
+            Self::DiskImage { why, .. } => write!(f, "cannot be read: {why}"),
             Self::Window { needed, limit } => write!(
                 f,
                 "needs {needed} of memory to be unpacked, more than {limit}"
@@ -166,11 +175,24 @@ pub fn check_head(head: &[u8], container: Container) -> Result<(), Mismatch> {
         let expected = found_of(container);
         return Err(Mismatch::Container { found, expected });
     }
+    if let (Container::Qcow2, Err(why)) = (container, disk_size(head)) {
+        return Err(why);
+    }
     let limit = Bytes(WINDOW_MAX);
     match found.window(head).map(Bytes) {
         Some(needed) if needed > limit => Err(Mismatch::Window { needed, limit }),
         _ => Ok(()),
     }
+}
+
+/// How large the disk is whose qcow2 image begins with `head`.
+pub fn disk_size(head: &[u8]) -> Result<Bytes, Mismatch> {
+    // nothing beyond the header is read as long as no piece is asked for
+    let image = Qcow2::open(head.to_vec()).map_err(|error| Mismatch::DiskImage {
+        why: error.to_string(),
+        hint: error.hint(),
+    })?;
+    Ok(Bytes(image.size()))
 }
 
 /// How an image is wrapped whose first bytes say `found`; `None` for what is not read.
@@ -181,7 +203,8 @@ pub const fn container_of(found: Found) -> Option<Container> {
         Found::Zstd => Some(Container::Zstd),
         Found::Xz => Some(Container::Xz),
         Found::Bzip2 => Some(Container::Bzip2),
-        Found::Lz4 | Found::Qcow2 | Found::Vmdk | Found::Zip | Found::Tar | Found::WebPage => None,
+        Found::Qcow2 => Some(Container::Qcow2),
+        Found::Lz4 | Found::Vmdk | Found::Zip | Found::Tar | Found::WebPage => None,
     }
 }
 
@@ -193,6 +216,7 @@ const fn found_of(container: Container) -> Found {
         Container::Zstd => Found::Zstd,
         Container::Xz => Found::Xz,
         Container::Bzip2 => Found::Bzip2,
+        Container::Qcow2 => Found::Qcow2,
     }
 }
 

@@ -67,19 +67,20 @@ fn a_container_has_its_word_and_nailgun_fewer_of_them() {
         ("xz", Container::Xz),
         ("bzip2", Container::Bzip2),
         ("bz2", Container::Bzip2),
+        ("qcow2", Container::Qcow2),
     ] {
         for request in ["simple.json", "ironic.json"] {
             assert_eq!(container(request, word), Ok(meant), "{request} {word}");
         }
         let nailgun = container("lvm-three-disks.json", word);
-        if matches!(meant, Container::Xz | Container::Bzip2) {
+        if matches!(meant, Container::Xz | Container::Bzip2 | Container::Qcow2) {
             let said = format!("is `{word}`\n  hint: use `raw`, `gzip` or `zstd`\n");
             assert!(nailgun.is_err_and(|why| why.ends_with(&said)), "{word}");
         } else {
             assert_eq!(nailgun, Ok(meant), "{word}");
         }
     }
-    let said = "hint: use `raw`, `gzip`, `zstd`, `xz` or `bzip2`\n";
+    let said = "hint: use `raw`, `gzip`, `zstd`, `xz`, `bzip2` or `qcow2`\n";
     assert!(container("simple.json", "rar").is_err_and(|why| why.ends_with(said)));
 }
 

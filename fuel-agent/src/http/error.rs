@@ -104,6 +104,18 @@ pub enum HttpError {
         /// How often.
         times: u32,
     },
+    /// It is not the file any more that it was at first.
+    #[error("{url} changed while it was being read")]
+    Changed {
+        /// The address.
+        url: String,
+    },
+    /// Its server cannot do what reading it needs.
+    #[error("{url} has to be read back and forth, and its server sends no parts of files")]
+    NoRanges {
+        /// The address.
+        url: String,
+    },
     /// Retrying did not help.
     #[error("gave up on {url} after {attempts} attempts without progress for {}", seconds(*budget))]
     Exhausted {
@@ -180,6 +192,8 @@ impl HttpError {
             | Self::Redirect { .. }
             | Self::TooLong { .. }
             | Self::Unstable { .. }
+            | Self::Changed { .. }
+            | Self::NoRanges { .. }
             | Self::Exhausted { .. }
             | Self::File { .. }
             | Self::Cancelled
@@ -233,7 +247,10 @@ impl HttpError {
             Self::Answer { .. } => {
                 "check that the address is the server's, and no proxy is in between"
             }
-            Self::Unstable { .. } => "use a server that supports ranges, with an ETag or a date",
+            Self::Unstable { .. } | Self::NoRanges { .. } => {
+                "use a server that supports ranges, with an ETag or a date"
+            }
+            Self::Changed { .. } => "run again when it has been published whole",
             Self::Exhausted { source, .. } => return source.hint(),
             Self::File { .. } => "give a regular file that can be read",
             Self::TooLong { .. } | Self::Setup { .. } | Self::Cancelled | Self::Gone => {
@@ -265,6 +282,7 @@ impl From<HttpError> for Error {
                 | HttpError::Cancelled
                 | HttpError::TooSlow { .. }
                 | HttpError::Unstable { .. }
+                | HttpError::Changed { .. }
         ) || error.is_transient();
         if let Some(source) = take_source(error) {
             outer = outer.because(source);

@@ -22,7 +22,7 @@ use super::packed;
 use super::pool::Pool;
 use super::retry::{Retry, chain};
 use crate::request::spec::{Container, ImageSpec, Mount};
-use crate::sources::{SourceFacts, Sources, check_head, container_of, is_hexadecimal};
+use crate::sources::{SourceFacts, Sources, check_head, container_of, disk_size, is_hexadecimal};
 
 /// The longest metadata that is read: a document of a thousand packages has a tenth of it.
 const METADATA_LIMIT: u64 = 1 << 20;
@@ -244,6 +244,9 @@ fn probe(
     facts.container = container_of(Found::by(&head));
     if facts.container == Some(Container::Raw) && container == Container::Raw {
         facts.raw_size_bytes = facts.size_bytes;
+    }
+    if let (Some(Container::Qcow2), Ok(size)) = (facts.container, disk_size(&head)) {
+        facts.raw_size_bytes = Some(size);
     }
     facts.problem = check_head(&head, container)
         .err()

@@ -7,6 +7,7 @@
 //!   fetch    an image, resumed and started over ───┼─▶ client ──▶ exchange: connect, redirects, body
 //!   range    parts of an image, as asked for       │                 │
 //!   file     the same from a file                  │                 │
+//!   reader   an image that is read back and forth  │                 │
 //!   notify   callbacks, with templates             │◀── bounded queue of pooled buffers
 //!   reach    whether anybody would hear them       │
 //! ```
@@ -29,6 +30,7 @@ mod packed;
 pub mod pool;
 pub(crate) mod range;
 mod reach;
+pub(crate) mod reader;
 pub(crate) mod retry;
 pub mod source;
 mod trust;

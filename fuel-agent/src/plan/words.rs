@@ -26,6 +26,7 @@ pub(super) const fn container(container: Container) -> &'static str {
         Container::Zstd => "zstd",
         Container::Xz => "xz",
         Container::Bzip2 => "bzip2",
+        Container::Qcow2 => "qcow2",
     }
 }
 

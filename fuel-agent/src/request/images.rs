@@ -143,6 +143,7 @@ fn container(
         // Fuel's orchestrator counts on a refusal of these: it is asked for them by mistake only.
         "xz" if dialect != Dialect::Nailgun => Some(Container::Xz),
         "bzip2" | "bz2" if dialect != Dialect::Nailgun => Some(Container::Bzip2),
+        "qcow2" if dialect != Dialect::Nailgun => Some(Container::Qcow2),
         other => {
             let what = format!("is `{}`", shown(other));
             findings.add(path, what, format!("use {}", containers(dialect)));
@@ -155,6 +156,6 @@ fn container(
 const fn containers(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Nailgun => "`raw`, `gzip` or `zstd`",
-        _ => "`raw`, `gzip`, `zstd`, `xz` or `bzip2`",
+        _ => "`raw`, `gzip`, `zstd`, `xz`, `bzip2` or `qcow2`",
     }
 }

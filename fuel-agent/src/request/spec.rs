@@ -349,6 +349,8 @@ pub enum Container {
     Xz,
     /// bzip2, any number of streams.
     Bzip2,
+    /// QEMU's disk image, without a backing file.
+    Qcow2,
 }
 
 /// An image and where it goes.

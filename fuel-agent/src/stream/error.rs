@@ -82,6 +82,16 @@ pub enum StreamError {
         /// What the decoder says.
         why: String,
     },
+    /// It is a disk image that cannot be read.
+    #[error("{url} cannot be read after {raw}: {source}")]
+    DiskImage {
+        /// The image.
+        url: String,
+        /// How much of its disk could be read.
+        raw: Bytes,
+        /// What is wrong with it.
+        source: os_image::disk::DiskImageError,
+    },
     /// It is not as long as its metadata says.
     #[error("{url} holds {}{found}, its metadata says {expected}", if *.more { "more than " } else { "" })]
     Length {
@@ -151,6 +161,7 @@ impl StreamError {
             | Self::Window { .. }
             | Self::Truncated { .. }
             | Self::Corrupt { .. }
+            | Self::DiskImage { .. }
             | Self::Length { .. }
             | Self::Digest { .. } => Kind::Image,
         }
@@ -176,8 +187,9 @@ impl StreamError {
                     format!("say `container: {found}` in the request, or publish the other file")
                 }
                 Mismatch::Container { .. } => {
-                    "use an image that is raw, gzip, zstd, xz or bzip2".to_owned()
+                    "use an image that is raw, gzip, zstd, xz, bzip2 or qcow2".to_owned()
                 }
+                Mismatch::DiskImage { hint, .. } => (*hint).to_owned(),
                 Mismatch::Window { .. } => NARROWER.to_owned(),
             },
             Self::Window { .. } => NARROWER.to_owned(),
@@ -188,6 +200,7 @@ impl StreamError {
                 "check the file on the server (`gzip -t`, `zstd -t`, `xz -t`, `bzip2 -t`)"
                     .to_owned()
             }
+            Self::DiskImage { source, .. } => source.hint().to_owned(),
             Self::Length { .. } | Self::Digest { .. } => {
                 "publish image and metadata together; one of them is of another build".to_owned()
             }

@@ -31,7 +31,8 @@ use host::units::Bytes;
 
 use crate::events::Events;
 use crate::http::pool::Pool;
-use crate::http::source::{self, Attendance, Meter};
+use crate::http::reader::Reader;
+use crate::http::source::{self, Attendance, Meter, Source};
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
 use crate::request::spec::Container;
 use crate::sources::SourceFacts;
@@ -176,8 +177,8 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
         stop: stop.clone(),
         events: job.events,
     };
-    let input = source::open(job.client, job.url, attendance)?;
     let container = job.container;
+    let input = Origin::open(&job, attendance)?;
     let url = address::shown(job.url);
     let decisive = job.expected.digest().map(|(algorithm, _)| algorithm);
     let writer = Writer::new(job, &meter)?;
@@ -185,8 +186,9 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
         let mut stages = Stages::default();
         let (out, end) = sync_channel(BLOCK_COUNT);
         let name = url.as_str();
-        stages.spawn(scope, "decode", move || {
-            decode::run(input, name, container, blocks, &out)
+        stages.spawn(scope, "decode", move || match input {
+            Origin::Stream(source) => decode::run(source, name, container, blocks, &out),
+            Origin::Disk(reader) => decode::qcow2::run(&reader, name, blocks, &out),
         })?;
         let end = stages.digest(scope, Algorithm::Sha256, end)?;
         // beside a sha256 it would tell nothing more, and cost more than all the rest
@@ -212,6 +214,23 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         packed: None,
     })
+}
+
+/// Where an image comes from, by how it is read.
+enum Origin<'a> {
+    /// From its beginning to its end.
+    Stream(Box<dyn Source + 'a>),
+    /// Where its tables say.
+    Disk(Reader<'a>),
+}
+
+impl<'a> Origin<'a> {
+    fn open(job: &Job<'_>, attendance: Attendance<'a>) -> Result<Self, StreamError> {
+        Ok(match job.container {
+            Container::Qcow2 => Self::Disk(Reader::new(job.client, job.url, attendance)?),
+            _ => Self::Stream(source::open(job.client, job.url, attendance)?),
+        })
+    }
 }
 
 /// What can be known to be wrong before anything is fetched or written.

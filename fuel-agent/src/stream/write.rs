@@ -302,7 +302,13 @@ impl<'a> Writer<'a> {
         self.told = Instant::now();
         let (done_bytes, total_bytes) = match self.job.expected.raw_size {
             Some(size) => (raw, Some(size.0)),
-            None => (self.meter.fetched(), self.meter.total()),
+            // what has come may still have to be written: it is complete at the end only
+            None if last => (self.meter.fetched(), self.meter.total()),
+            None => {
+                let total = self.meter.total();
+                let most = total.map_or(u64::MAX, |total| total.saturating_sub(1));
+                (self.meter.fetched().min(most), total)
+            }
         };
         self.job.events.tell(&Event::Progress {
             stage: Stage::Image,

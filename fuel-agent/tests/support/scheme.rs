@@ -139,6 +139,7 @@ fn images(request: &Request) -> Value {
                     Container::Zstd => "zstd",
                     Container::Xz => "xz",
                     Container::Bzip2 => "bzip2",
+                    Container::Qcow2 => "qcow2",
                 },
                 "format": image.format,
                 "target_device": device(&request.storage, filesystem.on),

@@ -4,6 +4,7 @@ mod fetching;
 mod giving_up;
 mod looking;
 mod notifying;
+mod reading;
 mod trusting;
 
 use std::collections::VecDeque;

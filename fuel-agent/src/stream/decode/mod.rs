@@ -1,6 +1,7 @@
 //! The stage that unpacks: what the first bytes say is compared with the request, then blocks come out.
 
 mod frames;
+pub(super) mod qcow2;
 mod xz;
 
 use std::io::{self, BufRead, Cursor, Read};
@@ -40,12 +41,16 @@ pub(super) fn run(
     while decoder.pass()? == Pass::StartOver {
         send(out, Flow::StartOver)?;
     }
-    let length = decoder.outlet.raw;
+    end(&decoder.outlet)
+}
+
+/// Says that everything has come out.
+fn end(outlet: &Outlet<'_>) -> Result<(), StreamError> {
     let digests = Digests {
-        length,
+        length: outlet.raw,
         ..Digests::default()
     };
-    send(out, Flow::End(digests))
+    send(outlet.out, Flow::End(digests))
 }
 
 pub(super) fn send(out: &SyncSender<Flow>, flow: Flow) -> Result<(), StreamError> {
@@ -96,6 +101,8 @@ impl Decoder<'_> {
             Container::Bzip2 => outlet.drain(&mut MultiBzDecoder::new(&mut whole))?,
             Container::Xz => outlet.drain(&mut Xz::new(&mut whole, cores())?)?,
             Container::Zstd => frames::unpack(&mut whole, outlet)?,
+            // no stream: its stage is `qcow2`, and whoever sends it here has a defect
+            Container::Qcow2 => return Err(Trouble::Ours(StreamError::Panicked)),
         }
         // a decoder that is content before the source is at its end has left something out
         if whole.fill_buf()?.is_empty() {

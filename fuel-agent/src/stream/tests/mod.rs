@@ -19,6 +19,7 @@ use crate::http::{Client, HttpSettings};
 use crate::request::spec::Container;
 
 mod arriving;
+mod disk_images;
 mod faults;
 mod refusing;
 

@@ -1,0 +1,390 @@
+//! An image that is read where one likes, not from its beginning to its end: by ranges, going on within one answer as long as
+//! what is read lies a little ahead.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use os_image::disk::ReadAt;
+use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
+use url::Url;
+
+use super::address::{Address, shown};
+use super::client::{Body, Client, PART_COUNT, PART_LENGTH, Request, Response};
+use super::error::HttpError;
+use super::file;
+use super::head::Head;
+use super::pool::{Buffer, Pool};
+use super::retry::{Retry, chain};
+use super::source::Attendance;
+use crate::events::Event;
+use crate::stage::Stage;
+
+/// Bytes that are fetched and kept together: what the network room hands over at once.
+const PAGE: u64 = 256 * 1024;
+
+const _: () = assert!(PART_LENGTH == 256 * 1024, "a part is a page");
+
+/// How many pages are kept.
+const PAGES: usize = 16;
+
+/// How many of them, at most, are kept for their tables: they are read again and again, a few bytes at a time.
+const TABLES: usize = 4;
+
+/// A read of so much or less is one in a table.
+const ENTRY: usize = 512;
+
+/// So many pages are rather read and thrown away than asked for anew.
+const AHEAD: u64 = 8;
+
+/// A file on a server or on this machine. Nobody is asked before the first read.
+pub(crate) struct Reader<'a>(RefCell<State<'a>>);
+
+enum State<'a> {
+    Here { path: PathBuf, file: Option<File> },
+    There(Box<Remote<'a>>),
+    Broken(Option<HttpError>),
+}
+
+struct Remote<'a> {
+    client: Client,
+    url: Url,
+    /// The URL as it may be shown.
+    name: String,
+    attendance: Attendance<'a>,
+    pool: Pool,
+    retry: Retry,
+    deadline: Option<Instant>,
+    /// What the first answer said of the file.
+    known: Option<Known>,
+    /// An answer that is being read, and its next page.
+    body: Option<(Body, u64)>,
+    /// Pages by number, the one used last at the end.
+    pages: VecDeque<Page>,
+}
+
+/// What a later answer has to agree with.
+struct Known {
+    length: u64,
+    validator: Option<String>,
+    etag: Option<String>,
+    ranges: bool,
+}
+
+struct Page {
+    number: u64,
+    bytes: Buffer,
+    table: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// The file that `url` names. The pool of `attendance` is not used: pages are kept.
+    pub(crate) fn new(
+        client: &Client,
+        url: &str,
+        attendance: Attendance<'a>,
+    ) -> Result<Self, HttpError> {
+        let state = match Address::parse(url)? {
+            Address::File(path) => State::Here { path, file: None },
+            Address::Web(url) => {
+                let name = shown(url.as_str());
+                let settings = client.settings();
+                State::There(Box::new(Remote {
+                    retry: Retry::new(client, &name, settings.retry_budget),
+                    deadline: settings.total_timeout.map(|limit| Instant::now() + limit),
+                    client: client.clone(),
+                    url,
+                    name,
+                    attendance,
+                    pool: Pool::new(PAGES + PART_COUNT, PART_LENGTH),
+                    known: None,
+                    body: None,
+                    pages: VecDeque::new(),
+                }))
+            }
+        };
+        Ok(Self(RefCell::new(state)))
+    }
+
+    /// Why reading failed, where that was not the doing of whoever reads.
+    pub(crate) fn broken(&self) -> Option<HttpError> {
+        match &mut *self.0.borrow_mut() {
+            State::Broken(error) => error.take(),
+            _ => None,
+        }
+    }
+
+    /// The bytes from `at` on, as many as `buffer` has room for or the file has left, and how many that were.
+    pub(crate) fn read_start(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let left = self.size()?.saturating_sub(at);
+        let count = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        if count > 0 {
+            self.read_at(&mut buffer[..count], at)?;
+        }
+        Ok(count)
+    }
+
+    fn attempt<T>(
+        &self,
+        work: impl FnOnce(&mut State<'a>) -> Result<T, HttpError>,
+    ) -> io::Result<T> {
+        let mut state: RefMut<'_, _> = self.0.borrow_mut();
+        work(&mut state).map_err(|error| {
+            *state = State::Broken(Some(error));
+            io::Error::other("the source broke off")
+        })
+    }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl ReadAt for &Reader<'_> {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        let length = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        let size = self.size()?;
+        if at.checked_add(length).is_none_or(|end| end > size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.attempt(|state| match state {
+            State::Here { path, file } => {
+                let here = open(path, file)?;
+                here.read_at(buffer, at).map_err(|source| HttpError::File {
+                    path: path.clone(),
+                    source,
+                })
+            }
+            State::There(remote) => remote.read(buffer, at),
+            State::Broken(error) => Err(error.take().unwrap_or(HttpError::Gone)),
+        })
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.attempt(|state| match state {
+            State::Here { path, file } => {
+                let here = open(path, file)?;
+                here.size().map_err(|source| HttpError::File {
+                    path: path.clone(),
+                    source,
+                })
+            }
+            State::There(remote) => remote.length(),
+            State::Broken(error) => Err(error.take().unwrap_or(HttpError::Gone)),
+        })
+    }
+}
+
+fn open<'f>(path: &Path, file: &'f mut Option<File>) -> Result<&'f File, HttpError> {
+    match file {
+        Some(file) => Ok(file),
+        none => Ok(none.insert(file::open(path)?.0)),
+    }
+}
+
+impl Remote<'_> {
+    fn length(&mut self) -> Result<u64, HttpError> {
+        if self.known.is_none() {
+            let body = self.until_done(0, |remote| remote.connect(0))?;
+            self.body = Some(body);
+        }
+        Ok(self.known.as_ref().map_or(0, |known| known.length))
+    }
+
+    fn read(&mut self, buffer: &mut [u8], at: u64) -> Result<(), HttpError> {
+        let table = buffer.len() <= ENTRY;
+        let (mut at, mut rest) = (at, buffer);
+        while !rest.is_empty() {
+            let within = usize::try_from(at % PAGE).unwrap_or_default();
+            let page = self.page(at / PAGE, table)?;
+            let bytes = page.get(within..).unwrap_or_default();
+            let count = bytes.len().min(rest.len());
+            if count == 0 {
+                return Err(HttpError::Gone);
+            }
+            let (target, after) = rest.split_at_mut(count);
+            target.copy_from_slice(&bytes[..count]);
+            (rest, at) = (after, at + u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+
+    /// Page `number`, fetched where it is not kept.
+    fn page(&mut self, number: u64, table: bool) -> Result<&[u8], HttpError> {
+        let kept = self.pages.iter().position(|page| page.number == number);
+        if let Some(mut page) = kept.and_then(|index| self.pages.remove(index)) {
+            page.table |= table;
+            self.pages.push_back(page);
+        } else {
+            while self.pages.back().is_none_or(|page| page.number != number) {
+                self.until_done(number, |remote| remote.step(number))?;
+            }
+            if let Some(page) = self.pages.back_mut() {
+                page.table = table;
+            }
+        }
+        self.pages
+            .back()
+            .map(|page| &*page.bytes)
+            .ok_or(HttpError::Gone)
+    }
+
+    /// Does `attempt`, which is about page `number`, until it succeeds or the budget for retries is used up.
+    fn until_done<T>(
+        &mut self,
+        number: u64,
+        attempt: impl Fn(&mut Self) -> Result<T, HttpError>,
+    ) -> Result<T, HttpError> {
+        loop {
+            let error = match attempt(self) {
+                Ok(done) => {
+                    self.retry.progressed(&self.client);
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            self.body = None;
+            let why = chain(&error);
+            let pause = self.retry.pause_after(&self.client, error)?;
+            self.attendance.meter.add_retry();
+            self.attendance.events.tell(&Event::Warning {
+                stage: Some(Stage::Image),
+                message: format!(
+                    "asking again from byte {} in {} ms: {why}",
+                    number.saturating_mul(PAGE),
+                    pause.as_millis()
+                ),
+            });
+            self.client.pause(pause, &self.attendance.stop)?;
+        }
+    }
+
+    /// Fetches one page: `number`, or one before it that lies on the way.
+    fn step(&mut self, number: u64) -> Result<(), HttpError> {
+        let on_the_way = |next: u64| next <= number && number - next <= AHEAD;
+        let (mut body, next) = match self.body.take() {
+            Some((body, next)) if on_the_way(next) || self.must_go_on(next, number)? => {
+                (body, next)
+            }
+            _ => self.connect(number)?,
+        };
+        let length = self.known.as_ref().map_or(0, |known| known.length);
+        let wanted = length.saturating_sub(next.saturating_mul(PAGE)).min(PAGE);
+        let part = body.advance()?;
+        let bytes = part.filter(|part| u64::try_from(part.len()) == Ok(wanted) && wanted > 0);
+        let Some(bytes) = bytes else {
+            return Err(self.wrong(&format!(
+                "its body does not have {wanted} bytes from byte {} on",
+                next.saturating_mul(PAGE)
+            )));
+        };
+        self.attendance.meter.add_fetched(bytes.len());
+        self.body = Some((body, next + 1));
+        self.keep(Page {
+            number: next,
+            bytes,
+            table: false,
+        });
+        Ok(())
+    }
+
+    /// Whether a server that sends everything or nothing has still to send the page.
+    fn must_go_on(&self, next: u64, number: u64) -> Result<bool, HttpError> {
+        match &self.known {
+            Some(known) if !known.ranges => {
+                if number < next {
+                    return Err(HttpError::NoRanges {
+                        url: self.name.clone(),
+                    });
+                }
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn keep(&mut self, page: Page) {
+        if self.pages.len() == PAGES {
+            let tables = self.pages.iter().filter(|page| page.table).count();
+            let oldest = |page: &Page| !page.table || tables > TABLES;
+            if let Some(index) = self.pages.iter().position(oldest) {
+                self.pages.remove(index);
+            }
+        }
+        self.pages.push_back(page);
+    }
+
+    /// Asks for everything from page `number` on; gives what comes, and which page that begins with.
+    fn connect(&mut self, number: u64) -> Result<(Body, u64), HttpError> {
+        let start = number.saturating_mul(PAGE);
+        let mut request = Request::get(self.url.clone())
+            .deadline(self.deadline)
+            .stop(&self.attendance.stop)
+            .pool(&self.pool);
+        if let Ok(range) = HeaderValue::from_str(&format!("bytes={start}-")) {
+            request = request.header(RANGE, range);
+        }
+        let validator = self
+            .known
+            .as_ref()
+            .and_then(|known| known.validator.clone());
+        if let Some(value) = validator.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            request = request.header(IF_RANGE, value);
+        }
+        let Response { head, body } = self.client.send(request)?;
+        let (length, from) = match (head.status, head.range) {
+            (200, _) => (head.length, 0),
+            (206, Some(range)) if range.start == start => (range.total, number),
+            // there is no first byte: it is empty
+            (416, _) if start == 0 => (Some(0), 0),
+            (206 | 416, _) => return Err(self.wrong("it sends another part than it was asked for")),
+            (status, _) => {
+                return Err(HttpError::Status {
+                    url: self.name.clone(),
+                    status,
+                    retry_after: head.retry_after,
+                });
+            }
+        };
+        let length = length.ok_or_else(|| self.wrong("it does not say how long the file is"))?;
+        self.agree(&head, length)?;
+        Ok((body, from))
+    }
+
+    /// Whether an answer is of the file that the first one was of.
+    fn agree(&mut self, head: &Head, length: u64) -> Result<(), HttpError> {
+        let Some(known) = &self.known else {
+            self.attendance.meter.set_total(Some(length));
+            self.known = Some(Known {
+                length,
+                validator: head.validator(),
+                etag: head.etag.clone(),
+                ranges: head.status == 206,
+            });
+            return Ok(());
+        };
+        let same_tag = match (&known.etag, &head.etag) {
+            (Some(before), Some(now)) => before == now,
+            _ => true,
+        };
+        if known.length == length && same_tag && (head.status == 206 || !known.ranges) {
+            return Ok(());
+        }
+        Err(HttpError::Changed {
+            url: self.name.clone(),
+        })
+    }
+
+    fn wrong(&self, why: &str) -> HttpError {
+        HttpError::Answer {
+            url: self.name.clone(),
+            why: why.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! qcow2: a disk in clusters, each looked up in the image's tables and read where it lies.
+
+use std::sync::mpsc::SyncSender;
+
+use host::units::Bytes;
+use os_image::container::HEAD_LENGTH;
+use os_image::disk::{DiskImage, DiskImageError, Qcow2};
+
+use super::{Outlet, Trouble, end};
+use crate::http::pool::Pool;
+use crate::http::reader::Reader;
+use crate::request::spec::Container;
+use crate::sources::check_head;
+use crate::stream::error::StreamError;
+use crate::stream::slice::Slice;
+use crate::stream::{BLOCK_COUNT, BLOCK_LENGTH, Flow};
+
+/// Reads the whole disk.
+pub(in crate::stream) fn run(
+    reader: &Reader<'_>,
+    url: &str,
+    pool: &Pool,
+    out: &SyncSender<Flow>,
+) -> Result<(), StreamError> {
+    let mut outlet = Outlet { pool, out, raw: 0 };
+    match unpack(reader, url, &mut outlet) {
+        Ok(()) => end(&outlet),
+        Err(Trouble::Ours(error)) => Err(error),
+        Err(Trouble::Reading(error)) => Err(match reader.broken() {
+            Some(broken) => broken.into(),
+            None => StreamError::DiskImage {
+                url: url.to_owned(),
+                raw: Bytes(outlet.raw),
+                source: error.into(),
+            },
+        }),
+    }
+}
+
+fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(), Trouble> {
+    let mut head = [0; HEAD_LENGTH];
+    let length = reader.read_start(&mut head, 0)?;
+    check_head(&head[..length], Container::Qcow2).map_err(|why| StreamError::Mismatch {
+        url: url.to_owned(),
+        why,
+    })?;
+    let failed = |source, outlet: &Outlet<'_>| match source {
+        DiskImageError::Io(error) => Trouble::Reading(error),
+        source => Trouble::Ours(StreamError::DiskImage {
+            url: url.to_owned(),
+            raw: Bytes(outlet.raw),
+            source,
+        }),
+    };
+    let mut image = Qcow2::open(reader).map_err(|source| failed(source, outlet))?;
+    let piece = usize::try_from(image.piece_size()).unwrap_or(BLOCK_LENGTH);
+    // a cluster may be longer than a block, and is read whole
+    let wide = (piece > BLOCK_LENGTH).then(|| Pool::new(BLOCK_COUNT, piece));
+    let mut next = 0;
+    while next < image.pieces() {
+        let mut buffer = wide.as_ref().unwrap_or(outlet.pool).take();
+        while next < image.pieces() {
+            let length = image.piece_length(next);
+            let Some(room) = buffer
+                .spare()
+                .get_mut(..length)
+                .filter(|room| !room.is_empty())
+            else {
+                break;
+            };
+            if !image
+                .piece(next, room)
+                .map_err(|source| failed(source, outlet))?
+            {
+                room.fill(0);
+            }
+            buffer.grow(length);
+            next += 1;
+        }
+        let read = Slice::from(buffer);
+        for start in (0..read.len()).step_by(BLOCK_LENGTH) {
+            outlet.send(read.part(start..start + BLOCK_LENGTH))?;
+        }
+    }
+    Ok(())
+}
