@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use host::apt;
+use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Tool};
 use host::mount::{self, KernelMounts};
 use host::units::Bytes;
@@ -13,20 +14,11 @@ use tempfile::TempDir;
 use tracing::{info, warn};
 
 use crate::cli::Build;
-use crate::tally::{self, Tallies};
-use crate::{debian, metadata};
-
-/// What was built, for the last lines on the screen.
-#[derive(Debug)]
-pub(crate) struct Built {
-    /// Folder and common name of the files.
-    pub(crate) base: PathBuf,
-    /// What they are.
-    pub(crate) tallies: Tallies,
-}
+use crate::debian;
+use crate::pack::{self, Built, Packed};
 
 /// Builds the image that `options` describe.
-pub(crate) fn build(options: &Build, exec: &mut dyn Exec) -> Result<Built> {
+pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Result<Packed> {
     check(options, exec)?;
     for folder in [&options.out, &options.work] {
         fs::create_dir_all(folder)
@@ -56,27 +48,16 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec) -> Result<Built> {
     work.unmount()?;
     debian::configure(&root).context("cannot write the recipe's files")?;
     make_filesystem(&root, &raw, options.size, exec)?;
-    let partial = |suffix: &str| {
-        options
-            .out
-            .join(format!(".{}.{suffix}.partial", options.name))
+    let packages = debian::packages(&options.kernel, &options.packages);
+    let built = Built {
+        name: &options.name,
+        raw: &raw,
+        what: debian::what(),
+        packages: &packages,
+        packing: &options.packing,
+        out: &options.out,
     };
-    info!("packing as gzip and zstd");
-    let packed = tally::pack(&raw, &partial("img.gz"), &partial("img.zst"), options.level);
-    let placed = packed.and_then(|tallies| {
-        place(options, &tallies, &partial)?;
-        Ok(Built {
-            base: options.out.join(&options.name),
-            tallies,
-        })
-    });
-    if placed.is_err() {
-        for suffix in ["img.gz", "img.zst", "yaml"] {
-            // what is not there need not go; what cannot go is only a hidden leftover
-            let _ = fs::remove_file(partial(suffix));
-        }
-    }
-    placed
+    pack::pack_built(&built, exec, cancel)
 }
 
 /// The folder that an image is made in. What a tool mounted there and left, interrupted say, is unmounted before the folder
@@ -125,13 +106,7 @@ impl Drop for Work {
 
 /// Everything that can be known before minutes are spent.
 fn check(options: &Build, exec: &dyn Exec) -> Result<()> {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if options.name.is_empty() || !options.name.chars().all(good) {
-        bail!(
-            "`{}` cannot name an image: letters, digits, `-` and `_` only",
-            options.name
-        );
-    }
+    pack::check_name(&options.name)?;
     for tool in [Tool::Mmdebstrap, Tool::Mke2fs, Tool::AptGet] {
         if exec.find(tool).is_none() {
             bail!(
@@ -213,23 +188,6 @@ fn tree_size(folder: &Path) -> std::io::Result<Bytes> {
     Ok(sum)
 }
 
-/// Gives the finished files their names; the YAML last, since it vouches for the others.
-fn place(options: &Build, tallies: &Tallies, partial: &dyn Fn(&str) -> PathBuf) -> Result<()> {
-    let yaml = metadata::fuel_yaml(
-        &options.name,
-        &debian::packages(&options.kernel, &options.packages),
-        tallies,
-    )
-    .context("cannot write the YAML")?;
-    fs::write(partial("yaml"), yaml).context("cannot write the YAML")?;
-    for suffix in ["img.gz", "img.zst", "yaml"] {
-        let to = options.out.join(format!("{}.{suffix}", options.name));
-        fs::rename(partial(suffix), &to)
-            .with_context(|| format!("cannot write {}", to.display()))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,7 +203,7 @@ mod tests {
             size: None,
             mirror: Some("http://mirror.test/debian".to_owned()),
             work: folder.join("work"),
-            level: 3,
+            packing: crate::cli::Packing::default(),
         }
     }
 
@@ -253,7 +211,7 @@ mod tests {
     fn a_missing_tool_is_found_before_anything_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let mut script = Script::new().without(Tool::Mmdebstrap);
-        let error = build(&options(folder.path()), &mut script)
+        let error = build(&options(folder.path()), &mut script, &Cancel::new())
             .unwrap_err()
             .to_string();
         assert_eq!(
@@ -271,7 +229,7 @@ mod tests {
             ..options(folder.path())
         };
         assert!(
-            build(&options, &mut Script::new())
+            build(&options, &mut Script::new(), &Cancel::new())
                 .unwrap_err()
                 .to_string()
                 .contains("cannot name an image")
@@ -284,7 +242,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let mut script = Script::new().failing_at(n);
             assert!(
-                build(&options(folder.path()), &mut script).is_err(),
+                build(&options(folder.path()), &mut script, &Cancel::new()).is_err(),
                 "call {n} failed"
             );
             for place in ["out", "work"] {

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use host::exec::{Cmd, Tool};
 
+use crate::cli::{Kind, What};
+
 /// The release that is built.
 pub(crate) const RELEASE: &str = "bookworm";
 
@@ -81,6 +83,23 @@ pub(crate) fn unpack(root: &Path, sources: &Path, kernel: &str, more: &[String])
         .arg(root)
         .arg(sources)
         .timeout(std::time::Duration::from_hours(1))
+}
+
+/// What the image is.
+pub(crate) fn what() -> What {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    What {
+        kind: Some(Kind::Filesystem),
+        mount: String::from("/"),
+        sector_size: None,
+        os_family: Some(String::from("debian")),
+        os_name: Some(String::from("Debian GNU/Linux")),
+        os_version: Some(String::from("12")),
+        os_codename: Some(RELEASE.to_owned()),
+        architecture: Some(String::from("x86_64")),
+        firmware: words(&["bios", "uefi"]),
+        features: words(&["lvm", "md", "cloud-init", "grub-pc", "grub-efi"]),
+    }
 }
 
 /// A file of the image.

@@ -8,7 +8,15 @@
 mod build;
 mod cli;
 mod debian;
+mod inspect;
+mod keys;
+mod located;
 mod metadata;
+mod output;
+mod pack;
+mod pipeline;
+mod publish;
+mod refusal;
 mod tally;
 
 use std::process::ExitCode;
@@ -17,39 +25,92 @@ use clap::Parser;
 use host::cancel::Cancel;
 use host::exec::System;
 
+use crate::cli::{Command, Printed};
+use crate::refusal::Interrupted;
+
+/// What a shell expects of a program that was interrupted.
+const INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
     let cli = cli::Cli::parse();
-    match run(&cli) {
+    let cancel = Cancel::new();
+    match run(&cli, &cancel) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             for cause in error.chain().skip(1) {
                 eprintln!("  cause: {cause}");
             }
+            if let Some(hint) = refusal::hint(&error) {
+                eprintln!("  hint: {hint}");
+            }
+            if cancel.was_cancelled() || error.is::<Interrupted>() {
+                return ExitCode::from(INTERRUPTED);
+            }
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(cli: &cli::Cli) -> anyhow::Result<()> {
-    let cancel = Cancel::new();
+fn run(cli: &cli::Cli, cancel: &Cancel) -> anyhow::Result<()> {
     cancel.on_signals()?;
-    let mut exec = System::new(cancel);
+    let mut exec = System::new(cancel.clone());
     match &cli.command {
-        cli::Command::Build(options) => {
-            let built = build::build(options, &mut exec)?;
-            let base = built.base.display();
-            println!("{base}.img.zst  {:>12} bytes", built.tallies.zst.size.0);
-            println!("{base}.img.gz   {:>12} bytes", built.tallies.gz.size.0);
+        Command::Build(options) => print_packed(&build::build(options, &mut exec, cancel)?),
+        Command::Pack(options) => print_packed(&pack::pack(options, &mut exec, cancel)?),
+        Command::Inspect(options) => {
+            let image = located::Located::read(&options.image, &located::keys(&options.key)?)?;
+            match options.format {
+                Printed::Text => print!("{}", inspect::text(&image)),
+                Printed::Json => println!("{:#}", inspect::json(&image)),
+            }
+            if options.check {
+                inspect::check(&image, cancel)?;
+                if options.format == Printed::Text {
+                    println!("\nchecked: every chunk and the whole, in both forms");
+                }
+            }
+        }
+        Command::Keygen(options) => {
+            let (key, path) = keys::keygen(options)?;
+            println!("{}  the secret key", options.key.display());
+            println!("{}  the public key, {}: {key}", path.display(), key.id());
+        }
+        Command::Sign(options) => {
+            let (key, path) = keys::sign(options)?;
+            println!("{}  signed by key {key}", path.display());
+        }
+        Command::Verify(options) => {
+            let (key, manifest) = keys::verify(options)?;
             println!(
-                "{base}.yaml     sha256 of the {} bytes they hold: {}",
-                built.tallies.raw.size.0, built.tallies.raw.sha256
+                "{} release {}, signed by key {key}",
+                manifest.name, manifest.release
             );
+        }
+        Command::Publish(options) => {
+            let published = publish::publish(options, cancel)?;
+            let before = if published.before {
+                " (was there already)"
+            } else {
+                ""
+            };
+            println!("{}{before}", published.folder.display());
         }
     }
     Ok(())
+}
+
+fn print_packed(packed: &pack::Packed) {
+    for (name, size) in &packed.files {
+        println!("{}  {size} bytes", packed.folder.join(name).display());
+    }
+    let manifest = &packed.manifest;
+    for image in &manifest.images {
+        let sha256 = os_image::hex::text(&image.raw_sha256);
+        println!("sha256 of the {} bytes they hold: {sha256}", image.raw_size);
+    }
 }

@@ -1,76 +1,139 @@
 //! The YAML that lies beside an image and that Fuel's agents and ours read: sizes and digests of the raw data.
 
-use os_image::metadata::{Image, Metadata, MetadataError, System};
+use os_image::manifest::{Filesystem, System};
+use os_image::metadata::{self, Image, Metadata, MetadataError};
 
-use crate::tally::Tallies;
+use crate::pack::Done;
+use crate::tally::Tally;
 
-/// The document for an image whose packed forms are `NAME.img.gz` and `NAME.img.zst`.
+/// The document for an image whose forms are `NAME.img.zst`, and `NAME.img.gz` where that was made.
 ///
 /// `raw_sha256` and `container_sha256` are ours, and ignored by upstream's agents.
 pub(crate) fn fuel_yaml(
     name: &str,
     packages: &[String],
-    tallies: &Tallies,
+    os: &System,
+    filesystem: Option<&Filesystem>,
+    done: &Done,
 ) -> Result<String, MetadataError> {
-    let forms = [
-        ("img.gz", "gzip", &tallies.gz),
-        ("img.zst", "zstd", &tallies.zst),
-    ];
-    let images = forms.map(|(suffix, container, tally)| Image {
+    let entry = |suffix: &str, container: &str, tally: &Tally| Image {
         container_name: format!("{name}.{suffix}"),
         container: Some(container.to_owned()),
-        container_size: Some(tally.size.0),
-        container_md5: Some(tally.md5.clone()),
-        container_sha256: Some(tally.sha256.clone()),
-        format: Some("ext4".to_owned()),
+        container_size: Some(tally.size),
+        container_md5: tally.md5_text(),
+        container_sha256: Some(tally.sha256_text()),
+        format: filesystem.map(|filesystem| filesystem.kind.clone()),
         raw_name: None,
-        raw_size: Some(tallies.raw.size.0),
-        raw_md5: Some(tallies.raw.md5.clone()),
-        raw_sha256: Some(tallies.raw.sha256.clone()),
-    });
-    let system = System {
-        name: "Debian".to_owned(),
-        major: "12".to_owned(),
-        minor: "0".to_owned(),
+        raw_size: Some(done.raw.size),
+        raw_md5: done.raw.md5_text(),
+        raw_sha256: Some(done.raw.sha256_text()),
     };
+    let gzip = done
+        .gzip
+        .as_ref()
+        .map(|tally| entry("img.gz", "gzip", tally));
+    let zstd = entry("img.zst", "zstd", &done.packed);
     let metadata = Metadata {
-        system: Some(system),
+        system: system(os),
         packages: packages.to_vec(),
-        images: images.to_vec(),
+        images: gzip.into_iter().chain([zstd]).collect(),
         ..Metadata::default()
     };
     metadata.render()
 }
 
+/// Upstream's document has the first two numbers of the version, each for itself.
+fn system(os: &System) -> Option<metadata::System> {
+    if os.family.is_empty() {
+        return None;
+    }
+    let mut letters = os.family.chars();
+    let first = letters.next().map(|c| c.to_ascii_uppercase());
+    let mut numbers = os.version.split('.');
+    let mut number = || {
+        numbers
+            .next()
+            .filter(|n| !n.is_empty())
+            .unwrap_or("0")
+            .to_owned()
+    };
+    Some(metadata::System {
+        name: first.into_iter().chain(letters).collect(),
+        major: number(),
+        minor: number(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::Tally;
-    use host::units::Bytes;
+    use os_image::index::IndexBuilder;
+
+    fn done() -> Done {
+        let tally = |n: u8| Tally {
+            size: n.into(),
+            sha256: [n; 32],
+            md5: Some([n; 16]),
+        };
+        Done {
+            index: IndexBuilder::new(0, 1 << 20, 0).unwrap().finish(0).unwrap(),
+            raw: tally(1),
+            gzip: Some(tally(2)),
+            packed: tally(3),
+        }
+    }
 
     #[test]
     fn what_is_written_is_what_an_agent_reads() {
-        let tally = |n: u8| Tally {
-            size: Bytes(n.into()),
-            md5: format!("{n:032x}"),
-            sha256: format!("{n:064x}"),
+        let os = System {
+            family: "debian".to_owned(),
+            version: "12".to_owned(),
+            ..System::default()
         };
-        let tallies = Tallies {
-            raw: tally(1),
-            gz: tally(2),
-            zst: tally(3),
+        let filesystem = Filesystem {
+            kind: "ext4".to_owned(),
+            uuid: String::new(),
         };
-        let text = fuel_yaml("debian-12", &["lvm2".to_owned()], &tallies).unwrap();
+        let done = done();
+        let text = fuel_yaml(
+            "debian-12",
+            &["lvm2".to_owned()],
+            &os,
+            Some(&filesystem),
+            &done,
+        )
+        .unwrap();
         let read = Metadata::parse(&text).unwrap();
+        let system = read.system.as_ref().unwrap();
+        assert_eq!(
+            (
+                system.name.as_str(),
+                system.major.as_str(),
+                system.minor.as_str()
+            ),
+            ("Debian", "12", "0")
+        );
         let image = read.image("debian-12.img.zst").unwrap();
-        assert_eq!(image.raw_size, Some(1));
         assert_eq!(
-            image.raw_sha256.as_deref(),
-            Some(tallies.raw.sha256.as_str())
+            (image.raw_size, image.format.as_deref()),
+            (Some(1), Some("ext4"))
         );
+        assert_eq!(image.raw_sha256, Some(done.raw.sha256_text()));
+        assert_eq!(image.container_md5, done.packed.md5_text());
         assert_eq!(
-            image.container_md5.as_deref(),
-            Some(tallies.zst.md5.as_str())
+            read.image("debian-12.img.gz").unwrap().container_size,
+            Some(2)
         );
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_form_that_was_not_made() {
+        let done = Done {
+            gzip: None,
+            ..done()
+        };
+        let text = fuel_yaml("x", &[], &System::default(), None, &done).unwrap();
+        let read = Metadata::parse(&text).unwrap();
+        assert_eq!((read.images.len(), read.system), (1, None));
     }
 }

@@ -224,6 +224,13 @@ impl IndexBuilder {
             .saturating_mul(size_of::<Entry>())
     }
 
+    /// Where the next chunk has to begin, in the raw image and in the data file.
+    pub fn next_offsets(&self) -> (u64, u64) {
+        let taken = u64::try_from(self.index.entries.len()).unwrap_or(u64::MAX);
+        let raw = taken.saturating_mul(self.index.chunk_size.into());
+        (raw, self.index.packed_size)
+    }
+
     /// Takes the next chunk.
     pub fn push(&mut self, chunk: &Chunk) -> Result<(), Fault> {
         let index = &self.index;
@@ -235,10 +242,10 @@ impl IndexBuilder {
                 found: taken.saturating_add(1),
             });
         }
-        let raw_offset = taken.saturating_mul(index.chunk_size.into());
+        let (raw_offset, packed_offset) = self.next_offsets();
         let offsets = [
             ("raw", raw_offset, chunk.raw_offset),
-            ("packed", index.packed_size, chunk.packed_offset),
+            ("packed", packed_offset, chunk.packed_offset),
         ];
         for (form, expected, found) in offsets {
             if expected != found {

@@ -20,6 +20,10 @@ use std::time::Duration;
 pub enum Tool {
     /// Asks a device what is on it.
     Blkid,
+    /// Looks into an ext filesystem that is not mounted (builders only).
+    Debugfs,
+    /// Lists what an ext filesystem does not use (builders only).
+    Dumpe2fs,
     /// Device-mapper, for crypt targets that lie on a chosen disk.
     Dmsetup,
     /// Checks an ext filesystem.
@@ -44,8 +48,12 @@ pub enum Tool {
     Resize2fs,
     /// Waits for udev.
     Udevadm,
+    /// Looks into an xfs that is not mounted (builders only).
+    XfsDb,
     /// Grows a mounted xfs.
     XfsGrowfs,
+    /// Checks an xfs (builders only).
+    XfsRepair,
     /// apt's downloader of package files (builders only).
     AptGet,
     /// Reads apt's configuration (builders only).
@@ -85,6 +93,8 @@ impl Tool {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Blkid => "blkid",
+            Self::Debugfs => "debugfs",
+            Self::Dumpe2fs => "dumpe2fs",
             Self::Dmsetup => "dmsetup",
             Self::E2fsck => "e2fsck",
             Self::GrubMkimage => "grub-mkimage",
@@ -97,7 +107,9 @@ impl Tool {
             Self::Mkswap => "mkswap",
             Self::Resize2fs => "resize2fs",
             Self::Udevadm => "udevadm",
+            Self::XfsDb => "xfs_db",
             Self::XfsGrowfs => "xfs_growfs",
+            Self::XfsRepair => "xfs_repair",
             Self::AptGet => "apt-get",
             Self::AptConfig => "apt-config",
             Self::AptCache => "apt-cache",
@@ -122,7 +134,9 @@ impl Tool {
         match self {
             Self::Blkid | Self::Mkswap => "util-linux",
             Self::Dmsetup => "dmsetup",
-            Self::E2fsck
+            Self::Debugfs
+            | Self::Dumpe2fs
+            | Self::E2fsck
             | Self::MkfsExt2
             | Self::MkfsExt3
             | Self::MkfsExt4
@@ -131,7 +145,7 @@ impl Tool {
             Self::GrubMkimage => "grub-common",
             Self::Lvm => "lvm2",
             Self::Mdadm => "mdadm",
-            Self::MkfsXfs | Self::XfsGrowfs => "xfsprogs",
+            Self::MkfsXfs | Self::XfsDb | Self::XfsGrowfs | Self::XfsRepair => "xfsprogs",
             Self::Udevadm => "udev",
             Self::AptGet | Self::AptConfig | Self::AptCache => "apt",
             Self::Depmod => "kmod",

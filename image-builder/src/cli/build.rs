@@ -1,25 +1,11 @@
-//! The command line; the doc comments are the help.
+//! Options of `build`.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use host::units::Bytes;
 
-/// Makes operating-system images that `provision` writes.
-#[derive(Debug, Parser)]
-#[command(name = "image-builder", version, max_term_width = 100)]
-pub(crate) struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Builds an image from a distribution's packages.
-    Build(Build),
-}
+use super::Packing;
 
 /// The distributions that can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -33,7 +19,7 @@ pub(crate) enum Distribution {
 pub(crate) struct Build {
     /// The distribution.
     pub(crate) distribution: Distribution,
-    /// Folder that gets NAME.img.zst, NAME.img.gz and NAME.yaml.
+    /// Folder that gets NAME.img.zst, NAME.manifest.json, NAME.img.gz and NAME.yaml.
     #[arg(long, value_name = "DIR", default_value = "target/images")]
     pub(crate) out: PathBuf,
     /// Name of the image: its files are called NAME.*
@@ -56,7 +42,7 @@ pub(crate) struct Build {
     /// Folder for the unpacked system while it is built; needs about 2 GiB.
     #[arg(long, value_name = "DIR", default_value = "target/tmp")]
     pub(crate) work: PathBuf,
-    /// Level of zstd, 1 to 19.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub(crate) level: i32,
+    /// How it is packed.
+    #[command(flatten)]
+    pub(crate) packing: Packing,
 }

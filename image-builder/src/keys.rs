@@ -1,0 +1,187 @@
+//! `keygen`, `sign` and `verify`: keys and signatures as minisign makes them, in both directions.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
+use os_image::manifest::Manifest;
+use os_image::signature::{KeyId, TrustedKey};
+
+use crate::cli::{Keygen, Sign, Verify};
+use crate::located::{self, Located, Signed};
+use crate::output::Outputs;
+use crate::refusal::refused;
+
+/// What stands in the first line of a secret key.
+const SECRET_COMMENT: &str = "minisign secret key of image-builder";
+
+/// Bytes of a secret key: algorithms, salt and limits of its lock, number, key, checksum.
+const SECRET_LENGTH: usize = 158;
+
+/// Makes a key pair; gives the public key, and where it is.
+pub(crate) fn keygen(options: &Keygen) -> Result<(TrustedKey, PathBuf)> {
+    let public_path = public_path(&options.key);
+    let password = password(options.password_file.as_deref())?;
+    let pair = match password {
+        Some(password) => KeyPair::generate_encrypted_keypair(Some(password)),
+        None => KeyPair::generate_unencrypted_keypair(),
+    }
+    .context("cannot make a key")?;
+    let secret = pair
+        .sk
+        .to_box(Some(SECRET_COMMENT))
+        .context("cannot write the key")?;
+    let public = pair
+        .pk
+        .to_box()
+        .context("cannot write the key")?
+        .into_string();
+    let key = TrustedKey::parse(&public)?;
+    write_new(&options.key, &secret.into_string(), 0o600)?;
+    if let Err(error) = write_new(&public_path, &public, 0o644) {
+        // a secret key without its public key is of no use to anyone
+        drop(fs::remove_file(&options.key));
+        return Err(error);
+    }
+    Ok((key, public_path))
+}
+
+fn public_path(key: &Path) -> PathBuf {
+    let mut name = key.file_name().unwrap_or_default().to_owned();
+    name.push(".pub");
+    key.with_file_name(name)
+}
+
+/// Never over another key: what was signed with it could not be signed again.
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let what = || format!("cannot write {}", path.display());
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => refused(
+                format!("{} is there already", path.display()),
+                "name another file; a key that is overwritten is lost",
+            ),
+            _ => error.into(),
+        })
+        .with_context(what)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(what)
+}
+
+/// The first line of a file.
+fn password(path: Option<&Path>) -> Result<Option<String>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the password in {}", path.display()))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(refused(
+            format!("there is no password in {}", path.display()),
+            "write it in the first line, or leave --password-file out",
+        ));
+    }
+    Ok(Some(line.to_owned()))
+}
+
+/// Reads a secret key, unlocked.
+fn secret_key(path: &Path, password_file: Option<&Path>) -> Result<SecretKey> {
+    let what = || format!("cannot read the key in {}", path.display());
+    let text = fs::read_to_string(path).with_context(what)?;
+    let none = || {
+        refused(
+            format!("{} is no secret key", path.display()),
+            "give the file that `keygen` or minisign made, not the one with .pub",
+        )
+    };
+    let bytes = text
+        .lines()
+        .nth(1)
+        .and_then(|line| STANDARD.decode(line.trim()).ok());
+    let bytes = bytes
+        .filter(|bytes| bytes.len() == SECRET_LENGTH)
+        .ok_or_else(none)?;
+    let password = password(password_file)?;
+    // the function that makes a key of the password; none leaves it as it is
+    match (bytes.get(2..4), password) {
+        // minisign leaves out the checksum of these: whether it is a key is seen by what it signs
+        (Some(&[0, 0]), _) => SecretKey::from_bytes(&bytes).with_context(what),
+        (Some(b"Sc"), Some(password)) => {
+            let parsed = SecretKeyBox::from_string(&text).with_context(what)?;
+            parsed.into_secret_key(Some(password)).map_err(|_| {
+                refused(
+                    format!("the password does not open {}", path.display()),
+                    "give that of this key",
+                )
+            })
+        }
+        (Some(b"Sc"), None) => Err(refused(
+            format!("{} is locked with a password", path.display()),
+            "give the password with --password-file",
+        )),
+        _ => Err(none()),
+    }
+}
+
+/// Signs a manifest whose files are there; gives the key, and where the signature is.
+pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
+    let image = Located::read(&options.image, &[])?;
+    image.check_lengths()?;
+    let secret = secret_key(&options.key, options.password_file.as_deref())?;
+    let public = PublicKey::from_secret_key(&secret).context("cannot use the key")?;
+    let key = TrustedKey::parse(&public.to_base64())?;
+    let Manifest { name, release, .. } = &image.manifest;
+    let what = || format!("cannot sign {}", image.path.display());
+    let file = File::open(&image.path).with_context(what)?;
+    // which it checks itself with the public key; no time in it: who wants to know which is newer asks for the release, which is signed too
+    let comment = format!("{name} release {release}");
+    let signature = minisign::sign(
+        Some(&public),
+        &secret,
+        BufReader::new(file),
+        Some(&comment),
+        None,
+    )
+    .with_context(what)?
+    .into_string();
+    let path = located::signature_path(&image.path);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut outputs = Outputs::new(folder.unwrap_or(Path::new(".")))?;
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    outputs.write(&file_name, |out| out.write_all(signature.as_bytes()))?;
+    outputs.place()?;
+    Ok((key.id(), path))
+}
+
+/// Checks the signature of a manifest; gives its key and what was signed.
+pub(crate) fn verify(options: &Verify) -> Result<(KeyId, Manifest)> {
+    let keys = located::keys(&options.key)?;
+    let image = Located::read(&options.image, &keys)?;
+    let manifest = image.manifest;
+    if manifest.release < options.min_release {
+        return Err(refused(
+            format!(
+                "release {} is older than {}",
+                manifest.release, options.min_release
+            ),
+            "take a newer release",
+        ));
+    }
+    match image.signed {
+        Signed::By(key) => Ok((key, manifest)),
+        Signed::No | Signed::Unchecked => Err(refused("no key was given", "name one with --key")),
+    }
+}

@@ -1,0 +1,305 @@
+//! `pack`: a disk or filesystem image becomes a packed one, with its manifest.
+//!
+//! ```text
+//!   source    the raw bytes: where they lie, or unpacked from what they are wrapped in
+//!   facts     what they are, by their first bytes
+//!   system    what the system in them is, by its own files
+//!   describe  what the manifest says of it: the options, and what was found
+//!   free      what of a filesystem nobody uses
+//!   chunks    all of it packed, by all cores
+//!   gzip      the form for agents that know no zstd
+//! ```
+
+mod chunks;
+mod describe;
+mod facts;
+mod free;
+mod gzip;
+mod source;
+mod system;
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use host::cancel::Cancel;
+use host::exec::Exec;
+use indicatif::{ProgressBar, ProgressStyle};
+use os_image::container::Found;
+use os_image::index::chunk_size_for;
+use os_image::manifest::{Image, Manifest, manifest_file_name, signature_file_name};
+use tracing::info;
+
+pub(crate) use chunks::Done;
+use chunks::Job;
+use describe::{Described, describe};
+
+use crate::cli::{Pack, Packing, What};
+use crate::output::Outputs;
+use crate::refusal::refused;
+use crate::tally::WithMd5;
+use crate::{metadata, pipeline};
+
+/// The smallest chunks that are made when nobody says otherwise: smaller ones cost bytes, larger ones make less of a change
+/// travel alone.
+const CHUNK_SIZE: u32 = 2 << 20;
+/// gzip's level.
+const GZIP_LEVEL: u32 = 6;
+
+/// What was made, for the last lines on the screen.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// Folder of the files.
+    pub(crate) folder: PathBuf,
+    /// What is written beside them.
+    pub(crate) manifest: Manifest,
+    /// Names and sizes of the files.
+    pub(crate) files: Vec<(String, u64)>,
+}
+
+/// Which forms are made beside the packed one, and for whom.
+#[derive(Clone, Copy, Debug, Default)]
+struct Forms<'a> {
+    /// gzip.
+    gz: bool,
+    /// Fuel's YAML, naming these packages.
+    yaml: Option<&'a [String]>,
+}
+
+/// Packs what `options` name.
+pub(crate) fn pack(options: &Pack, exec: &mut dyn Exec, cancel: &Cancel) -> Result<Packed> {
+    let name = name(options);
+    check_name(&name)?;
+    let mut outputs = Outputs::new(&options.out)?;
+    let work = options.work.as_ref().unwrap_or(&options.out);
+    std::fs::create_dir_all(work).with_context(|| format!("cannot create {}", work.display()))?;
+    let format = options.format.map(Into::into);
+    let source = source::open(&options.source, format, work, cancel)
+        .with_context(|| format!("cannot pack {}", options.source.display()))?;
+    let content = facts::of(&head(&source)?, source.size)?;
+    let what = describe(&options.what, &content, &source.path, exec)?;
+    let free = if options.skip_free {
+        info!("asking which blocks are free");
+        free::extents(&source.path, &content, exec)?
+    } else {
+        Vec::new()
+    };
+    let raw = Raw {
+        name: &name,
+        source: &source,
+        free: &free,
+    };
+    let packages = options.fuel_yaml.then_some(&[][..]);
+    let forms = Forms {
+        gz: options.gz,
+        yaml: packages,
+    };
+    let packed = write(&raw, what, forms, &options.packing, &mut outputs, cancel)?;
+    source.check_unchanged()?;
+    outputs.place()?;
+    Ok(packed)
+}
+
+/// A filesystem that was just built, and all that is known of it.
+#[derive(Debug)]
+pub(crate) struct Built<'a> {
+    /// Name of the image.
+    pub(crate) name: &'a str,
+    /// The filesystem.
+    pub(crate) raw: &'a Path,
+    /// What it is.
+    pub(crate) what: What,
+    /// Packages in it, for Fuel's YAML.
+    pub(crate) packages: &'a [String],
+    /// How it is packed.
+    pub(crate) packing: &'a Packing,
+    /// Folder that gets the files.
+    pub(crate) out: &'a Path,
+}
+
+/// Packs what was built, in all forms.
+pub(crate) fn pack_built(
+    built: &Built<'_>,
+    exec: &mut dyn Exec,
+    cancel: &Cancel,
+) -> Result<Packed> {
+    let mut outputs = Outputs::new(built.out)?;
+    let source = source::open(built.raw, Some(Found::Raw), built.out, cancel)?;
+    let content = facts::of(&head(&source)?, source.size)?;
+    let what = describe(&built.what, &content, built.raw, exec)?;
+    let raw = Raw {
+        name: built.name,
+        source: &source,
+        free: &[],
+    };
+    let forms = Forms {
+        gz: true,
+        yaml: Some(built.packages),
+    };
+    let packed = write(&raw, what, forms, built.packing, &mut outputs, cancel)?;
+    outputs.place()?;
+    Ok(packed)
+}
+
+/// What is packed, and under which name.
+struct Raw<'a> {
+    name: &'a str,
+    source: &'a source::Source,
+    free: &'a [std::ops::Range<u64>],
+}
+
+/// The name of the image: as asked for, or as the source is called.
+fn name(options: &Pack) -> String {
+    if let Some(name) = &options.name {
+        return name.clone();
+    }
+    let file = options
+        .source
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let stem = file.split('.').next().unwrap_or_default();
+    stem.to_owned()
+}
+
+/// Refuses what cannot be a name in both worlds.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 100 || name.starts_with('-') || !name.chars().all(good) {
+        return Err(refused(
+            format!("`{name}` cannot name an image: letters, digits, `-` and `_` only"),
+            "give another one with --name",
+        ));
+    }
+    Ok(())
+}
+
+fn head(source: &source::Source) -> Result<Vec<u8>> {
+    let length =
+        usize::try_from(source.size).map_or(facts::HEAD_LENGTH, |n| n.min(facts::HEAD_LENGTH));
+    let mut head = vec![0; length];
+    source
+        .file
+        .read_exact_at(&mut head, 0)
+        .context("cannot read the image")?;
+    Ok(head)
+}
+
+fn chunk_size(packing: &Packing, size: u64) -> Result<u32> {
+    let smallest = match packing.chunk_size {
+        None => CHUNK_SIZE,
+        Some(size) => u32::try_from(size.0).unwrap_or(u32::MAX),
+    };
+    let fits = chunk_size_for(size, smallest);
+    match (packing.chunk_size, fits) {
+        (None, Some(chunk_size)) => Ok(chunk_size),
+        (Some(_), Some(chunk_size)) if chunk_size == smallest => Ok(chunk_size),
+        (Some(asked), Some(larger)) => Err(refused(
+            format!("with chunks of {asked} the index would not fit in 8 MiB"),
+            format!(
+                "--chunk-size {} MiB is the smallest that does",
+                larger >> 20
+            ),
+        )),
+        (_, None) => Err(refused(
+            format!("no index for {size} bytes fits in 8 MiB"),
+            "16 MiB is the largest chunk size, and 1.7 TiB the largest image",
+        )),
+    }
+}
+
+/// Packs `raw` into the files of `outputs`: the data file, the gzip form, the manifest and the YAML, in this order.
+fn write(
+    raw: &Raw<'_>,
+    what: Described,
+    forms: Forms<'_>,
+    packing: &Packing,
+    outputs: &mut Outputs,
+    cancel: &Cancel,
+) -> Result<Packed> {
+    let (source, name) = (raw.source, raw.name);
+    let file = format!("{name}.img.zst");
+    let (manifest_file, gz_file) = (manifest_file_name(&file), format!("{name}.img.gz"));
+    // an earlier manifest and its signature vouch for an earlier file
+    outputs.replaces(&manifest_file);
+    outputs.replaces(&signature_file_name(&manifest_file));
+    let threads = packing.threads.map_or_else(pipeline::cores, usize::from);
+    let job = Job {
+        file: &source.file,
+        size: source.size,
+        free: raw.free,
+        chunk_size: chunk_size(packing, source.size)?,
+        level: packing.level,
+        gzip_level: GZIP_LEVEL,
+        md5: if forms.yaml.is_some() {
+            WithMd5::Yes
+        } else {
+            WithMd5::No
+        },
+        threads,
+    };
+    info!(
+        "packing {} bytes in chunks of {} MiB",
+        source.size,
+        job.chunk_size >> 20
+    );
+    let data = outputs.create(&file)?;
+    let gzip = forms.gz.then(|| outputs.create(&gz_file)).transpose()?;
+    let bar = bar(source.size);
+    let done = job.run(&data, gzip.as_ref(), cancel, &bar)?;
+    bar.finish_and_clear();
+    let mut files = vec![(file.clone(), done.packed.size)];
+    files.extend(done.gzip.as_ref().map(|gzip| (gz_file, gzip.size)));
+    let yaml = forms.yaml.map(|packages| {
+        metadata::fuel_yaml(name, packages, &what.os, what.filesystem.as_ref(), &done)
+    });
+    let manifest = manifest(name, packing.release, what, file, done);
+    outputs.write(&manifest_file, |out| manifest.write(out))?;
+    if let Some(yaml) = yaml.transpose().context("cannot write the YAML")? {
+        use std::io::Write;
+        outputs.write(&format!("{name}.yaml"), |out| {
+            out.write_all(yaml.as_bytes())
+        })?;
+    }
+    Ok(Packed {
+        folder: outputs.folder().to_owned(),
+        manifest,
+        files,
+    })
+}
+
+fn manifest(name: &str, release: u64, what: Described, file: String, done: Done) -> Manifest {
+    Manifest {
+        name: name.to_owned(),
+        release,
+        os: what.os,
+        architecture: what.architecture,
+        firmware: what.firmware,
+        features: what.features,
+        images: vec![Image {
+            file,
+            whole_disk: what.mount.is_none(),
+            mount: what.mount,
+            filesystem: what.filesystem,
+            sector_size: what.sector_size,
+            raw_size: done.raw.size,
+            packed_size: done.packed.size,
+            raw_sha256: done.raw.sha256,
+            packed_sha256: done.packed.sha256,
+            raw_md5: done.raw.md5,
+            index: done.index,
+        }],
+    }
+}
+
+/// How far it is; nothing where standard error is no terminal.
+pub(crate) fn bar(total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
+    );
+    let bar = ProgressBar::new(total);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,245 @@
+//! What is packed: a raw image, where it lies or unpacked from whatever it was wrapped in.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use host::cancel::Cancel;
+use host::ioctl::block;
+use os_image::codec::is_zero;
+use os_image::container::{Found, HEAD_LENGTH, ZSTD_WINDOW_LOG_MAX};
+use os_image::disk::{DiskImage, Qcow2, SIZE_MAX, Vmdk};
+use tracing::info;
+
+use crate::refusal::{Interrupted, refused};
+
+/// How much is unpacked at once.
+const PIECE: usize = 1 << 20;
+/// Runs of zeros of this length become holes.
+const GRANULE: usize = 64 << 10;
+/// The most memory that an xz may ask for; `xz -9 --extreme` asks for 65 MiB.
+const XZ_MEMORY: u64 = 1 << 30;
+
+/// A raw image that can be read anywhere.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// It.
+    pub(crate) file: File,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+    /// Where tools find it.
+    pub(crate) path: PathBuf,
+    /// What it was at first, where somebody else might change it meanwhile.
+    watched: Option<(u64, i64, i64)>,
+    /// Removed when all is done.
+    _unpacked: Option<tempfile::TempPath>,
+}
+
+/// Opens `path` and unpacks it into a file in `work` where that is needed; `force` says what it is where its first bytes are
+/// not to be asked.
+pub(crate) fn open(
+    path: &Path,
+    force: Option<Found>,
+    work: &Path,
+    cancel: &Cancel,
+) -> Result<Source> {
+    let what = || format!("cannot open {}", path.display());
+    // tools are started elsewhere, and links may be changed
+    let path = &path.canonicalize().with_context(what)?;
+    let kind = std::fs::metadata(path).with_context(what)?.file_type();
+    if kind.is_block_device() {
+        return open_device(path);
+    }
+    if !kind.is_file() {
+        return Err(refused(
+            format!("{} is neither a file nor a block device", path.display()),
+            "name an image, or a disk that is not in use",
+        ));
+    }
+    let file = File::open(path).with_context(what)?;
+    let length = file.metadata().with_context(what)?.len();
+    let mut head = vec![0; HEAD_LENGTH.min(usize::try_from(length).unwrap_or(HEAD_LENGTH))];
+    file.read_exact_at(&mut head, 0).with_context(what)?;
+    let found = force.unwrap_or_else(|| Found::by(&head));
+    if found == Found::Raw {
+        let watched = Some(stamp(&file).with_context(what)?);
+        return checked(Source {
+            file,
+            size: length,
+            path: path.to_owned(),
+            watched,
+            _unpacked: None,
+        });
+    }
+    info!("unpacking {found}");
+    let (goal, goal_path) = tempfile::Builder::new()
+        .prefix("unpacked.")
+        .tempfile_in(work)
+        .with_context(|| format!("cannot make a work file in {}", work.display()))?
+        .into_parts();
+    let size = unpack(found, file, &goal, cancel)
+        .with_context(|| format!("cannot unpack {} ({found})", path.display()))?;
+    checked(Source {
+        file: goal,
+        size,
+        path: goal_path
+            .canonicalize()
+            .context("cannot find the work file")?,
+        watched: None,
+        _unpacked: Some(goal_path),
+    })
+}
+
+fn open_device(path: &Path) -> Result<Source> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_EXCL)
+        .open(path)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::ResourceBusy => refused(
+                format!(
+                    "{} is in use: mounted, or part of md, LVM or swap",
+                    path.display()
+                ),
+                "unmount or release it first; what changes meanwhile is no image",
+            ),
+            _ => error.into(),
+        })
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    let size = block::size(&file).with_context(|| format!("cannot measure {}", path.display()))?;
+    checked(Source {
+        file,
+        size: size.0,
+        path: path.to_owned(),
+        watched: None,
+        _unpacked: None,
+    })
+}
+
+fn checked(source: Source) -> Result<Source> {
+    if source.size == 0 {
+        bail!("there is nothing in it");
+    }
+    if !source.size.is_multiple_of(512) {
+        return Err(refused(
+            format!(
+                "the image has {} bytes, which is no whole number of sectors",
+                source.size
+            ),
+            "it is cut off, or no image of a disk or filesystem",
+        ));
+    }
+    Ok(source)
+}
+
+/// Size and time of the last change.
+fn stamp(file: &File) -> io::Result<(u64, i64, i64)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+impl Source {
+    /// An error where somebody has written to it since it was opened.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        match self.watched {
+            Some(before) if stamp(&self.file)? != before => Err(refused(
+                format!("{} was changed while it was packed", self.path.display()),
+                "stop who writes to it, and pack it again",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Unpacks `file` into `goal`, zeros as holes; how many bytes that were.
+fn unpack(found: Found, file: File, goal: &File, cancel: &Cancel) -> Result<u64> {
+    let input = || BufReader::with_capacity(PIECE, &file);
+    match found {
+        Found::Gzip => stream(flate2::bufread::MultiGzDecoder::new(input()), goal, cancel),
+        Found::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(input())?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            stream(decoder, goal, cancel)
+        }
+        Found::Xz => {
+            use liblzma::stream::{CONCATENATED, Stream};
+            let decoder = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+            let decoder = liblzma::bufread::XzDecoder::new_stream(input(), decoder);
+            stream(decoder, goal, cancel)
+        }
+        Found::Bzip2 => stream(bzip2::bufread::MultiBzDecoder::new(input()), goal, cancel),
+        Found::Qcow2 => disk(&mut Qcow2::open(file)?, goal, cancel),
+        Found::Vmdk => disk(&mut Vmdk::open(file)?, goal, cancel),
+        Found::Raw | Found::Lz4 | Found::Zip | Found::Tar | Found::WebPage => Err(refused(
+            format!("it is a {found} file"),
+            "raw, gz, xz, zst, bz2, qcow2 and VMDK are understood; unpack or convert it first",
+        )),
+    }
+}
+
+fn stream(mut input: impl Read, goal: &File, cancel: &Cancel) -> Result<u64> {
+    let mut buffer = vec![0; PIECE];
+    let mut at = 0_u64;
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Interrupted.into());
+        }
+        let filled = fill(&mut input, &mut buffer)?;
+        if filled == 0 {
+            break;
+        }
+        let length = u64::try_from(filled)?;
+        if at + length > SIZE_MAX {
+            return Err(refused(
+                format!("it unpacks to more than {SIZE_MAX} bytes"),
+                "no disk image is so large: it is damaged, or made to hurt",
+            ));
+        }
+        write_data(&buffer[..filled], goal, at)?;
+        at += length;
+    }
+    goal.set_len(at)?;
+    Ok(at)
+}
+
+/// Reads until `buffer` is full or the input ends.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn write_data(bytes: &[u8], goal: &File, at: u64) -> io::Result<()> {
+    let mut at = at;
+    for granule in bytes.chunks(GRANULE) {
+        if !is_zero(granule) {
+            goal.write_all_at(granule, at)?;
+        }
+        at += u64::try_from(granule.len()).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+fn disk(image: &mut dyn DiskImage, goal: &File, cancel: &Cancel) -> Result<u64> {
+    goal.set_len(image.size())?;
+    let mut buffer = vec![0; usize::try_from(image.piece_size())?];
+    for number in 0..image.pieces() {
+        if number % 1024 == 0 && cancel.is_cancelled() {
+            return Err(Interrupted.into());
+        }
+        let piece = &mut buffer[..image.piece_length(number)];
+        if image.piece(number, piece)? {
+            write_data(piece, goal, number * u64::from(image.piece_size()))?;
+        }
+    }
+    Ok(image.size())
+}

@@ -1,0 +1,120 @@
+//! The system in a filesystem, as its own files tell: read with debugfs, which mounts nothing and starts nothing of it.
+
+use std::path::Path;
+
+use host::exec::{Cmd, Exec, Tool};
+use os_image::manifest::System;
+
+/// A feature and the file that gives it away.
+const FEATURES: [(&str, &str); 6] = [
+    ("lvm", "/sbin/lvm"),
+    ("md", "/sbin/mdadm"),
+    ("cloud-init", "/usr/bin/cloud-init"),
+    ("grub-pc", "/usr/lib/grub/i386-pc/moddep.lst"),
+    ("grub-efi", "/usr/lib/grub/x86_64-efi/moddep.lst"),
+    ("grub-efi", "/usr/lib/grub/arm64-efi/moddep.lst"),
+];
+
+/// An architecture and the loader that all its programs need.
+const LOADERS: [(&str, &str); 3] = [
+    ("x86_64", "/lib64/ld-linux-x86-64.so.2"),
+    ("aarch64", "/lib/ld-linux-aarch64.so.1"),
+    ("riscv64", "/lib/ld-linux-riscv64-lp64d.so.1"),
+];
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The system.
+    pub(crate) os: System,
+    /// What it runs on.
+    pub(crate) architecture: Option<String>,
+    /// What it can do.
+    pub(crate) features: Vec<String>,
+}
+
+/// Looks into the ext filesystem in `path`; what cannot be found out stays empty.
+pub(crate) fn look(path: &Path, exec: &mut dyn Exec) -> Found {
+    if exec.find(Tool::Debugfs).is_none() {
+        return Found::default();
+    }
+    let mut ask = |request: &str| {
+        let cmd = Cmd::new(Tool::Debugfs).args(["-R", request]).arg(path);
+        // it ends with 0 also where there is no such file
+        exec.run(&cmd)
+            .map(|output| output.stdout)
+            .unwrap_or_default()
+    };
+    let mut there = |file: &str| ask(&format!("stat {file}")).contains("Inode:");
+    let mut features: Vec<String> = Vec::new();
+    for (feature, file) in FEATURES {
+        if !features.iter().any(|known| known == feature) && there(file) {
+            features.push(feature.to_owned());
+        }
+    }
+    let loader = LOADERS.iter().find(|(_, file)| there(file));
+    Found {
+        architecture: loader.map(|(name, _)| (*name).to_owned()),
+        features,
+        os: os_release(&ask("cat /usr/lib/os-release")),
+    }
+}
+
+/// Reads os-release: `KEY=VALUE`, the value quoted or not.
+fn os_release(text: &str) -> System {
+    let value = |key: &str| {
+        let of = |line: &str| {
+            let (name, value) = line.split_once('=')?;
+            (name.trim() == key).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
+        };
+        let value: Option<String> = text.lines().find_map(of);
+        // what is odd is nothing that we would print, or others would read
+        value
+            .filter(|value| value.len() <= 128 && !value.chars().any(char::is_control))
+            .unwrap_or_default()
+    };
+    System {
+        family: value("ID"),
+        name: value("NAME"),
+        version: value("VERSION_ID"),
+        codename: value("VERSION_CODENAME"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::fake::Script;
+
+    #[test]
+    fn a_system_tells_what_it_is() {
+        let mut script = Script::new()
+            .answering(
+                "debugfs -R 'cat /usr/lib/os-release'",
+                "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n\
+                 VERSION_CODENAME=bookworm\nID=debian\n",
+            )
+            .answering("debugfs -R 'stat /sbin/lvm'", "Inode: 12   Type: regular")
+            .answering("debugfs -R 'stat /usr/lib/grub/i386-pc/moddep.lst'", "Inode: 13")
+            .answering("debugfs -R 'stat /lib64/ld-linux-x86-64.so.2'", "Inode: 14");
+        let found = look(Path::new("/image"), &mut script);
+        assert_eq!(found.features, ["lvm", "grub-pc"]);
+        assert_eq!(found.architecture.as_deref(), Some("x86_64"));
+        assert_eq!(
+            (found.os.family.as_str(), found.os.version.as_str()),
+            ("debian", "12")
+        );
+        assert_eq!(found.os.codename, "bookworm");
+    }
+
+    #[test]
+    fn what_cannot_be_known_stays_empty() {
+        let mut script = Script::new().without(Tool::Debugfs);
+        assert_eq!(look(Path::new("/image"), &mut script), Found::default());
+        assert_eq!(
+            look(Path::new("/image"), &mut Script::new()),
+            Found::default()
+        );
+        assert_eq!(os_release("NAME=\"a\u{1b}[2J\"\nID"), System::default());
+    }
+}

@@ -1,0 +1,190 @@
+//! `--skip-free`: what nobody uses is zero, and everything that somebody uses is as it was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::lab::{Lab, is_root, noise, tool};
+
+/// What a deleted file had in it.
+const SECRET: &[u8] = b"what a deleted file had in it and nobody has overwritten";
+
+/// Whether the secret is in a file.
+fn holds_secret(path: &Path) -> bool {
+    let secret = std::str::from_utf8(SECRET).unwrap();
+    let found = std::process::Command::new("grep")
+        .args(["-qaF", secret])
+        .arg(path)
+        .status();
+    found.unwrap().success()
+}
+
+/// Packs `name` with and without free blocks; gives both, unpacked.
+fn both(lab: &Lab, name: &str) -> (PathBuf, PathBuf) {
+    let unpacked = |out: &str, more: &[&str]| {
+        lab.pack(name, out, more);
+        let raw = lab.text(&format!("{out}.unpacked"));
+        tool(
+            "zstd",
+            &[
+                "-dq",
+                &lab.text(&format!("{out}/system.img.zst")),
+                "-o",
+                &raw,
+            ],
+        );
+        PathBuf::from(raw)
+    };
+    (unpacked("whole", &[]), unpacked("used", &["--skip-free"]))
+}
+
+#[test]
+fn an_ext4_loses_its_deleted_files_and_nothing_else() {
+    let lab = Lab::new();
+    let image = lab.ext4("system.raw");
+    let path = image.to_str().unwrap();
+    let secret: Vec<u8> = SECRET.iter().copied().cycle().take(1 << 20).collect();
+    fs::write(lab.path("secret"), secret).unwrap();
+    let write = format!("write {} gone", lab.text("secret"));
+    tool("debugfs", &["-w", "-R", &write, path]);
+    tool("debugfs", &["-w", "-R", "rm gone", path]);
+    let (whole, used) = both(&lab, "system.raw");
+    tool("cmp", &[whole.to_str().unwrap(), path]);
+    assert!(holds_secret(&whole) && !holds_secret(&used));
+    let used = used.to_str().unwrap();
+    tool("e2fsck", &["-f", "-n", used]);
+    let file = tool("debugfs", &["-R", "cat /sbin/lvm", used]).stdout;
+    assert!(file == noise(3_000_000, 7));
+}
+
+#[test]
+fn an_ext4_that_is_not_clean_is_refused() {
+    let lab = Lab::new();
+    let image = lab.ext4("system.raw");
+    let good = fs::read(&image).unwrap();
+    for (request, says) in [
+        ("feature needs_recovery", "its journal was not replayed"),
+        ("set_super_value state 0", "e2fsck finds errors"),
+        ("set_super_value free_blocks_count 7", "e2fsck finds errors"),
+        ("set_bg 0 free_blocks_count 7", "e2fsck finds errors"),
+        ("freeb 2000 50", "e2fsck finds errors"),
+    ] {
+        fs::write(&image, &good).unwrap();
+        tool("debugfs", &["-w", "-R", request, image.to_str().unwrap()]);
+        let said = lab.refused(&[
+            "pack",
+            "system.raw",
+            "--out",
+            "out",
+            "--architecture",
+            "x86_64",
+            "--skip-free",
+        ]);
+        assert!(
+            said.contains("the filesystem is not clean"),
+            "{request}: {said}"
+        );
+        assert!(
+            said.contains(says) || said.contains("not clean: "),
+            "{request}: {said}"
+        );
+        assert_eq!(lab.names("out"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_has_no_list_of_free_blocks_is_refused() {
+    let lab = Lab::new();
+    for (name, tool_name, args) in [
+        ("vfat.raw", "mkfs.fat", &["-F", "32"][..]),
+        ("disk.raw", "sgdisk", &["-n1:0:0"]),
+        (
+            "bigalloc.raw",
+            "mke2fs",
+            &["-q", "-t", "ext4", "-F", "-O", "bigalloc"],
+        ),
+    ] {
+        let path = lab.text(name);
+        fs::File::create(&path).unwrap().set_len(64 << 20).unwrap();
+        tool(tool_name, &[args, &[&path]].concat());
+        let said = lab.refused(&[
+            "pack",
+            name,
+            "--out",
+            "out",
+            "--architecture",
+            "x86_64",
+            "--skip-free",
+        ]);
+        assert!(said.contains("--skip-free"), "{name}: {said}");
+    }
+}
+
+/// Mounts `image` in a namespace of its own and runs a shell script there, with the folder as `$1` and `$2` as given.
+fn mounted(lab: &Lab, image: &Path, script: &str, more: &Path) -> bool {
+    fs::create_dir_all(lab.path("mnt")).unwrap();
+    let script = format!(
+        "mount -o loop {} \"$1\" || exit 77; {script}; status=$?; umount \"$1\"; exit $status",
+        image.display()
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", &script, "sh"])
+        .arg(lab.path("mnt"))
+        .arg(more)
+        .output()
+        .unwrap();
+    assert!(
+        [Some(0), Some(77)].contains(&output.status.code()),
+        "{output:?}"
+    );
+    output.status.success()
+}
+
+#[test]
+fn an_xfs_loses_its_deleted_files_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let image = lab.path("system.raw");
+    fs::File::create(&image)
+        .unwrap()
+        .set_len(320 << 20)
+        .unwrap();
+    tool("mkfs.xfs", &["-q", image.to_str().unwrap()]);
+    let secret: Vec<u8> = SECRET.iter().copied().cycle().take(4 << 20).collect();
+    fs::create_dir(lab.path("in")).unwrap();
+    fs::write(lab.path("in/gone"), secret).unwrap();
+    fs::write(lab.path("in/kept"), noise(5_000_000, 11)).unwrap();
+    if !mounted(
+        &lab,
+        &image,
+        "cp \"$2\"/* \"$1\" && sync && rm \"$1\"/gone",
+        &lab.path("in"),
+    ) {
+        return; // this kernel has no xfs
+    }
+    let (whole, used) = both(&lab, "system.raw");
+    assert!(holds_secret(&whole) && !holds_secret(&used));
+    tool("xfs_repair", &["-n", "-f", used.to_str().unwrap()]);
+    assert!(mounted(
+        &lab,
+        &used,
+        "cmp \"$1\"/kept \"$2\"/kept",
+        &lab.path("in")
+    ));
+
+    // a copy of a mounted one: what its log holds is not in its lists
+    let dirty = lab.path("dirty.raw");
+    let script = format!("touch \"$1\"/a && sync && cp \"$2\" {}", dirty.display());
+    assert!(mounted(&lab, &image, &script, &image));
+    let said = lab.refused(&[
+        "pack",
+        "dirty.raw",
+        "--out",
+        "out",
+        "--architecture",
+        "x86_64",
+        "--skip-free",
+    ]);
+    assert!(said.contains("the filesystem is not clean"), "{said}");
+}
