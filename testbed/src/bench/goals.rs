@@ -162,6 +162,11 @@ mod tests {
             assert!(against.iter().all(|row| is_row(row)), "{against:?}");
         }
         assert!(BOUNDED.iter().all(|row| is_row(row)));
+        let judged = |name: &str| {
+            WALL.iter()
+                .any(|(ours, against, _)| *ours == name || against.contains(&name))
+        };
+        assert!(ROWS.iter().all(|row| !(row.seldom && judged(row.name))));
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl<'a> Stand<'a> {
         let mut loads = vec![load()];
         for round in 1..=rounds {
             for row in &chosen.rows {
-                if samples.has(row.name, round) {
+                if !row.is_due(round) || samples.has(row.name, round) {
                     continue;
                 }
                 let outcome = self.sample(row, round == 1);
@@ -324,6 +324,9 @@ impl<'a> Stand<'a> {
 
     /// Brings the target into the state that the row begins with.
     fn prepare(&mut self, row: &Row) -> Result<()> {
+        if !row.writes() {
+            return self.target.forget();
+        }
         self.target.spoil()?;
         if row.before == Before::Image {
             let image = &self.images[&row.size];

@@ -66,6 +66,8 @@ pub(super) struct Row {
     pub(super) programs: &'static [&'static str],
     /// Whether /run/udev/control has to be there.
     pub(super) udev: bool,
+    /// Whether every second round does: slow rows that no goal is about.
+    pub(super) seldom: bool,
     /// The line, with names in braces.
     pub(super) line: &'static str,
 }
@@ -94,6 +96,16 @@ impl Row {
     pub(super) fn is_meant(&self, words: &[String]) -> bool {
         words.is_empty() || words.iter().any(|word| self.name.contains(word.as_str()))
     }
+
+    /// Whether it is measured in this round, counted from 1.
+    pub(super) const fn is_due(&self, round: u32) -> bool {
+        !self.seldom || round % 2 == 1
+    }
+
+    /// Whether it writes to the target at all.
+    pub(super) fn writes(&self) -> bool {
+        self.line.contains("{target}")
+    }
 }
 
 /// A peer, or a limit, on loopback, with the whole image onto a stale target: most rows.
@@ -108,6 +120,7 @@ const PEER: Row = Row {
     after: After::Image,
     programs: &[],
     udev: false,
+    seldom: false,
     line: "",
 };
 
@@ -218,6 +231,7 @@ pub(super) const ROWS: [Row; 35] = [
         forms: &[Form::Gz, Form::Bmap],
         after: After::Data,
         programs: &["bmap-rs"],
+        seldom: true,
         line: "bmap-rs copy {url}/disk.raw.gz {target}",
         ..PEER
     },
@@ -227,6 +241,7 @@ pub(super) const ROWS: [Row; 35] = [
         forms: &[Form::Gz, Form::Bmap],
         after: After::Data,
         programs: &["bmaptool"],
+        seldom: true,
         line: "bmaptool -q copy --bmap {url}/disk.raw.bmap {url}/disk.raw.gz {target}",
         ..PEER
     },
@@ -235,6 +250,7 @@ pub(super) const ROWS: [Row; 35] = [
         about: "curl, pigz -d, dd oflag=direct",
         forms: &[Form::Gz],
         programs: &["curl", "pigz", "dd"],
+        seldom: true,
         line: "curl -sf {url}/disk.raw.gz | pigz -dc | \
                dd of={target} bs=4M iflag=fullblock oflag=direct conv=fsync,notrunc status=none",
         ..PEER
@@ -267,6 +283,7 @@ pub(super) const ROWS: [Row; 35] = [
         about: "curl to memory, qemu-img convert of the qcow2",
         forms: &[Form::Qcow2],
         programs: &["curl", "qemu-img"],
+        seldom: true,
         line: "curl -sf {url}/disk.qcow2 -o {scratch}/disk.qcow2 && \
                qemu-img convert -n -f qcow2 -O raw -t none -T none -W -m 8 {scratch}/disk.qcow2 {target}",
         ..PEER
@@ -276,6 +293,7 @@ pub(super) const ROWS: [Row; 35] = [
         about: "aria2, 4 connections, to memory; zstd -d, dd oflag=direct",
         forms: &[Form::Zst],
         programs: &["aria2c", "zstd", "dd"],
+        seldom: true,
         line: "aria2c -q -x4 -s4 --file-allocation=none -d {scratch} -o disk.zst {url}/disk.raw.zst && \
                zstd -dcq {scratch}/disk.zst | \
                dd of={target} bs=4M iflag=fullblock oflag=direct conv=fsync,notrunc status=none",
@@ -354,6 +372,7 @@ pub(super) const ROWS: [Row; 35] = [
         forms: &[Form::Zst],
         programs: &["coreos-installer"],
         udev: true,
+        seldom: true,
         line: COREOS_ZST,
         ..PEER
     },
@@ -452,7 +471,7 @@ mod tests {
     #[test]
     fn what_is_compared_is_written_by_the_line() {
         for row in ROWS.iter().filter(|row| row.after != After::Anything) {
-            assert!(row.line.contains("{target}"), "{}", row.name);
+            assert!(row.writes(), "{}", row.name);
             assert!(!row.forms.is_empty(), "{}", row.name);
         }
     }
