@@ -8,6 +8,7 @@
 //!   act          trait Act: what a run does
 //!   rehearsal    the stages before the first write
 //!   stages       the whole run
+//!   telling      what it says of itself: completion, report, failure
 //!   changed      whether the machine still is what was planned for
 //!   summary      a run as a report and as the facts of callbacks
 //!   machine      who this machine is
@@ -27,6 +28,7 @@ pub mod rehearsal;
 pub mod rundir;
 pub mod stages;
 mod summary;
+mod telling;
 pub mod template;
 
 use std::any::Any;

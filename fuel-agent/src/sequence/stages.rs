@@ -1,19 +1,16 @@
-//! What each stage of a run does: the rehearsal first, then the steps of the plan, then who is told.
+//! What each stage of a run does: the rehearsal first, then the steps of the plan, then what undoes them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use host::cancel::Cancel;
-use serde_json::Value;
 
 use super::act::Act;
-use super::completion::{self, Owed};
 use super::look::of_many;
 use super::machine::Machine;
 use super::rehearsal::Rehearsal;
-use super::rundir::{RunDir, StateFile, replace, room_for};
-use super::template::Facts;
-use super::{Walk, Work, changed, guarded, summary};
+use super::rundir::{RunDir, StateFile, room_for};
+use super::{Walk, Work, changed, guarded};
 use crate::apply::{Outcome, State};
 use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
@@ -22,9 +19,6 @@ use crate::plan::step::{PlannedStep, Step};
 use crate::report::{Report, ReportedStep};
 use crate::settings::{End, Settings};
 use crate::stage::Stage;
-
-/// How long the failure callback is offered: whoever waits for the end of the run waits for this too.
-const FAILURE_BUDGET: Duration = Duration::from_mins(1);
 
 /// More than a report takes.
 const REPORT_ROOM: usize = 256 << 10;
@@ -52,13 +46,13 @@ pub struct Circumstances<'a> {
 
 /// A whole run.
 pub struct Run<'a> {
-    rehearsal: Rehearsal<'a>,
-    act: &'a mut dyn Act,
-    events: &'a dyn Events,
-    about: Circumstances<'a>,
-    began: Instant,
-    progress: Progress,
-    last_report: Option<Report>,
+    pub(super) rehearsal: Rehearsal<'a>,
+    pub(super) act: &'a mut dyn Act,
+    pub(super) events: &'a dyn Events,
+    pub(super) about: Circumstances<'a>,
+    pub(super) began: Instant,
+    pub(super) progress: Progress,
+    pub(super) last_report: Option<Report>,
 }
 
 /// How far a run has come.
@@ -70,9 +64,9 @@ pub(super) struct Progress {
     /// The node already is what is asked for, and this is its `instance-id`.
     pub(super) installed: Option<String>,
     /// The run folder is ours.
-    locked: bool,
+    pub(super) locked: bool,
     /// Another agent has it.
-    locked_out: bool,
+    pub(super) locked_out: bool,
     claimed: Vec<usize>,
 }
 
@@ -218,54 +212,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Tells the orchestrator, or keeps what is owed.
-    fn closeup(&mut self, so_far: &Walk) -> Result<(), Error> {
-        if let Some(first) = self.progress.incomplete.first() {
-            let more = self.progress.incomplete.len() - 1;
-            let what = match more {
-                0 => format!("the installation is incomplete: {first}"),
-                _ => format!("the installation is incomplete: {first}; and {more} more"),
-            };
-            return Err(
-                Error::new(Kind::Incomplete, what).hint("the report lists all that is pending")
-            );
-        }
-        let report = summary::report(self, so_far, None);
-        let facts = self.facts(&report);
-        let Some(call) = completion::call(&self.about.settings.success, &facts)? else {
-            return Ok(());
-        };
-        let owed = Owed {
-            call,
-            request_digest: report.request_digest.clone().unwrap_or_default(),
-            end: self.end(),
-        };
-        // Before the first try: it stays owed if we are killed meanwhile.
-        self.owe(Some(&owed))?;
-        self.act
-            .notify(&owed.call, self.about.settings.notify_budget)
-            .map_err(|error| {
-                let url = shown(&owed.call.url);
-                let what =
-                    format!("the node is installed, but {url} did not accept the completion");
-                Error::new(Kind::Notify, what)
-                    .because(error)
-                    .hint("`provision notify` offers it again; the node is not rebooted")
-                    .retryable()
-            })?;
-        self.owe(None)
-    }
-
-    fn owe(&self, owed: Option<&Owed>) -> Result<(), Error> {
-        self.about.folder.owe(owed).map_err(|error| {
-            Error::new(
-                Kind::Internal,
-                "cannot keep note of the completion that is owed",
-            )
-            .because(error)
-        })
-    }
-
     fn clean_up(&mut self, so_far: &Walk) -> Result<(), Error> {
         if !self.progress.locked {
             return Ok(());
@@ -300,65 +246,8 @@ impl<'a> Run<'a> {
             }
     }
 
-    /// Writes the report, and tells the orchestrator of a failure.
-    fn report(&mut self, so_far: &Walk) -> Result<(), Error> {
-        let report = summary::report(self, so_far, so_far.failure.as_ref());
-        let json = serde_json::to_value(&report).unwrap_or(Value::Null);
-        let mut errors = self.write_report(&json);
-        errors.extend(self.tell_failure(so_far, &report).err());
-        self.events.tell(&Event::Report {
-            report: json,
-            path: self.about.report.clone().map(PathBuf::into_boxed_path),
-        });
-        if self.progress.locked {
-            self.about.state_file.end(report.exit_status);
-        }
-        self.last_report = Some(report);
-        of_many("cannot report", errors)
-    }
-
-    /// To the run's folder, unless another run has that, and to where the command line says.
-    fn write_report(&self, json: &Value) -> Vec<Error> {
-        let text = format!("{json:#}\n");
-        let folder = self
-            .progress
-            .locked
-            .then(|| self.about.folder.report().clone());
-        let paths = folder.into_iter().chain(self.about.report.clone());
-        paths
-            .filter_map(|path| {
-                let error = replace(&path, text.as_bytes()).err()?;
-                let what = format!("cannot write the report to {}", path.display());
-                Some(Error::new(Kind::Internal, what).because(error))
-            })
-            .collect()
-    }
-
-    /// Another run's orchestrator is not told that this one could not begin, nor that an installed node failed.
-    fn tell_failure(&mut self, so_far: &Walk, report: &Report) -> Result<(), Error> {
-        let Some((_, error)) = &so_far.failure else {
-            return Ok(());
-        };
-        // What was accepted stays so: a clean-up that fails afterwards is told by the exit status and the report.
-        let accepted = (so_far.stages.iter()).any(|it| it.stage == Stage::Closeup && it.ok);
-        if self.progress.locked_out || error.kind == Kind::Notify || accepted {
-            return Ok(());
-        }
-        let facts = self.facts(report);
-        let Some(call) = completion::call(&self.about.settings.failure, &facts)? else {
-            return Ok(());
-        };
-        let budget = self.about.settings.notify_budget.min(FAILURE_BUDGET);
-        self.act.notify(&call, budget)
-    }
-
-    fn facts(&self, report: &Report) -> Facts {
-        let request = self.rehearsal.known.request.as_ref();
-        summary::facts(report, request, &self.about.machine)
-    }
-
     /// What happens to the machine in the end.
-    fn end(&self) -> End {
+    pub(super) fn end(&self) -> End {
         let default = if self.about.pulled {
             End::Reboot
         } else {

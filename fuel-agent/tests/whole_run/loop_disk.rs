@@ -2,13 +2,15 @@
 //! GRUB is not installed.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::mount::{KernelMounts, MountMode, Mounts};
 use serde_json::{Value, json};
 
-use super::lab::{Lab, equipped, tool};
+use super::lab::{Lab, equipped, signal, tool};
 
 /// A lab with a disk.
 struct Node {
@@ -75,6 +77,42 @@ impl Node {
     fn pull(&self) -> i32 {
         let url = self.lab.server.url("/request.json?mac={mac}");
         self.run(&["--url", &url])
+    }
+
+    /// Pushes, and sends SIGTERM as soon as that stage begins.
+    fn stopped_in(&self, stage: &str) -> i32 {
+        let success = format!("--set=success={}", self.lab.server.url("/built"));
+        let failure = format!("--set=failure={}", self.lab.server.url("/failed"));
+        let mut child = self.lab.start(&[
+            "run",
+            "--inventory=inventory.json",
+            "--input_data_file=request.json",
+            "--set=end=none",
+            "--dialect=json",
+            &success,
+            &failure,
+        ]);
+        let out = BufReader::new(child.stdout.take().unwrap());
+        for line in out.lines() {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if event["event"] == "stage-start" && event["stage"] == stage {
+                signal(&child, "TERM");
+            }
+        }
+        child.wait().unwrap().code().expect("no signal ends it")
+    }
+
+    /// Whether a BIOS would find GRUB on the disk.
+    fn is_armed(&self) -> bool {
+        let mut code = [0; 440];
+        let disk = fs::File::open(self.disk.path()).unwrap();
+        disk.read_exact_at(&mut code, 0).unwrap();
+        code.windows(4).any(|window| window == b"GRUB")
+    }
+
+    fn is_mounted(&self) -> bool {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        mounts.contains(self.disk.path().to_str().unwrap())
     }
 
     /// How often the image was fetched, apart from its beginning.
@@ -213,4 +251,49 @@ fn a_disk_that_cannot_be_written_to_is_refused_untouched() {
     };
     assert_eq!(node.push(), 5);
     assert_eq!(node.lab.report()["touched"], false);
+}
+
+#[test]
+fn sigterm_in_any_stage_leaves_a_node_that_does_not_boot_and_can_be_installed_at_once() {
+    let Some(node) = Node::new() else { return };
+    assert_eq!(node.push(), 0);
+    assert!(node.is_armed());
+    let before_the_end = [
+        "init",
+        "setup",
+        "discover",
+        "plan",
+        "validate",
+        "prepare",
+        "release",
+        "partition",
+        "filesystem",
+        "image",
+        "configure",
+        "configdrive",
+        "verify",
+        "bootloader",
+        "commit",
+    ];
+    let (mut failed, mut armed) = (0, true);
+    for stage in before_the_end {
+        let status = node.stopped_in(stage);
+        let report = node.lab.report();
+        // A signal that comes late finds a node that is installed, and says so.
+        let told = (status, report["result"].as_str().unwrap());
+        assert!(
+            [(130, "interrupted"), (0, "installed")].contains(&told),
+            "{stage}: {report}"
+        );
+        failed += usize::from(status == 130);
+        // What was not touched is as it was.
+        armed = status == 0 || armed && report["touched"] == false;
+        assert_eq!(node.is_armed(), armed, "{stage}: {report}");
+        assert_eq!(node.lab.asked("/failed").len(), failed, "{stage}");
+        assert!(!node.is_mounted(), "{stage}");
+        assert!(!node.lab.path("run/work").exists(), "{stage}");
+    }
+    assert!(failed >= 10, "most signals came in time: {failed}");
+    assert_eq!(node.push(), 0);
+    assert!(node.is_armed());
 }
