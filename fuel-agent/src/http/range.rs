@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::Instant;
 
 use host::cancel::Cancel;
 use reqwest::header::{HeaderValue, RANGE};
@@ -44,6 +45,19 @@ impl Wanted {
     }
 }
 
+/// How a file is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking<'a> {
+    /// Who asks.
+    pub(crate) client: &'a Client,
+    /// Buffers for the pieces, none shorter than a piece.
+    pub(crate) pool: &'a Pool,
+    /// Ends it.
+    pub(crate) stop: &'a Cancel,
+    /// When it has to have come.
+    pub(crate) deadline: Option<Instant>,
+}
+
 /// What a file's server says when it is asked.
 pub(crate) enum Answer {
     /// The pieces are coming.
@@ -72,11 +86,9 @@ impl RangeFile {
     /// Asks for a part: by its range, or where `whole` is said by sending everything, of which `wanted` is then all.
     pub(crate) fn ask(
         &self,
-        client: &Client,
+        asking: Asking<'_>,
         wanted: &Wanted,
         whole: bool,
-        pool: &Pool,
-        stop: &Cancel,
     ) -> Result<Answer, HttpError> {
         let url = match &self.address {
             Address::Web(url) => url.clone(),
@@ -85,18 +97,19 @@ impl RangeFile {
                 if length != self.length {
                     return Ok(Answer::OtherLength(Some(length)));
                 }
-                return Ok(self.pieces(wanted, From::File(file, pool.clone())));
+                return Ok(self.pieces(wanted, From::File(file, asking.pool.clone())));
             }
         };
         let mut request = Request::get(url)
-            .stop(stop)
-            .pool(pool)
+            .deadline(asking.deadline)
+            .stop(asking.stop)
+            .pool(asking.pool)
             .cuts(wanted.lengths.clone());
         let range = format!("bytes={}-{}", wanted.start, wanted.end() - 1);
         if let (false, Ok(range)) = (whole, HeaderValue::from_str(&range)) {
             request = request.header(RANGE, range);
         }
-        let response = client.send(request)?;
+        let response = asking.client.send(request)?;
         Ok(match self.judge(&response.head, wanted, whole)? {
             Verdict::AsAsked => self.pieces(wanted, From::Web(response.body)),
             Verdict::NoRanges => Answer::NoRanges,
@@ -177,6 +190,10 @@ impl Pieces {
     /// The next piece, whole; `None` after the last one.
     pub(crate) fn advance(&mut self) -> Result<Option<Buffer>, HttpError> {
         let Some(length) = self.lengths.next() else {
+            if let From::Web(body) = &mut self.from {
+                // its end, so that the connection can be used again; whatever else it says is of no interest
+                drop(body.advance());
+            }
             return Ok(None);
         };
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);

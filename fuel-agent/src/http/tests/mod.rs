@@ -4,6 +4,7 @@ mod fetching;
 mod giving_up;
 mod looking;
 mod notifying;
+mod ranging;
 mod reading;
 mod trusting;
 

@@ -14,7 +14,7 @@ use super::meter::Meter;
 use super::mirror::{Mirror, Mirrors, random, told};
 use crate::events::{Event, Events};
 use crate::http::pool::Pool;
-use crate::http::range::{Answer, Pieces};
+use crate::http::range::{Answer, Asking, Pieces};
 use crate::http::retry::Retry;
 use crate::http::{Client, HttpError};
 use crate::stage::Stage;
@@ -42,6 +42,8 @@ pub(super) struct Road<'a> {
     pub(super) mirrors: &'a Mirrors,
     pub(super) pool: &'a Pool,
     pub(super) stop: &'a Cancel,
+    /// When all of it has to have come.
+    pub(super) deadline: Option<Instant>,
     pub(super) events: &'a dyn Events,
     pub(super) lanes: u64,
     /// Counts connections that were made again.
@@ -220,9 +222,13 @@ impl Lane<'_> {
         let road = self.road;
         let mirror = self.mirror()?;
         let (begun, _busy) = (Instant::now(), road.meter.begin());
-        let answer = mirror
-            .file
-            .ask(road.client, &group.wanted, whole, road.pool, road.stop)?;
+        let asking = Asking {
+            client: road.client,
+            pool: road.pool,
+            stop: road.stop,
+            deadline: road.deadline,
+        };
+        let answer = mirror.file.ask(asking, &group.wanted, whole)?;
         let mut pieces: Pieces = match answer {
             Answer::Pieces(pieces) => pieces,
             Answer::NoRanges => return Ok(Ended::NoRanges),

@@ -194,6 +194,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
         events,
         name: file,
         stop: Cancel::new(),
+        deadline: (client.settings().total_timeout).map(|limit| started + limit),
         retries: AtomicU32::new(0),
         reading: Meter::default(),
         fetching: Meter::default(),
@@ -285,6 +286,7 @@ struct Engine<'a, 'd> {
     /// What people call the image.
     name: String,
     stop: Cancel,
+    deadline: Option<Instant>,
     retries: AtomicU32,
     reading: Meter,
     fetching: Meter,
@@ -341,6 +343,7 @@ impl Engine<'_, '_> {
             mirrors: self.mirrors,
             pool: &packed,
             stop: &self.stop,
+            deadline: self.deadline,
             events: self.events,
             lanes: u64::try_from(crew.lanes).unwrap_or(1),
             retries: &self.retries,
@@ -530,5 +533,54 @@ impl Watch<'_, '_, '_> {
             done_bytes: self.board.tally().done,
             total_bytes: Some(self.engine.index.raw_size()),
         });
+    }
+}
+
+#[cfg(test)]
+mod crew_tests {
+    use os_image::codec::Packer;
+    use os_image::index::{Chunk, IndexBuilder};
+
+    use super::*;
+
+    /// An index of one chunk of this size that packs badly or well.
+    fn index(chunk_size: u32, packed_length: u32) -> Index {
+        let raw = [1; 4096];
+        let packed = Packer::new(1).unwrap().pack(&raw, &mut Vec::new()).unwrap();
+        let mut builder = IndexBuilder::new(chunk_size.into(), chunk_size, 1 << 20).unwrap();
+        let chunk = Chunk {
+            raw_offset: 0,
+            raw_length: chunk_size,
+            packed_offset: 0,
+            packed_length,
+            raw_digest: packed.raw_digest,
+            packed_digest: packed.packed_digest,
+            zero: false,
+        };
+        builder.push(&chunk).unwrap();
+        builder.finish(packed_length.into()).unwrap()
+    }
+
+    #[test]
+    fn there_are_as_many_as_fit_in_memory_and_at_least_one_of_each() {
+        const MIB: u32 = 1 << 20;
+        for (chunk, packed, servers, cores, lanes, workers) in [
+            (MIB, MIB, 1, 2, 2, 3),
+            (MIB, MIB / 3, 1, 8, 2, 9),
+            (2 * MIB, MIB, 3, 2, 3, 3),
+            (4 * MIB, 4 * MIB, 1, 2, 2, 3),
+            (4 * MIB, 4 * MIB, 9, 64, 4, 3),
+            (4 * MIB, MIB, 1, 64, 2, 7),
+            (16 * MIB, 5 * MIB, 1, 2, 2, 1),
+            (16 * MIB, 16 * MIB, 4, 64, 1, 1),
+        ] {
+            let index = index(chunk, packed);
+            let crew = Crew::of(&index, servers, cores);
+            assert_eq!(
+                crew,
+                Crew { lanes, workers },
+                "{chunk} {packed} {servers} {cores}"
+            );
+        }
     }
 }

@@ -236,3 +236,45 @@ fn failed(doing: &'static str, device: &str, offset: u64, source: io::Error) -> 
 fn count(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_runs_of_zeros_are_left_to_the_device() {
+        const LONG: usize = ZEROS_LEAST;
+        let data = |length: usize| vec![1; length];
+        let zeros = |length: usize| vec![0; length];
+        for (parts, expected) in [
+            (vec![data(GRANULE)], vec![(GRANULE, false)]),
+            (vec![zeros(LONG)], vec![(LONG, true)]),
+            (vec![zeros(LONG - GRANULE)], vec![(LONG - GRANULE, false)]),
+            (
+                vec![data(GRANULE), zeros(LONG), data(5)],
+                vec![(GRANULE, false), (LONG, true), (5, false)],
+            ),
+            (
+                vec![
+                    data(GRANULE),
+                    zeros(LONG - GRANULE),
+                    data(GRANULE),
+                    zeros(LONG + 7),
+                ],
+                vec![(LONG + GRANULE, false), (LONG + 7, true)],
+            ),
+            // zeros that begin within a granule count from the next one
+            (
+                vec![data(1), zeros(LONG + GRANULE)],
+                vec![(GRANULE, false), (LONG + 1, true)],
+            ),
+            (vec![], vec![]),
+        ] {
+            let bytes = parts.concat();
+            let found: Vec<(usize, bool)> = Runs(&bytes)
+                .map(|(run, is_zero)| (run.len(), is_zero))
+                .collect();
+            assert_eq!(found, expected);
+        }
+    }
+}

@@ -26,6 +26,7 @@ mod delta;
 mod faults;
 mod lies;
 mod mirrors;
+mod signed;
 mod writing;
 
 const DISK: &str = "/dev/sda";

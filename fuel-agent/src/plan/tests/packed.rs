@@ -1,0 +1,158 @@
+//! Packed images in plans: what their manifests say against layout, node and settings; and what they cost.
+
+use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
+use super::*;
+use crate::inventory::Inventory;
+use crate::sources::{PackedFacts, Sources};
+
+fn manifest() -> PackedFacts {
+    PackedFacts {
+        manifest: "ubuntu.manifest.json".to_owned(),
+        manifest_sha256: "ab".repeat(32),
+        signed_by: None,
+        name: "ubuntu".to_owned(),
+        release: 7,
+        architecture: "x86_64".to_owned(),
+        firmware: vec!["bios".to_owned()],
+        features: vec!["lvm".to_owned(), "cloud-init".to_owned()],
+        filesystem: Some("ext4".to_owned()),
+        whole_disk: false,
+        chunk_size_bytes: Bytes(2 << 20),
+        chunks: 1536,
+        fetch_bytes: mib(450),
+        data_bytes: mib(1440),
+    }
+}
+
+fn machine() -> Inventory {
+    let architecture = "x86_64".to_owned();
+    Inventory {
+        architecture,
+        ..node(vec![empty_disk("/dev/sda", 20480)])
+    }
+}
+
+fn planned(change: impl FnOnce(&mut PackedFacts), options: &Options, node: &Inventory) -> Plan {
+    let mut packed = manifest();
+    change(&mut packed);
+    let mut sources: Sources = known();
+    for facts in sources.images.values_mut() {
+        facts.packed = Some(packed.clone());
+    }
+    plan(
+        &lvm_request(),
+        node,
+        &sources,
+        options,
+        &mut CountedIds::default(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn an_image_that_does_not_fit_the_layout_or_the_node_is_refused_with_a_hint() {
+    type Change = fn(&mut PackedFacts);
+    let table: [(Change, &str); 6] = [
+        (
+            |it| it.architecture = "aarch64".to_owned(),
+            "runs on aarch64, but this node is x86_64",
+        ),
+        (
+            |it| it.firmware = vec!["uefi".to_owned()],
+            "boots from uefi, but this node has bios",
+        ),
+        (
+            |it| it.features = vec!["cloud-init".to_owned()],
+            "the layout has logical volumes, but the system in",
+        ),
+        (
+            |it| it.features = vec!["lvm".to_owned()],
+            "the layout has cloud-init data, but the system in",
+        ),
+        (
+            |it| it.filesystem = Some("xfs".to_owned()),
+            "holds `xfs`, but the request says `ext4`",
+        ),
+        (|it| it.whole_disk = true, "is the image of a whole disk"),
+    ];
+    for (change, what) in table {
+        let plan = planned(change, &Options::default(), &machine());
+        let [refusal] = plan.refusals.as_slice() else {
+            panic!("{what}: {:?}", plan.refusals)
+        };
+        assert_eq!((refusal.kind, refusal.by), (Kind::Image, RefusedBy::Run));
+        assert!(refusal.what.contains(what), "{}", refusal.what);
+        assert!(!refusal.hint.is_empty());
+    }
+    let plan = planned(|_| (), &Options::default(), &machine());
+    assert_eq!((plan.refusals, plan.warnings), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_manifest_that_says_nothing_is_believed_to_and_warned_of() {
+    let silent = |it: &mut PackedFacts| (it.features, it.firmware) = (Vec::new(), Vec::new());
+    let plan = planned(silent, &Options::default(), &machine());
+    assert_eq!(plan.refusals, []);
+    assert_eq!(
+        plan.warnings,
+        [format!(
+            "the manifest of {URL} does not say what its system can do"
+        )]
+    );
+}
+
+#[test]
+fn what_the_ramdisk_requires_is_refused_where_it_is_not_so() {
+    let strict = Options {
+        require_signature: true,
+        min_release: 8,
+        ..Options::default()
+    };
+    let refusals = |change: fn(&mut PackedFacts)| {
+        let plan = planned(change, &strict, &machine());
+        let refusals = plan.refusals.iter();
+        refusals
+            .map(|refusal| refusal.what.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        refusals(|_| ()),
+        [format!(
+            "{URL} has to be signed by a key that is trusted here, and no key is trusted"
+        )]
+    );
+    assert_eq!(
+        refusals(|it| it.signed_by = Some("57DD08A3D74587E8".to_owned())),
+        [format!(
+            "{URL} is release 7 of `ubuntu`, and 8 is the oldest that is written here"
+        )]
+    );
+    let good = refusals(|it| (it.signed_by, it.release) = (Some("57DD08A3D74587E8".to_owned()), 8));
+    assert_eq!(good, Vec::<String>::new());
+    let request = lvm_request();
+    let mut ids = CountedIds::default();
+    let plain = plan(&request, &machine(), &known(), &strict, &mut ids).unwrap();
+    assert_eq!(
+        plain.refusals[0].what,
+        format!("{URL} has to be signed by a key that is trusted here, and it is no packed image")
+    );
+}
+
+#[test]
+fn a_plan_says_what_a_full_write_and_a_delta_would_cost() {
+    let signed = |it: &mut PackedFacts| it.signed_by = Some("57DD08A3D74587E8".to_owned());
+    let plan = planned(signed, &Options::default(), &machine());
+    let step = plan
+        .steps
+        .iter()
+        .find(|step| step.what.starts_with("write http"));
+    insta::assert_snapshot!(step.unwrap().what, @"write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/mapper/os-root): ext4 in gzip, 3 GiB, md5 5d41402a…; packed `ubuntu` release 7, signed by 57DD08A3D74587E8; in full 450 MiB fetched and 1440 MiB written, or 3 GiB read and only what differs");
+    let json = plan.to_json();
+    let packed = &json["images"][0]["packed"];
+    let bytes = |count: u64| count << 20;
+    assert_eq!(packed["full"]["fetch_bytes"], bytes(450));
+    assert_eq!(packed["full"]["write_bytes"], bytes(1440));
+    assert_eq!(packed["delta"]["read_bytes"], bytes(3072));
+    assert_eq!(packed["delta"]["fetch_bytes_most"], bytes(450));
+    assert_eq!(packed["signed_by"], "57DD08A3D74587E8");
+}

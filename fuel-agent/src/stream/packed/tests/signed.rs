@@ -1,0 +1,93 @@
+//! Signatures: which are believed, which are refused and why, when planning and again when writing.
+
+use minisign::KeyPair;
+use os_image::signature::TrustedKey;
+
+use super::*;
+use crate::error::{Error, Kind};
+
+fn sign(key: &KeyPair, bytes: &[u8]) -> Vec<u8> {
+    let signature = minisign::sign(Some(&key.pk), &key.sk, bytes, None, None).unwrap();
+    signature.into_string().into_bytes()
+}
+
+fn trusting(keys: &[&KeyPair]) -> Rules {
+    let parse = |key: &&KeyPair| TrustedKey::parse(&key.pk.to_base64()).unwrap();
+    Rules {
+        keys: keys.iter().map(parse).collect(),
+        ..Rules::default()
+    }
+}
+
+fn pair() -> KeyPair {
+    KeyPair::generate_unencrypted_keypair().unwrap()
+}
+
+/// A server with the image, its manifest, and this as the signature.
+fn with(published: &Published, signature: Option<Vec<u8>>) -> FaultServer {
+    let mut files = BTreeMap::from([
+        ("/x.img.zst".to_owned(), published.data.clone()),
+        ("/x.manifest.json".to_owned(), published.text()),
+    ]);
+    if let Some(signature) = signature {
+        files.insert("/x.manifest.json.minisig".to_owned(), signature);
+    }
+    serving(files)
+}
+
+#[test]
+fn an_image_signed_by_a_trusted_key_is_written_and_its_key_is_named() {
+    let published = Published::of(image(3 * MIB));
+    let (ours, other) = (pair(), pair());
+    let server = with(&published, Some(sign(&ours, &published.text())));
+    let devices = dirty(3 * MIB);
+    let rules = trusting(&[&other, &ours]);
+    let done = install(&devices, &url(&server), &rules);
+    let key = rules.keys[1].id().to_string();
+    assert_eq!(done.packed().signed_by.as_ref(), Some(&key));
+    assert!(content(&devices, 0, 3 * MIB) == published.raw);
+}
+
+#[test]
+fn a_signature_that_is_missing_or_wrong_is_a_problem_that_says_why() {
+    let published = Published::of(image(3 * MIB));
+    let (ours, other) = (pair(), pair());
+    let text = published.text();
+    let mut older = published.clone();
+    older.manifest.release -= 1;
+    for (signature, why) in [
+        (None, "is not signed: there is no"),
+        (Some(sign(&other, &text)), "which is not trusted"),
+        (Some(sign(&ours, &older.text())), "does not fit the file"),
+        (Some(sign(&ours, b"")), "does not fit the file"),
+        (Some(b"nonsense".to_vec()), "not a signature of minisign"),
+        (Some(Vec::new()), "not a signature of minisign"),
+    ] {
+        let server = with(&published, signature);
+        let problem = facts(&url(&server), &trusting(&[&ours])).problem.unwrap();
+        assert!(problem.contains(why), "{problem}");
+        // where nobody is trusted, nobody is asked
+        assert_eq!(facts(&url(&server), &Rules::default()).problem, None);
+    }
+}
+
+#[test]
+fn whoever_took_the_signature_away_after_planning_is_noticed() {
+    let published = Published::of(image(3 * MIB));
+    let ours = pair();
+    let rules = trusting(&[&ours]);
+    let good = with(&published, Some(sign(&ours, &published.text())));
+    let known = facts(&url(&good), &rules);
+    drop(good);
+    let bad = with(&published, None);
+    let devices = dirty(3 * MIB);
+    let done = write_known(&devices, &url(&bad), &rules, &known, &client());
+    let error = Error::from(done.result.unwrap_err());
+    assert_eq!(error.kind, Kind::Image);
+    assert!(error.what.contains("is not signed"), "{}", error.what);
+    assert!(
+        content(&devices, 0, 3 * MIB)
+            .iter()
+            .all(|byte| *byte == 0xaa)
+    );
+}
