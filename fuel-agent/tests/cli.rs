@@ -162,7 +162,7 @@ fn all_problems_of_a_request_are_told_at_once() {
     insta::assert_snapshot!(left.error, @r#"
     error: the request has 2 problems
       cause: `ks_meta.pm_data.ks_spaces[0].volumes[1].size` is a string, not an integer; give an integer
-      cause: `ks_meta.image_data["/"].container` is `rar`; use `raw`, `gzip`, `zstd`, `xz` or `bzip2`
+      cause: `ks_meta.image_data["/"].container` is `rar`; use `raw`, `gzip`, `zstd`, `xz`, `bzip2` or `qcow2`
     "#);
 }
 
