@@ -61,8 +61,9 @@ fn a_quick_run_measures_what_is_here_and_leaves_its_results() {
         return;
     }
     let work = tempfile::tempdir().unwrap();
-    // each of another kind: a pipe, a limit, a limited link, the agent where it was built
+    // each of another kind: a pipe, a limit, a limited link, the agent and a packed image where they were built
     let only = [
+        "delta",
         "curl-zstd",
         "limit-write",
         "limit-fetch-zst",

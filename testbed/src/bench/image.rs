@@ -60,7 +60,9 @@ impl Form {
             Self::Gz => Some("pigz -6 -c disk.raw >\"$part\""),
             Self::Qcow2 => Some("qemu-img convert -f raw -O qcow2 -c disk.raw \"$part\""),
             Self::Bmap => Some("bmaptool -q create disk.raw -o \"$part\""),
-            Self::Packed => Some("image-builder pack disk.raw --name packed --out ."),
+            Self::Packed => Some(
+                "image-builder pack disk.raw --name packed --out . --architecture \"$(uname -m)\"",
+            ),
         }
     }
 }
@@ -206,7 +208,8 @@ impl Image {
             "cp --sparse=always --reflink=auto disk.raw newer.raw",
         )?;
         changed::change(&self.file("packed.manifest.json"), &newer)?;
-        let pack = "image-builder pack newer.raw --name newer --out .";
+        let pack =
+            "image-builder pack newer.raw --name newer --out . --architecture \"$(uname -m)\"";
         line::run(system, &self.folder, pack).context("cannot pack the newer image")
     }
 }
