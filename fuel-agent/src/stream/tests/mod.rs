@@ -21,6 +21,7 @@ use crate::request::spec::Container;
 mod arriving;
 mod disk_images;
 mod faults;
+mod fence;
 mod refusing;
 
 const DISK: &str = "/dev/sda";
