@@ -116,7 +116,8 @@ pub(super) fn validate(options: &ValidateOptions) -> Result<u8, Error> {
         out.line(&format!("warning: {warning}"));
     }
     let disks = known.plan.map_or(0, |plan| plan.disks.len());
-    out.line(&format!("`run` would go ahead, on {disks} disks"));
+    let noun = if disks == 1 { "disk" } else { "disks" };
+    out.line(&format!("`run` would go ahead, on {disks} {noun}"));
     Ok(0)
 }
 
