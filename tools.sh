@@ -7,7 +7,7 @@ packages=(
   gcc libc6-dev make git ca-certificates                        # to build
   e2fsprogs xfsprogs gdisk fdisk mdadm lvm2 dosfstools mtools kmod util-linux   # tests with the real tools
   cpio zstd mmdebstrap minisign                  # ramdisk and image
-  qemu-utils                                                    # disk images in tests
+  qemu-utils xz-utils bzip2                                     # images of others in tests
   grub-common grub-pc-bin                                       # boot code in tests
   qemu-system-x86 ipxe-qemu seabios ipxe ovmf                   # nodes
   grub-efi-amd64-bin                                            # UEFI boot code in tests

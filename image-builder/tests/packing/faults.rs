@@ -65,6 +65,28 @@ fn what_is_no_image_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn disks_and_filesystems_that_say_they_are_longer_are_cut_off() {
+    let lab = Lab::new();
+    for (name, size, program, args) in [
+        ("gpt", 64, "sgdisk", &["-n1:2048:0"][..]),
+        ("ext2", 64, "mke2fs", &["-q", "-F"]),
+        ("xfs", 320, "mkfs.xfs", &["-q"]),
+        ("vfat", 64, "mkfs.fat", &["-F", "32"]),
+        ("swap", 64, "mkswap", &["-q"]),
+    ] {
+        let path = lab.text(name);
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(size << 20).unwrap();
+        tool(program, &[args, &[&path]].concat());
+        let pack = ["pack", name, "--out", "out", "--architecture", "x86_64"];
+        lab.succeed(&pack);
+        file.set_len((size << 20) - 4096).unwrap();
+        let said = lab.refused(&pack);
+        assert!(said.contains("it is cut off"), "{name}: {said}");
+    }
+}
+
+#[test]
 fn options_that_cannot_be_are_refused_with_a_hint() {
     let lab = Lab::new();
     lab.ext4("system.raw");
