@@ -214,15 +214,16 @@ mod tests {
                 .0,
             200
         );
-        assert!(boot(&orchestrator).contains("exit"));
+        assert!(
+            boot(&orchestrator).ends_with("exit 1\n"),
+            "UEFI stops after success"
+        );
     }
 
     #[test]
     fn completions_are_turned_down_as_often_as_told() {
-        let orchestrator = known(Node {
-            refuse_completions: 1,
-            ..Node::default()
-        });
+        let orchestrator = known(Node::default());
+        orchestrator.refuse_completions(MAC, 1);
         let done = || {
             orchestrator
                 .answer(

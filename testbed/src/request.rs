@@ -186,4 +186,33 @@ mod tests {
             "disk/by-id/virtio-A"
         );
     }
+
+    #[test]
+    fn a_stack_is_asked_for_in_the_explicit_dialect_and_stays_within_its_disks() {
+        let wish = Wish {
+            number: 1,
+            hostname: "n1.lab.test".to_owned(),
+            serials: vec!["A".to_owned(), "B".to_owned()],
+            image: "debian-12.img.gz".to_owned(),
+            key: "ssh-ed25519 AAAA test".to_owned(),
+            layout: Layout::Stack,
+        };
+        let value: Value = serde_json::from_str(&provision_json(&wish)).unwrap();
+        let partitioning = &value["partitioning"];
+        assert_eq!(
+            partitioning["mds"][1]["devices"],
+            json!(["/dev/vda3", "/dev/vdb3"])
+        );
+        let parteds = partitioning["parteds"].as_array().unwrap();
+        let partitions = parteds
+            .iter()
+            .flat_map(|disk| disk["partitions"].as_array().unwrap());
+        let configdrives = partitions.clone().filter(|it| it["configdrive"] == true);
+        assert_eq!(configdrives.count(), 1);
+        assert!(
+            partitions
+                .clone()
+                .all(|it| it["end"].as_u64().unwrap() < 8192)
+        );
+    }
 }
