@@ -118,7 +118,7 @@ impl Lab {
         wanted: impl Fn(&Happening) -> bool,
         mut on_each: impl FnMut(&Happening),
     ) -> Result<usize> {
-        let failed = |h: &Happening| !wanted(h) && (is_off(h) || is_failure(h));
+        let failed = |h: &Happening| !wanted(h) && (is_off(h) || is_panic(h) || is_failure(h));
         let give_up = self.happenings.now() + PATIENCE;
         let mut next = mark;
         loop {
@@ -137,6 +137,12 @@ impl Lab {
                     bail!(
                         "the node went off while waiting for {what}; its console is in {}",
                         self.work.display()
+                    )
+                }
+                Some((_, happening)) if is_panic(&happening) => {
+                    bail!(
+                        "a kernel panicked while waiting for {what}: {}",
+                        happening.text
                     )
                 }
                 Some((_, happening)) if failed(&happening) => {
@@ -233,7 +239,13 @@ impl Lab {
         // the host key differs from system to system on the same address
         let _ = fs::remove_file(self.work.join("known_hosts"));
         let cancel = self.cancel.clone();
+        let mark = self.happenings.mark();
         settle::until_or_cancelled(PATIENCE, &cancel, || {
+            let dead = |h: &Happening| is_panic(h) || is_off(h);
+            let seen = self.happenings.wait(mark, Duration::ZERO, dead, |_| ());
+            if let Some((_, happening)) = seen {
+                return Err(std::io::Error::other(happening.text));
+            }
             Ok(self
                 .ssh(number, user, "true")
                 .ok()
@@ -252,6 +264,11 @@ impl Lab {
 /// Whether the node went off.
 fn is_off(happening: &Happening) -> bool {
     happening.source == Source::Testbed && happening.text == "power off"
+}
+
+/// Whether a kernel gave up.
+fn is_panic(happening: &Happening) -> bool {
+    happening.source == Source::Console && happening.text.contains("Kernel panic - not syncing")
 }
 
 /// Whether the agent told the orchestrator that it failed.

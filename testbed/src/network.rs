@@ -103,7 +103,8 @@ fn ip(system: &mut System, words: &str) -> Result<()> {
     Ok(())
 }
 
-/// What TFTP serves: a script that asks the orchestrator, and iPXE itself for firmware that has none.
+/// What TFTP serves: a script that asks the orchestrator, and iPXE itself for firmware that has none. For UEFI the one that uses the
+/// firmware's driver: `ipxe.efi` takes the card with a driver of its own, and the firmware that goes on after it hangs.
 fn tftp_root(work: &Path) -> Result<PathBuf> {
     let root = work.join("tftp");
     fs::create_dir_all(&root).context("cannot make the TFTP folder")?;
@@ -112,7 +113,7 @@ fn tftp_root(work: &Path) -> Result<PathBuf> {
         orchestrator()
     );
     fs::write(root.join("boot.ipxe"), script).context("cannot write the first iPXE script")?;
-    for name in ["undionly.kpxe", "ipxe.efi"] {
+    for name in ["undionly.kpxe", "snponly.efi"] {
         for folder in ["/usr/lib/ipxe", "/boot"] {
             let from = Path::new(folder).join(name);
             if from.is_file() {
@@ -137,7 +138,7 @@ fn dnsmasq_conf(work: &Path, tftp: &Path, nodes: u8) -> String {
          enable-ra\ndhcp-range=fd77::,ra-only,64\n\
          enable-tftp\ntftp-root={tftp}\n\
          dhcp-match=set:ipxe,175\ndhcp-match=set:efi64,option:client-arch,7\ndhcp-match=set:efi64,option:client-arch,9\n\
-         dhcp-boot=tag:!ipxe,tag:!efi64,undionly.kpxe\ndhcp-boot=tag:!ipxe,tag:efi64,ipxe.efi\ndhcp-boot=tag:ipxe,boot.ipxe\n",
+         dhcp-boot=tag:!ipxe,tag:!efi64,undionly.kpxe\ndhcp-boot=tag:!ipxe,tag:efi64,snponly.efi\ndhcp-boot=tag:ipxe,boot.ipxe\n",
         work = work.display(),
         tftp = tftp.display(),
         first = Ipv4Addr::new(10, 77, 0, 50),

@@ -50,7 +50,7 @@ pub(crate) struct Shape {
     pub(crate) disks: Vec<DiskShape>,
     /// What starts it.
     pub(crate) firmware: Firmware,
-    /// Whether the first disk comes before the network in the boot order.
+    /// Whether the first disk comes before the network in the boot order; on UEFI that is for the node's own variables to say.
     pub(crate) disk_first: bool,
     /// Whether KVM is used.
     pub(crate) kvm: bool,
@@ -166,7 +166,6 @@ fn machine(shape: &Shape, work: &Path) -> Cmd {
 }
 
 fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
-    let network_index = if shape.disk_first { 2 } else { 1 };
     let mut cmd = machine(shape, work)
         .args(["-smp", "2", "-display", "none", "-no-user-config"])
         .arg("-m")
@@ -192,8 +191,9 @@ fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
         ))
         .arg("-device")
         .arg(format!(
-            "virtio-net-pci,netdev=n0,mac={},bootindex={network_index}",
-            network::node_mac(shape.number)
+            "virtio-net-pci,netdev=n0,mac={}{}",
+            network::node_mac(shape.number),
+            boot_index(shape, None)
         ))
         .args([
             "-object",
@@ -206,18 +206,19 @@ fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
             .arg("-drive")
             .arg(format!("file={},if=none,id=d{n},format=raw,cache=writeback,discard=unmap,detect-zeroes=unmap", disk.file.display()))
             .arg("-device")
-            .arg(format!("virtio-blk-pci,drive=d{n},serial={}{}", disk.serial, boot_index(shape, n)));
+            .arg(format!("virtio-blk-pci,drive=d{n},serial={}{}", disk.serial, boot_index(shape, Some(n))));
     }
     cmd
 }
 
-/// The place of a disk in the boot order. OVMF leaves out what the order does not name, but for entries that somebody made: there
-/// a disk behind the network has no place of its own, and what starts it is the entry that the agent made.
-fn boot_index(shape: &Shape, disk: usize) -> String {
-    match (shape.firmware, shape.disk_first) {
-        (Firmware::Uefi, false) => String::new(),
-        (_, false) => format!(",bootindex={}", 2 + disk * 2),
-        (_, true) => format!(",bootindex={}", 1 + disk * 2),
+/// The place in the boot order of the network card (`None`) or of a disk. OVMF would make QEMU's order its own at each start and leave out
+/// what it does not name: a UEFI node has the order that its variables hold, as a real one.
+fn boot_index(shape: &Shape, disk: Option<usize>) -> String {
+    let (network, first_disk) = if shape.disk_first { (2, 1) } else { (1, 2) };
+    match (shape.firmware, disk) {
+        (Firmware::Uefi, _) => String::new(),
+        (Firmware::Bios, None) => format!(",bootindex={network}"),
+        (Firmware::Bios, Some(n)) => format!(",bootindex={}", first_disk + n * 2),
     }
 }
 
@@ -321,6 +322,6 @@ mod tests {
         shape.disk_first = false;
         assert!(line(&shape).contains("serial=S,bootindex=2"));
         shape.firmware = Firmware::Uefi;
-        assert!(!line(&shape).contains("serial=S,bootindex"));
+        assert!(!line(&shape).contains("bootindex"));
     }
 }

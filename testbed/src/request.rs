@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::network;
+use crate::orchestrator::NO_TIMER_CHECK;
 
 /// What a request is about.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ pub(crate) fn provision_json(wish: &Wish) -> String {
         "kernel_options": {"netcfg/choose_interface": mac, "udevrules": format!("{mac}_eth0")},
         "ks_meta": {
             "pm_data": {
-                "kernel_params": "console=tty0 console=ttyS0,115200 net.ifnames=0",
+                "kernel_params": format!("console=tty0 console=ttyS0,115200 net.ifnames=0 {NO_TIMER_CHECK}"),
                 "ks_spaces": spaces(wish),
             },
             "image_data": {"/": {"uri": image, "format": "ext4", "container": container}},

@@ -14,8 +14,8 @@ const VARIABLES: &str = "/sys/firmware/efi/efivars";
 /// The vendor of UEFI's own.
 const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
-/// Pushed three times, so that old entries are seen to go, and that firmware which cannot be told does not matter; then booted from
-/// the disk, which is in no boot order but by our entry.
+/// Pushed three times, so that old entries are seen to go, and that firmware which cannot be told does not matter; then started by
+/// the network first, and from the disk by our entry.
 pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&wish(lab, Layout::Lvm, 1)?);
     enter_pushed(lab, Stand::Install)?;
@@ -23,6 +23,7 @@ pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
     shape.firmware = Firmware::Uefi;
     let node = lab.power_on(&shape)?;
     lab.wait_for_ssh(1, "root")?;
+    network_only(lab)?;
     install(lab, &request)?;
     let first = our_entries(lab, "root")?;
     ensure!(first.len() == 1, "the boot list has {first:?} of ours");
@@ -39,6 +40,15 @@ pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
     install(lab, &request)?;
     let entries = our_entries(lab, "root")?;
     ensure!(entries.len() == 1, "the boot list has {entries:?} of ours");
+    let (order, started) = (
+        variable(lab, "root", "BootOrder")?,
+        variable(lab, "root", "BootCurrent")?,
+    );
+    ensure!(
+        order == [started[0], entries[0]],
+        "the boot order is {order:04X?}: not Boot{:04X}, then ours",
+        started[0]
+    );
     let mark = reboot_to_disk(lab)?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
     let entries = our_entries(lab, "admin")?;
@@ -56,6 +66,23 @@ pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
         "the EFI system partition is not mounted: {booted}"
     );
     drop(node);
+    Ok(())
+}
+
+/// Leaves only what the node was started by in its boot order, as who sets up a node for network boot does. What OVMF finds itself (the
+/// disk among it) it appends at its next start.
+fn network_only(lab: &mut Lab) -> Result<()> {
+    let current = variable(lab, "root", "BootCurrent")?;
+    let current = current
+        .first()
+        .context("the firmware does not say what it started")?;
+    let [low, high] = current.to_le_bytes();
+    let write = format!(
+        r"printf '\x07\x00\x00\x00\x{low:02x}\x{high:02x}' >/tmp/order && cat /tmp/order >{VARIABLES}/BootOrder-{VENDOR}"
+    );
+    lab.root(1, &write, 0)?;
+    let order = variable(lab, "root", "BootOrder")?;
+    ensure!(order == [*current], "the boot order is {order:04X?}");
     Ok(())
 }
 
