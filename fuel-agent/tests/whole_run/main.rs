@@ -13,4 +13,5 @@ mod faults;
 mod file_disk;
 mod lab;
 mod loop_disk;
+mod packed;
 mod write;
