@@ -124,7 +124,7 @@ struct Crew {
 }
 
 impl Crew {
-    /// As many workers as there are cores and one more, so that one can wait for the disk; fewer where chunks are large.
+    /// As many workers as there are cores and two more, so that some can wait for the disk; fewer where chunks are large.
     fn of(index: &Index, servers: usize, cores: usize) -> Self {
         let (raw, packed) = (u64::from(index.chunk_size()), longest(index));
         let lanes = if servers > 1 {
@@ -139,7 +139,7 @@ impl Crew {
         };
         let mut crew = Self {
             lanes,
-            workers: cores + 1,
+            workers: cores + 2,
         };
         while crew.workers > 1 && !fits(crew.lanes, crew.workers) {
             crew.workers -= 1;
@@ -565,10 +565,10 @@ mod crew_tests {
     fn there_are_as_many_as_fit_in_memory_and_at_least_one_of_each() {
         const MIB: u32 = 1 << 20;
         for (chunk, packed, servers, cores, lanes, workers) in [
-            (MIB, MIB, 1, 2, 2, 3),
-            (MIB, MIB / 3, 1, 8, 2, 9),
-            (2 * MIB, MIB, 3, 2, 3, 3),
-            (4 * MIB, 4 * MIB, 1, 2, 2, 3),
+            (MIB, MIB, 1, 2, 2, 4),
+            (MIB, MIB / 3, 1, 8, 2, 10),
+            (2 * MIB, MIB, 3, 2, 3, 4),
+            (4 * MIB, 4 * MIB, 1, 2, 2, 4),
             (4 * MIB, 4 * MIB, 9, 64, 4, 3),
             (4 * MIB, MIB, 1, 64, 2, 7),
             (16 * MIB, 5 * MIB, 1, 2, 2, 1),
