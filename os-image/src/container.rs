@@ -28,7 +28,7 @@ pub enum Found {
     Lz4,
     /// QEMU's copy-on-write image.
     Qcow2,
-    /// `VMware`'s disk image.
+    /// VMware's disk image.
     Vmdk,
     /// zip.
     Zip,

@@ -13,7 +13,7 @@ pub(crate) enum Format {
     Raw,
     /// QEMU's.
     Qcow2,
-    /// `VMware`'s.
+    /// VMware's.
     Vmdk,
     /// gzip.
     Gz,
@@ -62,9 +62,6 @@ pub(crate) struct Pack {
     /// Name of the image, without dots; by default the name of the source up to its first dot.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// What it is.
-    #[command(flatten)]
-    pub(crate) what: What,
     /// Record the blocks that the filesystem (ext2, ext3, ext4, xfs) does not use as zero.
     ///
     /// Whatever deleted files have left there is not in the image then. Refused where the filesystem is not clean: it is
@@ -80,6 +77,9 @@ pub(crate) struct Pack {
     /// Folder for an unpacked image while it is packed; by default that of --out.
     #[arg(long, value_name = "DIR")]
     pub(crate) work: Option<PathBuf>,
+    /// What it is.
+    #[command(flatten)]
+    pub(crate) what: What,
     /// How it is packed.
     #[command(flatten)]
     pub(crate) packing: Packing,
@@ -110,7 +110,7 @@ pub(crate) struct What {
     /// Codename of its system, like bookworm.
     #[arg(long, value_name = "WORD")]
     pub(crate) os_codename: Option<String>,
-    /// What it runs on, like `x86_64`.
+    /// What it runs on, like aarch64.
     #[arg(long, value_name = "WORD")]
     pub(crate) architecture: Option<String>,
     /// Firmware that it can boot from: bios, uefi; may be given more than once.

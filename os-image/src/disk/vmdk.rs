@@ -1,4 +1,4 @@
-//! `VMware`'s VMDK in one file: sparse, and the compressed kind that exports make (`VMware` Virtual Disk Format 1.1).
+//! VMware's VMDK in one file: sparse, and the compressed kind that exports make (VMware Virtual Disk Format 1.1).
 
 use super::{DiskImage, DiskImageError, ReadAt, SIZE_MAX, inflate, le};
 
