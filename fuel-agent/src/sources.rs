@@ -71,6 +71,8 @@ pub struct PackedFacts {
     pub filesystem: Option<String>,
     /// Whether it is a disk with its partition table rather than one filesystem.
     pub whole_disk: bool,
+    /// Bytes in a sector of the disks that it was made for.
+    pub sector_size_bytes: Bytes,
     /// Size of a chunk.
     pub chunk_size_bytes: Bytes,
     /// How many chunks there are.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use os_image::error::ManifestError;
+use os_image::hex;
 use os_image::manifest::{Limits, Manifest, signature_file_name};
 use os_image::signature::{SIGNATURE_LIMIT, TrustedKey, read_signed};
 use sha2::{Digest, Sha256};
@@ -200,10 +201,7 @@ impl Hashed {
     }
 
     fn digest(&mut self) -> String {
-        let digest = std::mem::take(&mut self.hasher).finalize();
-        digest
-            .iter()
-            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        hex::text(&std::mem::take(&mut self.hasher).finalize())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use host::units::Bytes;
+use os_image::hex;
 use os_image::index::Index;
 use os_image::manifest::{Image, manifest_file_name};
 
@@ -113,8 +114,8 @@ fn add(found: &FoundManifest, image: &Image, name: &str, place: &str, facts: &mu
     }
     facts.size_bytes = Some(packed_size);
     facts.raw_size_bytes = Some(Bytes(image.raw_size));
-    facts.raw_sha256 = Some(hex(&image.raw_sha256));
-    facts.raw_md5 = image.raw_md5.map(|md5| hex(&md5));
+    facts.raw_sha256 = Some(hex::text(&image.raw_sha256));
+    facts.raw_md5 = image.raw_md5.map(|md5| hex::text(&md5));
     facts.packed = Some(summary(found, image, name));
 }
 
@@ -132,6 +133,7 @@ fn summary(found: &FoundManifest, image: &Image, name: &str) -> PackedFacts {
         features: manifest.features.clone(),
         filesystem: image.filesystem.as_ref().map(|it| it.kind.clone()),
         whole_disk: image.whole_disk,
+        sector_size_bytes: Bytes(image.sector_size.into()),
         chunk_size_bytes: Bytes(image.index.chunk_size().into()),
         chunks: image.index.len(),
         fetch_bytes: Bytes(fetch),
@@ -148,10 +150,4 @@ fn cost(index: &Index) -> (u64, u64) {
             raw + u64::from(chunk.raw_length),
         )
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

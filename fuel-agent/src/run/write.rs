@@ -249,6 +249,7 @@ fn onto(
         return Err(Error::new(Kind::Hardware, what).hint("clear its write protection"));
     }
     check_fits(source, target, device.size())?;
+    check_sectors(source, target, device.sector_size())?;
     if target.is_disk {
         disarm_end(device.as_mut()).map_err(|error| target.failed("write to", error))?;
     }
@@ -268,6 +269,21 @@ fn check_fits(source: &Source<'_>, target: &Target, size: Bytes) -> Result<(), E
             let what =
                 format!("{url} does not fit on {node}, which holds {size}; it needs {needed}");
             Err(Error::new(Kind::Image, what).hint("choose a larger disk, or a smaller image"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The partition table of a whole disk counts in sectors: on a disk with others nobody finds its partitions.
+fn check_sectors(source: &Source<'_>, target: &Target, found: Bytes) -> Result<(), Error> {
+    let packed = source.facts.packed.as_ref();
+    match packed.map(|packed| (packed.whole_disk, packed.sector_size_bytes)) {
+        Some((true, needed)) if needed != found => {
+            let (url, node) = (address::shown(&source.image.url), target.node.display());
+            let what = format!(
+                "{url} is for disks with sectors of {needed}, and those of {node} have {found}"
+            );
+            Err(Error::new(Kind::Image, what).hint("use an image that was made for such disks"))
         }
         _ => Ok(()),
     }

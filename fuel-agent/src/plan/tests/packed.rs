@@ -17,6 +17,7 @@ fn manifest() -> PackedFacts {
         features: vec!["lvm".to_owned(), "cloud-init".to_owned()],
         filesystem: Some("ext4".to_owned()),
         whole_disk: false,
+        sector_size_bytes: Bytes(512),
         chunk_size_bytes: Bytes(2 << 20),
         chunks: 1536,
         fetch_bytes: mib(450),

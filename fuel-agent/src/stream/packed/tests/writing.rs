@@ -1,7 +1,8 @@
 //! Images that arrive: onto which disks, from which servers, and what reaches the disk when.
 
-use host::blockdev::FileDevices;
+use host::blockdev::{FileDevices, NodeDevices};
 use host::fake::What;
+use host::ioctl::loops::{LoopDevice, LoopOptions};
 
 use super::*;
 use crate::stream::packed::{Delta, Way};
@@ -70,6 +71,60 @@ fn a_regular_file_stands_for_a_disk() {
                 .iter()
                 .all(|byte| *byte == 0xaa)
         );
+    }
+}
+
+#[test]
+fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_it() {
+    for sector in [512, 4096] {
+        let backing = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(backing.path(), vec![0xaa; 8 * MIB]).unwrap();
+        let mut options = std::fs::File::options();
+        let file = options.read(true).write(true).open(backing.path()).unwrap();
+        let options = LoopOptions {
+            sector_size: Bytes(sector),
+            ..LoopOptions::default()
+        };
+        let node = match LoopDevice::attach(&file, options) {
+            Ok(node) => node,
+            Err(error) => {
+                println!("skipped, no loop device: {error}");
+                return;
+            }
+        };
+        // the last chunk ends within a unit of direct I/O, and within a sector of the larger ones
+        let published = Published::of(image(7 * MIB + 512 * 3));
+        let server = published.serve();
+        let rules = Rules::default();
+        let facts = facts(&url(&server), &rules);
+        for delta in [Delta::Never, Delta::Always] {
+            let opened = NodeDevices::new().open(node.path(), Access::Exclusive);
+            let mut target = opened.unwrap();
+            write_image(Job {
+                url: &url(&server),
+                container: Container::Zstd,
+                expected: Expected::from(&facts),
+                allow_unverified: false,
+                packed: Some(Packed {
+                    facts: facts.packed.as_ref().unwrap(),
+                    ranges: facts.ranges,
+                    rules: &Rules {
+                        delta,
+                        ..Rules::default()
+                    },
+                }),
+                target: &mut *target,
+                device: "loop",
+                client: &client(),
+                events: &Heard::default(),
+            })
+            .unwrap();
+            drop(target);
+            let seen = std::fs::read(backing.path()).unwrap();
+            let (image, rest) = seen.split_at(published.raw.len());
+            assert!(image == published.raw, "{sector} {delta:?}");
+            assert!(rest.iter().all(|byte| *byte == 0xaa), "{sector} {delta:?}");
+        }
     }
 }
 

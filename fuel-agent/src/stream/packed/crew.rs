@@ -1,0 +1,100 @@
+//! How many threads work on an image, so that all their buffers together stay within one amount of memory.
+
+use os_image::index::Index;
+
+use super::board::LANES_MAX;
+
+/// What buffers of chunks may take together; the rest of what the agent needs has its own bounds.
+const MEMORY: u64 = 40 << 20;
+
+/// Who works, and in how much memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crew {
+    /// Connections.
+    pub(super) lanes: usize,
+    /// Threads that unpack and write.
+    pub(super) workers: usize,
+}
+
+impl Crew {
+    /// As many workers as there are cores and two more, so that some can wait for the disk; fewer where chunks are large.
+    pub(super) fn of(index: &Index, servers: usize, cores: usize) -> Self {
+        let (raw, packed) = (u64::from(index.chunk_size()), longest(index));
+        let lanes = if servers > 1 {
+            servers.min(LANES_MAX)
+        } else {
+            2
+        };
+        let fits = |lanes: usize, workers: usize| {
+            let both = u64::try_from(lanes + workers).unwrap_or(u64::MAX);
+            let workers = u64::try_from(workers).unwrap_or(u64::MAX);
+            workers.saturating_mul(raw) + both.saturating_mul(packed) <= MEMORY
+        };
+        let mut crew = Self {
+            lanes,
+            workers: cores + 2,
+        };
+        while crew.workers > 1 && !fits(crew.lanes, crew.workers) {
+            crew.workers -= 1;
+        }
+        while crew.lanes > 1 && !fits(crew.lanes, crew.workers) {
+            crew.lanes -= 1;
+        }
+        crew
+    }
+}
+
+/// Bytes of the longest frame.
+pub(super) fn longest(index: &Index) -> u64 {
+    let lengths = index.iter().map(|chunk| u64::from(chunk.packed_length));
+    lengths.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use os_image::codec::Packer;
+    use os_image::index::{Chunk, IndexBuilder};
+
+    use super::*;
+
+    /// An index of one chunk of this size that packs badly or well.
+    fn index(chunk_size: u32, packed_length: u32) -> Index {
+        let raw = [1; 4096];
+        let packed = Packer::new(1).unwrap().pack(&raw, &mut Vec::new()).unwrap();
+        let mut builder = IndexBuilder::new(chunk_size.into(), chunk_size, 1 << 20).unwrap();
+        let chunk = Chunk {
+            raw_offset: 0,
+            raw_length: chunk_size,
+            packed_offset: 0,
+            packed_length,
+            raw_digest: packed.raw_digest,
+            packed_digest: packed.packed_digest,
+            zero: false,
+        };
+        builder.push(&chunk).unwrap();
+        builder.finish(packed_length.into()).unwrap()
+    }
+
+    #[test]
+    fn there_are_as_many_as_fit_in_memory_and_at_least_one_of_each() {
+        const MIB: u32 = 1 << 20;
+        for (chunk, packed, servers, cores, lanes, workers) in [
+            (MIB, MIB, 1, 2, 2, 4),
+            (MIB, MIB / 3, 1, 8, 2, 10),
+            (2 * MIB, MIB, 3, 2, 3, 4),
+            (4 * MIB, 4 * MIB, 1, 2, 2, 4),
+            (4 * MIB, 4 * MIB, 9, 64, 4, 3),
+            (4 * MIB, MIB, 1, 64, 2, 7),
+            (16 * MIB, 5 * MIB, 1, 2, 2, 1),
+            (16 * MIB, 16 * MIB, 4, 64, 1, 1),
+        ] {
+            let index = index(chunk, packed);
+            let crew = Crew::of(&index, servers, cores);
+            assert_eq!(
+                crew,
+                Crew { lanes, workers },
+                "{chunk} {packed} {servers} {cores}"
+            );
+        }
+    }
+}
