@@ -120,3 +120,40 @@ fn long(length: Option<Bytes>) -> String {
         |length| format!("{length} long"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, render};
+    use crate::stream::StreamError;
+
+    #[test]
+    fn errors_name_place_and_remedy() {
+        let url = || "http://h/x.img.zst".to_owned();
+        let errors = [
+            PackedError::WrongChunk {
+                url: url(),
+                chunk: 3,
+                offset: Bytes(4096),
+            },
+            PackedError::OtherLength {
+                url: url(),
+                found: None,
+                expected: Bytes(1 << 20),
+            },
+            PackedError::NoMirror {
+                reasons: vec!["a is gone".to_owned(), "b lies".to_owned()],
+                retryable: true,
+            },
+        ];
+        let told = errors.map(|error| render(&Error::from(StreamError::from(error))));
+        insta::assert_snapshot!(told.concat(), @r"
+        error: http://h/x.img.zst has other bytes at 4 KiB than its manifest says, in chunk 3
+          hint: check the file on the server with `image-builder inspect --check`
+        error: http://h/x.img.zst is shorter than it should be, its manifest says 1 MiB
+          hint: check the file on the server with `image-builder inspect --check`
+        error: no server is left that has the image: a is gone; b lies
+          hint: check the servers and their files
+        ");
+    }
+}
