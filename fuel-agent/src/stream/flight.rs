@@ -23,10 +23,8 @@ const DEPTH: usize = 4;
 pub(super) struct Landed {
     /// Where it was meant for, counted from the beginning of the target.
     pub(super) at: u64,
-    /// What was written.
-    pub(super) bytes: Slice,
-    /// Whether it was.
-    pub(super) result: io::Result<()>,
+    /// Why it was not written, and what; what was is gone, so that nobody waits for its buffer.
+    pub(super) failed: Option<(io::Error, Slice)>,
 }
 
 /// A file that is open for direct I/O, and the threads that write to it.
@@ -102,8 +100,9 @@ fn write(
 ) {
     for (bytes, at) in work {
         let result = file.write_all_at(&bytes, start.saturating_add(at));
+        let failed = result.err().map(|error| (error, bytes));
         // nobody waits any more after an error
-        let _ = ended.send(Landed { at, bytes, result });
+        let _ = ended.send(Landed { at, failed });
     }
 }
 
@@ -145,11 +144,11 @@ mod tests {
             let landed = fly(&file, 512, writes);
             assert_eq!(landed.len(), usize::from(writes));
             for (n, one) in (0..writes).zip(&landed) {
-                assert!(one.result.is_ok());
+                assert!(one.failed.is_none());
                 assert_eq!(one.at, u64::from(n) * 4096);
                 let mut seen = [0; 4096];
                 file.read_exact_at(&mut seen, 512 + one.at).unwrap();
-                assert_eq!((seen, &one.bytes[..]), ([n + 1; 4096], &seen[..]));
+                assert_eq!(seen, [n + 1; 4096]);
             }
         }
     }
@@ -161,8 +160,8 @@ mod tests {
         let landed = fly(&only_read, 0, 9);
         assert_eq!(landed.len(), 9);
         for one in landed {
-            one.result.unwrap_err();
-            assert_eq!(one.bytes.len(), 4096);
+            let (_, bytes) = one.failed.unwrap();
+            assert_eq!(bytes.len(), 4096);
         }
     }
 }

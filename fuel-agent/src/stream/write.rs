@@ -76,7 +76,7 @@ impl<'a> Writer<'a> {
             if self.job.client.is_cancelled() {
                 return Err(StreamError::Cancelled);
             }
-            match input.recv().map_err(|_| StreamError::HungUp)? {
+            match self.next(input)? {
                 Flow::Block(block) => self.take(block)?,
                 // the head on the disk is void already; what was written is written again
                 Flow::StartOver => {
@@ -87,6 +87,24 @@ impl<'a> Writer<'a> {
                     self.finish(&digests)?;
                     return Ok(digests);
                 }
+            }
+        }
+    }
+
+    /// What comes next. As long as nothing is there, writes that are under way are waited for: whatever they have to say is
+    /// heard, and what they failed to write does not keep its buffer from those who need one to go on.
+    fn next(&mut self, input: &Receiver<Flow>) -> Result<Flow, StreamError> {
+        loop {
+            if let Ok(flow) = input.try_recv() {
+                return Ok(flow);
+            }
+            let landed = match &mut self.direct {
+                Some(flight) => flight.land()?,
+                None => None,
+            };
+            match landed {
+                Some(landed) => self.landed(landed)?,
+                None => return input.recv().map_err(|_| StreamError::HungUp),
             }
         }
     }
@@ -214,15 +232,15 @@ impl<'a> Writer<'a> {
     }
 
     fn landed(&mut self, landed: Landed) -> Result<(), StreamError> {
-        let Landed { at, bytes, result } = landed;
-        match result {
-            Ok(()) => Ok(()),
+        let Landed { at, failed } = landed;
+        match failed {
+            None => Ok(()),
             // a disk that asks for more than we know of: it gets everything through the cache
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Some((error, bytes)) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.cached = true;
                 self.write_cached(&bytes, at)
             }
-            Err(error) => Err(self.failed("write", at, error)),
+            Some((error, _)) => Err(self.failed("write", at, error)),
         }
     }
 

@@ -9,8 +9,8 @@ use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::units::Bytes;
 
 use super::{
-    DISK, Heard, MIB, Plan, client, content, digest_only, dirty, expected, gzip, image, job,
-    on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
+    DISK, Heard, MIB, Plan, client, content, digest_only, dirty, expected, frames, gzip, image,
+    job, on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
 };
 use crate::events::Event;
 use crate::http::fault_server::{Asked, Fault, Reply};
@@ -77,6 +77,31 @@ fn direct_writes_to_a_real_file_arrive() {
         let disk = std::fs::read(&path).unwrap();
         assert!(disk[..length] == raw);
         assert!(disk[length..].iter().all(|byte| *byte == 0xaa));
+    }
+}
+
+#[test]
+fn long_frames_do_not_wait_for_each_others_buffers() {
+    // one write in each frame, and more frames than there are buffers for them
+    let mut raw = vec![0; 48 * MIB];
+    for at in (0..raw.len()).step_by(4 * MIB) {
+        raw[at + 70_000..at + 300_000].fill(7);
+        raw[at + 3 * MIB..at + 3 * MIB + 9000].fill(9);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    std::fs::write(&path, vec![0xaa; raw.len()]).unwrap();
+    let mut devices = FileDevices::new();
+    devices.add(DISK, &path, None).unwrap();
+    let file = on_file(&frames(&raw, 4 * MIB));
+    for _ in 0..4 {
+        let plan = Plan {
+            url: &file.1,
+            container: Container::Zstd,
+            expected: expected(&raw),
+        };
+        write_to(&devices, plan).unwrap();
+        assert!(std::fs::read(&path).unwrap() == raw);
     }
 }
 
