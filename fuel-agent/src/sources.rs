@@ -94,6 +94,10 @@ impl SourceFacts {
         let is_signed = packed.is_some_and(|packed| packed.signed_by.is_some());
         if require_signature && !is_signed {
             let (why, hint) = match packed {
+                None if *self == Self::default() => (
+                    "nothing is known of it",
+                    "let it be looked at: run without `--offline`",
+                ),
                 None => (
                     "it is no packed image",
                     "pack it with `image-builder pack`, and sign it with `image-builder sign`",

@@ -13,6 +13,7 @@ use crate::plan::step::{PlannedStep, Step};
 use crate::plan::{Plan, PlannedPhysicalVolume, PlannedVolumeGroup};
 use crate::request::spec::BlockRef;
 use crate::stage::Stage;
+use crate::stream::packed::Rules;
 use host::blockdev::Devices;
 
 /// What was told.
@@ -42,6 +43,7 @@ pub(crate) struct Bench {
     pub(crate) state: State,
     pub(crate) heard: Heard,
     pub(crate) work: tempfile::TempDir,
+    pub(crate) packed: Rules,
 }
 
 /// The disk of the sample plan, its partitions known to the kernel, and what is made on them.
@@ -86,6 +88,7 @@ impl Bench {
             state: State::default(),
             heard: Heard::default(),
             work: tempfile::tempdir().unwrap(),
+            packed: Rules::default(),
         }
     }
 
@@ -132,7 +135,7 @@ impl Bench {
             work: self.work.path().to_owned(),
             grub: self.work.path().join("grub"),
             allow_unverified: false,
-            packed: crate::stream::packed::Rules::default(),
+            packed: self.packed.clone(),
             http: HttpSettings::default(),
         }
     }

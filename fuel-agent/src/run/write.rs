@@ -63,7 +63,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
     if let Some(digest) = digest {
         digest.join(&mut facts)?;
     }
-    if let Some((why, hint)) = facts.distrusted(settings.require_signature, settings.min_release) {
+    if let Some((why, hint)) = settings.packed.distrusts(&facts) {
         let url = address::shown(&image.url);
         return Err(Error::new(Kind::Image, format!("{url} {why}")).hint(hint));
     }

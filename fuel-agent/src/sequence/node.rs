@@ -130,8 +130,8 @@ impl Node<'_> {
             // A file has no ids; who named the disk on the command line has chosen it.
             match_by_name: self.settings.match_by_name || !self.disks.is_empty(),
             allow_unverified: self.settings.allow_unverified,
-            require_signature: self.settings.require_signature,
-            min_release: self.settings.min_release,
+            require_signature: self.settings.packed.require_signature,
+            min_release: self.settings.packed.min_release,
             phone_home: self.settings.phone_home.clone(),
             kexec: self.settings.end == Some(End::Kexec),
         }

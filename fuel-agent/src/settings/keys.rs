@@ -133,7 +133,7 @@ pub static KEYS: &[Key] = &[
         layers: Layers::United,
         help: "Write only packed images that a trusted key signed. Where any layer says it, it holds.",
         set: |settings, value| {
-            settings.require_signature |= yes(value)?;
+            settings.packed.require_signature |= yes(value)?;
             Ok(())
         },
         ..SWITCH
@@ -157,7 +157,7 @@ pub static KEYS: &[Key] = &[
             let least = value
                 .parse()
                 .map_err(|_| format!("`{value}` is no number"))?;
-            settings.min_release = settings.min_release.max(least);
+            settings.packed.min_release = settings.packed.min_release.max(least);
             Ok(())
         },
         ..PLAIN

@@ -41,11 +41,7 @@ pub struct Settings {
     pub allow_unverified: bool,
     /// Whether removable disks may be chosen.
     pub allow_removable: bool,
-    /// Whether only packed images that a trusted key signed are written.
-    pub require_signature: bool,
-    /// The oldest release of a packed image that is written.
-    pub min_release: u64,
-    /// What holds for packed images: mirrors, trusted keys, whether what the disk holds is made use of.
+    /// What holds for packed images: trusted keys, mirrors, whether what the disk holds is made use of.
     pub packed: Rules,
     /// Disks that are never chosen: names, links, serial numbers, wwns.
     pub protect: Vec<String>,
@@ -74,8 +70,6 @@ impl Default for Settings {
             match_by_name: false,
             allow_unverified: false,
             allow_removable: false,
-            require_signature: false,
-            min_release: 0,
             packed: Rules::default(),
             protect: Vec::new(),
             success: Callback::default(),
@@ -361,8 +355,8 @@ mod tests {
             &["require_signature", "min_release=4"],
         )
         .unwrap();
-        assert!(settings.require_signature);
-        assert_eq!(settings.min_release, 9);
+        assert!(settings.packed.require_signature);
+        assert_eq!(settings.packed.min_release, 9);
     }
 
     #[test]

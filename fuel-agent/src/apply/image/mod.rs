@@ -7,8 +7,8 @@ use host::exec::{Cmd, Tool};
 
 use super::filesystem::unreachable;
 use super::{Context, Outcome};
-use crate::error::Error;
-use crate::http::Client;
+use crate::error::{Error, Kind};
+use crate::http::{Client, address};
 use crate::stage::Stage;
 use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, Job};
@@ -18,6 +18,11 @@ pub(super) fn write(context: &mut Context<'_>, image: usize) -> Result<Outcome, 
     let on = context.plan.filesystems[planned.filesystem].on;
     if let Some(skipped) = unreachable(context, on) {
         return Ok(skipped);
+    }
+    // What was planned may have been planned with facts from a file.
+    if let Some((why, hint)) = context.options.packed.distrusts(&planned.facts) {
+        let what = format!("{} {why}", address::shown(&planned.url));
+        return Err(Error::new(Kind::Image, what).hint(hint));
     }
     let expected = Expected::from(&planned.facts);
     let node = context.node(on)?;

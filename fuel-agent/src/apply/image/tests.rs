@@ -95,6 +95,16 @@ fn what_is_not_what_the_request_says_is_refused() {
 }
 
 #[test]
+fn a_stream_is_refused_where_only_signed_images_are_written() {
+    let mut bench = bench();
+    bench.packed.require_signature = true;
+    let error = bench.one(&WRITE).unwrap_err();
+    assert_eq!(error.kind, Kind::Image);
+    assert!(error.what.contains("no packed image"), "{}", error.what);
+    assert!(!bench.state.touched);
+}
+
+#[test]
 fn on_a_file_a_logical_volume_is_skipped() {
     let mut bench = bench();
     bench.disks = sized().as_file();

@@ -130,13 +130,17 @@ fn what_the_ramdisk_requires_is_refused_where_it_is_not_so() {
     );
     let good = refusals(|it| (it.signed_by, it.release) = (Some("57DD08A3D74587E8".to_owned()), 8));
     assert_eq!(good, Vec::<String>::new());
-    let request = lvm_request();
-    let mut ids = CountedIds::default();
-    let plain = plan(&request, &machine(), &known(), &strict, &mut ids).unwrap();
-    assert_eq!(
-        plain.refusals[0].what,
-        format!("{URL} has to be signed by a key that is trusted here, and it is no packed image")
-    );
+    for (sources, why) in [
+        (known(), "it is no packed image"),
+        (Sources::default(), "nothing is known of it"),
+    ] {
+        let mut ids = CountedIds::default();
+        let plan = plan(&lvm_request(), &machine(), &sources, &strict, &mut ids).unwrap();
+        assert_eq!(
+            plan.refusals[0].what,
+            format!("{URL} has to be signed by a key that is trusted here, and {why}")
+        );
+    }
 }
 
 #[test]

@@ -20,6 +20,22 @@ pub enum PackedError {
         /// The image's file name.
         file: String,
     },
+    /// Only signed images are written here, and no key is trusted that could have signed it.
+    #[error("{url} has to be signed by a key that is trusted here, and no key is trusted")]
+    Untrusted {
+        /// The image.
+        url: String,
+    },
+    /// It is of an older release than those that are written here.
+    #[error("{url} is release {release}, and {least} is the oldest that is written here")]
+    TooOld {
+        /// The image.
+        url: String,
+        /// Its release.
+        release: u64,
+        /// The oldest that would do.
+        least: u64,
+    },
     /// The manifest is another one than was planned with.
     #[error("{url} is not what it was when this was planned")]
     Changed {
@@ -90,6 +106,12 @@ impl PackedError {
             Self::NotListed { .. } => {
                 "publish image and manifest of the same build together".to_owned()
             }
+            Self::Untrusted { .. } => {
+                "name the key with `trusted_key` in the ramdisk's /etc/provision.conf".to_owned()
+            }
+            Self::TooOld { .. } => {
+                "use a newer release, or lower `min_release` in the ramdisk".to_owned()
+            }
             Self::Changed { .. } => "run again: it is planned anew then".to_owned(),
             Self::WrongChunk { .. } | Self::OtherLength { .. } => {
                 "check the file on the server with `image-builder inspect --check`".to_owned()
@@ -107,6 +129,8 @@ impl PackedError {
             Self::Changed { .. } | Self::Unstable { .. } => true,
             Self::NoMirror { retryable, .. } => *retryable,
             Self::NotListed { .. }
+            | Self::Untrusted { .. }
+            | Self::TooOld { .. }
             | Self::WrongChunk { .. }
             | Self::OtherLength { .. }
             | Self::Contradiction { .. } => false,

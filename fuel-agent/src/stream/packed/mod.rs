@@ -40,7 +40,7 @@ use super::error::StreamError;
 use super::{ImageOutcome, Job};
 use crate::http::pool::Pool;
 use crate::http::{Client, FoundManifest, ManifestProblem, address, manifest};
-use crate::sources::PackedFacts;
+use crate::sources::{PackedFacts, SourceFacts};
 use check::PIECE;
 pub use choice::{Delta, Way};
 use engine::{CHECKERS, Engine};
@@ -57,8 +57,36 @@ pub struct Rules {
     pub mirrors: Vec<String>,
     /// Keys that may sign manifests. Where there are any, one of them has to have.
     pub keys: Vec<TrustedKey>,
+    /// Whether nothing but packed images that one of them signed is written.
+    pub require_signature: bool,
+    /// The oldest release that is written.
+    pub min_release: u64,
     /// Whether what the disk holds is made use of.
     pub delta: Delta,
+}
+
+impl Rules {
+    /// Why an image of which this is known is not written here, and what to do.
+    pub fn distrusts(&self, facts: &SourceFacts) -> Option<(String, &'static str)> {
+        facts.distrusted(self.require_signature, self.min_release)
+    }
+
+    /// The same of a manifest that has come: facts may be from a file, and that of anybody.
+    fn check(&self, found: &FoundManifest, url: &str) -> Result<(), PackedError> {
+        let url = || address::shown(url);
+        if self.require_signature && found.signed_by.is_none() {
+            return Err(PackedError::Untrusted { url: url() });
+        }
+        let (release, least) = (found.manifest.release, self.min_release);
+        if release < least {
+            return Err(PackedError::TooOld {
+                url: url(),
+                release,
+                least,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// A packed image to be written.
@@ -109,6 +137,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
         ..
     } = job;
     let found = fetch_manifest(client, url, packed)?;
+    packed.rules.check(&found, url)?;
     let file = address::base_name(url);
     let image = found.manifest.image(&file);
     let image = image.ok_or_else(|| PackedError::NotListed {

@@ -91,3 +91,39 @@ fn whoever_took_the_signature_away_after_planning_is_noticed() {
             .all(|byte| *byte == 0xaa)
     );
 }
+
+#[test]
+fn facts_that_only_say_that_it_is_signed_are_not_believed() {
+    let published = Published::of(image(3 * MIB));
+    let server = with(&published, None);
+    let mut claimed = facts(&url(&server), &Rules::default());
+    claimed.packed.as_mut().unwrap().signed_by = Some("57DD08A3D74587E8".to_owned());
+    claimed.packed.as_mut().unwrap().release = 99;
+    let strict = Rules {
+        require_signature: true,
+        ..Rules::default()
+    };
+    let newer = Rules {
+        min_release: 8,
+        ..Rules::default()
+    };
+    for (rules, why) in [
+        (strict, "no key is trusted"),
+        (newer, "release 7, and 8 is"),
+    ] {
+        assert_eq!(rules.distrusts(&claimed), None);
+        let devices = dirty(3 * MIB);
+        let done = write_known(&devices, &url(&server), &rules, &claimed, &client());
+        let error = Error::from(done.result.unwrap_err());
+        assert!(
+            error.kind == Kind::Image && error.what.contains(why),
+            "{}",
+            error.what
+        );
+        assert!(
+            content(&devices, 0, 3 * MIB)
+                .iter()
+                .all(|byte| *byte == 0xaa)
+        );
+    }
+}
