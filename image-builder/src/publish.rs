@@ -27,6 +27,8 @@ use crate::tally::{Digesting, WithMd5};
 
 /// The link to the newest release.
 const LATEST: &str = "latest";
+/// How the hidden name of a release begins while it is put together.
+const PARTIAL: &str = ".partial.";
 /// How much is copied at once.
 const PIECE: usize = 1 << 20;
 
@@ -50,6 +52,7 @@ pub(crate) fn publish(options: &Publish, cancel: &Cancel) -> Result<Published> {
     // one at a time; the lock goes with the process
     let lock = File::create(options.to.join(".lock")).context("cannot make the lock")?;
     lock.lock().context("cannot take the lock")?;
+    remove_partial(&home)?;
     let folder = home.join(image.manifest.release.to_string());
     let before = folder.exists();
     if before {
@@ -62,6 +65,18 @@ pub(crate) fn publish(options: &Publish, cancel: &Cancel) -> Result<Published> {
     link(&home, &newest.unwrap_or(image.manifest.release).to_string())?;
     index(&options.to)?;
     Ok(Published { folder, before })
+}
+
+/// Removes what a run that was killed was putting together: we have the lock, so nobody is at it any more.
+fn remove_partial(home: &Path) -> Result<()> {
+    let what = || format!("cannot clear {}", home.display());
+    for entry in fs::read_dir(home).with_context(what)? {
+        let entry = entry.with_context(what)?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_dir_all(entry.path()).with_context(what)?;
+        }
+    }
+    Ok(())
 }
 
 /// The releases in a folder, in no order.
@@ -109,7 +124,7 @@ fn check_same(image: &Located, folder: &Path) -> Result<()> {
 /// Puts a release together under a hidden name, checks every byte on the way, and gives it its name.
 fn copy(image: &Located, home: &Path, folder: &Path, cancel: &Cancel) -> Result<()> {
     let partial = tempfile::Builder::new()
-        .prefix(".partial.")
+        .prefix(PARTIAL)
         .tempdir_in(home)
         .with_context(|| format!("cannot make a folder in {}", home.display()))?;
     for listed in &image.manifest.images {

@@ -230,8 +230,11 @@ fn releases_are_laid_out_for_a_web_server_and_only_grow() {
     // again: nothing changes, and what an interrupted run left open is done
     fs::remove_file(lab.path("www/system/latest")).unwrap();
     fs::remove_file(lab.path("www/index.json")).unwrap();
+    fs::create_dir_all(lab.path("www/system/.partial.killed")).unwrap();
+    fs::write(lab.path("www/system/.partial.killed/a"), "half").unwrap();
     let said = lab.succeed(&publish);
     assert!(said.contains("(was there already)"), "{said}");
+    assert_eq!(lab.names("www/system"), ["3", "latest"]);
     assert_eq!(lab.names("www/system/latest"), files);
 }
 
