@@ -44,10 +44,14 @@ impl Results {
         all.get(all.len() / 2).copied().unwrap_or_default()
     }
 
+    fn is_noisy(&self) -> bool {
+        self.busy() > NOISE
+    }
+
     /// Whether the figures can be believed.
     pub(super) fn noise(&self) -> String {
         let (busy, loads) = (self.busy() * 100.0, self.loads.join(", "));
-        let verdict = if self.busy() > NOISE {
+        let verdict = if self.is_noisy() {
             "noisy: the machine had other work, and the figures are upper bounds"
         } else {
             "quiet"
@@ -67,7 +71,7 @@ impl Results {
             }
         }
         if !self.ratios.is_empty() {
-            let goals = table::goals(&self.ratios).plain();
+            let goals = table::goals(&self.ratios, self.is_noisy()).plain();
             let _ = writeln!(text, "\nGoals\n\n{goals}");
         }
         for (row, why) in &self.missing {
@@ -90,7 +94,7 @@ impl Results {
                 let _ = writeln!(text, "\n## {title}\n\n{cells}");
             }
         }
-        let goals = table::goals(&self.ratios).markdown();
+        let goals = table::goals(&self.ratios, self.is_noisy()).markdown();
         let _ = writeln!(text, "## Goals\n\n{goals}");
         if !self.missing.is_empty() {
             let _ = writeln!(text, "## Not measured\n");

@@ -123,13 +123,14 @@ fn cells_of(row: &Row, summary: &Summary, raw_gib: f64) -> Vec<String> {
     cells
 }
 
-/// The ratios and their goals.
-pub(super) fn goals(ratios: &[Ratio]) -> Cells {
+/// The ratios and their goals. Of a machine that had other work nothing is said to be missed.
+pub(super) fn goals(ratios: &[Ratio], noisy: bool) -> Cells {
     let mut cells = Cells::with_heading(&["ours", "against", "ratio", "at most", ""]);
     for it in ratios {
         let (ratio, verdict) = match it.value {
             None => ("-".to_owned(), "not measured"),
             Some(ratio) if it.is_met() => (format!("{ratio:.2}"), "reached"),
+            Some(ratio) if noisy => (format!("{ratio:.2}"), "not reached, noisy"),
             Some(ratio) => (format!("{ratio:.2}"), "**missed**"),
         };
         cells.0.push(vec![
@@ -182,12 +183,13 @@ mod tests {
             value,
             goal: 0.5,
         };
-        let cells = goals(&[ratio(Some(0.5)), ratio(Some(0.51)), ratio(None)]);
-        insta::assert_snapshot!(cells.plain(), @r"
+        let ratios = [ratio(Some(0.5)), ratio(Some(0.51)), ratio(None)];
+        insta::assert_snapshot!(goals(&ratios, false).plain(), @r"
         ours  against  ratio  at most
         a     b         0.50     0.50       reached
         a     b         0.51     0.50        missed
         a     b            -     0.50  not measured
         ");
+        assert!(goals(&ratios, true).plain().contains("not reached, noisy"));
     }
 }
