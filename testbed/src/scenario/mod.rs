@@ -31,7 +31,7 @@ struct Scenario {
     run: fn(&mut Lab) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     Scenario {
         name: "pull-lvm",
         about: "512 MiB node, pulled: PXE, root on LVM, completion, reboot, cloud-init",
@@ -61,6 +61,12 @@ const SCENARIOS: [Scenario; 9] = [
         about: "the disk first in the boot order: passed over while it is empty, booted afterwards",
         default: false,
         run: install::disk_first,
+    },
+    Scenario {
+        name: "kexec",
+        about: "the installed kernel started by the ramdisk's, without firmware, PXE and boot loader in between",
+        default: false,
+        run: install::kexec,
     },
     Scenario {
         name: "power-cut",
