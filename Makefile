@@ -75,8 +75,8 @@ ramdisk: target/ramdisk/ramdisk.img
 target/ramdisk/ramdisk.img: $(AGENT) $(TOOLS)/testbed
 	$(SUDO) $(TOOLS)/initramfs build --agent $(AGENT) --out target/ramdisk
 
-image: target/images/$(IMAGE).img.zst
+image: target/images/$(IMAGE).manifest.json
 
 # The image does not depend on our sources: it is built once and reused until it is removed.
-target/images/$(IMAGE).img.zst: | $(TOOLS)/testbed
+target/images/$(IMAGE).manifest.json: | $(TOOLS)/testbed
 	$(SUDO) $(TOOLS)/image-builder build debian --name $(IMAGE) --kernel linux-image-cloud-amd64 --out target/images
