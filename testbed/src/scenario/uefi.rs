@@ -60,7 +60,10 @@ pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
         entries.len() == 1 && entries[0] == *current,
         "the node was started by Boot{current:04X}, ours is {entries:04X?}"
     );
-    let booted = said(lab, "findmnt -no FSTYPE /boot/efi; ls /boot/efi/EFI/BOOT")?;
+    let booted = said(
+        lab,
+        "findmnt -no FSTYPE /boot/efi; sudo ls /boot/efi/EFI/BOOT",
+    )?;
     ensure!(
         booted.contains("vfat") && booted.contains("BOOTX64.EFI"),
         "the EFI system partition is not mounted: {booted}"
