@@ -62,13 +62,8 @@ fn image_is_absent(lab: &mut Lab) -> Result<()> {
     );
     let is_told =
         |h: &Happening| h.source == Source::Console && h.text.contains("FAILED with exit status 6");
-    // the console may have said it a moment earlier
-    lab.wait(
-        mark.saturating_sub(50),
-        "the failure on the console",
-        is_told,
-        |_| (),
-    )?;
+    // the ramdisk says it when the agent has ended, which is after it has told the orchestrator
+    lab.wait(mark, "the failure on the console", is_told, |_| ())?;
     lab.wait_for_ssh(1, "root")?;
     let status = lab.root(1, "provision status", 6)?;
     ensure!(
