@@ -27,8 +27,8 @@ const PACKED_LENGTH: usize = FRAME_LENGTH + FRAME_LENGTH / 256 + 64;
 /// The longest block.
 const LONGEST_BLOCK: usize = 128 * 1024;
 
-/// Threads that unpack: what comes out is digested by one, which three of these keep busy on any processor.
-const THREADS: usize = 3;
+/// Threads that unpack: what comes out is digested by one, which is slower than two of these together.
+const THREADS: usize = 2;
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
