@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use host::cancel::Cancel;
 use host::exec::System;
+use host::lock::Lock;
 
 use crate::cli::Bench;
 use image::{Form, Image, Size};
@@ -81,6 +82,7 @@ pub(crate) fn run(options: &Bench) -> Result<()> {
     if chosen.rows.is_empty() {
         bail!("there is nothing to measure; `testbed bench --list` says what is missing");
     }
+    let _lock = Lock::acquire(&work.join("lock")).context("another bench runs in that folder")?;
     // what tools leave there, and what they look for there, is the bench's own
     stage::in_memory(Path::new("/run"))?;
     let images = make_images(&mut system, options, &work, &mut chosen);

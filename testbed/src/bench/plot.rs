@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use super::record::Summary;
 use super::rows::{Link, ROWS, Row, Who};
 
-const WIDTH: f64 = 960.0;
-const LABELS: f64 = 400.0;
+const WIDTH: f64 = 1000.0;
+const LABELS: f64 = 430.0;
 const BAR: f64 = 16.0;
 const STEP: f64 = 22.0;
 const HEADING: f64 = 34.0;

@@ -378,7 +378,7 @@ pub(super) const ROWS: [Row; 35] = [
     },
     Row {
         name: "newer-1g",
-        about: "newer version, onto a disk with nothing on it",
+        about: "newer version over a disk with nothing on it",
         link: Link::Gigabit,
         forms: &[Form::Newer],
         after: After::Newer,
@@ -387,7 +387,7 @@ pub(super) const ROWS: [Row; 35] = [
     },
     Row {
         name: "delta-1g",
-        about: "newer version, 5 % of its chunks changed, onto the one before",
+        about: "newer version over the one before, 5 % of chunks changed",
         link: Link::Gigabit,
         forms: &[Form::Newer],
         before: Before::Image,
