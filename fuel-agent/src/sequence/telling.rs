@@ -105,12 +105,14 @@ impl Run<'_> {
 
     /// Another run's orchestrator is not told that this one could not begin, nor that an installed node failed.
     fn tell_failure(&mut self, so_far: &Walk, report: &Report) -> Result<(), Error> {
-        let Some((_, error)) = &so_far.failure else {
+        let Some((stage, error)) = &so_far.failure else {
             return Ok(());
         };
+        // Stopped while it offered the completion: the node is installed, starts from its disks, and goes on owing that.
+        let owed = *stage == Stage::Closeup && self.about.folder.owed().is_some();
         // What was accepted stays so: a clean-up that fails afterwards is told by the exit status and the report.
         let accepted = (so_far.stages.iter()).any(|it| it.stage == Stage::Closeup && it.ok);
-        if self.progress.locked_out || error.kind == Kind::Notify || accepted {
+        if self.progress.locked_out || error.kind == Kind::Notify || accepted || owed {
             return Ok(());
         }
         let facts = self.facts(report);

@@ -285,9 +285,11 @@ fn sigterm_in_any_stage_leaves_a_node_that_does_not_boot_and_can_be_installed_at
             [(130, "interrupted"), (0, "installed")].contains(&told),
             "{stage}: {report}"
         );
-        failed += usize::from(status == 130);
+        // One that comes while the completion is offered leaves it owed: the node is installed all the same.
+        let owed = report["error"]["stage"] == "closeup";
+        failed += usize::from(status == 130 && !owed);
         // What was not touched is as it was.
-        armed = status == 0 || armed && report["touched"] == false;
+        armed = status == 0 || owed || armed && report["touched"] == false;
         assert_eq!(node.is_armed(), armed, "{stage}: {report}");
         assert_eq!(node.lab.asked("/failed").len(), failed, "{stage}");
         assert!(!node.is_mounted(), "{stage}");

@@ -211,6 +211,11 @@ fn a_signal_anywhere_ends_the_run_with_130_after_clean_up() {
         assert!(!left.did("end"), "{what}");
         let installed = what.starts_with("call");
         assert_eq!(left.folder.owed().is_some(), installed, "{what}");
+        let told = left.did(&format!("call {FAILED}"));
+        assert!(
+            !(installed && told),
+            "a node that starts from its disks is not called failed"
+        );
     }
 }
 
