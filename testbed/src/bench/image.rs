@@ -184,7 +184,7 @@ impl Image {
         let root_length = self.raw_mib - root_start - 1;
         format!(
             "part=part.raw; rm -f $part; truncate -s {raw}M $part\n\
-             mkfs.vfat -F {fat} --offset={esp_sector} $part {esp_kib} >/dev/null 2>&1\n\
+             mkfs.vfat -F {fat} --offset={esp_sector} $part {esp_kib} >/dev/null\n\
              mkfs.ext4 -q -F -L root -d tree -E offset={root_offset} $part {root_kib}k\n\
              sgdisk -o -n 1:{esp_sector}:+{esp}M -t 1:ef00 -n 2:{root_sector}:0 $part >/dev/null\n\
              mv $part disk.raw",
@@ -322,7 +322,7 @@ mod tests {
         let image = Image::of(Path::new("/w"), Size::Half, false);
         insta::assert_snapshot!(image.raw_script(), @r"
         part=part.raw; rm -f $part; truncate -s 1536M $part
-        mkfs.vfat -F 16 --offset=2048 $part 65536 >/dev/null 2>&1
+        mkfs.vfat -F 16 --offset=2048 $part 65536 >/dev/null
         mkfs.ext4 -q -F -L root -d tree -E offset=68157440 $part 1505280k
         sgdisk -o -n 1:2048:+64M -t 1:ef00 -n 2:133120:0 $part >/dev/null
         mv $part disk.raw

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
-use host::exec::{Cmd, Exec, System, Tool};
+use anyhow::{Result, bail};
+use host::exec::{Cmd, Exec, ExecError, System, Tool};
 
 /// How long preparing one thing may take on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -19,10 +19,34 @@ pub(super) fn command(line: &str) -> Cmd {
 /// Runs a line in `folder`; gives back what it printed.
 pub(super) fn output(system: &mut System, folder: &Path, line: &str) -> Result<String> {
     let cmd = command(line).directory(folder).timeout(PATIENCE);
-    Ok(system.run(&cmd)?.stdout)
+    match system.run(&cmd) {
+        Ok(output) => Ok(output.stdout),
+        // the line itself may be a page long, and stands in the sources
+        Err(ExecError::Failed {
+            status, last_line, ..
+        }) => bail!("exit status {status}: {last_line}"),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Runs a line in `folder`.
 pub(super) fn run(system: &mut System, folder: &Path, line: &str) -> Result<()> {
     output(system, folder, line).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::cancel::Cancel;
+
+    #[test]
+    fn a_line_that_fails_is_told_by_its_last_word() {
+        let mut system = System::new(Cancel::new());
+        let folder = tempfile::tempdir().unwrap();
+        let said = output(&mut system, folder.path(), "pwd").unwrap();
+        assert!(said.trim().ends_with(folder.path().to_str().unwrap()));
+        let script = "echo much; echo 'no room' >&2; exit 4";
+        let error = run(&mut system, folder.path(), script).unwrap_err();
+        assert_eq!(error.to_string(), "exit status 4: no room");
+    }
 }
