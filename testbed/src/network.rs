@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use host::exec::{Cmd, Exec, Running, System, Tool};
+use nix::sched::{CloneFlags, unshare};
 
 /// The testbed's own address on the provisioning network.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -58,6 +59,9 @@ pub(crate) fn tap(n: u8) -> String {
 impl Network {
     /// Puts it up in the namespace we are in, for `nodes` nodes. Logs and configuration go to `work`.
     pub(crate) fn up(system: &mut System, work: &Path, files: &Files, nodes: u8) -> Result<Self> {
+        // Of several labs in one run each has its own: nothing of the one before is in the way of the next. What is started
+        // from this thread on is in it, our own threads too.
+        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
         ip(system, "link set lo up")?;
         ip(
             system,
