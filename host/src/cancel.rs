@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     set: Arc<AtomicBool>,
+    /// Flags that stop whoever asks this one too.
+    above: Vec<Arc<AtomicBool>>,
     cleaning_up: Arc<AtomicBool>,
 }
 
@@ -14,6 +16,18 @@ impl Cancel {
     /// A flag that nobody has set.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A flag for a part of the work: set by itself or by this one, and setting it leaves this one alone.
+    #[must_use]
+    pub fn below(&self) -> Self {
+        let mut above = self.above.clone();
+        above.push(Arc::clone(&self.set));
+        Self {
+            set: Arc::default(),
+            above,
+            cleaning_up: Arc::clone(&self.cleaning_up),
+        }
     }
 
     /// Sets it. There is no way back.
@@ -28,7 +42,8 @@ impl Cancel {
 
     /// Whether it was ever set, clean-up or not.
     pub fn was_cancelled(&self) -> bool {
-        self.set.load(Ordering::SeqCst)
+        let mut flags = std::iter::once(&self.set).chain(&self.above);
+        flags.any(|flag| flag.load(Ordering::SeqCst))
     }
 
     /// From now on nobody is stopped any more: what undoes the work has to start programs and wait for them, though
@@ -56,6 +71,20 @@ pub fn ignore_hangup() -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_stopped_with_the_whole_and_without_it() {
+        let whole = Cancel::new();
+        let (part, other) = (whole.below(), whole.below());
+        let within = part.below();
+        part.cancel();
+        assert!(part.is_cancelled() && within.is_cancelled());
+        assert!(!other.is_cancelled() && !whole.was_cancelled());
+        whole.cancel();
+        assert!(other.is_cancelled());
+        whole.begin_clean_up();
+        assert!(!other.is_cancelled() && !within.is_cancelled());
+    }
 
     #[test]
     fn clean_up_goes_on_though_the_work_was_stopped() {
