@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::joint::Joint;
 use super::{Event, Events, clock};
 use crate::stage::Stage;
 
@@ -24,14 +25,15 @@ struct Shown {
     stage: Option<Stage>,
     what: String,
     total: Option<u64>,
-    moving: bool,
-    /// Bytes moved in this stage before what moves now, and of that.
-    moved: (u64, u64),
+    /// What moves now.
+    moving: Joint,
+    /// Bytes moved in this stage before that.
+    moved: u64,
 }
 
 impl Shown {
-    const fn all_moved(&self) -> u64 {
-        self.moved.0.saturating_add(self.moved.1)
+    fn all_moved(&self) -> u64 {
+        self.moved.saturating_add(self.moving.done())
     }
 }
 
@@ -79,10 +81,11 @@ impl Bars {
 
     fn progress(&self, what: &str, done: u64, total: Option<u64>) {
         let mut shown = self.lock();
-        if !shown.moving || shown.what != what || shown.total != total {
-            shown.moving = true;
-            shown.moved = (shown.all_moved(), 0);
-            what.clone_into(&mut shown.what);
+        let is_first = shown.moving.is_empty();
+        shown.moving.moved(what, done, total);
+        let (what, total) = (shown.moving.what(), shown.moving.total());
+        if is_first || shown.what != what || shown.total != total {
+            shown.what.clone_from(&what);
             shown.total = total;
             self.bar.reset_eta();
             match total {
@@ -96,10 +99,9 @@ impl Bars {
                     "  {prefix:<12} {msg} {spinner} {bytes}  {bytes_per_sec}",
                 )),
             }
-            self.bar.set_message(what.to_owned());
+            self.bar.set_message(what);
         }
-        shown.moved.1 = done;
-        self.bar.set_position(done);
+        self.bar.set_position(shown.moving.done());
     }
 
     fn line(&self, text: &str) {
@@ -132,8 +134,9 @@ impl Events for Bars {
             }
             Event::Step { what, .. } => {
                 let mut shown = self.lock();
-                if shown.moving {
-                    shown.moving = false;
+                if !shown.moving.is_empty() {
+                    shown.moved = shown.all_moved();
+                    shown.moving.clear();
                     self.spin();
                 }
                 self.bar.set_message(what.clone());
@@ -190,6 +193,31 @@ mod tests {
             });
         }
         assert_eq!(bars.bar.position(), 2);
+        // one more at the same time: the bar is that of both
+        bars.tell(&Event::Progress {
+            stage,
+            what: "/srv".to_owned(),
+            done_bytes: 3,
+            total_bytes: Some(4),
+        });
+        assert_eq!(bars.bar.position(), 5);
+        assert_eq!(bars.bar.length(), Some(6));
+        assert_eq!(bars.bar.message(), "2 images");
+        // and another after both
+        bars.tell(&Event::Step {
+            stage,
+            number: 3,
+            of: 3,
+            what: "write".to_owned(),
+        });
+        bars.tell(&Event::Progress {
+            stage,
+            what: "/var".to_owned(),
+            done_bytes: 1,
+            total_bytes: Some(1),
+        });
+        assert_eq!(bars.bar.position(), 1);
+        assert_eq!(bars.lock().all_moved(), 6);
         bars.tell(&Event::StageEnd {
             stage,
             took: Duration::ZERO,

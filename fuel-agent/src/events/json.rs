@@ -9,14 +9,15 @@ use super::sink::Sink;
 use super::{Event, Events, clock};
 use crate::stage::Stage;
 
-/// How often progress of one stage is told at most; the last byte of it is always told.
+/// How often progress of one thing is told at most; the last byte of it is always told.
 const PROGRESS: Duration = Duration::from_millis(500);
 
 /// Prints events as JSON lines.
 #[derive(Debug)]
 pub struct Json {
     sink: Sink,
-    told: Mutex<Option<(Stage, Instant)>>,
+    /// When progress of each was told last, in this stage.
+    told: Mutex<Vec<(Stage, String, Instant)>>,
 }
 
 impl Json {
@@ -24,7 +25,7 @@ impl Json {
     pub fn new(sink: Sink) -> Self {
         Self {
             sink,
-            told: Mutex::new(None),
+            told: Mutex::default(),
         }
     }
 
@@ -32,20 +33,25 @@ impl Json {
     fn due(&self, event: &Event) -> bool {
         let Event::Progress {
             stage,
+            what,
             done_bytes,
             total_bytes,
-            ..
         } = event
         else {
             return true;
         };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = told.is_none_or(|(last, at)| last != *stage || at.elapsed() >= PROGRESS)
-            || *total_bytes == Some(*done_bytes);
-        if due {
-            *told = Some((*stage, Instant::now()));
+        told.retain(|(last, _, _)| last == stage);
+        let now = Instant::now();
+        let Some((_, _, at)) = told.iter_mut().find(|(_, last, _)| last == what) else {
+            told.push((*stage, what.clone(), now));
+            return true;
+        };
+        let is_due = now.duration_since(*at) >= PROGRESS || *total_bytes == Some(*done_bytes);
+        if is_due {
+            *at = now;
         }
-        due
+        is_due
     }
 }
 
@@ -185,17 +191,30 @@ mod tests {
     #[test]
     fn progress_comes_seldom_but_its_end_always() {
         let stage = Stage::Image;
-        let moved = |done_bytes| Event::Progress {
+        let moved = |what: &str, done_bytes| Event::Progress {
             stage,
-            what: String::new(),
+            what: what.to_owned(),
             done_bytes,
             total_bytes: Some(3),
         };
-        let text = told(&[moved(1), moved(2), moved(3)]);
-        let done: Vec<Value> = text
+        // two at the same time do not keep each other from being told
+        let text = told(&[
+            moved("a", 1),
+            moved("b", 0),
+            moved("a", 2),
+            moved("b", 1),
+            moved("a", 3),
+            moved("b", 3),
+        ]);
+        let done: Vec<(String, Value)> = text
             .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap()["done_bytes"].clone())
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|it| (it["what"].to_string(), it["done_bytes"].clone()))
             .collect();
-        assert_eq!(done, [1, 3]);
+        let expected = [("a", 1), ("b", 0), ("a", 3), ("b", 3)];
+        assert_eq!(
+            done,
+            expected.map(|(what, done)| (format!("\"{what}\""), json!(done)))
+        );
     }
 }

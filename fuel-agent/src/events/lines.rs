@@ -15,15 +15,16 @@ const PROGRESS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Lines {
     sink: Sink,
-    told: Mutex<Option<Told>>,
+    /// The last line of progress of each thing that moves, in this stage.
+    told: Mutex<Vec<Told>>,
 }
 
-/// The last line of progress.
+/// The last line of progress of one thing.
 #[derive(Debug)]
 struct Told {
     stage: Stage,
     what: String,
-    at: Instant,
+    at: Option<Instant>,
     began: Instant,
     began_at: u64,
 }
@@ -33,7 +34,7 @@ impl Lines {
     pub fn new(sink: Sink) -> Self {
         Self {
             sink,
-            told: Mutex::new(None),
+            told: Mutex::default(),
         }
     }
 
@@ -41,27 +42,24 @@ impl Lines {
     fn progress(&self, stage: Stage, what: &str, done: u64, total: Option<u64>) -> Option<String> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let same = told
-            .as_ref()
-            .is_some_and(|last| last.stage == stage && last.what == what);
-        match told.as_mut() {
-            Some(last) if same => {
-                if now.duration_since(last.at) < PROGRESS && total != Some(done) {
-                    return None;
-                }
-                last.at = now;
-            }
-            _ => {
-                *told = Some(Told {
-                    stage,
-                    what: what.to_owned(),
-                    at: now,
-                    began: now,
-                    began_at: done,
-                });
-            }
+        told.retain(|last| last.stage == stage);
+        let known = told.iter().position(|last| last.what == what);
+        let place = known.unwrap_or(told.len());
+        if known.is_none() {
+            told.push(Told {
+                stage,
+                what: what.to_owned(),
+                at: None,
+                began: now,
+                began_at: done,
+            });
         }
-        let last = told.as_ref()?;
+        let last = told.get_mut(place)?;
+        let is_early = |at| now.duration_since(at) < PROGRESS && total != Some(done);
+        if last.at.is_some_and(is_early) {
+            return None;
+        }
+        last.at = Some(now);
         let rate = rate(
             done.saturating_sub(last.began_at),
             now.duration_since(last.began),
@@ -199,6 +197,23 @@ mod tests {
             total_bytes: Some(1 << 20),
         };
         let text = told(&[moved(0), moved(1), moved(2), moved(1 << 20)]);
+        assert_eq!(text.lines().count(), 2, "{text}");
+    }
+
+    #[test]
+    fn two_at_the_same_time_do_not_make_each_other_due() {
+        let moved = |what: &str, done_bytes| Event::Progress {
+            stage: Stage::Image,
+            what: what.to_owned(),
+            done_bytes,
+            total_bytes: Some(1 << 20),
+        };
+        let text = told(&[
+            moved("/", 0),
+            moved("/srv", 0),
+            moved("/", 1),
+            moved("/srv", 1),
+        ]);
         assert_eq!(text.lines().count(), 2, "{text}");
     }
 

@@ -5,12 +5,14 @@
 //!   lines   a serial console, a log collector: plain lines, at most one of progress a second
 //!   json    a program: one object a line, the contract of docs/commands.md
 //!   log     the log file: everything, with the command lines that `tracing` hears of
+//!   joint   several that move bytes at the same time, as one
 //!   clock   times as RFC 3339
 //!   sink    a stream that goes quiet, instead of failing, when its reader has gone
 //! ```
 
 pub mod bars;
 pub mod clock;
+pub mod joint;
 pub mod json;
 pub mod lines;
 pub mod log;
@@ -53,7 +55,7 @@ pub enum Event {
     Progress {
         /// The stage that moves them.
         stage: Stage,
-        /// What is moved, in a word or two.
+        /// What is moved, in a word or two: where several move at the same time, another for each.
         what: String,
         /// Bytes done.
         done_bytes: u64,

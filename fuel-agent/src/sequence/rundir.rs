@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::completion::Owed;
+use crate::events::joint::Joint;
 use crate::events::{Event, Events, clock};
 use crate::stage::Stage;
 
@@ -158,6 +159,8 @@ pub struct Moving {
 pub struct StateFile {
     path: PathBuf,
     now: Mutex<Option<(State, Instant)>>,
+    /// What moves since the last step.
+    joint: Mutex<Joint>,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -170,6 +173,7 @@ impl StateFile {
         Self {
             path: folder.state_file(),
             now: Mutex::new(None),
+            joint: Mutex::default(),
             warnings: Mutex::default(),
         }
     }
@@ -221,10 +225,38 @@ impl StateFile {
         }
     }
 
-    fn progress_is_due(&self, done: u64, total: Option<u64>) -> bool {
-        self.lock().as_ref().is_some_and(|(state, at)| {
-            state.progress.is_none() || at.elapsed() >= PROGRESS || total == Some(done)
-        })
+    fn stage(&self, stage: Stage) {
+        self.change(|state| {
+            // What failed stays visible while clean-up and report go on.
+            if stage < Stage::Cleanup {
+                state.stage = Some(stage.name().to_owned());
+            }
+            state.progress = None;
+        });
+    }
+
+    /// Notes how far everything is that moves now.
+    fn progress(&self, what: &str, done: u64, total: Option<u64>) {
+        let moving = {
+            let mut joint = self.joint();
+            joint.moved(what, done, total);
+            Moving {
+                what: joint.what(),
+                done_bytes: joint.done(),
+                total_bytes: joint.total(),
+            }
+        };
+        let is_due = self.lock().as_ref().is_some_and(|(state, at)| {
+            let is_over = moving.total_bytes == Some(moving.done_bytes);
+            state.progress.is_none() || at.elapsed() >= PROGRESS || is_over
+        });
+        if is_due {
+            self.change(|state| state.progress = Some(moving));
+        }
+    }
+
+    fn joint(&self) -> MutexGuard<'_, Joint> {
+        self.joint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(State, Instant)>> {
@@ -240,25 +272,17 @@ impl Events for StateFile {
                 let mut warnings = warnings.unwrap_or_else(PoisonError::into_inner);
                 warnings.push(message.clone());
             }
-            Event::StageStart { stage } => self.change(|state| {
-                // What failed stays visible while clean-up and report go on.
-                if *stage < Stage::Cleanup {
-                    state.stage = Some(stage.name().to_owned());
-                }
-                state.progress = None;
-            }),
+            Event::StageStart { stage } => {
+                self.joint().clear();
+                self.stage(*stage);
+            }
+            Event::Step { .. } => self.joint().clear(),
             Event::Progress {
                 what,
                 done_bytes,
                 total_bytes,
                 ..
-            } if self.progress_is_due(*done_bytes, *total_bytes) => self.change(|state| {
-                state.progress = Some(Moving {
-                    what: what.clone(),
-                    done_bytes: *done_bytes,
-                    total_bytes: *total_bytes,
-                });
-            }),
+            } => self.progress(what, *done_bytes, *total_bytes),
             _ => {}
         }
     }
@@ -296,6 +320,23 @@ mod tests {
         assert_eq!(state.progress.unwrap().done_bytes, 1);
         file.tell(&moved(9));
         assert_eq!(run.state().unwrap().progress.unwrap().done_bytes, 9);
+        // a second image at the same time
+        file.tell(&Event::Progress {
+            stage: Stage::Image,
+            what: "/srv".to_owned(),
+            done_bytes: 5,
+            total_bytes: Some(5),
+        });
+        let both = run.state().unwrap().progress.unwrap();
+        assert_eq!((both.what.as_str(), both.done_bytes), ("2 images", 14));
+        file.tell(&Event::Step {
+            stage: Stage::Image,
+            number: 2,
+            of: 2,
+            what: "grow".to_owned(),
+        });
+        file.tell(&moved(9));
+        assert_eq!(run.state().unwrap().progress.unwrap().what, "/");
         file.tell(&Event::StageStart {
             stage: Stage::Cleanup,
         });
