@@ -165,7 +165,7 @@ pub struct ReportedStep {
     pub what: String,
     /// `changed`, `unchanged`, `skipped` or `failed`.
     pub outcome: &'static str,
-    /// Why it was skipped.
+    /// Why it was skipped, or stopped for another's failure.
     pub why: Option<String>,
     /// How long it took.
     #[serde(rename = "took_ms", serialize_with = "millis")]

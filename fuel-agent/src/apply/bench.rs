@@ -2,10 +2,11 @@
 
 use std::sync::Mutex;
 
+use host::cancel::Cancel;
 use host::fake::{self, FakeDevices, FakeMounts, Script};
 use host::units::Bytes;
 
-use super::{Context, Options, Outcome, State, perform, sample, undo};
+use super::{Context, Options, Outcome, Performed, State, image, perform, sample, undo};
 use crate::error::Error;
 use crate::events::{Event, Events};
 use crate::http::HttpSettings;
@@ -18,19 +19,29 @@ use host::blockdev::Devices;
 
 /// What was told.
 #[derive(Default)]
-pub(crate) struct Heard(Mutex<Vec<String>>);
+pub(crate) struct Heard {
+    warnings: Mutex<Vec<String>>,
+    /// What has moved bytes.
+    moved: Mutex<Vec<String>>,
+}
 
 impl Events for Heard {
     fn tell(&self, event: &Event) {
-        if let Event::Warning { message, .. } = event {
-            self.0.lock().unwrap().push(message.clone());
+        match event {
+            Event::Warning { message, .. } => self.warnings.lock().unwrap().push(message.clone()),
+            Event::Progress { what, .. } => self.moved.lock().unwrap().push(what.clone()),
+            _ => {}
         }
     }
 }
 
 impl Heard {
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.warnings.lock().unwrap().clone()
+    }
+
+    pub(crate) fn moved(&self) -> Vec<String> {
+        self.moved.lock().unwrap().clone()
     }
 }
 
@@ -44,6 +55,8 @@ pub(crate) struct Bench {
     pub(crate) heard: Heard,
     pub(crate) work: tempfile::TempDir,
     pub(crate) packed: Rules,
+    /// Asked by images that are written at the same time.
+    pub(crate) cancel: Cancel,
 }
 
 /// The disk of the sample plan, its partitions known to the kernel, and what is made on them.
@@ -89,6 +102,7 @@ impl Bench {
             heard: Heard::default(),
             work: tempfile::tempdir().unwrap(),
             packed: Rules::default(),
+            cancel: Cancel::new(),
         }
     }
 
@@ -115,6 +129,21 @@ impl Bench {
             state: &mut self.state,
         };
         perform(&step, &mut context)
+    }
+
+    /// Writes images at the same time.
+    pub(crate) fn together(&mut self, images: &[usize]) -> Vec<Performed> {
+        let options = self.options();
+        let mut host = fake::host(&self.script, &self.disks, &self.mounts);
+        host.cancel = self.cancel.clone();
+        let mut context = Context {
+            plan: &self.plan,
+            host: &mut host,
+            events: &self.heard,
+            options: &options,
+            state: &mut self.state,
+        };
+        image::write_together(&mut context, images)
     }
 
     /// Lets go of something that a step made.

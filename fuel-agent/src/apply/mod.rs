@@ -78,6 +78,35 @@ pub enum Outcome {
     },
 }
 
+/// How a step ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// It was performed.
+    Done(Outcome),
+    /// It failed.
+    Failed(Error),
+    /// It was performed at the same time as one that failed, and stopped for that.
+    Stopped,
+}
+
+impl From<Result<Outcome, Error>> for Ending {
+    fn from(result: Result<Outcome, Error>) -> Self {
+        match result {
+            Ok(outcome) => Self::Done(outcome),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// A step that was performed, if only in part.
+#[derive(Debug)]
+pub struct Performed {
+    /// How it ended.
+    pub ending: Ending,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// What apply is told beside the plan: where things are on this machine, and how careful to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -278,6 +307,24 @@ fn of_tool(what: String, source: ExecError) -> Error {
     }
 }
 
+/// Performs steps that go together: those that write images. One [`Performed`] for each, in their order; where any failed,
+/// one is [`Ending::Failed`] and it is the first that did.
+pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Vec<Performed> {
+    let images = steps.iter().map(|planned| match planned.step {
+        Step::WriteImage { image, .. } => Some(image),
+        _ => None,
+    });
+    if let Some(images) = images.collect::<Option<Vec<usize>>>() {
+        return image::write_together(context, &images);
+    }
+    // the plan's own check refuses it
+    let error = Error::new(Kind::Internal, "only images are written at the same time");
+    vec![Performed {
+        ending: Ending::Failed(error),
+        took: Duration::ZERO,
+    }]
+}
+
 /// Performs one step.
 pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome, Error> {
     match &step.step {
@@ -297,7 +344,7 @@ pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome,
         }
         Step::ActivateKept => release::activate_kept(context),
         Step::MakeFilesystem { filesystem } => filesystem::make(context, *filesystem),
-        Step::WriteImage { image } => image::write(context, *image),
+        Step::WriteImage { image, .. } => image::write(context, *image),
         Step::GrowFilesystem { filesystem } => filesystem::grow(context, *filesystem),
         Step::MoveContent { from, to, path } => content::relocate(context, *from, *to, path),
         Step::WriteFstab => target::within(context, fstab::write),

@@ -84,6 +84,10 @@ fn order(plan: &Plan, broken: &mut Vec<String>) {
                 planned.number
             ));
         }
+        let follows = |before: usize| matches!(plan.steps[before].step, Step::WriteImage { .. });
+        if planned.step.goes_with_previous() && !index.checked_sub(1).is_some_and(follows) {
+            broken.push(format!("step {} goes with no other image", planned.number));
+        }
         let arms = matches!(
             planned.step,
             Step::InstallBootcode { .. } | Step::WriteStamp { .. }
@@ -138,7 +142,7 @@ fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
         Step::MakeFilesystem { filesystem: index } | Step::GrowFilesystem { filesystem: index } => {
             filesystem(*index)
         }
-        Step::WriteImage { image } => plan
+        Step::WriteImage { image, .. } => plan
             .images
             .get(*image)
             .is_some_and(|image| filesystem(image.filesystem)),

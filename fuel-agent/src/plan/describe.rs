@@ -26,7 +26,10 @@ pub(super) fn step(step: &Step, plan: &Plan) -> String {
         Step::MakeLogicalVolume { logical_volume } => make_logical_volume(plan, *logical_volume),
         Step::ActivateKept => activate_kept(plan),
         Step::MakeFilesystem { filesystem } => make_filesystem(&plan.filesystems[*filesystem]),
-        Step::WriteImage { image } => write_image(plan, &plan.images[*image]),
+        Step::WriteImage {
+            image,
+            with_previous,
+        } => write_image(plan, &plan.images[*image], *with_previous),
         Step::GrowFilesystem { filesystem } => {
             let filesystem = &plan.filesystems[*filesystem];
             format!(
@@ -170,7 +173,7 @@ fn make_filesystem(filesystem: &PlannedFilesystem) -> String {
     )
 }
 
-fn write_image(plan: &Plan, image: &PlannedImage) -> String {
+fn write_image(plan: &Plan, image: &PlannedImage, with_previous: bool) -> String {
     let target = plan
         .filesystems
         .get(image.filesystem)
@@ -184,8 +187,13 @@ fn write_image(plan: &Plan, image: &PlannedImage) -> String {
         (None, Some(digest)) => format!("md5 {}", head(digest)),
         (None, None) => "no digest known".to_owned(),
     };
+    let when = if with_previous {
+        "at the same time, "
+    } else {
+        ""
+    };
     let line = format!(
-        "write {} to {target}: {} in {}, {size}, {digest}",
+        "{when}write {} to {target}: {} in {}, {size}, {digest}",
         words::printable_url(&image.url),
         image.format,
         words::container(image.container)

@@ -7,6 +7,7 @@ use crate::inventory::Firmware;
 use crate::request::spec::{BlockRef, Mount, Table};
 use crate::sources::PackedFacts;
 
+use super::step::PlannedStep;
 use super::{Plan, PlannedDisk, PlannedImage, PlannedPartition, RefusedBy, words};
 
 /// The plan as the contract has it.
@@ -29,13 +30,21 @@ pub(super) fn plan(plan: &Plan) -> Value {
             Firmware::Uefi => "uefi",
         },
         "request_sha256": plan.request_digest,
-        "steps": list(&plan.steps, |planned| json!({
-            "number": planned.number,
-            "stage": planned.stage.name(),
-            "what": planned.what,
-            "destroys": planned.destroys,
-        })),
+        "steps": list(&plan.steps, step),
     })
+}
+
+fn step(planned: &PlannedStep) -> Value {
+    let mut value = json!({
+        "number": planned.number,
+        "stage": planned.stage.name(),
+        "what": planned.what,
+        "destroys": planned.destroys,
+    });
+    if let (true, Some(object)) = (planned.step.goes_with_previous(), value.as_object_mut()) {
+        object.insert("with_previous".to_owned(), Value::Bool(true));
+    }
+    value
 }
 
 fn list<T>(items: &[T], item: impl Fn(&T) -> Value) -> Value {

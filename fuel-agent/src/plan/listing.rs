@@ -102,7 +102,9 @@ fn is_on_volume(plan: &Plan, step: &Step) -> bool {
     match step {
         Step::MakeLogicalVolume { .. } => true,
         Step::MakeFilesystem { filesystem } => on(*filesystem) && !plan.keeps_partitions,
-        Step::WriteImage { image } => on(plan.images[*image].filesystem) && !plan.keeps_partitions,
+        Step::WriteImage { image, .. } => {
+            on(plan.images[*image].filesystem) && !plan.keeps_partitions
+        }
         Step::StopRaid { .. }
         | Step::DeactivateVolumeGroup { .. }
         | Step::CloseMapping { .. }

@@ -29,6 +29,7 @@ mod raid;
 mod release;
 mod render;
 mod steps;
+mod together;
 mod tools;
 mod wipe;
 mod words;

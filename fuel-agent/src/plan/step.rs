@@ -105,6 +105,9 @@ pub enum Step {
     WriteImage {
         /// Its index.
         image: usize,
+        /// Whether it is written at the same time as the image of the step before it, which is a `WriteImage` too. Such steps
+        /// begin together; the first that fails stops the others.
+        with_previous: bool,
     },
     /// Grows the filesystem that came with an image to its volume.
     GrowFilesystem {
@@ -145,4 +148,17 @@ pub enum Step {
         /// Index of the disk.
         disk: usize,
     },
+}
+
+impl Step {
+    /// Whether it is performed at the same time as the step before it.
+    pub const fn goes_with_previous(&self) -> bool {
+        matches!(
+            self,
+            Self::WriteImage {
+                with_previous: true,
+                ..
+            }
+        )
+    }
 }

@@ -4,7 +4,7 @@ use crate::inventory::Inventory;
 use crate::stage::Stage;
 
 use super::step::{PlannedStep, Step};
-use super::{Plan, boot, content, describe, destroys, image, wipe};
+use super::{Plan, PlannedImage, boot, content, describe, destroys, image, together, wipe};
 
 /// Numbers all steps that lead to the layout; `release` lets go of what is on the disks now.
 pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> Vec<PlannedStep> {
@@ -15,7 +15,7 @@ pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> V
     } else {
         make(plan, inventory, &mut steps);
     }
-    fill(plan, &mut steps);
+    fill(plan, inventory, &mut steps);
     finish(plan, &mut steps);
     steps
         .into_iter()
@@ -74,7 +74,7 @@ fn wipe(plan: &Plan, disk: usize, inventory: &Inventory, steps: &mut Vec<Step>) 
 }
 
 /// Filesystems, images, and the files of the installed system.
-fn fill(plan: &Plan, steps: &mut Vec<Step>) {
+fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
     let made = |index: &usize| {
         plan.filesystems[*index].image.is_none() && !plan.filesystems[*index].keep_data
     };
@@ -83,14 +83,13 @@ fn fill(plan: &Plan, steps: &mut Vec<Step>) {
             .filter(made)
             .map(|filesystem| Step::MakeFilesystem { filesystem }),
     );
-    for (index, image) in plan.images.iter().enumerate() {
-        steps.push(Step::WriteImage { image: index });
-        if image::GROWN.contains(&image.format.as_str()) {
-            steps.push(Step::GrowFilesystem {
-                filesystem: image.filesystem,
-            });
-        }
-    }
+    steps.extend(together::writes(plan, inventory));
+    let is_grown = |image: &&PlannedImage| image::GROWN.contains(&image.format.as_str());
+    steps.extend(
+        (plan.images.iter().filter(is_grown)).map(|image| Step::GrowFilesystem {
+            filesystem: image.filesystem,
+        }),
+    );
     if plan.root().is_some() {
         steps.extend(content::moves(plan));
         steps.push(Step::WriteFstab);

@@ -210,6 +210,7 @@ impl Source<'_> {
                 facts,
                 ranges: self.facts.ranges,
                 rules: &self.settings.packed,
+                at_once: 1,
             }),
             target,
             device: &device.display().to_string(),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::completion::Call;
-use crate::apply::{Outcome, State};
+use crate::apply::{Outcome, Performed, State};
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::plan::step::PlannedStep;
@@ -28,6 +28,14 @@ pub trait Act {
         step: &PlannedStep,
         state: &mut State,
     ) -> Result<Outcome, Error>;
+    /// Performs steps that go together, at the same time: one [`Performed`] for each, in their order. The first that fails
+    /// stops the others.
+    fn together(
+        &mut self,
+        plan: &Plan,
+        steps: &[&PlannedStep],
+        state: &mut State,
+    ) -> Vec<Performed>;
     /// Takes back all that makes the node boot, because the run failed when it may have been there already. All that
     /// cannot be taken is told.
     fn disarm_again(&mut self, plan: &Plan) -> Vec<Error>;

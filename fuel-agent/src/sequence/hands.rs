@@ -17,7 +17,7 @@ use super::act::Act;
 use super::completion::Call;
 use super::rundir::{RunDir, room_for};
 use crate::apply::undo::{self, Made};
-use crate::apply::{self, Context, Outcome, State, bootcode, stamp};
+use crate::apply::{self, Context, Ending, Outcome, Performed, State, bootcode, stamp};
 use crate::error::{Error, Kind};
 use crate::events::Events;
 use crate::http;
@@ -215,6 +215,31 @@ impl Act for Hands<'_> {
             self.made.truncate(before);
         }
         result
+    }
+
+    fn together(
+        &mut self,
+        plan: &Plan,
+        steps: &[&PlannedStep],
+        state: &mut State,
+    ) -> Vec<Performed> {
+        let host = match self.host.host() {
+            Ok(host) => host,
+            Err(error) => {
+                return vec![Performed {
+                    ending: Ending::Failed(error),
+                    took: Duration::ZERO,
+                }];
+            }
+        };
+        let mut context = Context {
+            plan,
+            host,
+            events: self.events,
+            options: &self.options,
+            state,
+        };
+        apply::perform_together(steps, &mut context)
     }
 
     fn disarm_again(&mut self, plan: &Plan) -> Vec<Error> {

@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::rehearsal::Rehearsal;
 use super::rundir::{RunDir, StateFile, room_for};
 use super::{Walk, Work, changed, guarded};
-use crate::apply::{Outcome, State};
+use crate::apply::{Ending, Outcome, Performed, State};
 use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
 use crate::http::address::shown;
@@ -22,6 +22,9 @@ use crate::stage::Stage;
 
 /// More than a report takes.
 const REPORT_ROOM: usize = 256 << 10;
+
+/// Why a step did not come to its end that failed only since another did.
+const STOPPED: &str = "stopped, as what was done at the same time failed";
 
 /// What a run is told beside its doors.
 #[derive(Debug)]
@@ -179,35 +182,47 @@ impl<'a> Run<'a> {
     fn steps(&mut self, stage: Stage) -> Result<(), Error> {
         let plan = self.rehearsal.known.plan()?;
         let of = plan.steps.len();
-        for step in plan.steps.iter().filter(|step| step.stage == stage) {
-            if self.about.cancel.is_cancelled() {
-                let what = format!("stopped before step {} of {of}", step.number);
-                return Err(Error::new(Kind::Interrupted, what).retryable());
+        let steps = plan.steps.iter().filter(|step| step.stage == stage);
+        let steps: Vec<&PlannedStep> = steps.collect();
+        for group in steps.chunk_by(|_, next| next.step.goes_with_previous()) {
+            for step in group {
+                if self.about.cancel.is_cancelled() {
+                    let what = format!("stopped before step {} of {of}", step.number);
+                    return Err(Error::new(Kind::Interrupted, what).retryable());
+                }
+                self.events.tell(&Event::Step {
+                    stage,
+                    number: step.number,
+                    of,
+                    what: step.what.clone(),
+                });
+                // What was held when the run began has been let go by the steps before this one.
+                if let Step::Disarm { disk, .. } = step.step
+                    && !self.progress.claimed.contains(&disk)
+                {
+                    self.act.claim(Path::new(&plan.disks[disk].device))?;
+                    self.progress.claimed.push(disk);
+                }
+                // Before it is done: a step that fails half way has touched the disk too.
+                self.progress.state.touched |= writes(step);
             }
-            self.events.tell(&Event::Step {
-                stage,
-                number: step.number,
-                of,
-                what: step.what.clone(),
-            });
-            // What was held when the run began has been let go by the steps before this one.
-            if let Step::Disarm { disk, .. } = step.step
-                && !self.progress.claimed.contains(&disk)
-            {
-                self.act.claim(Path::new(&plan.disks[disk].device))?;
-                self.progress.claimed.push(disk);
+            let found = &mut self.progress.state;
+            let performed = match group {
+                [step] => {
+                    let began = Instant::now();
+                    let ending = self.act.step(plan, step, found).into();
+                    let took = began.elapsed();
+                    vec![Performed { ending, took }]
+                }
+                several => self.act.together(plan, several, found),
+            };
+            let ended = group.iter().zip(performed);
+            let failed: Vec<Error> = ended
+                .filter_map(|(step, performed)| self.progress.note(step, performed))
+                .collect();
+            if let Some(first) = failed.into_iter().next() {
+                return Err(first);
             }
-            // Before it is done: a step that fails half way has touched the disk too.
-            self.progress.state.touched |= writes(step);
-            let began = Instant::now();
-            let result = self.act.step(plan, step, &mut self.progress.state);
-            let reported = reported(step, &result, began.elapsed());
-            if let Ok(Outcome::Skipped { why }) = &result {
-                let reason = format!("step {} ({}): {why}", step.number, step.what);
-                self.progress.incomplete.push(reason);
-            }
-            self.progress.steps.push(reported);
-            result?;
         }
         Ok(())
     }
@@ -285,20 +300,32 @@ fn writes(step: &PlannedStep) -> bool {
     )
 }
 
-fn reported(step: &PlannedStep, result: &Result<Outcome, Error>, took: Duration) -> ReportedStep {
-    let (outcome, why) = match result {
-        Ok(Outcome::Changed) => ("changed", None),
-        Ok(Outcome::Unchanged) => ("unchanged", None),
-        Ok(Outcome::Skipped { why }) => ("skipped", Some(why.clone())),
-        Err(_) => ("failed", None),
-    };
-    ReportedStep {
-        number: step.number,
-        stage: step.stage,
-        what: step.what.clone(),
-        outcome,
-        why,
-        took,
+impl Progress {
+    /// Notes how a step ended; gives its error, where it is one.
+    fn note(&mut self, step: &PlannedStep, performed: Performed) -> Option<Error> {
+        let (outcome, why) = match &performed.ending {
+            Ending::Done(Outcome::Changed) => ("changed", None),
+            Ending::Done(Outcome::Unchanged) => ("unchanged", None),
+            Ending::Done(Outcome::Skipped { why }) => ("skipped", Some(why.clone())),
+            Ending::Failed(_) => ("failed", None),
+            Ending::Stopped => ("failed", Some(STOPPED.to_owned())),
+        };
+        if let Ending::Done(Outcome::Skipped { why }) = &performed.ending {
+            let reason = format!("step {} ({}): {why}", step.number, step.what);
+            self.incomplete.push(reason);
+        }
+        self.steps.push(ReportedStep {
+            number: step.number,
+            stage: step.stage,
+            what: step.what.clone(),
+            outcome,
+            why,
+            took: performed.took,
+        });
+        match performed.ending {
+            Ending::Failed(error) => Some(error),
+            Ending::Done(_) | Ending::Stopped => None,
+        }
     }
 }
 

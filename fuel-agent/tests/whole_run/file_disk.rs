@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use fuel_agent::http::fault_server::Fault;
+use fuel_agent::http::fault_server::{Asked, Fault, Reply};
 use serde_json::{Value, json};
 
 use super::lab::{IMAGE, Lab, Mood, equipped, signal, tool};
@@ -20,7 +20,12 @@ fn extent(table: &Value, number: usize) -> (u64, usize) {
 
 /// A partition as a file of its own.
 fn cut_out(lab: &Lab, number: usize) -> String {
-    let disk = lab.path("disk.img");
+    cut_out_of(lab, "disk.img", number)
+}
+
+/// The same of another disk.
+fn cut_out_of(lab: &Lab, disk: &str, number: usize) -> String {
+    let disk = lab.path(disk);
     let table = tool("sfdisk", &["--json", disk.to_str().unwrap()]);
     let (start, length) = extent(&serde_json::from_str(&table).unwrap(), number);
     let mut bytes = vec![0; length];
@@ -221,6 +226,99 @@ fn an_image_that_is_not_what_it_should_be_fails_and_the_disk_does_not_boot() {
         disk.read_exact_at(&mut code, 0).unwrap();
         assert!(!code.windows(4).any(|window| window == b"GRUB"));
         assert_eq!(lab.call(&["status"]).status, 6);
+    }
+}
+
+/// A node with two disks, and an image for each.
+fn two_disks(lab: &Lab) {
+    lab.mood.lock().unwrap().has_other = true;
+    let mut request = lab.request("/root.img.gz");
+    let disks = &mut request["ks_meta"]["pm_data"]["ks_spaces"];
+    let mut second = disk_of("sdb");
+    second["volumes"] = json!([
+        {"type": "boot", "size": 300},
+        {"type": "partition", "mount": "/srv", "file_system": "ext4", "size": 128, "name": "Srv"},
+    ]);
+    disks.as_array_mut().unwrap().push(second);
+    request["ks_meta"]["image_data"]["/srv"] =
+        json!({"uri": lab.server.url("/other.img.gz"), "format": "ext4", "container": "gzip"});
+    lab.put("request.json", &request.to_string());
+}
+
+const SECOND: &str = "--disk=sdb=second.img:2GiB";
+
+/// Whether the image that this partition got begins with a filesystem.
+fn holds_a_filesystem(lab: &Lab, disk: &str, number: usize) -> bool {
+    let part = cut_out_of(lab, disk, number);
+    fs::read(part).unwrap()[1080..1082] == [0x53, 0xef]
+}
+
+#[test]
+fn two_images_are_written_at_the_same_time_and_both_are_whole() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    two_disks(&lab);
+    let plan = lab.call(&["plan", DISK, SECOND, REQUEST]);
+    assert!(plan.out.contains("at the same time, write"), "{}", plan.out);
+    let left = lab.call(&["run", DISK, SECOND, REQUEST, "--dialect=json"]);
+    assert_eq!(left.status, 10, "{}", left.out);
+    let report = lab.report();
+    for image in [0, 1] {
+        assert_eq!(report["images"][image]["verified"], true, "{report}");
+    }
+    assert_eq!(report["written_bytes"], 2 * IMAGE.raw.len());
+    for (disk, number) in [("disk.img", 3), ("second.img", 3)] {
+        let part = cut_out_of(&lab, disk, number);
+        tool("e2fsck", &["-fn", &part]);
+        let hello = tool("debugfs", &["-R", "cat /hello", &part]);
+        assert_eq!(hello, "from the image\n");
+    }
+    for name in ["root.img.gz to ", "other.img.gz to "] {
+        assert!(left.out.contains(name), "{name} in {}", left.out);
+    }
+}
+
+/// A change of what the server answers for one image.
+type Change = fn(&Asked, Reply) -> Reply;
+
+#[test]
+fn of_two_images_the_one_that_fails_stops_the_other_that_is_on_its_way() {
+    if !equipped() {
+        return;
+    }
+    let spoils: Change = |_, mut reply| {
+        let length = reply.body.len();
+        if length > 100_000 {
+            reply.body[length - 6] ^= 1;
+        }
+        reply
+    };
+    let stalls: Change = |_, reply| {
+        let stall = reply.body.len() > 100_000;
+        reply.fault(if stall {
+            Fault::StallAt(70_000)
+        } else {
+            Fault::None
+        })
+    };
+    for (root, other, name) in [(spoils, stalls, "root"), (stalls, spoils, "other")] {
+        let lab = Lab::new();
+        two_disks(&lab);
+        {
+            let mut mood = lab.mood.lock().unwrap();
+            (mood.image, mood.other) = (Some(root), Some(other));
+        }
+        let left = lab.call(&["run", DISK, SECOND, REQUEST]);
+        assert_eq!(left.status, 6, "{}{}", left.out, left.error);
+        let report = lab.report();
+        let message = report["error"]["message"].as_str().unwrap();
+        assert!(message.contains(name), "{message}");
+        assert_eq!(report["error"]["stage"], "image");
+        for disk in ["disk.img", "second.img"] {
+            assert!(!holds_a_filesystem(&lab, disk, 3), "{disk}");
+        }
     }
 }
 

@@ -112,6 +112,10 @@ pub(crate) struct Mood {
     pub(crate) built: Vec<u16>,
     /// Changes answers that carry the image.
     pub(crate) image: Option<fn(&Asked, Reply) -> Reply>,
+    /// There is a second image, `/other.img.gz`.
+    pub(crate) has_other: bool,
+    /// Changes answers that carry that one.
+    pub(crate) other: Option<fn(&Asked, Reply) -> Reply>,
     /// The digest that the metadata names instead of the right one.
     pub(crate) digest: Option<&'static str>,
     /// The metadata says that the image is as long as this.
@@ -233,6 +237,12 @@ impl Lab {
 fn answer(asked: &Asked, mood: &mut Mood, request: &Path) -> Reply {
     let path = asked.target.split('?').next().unwrap_or_default();
     match path {
+        // the same image under another name, which waits for the mood of its own
+        "/other.img.gz" if mood.has_other => {
+            let reply = Reply::file(asked, &IMAGE.gzip, "\"2\"");
+            mood.other
+                .map_or(reply.clone(), |change| change(asked, reply))
+        }
         "/root.img.gz" => {
             let reply = Reply::file(asked, &IMAGE.gzip, "\"1\"");
             mood.image
@@ -240,6 +250,12 @@ fn answer(asked: &Asked, mood: &mut Mood, request: &Path) -> Reply {
         }
         "/root.yaml" => {
             let mut metadata = IMAGE.metadata.clone();
+            if mood.has_other {
+                let first = metadata["images"][0].to_string();
+                let second = first.replace("root.img", "other.img");
+                let second = serde_json::from_str(&second).unwrap();
+                metadata["images"].as_array_mut().unwrap().push(second);
+            }
             if let Some(digest) = mood.digest {
                 metadata["images"][0]["raw_md5"] = json!(digest);
             }

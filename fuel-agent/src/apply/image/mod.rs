@@ -1,58 +1,121 @@
-//! Streaming an image onto its device.
+//! Streaming an image onto its device, or several at the same time.
+
+mod together;
 
 use std::collections::BTreeSet;
 
-use host::blockdev::Access;
+use host::blockdev::{Access, BlockDevice};
+use host::cancel::Cancel;
 use host::exec::{Cmd, Tool};
 
 use super::filesystem::unreachable;
-use super::{Context, Outcome};
+use super::{Context, Options, Outcome};
 use crate::error::{Error, Kind};
+use crate::events::Events;
 use crate::http::{Client, address};
+use crate::plan::PlannedImage;
 use crate::stage::Stage;
 use crate::stream::packed::Packed;
-use crate::stream::{self, Expected, Job};
+use crate::stream::{self, Expected, ImageOutcome, Job, StreamError};
+pub(super) use together::write_together;
 
+/// Writes one image.
 pub(super) fn write(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
+    let cancel = context.host.cancel.clone();
+    let ready = match prepare(context, image, &cancel, 1)? {
+        Prepared::Ready(ready) => ready,
+        Prepared::Skipped(outcome) => return Ok(outcome),
+    };
+    let written = ready.write(context.events)?;
+    keep(context, image, written);
+    arrived(context, image)
+}
+
+/// An image that is about to be written, or why it is not.
+enum Prepared<'a> {
+    Ready(Box<Ready<'a>>),
+    Skipped(Outcome),
+}
+
+/// An image that is about to be written, with everything that this needs: a thread of its own may do it.
+struct Ready<'a> {
+    planned: &'a PlannedImage,
+    options: &'a Options,
+    target: Box<dyn BlockDevice>,
+    device: String,
+    client: Client,
+    at_once: usize,
+}
+
+/// Opens what an image goes onto; `stop` stops it, and so many images are written `at_once`.
+fn prepare<'a>(
+    context: &mut Context<'a>,
+    image: usize,
+    stop: &Cancel,
+    at_once: usize,
+) -> Result<Prepared<'a>, Error> {
     let planned = &context.plan.images[image];
     let on = context.plan.filesystems[planned.filesystem].on;
     if let Some(skipped) = unreachable(context, on) {
-        return Ok(skipped);
+        return Ok(Prepared::Skipped(skipped));
     }
     // What was planned may have been planned with facts from a file.
     if let Some((why, hint)) = context.options.packed.distrusts(&planned.facts) {
         let what = format!("{} {why}", address::shown(&planned.url));
         return Err(Error::new(Kind::Image, what).hint(hint));
     }
-    let expected = Expected::from(&planned.facts);
     let node = context.node(on)?;
-    let client = Client::new(&context.options.http, context.host.cancel.clone())?;
-    let mut target = context.open(&node, Access::Write, "open for writing an image")?;
+    let client = Client::new(&context.options.http, stop.clone())?;
+    let target = context.open(&node, Access::Write, "open for writing an image")?;
     context.state.touched = true;
-    let outcome = stream::write_image(Job {
-        url: &planned.url,
-        container: planned.container,
-        expected,
-        allow_unverified: context.options.allow_unverified,
-        packed: planned.facts.packed.as_ref().map(|facts| Packed {
-            facts,
-            ranges: planned.facts.ranges,
-            rules: &context.options.packed,
-        }),
-        target: target.as_mut(),
-        device: &node.display().to_string(),
-        client: &client,
-        events: context.events,
-    })?;
-    drop(target);
+    Ok(Prepared::Ready(Box::new(Ready {
+        planned,
+        options: context.options,
+        target,
+        device: node.display().to_string(),
+        client,
+        at_once,
+    })))
+}
+
+impl Ready<'_> {
+    /// Writes it; the device is closed afterwards.
+    fn write(mut self, events: &dyn Events) -> Result<ImageOutcome, StreamError> {
+        let (planned, options) = (self.planned, self.options);
+        stream::write_image(Job {
+            url: &planned.url,
+            container: planned.container,
+            expected: Expected::from(&planned.facts),
+            allow_unverified: options.allow_unverified,
+            packed: planned.facts.packed.as_ref().map(|facts| Packed {
+                facts,
+                ranges: planned.facts.ranges,
+                rules: &options.packed,
+                at_once: self.at_once,
+            }),
+            target: self.target.as_mut(),
+            device: &self.device,
+            client: &self.client,
+            events,
+        })
+    }
+}
+
+/// Notes what became of an image.
+fn keep(context: &mut Context<'_>, image: usize, outcome: ImageOutcome) {
     let images = &mut context.state.images;
     images.resize(context.plan.images.len().max(images.len()), None);
     if let Some(place) = images.get_mut(image) {
         *place = Some(outcome);
     }
-    let found = context.find_filesystem(planned.filesystem)?;
+}
+
+/// Looks at the filesystem that an image has brought.
+fn arrived(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
+    let filesystem = context.plan.images[image].filesystem;
+    let found = context.find_filesystem(filesystem)?;
     if !context.on_files() {
-        check_twins(context, planned.filesystem, &found.uuid)?;
+        check_twins(context, filesystem, &found.uuid)?;
     }
     Ok(Outcome::Changed)
 }

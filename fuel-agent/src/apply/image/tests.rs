@@ -2,14 +2,20 @@ use std::io::Write;
 
 use super::*;
 use crate::apply::bench::{Bench, sized};
+use crate::apply::{Ending, Performed};
 use crate::error::Kind;
+use crate::http::fault_server::{Asked, Fault, FaultServer, Reply};
+use crate::plan::PlannedFilesystem;
 use crate::plan::step::Step;
-use crate::request::spec::Container;
-use host::fake::Fault;
+use crate::request::spec::{BlockRef, Container};
+use host::fake::What;
 use host::units::{Bytes, Extent};
 use sha2::{Digest, Sha256};
 
-const WRITE: Step = Step::WriteImage { image: 0 };
+const WRITE: Step = Step::WriteImage {
+    image: 0,
+    with_previous: false,
+};
 const BLKID: &str = "blkid --probe --output export /dev/mapper/os-root";
 const FOUND: &str = "UUID=aa-bb\nTYPE=ext4\n";
 
@@ -64,9 +70,9 @@ fn the_same_uuid_elsewhere_is_worth_a_word() {
 #[test]
 fn whatever_fails_is_told() {
     for (fault, kind) in [
-        (Fault::Open(0), Kind::Disk),
-        (Fault::Write(0), Kind::Disk),
-        (Fault::Flush(0), Kind::Disk),
+        (host::fake::Fault::Open(0), Kind::Disk),
+        (host::fake::Fault::Write(0), Kind::Disk),
+        (host::fake::Fault::Flush(0), Kind::Disk),
     ] {
         let mut bench = bench();
         bench.disks = bench.disks.failing(fault);
@@ -112,4 +118,151 @@ fn on_a_file_a_logical_volume_is_skipped() {
         bench.one(&WRITE).unwrap(),
         Outcome::Skipped { .. }
     ));
+}
+
+const BOOT: &str = "/dev/sda3";
+
+/// A bench with a second image for /boot, which has the same name.
+fn two() -> Bench {
+    let mut bench = bench();
+    let mut second = bench.plan.images[0].clone();
+    let on_boot = |filesystem: &PlannedFilesystem| {
+        filesystem.on == BlockRef::Partition { disk: 0, number: 3 }
+    };
+    let boot = bench.plan.filesystems.iter().position(on_boot).unwrap();
+    second.filesystem = boot;
+    second.format = bench.plan.filesystems[boot].kind.clone();
+    bench.plan.images.push(second);
+    let found = format!("UUID=cc-dd\nTYPE={}\n", bench.plan.filesystems[boot].kind);
+    bench.script = bench
+        .script
+        .answering(&format!("blkid --probe --output export {BOOT}"), &found);
+    bench
+}
+
+fn endings(performed: &[Performed]) -> String {
+    let each = performed.iter().map(|it| match &it.ending {
+        Ending::Done(outcome) => format!("{outcome:?}"),
+        Ending::Failed(error) => format!("{:?}", error.kind),
+        Ending::Stopped => "Stopped".to_owned(),
+    });
+    each.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn two_at_the_same_time_both_arrive() {
+    let mut bench = two();
+    let performed = bench.together(&[0, 1]);
+    assert_eq!(endings(&performed), "Changed Changed");
+    let written = Extent::new(Bytes::ZERO, Bytes(3_000_000)).unwrap();
+    for (image, device) in ["/dev/mapper/os-root", BOOT].into_iter().enumerate() {
+        assert!(bench.disks.content(device, written).unwrap() == content());
+        assert!(bench.state.images[image].as_ref().unwrap().verified);
+    }
+    let uuids = bench.state.filesystem_uuids.iter().flatten();
+    assert_eq!(uuids.count(), 2);
+}
+
+/// Nothing has come through yet: what else is written waits here for its beginning for as long as nobody stops it.
+fn stalled(asked: &Asked) -> Reply {
+    Reply::file(asked, &content(), "\"1\"").fault(Fault::StallAt(0))
+}
+
+#[test]
+fn the_first_that_fails_stops_the_other_and_is_the_one_that_is_told() {
+    let server = FaultServer::start(stalled).unwrap();
+    for broken in [0, 1] {
+        let mut bench = two();
+        bench.plan.images[broken].facts.raw_sha256 = Some("00".repeat(32));
+        bench.plan.images[1 - broken].url = server.url("/root.img");
+        let performed = bench.together(&[0, 1]);
+        let expected = ["Image Stopped", "Stopped Image"][broken];
+        assert_eq!(endings(&performed), expected);
+        assert!(bench.state.images.iter().flatten().next().is_none());
+        assert!(bench.heard.warnings().is_empty());
+        let device = ["/dev/mapper/os-root", BOOT][1 - broken];
+        let head = Extent::new(Bytes::ZERO, Bytes::MIB).unwrap();
+        let head = bench.disks.content(device, head).unwrap();
+        assert!(
+            head.iter().all(|byte| *byte == 0),
+            "{device} is no filesystem"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_lets_none_begin() {
+    for broken in [0, 1] {
+        let mut bench = two();
+        bench.disks = bench.disks.failing(host::fake::Fault::Open(broken));
+        let performed = bench.together(&[0, 1]);
+        let expected = ["Disk Stopped", "Stopped Disk"][broken];
+        assert_eq!(endings(&performed), expected);
+        let log = bench.disks.log();
+        let is_change = |it: &What| matches!(it, What::Write(_) | What::Zero(_));
+        assert!(!log.iter().any(|it| is_change(&it.what)));
+    }
+}
+
+#[test]
+fn a_fault_of_any_write_is_told_once_and_no_image_counts_that_did_not_arrive() {
+    for at in 0..10 {
+        let mut bench = two();
+        bench.disks = bench.disks.failing(host::fake::Fault::Write(at));
+        let performed = bench.together(&[0, 1]);
+        let is_failed = |it: &&Performed| matches!(it.ending, Ending::Failed(_));
+        let failed = performed.iter().filter(is_failed).count();
+        let injected = bench
+            .disks
+            .log()
+            .iter()
+            .filter(|it| matches!(it.what, What::Write(_) | What::Zero(_)))
+            .count()
+            > at;
+        assert_eq!(
+            failed,
+            usize::from(injected),
+            "{at}: {}",
+            endings(&performed)
+        );
+        for (image, performed) in performed.iter().enumerate() {
+            let is_kept = bench.state.images.get(image).is_some_and(Option::is_some);
+            assert_eq!(is_kept, matches!(performed.ending, Ending::Done(_)), "{at}");
+        }
+    }
+}
+
+#[test]
+fn who_says_stop_stops_both() {
+    let mut bench = two();
+    let cancel = bench.cancel.clone();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    // stopped when both have begun
+    let server = FaultServer::start(move |it| {
+        if asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            cancel.cancel();
+        }
+        stalled(it)
+    })
+    .unwrap();
+    for image in &mut bench.plan.images {
+        image.url = server.url("/root.img");
+    }
+    let performed = bench.together(&[0, 1]);
+    let endings = endings(&performed);
+    assert!(
+        ["Interrupted Stopped", "Stopped Interrupted"].contains(&endings.as_str()),
+        "{endings}"
+    );
+}
+
+#[test]
+fn progress_says_which_of_two_images_of_one_name_it_is_about() {
+    let mut bench = two();
+    bench.together(&[0, 1]);
+    let moved = bench.heard.moved();
+    for device in ["/dev/mapper/os-root", BOOT] {
+        let what = format!("root.img to {device}");
+        assert!(moved.contains(&what), "{what} in {moved:?}");
+    }
 }

@@ -96,6 +96,38 @@ fn whatever_fails_is_the_error_that_is_told_and_clean_up_and_report_come() {
     }
 }
 
+#[test]
+fn of_images_at_the_same_time_the_one_that_failed_is_told_and_the_other_is_in_the_report() {
+    let both = |script: &mut world::Script| script.second_image = Some("/var/lib/data");
+    let whole = run(&World::with(both), &settings(), false);
+    assert_eq!(whole.exit_status(), 0, "{:?}", whole.told);
+    let first = whole
+        .done
+        .iter()
+        .position(|it| it.starts_with("step write http"));
+    let first = first.unwrap();
+    assert!(whole.done[first + 1].starts_with("step at the same time, write http"));
+    assert!(whole.done[first + 2].starts_with("step grow"));
+    for (at, outcomes) in [
+        (first, ["failed", "failed"]),
+        (first + 1, ["changed", "failed"]),
+    ] {
+        let world = World::with(|script| {
+            both(script);
+            script.mishap = Some((at, Mishap::Fails));
+        });
+        let left = run(&world, &settings(), false);
+        assert_eq!(left.exit_status(), 7);
+        assert_eq!(left.told, ["injected"]);
+        let steps = left.report["steps"].as_array().unwrap();
+        let last = &steps[steps.len() - 2..];
+        assert_eq!([&last[0]["outcome"], &last[1]["outcome"]], outcomes);
+        let is_stopped = at == first;
+        assert_eq!(last[1]["why"].is_string(), is_stopped, "{}", last[1]);
+        assert_eq!(left.done[at + 1], "clean up");
+    }
+}
+
 /// Whether there may be boot code on a disk when this is tried.
 fn arms(what: &str) -> bool {
     ["step install boot code", "step write the identity stamp"]

@@ -16,7 +16,7 @@ use super::super::rehearsal::{Known, Rehearsal};
 use super::super::rundir::{RunDir, StateFile};
 use super::super::stages::{Circumstances, Run};
 use super::super::{Walk, walk};
-use crate::apply::{Outcome, State};
+use crate::apply::{Ending, Outcome, Performed, State};
 use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
 use crate::inventory::Inventory;
@@ -48,6 +48,8 @@ pub(super) struct Script {
     pub(super) skips: Option<&'static str>,
     pub(super) changes: bool,
     pub(super) locked_out: bool,
+    /// Where there is a second image for: `/var/lib/data`.
+    pub(super) second_image: Option<&'static str>,
     /// Nobody answers at any callback's URL.
     pub(super) deaf: bool,
 }
@@ -95,7 +97,14 @@ impl World {
 impl Look for World {
     fn request(&mut self) -> Result<Request, Error> {
         self.does("read the request")?;
-        Ok(sample::lvm_request())
+        let mut request = sample::lvm_request();
+        if let Some(mount) = self.0.lock().unwrap().second_image {
+            let partitions = &mut request.storage.disks[0].partitions;
+            partitions[4].size = sample::mib(4096);
+            partitions[5].start = partitions[4].start.saturating_add(sample::mib(4097));
+            request.images.push(sample::image(mount, 1));
+        }
+        Ok(request)
     }
 
     fn inventory(&mut self, _: &Request) -> Result<Inventory, Error> {
@@ -167,6 +176,26 @@ impl Act for World {
             }),
             _ => Ok(Outcome::Changed),
         }
+    }
+
+    fn together(
+        &mut self,
+        plan: &Plan,
+        steps: &[&PlannedStep],
+        state: &mut State,
+    ) -> Vec<Performed> {
+        let mut has_failed = false;
+        let each = steps.iter().map(|step| {
+            let ending = if has_failed {
+                Ending::Stopped
+            } else {
+                self.step(plan, step, state).into()
+            };
+            has_failed |= matches!(ending, Ending::Failed(_));
+            let took = Duration::ZERO;
+            Performed { ending, took }
+        });
+        each.collect()
     }
 
     fn disarm_again(&mut self, _: &Plan) -> Vec<Error> {

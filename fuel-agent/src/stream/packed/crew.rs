@@ -18,17 +18,20 @@ pub(super) struct Crew {
 
 impl Crew {
     /// As many workers as there are cores and two more, so that some can wait for the disk; fewer where chunks are large.
-    pub(super) fn of(index: &Index, servers: usize, cores: usize) -> Self {
+    ///
+    /// So many images `at_once` share memory, and the connections to a single server.
+    pub(super) fn of(index: &Index, servers: usize, cores: usize, at_once: usize) -> Self {
+        let memory = MEMORY / u64::try_from(at_once.max(1)).unwrap_or(u64::MAX);
         let (raw, packed) = (u64::from(index.chunk_size()), longest(index));
         let lanes = if servers > 1 {
             servers.min(LANES_MAX)
         } else {
-            2
+            (2 / at_once.max(1)).max(1)
         };
         let fits = |lanes: usize, workers: usize| {
             let both = u64::try_from(lanes + workers).unwrap_or(u64::MAX);
             let workers = u64::try_from(workers).unwrap_or(u64::MAX);
-            workers.saturating_mul(raw) + both.saturating_mul(packed) <= MEMORY
+            workers.saturating_mul(raw) + both.saturating_mul(packed) <= memory
         };
         let mut crew = Self {
             lanes,
@@ -89,12 +92,33 @@ mod tests {
             (16 * MIB, 16 * MIB, 4, 64, 1, 1),
         ] {
             let index = index(chunk, packed);
-            let crew = Crew::of(&index, servers, cores);
+            let crew = Crew::of(&index, servers, cores, 1);
             assert_eq!(
                 crew,
                 Crew { lanes, workers },
                 "{chunk} {packed} {servers} {cores}"
             );
+        }
+    }
+    #[test]
+    fn two_images_together_take_no_more_memory_and_connections_than_one() {
+        const MIB: u32 = 1 << 20;
+        for (chunk, packed, servers, cores, lanes, workers) in [
+            (MIB, MIB, 1, 2, 1, 4),
+            (2 * MIB, MIB, 3, 2, 3, 4),
+            (4 * MIB, 4 * MIB, 1, 2, 1, 2),
+            (4 * MIB, 4 * MIB, 9, 64, 3, 1),
+        ] {
+            let index = index(chunk, packed);
+            let crew = Crew::of(&index, servers, cores, 2);
+            assert_eq!(
+                crew,
+                Crew { lanes, workers },
+                "{chunk} {packed} {servers} {cores}"
+            );
+            let buffers = workers * usize::try_from(chunk).unwrap()
+                + (lanes + workers) * usize::try_from(packed).unwrap();
+            assert!(2 * u64::try_from(buffers).unwrap() <= MEMORY);
         }
     }
 }

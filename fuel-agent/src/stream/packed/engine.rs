@@ -44,6 +44,8 @@ pub(super) struct Engine<'a, 'd> {
     pub(super) events: &'a dyn Events,
     /// What people call the image.
     pub(super) name: String,
+    /// How many images are written at the same time, this one among them.
+    pub(super) at_once: usize,
     pub(super) stop: Cancel,
     pub(super) deadline: Option<Instant>,
     pub(super) retries: AtomicU32,
@@ -93,7 +95,7 @@ impl Engine<'_, '_> {
     /// Lets everybody work for as long as `watch` runs.
     fn work(&self, board: &Board<'_>, way: Way, watch: impl FnOnce(&Board<'_>)) {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let crew = Crew::of(self.index, self.mirrors.len(), cores);
+        let crew = Crew::of(self.index, self.mirrors.len(), cores, self.at_once);
         let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let packed = Pool::new(crew.lanes + crew.workers, length(longest(self.index)));
         let raw = Pool::new(crew.workers, length(self.index.chunk_size().into()));

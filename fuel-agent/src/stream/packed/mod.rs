@@ -98,6 +98,8 @@ pub struct Packed<'a> {
     pub ranges: Option<bool>,
     /// What holds here.
     pub rules: &'a Rules,
+    /// How many images are written at the same time, this one among them: buffers and connections are shared out. Not 0.
+    pub at_once: usize,
 }
 
 /// What became of a packed image beside what becomes of any.
@@ -162,6 +164,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
         client,
         events,
         name: file,
+        at_once: packed.at_once,
         stop: Cancel::new(),
         deadline: (client.settings().total_timeout).map(|limit| started + limit),
         retries: AtomicU32::new(0),

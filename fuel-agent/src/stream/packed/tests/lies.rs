@@ -221,7 +221,7 @@ proptest! {
                 container: Container::Zstd,
                 expected: Expected::from(&found),
                 allow_unverified: false,
-                packed: Some(Packed { facts: packed, ranges: found.ranges, rules: &rules }),
+                packed: Some(Packed { facts: packed, ranges: found.ranges, rules: &rules, at_once: 1 }),
                 target: &mut *disk,
                 device: "/dev/sda1",
                 client: &client(),

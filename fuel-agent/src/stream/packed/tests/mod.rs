@@ -278,6 +278,7 @@ fn write_known(
             facts: facts.packed.as_ref().unwrap(),
             ranges: facts.ranges,
             rules,
+            at_once: 1,
         }),
         target: &mut *target,
         device: DISK,

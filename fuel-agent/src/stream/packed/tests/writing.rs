@@ -112,6 +112,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
                         delta,
                         ..Rules::default()
                     },
+                    at_once: 1,
                 }),
                 target: &mut *target,
                 device: "loop",

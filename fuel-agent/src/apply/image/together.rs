@@ -1,0 +1,169 @@
+//! Several images at the same time: a thread each, and the first that fails stops the others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use host::cancel::Cancel;
+
+use super::{Prepared, Ready, arrived, keep, prepare};
+use crate::apply::{Context, Ending, Outcome, Performed};
+use crate::error::Error;
+use crate::events::{Event, Events};
+use crate::stage::Stage;
+use crate::stream::{ImageOutcome, StreamError};
+
+/// How writing one of them ended.
+enum Written {
+    /// It is on its device.
+    Whole(Box<ImageOutcome>),
+    /// There was nothing to be written to.
+    Skipped(Outcome),
+    /// It was the first to fail.
+    Failed(Error),
+    /// Another had failed before.
+    Stopped,
+}
+
+/// Writes these images of the plan; one [`Performed`] for each, in their order.
+pub(in crate::apply) fn write_together(
+    context: &mut Context<'_>,
+    images: &[usize],
+) -> Vec<Performed> {
+    let group = Group {
+        stop: context.host.cancel.below(),
+        has_failed: AtomicBool::new(false),
+        events: context.events,
+    };
+    let mut prepared = Vec::with_capacity(images.len());
+    for image in images {
+        match prepare(context, *image, &group.stop, images.len()) {
+            Ok(one) => prepared.push(one),
+            Err(error) => return none_begun(images.len(), prepared.len(), error),
+        }
+    }
+    let written = group.write(prepared);
+    let mut is_broken = group.has_failed.load(Ordering::SeqCst);
+    let each = images.iter().zip(written).map(|(image, (written, took))| {
+        let began = Instant::now();
+        let ending = match written {
+            Written::Skipped(outcome) => Ending::Done(outcome),
+            Written::Failed(error) => Ending::Failed(error),
+            Written::Stopped => Ending::Stopped,
+            Written::Whole(outcome) => {
+                keep(context, *image, *outcome);
+                // what is on its device is looked at only where the run goes on
+                if is_broken {
+                    Ending::Done(Outcome::Changed)
+                } else {
+                    arrived(context, *image).into()
+                }
+            }
+        };
+        is_broken |= matches!(ending, Ending::Failed(_));
+        let took = took + began.elapsed();
+        Performed { ending, took }
+    });
+    each.collect()
+}
+
+/// What it comes to when the image of that index could not even begin.
+fn none_begun(count: usize, failed: usize, error: Error) -> Vec<Performed> {
+    let mut error = Some(error);
+    let each = (0..count).map(|index| Performed {
+        ending: match error.take_if(|_| index == failed) {
+            Some(error) => Ending::Failed(error),
+            None => Ending::Stopped,
+        },
+        took: Duration::ZERO,
+    });
+    each.collect()
+}
+
+/// What the threads share.
+struct Group<'a> {
+    stop: Cancel,
+    has_failed: AtomicBool,
+    events: &'a dyn Events,
+}
+
+impl Group<'_> {
+    fn write(&self, prepared: Vec<Prepared<'_>>) -> Vec<(Written, Duration)> {
+        thread::scope(|scope| {
+            let begun: Vec<_> = prepared
+                .into_iter()
+                .map(|one| {
+                    let ready = match one {
+                        Prepared::Ready(ready) => ready,
+                        Prepared::Skipped(outcome) => return Err(Written::Skipped(outcome)),
+                    };
+                    let thread = thread::Builder::new().name("image".to_owned());
+                    let spawned = thread.spawn_scoped(scope, || self.write_one(*ready));
+                    spawned.map_err(|source| self.failed(StreamError::Thread { source }))
+                })
+                .collect();
+            let ended = begun.into_iter().map(|begun| match begun {
+                // its panics are caught within
+                Ok(thread) => thread
+                    .join()
+                    .unwrap_or_else(|_| (self.failed(StreamError::Panicked), Duration::ZERO)),
+                Err(written) => (written, Duration::ZERO),
+            });
+            ended.collect()
+        })
+    }
+
+    fn write_one(&self, ready: Ready<'_>) -> (Written, Duration) {
+        let began = Instant::now();
+        let named = Named {
+            device: ready.device.clone(),
+            events: self.events,
+        };
+        let written = catch_unwind(AssertUnwindSafe(|| ready.write(&named)));
+        let written = match written.unwrap_or(Err(StreamError::Panicked)) {
+            Ok(outcome) => Written::Whole(Box::new(outcome)),
+            Err(error) => self.failed(error),
+        };
+        (written, began.elapsed())
+    }
+
+    /// The first error stops the others. One that comes after it for a reason of its own is worth a word.
+    fn failed(&self, error: StreamError) -> Written {
+        let is_first = !self.has_failed.swap(true, Ordering::SeqCst);
+        self.stop.cancel();
+        let error = Error::from(error);
+        if is_first {
+            return Written::Failed(error);
+        }
+        if error.kind != crate::error::Kind::Interrupted {
+            let causes = error.causes().into_iter();
+            let message = causes.fold(error.what.clone(), |text, cause| text + ": " + cause.trim());
+            self.events.tell(&Event::Warning {
+                stage: Some(Stage::Image),
+                message: format!("another image failed as well: {message}"),
+            });
+        }
+        Written::Stopped
+    }
+}
+
+/// Tells which of several images an event is about: they may even have the same name.
+struct Named<'a> {
+    device: String,
+    events: &'a dyn Events,
+}
+
+impl Events for Named<'_> {
+    fn tell(&self, event: &Event) {
+        let (device, mut event) = (&self.device, event.clone());
+        match &mut event {
+            Event::Progress { what, .. } => *what = format!("{what} to {device}"),
+            Event::Note { message, .. } | Event::Warning { message, .. } => {
+                *message = format!("{device}: {message}");
+            }
+            _ => {}
+        }
+        self.events.tell(&event);
+    }
+}
