@@ -37,7 +37,8 @@ end-to-end: ramdisk image
 	$(SUDO) $(TOOLS)/testbed test
 
 test-slow: tools ramdisk image
-	$(SUDO) $(TOOLS)/testbed test $(or $(SCENARIO),all)
+	failed=0; for name in $(or $(SCENARIO),$$($(TOOLS)/testbed scenarios | cut -d' ' -f1)); do \
+	  $(SUDO) $(TOOLS)/testbed test $$name || failed=1; done; exit $$failed
 
 # The ramdisk by itself: real packages, real boots, without an installation.
 test-ramdisk: tools
