@@ -69,7 +69,7 @@ pub(crate) struct Test {
     /// What was built beforehand.
     #[command(flatten)]
     pub(crate) artefacts: Artefacts,
-    /// Scenarios by name; `all` is every one.
+    /// The scenario, by name; `make test-slow` runs every one, a process for each.
     pub(crate) names: Vec<String>,
 }
 
