@@ -7,7 +7,7 @@ use crate::inventory::Firmware;
 use crate::request::spec::{BlockRef, Mount, Role};
 
 use super::notes::Notes;
-use super::{Plan, PlannedDisk, STAMP, keep};
+use super::{Plan, PlannedDisk, PlannedFilesystem, STAMP, keep};
 
 /// How far a BIOS that counts sectors in 32 bits can read.
 const BIOS_REACH: Bytes = Bytes(2 << 40);
@@ -51,6 +51,43 @@ pub(super) fn bootable(plan: &Plan, notes: &mut Notes) {
     if plan.firmware == Firmware::Bios {
         within_reach(plan, notes);
     }
+    one_leg(plan, notes);
+}
+
+/// Whether a disk may fail without taking what is on `on` with it.
+fn is_mirrored(plan: &Plan, on: BlockRef) -> bool {
+    match on {
+        BlockRef::Raid(index) => plan.raids[index].level == "raid1",
+        BlockRef::Logical(index) => {
+            let name = &plan.logical_volumes[index].spec.volume_group;
+            let group = plan.volume_groups.iter().find(|group| group.name == *name);
+            group.is_some_and(|group| {
+                let mut volumes = group.physical_volumes.iter();
+                volumes.all(|&volume| is_mirrored(plan, plan.physical_volumes[volume].on))
+            })
+        }
+        BlockRef::Partition { .. } | BlockRef::Undefined(_) => false,
+    }
+}
+
+/// A mirror under / helps nobody whose kernel is on one of the disks only, as Fuel's own layouts have it.
+fn one_leg(plan: &Plan, notes: &mut Notes) {
+    let Some(boot) = filesystem_on(plan, "/boot") else {
+        return;
+    };
+    let root = filesystem_on(plan, "/");
+    if root.is_some_and(|root| is_mirrored(plan, root.on)) && !is_mirrored(plan, boot.on) {
+        notes.warn(format!(
+            "/ is mirrored, but /boot is on {} alone: without that disk this node does not start",
+            boot.device
+        ));
+    }
+}
+
+fn filesystem_on<'a>(plan: &'a Plan, mount: &str) -> Option<&'a PlannedFilesystem> {
+    let is_there = |mounted: &Mount| matches!(mounted, Mount::Path(path) if path == mount);
+    let mut filesystems = plan.filesystems.iter();
+    filesystems.find(|filesystem| filesystem.mount.as_ref().is_some_and(is_there))
 }
 
 fn place_for_boot_code(disk: &PlannedDisk, firmware: Firmware, notes: &mut Notes) {
@@ -110,12 +147,7 @@ pub(super) fn has_room_for_stamp(plan: &Plan, index: usize) -> bool {
 }
 
 fn within_reach(plan: &Plan, notes: &mut Notes) {
-    let boot = |path: &str| {
-        plan.filesystems
-            .iter()
-            .find(|filesystem| filesystem.mount == Some(Mount::Path(path.to_owned())))
-    };
-    let Some(filesystem) = boot("/boot").or_else(|| boot("/")) else {
+    let Some(filesystem) = filesystem_on(plan, "/boot").or_else(|| filesystem_on(plan, "/")) else {
         return;
     };
     let BlockRef::Partition { disk, number } = filesystem.on else {

@@ -183,9 +183,14 @@ impl StreamError {
                     found: Found::WebPage,
                     ..
                 } => "check the address: a page came in place of the image".to_owned(),
-                Mismatch::Container { found, .. } if container_of(*found).is_some() => {
-                    format!("say `container: {found}` in the request, or publish the other file")
-                }
+                Mismatch::Container {
+                    found: found @ (Found::Raw | Found::Gzip | Found::Zstd),
+                    ..
+                } => format!("say `container: {found}` in the request, or publish the other file"),
+                // the dialect is not known here, and nailgun's turns these down
+                Mismatch::Container { found, .. } if container_of(*found).is_some() => format!(
+                    "publish it as gzip or zstd, or say `container: {found}` in a request of another dialect than nailgun's"
+                ),
                 Mismatch::Container { .. } => {
                     "use an image that is raw, gzip, zstd, xz, bzip2 or qcow2".to_owned()
                 }
