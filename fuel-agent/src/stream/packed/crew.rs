@@ -17,7 +17,7 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// As many workers as there are cores and two more, so that some can wait for the disk; fewer where chunks are large.
+    /// As many workers as there are cores and four more, so that some can wait for the disk; fewer where chunks are large.
     ///
     /// So many images `at_once` share memory, and the connections to a single server.
     pub(super) fn of(index: &Index, servers: usize, cores: usize, at_once: usize) -> Self {
@@ -35,7 +35,7 @@ impl Crew {
         };
         let mut crew = Self {
             lanes,
-            workers: cores + 2,
+            workers: cores + 4,
         };
         while crew.workers > 1 && !fits(crew.lanes, crew.workers) {
             crew.workers -= 1;
@@ -82,9 +82,9 @@ mod tests {
     fn there_are_as_many_as_fit_in_memory_and_at_least_one_of_each() {
         const MIB: u32 = 1 << 20;
         for (chunk, packed, servers, cores, lanes, workers) in [
-            (MIB, MIB, 1, 2, 2, 4),
-            (MIB, MIB / 3, 1, 8, 2, 10),
-            (2 * MIB, MIB, 3, 2, 3, 4),
+            (MIB, MIB, 1, 2, 2, 6),
+            (MIB, MIB / 3, 1, 8, 2, 12),
+            (2 * MIB, MIB, 3, 2, 3, 6),
             (4 * MIB, 4 * MIB, 1, 2, 2, 4),
             (4 * MIB, 4 * MIB, 9, 64, 4, 3),
             (4 * MIB, MIB, 1, 64, 2, 7),
@@ -104,8 +104,8 @@ mod tests {
     fn two_images_together_take_no_more_memory_and_connections_than_one() {
         const MIB: u32 = 1 << 20;
         for (chunk, packed, servers, cores, lanes, workers) in [
-            (MIB, MIB, 1, 2, 1, 4),
-            (2 * MIB, MIB, 3, 2, 3, 4),
+            (MIB, MIB, 1, 2, 1, 6),
+            (2 * MIB, MIB, 3, 2, 3, 5),
             (4 * MIB, 4 * MIB, 1, 2, 1, 2),
             (4 * MIB, 4 * MIB, 9, 64, 3, 1),
         ] {

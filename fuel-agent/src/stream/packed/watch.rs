@@ -11,8 +11,9 @@ use crate::events::Event;
 use crate::stage::Stage;
 use os_image::index::Index;
 
-/// Zeros are made so many bytes at a time at most, so that somebody who says stop is heard.
-const ZEROS_MOST: u64 = 64 << 20;
+/// Zeros are made so many bytes at a time at most: whoever writes meanwhile waits for no more than that, and somebody who
+/// says stop is heard.
+const ZEROS_MOST: u64 = 8 << 20;
 
 /// How often progress is told and the way is thought over.
 const TICK: Duration = Duration::from_millis(100);

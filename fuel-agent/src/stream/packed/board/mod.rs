@@ -82,6 +82,8 @@ struct State {
     unchecked: usize,
     /// Chunks not `Done`.
     left: usize,
+    /// Chunks that are `Done`, of zeros and of data.
+    done: [usize; 2],
     arrived: VecDeque<Arrived>,
     /// When each lane delivered last.
     heard: [Option<Instant>; LANES_MAX],
@@ -95,6 +97,8 @@ pub(super) const LANES_MAX: usize = 4;
 /// The board.
 pub(super) struct Board<'a> {
     index: &'a Index,
+    /// Chunks of zeros in the image.
+    zeros: usize,
     state: Mutex<State>,
     changed: Condvar,
     /// Ends whatever waits for a server.
@@ -118,12 +122,14 @@ impl<'a> Board<'a> {
     pub(super) fn new(index: &'a Index, unknown: bool, stop: Cancel) -> Self {
         let board = Self {
             index,
+            zeros: index.iter().filter(|chunk| chunk.zero).count(),
             state: Mutex::new(State {
                 phases: vec![Phase::Unknown; index.len()],
                 missing: BTreeSet::new(),
                 zeros: BTreeSet::new(),
                 unchecked: 0,
                 left: index.len(),
+                done: [0; 2],
                 arrived: VecDeque::new(),
                 heard: [None; LANES_MAX],
                 failed: None,
@@ -207,10 +213,12 @@ impl<'a> Board<'a> {
     }
 
     fn finish(&self, state: &mut State, chunk: usize, how: How) {
-        let length = self.index.chunk(chunk).map_or(0, |chunk| chunk.raw_length);
-        let length = u64::from(length);
+        let found = self.index.chunk(chunk);
+        let length = u64::from(found.map_or(0, |chunk| chunk.raw_length));
+        let is_data = found.is_none_or(|chunk| !chunk.zero);
         state.phases[chunk] = Phase::Done;
         state.left -= 1;
+        state.done[usize::from(is_data)] += 1;
         state.tally.done += length;
         match how {
             How::Kept => state.tally.kept += length,
@@ -228,9 +236,21 @@ impl<'a> Board<'a> {
         self.changed.notify_all();
     }
 
-    /// Zero chunks one after the other that have to be made, `most` of them; they are no longer on the board's list.
+    /// Whether a larger share of the zeros is there than of the data. A disk does not write while it makes zeros: done all
+    /// at once, they would leave whoever unpacks without a place to put things.
+    fn zeros_are_ahead(&self, state: &State) -> bool {
+        let [zeros, data] = state.done;
+        let all_data = self.index.len() - self.zeros;
+        data < all_data && zeros * all_data > data * self.zeros
+    }
+
+    /// Zero chunks one after the other that have to be made, `most` of them; they are no longer on the board's list. None
+    /// while data lags behind.
     pub(super) fn next_zeros(&self, most: usize) -> Option<std::ops::Range<usize>> {
         let mut state = self.lock();
+        if self.zeros_are_ahead(&state) {
+            return None;
+        }
         let first = state.zeros.pop_first()?;
         let mut end = first + 1;
         while end - first < most && state.zeros.remove(&end) {
@@ -399,10 +419,11 @@ impl<'a> Board<'a> {
         self.changed.notify_all();
     }
 
-    /// Waits for something to happen, not longer than `limit`; whether it is over.
+    /// Waits for something to happen, not longer than `limit`, but not where zeros are to be made; whether it is over.
     pub(super) fn is_over_within(&self, limit: Duration) -> bool {
         let state = self.lock();
-        if state.is_over() || !state.zeros.is_empty() {
+        let has_zeros = !state.zeros.is_empty() && !self.zeros_are_ahead(&state);
+        if state.is_over() || has_zeros {
             return state.is_over();
         }
         self.wait(state, limit).is_over()
@@ -443,108 +464,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use os_image::codec::Packer;
-    use os_image::index::{Chunk, IndexBuilder};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const CHUNK: u32 = 1 << 20;
-
-    /// Chunks of data (`true`) and of zeros, all packed to the same length.
-    fn index(data: &[bool], packed_length: u32) -> Index {
-        let raw_size = u64::try_from(data.len()).unwrap() * u64::from(CHUNK);
-        let mut builder = IndexBuilder::new(raw_size, CHUNK, 1 << 20).unwrap();
-        let zeros = vec![0; usize::try_from(CHUNK).unwrap()];
-        let zeros = Packer::new(1)
-            .unwrap()
-            .pack(&zeros, &mut Vec::new())
-            .unwrap();
-        for (number, is_data) in (0..).zip(data) {
-            let raw_digest = if *is_data { [7; 32] } else { zeros.raw_digest };
-            let chunk = Chunk {
-                raw_offset: number * u64::from(CHUNK),
-                raw_length: CHUNK,
-                packed_offset: number * u64::from(packed_length),
-                packed_length,
-                raw_digest,
-                packed_digest: [9; 32],
-                zero: !is_data,
-            };
-            builder.push(&chunk).unwrap();
-        }
-        builder
-            .finish(u64::try_from(data.len()).unwrap() * u64::from(packed_length))
-            .unwrap()
-    }
-
-    fn groups(board: &Board<'_>, bytes: u64) -> Vec<(usize, usize)> {
-        let mut found = Vec::new();
-        while !board.lock().missing.is_empty() {
-            let group = board.next_group(0, bytes, 2).unwrap();
-            found.push((group.first, group.wanted.lengths.len()));
-        }
-        found
-    }
-
-    proptest! {
-        #[test]
-        fn every_chunk_of_data_is_asked_for_once_and_a_part_is_in_one_piece(
-            data in prop::collection::vec(any::<bool>(), 1..60), bytes in 1_u64..2_000_000, packed_length in 1000_u32..100_000,
-        ) {
-            let index = index(&data, packed_length);
-            let board = Board::new(&index, false, Cancel::new());
-            let mut asked = vec![0; data.len()];
-            for (first, count) in groups(&board, bytes) {
-                prop_assert!(data[first] && data[first + count - 1], "it begins and ends with data");
-                asked[first..first + count].iter_mut().for_each(|times| *times += 1);
-            }
-            for (chunk, is_data) in data.iter().enumerate() {
-                prop_assert!(asked[chunk] <= 1, "{}", chunk);
-                prop_assert!(asked[chunk] == 1 || !is_data, "{}", chunk);
-            }
-        }
-    }
-
-    #[test]
-    fn a_few_zeros_between_data_are_fetched_along_and_many_are_not() {
-        let data = [[true, true].as_slice(), &[false; 3], &[true, true]].concat();
-        // many chunks missing elsewhere, so that a group is not cut short by its share
-        let data = [data.as_slice(), &[true; 40]].concat();
-        let few = index(&data, 1000);
-        let board = Board::new(&few, false, Cancel::new());
-        assert_eq!(groups(&board, u64::MAX)[0].0, 0);
-        let board = Board::new(&few, false, Cancel::new());
-        assert!(groups(&board, u64::MAX)[0].1 > 5, "over the zeros");
-        let many = index(&data, 40_000);
-        let board = Board::new(&many, false, Cancel::new());
-        assert_eq!(groups(&board, u64::MAX)[0], (0, 2), "up to the zeros");
-    }
-
-    #[test]
-    fn what_a_lane_gives_back_is_missing_again_and_what_others_ask_for_is_not() {
-        let index = index(&[true; 8], 1000);
-        let board = Board::new(&index, false, Cancel::new());
-        let (mine, other) = (
-            board.next_group(0, 1, 2).unwrap(),
-            board.next_group(1, 1, 2).unwrap(),
-        );
-        assert_eq!((mine.first, other.first), (0, 1));
-        board.give_back(0);
-        assert_eq!(board.next_group(2, 1, 2).unwrap().first, 0);
-        assert_eq!(board.next_group(2, 1, 2).unwrap().first, 2);
-    }
-
-    #[test]
-    fn the_first_error_is_the_one_that_counts_and_ends_everybody() {
-        let index = index(&[true; 8], 1000);
-        let stop = Cancel::new();
-        let board = Board::new(&index, false, stop.clone());
-        board.fail(StreamError::Cancelled);
-        board.fail(StreamError::Panicked);
-        assert!(board.next_group(0, 1, 1).is_none() && board.next_arrived().is_none());
-        assert!(stop.is_cancelled());
-        assert!(matches!(board.result(), Err(StreamError::Cancelled)));
-    }
-}
+mod tests;
