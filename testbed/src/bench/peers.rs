@@ -105,10 +105,25 @@ impl Programs {
             let script = format!("{script} | cat");
             let said = line::output(system, Path::new("/"), &script).unwrap_or_default();
             let first = said.lines().find(|line| !line.trim().is_empty());
-            versions.push(first.unwrap_or(name).trim().to_owned());
+            versions.push(version(first.unwrap_or(name)));
         }
         versions
     }
+}
+
+/// Of the line in which a program tells its version: its name and the version, without those of its libraries.
+fn version(said: &str) -> String {
+    let is_version = |word: &&str| {
+        let word = word.trim_start_matches('v');
+        word.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let mut words = said.split_whitespace();
+    let name = words.find(|word| word.starts_with(char::is_alphabetic));
+    let (Some(name), Some(version)) = (name, words.find(is_version)) else {
+        return said.trim().to_owned();
+    };
+    let version = version.trim_start_matches('v').trim_end_matches(',');
+    format!("{name} {version}")
 }
 
 fn is_program(path: &Path) -> bool {
@@ -122,4 +137,31 @@ fn wrap(name: &Path, program: &Path) -> Result<()> {
     fs::write(name, text)
         .and_then(|()| fs::set_permissions(name, fs::Permissions::from_mode(0o755)))
         .with_context(|| format!("cannot write {}", name.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_program_says_of_its_version_name_and_number_are_kept() {
+        for (said, expected) in [
+            (
+                "curl 7.88.1 (x86_64-pc-linux-gnu) libcurl/7.88.1 zlib/1.2.13",
+                "curl 7.88.1",
+            ),
+            (
+                "*** Zstandard CLI (64-bit) v1.5.4, by its author ***",
+                "Zstandard 1.5.4",
+            ),
+            (
+                "qemu-img version 7.2.22 (Debian 1:7.2+dfsg-7)",
+                "qemu-img 7.2.22",
+            ),
+            ("pigz 2.6", "pigz 2.6"),
+            ("strange", "strange"),
+        ] {
+            assert_eq!(version(said), expected);
+        }
+    }
 }

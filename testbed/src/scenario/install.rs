@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::steps::{check_system, enter_pulled, is_boot, is_done, report, wish};
+use super::steps::{check_system, enter_pulled, is_boot, is_done, report, said, wish};
 use crate::happenings::Happening;
 use crate::lab::Lab;
 use crate::request::Layout;
@@ -61,6 +61,62 @@ pub(super) fn kexec(lab: &mut Lab) -> Result<()> {
     })?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
     drop(node);
+    Ok(())
+}
+
+/// A node that is sent to its ramdisk again by mistake says again that it is done, and leaves its disk alone. Later its
+/// administrator runs `update-grub`, and the node starts as before.
+pub(super) fn again(lab: &mut Lab) -> Result<()> {
+    let wish = wish(lab, Layout::Lvm, 1)?;
+    enter_pulled(lab, &wish, "")?;
+    let shape = lab.shape(1, 512, 1);
+    let node = lab.power_on(&shape)?;
+    let mark = lab.wait(0, "the completion", is_done, |_| ())?;
+    let first = report(lab)?;
+    // whoever reset the orchestrator's books did so before the node asks what to boot
+    enter_pulled(lab, &wish, "")?;
+    let mark = lab.wait(mark, "the completion again", is_done, |_| ())?;
+    let second = report(lab)?;
+    ensure!(
+        first["touched"] == true && second["touched"] == false,
+        "the second run wrote to the disk, or the first did not"
+    );
+    ensure!(
+        first["instance_id"] == second["instance_id"],
+        "the second run speaks of another installation"
+    );
+    check_system(lab, mark, "/dev/mapper/os-root")?;
+    update_grub(lab)?;
+    drop(node);
+    Ok(())
+}
+
+/// The installed system's own grub.cfg in place of ours: the same root, the same kernel parameters.
+fn update_grub(lab: &mut Lab) -> Result<()> {
+    // GRUB adds the path of the kernel, which may differ
+    let started_with = "tr ' ' '\n' </proc/cmdline | grep -v ^BOOT_IMAGE= | sort -u";
+    let before = said(lab, started_with)?;
+    let output = lab.ssh(1, "admin", "sudo update-grub")?;
+    ensure!(
+        output.status == 0,
+        "update-grub ended with {}: {}",
+        output.status,
+        output.stderr
+    );
+    let written = said(lab, "sudo grep -c 10_linux /boot/grub/grub.cfg")?;
+    ensure!(written != "0", "update-grub did not replace grub.cfg");
+    let mark = lab.happenings.mark();
+    // the session ends with the system
+    let _ = lab.ssh(1, "admin", "sudo systemctl reboot")?;
+    lab.wait(mark, "the node to start again", is_boot, |_| ())?;
+    lab.wait_for_ssh(1, "admin")?;
+    let after = said(lab, started_with)?;
+    ensure!(
+        before == after,
+        "the kernel was started with\n{before}\nand after update-grub with\n{after}"
+    );
+    let source = said(lab, "findmnt -no SOURCE /")?;
+    ensure!(source == "/dev/mapper/os-root", "the root is {source}");
     Ok(())
 }
 

@@ -31,7 +31,7 @@ struct Scenario {
     run: fn(&mut Lab) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario {
         name: "pull-lvm",
         about: "512 MiB node, pulled: PXE, root on LVM, completion, reboot, cloud-init",
@@ -61,6 +61,12 @@ const SCENARIOS: [Scenario; 10] = [
         about: "the disk first in the boot order: passed over while it is empty, booted afterwards",
         default: false,
         run: install::disk_first,
+    },
+    Scenario {
+        name: "again",
+        about: "pulled again by mistake: completion repeated, disk untouched; then update-grub by the installed system, and a reboot",
+        default: false,
+        run: install::again,
     },
     Scenario {
         name: "kexec",
