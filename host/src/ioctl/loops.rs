@@ -1,4 +1,5 @@
-//! Files as block devices, for tests and the testbed: what a real disk would do, without one.
+//! Files as block devices: for tests and the testbed what a real disk would do, without one; for tools that want a device of
+//! their own what is only a part of a file.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::c_int;
 
-use crate::units::Bytes;
+use crate::units::{Bytes, Extent};
 
 nix::ioctl_none_bad!(
     /// LOOP_CTL_GET_FREE: the number of an unused loop device, made if need be.
@@ -63,6 +64,8 @@ pub struct LoopOptions {
     pub direct_io: bool,
     /// Writing is refused.
     pub read_only: bool,
+    /// Which part of the file it is; all of it where there is none.
+    pub part: Option<Extent>,
 }
 
 impl Default for LoopOptions {
@@ -71,6 +74,7 @@ impl Default for LoopOptions {
             sector_size: Bytes(512),
             direct_io: false,
             read_only: false,
+            part: None,
         }
     }
 }
@@ -119,8 +123,9 @@ impl LoopDevice {
                 device: 0,
                 inode: 0,
                 rdevice: 0,
-                offset: 0,
-                size_limit: 0,
+                offset: options.part.map_or(0, |part| part.start.0),
+                // none, for the kernel
+                size_limit: options.part.map_or(0, |part| part.length.0),
                 number: 0,
                 encrypt_type: 0,
                 encrypt_key_size: 0,

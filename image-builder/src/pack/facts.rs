@@ -1,7 +1,10 @@
 //! What a raw image is, by its first bytes: a disk with a partition table, or a filesystem, and whether all of it is there.
 
-use crate::refusal::refused;
+use std::ops::Range;
+
 use anyhow::Result;
+
+use crate::refusal::refused;
 
 /// How many first bytes are enough: the last superblock that is looked for is btrfs's, at 64 KiB.
 pub(crate) const HEAD_LENGTH: usize = 128 << 10;
@@ -33,6 +36,8 @@ pub(crate) struct Disk {
     pub(crate) bios: bool,
     /// Whether it has an EFI system partition.
     pub(crate) uefi: bool,
+    /// Its partitions that lie within the image, but for logical ones of a DOS table; in bytes.
+    pub(crate) partitions: Vec<Range<u64>>,
 }
 
 /// A filesystem.
@@ -74,7 +79,7 @@ pub(crate) fn of(head: &[u8], size: u64) -> Result<Content> {
 
 fn look(head: &[u8], size: u64) -> Content {
     for sector_size in [512, 4096] {
-        if let Some(disk) = gpt(head, sector_size) {
+        if let Some(disk) = gpt(head, sector_size, size) {
             return Content::Disk(disk);
         }
     }
@@ -123,7 +128,7 @@ fn has_boot_code(head: &[u8]) -> bool {
     head.iter().take(440).any(|byte| *byte != 0)
 }
 
-fn gpt(head: &[u8], sector_size: u32) -> Option<Disk> {
+fn gpt(head: &[u8], sector_size: u32, size: u64) -> Option<Disk> {
     let header = usize::try_from(sector_size).ok()?;
     if at(head, header)? != *b"EFI PART" {
         return None;
@@ -133,14 +138,32 @@ fn gpt(head: &[u8], sector_size: u32) -> Option<Disk> {
     let length = usize::try_from(le32(head, header + 84)).ok()?.max(128);
     let entries = usize::try_from(le32(head, header + 80)).ok()?.min(512);
     let first = usize::try_from(first).ok()?;
-    let types =
-        (0..entries).filter_map(|n| at::<16>(head, first.checked_add(n.checked_mul(length)?)?));
+    let (mut uefi, mut partitions) = (false, Vec::new());
+    for n in 0..entries {
+        let Some(at) = n.checked_mul(length).and_then(|at| first.checked_add(at)) else {
+            break;
+        };
+        let entry = head.get(at..).unwrap_or_default();
+        uefi |= entry.first_chunk() == Some(&ESP);
+        if entry.first_chunk().is_some_and(|kind| *kind != [0; 16]) {
+            let sectors = le64(entry, 32)..le64(entry, 40).saturating_add(1);
+            partitions.extend(within(sectors, sector_size, size));
+        }
+    }
     Some(Disk {
         sector_size,
         table: "gpt",
         bios: has_boot_code(head),
-        uefi: types.into_iter().any(|kind| kind == ESP),
+        uefi,
+        partitions,
     })
+}
+
+/// A partition in bytes, where it is one and lies within the image.
+fn within(sectors: Range<u64>, sector_size: u32, size: u64) -> Option<Range<u64>> {
+    let bytes = |sector: u64| sector.checked_mul(sector_size.into());
+    let part = bytes(sectors.start)?..bytes(sectors.end)?;
+    (part.start > 0 && part.start < part.end && part.end <= size).then_some(part)
 }
 
 /// Where the second copy of a GPT ends: the end of its disk.
@@ -161,7 +184,7 @@ fn mbr(head: &[u8], size: u64) -> Option<Disk> {
     if at(head, 510)? != [0x55, 0xaa] {
         return None;
     }
-    let mut used = 0;
+    let mut partitions = Vec::new();
     let mut uefi = false;
     for n in 0..4 {
         let entry = head.get(446 + n * 16..)?.get(..16)?;
@@ -169,18 +192,17 @@ fn mbr(head: &[u8], size: u64) -> Option<Disk> {
         if entry.iter().all(|byte| *byte == 0) {
             continue;
         }
-        let plausible = [0, 0x80].contains(&entry[0]) && entry[4] != 0 && start > 0 && sectors > 0;
-        if !plausible || (start + sectors) * 512 > size {
-            return None;
-        }
-        used += 1;
+        let plausible = [0, 0x80].contains(&entry[0]) && entry[4] != 0;
+        let part = within(start..start + sectors, 512, size);
+        partitions.push(part.filter(|_| plausible)?);
         uefi |= entry[4] == 0xef;
     }
-    (used > 0).then(|| Disk {
+    (!partitions.is_empty()).then(|| Disk {
         sector_size: 512,
         table: "dos",
         bios: has_boot_code(head),
         uefi,
+        partitions,
     })
 }
 

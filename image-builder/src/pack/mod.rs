@@ -18,7 +18,6 @@ mod gzip;
 mod source;
 mod system;
 
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -76,11 +75,11 @@ pub(crate) fn pack(options: &Pack, exec: &mut dyn Exec, cancel: &Cancel) -> Resu
     let format = options.format.map(Into::into);
     let source = source::open(&options.source, format, work, cancel)
         .with_context(|| format!("cannot pack {}", options.source.display()))?;
-    let content = facts::of(&head(&source)?, source.size)?;
+    let content = facts::of(&source.head(&(0..source.size))?, source.size)?;
     let what = describe(&options.what, &content, &source.path, exec)?;
     let free = if options.skip_free {
         info!("asking which blocks are free");
-        free::extents(&source.path, &content, exec)?
+        free::extents(&source, &content, exec)?
     } else {
         Vec::new()
     };
@@ -125,7 +124,7 @@ pub(crate) fn pack_built(
 ) -> Result<Packed> {
     let mut outputs = Outputs::new(built.out)?;
     let source = source::open(built.raw, Some(Found::Raw), built.out, cancel)?;
-    let content = facts::of(&head(&source)?, source.size)?;
+    let content = facts::of(&source.head(&(0..source.size))?, source.size)?;
     let what = describe(&built.what, &content, built.raw, exec)?;
     let raw = Raw {
         name: built.name,
@@ -172,17 +171,6 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-fn head(source: &source::Source) -> Result<Vec<u8>> {
-    let length =
-        usize::try_from(source.size).map_or(facts::HEAD_LENGTH, |n| n.min(facts::HEAD_LENGTH));
-    let mut head = vec![0; length];
-    source
-        .file
-        .read_exact_at(&mut head, 0)
-        .context("cannot read the image")?;
-    Ok(head)
 }
 
 fn chunk_size(packing: &Packing, size: u64) -> Result<u32> {

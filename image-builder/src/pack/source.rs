@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use os_image::container::{Found, HEAD_LENGTH, ZSTD_WINDOW_LOG_MAX};
 use os_image::disk::{DiskImage, Qcow2, SIZE_MAX, Vmdk};
 use tracing::info;
 
+use super::facts;
 use crate::refusal::{Interrupted, refused};
 
 /// How much is unpacked at once.
@@ -141,6 +143,17 @@ fn stamp(file: &File) -> io::Result<(u64, i64, i64)> {
 }
 
 impl Source {
+    /// What a part of it begins with: as much as tells what it is, or less where it is shorter.
+    pub(crate) fn head(&self, part: &Range<u64>) -> Result<Vec<u8>> {
+        let length = part.end.saturating_sub(part.start);
+        let length =
+            usize::try_from(length).map_or(facts::HEAD_LENGTH, |n| n.min(facts::HEAD_LENGTH));
+        let mut head = vec![0; length];
+        let read = self.file.read_exact_at(&mut head, part.start);
+        read.context("cannot read the image")?;
+        Ok(head)
+    }
+
     /// An error where somebody has written to it since it was opened.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         match self.watched {

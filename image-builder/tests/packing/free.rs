@@ -119,6 +119,132 @@ fn what_has_no_list_of_free_blocks_is_refused() {
     }
 }
 
+/// A disk with an ESP, an ext4 that has deleted something, an XFS, and a partition of the same bytes without a filesystem.
+fn disk(lab: &Lab, name: &str) -> PathBuf {
+    use std::os::unix::fs::FileExt;
+    const MIB: u64 = 1 << 20;
+    let ext4 = lab.ext4("inner.raw");
+    let secret: Vec<u8> = SECRET.iter().copied().cycle().take(1 << 20).collect();
+    fs::write(lab.path("secret"), &secret).unwrap();
+    let write = format!("write {} gone", lab.text("secret"));
+    tool("debugfs", &["-w", "-R", &write, ext4.to_str().unwrap()]);
+    tool("debugfs", &["-w", "-R", "rm gone", ext4.to_str().unwrap()]);
+    let ext4 = fs::read(ext4).unwrap();
+    let xfs = lab.text("inner.xfs");
+    fs::File::create(&xfs).unwrap().set_len(320 * MIB).unwrap();
+    tool("mkfs.xfs", &["-q", &xfs]);
+    let path = lab.path(name);
+    let disk = fs::File::create(&path).unwrap();
+    let length = u64::try_from(ext4.len()).unwrap();
+    disk.set_len(length + 400 * MIB).unwrap();
+    let parts = [
+        "-n1:2048:+8M".to_owned(),
+        "-t1:ef00".to_owned(),
+        format!("-n2:0:+{}M", length / MIB),
+        "-n3:0:+320M".to_owned(),
+        "-n4:0:+8M".to_owned(),
+        lab.text(name),
+    ];
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    tool("sgdisk", &parts);
+    disk.write_all_at(&ext4, 9 * MIB).unwrap();
+    tool(
+        "dd",
+        &[
+            &format!("if={xfs}"),
+            &format!("of={}", lab.text(name)),
+            "bs=1M",
+            &format!("seek={}", 9 + length / MIB),
+            "conv=notrunc,sparse",
+            "status=none",
+        ],
+    );
+    let last = 9 * MIB + length + 320 * MIB;
+    disk.write_all_at(&secret, last).unwrap();
+    path
+}
+
+#[test]
+fn on_a_whole_disk_each_filesystem_loses_its_own_and_the_rest_stays() {
+    use std::os::unix::fs::FileExt;
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let path = disk(&lab, "system.raw");
+    let (whole, used) = both(&lab, "system.raw");
+    tool("cmp", &[whole.to_str().unwrap(), path.to_str().unwrap()]);
+    let (before, after) = (
+        fs::File::open(&whole).unwrap(),
+        fs::File::open(&used).unwrap(),
+    );
+    let size = before.metadata().unwrap().len();
+    assert_eq!(after.metadata().unwrap().len(), size);
+    let (mut a, mut b) = (vec![0; 1024], vec![0; 1024]);
+    let (mut gone, mut at) = (0, 0);
+    while at + 1024 <= size {
+        before.read_exact_at(&mut a, at).unwrap();
+        after.read_exact_at(&mut b, at).unwrap();
+        if a != b {
+            assert!(
+                b.iter().all(|byte| *byte == 0),
+                "changed to something else at {at}"
+            );
+            gone += 1;
+        }
+        at += 1024;
+    }
+    assert!(
+        (1024..1100).contains(&gone),
+        "{gone} blocks, and 1 MiB was deleted"
+    );
+    // what is no filesystem is nobody's to judge
+    assert!(holds_secret(&used));
+    let inner = lab.text("inner.used");
+    let from = format!("if={}", used.display());
+    let length = fs::metadata(lab.path("inner.raw")).unwrap().len() >> 20;
+    tool(
+        "dd",
+        &[
+            &from,
+            &format!("of={inner}"),
+            "bs=1M",
+            "skip=9",
+            &format!("count={length}"),
+            "status=none",
+        ],
+    );
+    tool("e2fsck", &["-f", "-n", &inner]);
+    assert!(!holds_secret(Path::new(&inner)));
+}
+
+#[test]
+fn a_whole_disk_with_a_filesystem_that_is_not_clean_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let path = disk(&lab, "system.raw");
+    // the state of the ext4's superblock
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0, 0], (9 << 20) + 1024 + 58).unwrap();
+    let said = lab.refused(&[
+        "pack",
+        "system.raw",
+        "--out",
+        "out",
+        "--architecture",
+        "x86_64",
+        "--skip-free",
+    ]);
+    assert!(
+        said.contains("the filesystem is not clean")
+            && said.contains("in the partition at byte 9437184"),
+        "{said}"
+    );
+    assert_eq!(lab.names("out"), Vec::<String>::new());
+}
+
 /// Mounts `image` in a namespace of its own and runs a shell script there, with the folder as `$1` and `$2` as given.
 fn mounted(lab: &Lab, image: &Path, script: &str, more: &Path) -> bool {
     fs::create_dir_all(lab.path("mnt")).unwrap();

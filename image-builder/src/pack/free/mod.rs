@@ -1,35 +1,94 @@
-//! Which bytes of a filesystem nobody uses: asked of the filesystem's own tools, believed only where it is clean and their sums
-//! are right.
+//! Which bytes of a filesystem, or of those on a disk, nobody uses: asked of the filesystem's own tools, believed only where it is
+//! clean and their sums are right.
 
 use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use host::exec::{Cmd, Exec, Output, Tool};
+use host::ioctl::loops::{LoopDevice, LoopOptions};
+use host::units::{Bytes, Extent};
 
-use super::facts::{Content, Filesystem};
+use super::facts::{self, Content, Disk, Filesystem};
+use super::source::Source;
 use crate::refusal::refused;
 
 /// How much a list of free blocks may be; a line is about fifteen bytes.
 const LIST_MAX: usize = 256 << 20;
 
-/// The free extents of the filesystem in `path`, in bytes, sorted and joined.
+/// What the filesystem in `source` does not use, or those in the partitions of a disk: in bytes of the image, sorted and joined.
 pub(crate) fn extents(
-    path: &Path,
+    source: &Source,
     content: &Content,
     exec: &mut dyn Exec,
 ) -> Result<Vec<Range<u64>>> {
-    let filesystem = match content {
-        Content::Filesystem(filesystem) => filesystem,
-        Content::Disk(_) => {
-            return Err(refused(
-                "--skip-free is for filesystems, and this is a whole disk",
-                "leave it out, or trim the filesystems before the disk is exported (fstrim)",
-            ));
+    let path = &source.path;
+    match content {
+        Content::Filesystem(filesystem) => {
+            in_use(path)?;
+            of_filesystem(path, filesystem, exec)
         }
-        Content::Unknown => return Err(unknown("this is none that is known")),
+        Content::Disk(disk) => {
+            in_use(path)?;
+            of_disk(source, disk, exec)
+        }
+        Content::Unknown => Err(unknown("this is none that is known")),
+    }
+}
+
+/// Partitions without a filesystem whose lists are known stay as they are.
+fn of_disk(source: &Source, disk: &Disk, exec: &mut dyn Exec) -> Result<Vec<Range<u64>>> {
+    let (mut all, mut known) = (Vec::new(), 0);
+    for part in &disk.partitions {
+        let place = || format!("in the partition at byte {}", part.start);
+        let found = facts::of(&source.head(part)?, part.end - part.start).with_context(place)?;
+        let Content::Filesystem(filesystem) = found else {
+            continue;
+        };
+        if !KNOWN.contains(&filesystem.kind) {
+            continue;
+        }
+        let device = device(source, part)?;
+        let free = of_filesystem(device.path(), &filesystem, exec).with_context(place)?;
+        all.extend(
+            free.into_iter()
+                .map(|free| part.start + free.start..part.start + free.end),
+        );
+        known += 1;
+    }
+    if known == 0 {
+        return Err(unknown("none of the partitions of this disk holds one"));
+    }
+    Ok(joined(all))
+}
+
+/// A partition as a device that nobody can write to: the tools know no place within a file.
+fn device(source: &Source, part: &Range<u64>) -> Result<LoopDevice> {
+    let options = LoopOptions {
+        read_only: true,
+        part: Some(Extent {
+            start: Bytes(part.start),
+            length: Bytes(part.end - part.start),
+        }),
+        ..LoopOptions::default()
     };
-    in_use(path)?;
+    LoopDevice::attach(&source.file, options).map_err(|error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => refused(
+            "--skip-free of a whole disk makes loop devices of its partitions, which only root may",
+            "use sudo, or leave it out",
+        ),
+        _ => anyhow::Error::new(error).context("cannot make a loop device of a partition"),
+    })
+}
+
+/// Filesystems whose lists are known.
+const KNOWN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
+
+fn of_filesystem(
+    path: &Path,
+    filesystem: &Filesystem,
+    exec: &mut dyn Exec,
+) -> Result<Vec<Range<u64>>> {
     let extents = match filesystem.kind {
         "ext2" | "ext3" | "ext4" => ext(path, exec)?,
         "xfs" => xfs(path, exec)?,
