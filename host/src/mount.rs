@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
@@ -83,10 +84,21 @@ impl Mounts for KernelMounts {
 /// is gone with the last of them. Call it before other threads are started.
 pub fn own_namespace() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
-    // Without this, what is mounted below a shared mount would still be mounted for everybody.
+    own_mounts()
+}
+
+/// In a mount namespace that is new: what is mounted from here on is mounted for nobody else. Without it, what is mounted below
+/// a shared mount would be there for everybody.
+pub fn own_mounts() -> io::Result<()> {
     let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
-    Ok(())
+    match mount(None::<&str>, "/", None::<&str>, flags, None::<&str>) {
+        // the mount that a chroot lies on is out of its reach
+        Err(Errno::EINVAL) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "/ is no mount point, as in a chroot: before entering it, mount its folder onto itself (mount --bind DIR DIR)",
+        )),
+        other => Ok(other?),
+    }
 }
 
 /// Unmounts whatever is mounted below a folder, the last first; gives back what could not be, with why.

@@ -127,14 +127,7 @@ pub(crate) fn kept_note(work: &Path) -> PathBuf {
 /// What the inner process does first: it dies with the outer one, and sees only its own processes.
 pub(crate) fn settle_in() -> Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot tie this process to its parent")?;
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )
-    .context("cannot make mounts private")?;
+    host::mount::own_mounts().context("cannot make mounts private")?;
     mount(
         Some("proc"),
         "/proc",
