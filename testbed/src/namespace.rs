@@ -57,9 +57,11 @@ pub(crate) fn enter(kept: Option<&Path>) -> Result<ExitCode> {
             }
         }
     });
+    // in a chroot our own path is told wrongly once the mounts are others
+    let this = std::env::current_exe().context("cannot find this program")?;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
         .context("cannot make namespaces")?;
-    let child = start_inside()?;
+    let child = start_inside(&this)?;
     let pid = i32::try_from(child.id()).context("the kernel gave an impossible pid")?;
     let _ = inner.set(Pid::from_raw(pid));
     match kept {
@@ -72,8 +74,7 @@ pub(crate) fn enter(kept: Option<&Path>) -> Result<ExitCode> {
     clippy::disallowed_methods,
     reason = "what is started here is ourselves, no tool"
 )]
-fn start_inside() -> Result<Child> {
-    let this = std::env::current_exe().context("cannot find this program")?;
+fn start_inside(this: &Path) -> Result<Child> {
     Command::new(this)
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
