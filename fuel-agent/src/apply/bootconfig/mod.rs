@@ -31,10 +31,10 @@ pub struct BootFolder {
     pub in_tree: String,
 }
 
-/// How long the menu waits, as Fuel has it.
+/// How many seconds the menu waits once the installed system has written it anew, as Fuel has it.
 const TIMEOUT: u32 = 10;
-/// How long it waits the first time where it is also on a serial line: rarely does anybody watch there.
-const SERIAL_TIMEOUT: u32 = 5;
+/// How many it waits until then: nobody watches a node that has just been installed, and a key that is held down is seen.
+const FIRST_TIMEOUT: u32 = 1;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
     let tree = match installed::open(context)? {
@@ -54,7 +54,7 @@ pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
         kernels: kernels::find(&tree, plan_has_boot(plan))?,
         root,
         uuid: folder.uuid.clone(),
-        timeout: parameters.serial().map_or(TIMEOUT, |_| SERIAL_TIMEOUT),
+        timeout: FIRST_TIMEOUT,
         parameters: &parameters,
     };
     tree.write(

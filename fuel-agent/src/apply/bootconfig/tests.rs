@@ -20,7 +20,7 @@ fn menu<'a>(plan: &Plan, parameters: &'a Parameters, tree: &Installed) -> Menu<'
         kernels: kernels::find(tree, plan_has_boot(plan)).unwrap(),
         root: root_argument(plan, &uuids).unwrap(),
         uuid: BootFolder::of(plan, &uuids, tree).unwrap().uuid,
-        timeout: SERIAL_TIMEOUT,
+        timeout: FIRST_TIMEOUT,
         parameters,
     }
 }
