@@ -46,7 +46,7 @@ fn the_menu_starts_the_newest_kernel_and_offers_the_rest() {
     if [ -s $prefix/grubenv ]; then load_env; fi
     set default=0
     if [ -n "${next_entry}" ]; then set default="${next_entry}"; set next_entry=; save_env next_entry; fi
-    set timeout=5
+    set timeout=1
     search --no-floppy --fs-uuid --set=root 0000b007-0000-0000-0000-000000000000
     if [ "${grub_platform}" = efi ]; then insmod all_video; set gfxpayload=keep; fi
     serial --unit=0 --speed=115200
