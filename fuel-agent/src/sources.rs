@@ -69,6 +69,9 @@ pub struct PackedFacts {
     pub features: Vec<String>,
     /// Type of the filesystem in it.
     pub filesystem: Option<String>,
+    /// UUID of the filesystem in it, as blkid writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filesystem_uuid: Option<String>,
     /// Whether it is a disk with its partition table rather than one filesystem.
     pub whole_disk: bool,
     /// Bytes in a sector of the disks that it was made for.

@@ -132,6 +132,9 @@ fn summary(found: &FoundManifest, image: &Image, name: &str) -> PackedFacts {
         firmware: manifest.firmware.clone(),
         features: manifest.features.clone(),
         filesystem: image.filesystem.as_ref().map(|it| it.kind.clone()),
+        filesystem_uuid: (image.filesystem.as_ref())
+            .map(|it| it.uuid.clone())
+            .filter(|uuid| !uuid.is_empty()),
         whole_disk: image.whole_disk,
         sector_size_bytes: Bytes(image.sector_size.into()),
         chunk_size_bytes: Bytes(image.index.chunk_size().into()),

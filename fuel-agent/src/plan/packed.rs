@@ -23,6 +23,7 @@ pub(super) fn check(plan: &Plan, inventory: &Inventory, options: &Options, notes
         }
         if let Some(packed) = &image.facts.packed {
             content(image, packed, notes);
+            twins(plan, inventory, image, packed, notes);
             system(plan, inventory, image, packed, notes);
         }
     }
@@ -48,6 +49,35 @@ fn content(image: &PlannedImage, packed: &PackedFacts, notes: &mut Notes) {
                 image.format
             ),
             format!("set its `format` to `{found}`"),
+        );
+    }
+}
+
+/// Whether a disk that stays as it is holds the same image already: the installed system would find two places by one UUID. Where
+/// a manifest tells, this is known before anything is written; of other images the stage `verify` finds it out.
+fn twins(
+    plan: &Plan,
+    inventory: &Inventory,
+    image: &PlannedImage,
+    packed: &PackedFacts,
+    notes: &mut Notes,
+) {
+    let Some(uuid) = &packed.filesystem_uuid else {
+        return;
+    };
+    let is_chosen = |path: &String| plan.disks.iter().any(|disk| disk.device == *path);
+    let others = inventory.disks.iter().filter(|disk| !is_chosen(&disk.path));
+    let mut partitions = others.flat_map(|disk| &disk.partitions);
+    let is_same = |found: &String| found.eq_ignore_ascii_case(uuid);
+    if let Some(twin) = partitions.find(|partition| partition.uuid.as_ref().is_some_and(is_same)) {
+        let url = words::printable_url(&image.url);
+        notes.refuse_run(
+            Kind::Refused,
+            format!(
+                "the UUID {uuid} of the filesystem in {url} is that of {} as well: the installed system could take one for the other",
+                twin.path
+            ),
+            "name that disk in the request too, wipe it, or take it out",
         );
     }
 }

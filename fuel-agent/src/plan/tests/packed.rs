@@ -5,6 +5,9 @@ use super::*;
 use crate::inventory::Inventory;
 use crate::sources::{PackedFacts, Sources};
 
+/// UUID of the filesystem in the image.
+const TWIN: &str = "6f0f7c3e-1d0d-4f60-8b62-0a9e5f2b7c11";
+
 fn manifest() -> PackedFacts {
     PackedFacts {
         manifest: "ubuntu.manifest.json".to_owned(),
@@ -16,6 +19,7 @@ fn manifest() -> PackedFacts {
         firmware: vec!["bios".to_owned()],
         features: vec!["lvm".to_owned(), "cloud-init".to_owned()],
         filesystem: Some("ext4".to_owned()),
+        filesystem_uuid: Some(TWIN.to_owned()),
         whole_disk: false,
         sector_size_bytes: Bytes(512),
         chunk_size_bytes: Bytes(2 << 20),
@@ -160,4 +164,36 @@ fn a_plan_says_what_a_full_write_and_a_delta_would_cost() {
     assert_eq!(packed["delta"]["read_bytes"], bytes(3072));
     assert_eq!(packed["delta"]["fetch_bytes_most"], bytes(450));
     assert_eq!(packed["signed_by"], "57DD08A3D74587E8");
+}
+
+#[test]
+fn an_image_that_another_disk_holds_already_is_refused_before_anything_is_written() {
+    let mut machine = machine();
+    let mut spare = empty_disk("/dev/sdb", 20480);
+    spare.partitions.push(crate::inventory::ExistingPartition {
+        number: 3,
+        path: "/dev/sdb3".to_owned(),
+        uuid: Some(TWIN.to_owned()),
+        ..Default::default()
+    });
+    // the same on the disk that is written to goes anyway
+    machine.disks[0].partitions = spare.partitions.clone();
+    let plan = planned(|_| (), &Options::default(), &machine);
+    assert_eq!(plan.refusals, []);
+    machine.disks.push(spare);
+    let plan = planned(|_| (), &Options::default(), &machine);
+    let [refusal] = plan.refusals.as_slice() else {
+        panic!("{:?}", plan.refusals)
+    };
+    assert_eq!((refusal.kind, refusal.by), (Kind::Refused, RefusedBy::Run));
+    assert!(
+        refusal.what.contains(&format!(
+            "the UUID {TWIN} of the filesystem in {URL} is that of /dev/sdb3"
+        )),
+        "{}",
+        refusal.what
+    );
+    let unknown = |it: &mut PackedFacts| it.filesystem_uuid = None;
+    let plan = planned(unknown, &Options::default(), &machine);
+    assert_eq!(plan.refusals, []);
 }
