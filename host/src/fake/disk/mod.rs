@@ -1,6 +1,7 @@
 //! Disks in memory: as large as one likes, with faults where one wants them, and a record of everything done to them.
 
-use std::fmt;
+mod operation;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,71 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::memory::Memory;
 use crate::blockdev::{Access, BlockDevice, Devices, forecast};
 use crate::units::{Bytes, Extent};
-
-/// What was done to a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// Opened.
-    Open(Access),
-    /// Written to.
-    Write(Extent),
-    /// Zeroed.
-    Zero(Extent),
-    /// Flushed.
-    Flush,
-    /// The kernel was told of a partition.
-    AddPartition(u32, Extent),
-    /// The kernel was told to forget a partition.
-    RemovePartition(u32),
-}
-
-/// One thing that was done, and to what: extents count from the beginning of the device that was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// The disk or partition.
-    pub device: PathBuf,
-    /// What was done.
-    pub what: What,
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let device = self.device.display();
-        match &self.what {
-            What::Open(access) => write!(f, "open {device} {access:?}"),
-            What::Write(extent) => {
-                write!(f, "write {device} {} at {}", extent.length, extent.start)
-            }
-            What::Zero(extent) => write!(f, "zero {device} {} at {}", extent.length, extent.start),
-            What::Flush => write!(f, "flush {device}"),
-            What::AddPartition(number, extent) => {
-                write!(
-                    f,
-                    "add {device} {number} {} at {}",
-                    extent.length, extent.start
-                )
-            }
-            What::RemovePartition(number) => write!(f, "remove {device} {number}"),
-        }
-    }
-}
-
-/// Where something goes wrong; all counts from 0 and over all disks together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The nth write, or zeroing, fails; nothing of it is written.
-    Write(usize),
-    /// The nth write, or zeroing, fails after half of it was written.
-    HalfWrite(usize),
-    /// The nth flush fails; so do all later ones of the same open device.
-    Flush(usize),
-    /// The nth open fails.
-    Open(usize),
-    /// The nth partition told to the kernel fails.
-    AddPartition(usize),
-    /// Reads of this byte of any disk fail.
-    ReadAt(Bytes),
-}
+pub use operation::{Fault, Operation, What};
 
 /// Disks in memory. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -448,82 +385,4 @@ impl Devices for FakeDevices {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bytes(n: u64) -> Bytes {
-        Bytes(n)
-    }
-
-    #[test]
-    fn a_large_disk_keeps_what_is_written_and_zeros_the_rest() {
-        let devices = FakeDevices::new().with("/dev/sda", Bytes(4 << 40));
-        let sda = Path::new("/dev/sda");
-        let mut disk = devices.open(sda, Access::Write).unwrap();
-        disk.write_at(&[7; 9000], bytes(3 << 40)).unwrap();
-        let middle = Extent::new(bytes(5000), bytes(3 << 40)).unwrap();
-        disk.zero(middle).unwrap();
-        let mut found = [1; 9001];
-        disk.read_at(&mut found, bytes(3 << 40)).unwrap();
-        assert!(found[..5000].iter().all(|byte| *byte == 0));
-        assert!(found[5000..9000].iter().all(|byte| *byte == 7));
-        assert_eq!(found[9000], 0);
-        disk.write_at(&[1], bytes(4 << 40)).unwrap_err();
-        assert_eq!(
-            devices.transcript(),
-            "open /dev/sda Write\nwrite /dev/sda 9000 B at 3 TiB\nzero /dev/sda 3 TiB at 5000 B\n"
-        );
-    }
-
-    #[test]
-    fn faults_come_where_they_were_put() {
-        let mut devices = FakeDevices::new()
-            .with("/dev/sda", Bytes::MIB)
-            .failing(Fault::HalfWrite(1))
-            .failing(Fault::Write(2))
-            .failing(Fault::Flush(0))
-            .failing(Fault::Open(1))
-            .failing(Fault::AddPartition(0))
-            .failing(Fault::ReadAt(bytes(700)));
-        let sda = Path::new("/dev/sda");
-        let mut disk = devices.open(sda, Access::Write).unwrap();
-        devices.open(sda, Access::Read).map(|_| ()).unwrap_err();
-        disk.write_at(&[1; 4], bytes(0)).unwrap();
-        disk.write_at(&[2; 4], bytes(0)).unwrap_err();
-        disk.write_at(&[3; 4], bytes(0)).unwrap_err();
-        disk.flush().unwrap_err();
-        disk.flush().unwrap_err();
-        disk.read_at(&mut [0; 100], bytes(650)).unwrap_err();
-        disk.read_at(&mut [0; 100], bytes(701)).unwrap();
-        let extent = Extent::new(bytes(0), bytes(4)).unwrap();
-        assert_eq!(devices.content("/dev/sda", extent).unwrap(), [2, 2, 1, 1]);
-        devices.add_partition(sda, 1, extent).unwrap_err();
-        devices.add_partition(sda, 1, extent).unwrap();
-    }
-
-    #[test]
-    fn a_partition_is_a_window() {
-        let mut devices = FakeDevices::new()
-            .with("/dev/nvme0n1", Bytes::MIB)
-            .as_file();
-        let disk = Path::new("/dev/nvme0n1");
-        let extent = Extent::new(bytes(4096), bytes(8192)).unwrap();
-        devices.add_partition(disk, 2, extent).unwrap();
-        let node = devices.partition(disk, 2).unwrap();
-        assert_eq!(node, Path::new("/dev/nvme0n1p2"));
-        let mut partition = devices.open(&node, Access::Exclusive).unwrap();
-        partition.write_at(b"ab", bytes(8190)).unwrap();
-        partition.write_at(b"abc", bytes(8190)).unwrap_err();
-        let end = Extent::new(bytes(4096 + 8190), bytes(2)).unwrap();
-        assert_eq!(devices.content("/dev/nvme0n1", end).unwrap(), b"ab");
-        assert!(devices.is_file(disk) && !devices.is_file(&node));
-    }
-
-    #[test]
-    fn a_read_only_disk_is_not_opened_for_writing() {
-        let devices = FakeDevices::new().with("/dev/sda", Bytes::MIB).read_only();
-        let sda = Path::new("/dev/sda");
-        devices.open(sda, Access::Write).map(|_| ()).unwrap_err();
-        assert!(devices.open(sda, Access::Read).unwrap().read_only());
-    }
-}
+mod tests;
