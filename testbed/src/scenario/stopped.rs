@@ -5,7 +5,9 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::push::install;
-use super::steps::{check_system, enter_pulled, enter_pushed, is_boot, is_done, is_image, wish};
+use super::steps::{
+    check_system, enter_pulled, enter_pushed, is_boot, is_done, is_image, report, wish,
+};
 use crate::lab::Lab;
 use crate::orchestrator::Stand;
 use crate::request::{self, Layout};
@@ -28,8 +30,20 @@ pub(super) fn power_cut(lab: &mut Lab) -> Result<()> {
     shape.disk_first = true;
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(mark, "the completion after the power cut", is_done, |_| ())?;
+    check_resumed(&report(lab)?)?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
     drop(node);
+    Ok(())
+}
+
+/// What the disk holds of the image was found out and neither fetched nor written again.
+fn check_resumed(report: &Value) -> Result<()> {
+    let packed = &report["images"][0]["packed"];
+    let kept = packed["kept_bytes"].as_u64().unwrap_or_default();
+    ensure!(
+        packed["way"] == "delta" && kept > 0,
+        "what the disk held of the image was not used: {packed}"
+    );
     Ok(())
 }
 
