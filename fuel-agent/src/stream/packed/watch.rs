@@ -11,7 +11,7 @@ use crate::events::Event;
 use crate::stage::Stage;
 use os_image::index::Index;
 
-/// Zeros are made so many bytes at a time at most: whoever writes meanwhile waits for no more than that, and somebody who
+/// Zeros are made so many bytes at a time, or one chunk: whoever writes meanwhile waits for no more than that, and somebody who
 /// says stop is heard.
 const ZEROS_MOST: u64 = 8 << 20;
 

@@ -235,10 +235,10 @@ impl<'a> Board<'a> {
     }
 
     /// Zero chunks one after the other that have to be made, `most` of them; they are no longer on the board's list. None
-    /// while data lags behind.
+    /// while data lags behind, and none once all is over.
     pub(super) fn next_zeros(&self, most: usize) -> Option<std::ops::Range<usize>> {
         let mut state = self.lock();
-        if self.zeros_are_ahead(&state) {
+        if state.is_over() || self.zeros_are_ahead(&state) {
             return None;
         }
         let first = state.zeros.pop_first()?;

@@ -134,3 +134,12 @@ fn an_image_of_zeros_alone_waits_for_nothing() {
     board.done(0..3, How::Zeroed);
     assert!(board.is_over_within(Duration::ZERO));
 }
+
+#[test]
+fn after_an_error_no_more_zeros_are_made() {
+    let index = index(&[false; 8], 1000);
+    let board = Board::new(&index, false, Cancel::new());
+    assert_eq!(board.next_zeros(1), Some(0..1));
+    board.fail(StreamError::Panicked);
+    assert_eq!(board.next_zeros(1), None);
+}
