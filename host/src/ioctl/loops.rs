@@ -124,7 +124,7 @@ impl LoopDevice {
                 inode: 0,
                 rdevice: 0,
                 offset: options.part.map_or(0, |part| part.start.0),
-                // none, for the kernel
+                // 0: to the end of the file
                 size_limit: options.part.map_or(0, |part| part.length.0),
                 number: 0,
                 encrypt_type: 0,

@@ -62,7 +62,9 @@ pub(crate) struct Pack {
     /// Name of the image, without dots; by default the name of the source up to its first dot.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Record the blocks that the filesystem (ext2, ext3, ext4, xfs) does not use as zero.
+    /// Record the blocks that the filesystem (ext2, ext3, ext4, xfs), or each one on a disk, does not use as zero.
+    ///
+    /// For a whole disk it takes root: its partitions become read-only loop devices.
     ///
     /// Whatever deleted files have left there is not in the image then. Refused where the filesystem is not clean: it is
     /// checked first with `e2fsck` or `xfs_repair`, which write nothing.

@@ -77,7 +77,8 @@ pub(crate) fn of(head: &[u8], size: u64) -> Result<Content> {
     }
 }
 
-fn look(head: &[u8], size: u64) -> Content {
+/// What is there, whatever it says of its own length.
+pub(super) fn look(head: &[u8], size: u64) -> Content {
     for sector_size in [512, 4096] {
         if let Some(disk) = gpt(head, sector_size, size) {
             return Content::Disk(disk);
@@ -179,12 +180,15 @@ fn gpt_end(head: &[u8], disk: &Disk) -> Option<u64> {
     )
 }
 
+/// Types of partitions that hold others.
+const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
+
 /// A boot sector with partitions that lie on the disk: filesystems begin with 55 AA too.
 fn mbr(head: &[u8], size: u64) -> Option<Disk> {
     if at(head, 510)? != [0x55, 0xaa] {
         return None;
     }
-    let mut partitions = Vec::new();
+    let (mut used, mut partitions) = (0, Vec::new());
     let mut uefi = false;
     for n in 0..4 {
         let entry = head.get(446 + n * 16..)?.get(..16)?;
@@ -193,11 +197,15 @@ fn mbr(head: &[u8], size: u64) -> Option<Disk> {
             continue;
         }
         let plausible = [0, 0x80].contains(&entry[0]) && entry[4] != 0;
-        let part = within(start..start + sectors, 512, size);
-        partitions.push(part.filter(|_| plausible)?);
+        let part = within(start..start + sectors, 512, size).filter(|_| plausible)?;
+        used += 1;
+        // what an extended one begins with belongs to nobody, and what lies in it is others'
+        if !EXTENDED.contains(&entry[4]) {
+            partitions.push(part);
+        }
         uefi |= entry[4] == 0xef;
     }
-    (!partitions.is_empty()).then(|| Disk {
+    (used > 0).then(|| Disk {
         sector_size: 512,
         table: "dos",
         bios: has_boot_code(head),
@@ -304,4 +312,66 @@ fn fat(head: &[u8]) -> Option<Filesystem> {
         sector_size: if sector_size == 4096 { 4096 } else { 512 },
         size: Some(u64::from(sectors) * u64::from(sector_size)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A boot sector with these partitions: type, first sector, sectors.
+    fn dos(entries: &[(u8, u32, u32)]) -> Vec<u8> {
+        let mut head = vec![0; HEAD_LENGTH];
+        for (n, (kind, start, sectors)) in entries.iter().enumerate() {
+            let at = 446 + n * 16;
+            head[at + 4] = *kind;
+            head[at + 8..at + 12].copy_from_slice(&start.to_le_bytes());
+            head[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
+        }
+        head[510..512].copy_from_slice(&[0x55, 0xaa]);
+        head
+    }
+
+    /// A GPT with these partitions: first and last sector.
+    fn guid(sector_size: usize, entries: &[(u64, u64)]) -> Vec<u8> {
+        let mut head = vec![0; HEAD_LENGTH];
+        head[sector_size..sector_size + 8].copy_from_slice(b"EFI PART");
+        head[sector_size + 72] = 2;
+        head[sector_size + 80] = 128;
+        head[sector_size + 84] = 128;
+        for (n, (first, last)) in entries.iter().enumerate() {
+            let at = 2 * sector_size + n * 128;
+            head[at..at + 16].fill(7);
+            head[at + 32..at + 40].copy_from_slice(&first.to_le_bytes());
+            head[at + 40..at + 48].copy_from_slice(&last.to_le_bytes());
+        }
+        head
+    }
+
+    #[test]
+    fn partitions_are_those_that_lie_within_the_image_and_hold_no_others() {
+        const SIZE: u64 = 64 << 20;
+        let mib = |range: Range<u64>| range.start << 20..range.end << 20;
+        for (head, expected) in [
+            (
+                dos(&[(0x83, 2048, 4096), (0x05, 8192, 8192)]),
+                vec![mib(1..3)],
+            ),
+            (
+                guid(512, &[(2048, 4095), (4096, 6143)]),
+                vec![mib(1..2), mib(2..3)],
+            ),
+            (guid(4096, &[(256, 511)]), vec![mib(1..2)]),
+            // beyond the end, the wrong way round, without an end
+            (
+                guid(512, &[(2048, 1 << 30), (4096, 2048), (2048, u64::MAX)]),
+                vec![],
+            ),
+            (guid(4096, &[(u64::MAX, u64::MAX)]), vec![]),
+        ] {
+            let Content::Disk(disk) = look(&head, SIZE) else {
+                panic!("no disk")
+            };
+            assert_eq!(disk.partitions, expected);
+        }
+    }
 }

@@ -41,12 +41,24 @@ fn of_disk(source: &Source, disk: &Disk, exec: &mut dyn Exec) -> Result<Vec<Rang
     let (mut all, mut known) = (Vec::new(), 0);
     for part in &disk.partitions {
         let place = || format!("in the partition at byte {}", part.start);
-        let found = facts::of(&source.head(part)?, part.end - part.start).with_context(place)?;
-        let Content::Filesystem(filesystem) = found else {
+        let (head, length) = (source.head(part)?, part.end - part.start);
+        let Content::Filesystem(filesystem) = facts::look(&head, length) else {
             continue;
         };
-        if !KNOWN.contains(&filesystem.kind) {
+        if !KNOWN.contains(&filesystem.kind) || is_member(&head) {
             continue;
+        }
+        if filesystem.size().is_none_or(|size| size > length) {
+            return Err(unclean("it is longer than its partition")).with_context(place);
+        }
+        let is_other = |other: &&Range<u64>| *other != part;
+        let mut others = disk.partitions.iter().filter(is_other);
+        if others.any(|other| other.start < part.end && part.start < other.end) {
+            return Err(refused(
+                "it overlaps another partition",
+                "leave --skip-free out, and look at the partition table",
+            ))
+            .with_context(place);
         }
         let device = device(source, part)?;
         let free = of_filesystem(device.path(), &filesystem, exec).with_context(place)?;
@@ -60,6 +72,12 @@ fn of_disk(source: &Source, disk: &Disk, exec: &mut dyn Exec) -> Result<Vec<Rang
         return Err(unknown("none of the partitions of this disk holds one"));
     }
     Ok(joined(all))
+}
+
+/// Whether it is a member of an md array, of metadata 1.2: what lies at its beginning is older than that.
+fn is_member(head: &[u8]) -> bool {
+    const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
+    head.get(4096..).is_some_and(|at| at.starts_with(&MAGIC))
 }
 
 /// A partition as a device that nobody can write to: the tools know no place within a file.
