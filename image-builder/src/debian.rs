@@ -13,7 +13,7 @@ use crate::cli::{Kind, What};
 pub(crate) const RELEASE: &str = "bookworm";
 
 /// What every image has: a system that boots from any layout `provision` makes, and is reached over ssh.
-const PACKAGES: [&str; 30] = [
+const PACKAGES: [&str; 31] = [
     "ca-certificates",
     "cloud-init",
     "dbus",
@@ -28,6 +28,7 @@ const PACKAGES: [&str; 30] = [
     "iputils-ping",
     "kmod",
     "less",
+    "locales",
     "libpam-systemd",
     "lvm2",
     "mdadm",
@@ -56,9 +57,8 @@ const LEFT_OUT: [&str; 4] = [
 ];
 
 /// Makes the locale that Fuel's templates ask for: every node would spend seconds on it at its first boot. Run by mmdebstrap
-/// with the root as `$1`.
-const LOCALE: &str =
-    r#"sed -i 's/^# *\(en_US\.UTF-8 \)/\1/' "$1/etc/locale.gen" && chroot "$1" locale-gen"#;
+/// with the root as `$1`, by a shell, as all of its hooks.
+const LOCALE: &str = r#"sed -i 's/^# *\(en_US\.UTF-8 \)/\1/' "$1/etc/locale.gen" && chroot "$1" locale-gen && chroot "$1" locale -a | grep -qx en_US.utf8"#;
 
 /// Every package that is asked for by name: the recipe's, the kernel, and `more`.
 pub(crate) fn packages(kernel: &str, more: &[String]) -> Vec<String> {
