@@ -1,5 +1,7 @@
 //! What the node will boot from: a root with a system in it, and a place for boot code on every disk that gets some.
 
+use std::collections::BTreeSet;
+
 use host::units::{Bytes, Extent};
 
 use crate::error::Kind;
@@ -54,16 +56,31 @@ pub(super) fn bootable(plan: &Plan, notes: &mut Notes) {
     one_leg(plan, notes);
 }
 
+fn disk_of(member: &BlockRef) -> Option<usize> {
+    match member {
+        BlockRef::Partition { disk, .. } => Some(*disk),
+        _ => None,
+    }
+}
+
 /// Whether a disk may fail without taking what is on `on` with it.
 fn is_mirrored(plan: &Plan, on: BlockRef) -> bool {
     match on {
-        BlockRef::Raid(index) => plan.raids[index].level == "raid1",
+        BlockRef::Raid(index) => plan.raids.get(index).is_some_and(|raid| {
+            let disks: BTreeSet<usize> = raid.members.iter().filter_map(disk_of).collect();
+            raid.level == "raid1" && disks.len() > 1
+        }),
         BlockRef::Logical(index) => {
-            let name = &plan.logical_volumes[index].spec.volume_group;
-            let group = plan.volume_groups.iter().find(|group| group.name == *name);
+            let volume = plan.logical_volumes.get(index);
+            let mut groups = plan.volume_groups.iter();
+            let group = volume
+                .and_then(|volume| groups.find(|group| group.name == volume.spec.volume_group));
             group.is_some_and(|group| {
                 let mut volumes = group.physical_volumes.iter();
-                volumes.all(|&volume| is_mirrored(plan, plan.physical_volumes[volume].on))
+                volumes.all(|volume| {
+                    let volume = plan.physical_volumes.get(*volume);
+                    volume.is_some_and(|volume| is_mirrored(plan, volume.on))
+                })
             })
         }
         BlockRef::Partition { .. } | BlockRef::Undefined(_) => false,
@@ -78,7 +95,7 @@ fn one_leg(plan: &Plan, notes: &mut Notes) {
     let root = filesystem_on(plan, "/");
     if root.is_some_and(|root| is_mirrored(plan, root.on)) && !is_mirrored(plan, boot.on) {
         notes.warn(format!(
-            "/ is mirrored, but /boot is on {} alone: without that disk this node does not start",
+            "/ is mirrored, but /boot (on {}) is not: without its disk this node does not start",
             boot.device
         ));
     }
