@@ -17,6 +17,8 @@ use crate::settings;
 #[command(
     name = "provision",
     version,
+    // written to fit; the tools of the host bring along a clap that would wrap it anew
+    term_width = 0,
     verbatim_doc_comment,
     next_line_help = true,
     args_conflicts_with_subcommands = true,

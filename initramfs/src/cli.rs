@@ -14,6 +14,8 @@ use crate::error::Error;
 #[command(
     name = "initramfs",
     version,
+    // written to fit; the tools of the host bring along a clap that would wrap it anew
+    term_width = 0,
     help_expected = true,
     next_line_help = true
 )]
