@@ -96,6 +96,10 @@ fn update_grub(lab: &mut Lab) -> Result<()> {
     // GRUB adds the path of the kernel, which may differ
     let started_with = "tr ' ' '\n' </proc/cmdline | grep -v ^BOOT_IMAGE= | sort -u";
     let before = said(lab, started_with)?;
+    ensure!(
+        before.contains("root="),
+        "the kernel's parameters are {before}"
+    );
     let output = lab.ssh(1, "admin", "sudo update-grub")?;
     ensure!(
         output.status == 0,
@@ -104,7 +108,10 @@ fn update_grub(lab: &mut Lab) -> Result<()> {
         output.stderr
     );
     let written = said(lab, "sudo grep -c 10_linux /boot/grub/grub.cfg")?;
-    ensure!(written != "0", "update-grub did not replace grub.cfg");
+    ensure!(
+        written.parse().is_ok_and(|count: u32| count > 0),
+        "update-grub did not replace grub.cfg: {written}"
+    );
     let mark = lab.happenings.mark();
     // the session ends with the system
     let _ = lab.ssh(1, "admin", "sudo systemctl reboot")?;
