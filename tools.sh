@@ -12,7 +12,7 @@ packages=(
   qemu-system-x86 ipxe-qemu seabios ipxe ovmf                   # nodes
   grub-efi-amd64-bin                                            # UEFI boot code in tests
   dnsmasq-base nginx-light iproute2 openssh-client              # their network
-  procps                                                        # kill, in tests
+  procps python3-yaml                                           # kill, and what cloud-init reads YAML with, in tests
 )
 [ "${1:-}" != bench ] || packages+=(
   bmap-tools qemu-utils pigz aria2 curl                         # peers

@@ -1,6 +1,7 @@
 //! The seed as files, and the files in a filesystem that other programs find in order.
 
-use std::process::Command;
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, ExecError, System, Tool};
 
 use super::*;
 
@@ -43,26 +44,22 @@ fn format(size: u64, sector_size: u32) -> fat::Format<'static> {
 }
 
 /// Runs a checker on the image; `None` where it is not installed.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test asks other implementations"
-)]
-fn asks(program: &str, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
+fn asks(tool: Tool, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), image).unwrap();
-    let Ok(output) = Command::new(program).args(args).arg(file.path()).output() else {
-        println!("skipped: `{program}` is not installed");
-        return None;
-    };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some((
-        output.status.success(),
-        text + &String::from_utf8_lossy(&output.stderr),
-    ))
+    let cmd = Cmd::new(tool).args(args).arg(file.path());
+    match System::new(Cancel::new()).run(&cmd) {
+        Ok(output) => Some((true, output.stdout + &output.stderr)),
+        Err(error @ ExecError::Missing { .. }) => {
+            println!("skipped: {error}");
+            None
+        }
+        Err(error) => Some((false, error.to_string())),
+    }
 }
 
 fn is_clean(image: &[u8]) {
-    if let Some((ok, text)) = asks("fsck.fat", &["-n", "-v"], image) {
+    if let Some((ok, text)) = asks(Tool::FsckFat, &["-n", "-v"], image) {
         assert!(ok, "{text}");
     }
 }
@@ -212,7 +209,7 @@ fn what_was_there_before_does_not_shine_through() {
 #[test]
 fn blkid_finds_label_and_instance() {
     let bytes = fat::image(&format(20 << 20, 512), &files(&seed()).unwrap()).unwrap();
-    if let Some((ok, text)) = asks("blkid", &["-p", "-o", "export"], &bytes) {
+    if let Some((ok, text)) = asks(Tool::Blkid, &["-p", "-o", "export"], &bytes) {
         assert!(ok, "{text}");
         for line in ["LABEL=CIDATA", "UUID=8F0F-6A3A", "TYPE=vfat"] {
             assert!(text.lines().any(|found| found == line), "{text}");
@@ -223,7 +220,7 @@ fn blkid_finds_label_and_instance() {
 #[test]
 fn another_implementation_lists_the_long_names() {
     let bytes = fat::image(&format(20 << 20, 512), &files(&seed()).unwrap()).unwrap();
-    if let Some((ok, text)) = asks("mdir", &["-/", "-b", "-i"], &bytes) {
+    if let Some((ok, text)) = asks(Tool::Mdir, &["-/", "-b", "-i"], &bytes) {
         assert!(ok, "{text}");
         for name in [
             "meta-data",

@@ -1,6 +1,7 @@
 //! The whole of it for the sample node, and what other programs make of it.
 
-use std::process::Command;
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, ExecError, System, Tool};
 
 use super::*;
 use crate::apply::sample;
@@ -12,20 +13,20 @@ fn part(kind: PartKind) -> String {
 }
 
 /// Feeds `input` to a program; `None` where it is not installed.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test asks other implementations"
-)]
-fn asks(program: &str, args: &[&str], input: &str) -> Option<(bool, String)> {
+fn asks(tool: Tool, args: &[&str], input: &str) -> Option<(bool, String)> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("input");
     std::fs::write(&file, input).unwrap();
-    let Ok(output) = Command::new(program).args(args).arg(&file).output() else {
-        println!("skipped: `{program}` is not installed");
-        return None;
-    };
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    Some((output.status.success(), text.into_owned()))
+    let cmd = Cmd::new(tool).args(args).arg(&file);
+    match System::new(Cancel::new()).run(&cmd) {
+        Ok(output) => Some((true, output.stdout + &output.stderr)),
+        Err(error @ ExecError::Missing { .. }) => {
+            println!("skipped: {error}");
+            None
+        }
+        Err(ExecError::Failed { stderr, .. }) => Some((false, stderr)),
+        Err(error) => Some((false, error.to_string())),
+    }
 }
 
 #[expect(clippy::too_many_lines, reason = "most of them are the file")]
@@ -175,12 +176,12 @@ fn every_script_is_a_script() {
     for profile in ["ubuntu_1404_x86_64", "centos7-x86_64"] {
         profile.clone_into(&mut plan.boot.profile);
         let script = seed(&plan).unwrap().user_data.remove(0).content;
-        if let Some((ok, text)) = asks("sh", &["-n"], &script) {
+        if let Some((ok, text)) = asks(Tool::Sh, &["-n"], &script) {
             assert!(ok, "{text}");
         }
     }
     for script in runcmd(plan.node.as_ref().unwrap()) {
-        if let Some((ok, text)) = asks("sh", &["-n"], &script) {
+        if let Some((ok, text)) = asks(Tool::Sh, &["-n"], &script) {
             assert!(ok, "{text}");
         }
     }
@@ -254,7 +255,7 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
                   texts = [p.get_payload(decode=True).decode() for p in parts]\n\
                   print(json.dumps([[p.get_content_type() for p in parts], texts[0], yaml.safe_load(texts[1])]))";
     let text = String::from_utf8(user_data.content.clone()).unwrap();
-    let Some((ok, answer)) = asks("python3", &["-c", script], &text) else {
+    let Some((ok, answer)) = asks(Tool::Python3, &["-c", script], &text) else {
         return;
     };
     if answer.contains("ModuleNotFoundError") {

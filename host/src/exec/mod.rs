@@ -76,7 +76,7 @@ pub enum Tool {
     Nginx,
     /// The virtual node (testbed only).
     QemuSystem,
-    /// Disk images of virtual nodes (testbed only).
+    /// Makes disk images of other formats, to be read back (tests only).
     QemuImg,
     /// Logs in to a node (testbed only).
     Ssh,
@@ -86,6 +86,14 @@ pub enum Tool {
     SshKeygen,
     /// Lines with pipes that are measured as people would type them (testbed only).
     Bash,
+    /// Checks a FAT filesystem (tests only).
+    FsckFat,
+    /// Lists a FAT filesystem (tests only).
+    Mdir,
+    /// Checks what other shells will read (tests only).
+    Sh,
+    /// Reads YAML as cloud-init does (tests only).
+    Python3,
 }
 
 impl Tool {
@@ -126,6 +134,10 @@ impl Tool {
             Self::Scp => "scp",
             Self::SshKeygen => "ssh-keygen",
             Self::Bash => "bash",
+            Self::FsckFat => "fsck.fat",
+            Self::Mdir => "mdir",
+            Self::Sh => "sh",
+            Self::Python3 => "python3",
         }
     }
 
@@ -158,6 +170,10 @@ impl Tool {
             Self::QemuImg => "qemu-utils",
             Self::Ssh | Self::Scp | Self::SshKeygen => "openssh-client",
             Self::Bash => "bash",
+            Self::FsckFat => "dosfstools",
+            Self::Mdir => "mtools",
+            Self::Sh => "dash",
+            Self::Python3 => "python3",
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Images that QEMU made, read back; and images that lie.
 
-#![expect(clippy::disallowed_methods, reason = "QEMU makes the images")]
-
-use std::path::Path;
-use std::process::Command;
-
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, System, Tool};
 use proptest::prelude::*;
 
 use super::*;
@@ -33,13 +30,11 @@ fn made_by_qemu(format: &str, options: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (raw, image) = (folder.path().join("raw"), folder.path().join("image"));
     std::fs::write(&raw, disk()).unwrap();
-    let run = |args: &[&str], paths: &[&Path]| {
-        let output = Command::new("qemu-img").args(args).args(paths).output();
-        let output = output.expect("qemu-img, of the Debian package qemu-utils");
-        assert!(output.status.success(), "{output:?}");
-    };
-    let convert = ["convert", "-f", "raw", "-O", format];
-    run(&[&convert[..], options].concat(), &[&raw, &image]);
+    let convert = Cmd::new(Tool::QemuImg)
+        .args(["convert", "-f", "raw", "-O", format])
+        .args(options)
+        .args([&raw, &image]);
+    System::new(Cancel::new()).run(&convert).unwrap();
     std::fs::read(&image).unwrap()
 }
 

@@ -1,9 +1,7 @@
 //! Images in qcow2, as QEMU makes them: read where their tables say.
 
-#![expect(clippy::disallowed_methods, reason = "QEMU makes the images")]
-
-use std::process::Command;
-
+use host::cancel::Cancel;
+use host::exec::{Cmd, Exec, System, Tool};
 use host::units::Bytes;
 
 use super::{
@@ -20,13 +18,11 @@ fn qcow2(raw: &[u8], options: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("raw"), folder.path().join("qcow2"));
     std::fs::write(&from, raw).unwrap();
-    let output = Command::new("qemu-img")
+    let convert = Cmd::new(Tool::QemuImg)
         .args(["convert", "-f", "raw", "-O", "qcow2"])
         .args(options)
-        .args([&from, &to])
-        .output()
-        .expect("qemu-img, of the Debian package qemu-utils");
-    assert!(output.status.success(), "{output:?}");
+        .args([&from, &to]);
+    System::new(Cancel::new()).run(&convert).unwrap();
     std::fs::read(to).unwrap()
 }
 
