@@ -188,3 +188,45 @@ pub(super) fn head(extent: Extent) -> Extent {
         length: extent.length.min(Bytes::MIB),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::PlannedRaid;
+    use super::super::sample::{empty_disk, lvm_request, node, part, plan_of};
+    use super::*;
+
+    #[test]
+    fn a_mirror_under_the_root_alone_is_worth_a_word_and_no_other_is() {
+        let machine = node(vec![empty_disk("/dev/sda", 20480)]);
+        let plan = plan_of(&lvm_request(), &machine).unwrap();
+        let array = |level: &str, members| PlannedRaid {
+            device: "/dev/md0".to_owned(),
+            level: level.to_owned(),
+            metadata: "default".to_owned(),
+            members,
+            spares: Vec::new(),
+            uuid: uuid::Uuid::nil(),
+            keep_data: false,
+        };
+        let two = || vec![part(0, 4), part(1, 4)];
+        for (root, boot, is_said) in [
+            (array("raid1", two()), None, true),
+            (array("raid1", two()), Some(array("raid1", two())), false),
+            (array("raid0", two()), None, false),
+            (array("raid1", vec![part(0, 4)]), None, false),
+            (array("raid1", vec![part(0, 4), part(0, 7)]), None, false),
+        ] {
+            let case = format!("{root:?} {boot:?}");
+            let mut plan = plan.clone();
+            plan.physical_volumes[0].on = BlockRef::Raid(0);
+            plan.raids = vec![root];
+            if let Some(boot) = boot {
+                plan.raids.push(boot);
+                plan.filesystems[0].on = BlockRef::Raid(1);
+            }
+            let mut notes = Notes::default();
+            one_leg(&plan, &mut notes);
+            assert_eq!(!notes.warnings.is_empty(), is_said, "{case}");
+        }
+    }
+}
