@@ -77,6 +77,8 @@ pub trait Work {
     fn stage(&mut self, stage: Stage, so_far: &Walk) -> Result<(), Error>;
     /// Whether a disk has been written to.
     fn touched(&self) -> bool;
+    /// Whether a completion is noted that nobody has accepted yet.
+    fn owes(&self) -> bool;
 }
 
 /// Walks through all stages. After the first error only those run that always do; their errors never hide it. A panic is
@@ -96,12 +98,12 @@ pub fn walk(work: &mut dyn Work, events: &dyn Events, cancel: &Cancel) -> Walk {
         events.tell(&Event::StageStart { stage });
         let began = Instant::now();
         let result = if cancel.is_cancelled() && !stage.always() {
-            Err(interrupted(stage))
+            Err(interrupted(stage, false))
         } else {
             guarded(|| work.stage(stage, &walk))
         };
         let took = began.elapsed();
-        let result = judged(result, stage, cancel);
+        let result = judged(result, stage, work, cancel);
         let ok = result.is_ok();
         if let Err(error) = result {
             tell(&error, stage, work.touched(), events);
@@ -118,21 +120,32 @@ pub fn walk(work: &mut dyn Work, events: &dyn Events, cancel: &Cancel) -> Walk {
 
 /// What a stage came to, knowing whether we were told to stop meanwhile: then it stops here, even if it had come to its end;
 /// but a completion that was accepted stays so.
-fn judged(result: Result<(), Error>, stage: Stage, cancel: &Cancel) -> Result<(), Error> {
+fn judged(
+    result: Result<(), Error>,
+    stage: Stage,
+    work: &dyn Work,
+    cancel: &Cancel,
+) -> Result<(), Error> {
     if !cancel.is_cancelled() {
         return result;
     }
+    let owes = stage == Stage::Closeup && work.owes();
     match result {
-        Ok(()) if stage < Stage::Closeup => Err(interrupted(stage)),
-        Err(error) if error.kind != Kind::Interrupted => Err(interrupted(stage).because(error)),
+        Ok(()) if stage < Stage::Closeup => Err(interrupted(stage, false)),
+        Err(error) if error.kind != Kind::Interrupted => {
+            Err(interrupted(stage, owes).because(error))
+        }
         other => other,
     }
 }
 
-fn interrupted(stage: Stage) -> Error {
-    let hint = match stage {
-        Stage::Closeup => "the node is installed; `provision notify` offers the completion again",
-        _ => "run again",
+/// `owes`: it was the completion that was interrupted, and it is noted. A signal that comes before finds a node whose disks
+/// are disarmed again in the clean-up.
+fn interrupted(stage: Stage, owes: bool) -> Error {
+    let hint = if owes {
+        "the node is installed; `provision notify` offers the completion again"
+    } else {
+        "run again"
     };
     let what = format!("interrupted during the stage `{stage}`");
     Error::new(Kind::Interrupted, what).hint(hint).retryable()

@@ -173,6 +173,10 @@ impl Work for Rehearsal<'_> {
     fn touched(&self) -> bool {
         false
     }
+
+    fn owes(&self) -> bool {
+        false
+    }
 }
 
 impl std::fmt::Debug for Rehearsal<'_> {

@@ -254,9 +254,7 @@ impl<'a> Run<'a> {
             && match stage {
                 Stage::Bootloader | Stage::Commit => true,
                 // stopped before the completion could be noted
-                Stage::Closeup => {
-                    error.kind == Kind::Interrupted && self.about.folder.owed().is_none()
-                }
+                Stage::Closeup => error.kind == Kind::Interrupted && !self.owes(),
                 _ => false,
             }
     }
@@ -374,6 +372,10 @@ impl Work for Run<'_> {
 
     fn touched(&self) -> bool {
         self.progress.state.touched
+    }
+
+    fn owes(&self) -> bool {
+        self.about.folder.owed().is_some()
     }
 }
 

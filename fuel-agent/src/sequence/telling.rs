@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::Work as _;
 use super::completion::{self, Owed};
 use super::look::of_many;
 use super::rundir::replace;
@@ -109,7 +110,7 @@ impl Run<'_> {
             return Ok(());
         };
         // Stopped while it offered the completion: the node is installed, starts from its disks, and goes on owing that.
-        let owed = *stage == Stage::Closeup && self.about.folder.owed().is_some();
+        let owed = *stage == Stage::Closeup && self.owes();
         // What was accepted stays so: a clean-up that fails afterwards is told by the exit status and the report.
         let accepted = (so_far.stages.iter()).any(|it| it.stage == Stage::Closeup && it.ok);
         if self.progress.locked_out || error.kind == Kind::Notify || accepted || owed {

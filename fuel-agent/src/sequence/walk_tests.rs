@@ -10,6 +10,7 @@ struct Fake {
     fails: Vec<Stage>,
     panics: Option<Stage>,
     cancels: Option<(Stage, Cancel)>,
+    owes: bool,
 }
 
 impl Work for Fake {
@@ -33,6 +34,10 @@ impl Work for Fake {
 
     fn touched(&self) -> bool {
         false
+    }
+
+    fn owes(&self) -> bool {
+        self.owes
     }
 }
 
@@ -133,4 +138,43 @@ fn an_error_that_a_signal_caused_is_an_interruption_with_its_cause() {
     let (_, error) = walk.failure.unwrap();
     assert_eq!(error.kind, Kind::Interrupted);
     assert_eq!(error.causes(), ["lvm broke"]);
+}
+
+#[test]
+fn only_who_owes_a_completion_is_told_that_the_node_is_installed() {
+    for owes in [true, false] {
+        let cancel = Cancel::new();
+        let mut fake = Fake {
+            fails: vec![Stage::Closeup],
+            cancels: Some((Stage::Closeup, cancel.clone())),
+            owes,
+            ..Fake::default()
+        };
+        let walk = walk(&mut fake, &Silence, &cancel);
+        let (_, error) = walk.failure.unwrap();
+        let hint = error.hint.unwrap();
+        assert_eq!(hint.contains("is installed"), owes, "{hint}");
+    }
+}
+
+/// Cancels when it hears that a stage has ended: a signal between two stages.
+struct Between(Stage, Cancel);
+
+impl Events for Between {
+    fn tell(&self, event: &Event) {
+        if matches!(event, Event::StageEnd { stage, .. } if *stage == self.0) {
+            self.1.cancel();
+        }
+    }
+}
+
+#[test]
+fn a_signal_between_commit_and_completion_does_not_call_the_node_installed() {
+    let cancel = Cancel::new();
+    let mut fake = Fake::default();
+    let walk = walk(&mut fake, &Between(Stage::Commit, cancel.clone()), &cancel);
+    let (at, error) = walk.failure.unwrap();
+    assert_eq!(at, Stage::Closeup);
+    assert_eq!(error.hint.as_deref(), Some("run again"));
+    assert!(!fake.seen.contains(&Stage::Closeup), "nothing was offered");
 }
