@@ -38,6 +38,7 @@ pub(crate) fn run(options: &Demo) -> Result<()> {
         hostname: HOSTNAME.to_owned(),
         serials: vec!["NODE1DISK1".to_owned()],
         image: lab.artefacts.image.clone(),
+        data: None,
         key: lab.public_key()?,
         layout: Layout::Lvm,
     };

@@ -7,6 +7,7 @@ mod demo;
 mod happenings;
 mod kvm;
 mod lab;
+mod line;
 mod namespace;
 mod network;
 mod node;

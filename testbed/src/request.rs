@@ -18,11 +18,16 @@ pub(crate) struct Wish {
     pub(crate) serials: Vec<String>,
     /// File name of the image on the file server.
     pub(crate) image: String,
+    /// File name of another one for [`DATA_MOUNT`], on the last disk of a plain layout.
+    pub(crate) data: Option<String>,
     /// Public key that may log in.
     pub(crate) key: String,
     /// How the disks are laid out.
     pub(crate) layout: Layout,
 }
+
+/// Where the second image belongs.
+pub(crate) const DATA_MOUNT: &str = "/srv";
 
 /// How the disks of a node are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +46,6 @@ pub(crate) enum Layout {
 pub(crate) fn provision_json(wish: &Wish) -> String {
     let mac = network::node_mac(wish.number);
     let master = network::SERVER.to_string();
-    let image = format!("{}/images/{}", network::files_url(), wish.image);
-    let container = if Path::new(&wish.image)
-        .extension()
-        .is_some_and(|kind| kind == "zst")
-    {
-        "zstd"
-    } else {
-        "gzip"
-    };
     let mut request = json!({
         "profile": "debian_12_x86_64",
         "hostname": wish.hostname,
@@ -63,7 +59,7 @@ pub(crate) fn provision_json(wish: &Wish) -> String {
                 "kernel_params": format!("console=tty0 console=ttyS0,115200 net.ifnames=0 {NO_TIMER_CHECK}"),
                 "ks_spaces": spaces(wish),
             },
-            "image_data": {"/": {"uri": image, "format": "ext4", "container": container}},
+            "image_data": images(wish),
             "user_accounts": [{"name": "admin", "password": null, "homedir": "/home/admin", "sudo": ["ALL=(ALL) NOPASSWD: ALL"],
                                "ssh_keys": [wish.key], "shell": "/bin/bash"}],
             "authorized_keys": [format!("\"{}\"", wish.key)],
@@ -81,6 +77,21 @@ pub(crate) fn provision_json(wish: &Wish) -> String {
         request.insert("partitioning".to_owned(), stack(wish.serials.len()));
     }
     format!("{request:#}\n")
+}
+
+fn images(wish: &Wish) -> Value {
+    let image = |file: &str| {
+        let is_zstd = Path::new(file)
+            .extension()
+            .is_some_and(|kind| kind == "zst");
+        json!({"uri": format!("{}/images/{file}", network::files_url()), "format": "ext4",
+            "container": if is_zstd { "zstd" } else { "gzip" }})
+    };
+    let mut images = json!({"/": image(&wish.image)});
+    if let (Some(data), Value::Object(images)) = (&wish.data, &mut images) {
+        images.insert(DATA_MOUNT.to_owned(), image(data));
+    }
+    images
 }
 
 /// An explicit layout: /boot on one mirror over all disks, a volume group with root and swap on another.
@@ -131,6 +142,12 @@ fn spaces(wish: &Wish) -> Value {
             "volumes": volumes(wish.layout, n),
         })
     }).collect();
+    let last = spaces.last_mut().map(|disk| &mut disk["volumes"]);
+    if let (Some(_), Some(Value::Array(volumes))) = (&wish.data, last) {
+        volumes.push(
+            json!({"type": "partition", "name": "Data", "mount": DATA_MOUNT, "file_system": "ext4", "size": 1024}),
+        );
+    }
     if wish.layout == Layout::Lvm {
         spaces.push(
             json!({"type": "vg", "id": "os", "label": "Base System", "min_size": 0, "volumes": [
@@ -173,6 +190,7 @@ mod tests {
             hostname: "n1.lab.test".to_owned(),
             serials: vec!["A".to_owned()],
             image: "debian-12.img.zst".to_owned(),
+            data: Some("data.img.gz".to_owned()),
             key: "ssh-ed25519 AAAA test".to_owned(),
             layout: Layout::Lvm,
         };
@@ -181,7 +199,9 @@ mod tests {
             value["kernel_options"]["netcfg/choose_interface"],
             "52:54:00:77:00:01"
         );
-        assert_eq!(value["ks_meta"]["image_data"]["/"]["container"], "zstd");
+        let images = &value["ks_meta"]["image_data"];
+        let containers = ["/", "/srv"].map(|mount| &images[mount]["container"]);
+        assert_eq!(containers, ["zstd", "gzip"]);
         assert_eq!(
             value["ks_meta"]["pm_data"]["ks_spaces"][0]["extra"][0],
             "disk/by-id/virtio-A"
@@ -195,6 +215,7 @@ mod tests {
             hostname: "n1.lab.test".to_owned(),
             serials: vec!["A".to_owned(), "B".to_owned()],
             image: "debian-12.img.gz".to_owned(),
+            data: None,
             key: "ssh-ed25519 AAAA test".to_owned(),
             layout: Layout::Stack,
         };

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use host::exec::System;
 
 use super::changed;
-use super::line;
+use crate::line;
 
 /// Where the files of the image come from, in this order, until there are enough.
 const SOURCES: [&str; 5] = ["/etc", "/usr/bin", "/usr/sbin", "/usr/share", "/usr/lib"];

@@ -224,7 +224,7 @@ mod tests {
         let cancel = Cancel::new();
         let meter = Meter::new(&cancel).unwrap();
         let system = System::new(cancel);
-        let run = |line: &str| meter.run(&system, &super::super::line::command(line), &log);
+        let run = |line: &str| meter.run(&system, &crate::line::command(line), &log);
         let error = run("echo first; echo second; exit 3").unwrap_err();
         assert_eq!(error.to_string(), "exit status: 3: first / second");
         assert!(run("false | true").is_err(), "a pipe fails with its parts");

@@ -21,7 +21,6 @@
 mod changed;
 mod goals;
 mod image;
-mod line;
 mod measure;
 mod page;
 mod peers;
@@ -44,6 +43,7 @@ use host::exec::System;
 use host::lock::Lock;
 
 use crate::cli::Bench;
+use crate::line;
 use image::{Form, Image, Size};
 use measure::{Measured, Meter};
 use page::Results;

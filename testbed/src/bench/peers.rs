@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use host::exec::System;
 
-use super::line;
 use super::rows::Row;
 use crate::cli::Bench;
+use crate::line;
 
 /// Where programs of this machine are.
 const USUAL: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

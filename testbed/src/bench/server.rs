@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use host::exec::{Cmd, Running, System, Tool};
 use host::settle;
 
-use super::line;
 use super::rows::Link;
+use crate::line;
 
 /// The namespace behind the link.
 const FAR: &str = "far";

@@ -8,8 +8,8 @@ use host::exec::System;
 use nix::mount::{MsFlags, mount};
 
 use super::image::{Form, Image};
-use super::line;
 use super::writer::{self, Run};
+use crate::line;
 
 /// Memory that has to stay free beside what is served: for the tools that are measured.
 const SPARE: u64 = 3 << 30;

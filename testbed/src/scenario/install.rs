@@ -22,7 +22,7 @@ pub(super) fn pull_lvm(lab: &mut Lab) -> Result<()> {
 }
 
 /// The agent may take 96 MiB at most, however large the image.
-fn check_memory(report: &Value) -> Result<()> {
+pub(super) fn check_memory(report: &Value) -> Result<()> {
     let peak = report["peak_memory_bytes"]
         .as_u64()
         .context("the report does not tell the agent's memory")?;

@@ -9,6 +9,7 @@ mod install;
 mod push;
 mod steps;
 mod stopped;
+mod together;
 mod uefi;
 
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ struct Scenario {
     run: fn(&mut Lab) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "pull-lvm",
         about: "512 MiB node, pulled: PXE, root on LVM, completion, reboot, cloud-init",
@@ -55,6 +56,12 @@ const SCENARIOS: [Scenario; 11] = [
         about: "root mirrored by md over two disks",
         default: false,
         run: install::mirror,
+    },
+    Scenario {
+        name: "two-images",
+        about: "two packed images at the same time over ranges, each to a disk of its own",
+        default: false,
+        run: together::two_images,
     },
     Scenario {
         name: "disk-first",

@@ -17,6 +17,7 @@ pub(super) fn wish(lab: &Lab, layout: Layout, disks: u8) -> Result<Wish> {
         hostname: "node-1.lab.test".to_owned(),
         serials: (1..=disks).map(|n| format!("NODE1DISK{n}")).collect(),
         image: lab.artefacts.image.clone(),
+        data: None,
         key: lab.public_key()?,
         layout,
     })

@@ -1,0 +1,122 @@
+//! Two packed images at the same time, each to a disk of its own.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::install::check_memory;
+use super::steps::{check_system, enter_pulled, is_done, report, said, wish};
+use crate::lab::Lab;
+use crate::line;
+use crate::request::{DATA_MOUNT, Layout, Wish};
+
+/// Name of the second image.
+const DATA: &str = "testbed-data";
+
+/// Its one file: bytes that do not pack, so that its transfer takes a while too.
+const DATA_MIB: u32 = 384;
+
+/// A node of 512 MiB writes the system to its first disk and, at the same time, data to the second: both by chunks.
+pub(super) fn two_images(lab: &mut Lab) -> Result<()> {
+    let digest = pack_data(lab).context("cannot make the second image")?;
+    let wish = Wish {
+        data: Some(format!("{DATA}.img.zst")),
+        ..wish(lab, Layout::Plain, 2)?
+    };
+    enter_pulled(lab, &wish, "")?;
+    let shape = lab.shape(1, 512, 2);
+    let node = lab.power_on(&shape)?;
+    let mark = lab.wait(0, "the completion", is_done, |_| ())?;
+    let report = report(lab)?;
+    check_images(&report)?;
+    check_memory(&report)?;
+    check_ranges(lab, &wish)?;
+    check_system(lab, mark, "/dev/vda")?;
+    let source = said(lab, &format!("findmnt -no SOURCE {DATA_MOUNT}"))?;
+    ensure!(
+        source.starts_with("/dev/vdb"),
+        "{DATA_MOUNT} is on `{source}`"
+    );
+    let told = said(lab, &format!("sudo sha256sum {DATA_MOUNT}/data"))?;
+    ensure!(
+        told.starts_with(&digest),
+        "{DATA_MOUNT}/data is {told}, and was packed as {digest}"
+    );
+    let size = said(
+        lab,
+        &format!("df --block-size=1M --output=size {DATA_MOUNT}"),
+    )?;
+    let size = size.lines().last().unwrap_or_default().trim();
+    ensure!(
+        size.parse().is_ok_and(|size: u32| size > 900),
+        "{DATA_MOUNT} was not grown to its partition: {size} MiB"
+    );
+    drop(node);
+    Ok(())
+}
+
+/// Makes the second image beside the first; the sha256 of its one file.
+fn pack_data(lab: &mut Lab) -> Result<String> {
+    let builder = std::env::current_exe()?.with_file_name("image-builder");
+    ensure!(
+        builder.exists(),
+        "{} is not there; `make image` builds it",
+        builder.display()
+    );
+    let script = format!(
+        "export PATH=$PATH:/usr/sbin:/sbin
+         rm -rf data data.raw {images}/{DATA}.*
+         mkdir data
+         head -c {DATA_MIB}M /dev/urandom >data/data
+         truncate -s 512M data.raw
+         mkfs.ext4 -q -F -d data data.raw
+         {builder} pack data.raw --name {DATA} --mount {DATA_MOUNT} --level 1 --out {images} --architecture $(uname -m) >&2
+         sha256sum data/data
+         rm -rf data data.raw",
+        images = lab.artefacts.images.display(),
+        builder = builder.display(),
+    );
+    let said = line::output(&mut lab.system, &lab.work, &script)?;
+    let digest = said.split_whitespace().next();
+    Ok(digest.context("sha256sum said nothing")?.to_owned())
+}
+
+fn check_images(report: &Value) -> Result<()> {
+    let empty = Vec::new();
+    let images = report["images"].as_array().unwrap_or(&empty);
+    let is_right = |image: &&Value| image["verified"] == true && image["packed"]["way"] == "full";
+    ensure!(
+        images.len() == 2 && images.iter().filter(is_right).count() == 2,
+        "the images are reported as {images:?}"
+    );
+    let steps = report["steps"].as_array().unwrap_or(&empty);
+    let is_together = |step: &Value| {
+        let what = step["what"].as_str().unwrap_or_default();
+        what.starts_with("at the same time, write ") && what.contains(DATA)
+    };
+    ensure!(
+        steps.iter().any(is_together),
+        "no step writes the second image at the same time"
+    );
+    Ok(())
+}
+
+/// What the file server noted: the data of both came as parts of their files.
+fn check_ranges(lab: &Lab, wish: &Wish) -> Result<()> {
+    let log = fs::read_to_string(lab.work.join("nginx-access.log"))
+        .context("cannot read the file server's log")?;
+    for file in [Some(&wish.image), wish.data.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        let asked = format!("\"GET /images/{file} ");
+        let of_file = |line: &&str| line.contains(&asked);
+        let answers: Vec<&str> = log.lines().filter(of_file).collect();
+        ensure!(
+            !answers.is_empty() && answers.iter().all(|line| line.contains("\" 206 ")),
+            "{file} was fetched as {answers:?}"
+        );
+    }
+    Ok(())
+}
