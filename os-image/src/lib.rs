@@ -1,6 +1,7 @@
 //! What operating-system images are, as bytes: how they are wrapped, and what lies beside them.
 //!
 //! ```text
+//!   archive     a tar archive of a root filesystem, as a stream of entries
 //!   container   which kind of file the first bytes belong to; what a zstd frame asks for
 //!   disk        disk images of virtual machines (qcow2, VMDK), in pieces, within bounds
 //!   metadata    the YAML that Fuel publishes beside an image: sizes and digests, read and written
@@ -14,6 +15,7 @@
 //!
 //! docs/packed-images.md specifies the format. Nothing here knows of disks, networks or agents; whoever has bytes may ask.
 
+pub mod archive;
 pub mod codec;
 pub mod container;
 pub mod disk;

@@ -1,0 +1,360 @@
+//! Extended headers (PAX): records of a keyword and a value, for what has no room in a block.
+
+use super::acl;
+use super::sparse::Records;
+
+/// The attribute that an access control list is kept in.
+const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
+/// The one for what is made in a folder.
+const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
+/// Where SELinux keeps its label.
+const SELINUX: &[u8] = b"security.selinux";
+
+/// A moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// And nanoseconds after that.
+    pub nanoseconds: u32,
+}
+
+/// An extended attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its name with its class, like `user.note`.
+    pub name: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// What extended headers say of the entry that follows, or of all that follow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extended {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) user: Option<u64>,
+    pub(super) group: Option<u64>,
+    pub(super) modified: Option<Time>,
+    pub(super) attributes: Vec<Attribute>,
+    /// Attributes that other records stand for; those said by their own name win.
+    derived: Vec<Attribute>,
+    pub(super) sparse: Records,
+}
+
+/// Whom the records of a header are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The next entry.
+    Next,
+    /// All entries that follow.
+    All,
+}
+
+impl Extended {
+    /// Adds the records of a header. Keywords that say nothing of what is unpacked are passed over.
+    pub(super) fn read(&mut self, mut text: &[u8], scope: Scope) -> Result<(), String> {
+        while !text.is_empty() {
+            let (keyword, value);
+            (keyword, value, text) = record(text)?;
+            let keyword_shown = || super::name::shown(keyword);
+            let of_one = matches!(keyword, b"path" | b"linkpath" | b"size")
+                || keyword.starts_with(b"GNU.sparse.")
+                || keyword.starts_with(b"SCHILY.");
+            if scope == Scope::All && of_one {
+                let keyword = keyword_shown();
+                return Err(format!(
+                    "gives all entries that follow the same `{keyword}`"
+                ));
+            }
+            self.take(keyword, value)
+                .map_err(|why| format!("{why} (`{}`)", keyword_shown()))?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, keyword: &[u8], value: &[u8]) -> Result<(), String> {
+        // a value that is empty takes back what was said before
+        let text = || (!value.is_empty()).then(|| value.to_vec());
+        match keyword {
+            b"path" => self.path = text(),
+            b"linkpath" => self.link = text(),
+            b"size" => self.size = decimal(value)?,
+            b"uid" => self.user = decimal(value)?,
+            b"gid" => self.group = decimal(value)?,
+            b"mtime" => self.modified = time(value)?,
+            b"SCHILY.acl.access" => self.derive(ACL_ACCESS, acl_of(value)?),
+            b"SCHILY.acl.default" => self.derive(ACL_DEFAULT, acl_of(value)?),
+            b"RHT.security.selinux" => {
+                let label = text().map(|label| [&label[..], b"\0"].concat());
+                self.derive(SELINUX, label);
+            }
+            b"SCHILY.realsize" => return Err("is sparse in a form that is not read".to_owned()),
+            _ => {
+                if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
+                    set(&mut self.attributes, &unescaped(name), Some(value.to_vec()));
+                } else if let Some(what) = keyword.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.take(what, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn derive(&mut self, name: &[u8], value: Option<Vec<u8>>) {
+        set(&mut self.derived, name, value);
+    }
+
+    /// All attributes of the entry, each once.
+    pub(super) fn all_attributes(&mut self) -> Vec<Attribute> {
+        let mut all = std::mem::take(&mut self.attributes);
+        for derived in self.derived.drain(..) {
+            if !all.iter().any(|known| known.name == derived.name) {
+                all.push(derived);
+            }
+        }
+        all
+    }
+}
+
+fn set(attributes: &mut Vec<Attribute>, name: &[u8], value: Option<Vec<u8>>) {
+    attributes.retain(|known| known.name != name);
+    attributes.extend(value.map(|value| Attribute {
+        name: name.to_vec(),
+        value,
+    }));
+}
+
+fn acl_of(value: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    acl::value(value)
+        .map(Some)
+        .map_err(|why| format!("has an access control list that {why}"))
+}
+
+/// Keyword, value, and what follows.
+type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// The first record, `LENGTH KEYWORD=VALUE` and a line end.
+fn record(text: &[u8]) -> Result<Record<'_>, String> {
+    let found = || {
+        let blank = text.iter().position(|byte| *byte == b' ')?;
+        let length = digits(text.get(..blank)?)?;
+        let length = usize::try_from(length).ok()?;
+        let record = text.get(blank + 1..length.checked_sub(1)?)?;
+        let equals = record.iter().position(|byte| *byte == b'=')?;
+        let (keyword, value) = (&record[..equals], &record[equals + 1..]);
+        let rest = text.get(length - 1..)?.strip_prefix(b"\n")?;
+        (!keyword.is_empty()).then_some((keyword, value, rest))
+    };
+    found().ok_or_else(|| "has a record that is malformed".to_owned())
+}
+
+/// GNU tar has `%3D` for `=` in the name of an attribute, and `%25` for `%`.
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((byte, after)) = rest.split_first() {
+        let (byte, after) = match rest.get(..3) {
+            Some(b"%3D") => (b'=', &rest[3..]),
+            Some(b"%25") => (b'%', &rest[3..]),
+            _ => (*byte, after),
+        };
+        plain.push(byte);
+        rest = after;
+    }
+    plain
+}
+
+/// A number without a sign; nothing where there is no text.
+fn decimal(text: &[u8]) -> Result<Option<u64>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number = digits(text).map(Some);
+    number.ok_or_else(|| "has a number that is none".to_owned())
+}
+
+/// Decimal digits and nothing else.
+pub(super) fn digits(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// `-12.5`, `1700000000.123456789`; what is finer than a nanosecond is cut off, towards the past.
+fn time(text: &[u8]) -> Result<Option<Time>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse_time(text)
+        .map(Some)
+        .ok_or_else(|| "has a time that is none".to_owned())
+}
+
+fn parse_time(text: &[u8]) -> Option<Time> {
+    let (is_negative, text) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let point = text.iter().position(|byte| *byte == b'.');
+    let (whole, fraction) = text.split_at(point.unwrap_or(text.len()));
+    let fraction = fraction.get(1..).unwrap_or_default();
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let seconds = i64::try_from(digits(whole)?).ok()?;
+    let nanoseconds = (0..9).fold(0, |sum, place| {
+        sum * 10 + u32::from(fraction.get(place).map_or(0, |digit| digit - b'0'))
+    });
+    let is_finer = fraction.iter().skip(9).any(|digit| *digit != b'0');
+    if !is_negative {
+        return Some(Time {
+            seconds,
+            nanoseconds,
+        });
+    }
+    // what is cut off makes it earlier
+    let back = nanoseconds + u32::from(is_finer);
+    Some(if back == 0 {
+        Time {
+            seconds: -seconds,
+            nanoseconds: 0,
+        }
+    } else {
+        Time {
+            seconds: (-seconds).checked_sub(1)?,
+            nanoseconds: 1_000_000_000 - back,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use super::super::tests::record;
+
+    fn of(text: &[u8]) -> Extended {
+        let mut extended = Extended::default();
+        extended.read(text, Scope::Next).unwrap();
+        extended
+    }
+
+    #[test]
+    fn records_are_cut_by_their_length_and_not_by_what_is_in_them() {
+        let extended = of(b"18 path=a\nb=c d/e\n12 uid=1000\n30 mtime=1700000000.123456789\n");
+        assert_eq!(extended.path.as_deref(), Some(&b"a\nb=c d/e"[..]));
+        assert_eq!(extended.user, Some(1000));
+        let time = extended.modified.unwrap();
+        assert_eq!(
+            (time.seconds, time.nanoseconds),
+            (1_700_000_000, 123_456_789)
+        );
+    }
+
+    #[test]
+    fn an_empty_value_takes_back_what_was_said() {
+        let extended = of(b"10 path=a\n8 path=\n10 size=7\n8 size=\n");
+        assert_eq!((extended.path, extended.size), (None, None));
+    }
+
+    #[test]
+    fn a_record_that_is_malformed_is_refused() {
+        for text in [
+            &b"10 path=a"[..],
+            b"99 path=a\n",
+            b"8 path=a\n",
+            b"path=a\n",
+            b"0 path=a\n",
+            b"-1 path=a\n",
+            b"8 pathab\n",
+            b"5 =a\n",
+            b" 5 a=\n",
+            b"99999999999999999999999 path=a\n",
+            b"\0\0\0",
+        ] {
+            let read = Extended::default().read(text, Scope::Next);
+            assert!(read.is_err(), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn times_before_1970_and_finer_than_a_nanosecond_are_cut_towards_the_past() {
+        for (text, seconds, nanoseconds) in [
+            ("0", 0, 0),
+            ("1.5", 1, 500_000_000),
+            ("1.", 1, 0),
+            ("1.1234567899", 1, 123_456_789),
+            ("-1", -1, 0),
+            ("-1.5", -2, 500_000_000),
+            ("-0.0000000001", -1, 999_999_999),
+        ] {
+            let time = parse_time(text.as_bytes()).unwrap();
+            assert_eq!(
+                (time.seconds, time.nanoseconds),
+                (seconds, nanoseconds),
+                "{text}"
+            );
+        }
+        for text in ["", "-", "1.x", "1e3", "99999999999999999999", "+1"] {
+            assert_eq!(parse_time(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn attributes_keep_their_bytes_and_what_is_said_by_name_wins() {
+        let all = |records: &[(&str, &[u8])]| {
+            let text = records
+                .iter()
+                .flat_map(|(keyword, value)| record(keyword, value));
+            let text: Vec<u8> = text.collect();
+            let all = of(&text).all_attributes().into_iter();
+            all.map(|attribute| (attribute.name, attribute.value))
+                .collect::<Vec<_>>()
+        };
+        let pair = |name: &[u8], value: &[u8]| (name.to_vec(), value.to_vec());
+        assert_eq!(
+            all(&[
+                ("SCHILY.xattr.user.a%3Db%25", b"\0\n="),
+                ("SCHILY.xattr.user.none", b"")
+            ]),
+            [pair(b"user.a=b%", b"\0\n="), pair(b"user.none", b"")]
+        );
+        assert_eq!(
+            all(&[
+                ("SCHILY.xattr.security.selinux", b"first"),
+                ("RHT.security.selinux", b"second")
+            ]),
+            [pair(b"security.selinux", b"first")]
+        );
+        assert_eq!(
+            all(&[("RHT.security.selinux", b"label")]),
+            [pair(b"security.selinux", b"label\0")]
+        );
+        assert_eq!(all(&[("SCHILY.acl.access", b"user::rwx")])[0].0, ACL_ACCESS);
+    }
+
+    #[test]
+    fn what_is_of_one_entry_is_not_said_of_all() {
+        for text in [
+            &b"10 path=a\n"[..],
+            b"10 size=1\n",
+            b"25 SCHILY.xattr.user.a=1\n",
+            b"23 GNU.sparse.size=100\n",
+        ] {
+            let why = Extended::default().read(text, Scope::All).unwrap_err();
+            assert!(
+                why.starts_with("gives all entries that follow the same"),
+                "{why}"
+            );
+        }
+        Extended::default()
+            .read(b"20 comment=anything\n9 uid=10\n", Scope::All)
+            .unwrap();
+    }
+}

@@ -1,0 +1,180 @@
+//! Which parts of a sparse file are in the archive: four ways of writing it down, one way of checking it.
+
+use super::extended::digits;
+use super::header::{SparseFields, number, unsigned};
+
+/// The most pieces of one file: what is known of them takes 16 bytes each.
+pub(super) const PIECES_MOST: usize = 1 << 18;
+
+/// A run of data in a file; what lies between two is a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Where it belongs.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+/// What extended headers say of a sparse file: `GNU.sparse.…`, in the forms 0.0, 0.1 and 1.0.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Records {
+    pub(super) name: Option<Vec<u8>>,
+    /// How long the file is (`size`, or `realsize` in the form 1.0).
+    size: Option<u64>,
+    major: Option<u64>,
+    minor: Option<u64>,
+    /// How many pieces there should be.
+    count: Option<u64>,
+    /// What `offset` said last, waiting for its `numbytes`.
+    offset: Option<u64>,
+    pieces: Option<Vec<Piece>>,
+}
+
+/// How the data of an entry is laid out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Map {
+    /// All of it, one byte after the other.
+    Dense,
+    /// In pieces that are known.
+    Known {
+        /// How long the file is.
+        size: u64,
+        pieces: Vec<Piece>,
+    },
+    /// In pieces that stand in front of the data.
+    InFront {
+        /// How long the file is.
+        size: u64,
+    },
+}
+
+impl Records {
+    /// One record, `what` without what all of them begin with.
+    pub(super) fn take(&mut self, what: &[u8], value: &[u8]) -> Result<(), String> {
+        let number = || digits(value).ok_or_else(|| "has a number that is none".to_owned());
+        match what {
+            b"name" => self.name = Some(value.to_vec()),
+            b"size" | b"realsize" => self.size = Some(number()?),
+            b"major" => self.major = Some(number()?),
+            b"minor" => self.minor = Some(number()?),
+            b"numblocks" => self.count = Some(number()?),
+            b"offset" => self.offset = Some(number()?),
+            b"numbytes" => {
+                let offset = self.offset.take().ok_or("has a length without an offset")?;
+                let length = number()?;
+                self.add(Piece { offset, length })?;
+            }
+            b"map" => {
+                let numbers = value.split(|byte| *byte == b',').map(digits);
+                let numbers: Option<Vec<u64>> = numbers.collect();
+                let numbers = numbers.filter(|numbers| numbers.len() % 2 == 0);
+                let numbers = numbers.ok_or("has a list of pieces that is malformed")?;
+                for pair in numbers.chunks_exact(2) {
+                    let (offset, length) = (pair[0], pair[1]);
+                    self.add(Piece { offset, length })?;
+                }
+            }
+            _ => return Err("is sparse in a form that is not read".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, piece: Piece) -> Result<(), String> {
+        let pieces = self.pieces.get_or_insert_default();
+        if pieces.len() >= PIECES_MOST {
+            return Err(too_many());
+        }
+        pieces.push(piece);
+        Ok(())
+    }
+
+    /// What they come to, of an entry that is not sparse by its own header.
+    pub(super) fn map(self) -> Result<Map, String> {
+        let form = (self.major.unwrap_or(0), self.minor);
+        let is_said = self.size.is_some() || self.pieces.is_some() || self.major.is_some();
+        match (form, self.size, self.pieces) {
+            ((1, Some(0)), Some(size), None) => Ok(Map::InFront { size }),
+            ((0, _), Some(size), pieces) => {
+                let pieces = pieces.unwrap_or_default();
+                let count = self.count.and_then(|count| usize::try_from(count).ok());
+                if self.count.is_some() && count != Some(pieces.len()) {
+                    return Err("has more or fewer pieces than it says".to_owned());
+                }
+                Ok(Map::Known { size, pieces })
+            }
+            _ if is_said => Err("is sparse in a form that is not read".to_owned()),
+            _ => Ok(Map::Dense),
+        }
+    }
+}
+
+fn too_many() -> String {
+    format!("is in more than {PIECES_MOST} pieces")
+}
+
+/// Adds the pieces that stand in a header, or in a block behind it; whether there may be more.
+pub(super) fn from_fields(
+    fields: &SparseFields<'_>,
+    pieces: &mut Vec<Piece>,
+) -> Result<(), String> {
+    for pair in fields.pieces.chunks_exact(24) {
+        let (offset, length) = pair.split_at(12);
+        if length[0] == 0 && number(length) == Some(0) {
+            break;
+        }
+        let (Some(offset), Some(length)) = (unsigned(offset), unsigned(length)) else {
+            return Err("has a piece at a place that is no number".to_owned());
+        };
+        if pieces.len() >= PIECES_MOST {
+            return Err(too_many());
+        }
+        pieces.push(Piece { offset, length });
+    }
+    Ok(())
+}
+
+/// A number of the form 1.0 that is being read: decimal digits up to a line end.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    value: u64,
+    digits: usize,
+}
+
+impl Line {
+    /// One byte more; the number where that was its end.
+    pub(super) fn push(&mut self, byte: u8) -> Result<Option<u64>, String> {
+        let bad = || "has a list of pieces that is malformed".to_owned();
+        if byte == b'\n' && self.digits > 0 {
+            return Ok(Some(std::mem::take(self).value));
+        }
+        let digit = char::from(byte).to_digit(10).ok_or_else(bad)?;
+        self.digits += 1;
+        let shifted = self.value.checked_mul(10).ok_or_else(bad)?;
+        self.value = shifted.checked_add(u64::from(digit)).ok_or_else(bad)?;
+        Ok(None)
+    }
+}
+
+/// Whether pieces are one behind the other, within the file, and as long in all as what is `stored`. Empty ones go: they only say
+/// where the file ends.
+pub(super) fn checked(pieces: Vec<Piece>, size: u64, stored: u64) -> Result<Vec<Piece>, String> {
+    let (mut end, mut sum) = (0, 0_u64);
+    for piece in &pieces {
+        let after = piece.offset.checked_add(piece.length);
+        let after = after.filter(|after| piece.offset >= end && *after <= size);
+        end = after.ok_or_else(|| {
+            let Piece { offset, length } = piece;
+            format!("has a piece of {length} bytes at {offset} that overlaps another, or lies outside of its {size} bytes")
+        })?;
+        sum = sum.saturating_add(piece.length);
+    }
+    if sum != stored {
+        return Err(format!(
+            "has {sum} bytes by its list of pieces, and {stored} by its size"
+        ));
+    }
+    Ok(pieces
+        .into_iter()
+        .filter(|piece| piece.length > 0)
+        .collect())
+}

@@ -1,0 +1,274 @@
+//! The walk through an archive: headers, the data between them, and the end.
+
+use std::io::{self, BufRead};
+
+use super::extended::{Extended, Scope};
+use super::header::{BLOCK, Header};
+use super::sparse::Piece;
+use super::{ArchiveError, Entry};
+
+/// The longest extended header, and the longest name by itself.
+const EXTENDED_MOST: u64 = 1 << 20;
+
+/// [`BLOCK`] among counts of bytes in the archive.
+pub(super) const BLOCK_LENGTH: u64 = 512;
+
+/// An archive that is being read.
+#[derive(Debug)]
+pub struct Archive<R> {
+    input: R,
+    /// Bytes that were read.
+    at: u64,
+    /// What all entries have, unless they say otherwise.
+    global: Extended,
+    /// Pieces of the current entry's data that are still to come, the last one first.
+    pub(super) pieces: Vec<Piece>,
+    /// Bytes behind the data of the current entry, up to the next header.
+    pub(super) padding: u64,
+    /// Bytes that were handed out, and count as read from the next call on.
+    taken: usize,
+    /// Name of the current entry, for people.
+    pub(super) current: Option<String>,
+}
+
+/// What headers before an entry have said of it.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) extended: Extended,
+    pub(super) long_name: Option<Vec<u8>>,
+    pub(super) long_link: Option<Vec<u8>>,
+    /// Whether there were any.
+    is_any: bool,
+}
+
+impl<R: BufRead> Archive<R> {
+    /// Reads an archive from its first byte.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            at: 0,
+            global: Extended::default(),
+            pieces: Vec::new(),
+            padding: 0,
+            taken: 0,
+            current: None,
+        }
+    }
+
+    /// The next entry; what is left of the data of the one before is passed over. `None` is the end: two blocks of zeros were there,
+    /// and nothing but zeros up to the last byte of the input.
+    pub fn advance(&mut self) -> Result<Option<Entry>, ArchiveError> {
+        self.skip_data()?;
+        let mut before = Before {
+            extended: self.global.clone(),
+            ..Before::default()
+        };
+        loop {
+            let at = self.at;
+            let Some(header) = self.header()? else {
+                if before.is_any {
+                    let why = "ends an archive that announced one more entry".to_owned();
+                    return Err(ArchiveError::Header { at, why });
+                }
+                return self.rest().map(|()| None);
+            };
+            let failed = |why| ArchiveError::Header { at, why };
+            match header.kind() {
+                b'x' => {
+                    let text = self.text(&header, at)?;
+                    let read = before.extended.read(&text, Scope::Next);
+                    read.map_err(failed)?;
+                }
+                b'g' => {
+                    let text = self.text(&header, at)?;
+                    self.global.read(&text, Scope::All).map_err(failed)?;
+                    before.extended.read(&text, Scope::All).map_err(failed)?;
+                    continue;
+                }
+                b'L' => before.long_name = Some(terminated(self.text(&header, at)?)),
+                b'K' => before.long_link = Some(terminated(self.text(&header, at)?)),
+                // a label of the archive says nothing of its entries
+                b'V' => {
+                    self.text(&header, at)?;
+                    continue;
+                }
+                _ => return self.entry(&header, before).map(Some),
+            }
+            before.is_any = true;
+        }
+    }
+
+    /// The next bytes of the current entry's data, and where in the file they belong; `None` where it has no more. What lies
+    /// between is a hole.
+    pub fn data(&mut self) -> Result<Option<(u64, &[u8])>, ArchiveError> {
+        self.settle();
+        let (at, Some(piece)) = (self.at, self.pieces.last().copied()) else {
+            return Ok(None);
+        };
+        let bytes = self.input.fill_buf();
+        let bytes = bytes.map_err(|source| ArchiveError::Read { at, source })?;
+        if bytes.is_empty() {
+            let entry = self.current.clone();
+            return Err(ArchiveError::Truncated { at, entry });
+        }
+        self.taken = bytes.len().min(fitting(piece.length));
+        Ok(Some((piece.offset, &bytes[..self.taken])))
+    }
+
+    /// What was handed out counts as read.
+    fn settle(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        self.input.consume(taken);
+        let taken = count(taken);
+        self.at += taken;
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.offset += taken;
+            piece.length -= taken;
+            if piece.length == 0 {
+                self.pieces.pop();
+            }
+        }
+    }
+
+    fn skip_data(&mut self) -> Result<(), ArchiveError> {
+        self.settle();
+        while let Some(piece) = self.pieces.pop() {
+            self.skip(piece.length)?;
+        }
+        let padding = std::mem::take(&mut self.padding);
+        self.skip(padding)?;
+        self.current = None;
+        Ok(())
+    }
+
+    fn skip(&mut self, length: u64) -> Result<(), ArchiveError> {
+        let mut left = length;
+        while left > 0 {
+            let bytes = self.fill()?;
+            if bytes.is_empty() {
+                return Err(self.truncated());
+            }
+            let passed = bytes.len().min(fitting(left));
+            self.input.consume(passed);
+            self.at += count(passed);
+            left -= count(passed);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<&[u8], ArchiveError> {
+        let at = self.at;
+        let bytes = self.input.fill_buf();
+        bytes.map_err(|source| ArchiveError::Read { at, source })
+    }
+
+    fn truncated(&self) -> ArchiveError {
+        let entry = self.current.clone();
+        ArchiveError::Truncated { at: self.at, entry }
+    }
+
+    fn fill_exactly(&mut self, bytes: &mut [u8]) -> Result<(), ArchiveError> {
+        match self.input.read_exact(bytes) {
+            Ok(()) => {
+                self.at += count(bytes.len());
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.truncated()),
+            Err(source) => Err(ArchiveError::Read {
+                at: self.at,
+                source,
+            }),
+        }
+    }
+
+    pub(super) fn block(&mut self) -> Result<[u8; BLOCK], ArchiveError> {
+        let mut block = [0; BLOCK];
+        self.fill_exactly(&mut block)?;
+        Ok(block)
+    }
+
+    /// The next header; `None` where two blocks of zeros come in its place.
+    fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
+        let at = self.at;
+        let block = self.block().map_err(|error| match error {
+            // too short for a single header
+            ArchiveError::Truncated { .. } if at == 0 => ArchiveError::NotTar,
+            error => error,
+        })?;
+        if block == [0; BLOCK] && at > 0 {
+            if self.block()? == [0; BLOCK] {
+                return Ok(None);
+            }
+            let why = "is behind a single block of zeros, where two end an archive".to_owned();
+            let at = at + BLOCK_LENGTH;
+            return Err(ArchiveError::Header { at, why });
+        }
+        match Header::parse(&block) {
+            Ok(header) if at > 0 || header.is_known() => Ok(Some(header)),
+            Ok(_) => Err(ArchiveError::NotTar),
+            Err(_) if at == 0 => Err(ArchiveError::NotTar),
+            Err(why) => Err(ArchiveError::Header {
+                at,
+                why: why.to_owned(),
+            }),
+        }
+    }
+
+    /// Reads what is behind the end: zeros, in whole blocks.
+    fn rest(&mut self) -> Result<(), ArchiveError> {
+        loop {
+            let bytes = self.fill()?;
+            let length = bytes.len();
+            let other = bytes.iter().position(|byte| *byte != 0);
+            if let Some(place) = other {
+                let at = self.at + count(place);
+                return Err(ArchiveError::Trailing { at });
+            }
+            if length == 0 && !self.at.is_multiple_of(BLOCK_LENGTH) {
+                return Err(self.truncated());
+            }
+            if length == 0 {
+                return Ok(());
+            }
+            self.input.consume(length);
+            self.at += count(length);
+        }
+    }
+
+    /// The data of a header that is about another entry.
+    fn text(&mut self, header: &Header, at: u64) -> Result<Vec<u8>, ArchiveError> {
+        let failed = |why: String| ArchiveError::Header { at, why };
+        let size = header.size().map_err(|why| failed(why.to_owned()))?;
+        if size > EXTENDED_MOST {
+            return Err(failed(format!(
+                "says that {size} bytes about an entry follow, and {EXTENDED_MOST} are the most that are read"
+            )));
+        }
+        let mut text = vec![0; fitting(size)];
+        self.fill_exactly(&mut text)?;
+        self.skip(padding(size))?;
+        Ok(text)
+    }
+}
+
+/// A name up to its zero byte.
+fn terminated(mut text: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = text.iter().position(|byte| *byte == 0) {
+        text.truncate(end);
+    }
+    text
+}
+
+/// What is missing from a length to whole blocks.
+pub(super) fn padding(length: u64) -> u64 {
+    length.next_multiple_of(BLOCK_LENGTH) - length
+}
+
+/// As much of a length as memory can hold.
+fn fitting(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
