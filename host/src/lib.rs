@@ -11,6 +11,7 @@
 //!   mount      trait Mounts: mount and unmount, undone in reverse
 //!   procfs     mounts and swap as the kernel lists them
 //!   moving     files from one filesystem to another, with everything that belongs to them
+//!   unpacking  what comes out of an archive, confined to its root
 //!   terminal   how wide a person's terminal is
 //!   removal    a folder removed, but never what is mounted in it
 //!   lock       one agent at a time; a disk whose table is being changed
@@ -41,6 +42,7 @@ pub mod terminal;
 pub mod tools;
 pub mod tree;
 pub mod units;
+pub mod unpacking;
 pub mod variables;
 
 #[cfg(any(test, feature = "fake"))]

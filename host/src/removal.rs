@@ -1,6 +1,7 @@
 //! Removing a folder in which something may still be mounted: never across the border of a mount, not even a bind mount of
 //! the same filesystem. What is mounted there is somebody's data.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -25,31 +26,50 @@ pub fn remove_folder(folder: &Path) -> io::Result<()> {
     fs::remove_dir(folder)
 }
 
-fn empty(folder: BorrowedFd<'_>, shown: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))? {
-        let name = entry?.file_name();
-        let name = Path::new(&name);
-        let found = stat::fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-        if kind != SFlag::S_IFDIR {
-            unistd::unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?;
-            continue;
+/// Removes all that is in `folder` but for one name, which may not be there; the folder stays. Stops like [`remove_folder`].
+pub fn empty_folder_but(folder: &Path, kept: &OsStr) -> io::Result<()> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let open = fcntl::openat(AT_FDCWD, folder, flags, stat::Mode::empty())?;
+    for name in names(open.as_fd())? {
+        let name = name?.file_name();
+        if name != kept {
+            remove(open.as_fd(), Path::new(&name), folder)?;
         }
-        let how = OpenHow::new()
-            .flags(OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV);
-        let shown = shown.join(name);
-        let inner = fcntl::openat2(folder, name, how).map_err(|errno| match errno {
-            Errno::EXDEV => {
-                let what = format!("something is mounted at {}", shown.display());
-                io::Error::new(io::ErrorKind::ResourceBusy, what)
-            }
-            other => other.into(),
-        })?;
-        empty(inner.as_fd(), &shown)?;
-        unistd::unlinkat(folder, name, UnlinkatFlags::RemoveDir)?;
     }
     Ok(())
+}
+
+fn names(folder: BorrowedFd<'_>) -> io::Result<fs::ReadDir> {
+    fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+}
+
+fn empty(folder: BorrowedFd<'_>, shown: &Path) -> io::Result<()> {
+    for entry in names(folder)? {
+        remove(folder, Path::new(&entry?.file_name()), shown)?;
+    }
+    Ok(())
+}
+
+/// Removes one thing, whatever it is; `shown` is what people call its folder.
+fn remove(folder: BorrowedFd<'_>, name: &Path, shown: &Path) -> io::Result<()> {
+    let found = stat::fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFDIR {
+        return Ok(unistd::unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?);
+    }
+    let how = OpenHow::new()
+        .flags(OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV);
+    let shown = shown.join(name);
+    let inner = fcntl::openat2(folder, name, how).map_err(|errno| match errno {
+        Errno::EXDEV => {
+            let what = format!("something is mounted at {}", shown.display());
+            io::Error::new(io::ErrorKind::ResourceBusy, what)
+        }
+        other => other.into(),
+    })?;
+    empty(inner.as_fd(), &shown)?;
+    Ok(unistd::unlinkat(folder, name, UnlinkatFlags::RemoveDir)?)
 }
 
 #[cfg(test)]
