@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 
+use flate2::bufread::MultiGzDecoder;
 use host::units::Bytes;
-use os_image::container::{Found, WINDOW_MAX};
+use liblzma::bufread::XzDecoder;
+use os_image::container::{Found, HEAD_LENGTH, WINDOW_MAX};
 use os_image::disk::{DiskImage, Qcow2};
 use serde::{Deserialize, Serialize};
 
-use crate::request::spec::Container;
+use crate::request::spec::{ARCHIVE, Container};
 
 /// What is known of the images of a request, by URL.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -142,6 +145,13 @@ pub enum Mismatch {
         /// How the request says that it is.
         expected: Found,
     },
+    /// It is an archive and should be none, or the other way round.
+    Format {
+        /// What it is, or what is in its wrapping.
+        found: Found,
+        /// What it should be: a filesystem type, [`ARCHIVE`], or nothing where only the image itself was named.
+        expected: String,
+    },
     /// It is a disk image of a kind that is not read, or none.
     DiskImage {
         /// What is wrong with it.
@@ -165,6 +175,16 @@ impl fmt::Display for Mismatch {
             Self::Container { found, expected } => {
                 write!(f, "is {found}, the request says {expected}")
             }
+            Self::Format { expected, .. } if expected.is_empty() => f.write_str(
+                "is a tar archive: its files go into a filesystem, by a request that says `format: tar`; it is no image of a filesystem or a disk",
+            ),
+            Self::Format {
+                found: Found::Tar,
+                expected,
+            } => write!(f, "is a tar archive, the request says that it is `{expected}`"),
+            Self::Format { found, expected } => {
+                write!(f, "is no tar archive but {found}, the request says that it is `{expected}`")
+            }
             Self::DiskImage { why, .. } => write!(f, "cannot be read: {why}"),
             Self::Window { needed, limit } => write!(
                 f,
@@ -174,8 +194,9 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Whether an image that begins with `head` is what the request says, and asks for no more memory than it gets.
-pub fn check_head(head: &[u8], container: Container) -> Result<(), Mismatch> {
+/// Whether an image that begins with `head` is what the request says, and asks for no more memory than it gets. What is in the
+/// container is looked at as far as so few bytes tell.
+pub fn check_head(head: &[u8], container: Container, format: &str) -> Result<(), Mismatch> {
     if head.is_empty() {
         return Err(Mismatch::Empty);
     }
@@ -190,8 +211,47 @@ pub fn check_head(head: &[u8], container: Container) -> Result<(), Mismatch> {
     let limit = Bytes(WINDOW_MAX);
     match found.window(head).map(Bytes) {
         Some(needed) if needed > limit => Err(Mismatch::Window { needed, limit }),
-        _ => Ok(()),
+        _ => check_content(&first_bytes(head, container), format),
     }
+}
+
+/// Whether what begins with `content` out of its container is an archive, if it should be one, and none if not.
+pub fn check_content(content: &[u8], format: &str) -> Result<(), Mismatch> {
+    let found = Found::by(content);
+    let is_right = match format {
+        // fewer bytes than its first header do not tell
+        ARCHIVE => found == Found::Tar || content.len() < HEAD_LENGTH,
+        _ => found != Found::Tar,
+    };
+    if is_right {
+        return Ok(());
+    }
+    let expected = format.to_owned();
+    Err(Mismatch::Format { found, expected })
+}
+
+/// What comes out of the container first, as far as `head` goes: nothing of those that unpack whole blocks only.
+fn first_bytes(head: &[u8], container: Container) -> Vec<u8> {
+    match container {
+        Container::Raw => head.to_vec(),
+        Container::Gzip => read_some(MultiGzDecoder::new(head)),
+        Container::Xz => read_some(XzDecoder::new(head)),
+        Container::Zstd | Container::Bzip2 | Container::Qcow2 => Vec::new(),
+    }
+}
+
+/// Reads until it is enough, or there is no more.
+fn read_some(mut decoder: impl Read) -> Vec<u8> {
+    let mut bytes = vec![0; HEAD_LENGTH];
+    let mut length = 0;
+    while length < bytes.len()
+        && let Ok(count) = decoder.read(&mut bytes[length..])
+        && count > 0
+    {
+        length += count;
+    }
+    bytes.truncate(length);
+    bytes
 }
 
 /// How large the disk is whose qcow2 image begins with `head`.
@@ -207,13 +267,14 @@ pub fn disk_size(head: &[u8]) -> Result<Bytes, Mismatch> {
 /// How an image is wrapped whose first bytes say `found`; `None` for what is not read.
 pub const fn container_of(found: Found) -> Option<Container> {
     match found {
-        Found::Raw => Some(Container::Raw),
+        // an archive that is wrapped in nothing; whether it should be one is told by the format
+        Found::Raw | Found::Tar => Some(Container::Raw),
         Found::Gzip => Some(Container::Gzip),
         Found::Zstd => Some(Container::Zstd),
         Found::Xz => Some(Container::Xz),
         Found::Bzip2 => Some(Container::Bzip2),
         Found::Qcow2 => Some(Container::Qcow2),
-        Found::Lz4 | Found::Vmdk | Found::Zip | Found::Tar | Found::WebPage => None,
+        Found::Lz4 | Found::Vmdk | Found::Zip | Found::WebPage => None,
     }
 }
 

@@ -203,6 +203,7 @@ fn empty_disks_get_the_layout_of_the_request() {
         "ceph-journals",
         "unmounted-filesystems",
         "ironic",
+        "root-archive",
     ] {
         let request = request(name);
         let plan = planned(&request, &node(&request, 128 * GIB), &Options::default());

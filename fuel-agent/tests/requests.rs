@@ -57,6 +57,54 @@ fn container(request: &str, word: &str) -> Result<Container, String> {
     }
 }
 
+/// What is said of an archive for `/` in each of the dialects, its volume changed before.
+fn archive(request: &str, change: impl FnOnce(&mut serde_json::Value)) -> Result<String, String> {
+    let text = std::fs::read_to_string(folder().join(request)).expect("readable");
+    let mut document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    document["ks_meta"]["image_data"]["/"]["format"] = "tar".into();
+    change(&mut document);
+    match request::load(&document.to_string(), Driver::Auto) {
+        Ok(request) => {
+            let image = &request.images[0];
+            Ok(request.storage.filesystems[image.filesystem].kind.clone())
+        }
+        Err(found) => Err(problems(&found)),
+    }
+}
+
+#[test]
+fn an_archive_goes_into_the_filesystem_that_the_layout_names_in_every_dialect() {
+    let asked = |request: &str| archive(request, |_| {});
+    assert_eq!(asked("lvm-three-disks.json").as_deref(), Ok("ext4"));
+    assert_eq!(asked("ironic.json").as_deref(), Ok("ext4"));
+    assert_eq!(asked("simple.json").as_deref(), Ok("ext4"));
+    let unnamed = archive("simple.json", |document| {
+        let list = document["partitioning"]["fss"]
+            .as_array_mut()
+            .expect("a list");
+        for filesystem in list {
+            let filesystem = filesystem.as_object_mut().expect("an object");
+            filesystem.remove("fs_type");
+            filesystem.remove("fs_options");
+        }
+    });
+    let why = unnamed.expect_err("nothing is guessed");
+    let disk = archive("simple.json", |document| {
+        document["ks_meta"]["image_data"]["/"]["container"] = "qcow2".into();
+    });
+    let why_not = disk.expect_err("a disk is no archive");
+    assert!(
+        why_not.contains(".container: is `qcow2`, which wraps a disk and no archive"),
+        "{why_not}"
+    );
+    assert!(
+        why.contains(
+            ".fs_type: is missing, and the archive for `/` brings no filesystem of its own"
+        ),
+        "{why}"
+    );
+}
+
 #[test]
 fn a_container_has_its_word_and_nailgun_fewer_of_them() {
     for (word, meant) in [

@@ -3,7 +3,7 @@
 use super::{Context, Outcome, bootcode, installed};
 use crate::error::{Error, Kind};
 use crate::inventory::Firmware;
-use crate::plan::{Plan, PlannedFilesystem};
+use crate::plan::Plan;
 use crate::request::spec::Mount;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
@@ -31,7 +31,7 @@ pub(crate) fn render(plan: &Plan, uuids: &[Option<String>]) -> Result<String, Er
             );
             Error::new(Kind::Internal, what).device(&filesystem.device)
         })?;
-        let kind = kind(plan, filesystem);
+        let kind = plan.kind_of(filesystem);
         let options = options(mount, kind);
         let mount = escaped(mount.as_str());
         lines.push(format!("UUID={uuid} {mount} {kind} {options} 0 0\n"));
@@ -40,15 +40,6 @@ pub(crate) fn render(plan: &Plan, uuids: &[Option<String>]) -> Result<String, Er
         lines.push(line);
     }
     Ok(lines.concat())
-}
-
-/// The type that is really on it: an image brings its own.
-pub(super) fn kind<'a>(plan: &'a Plan, filesystem: &'a PlannedFilesystem) -> &'a str {
-    let image = filesystem.image.and_then(|image| plan.images.get(image));
-    match image {
-        Some(image) if !image.format.is_empty() => &image.format,
-        _ => &filesystem.kind,
-    }
 }
 
 /// A root that is damaged stops the node rather than letting it run on, as Fuel has it. Only ext knows the option (Fuel

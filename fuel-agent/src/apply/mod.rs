@@ -7,7 +7,7 @@
 //!   raid, lvm                  arrays, volume groups, volumes
 //!   filesystem, scratch        made, grown; on files by way of a file of their own
 //!   signature                  what blkid finds on a device
-//!   image, content             image bytes onto their device; what lies under a mount point into its filesystem
+//!   image, content             image bytes onto their device, archives into their filesystem; what lies under a mount point into its filesystem
 //!   target                     the installed system's tree, mounted
 //!   fstab, identity, bootconfig, configdrive      files written into it, and beside it
 //!   verify                     everything read back
@@ -345,6 +345,7 @@ pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome,
         Step::ActivateKept => release::activate_kept(context),
         Step::MakeFilesystem { filesystem } => filesystem::make(context, *filesystem),
         Step::WriteImage { image, .. } => image::write(context, *image),
+        Step::UnpackArchive { image } => image::unpack(context, *image),
         Step::GrowFilesystem { filesystem } => filesystem::grow(context, *filesystem),
         Step::MoveContent { from, to, path } => content::relocate(context, *from, *to, path),
         Step::WriteFstab => target::within(context, fstab::write),

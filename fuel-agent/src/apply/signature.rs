@@ -4,7 +4,6 @@ use std::path::Path;
 
 use host::exec::{Cmd, ExecError, Tool};
 
-use super::fstab::kind;
 use super::{Context, of_tool};
 use crate::error::{Error, Kind};
 
@@ -89,9 +88,9 @@ impl Context<'_> {
     pub(super) fn find_filesystem(&mut self, filesystem: usize) -> Result<Signature, Error> {
         let planned = &self.plan.filesystems[filesystem];
         let node = self.node(planned.on)?;
-        let wanted = kind(self.plan, planned);
+        let wanted = self.plan.kind_of(planned);
         // What is not as it should be is the fault of whoever it came from.
-        let blame = match (planned.image, planned.keep_data) {
+        let blame = match (self.plan.image_over(planned), planned.keep_data) {
             (Some(_), _) => Kind::Image,
             (None, true) => Kind::Refused,
             (None, false) => Kind::Disk,

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use host::mount::MountMode;
 use host::tree::Tree;
 
-use super::fstab::kind;
 use super::{Context, Outcome, of_disk};
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
@@ -23,7 +22,7 @@ pub struct Target {
 }
 
 /// Why nothing is written into the installed system where disks are files.
-const ON_FILES: &str = "mounting its filesystems needs a block device";
+pub(super) const ON_FILES: &str = "mounting its filesystems needs a block device";
 
 /// Performs a step that writes files into the installed system: mounts it before the first of them.
 pub(super) fn within(
@@ -85,7 +84,7 @@ impl Context<'_> {
         } else {
             mount_point(root, path, mode).map_err(failed)?
         };
-        let kind = kind(self.plan, planned);
+        let kind = self.plan.kind_of(planned);
         let mounted = self.host.mounts.mount(&node, &at, kind, mode);
         mounted.map_err(|source| {
             of_disk(what(), &node)(source).hint("`dmesg` tells what the kernel has against it")
@@ -94,6 +93,35 @@ impl Context<'_> {
             target.mounts.push(at);
         }
         Ok(())
+    }
+
+    /// Mounts one filesystem by itself, at a folder of that name, for a purpose that the error names: `cannot mount NODE to PURPOSE`.
+    pub(super) fn mount_alone(
+        &mut self,
+        filesystem: usize,
+        name: &str,
+        purpose: &str,
+    ) -> Result<PathBuf, Error> {
+        let planned = &self.plan.filesystems[filesystem];
+        let node = self.node(planned.on)?;
+        let folder = self.options.work.join(name);
+        let what = format!("cannot mount {} to {purpose}", node.display());
+        let made = fs::create_dir_all(&folder);
+        let kind = self.plan.kind_of(planned);
+        let mounted = made.and_then(|()| {
+            let mounts = &mut self.host.mounts;
+            mounts.mount(&node, &folder, kind, MountMode::Write)
+        });
+        mounted.map_err(of_disk(what, &node))?;
+        Ok(folder)
+    }
+
+    /// Unmounts what was mounted by itself.
+    pub(super) fn unmount_alone(&mut self, folder: &Path) -> Result<(), Error> {
+        self.host.mounts.unmount(folder).map_err(|source| {
+            let what = format!("cannot unmount {}", folder.display());
+            Error::new(Kind::Disk, what).because(source)
+        })
     }
 
     /// Unmounts the tree, the last first. What cannot be unmounted stays on the list.

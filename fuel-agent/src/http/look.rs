@@ -72,13 +72,13 @@ fn probe_anywhere(
     mirrors: &[String],
     patience: &mut Patience,
 ) -> Result<Result<SourceFacts, HttpError>, HttpError> {
-    let first = patience.spend(|budget| probe(client, &image.url, image.container, budget))?;
+    let first = patience.spend(|budget| probe(client, &image.url, image, budget))?;
     let Err(error) = first else { return Ok(first) };
     let name = address::base_name(&image.url);
     let is_packed = image.container == Container::Zstd;
     let others = mirrors.iter().filter(|_| is_packed);
     for other in others.filter_map(|base| address::within(base, &name)) {
-        let asked = patience.spend(|budget| probe(client, &other, image.container, budget))?;
+        let asked = patience.spend(|budget| probe(client, &other, image, budget))?;
         if asked.is_ok() {
             return Ok(asked);
         }
@@ -230,14 +230,15 @@ fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
     }
 }
 
-/// What the server, or the file, says of an image.
+/// What the server, or the file, says of an image, looked for `at` its own address or a mirror's.
 fn probe(
     client: &Client,
-    url: &str,
-    container: Container,
+    at: &str,
+    image: &ImageSpec,
     budget: Duration,
 ) -> Result<SourceFacts, HttpError> {
-    let (head, mut facts) = match Address::parse(url)? {
+    let container = image.container;
+    let (head, mut facts) = match Address::parse(at)? {
         Address::Web(url) => probe_web(client, &url, budget)?,
         Address::File(path) => probe_file(&path)?,
     };
@@ -248,9 +249,9 @@ fn probe(
     if let (Some(Container::Qcow2), Ok(size)) = (facts.container, disk_size(&head)) {
         facts.raw_size_bytes = Some(size);
     }
-    facts.problem = check_head(&head, container)
+    facts.problem = check_head(&head, container, &image.format)
         .err()
-        .map(|why| format!("{} {why}", shown(url)));
+        .map(|why| format!("{} {why}", shown(at)));
     Ok(facts)
 }
 

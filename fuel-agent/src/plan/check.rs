@@ -142,7 +142,7 @@ fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
         Step::MakeFilesystem { filesystem: index } | Step::GrowFilesystem { filesystem: index } => {
             filesystem(*index)
         }
-        Step::WriteImage { image, .. } => plan
+        Step::WriteImage { image, .. } | Step::UnpackArchive { image } => plan
             .images
             .get(*image)
             .is_some_and(|image| filesystem(image.filesystem)),

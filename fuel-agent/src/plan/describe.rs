@@ -30,6 +30,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> String {
             image,
             with_previous,
         } => write_image(plan, &plan.images[*image], *with_previous),
+        Step::UnpackArchive { image } => unpack_archive(plan, &plan.images[*image]),
         Step::GrowFilesystem { filesystem } => {
             let filesystem = &plan.filesystems[*filesystem];
             format!(
@@ -174,6 +175,25 @@ fn make_filesystem(filesystem: &PlannedFilesystem) -> String {
 }
 
 fn write_image(plan: &Plan, image: &PlannedImage, with_previous: bool) -> String {
+    let when = if with_previous {
+        "at the same time, "
+    } else {
+        ""
+    };
+    let facts = &image.facts;
+    let line = format!("{when}write {}", from_to(plan, image, "to"));
+    match &facts.packed {
+        Some(packed) => line + &packed_image(packed, facts.raw_size_bytes),
+        None => line,
+    }
+}
+
+fn unpack_archive(plan: &Plan, image: &PlannedImage) -> String {
+    format!("unpack {}", from_to(plan, image, "into"))
+}
+
+/// Where it comes from and goes to, and what is known of it.
+fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
     let target = plan
         .filesystems
         .get(image.filesystem)
@@ -187,21 +207,12 @@ fn write_image(plan: &Plan, image: &PlannedImage, with_previous: bool) -> String
         (None, Some(digest)) => format!("md5 {}", head(digest)),
         (None, None) => "no digest known".to_owned(),
     };
-    let when = if with_previous {
-        "at the same time, "
-    } else {
-        ""
-    };
-    let line = format!(
-        "{when}write {} to {target}: {} in {}, {size}, {digest}",
+    format!(
+        "{} {to} {target}: {} in {}, {size}, {digest}",
         words::printable_url(&image.url),
         image.format,
         words::container(image.container)
-    );
-    match &facts.packed {
-        Some(packed) => line + &packed_image(packed, facts.raw_size_bytes),
-        None => line,
-    }
+    )
 }
 
 /// What a packed image is, and what writing it costs.

@@ -50,7 +50,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
             &extents::beneath(plan, BlockRef::Logical(*logical_volume)),
         ),
         Step::MakeFilesystem { filesystem } => through(plan, plan.filesystems[*filesystem].on),
-        Step::WriteImage { image, .. } => plan
+        Step::WriteImage { image, .. } | Step::UnpackArchive { image } => plan
             .filesystems
             .get(plan.images[*image].filesystem)
             .map_or_else(Vec::new, |filesystem| through(plan, filesystem.on)),

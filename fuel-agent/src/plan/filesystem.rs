@@ -75,10 +75,7 @@ pub(super) fn sane(plan: &Plan, specs: &[FilesystemSpec], notes: &mut Notes) {
         if let Some(Mount::Path(path)) = &filesystem.mount {
             mount_point(device, path, notes);
         }
-        if filesystem.image.is_none()
-            && !filesystem.keep_data
-            && plan.size_of(filesystem.on).is_some()
-        {
+        if plan.is_made(filesystem) && plan.size_of(filesystem.on).is_some() {
             room(filesystem, &specs[index], notes);
         }
     }

@@ -1,11 +1,13 @@
 //! Images: where each goes, what is known of it, and whether it may be written at all.
 
+use host::units::Bytes;
+
 use crate::error::Kind;
 use crate::request::spec::{ImageSpec, Mount};
 use crate::sources::Sources;
 
 use super::notes::Notes;
-use super::{Options, Plan, PlanError, PlannedImage, words};
+use super::{Options, Plan, PlanError, PlannedFilesystem, PlannedImage, words};
 
 /// Filesystem types that are grown to their volume once the image is there.
 pub(super) const GROWN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
@@ -102,13 +104,16 @@ fn target(image: &PlannedImage, plan: &Plan, notes: &mut Notes) {
             "name a mount point that holds files",
         );
     }
+    let room = plan.size_of(filesystem.on);
+    if image.is_archive() {
+        return archive(image, filesystem, room, notes);
+    }
     if filesystem.kind != image.format && filesystem.mount.is_some() {
         notes.warn(format!(
             "{} is `{}` in the layout, but its image holds `{}`: that is what it will be",
             filesystem.device, filesystem.kind, image.format
         ));
     }
-    let room = plan.size_of(filesystem.on);
     if let (Some(size), Some(room)) = (image.facts.raw_size_bytes, room)
         && size > room
     {
@@ -124,5 +129,31 @@ fn target(image: &PlannedImage, plan: &Plan, notes: &mut Notes) {
                 filesystem.device
             ),
         );
+    }
+}
+
+/// How much room the files of an archive need cannot be told from its length: every name in it takes 512 bytes or more, and a small
+/// file takes a whole block of its filesystem. One that is longer than its volume will hardly fit, and may.
+fn archive(
+    image: &PlannedImage,
+    filesystem: &PlannedFilesystem,
+    room: Option<Bytes>,
+    notes: &mut Notes,
+) {
+    let url = words::printable_url(&image.url);
+    if image.facts.packed.is_some() {
+        notes.refuse_run(
+            Kind::Image,
+            format!("{url} is a packed image, but the request says that it is a tar archive"),
+            "set its `format` to the filesystem in it",
+        );
+    }
+    if let (Some(size), Some(room)) = (image.facts.raw_size_bytes, room)
+        && size > room
+    {
+        notes.warn(format!(
+            "{url} is an archive of {size}, and {} has {room}: its files may not fit",
+            filesystem.device
+        ));
     }
 }

@@ -102,7 +102,7 @@ fn is_on_volume(plan: &Plan, step: &Step) -> bool {
     match step {
         Step::MakeLogicalVolume { .. } => true,
         Step::MakeFilesystem { filesystem } => on(*filesystem) && !plan.keeps_partitions,
-        Step::WriteImage { image, .. } => {
+        Step::WriteImage { image, .. } | Step::UnpackArchive { image } => {
             on(plan.images[*image].filesystem) && !plan.keeps_partitions
         }
         Step::StopRaid { .. }

@@ -55,7 +55,8 @@ use crate::error::Kind;
 use crate::inventory::{Firmware, Inventory};
 use crate::request::Request;
 use crate::request::spec::{
-    BlockRef, BootSpec, Container, Dialect, LogicalVolumeSpec, Mount, NodeSpec, Role, Table,
+    ARCHIVE, BlockRef, BootSpec, Container, Dialect, LogicalVolumeSpec, Mount, NodeSpec, Role,
+    Table,
 };
 use crate::request::system;
 use crate::sources::{SourceFacts, Sources};
@@ -257,7 +258,7 @@ pub struct PlannedFilesystem {
     pub uuid: Uuid,
     /// Whether what is in it stays.
     pub keep_data: bool,
-    /// The image that is written onto it, by index; then it is not made.
+    /// The image that it gets, by index; unless that is an archive, it is not made.
     pub image: Option<usize>,
 }
 
@@ -268,12 +269,19 @@ pub struct PlannedImage {
     pub url: String,
     /// The filesystem it replaces, by index.
     pub filesystem: usize,
-    /// Filesystem type inside it.
+    /// Filesystem type inside it, or [`ARCHIVE`].
     pub format: String,
     /// How it is wrapped.
     pub container: Container,
     /// What is known of it.
     pub facts: SourceFacts,
+}
+
+impl PlannedImage {
+    /// Whether it is no filesystem, but files for one that is made.
+    pub fn is_archive(&self) -> bool {
+        self.format == ARCHIVE
+    }
 }
 
 /// The request with what follows from the operating system decided again, now that the YAML of the image for `/` says which.

@@ -41,6 +41,7 @@ fn content(image: &PlannedImage, packed: &PackedFacts, notes: &mut Notes) {
     }
     if let Some(found) = &packed.filesystem
         && *found != image.format
+        && !image.is_archive()
     {
         notes.refuse_run(
             Kind::Image,

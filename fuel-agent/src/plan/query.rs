@@ -5,7 +5,10 @@ use host::units::Bytes;
 
 use crate::request::spec::{BlockRef, Mount};
 
-use super::{Plan, PlannedPartition, PlannedVolumeGroup, json, lvm, raid, tools};
+use super::{
+    Plan, PlannedFilesystem, PlannedImage, PlannedPartition, PlannedVolumeGroup, json, lvm, raid,
+    tools,
+};
 
 impl Plan {
     /// The plan as JSON (docs/plan.md): a contract.
@@ -67,6 +70,28 @@ impl Plan {
                 .size
                 .align_up(lvm::EXTENT),
             BlockRef::Undefined(_) => None,
+        }
+    }
+
+    /// The image that is a filesystem's every byte, if it comes with one: none that is an archive.
+    pub fn image_over(&self, filesystem: &PlannedFilesystem) -> Option<&PlannedImage> {
+        let image = filesystem.image.and_then(|image| self.images.get(image));
+        image.filter(|image| !image.is_archive())
+    }
+
+    /// Whether a filesystem is made, with the identifier that is planned for it: it neither comes with an image nor is kept.
+    pub fn is_made(&self, filesystem: &PlannedFilesystem) -> bool {
+        match filesystem.image {
+            Some(_) => self.image_over(filesystem).is_none(),
+            None => !filesystem.keep_data,
+        }
+    }
+
+    /// The type that a filesystem will really have: an image brings its own.
+    pub fn kind_of<'a>(&'a self, filesystem: &'a PlannedFilesystem) -> &'a str {
+        match self.image_over(filesystem) {
+            Some(image) if !image.format.is_empty() => &image.format,
+            _ => &filesystem.kind,
         }
     }
 

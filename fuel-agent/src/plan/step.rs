@@ -109,6 +109,11 @@ pub enum Step {
         /// begin together; the first that fails stops the others.
         with_previous: bool,
     },
+    /// Streams an archive, verifies it, and makes its files in a filesystem that was made for them.
+    UnpackArchive {
+        /// Its index.
+        image: usize,
+    },
     /// Grows the filesystem that came with an image to its volume.
     GrowFilesystem {
         /// Its index.

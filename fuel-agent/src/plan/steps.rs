@@ -75,9 +75,7 @@ fn wipe(plan: &Plan, disk: usize, inventory: &Inventory, steps: &mut Vec<Step>) 
 
 /// Filesystems, images, and the files of the installed system.
 fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
-    let made = |index: &usize| {
-        plan.filesystems[*index].image.is_none() && !plan.filesystems[*index].keep_data
-    };
+    let made = |index: &usize| plan.is_made(&plan.filesystems[*index]);
     steps.extend(
         (0..plan.filesystems.len())
             .filter(made)
@@ -132,7 +130,9 @@ const fn stage(step: &Step) -> Stage {
         | Step::MakeLogicalVolume { .. }
         | Step::ActivateKept => Stage::Lvm,
         Step::MakeFilesystem { .. } => Stage::Filesystem,
-        Step::WriteImage { .. } | Step::GrowFilesystem { .. } => Stage::Image,
+        Step::WriteImage { .. } | Step::UnpackArchive { .. } | Step::GrowFilesystem { .. } => {
+            Stage::Image
+        }
         Step::MoveContent { .. }
         | Step::WriteFstab
         | Step::WriteIdentity

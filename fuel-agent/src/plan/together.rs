@@ -1,4 +1,5 @@
-//! Which images are written at the same time: two at most, and none that would take memory or a disk's heads from another.
+//! Which images are written at the same time: two at most, and none that would take memory or a disk's heads from another. An
+//! archive goes alone.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +23,10 @@ pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
     let mut waiting: Vec<usize> = (0..plan.images.len()).rev().collect();
     let mut steps = Vec::with_capacity(waiting.len());
     while let Some(image) = waiting.pop() {
+        if plan.images[image].is_archive() {
+            steps.push(Step::UnpackArchive { image });
+            continue;
+        }
         steps.push(Step::WriteImage {
             image,
             with_previous: false,
@@ -40,6 +45,7 @@ pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
 fn go_together(plan: &Plan, inventory: &Inventory, one: usize, other: usize) -> bool {
     let (one, other) = (&plan.images[one], &plan.images[other]);
     one.filesystem != other.filesystem
+        && !other.is_archive()
         && !needs_all_memory(one)
         && !needs_all_memory(other)
         && turning(plan, inventory, one).is_disjoint(&turning(plan, inventory, other))

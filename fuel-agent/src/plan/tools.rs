@@ -44,6 +44,7 @@ fn of(step: &Step, plan: &Plan) -> Vec<Tool> {
         Step::Disarm { .. }
         | Step::Wipe { .. }
         | Step::WriteTable { .. }
+        | Step::UnpackArchive { .. }
         | Step::MoveContent { .. }
         | Step::WriteFstab
         | Step::WriteIdentity

@@ -11,15 +11,16 @@ const MADE: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "swap"];
 pub(super) fn look(layout: &Layout, images: &[ImageSpec], findings: &mut Findings) {
     let filesystems = &layout.storage.filesystems;
     for (index, filesystem) in filesystems.iter().enumerate() {
-        let Some((path, key)) = layout.filesystem_paths.get(index) else {
+        let Some(origin) = layout.origins.get(index) else {
             continue;
         };
         let image = images.iter().find(|image| image.filesystem == index);
-        kind(filesystem, &format!("{path}.{key}"), image, findings);
+        kind(filesystem, &origin.kind_path(), image, findings);
         let same =
             |other: &FilesystemSpec| other.mount.is_some() && other.mount == filesystem.mount;
         if matches!(filesystem.mount, Some(Mount::Path(_))) && filesystems[..index].iter().any(same)
         {
+            let path = &origin.path;
             findings.warn(format!("`{path}.mount`: another filesystem is mounted there too, and hides this one or is hidden"));
         }
     }

@@ -5,7 +5,7 @@ use url::Url;
 use super::layout::Layout;
 use super::names;
 use super::reader::{At, Findings, shown};
-use super::spec::{Container, Dialect, ImageSpec, Mount};
+use super::spec::{ARCHIVE, Container, Dialect, ImageSpec, Mount};
 
 /// Reads `ks_meta.image_data`; its filesystems are looked up in `layout`, unless that has findings of its own.
 pub(super) fn read(
@@ -40,20 +40,68 @@ fn image(
         .required_text("uri", "the image's URL", findings)
         .and_then(|text| url(text, &at.path_of("uri"), findings));
     let format = at
-        .required_text("format", "the filesystem type inside the image", findings)
+        .required_text(
+            "format",
+            "the filesystem type inside the image, or `tar`",
+            findings,
+        )
         .and_then(|text| format(text, &at.path_of("format"), findings));
     let container = at
         .required_text("container", containers(dialect), findings)
         .and_then(|text| container(text, dialect, &at.path_of("container"), findings));
-    let filesystem = filesystem(mount, at, layout?, findings);
-    Some(ImageSpec {
+    let layout = layout?;
+    let filesystem = filesystem(mount, at, layout, findings);
+    let image = ImageSpec {
         mount: Mount::from_text(mount),
         filesystem: filesystem?,
         url: url?,
         format: format?,
         container: container?,
-    })
+    };
+    if image.format == ARCHIVE {
+        archive(&image, at, layout, findings);
+    }
+    Some(image)
 }
+
+/// An archive has no filesystem of its own: the layout has to say which is made for it, and nothing is guessed.
+fn archive(image: &ImageSpec, at: &At<'_>, layout: &Layout, findings: &mut Findings) {
+    if image.container == Container::Qcow2 {
+        let what = "is `qcow2`, which wraps a disk and no archive";
+        let hint = "use `raw`, `gzip`, `zstd`, `xz` or `bzip2`";
+        findings.add(at.path_of("container"), what, hint);
+    }
+    let (Some(filesystem), Some(origin)) = (
+        layout.storage.filesystems.get(image.filesystem),
+        layout.origins.get(image.filesystem),
+    ) else {
+        return;
+    };
+    let kind = filesystem.kind.as_str();
+    let hint = format!("give {MADE}: it is made, and the archive unpacked into it");
+    if image.mount == Mount::Swap || kind == "swap" {
+        let what = "is `tar`, and swap space holds no files";
+        let hint = "give the archive a mount point that holds files";
+        findings.add(at.path_of("format"), what, hint);
+    } else if !origin.is_kind_named {
+        let what = format!(
+            "is missing, and the archive for `{}` brings no filesystem of its own",
+            image.mount.as_str()
+        );
+        findings.add(origin.kind_path(), what, hint);
+    } else if !FILESYSTEMS.contains(&kind) {
+        let what = format!(
+            "`{}` is no filesystem that can be made, and the archive for `{}` brings none of its own",
+            shown(kind),
+            image.mount.as_str()
+        );
+        findings.add(origin.kind_path(), what, hint);
+    }
+}
+
+/// Filesystems that are made here and hold files, and the same for a sentence.
+const FILESYSTEMS: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
+const MADE: &str = "`ext2`, `ext3`, `ext4` or `xfs`";
 
 /// The first filesystem that is mounted there, as upstream takes it.
 fn filesystem(mount: &str, at: &At<'_>, layout: &Layout, findings: &mut Findings) -> Option<usize> {
@@ -121,7 +169,7 @@ fn format(text: &str, path: &str, findings: &mut Findings) -> Option<String> {
             findings.add(
                 path,
                 what,
-                "give `ext4`, `xfs` or what else is in the image",
+                "give `ext4`, `xfs` or what else is in the image; `tar` for a root archive",
             );
             None
         }

@@ -9,10 +9,28 @@ use super::spec::{BlockRef, FilesystemSpec, Mount, Storage};
 pub(super) struct Layout {
     pub(super) storage: Storage,
     pub(super) configdrive: Option<BlockRef>,
-    /// For each filesystem, the path of what it comes from, and the key of its type in there.
-    pub(super) filesystem_paths: Vec<(String, &'static str)>,
+    /// For each filesystem, what it comes from.
+    pub(super) origins: Vec<Origin>,
     /// Volumes with a mount point that are passed over because they have no size: mount point, path, size.
     pub(super) without_size: Vec<(String, String, i64)>,
+}
+
+/// Where a filesystem was asked for.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// The path of what it comes from.
+    pub(super) path: String,
+    /// The key of its type in there.
+    pub(super) kind_key: &'static str,
+    /// Whether the type stands there; else it is the one that upstream takes.
+    pub(super) is_kind_named: bool,
+}
+
+impl Origin {
+    /// The path of its type.
+    pub(super) fn kind_path(&self) -> String {
+        format!("{}.{}", self.path, self.kind_key)
+    }
 }
 
 /// What a filesystem is to be, and where it was asked for.
@@ -21,7 +39,10 @@ pub(super) struct Place<'a> {
     pub(super) on: BlockRef,
     pub(super) path: &'a str,
     pub(super) mount: Option<&'a str>,
-    pub(super) kind: &'a str,
+    /// Its type, where one is named.
+    pub(super) kind: Option<&'a str>,
+    /// Its type where none is.
+    pub(super) default_kind: &'static str,
     /// The key that names the type in this dialect.
     pub(super) kind_key: &'static str,
     pub(super) label: &'a str,
@@ -31,6 +52,7 @@ impl Layout {
     /// Adds a filesystem, if its mount point and type do no harm.
     pub(super) fn add_filesystem(&mut self, place: Place<'_>, findings: &mut Findings) {
         let before = findings.len();
+        let kind = place.kind.unwrap_or(place.default_kind);
         let bad_mount = |mount| Some((mount, names::bad_mount(mount)?));
         if let Some((mount, why)) = place.mount.and_then(bad_mount) {
             findings.add(
@@ -39,22 +61,25 @@ impl Layout {
                 "give an absolute path, `swap` or `none`",
             );
         }
-        if let Some(why) = names::bad_filesystem(place.kind) {
+        if let Some(why) = names::bad_filesystem(kind) {
             findings.add(
                 format!("{}.{}", place.path, place.kind_key),
-                format!("`{}` {why}", shown(place.kind)),
+                format!("`{}` {why}", shown(kind)),
                 "give `ext2`, `ext3`, `ext4`, `xfs` or `swap`",
             );
         }
         if findings.len() > before {
             return;
         }
-        self.filesystem_paths
-            .push((place.path.to_owned(), place.kind_key));
+        self.origins.push(Origin {
+            path: place.path.to_owned(),
+            kind_key: place.kind_key,
+            is_kind_named: place.kind.is_some(),
+        });
         self.storage.filesystems.push(FilesystemSpec {
             on: place.on,
             mount: place.mount.map(Mount::from_text),
-            kind: place.kind.to_owned(),
+            kind: kind.to_owned(),
             label: place.label.to_owned(),
             options: String::new(),
             keep_data: false,

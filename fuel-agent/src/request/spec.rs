@@ -362,11 +362,14 @@ pub struct ImageSpec {
     pub filesystem: usize,
     /// `http://`, `https://` or `file://`.
     pub url: String,
-    /// Filesystem type inside it; `ext2`, `ext3`, `ext4`, `xfs` are grown afterwards.
+    /// Filesystem type inside it; `ext2`, `ext3`, `ext4`, `xfs` are grown afterwards. [`ARCHIVE`] has none inside.
     pub format: String,
     /// How it is wrapped, by the request; its content has to agree.
     pub container: Container,
 }
+
+/// The format of an image that is no filesystem but what goes into one: it is unpacked into the one that the layout names.
+pub const ARCHIVE: &str = "tar";
 
 /// How the installed system starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

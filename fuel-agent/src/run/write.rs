@@ -175,9 +175,8 @@ fn look(
     }
     match &facts.problem {
         None => Ok((image, facts)),
-        Some(problem) => {
-            Err(Error::new(Kind::Image, problem.clone()).hint("check the address and the server"))
-        }
+        Some(problem) => Err(Error::new(Kind::Image, problem.clone())
+            .hint("check the image, its address and the server")),
     }
 }
 
@@ -204,6 +203,7 @@ impl Source<'_> {
         Ok(stream::write_image(Job {
             url: &self.image.url,
             container: self.image.container,
+            format: &self.image.format,
             expected: Expected::from(&self.facts),
             allow_unverified: self.settings.allow_unverified,
             packed: self.facts.packed.as_ref().map(|facts| Packed {

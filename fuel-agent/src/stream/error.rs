@@ -1,6 +1,9 @@
 //! What can go wrong between a source and a disk.
 
+use std::io;
+
 use host::units::Bytes;
+use os_image::archive::ArchiveError;
 use os_image::container::Found;
 
 use super::packed::PackedError;
@@ -92,6 +95,36 @@ pub enum StreamError {
         /// What is wrong with it.
         source: os_image::disk::DiskImageError,
     },
+    /// It is an archive, and cannot be read as one.
+    #[error("{url} cannot be unpacked: {source}")]
+    Archive {
+        /// The archive.
+        url: String,
+        /// What is wrong with it, and in which entry.
+        source: ArchiveError,
+    },
+    /// What an archive has cannot be made.
+    #[error("cannot unpack `{entry}` of {url} to {device}")]
+    Entry {
+        /// The archive.
+        url: String,
+        /// Its entry.
+        entry: String,
+        /// What people call the filesystem.
+        device: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The filesystem that it goes into did not take it.
+    #[error("cannot {doing} the filesystem on {device}")]
+    Files {
+        /// What was being done.
+        doing: &'static str,
+        /// What people call the filesystem.
+        device: String,
+        /// Why.
+        source: io::Error,
+    },
     /// It is not as long as its metadata says.
     #[error("{url} holds {}{found}, its metadata says {expected}", if *.more { "more than " } else { "" })]
     Length {
@@ -126,7 +159,7 @@ pub enum StreamError {
         /// Where.
         offset: u64,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Somebody told us to stop.
     #[error("interrupted while writing an image")]
@@ -135,7 +168,7 @@ pub enum StreamError {
     #[error("cannot start a thread")]
     Thread {
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A stage panicked: a defect of ours.
     #[error("a stage of the data path panicked")]
@@ -147,12 +180,13 @@ pub enum StreamError {
 
 impl StreamError {
     /// Who can fix it.
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
             Self::Http(error) => error.kind(),
             Self::Packed(error) => error.kind(),
             Self::Unverified { .. } => Kind::Refused,
-            Self::Disk { .. } => Kind::Disk,
+            Self::Disk { .. } | Self::Files { .. } => Kind::Disk,
+            Self::Entry { source, .. } if is_of_disk(source) => Kind::Disk,
             Self::Cancelled => Kind::Interrupted,
             Self::Thread { .. } | Self::Panicked | Self::HungUp => Kind::Internal,
             Self::NoDigest { .. }
@@ -162,6 +196,8 @@ impl StreamError {
             | Self::Truncated { .. }
             | Self::Corrupt { .. }
             | Self::DiskImage { .. }
+            | Self::Archive { .. }
+            | Self::Entry { .. }
             | Self::Length { .. }
             | Self::Digest { .. } => Kind::Image,
         }
@@ -177,26 +213,7 @@ impl StreamError {
             }
             Self::NoDigest { .. } => "correct the metadata beside the image".to_owned(),
             Self::TooLarge { .. } => "make the volume larger, or use a smaller image".to_owned(),
-            Self::Mismatch { why, .. } => match why {
-                Mismatch::Empty => "publish the image".to_owned(),
-                Mismatch::Container {
-                    found: Found::WebPage,
-                    ..
-                } => "check the address: a page came in place of the image".to_owned(),
-                Mismatch::Container {
-                    found: found @ (Found::Raw | Found::Gzip | Found::Zstd),
-                    ..
-                } => format!("say `container: {found}` in the request, or publish the other file"),
-                // the dialect is not known here, and nailgun's turns these down
-                Mismatch::Container { found, .. } if container_of(*found).is_some() => format!(
-                    "publish it as gzip or zstd, or say `container: {found}` in a request of another dialect than nailgun's"
-                ),
-                Mismatch::Container { .. } => {
-                    "use an image that is raw, gzip, zstd, xz, bzip2 or qcow2".to_owned()
-                }
-                Mismatch::DiskImage { hint, .. } => (*hint).to_owned(),
-                Mismatch::Window { .. } => NARROWER.to_owned(),
-            },
+            Self::Mismatch { why, .. } => of_mismatch(why),
             Self::Window { .. } => NARROWER.to_owned(),
             Self::Truncated { .. } => {
                 "check that the file on the server is complete, then run again".to_owned()
@@ -209,11 +226,62 @@ impl StreamError {
             Self::Length { .. } | Self::Digest { .. } => {
                 "publish image and metadata together; one of them is of another build".to_owned()
             }
-            Self::Disk { .. } => {
+            Self::Archive {
+                source: ArchiveError::Truncated { .. },
+                ..
+            } => "check that the file on the server is complete, then run again".to_owned(),
+            Self::Archive { .. } => {
+                "make it with `tar --create --numeric-owner --xattrs --sparse`, and check it with `tar --list`".to_owned()
+            }
+            Self::Entry { source, .. } if is_full(source) => {
+                "make the volume larger, or use an archive with less in it".to_owned()
+            }
+            Self::Entry { source, .. } if !is_of_disk(source) => {
+                "make the archive anew, from the root of a system as it is on its disk".to_owned()
+            }
+            Self::Disk { .. } | Self::Files { .. } | Self::Entry { .. } => {
                 "look for errors of this disk in the kernel log (`dmesg`)".to_owned()
             }
             Self::Cancelled | Self::Thread { .. } | Self::Panicked | Self::HungUp => return None,
         })
+    }
+}
+
+/// What to try where the first bytes are not what they should be.
+fn of_mismatch(why: &Mismatch) -> String {
+    match why {
+        Mismatch::Empty => "publish the image".to_owned(),
+        Mismatch::Container {
+            found: Found::WebPage,
+            ..
+        } => "check the address: a page came in place of the image".to_owned(),
+        Mismatch::Container {
+            found: Found::Tar, ..
+        } => "say `container: raw` and `format: tar` in the request, or publish the other file"
+            .to_owned(),
+        Mismatch::Format { expected, .. } if expected.is_empty() => {
+            "write a request that has it as the image of a mount point, with `format: tar`"
+                .to_owned()
+        }
+        Mismatch::Format {
+            found: Found::Tar, ..
+        } => "say `format: tar` in the request, or publish the image of a filesystem".to_owned(),
+        Mismatch::Format { .. } => {
+            "say in the request which filesystem it is, or publish a tar archive".to_owned()
+        }
+        Mismatch::Container {
+            found: found @ (Found::Raw | Found::Gzip | Found::Zstd),
+            ..
+        } => format!("say `container: {found}` in the request, or publish the other file"),
+        // the dialect is not known here, and nailgun's turns these down
+        Mismatch::Container { found, .. } if container_of(*found).is_some() => format!(
+            "publish it as gzip or zstd, or say `container: {found}` in a request of another dialect than nailgun's"
+        ),
+        Mismatch::Container { .. } => {
+            "use an image that is raw, gzip, zstd, xz, bzip2 or qcow2".to_owned()
+        }
+        Mismatch::DiskImage { hint, .. } => (*hint).to_owned(),
+        Mismatch::Window { .. } => NARROWER.to_owned(),
     }
 }
 
@@ -224,15 +292,21 @@ impl From<StreamError> for Error {
             outer = outer.hint(hint);
         }
         outer.retryable = match &error {
-            StreamError::Truncated { .. } | StreamError::Cancelled | StreamError::Thread { .. } => {
-                true
+            StreamError::Archive {
+                source: ArchiveError::Truncated { .. },
+                ..
             }
+            | StreamError::Truncated { .. }
+            | StreamError::Cancelled
+            | StreamError::Thread { .. } => true,
             StreamError::Packed(error) => error.is_retryable(),
             _ => false,
         };
         match error {
             StreamError::Http(error) => error.into(),
-            StreamError::Disk { device, source, .. } => outer.device(device).because(source),
+            StreamError::Disk { device, source, .. }
+            | StreamError::Files { device, source, .. }
+            | StreamError::Entry { device, source, .. } => outer.device(device).because(source),
             StreamError::Thread { source } => outer.because(source),
             _ => outer,
         }
@@ -241,4 +315,31 @@ impl From<StreamError> for Error {
 
 fn needs(needed: Option<Bytes>) -> String {
     needed.map_or_else(String::new, |needed| format!("; it needs {needed}"))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Whether making a file failed for a reason that is not in the archive: everything that it can be blamed for has a name.
+fn is_of_disk(error: &io::Error) -> bool {
+    let is_of_archive = is_full(error)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidFilename
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::AlreadyExists
+                | io::ErrorKind::DirectoryNotEmpty
+                | io::ErrorKind::FileTooLarge
+                | io::ErrorKind::TooManyLinks
+                | io::ErrorKind::ArgumentListTooLong
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::Unsupported
+        );
+    !is_of_archive
 }

@@ -8,7 +8,10 @@
 //! Buffers come from two fixed pools, so memory is the same for every image and whatever compressed data claims. Nothing is
 //! written beyond the target, and nothing before the first bytes have shown to be what the request says. The first MiB is
 //! written last, when everything else is on the disk and the digests agree: a half-written filesystem is none.
+//!
+//! An archive goes the same way, but for the last stage: that makes its files in a filesystem which is mounted.
 
+mod archive;
 mod decode;
 mod digest;
 mod error;
@@ -16,6 +19,7 @@ mod flight;
 mod input;
 pub mod packed;
 mod slice;
+mod telling;
 mod write;
 
 #[cfg(test)]
@@ -36,6 +40,8 @@ use crate::http::source::{self, Attendance, Meter, Source};
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
 use crate::request::spec::Container;
 use crate::sources::SourceFacts;
+pub use archive::{Unpacking, unpack_archive};
+use decode::Wanted;
 use digest::{Algorithm, Digests};
 pub use error::StreamError;
 use slice::Slice;
@@ -67,6 +73,34 @@ impl Expected {
             .map(|it| (Algorithm::Sha256, it))
             .or(md5.map(|it| (Algorithm::Md5, it)))
     }
+
+    /// Whether what has come is what it should be.
+    fn verify(&self, url: &str, digests: &Digests) -> Result<(), StreamError> {
+        let url = || url.to_owned();
+        if let Some(size) = self.raw_size
+            && size != Bytes(digests.length)
+        {
+            return Err(StreamError::Length {
+                url: url(),
+                found: Bytes(digests.length),
+                more: false,
+                expected: size,
+            });
+        }
+        let Some((algorithm, expected)) = self.digest() else {
+            return Ok(());
+        };
+        let found = digests.of(algorithm);
+        if found.eq_ignore_ascii_case(expected) {
+            return Ok(());
+        }
+        Err(StreamError::Digest {
+            url: url(),
+            algorithm: algorithm.name(),
+            found: found.to_owned(),
+            expected: expected.to_lowercase(),
+        })
+    }
 }
 
 impl From<&SourceFacts> for Expected {
@@ -85,6 +119,8 @@ pub struct Job<'a> {
     pub url: &'a str,
     /// How it is wrapped, by the request; its first bytes have to agree.
     pub container: Container,
+    /// The filesystem type in it, by the request; nothing where that does not matter. No archive, whatever it says.
+    pub format: &'a str,
     /// What is known of it.
     pub expected: Expected,
     /// Whether it may be written although no digest is known.
@@ -168,52 +204,120 @@ pub fn write_image(job: Job<'_>) -> Result<ImageOutcome, StreamError> {
 
 /// The same with buffers of these two pools and no others.
 fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcome, StreamError> {
-    let started = Instant::now();
-    check(&job)?;
-    let (meter, stop) = (Meter::default(), Cancel::new());
-    let attendance = Attendance {
-        pool: parts.clone(),
-        meter: meter.clone(),
-        stop: stop.clone(),
+    let feed = Feed {
+        url: job.url,
+        container: job.container,
+        format: job.format,
+        expected: job.expected.clone(),
+        allow_unverified: job.allow_unverified,
+        client: job.client,
         events: job.events,
     };
-    let container = job.container;
-    let input = Origin::open(&job, attendance)?;
-    let url = address::shown(job.url);
-    let decisive = job.expected.digest().map(|(algorithm, _)| algorithm);
-    let writer = Writer::new(job, &meter)?;
-    let digests = thread::scope(|scope| {
-        let mut stages = Stages::default();
-        let (out, end) = sync_channel(BLOCK_COUNT);
-        let name = url.as_str();
-        stages.spawn(scope, "decode", move || match input {
-            Origin::Stream(source) => decode::run(source, name, container, blocks, &out),
-            Origin::Disk(reader) => decode::qcow2::run(&reader, name, blocks, &out),
-        })?;
-        let end = stages.digest(scope, Algorithm::Sha256, end)?;
-        // beside a sha256 it would tell nothing more, and cost more than all the rest
-        let end = if decisive == Some(Algorithm::Md5) {
-            stages.digest(scope, Algorithm::Md5, end)?
-        } else {
-            end
+    feed.check()?;
+    match job.expected.raw_size {
+        Some(size) if size > job.target.size() => Err(StreamError::TooLarge {
+            url: address::shown(job.url),
+            device: job.device.to_owned(),
+            size: job.target.size(),
+            needed: Some(size),
+        }),
+        _ => feed.into(parts, blocks, |meter, end| {
+            Writer::new(job, meter)?.run(end)
+        }),
+    }
+}
+
+/// Where bytes come from and what they have to be, whatever becomes of them.
+struct Feed<'a> {
+    url: &'a str,
+    container: Container,
+    format: &'a str,
+    expected: Expected,
+    allow_unverified: bool,
+    client: &'a Client,
+    events: &'a dyn Events,
+}
+
+impl Feed<'_> {
+    /// What can be known to be wrong before anything is fetched or written.
+    fn check(&self) -> Result<(), StreamError> {
+        let url = || address::shown(self.url);
+        let expected = &self.expected;
+        for (algorithm, given) in [
+            (Algorithm::Md5, &expected.raw_md5),
+            (Algorithm::Sha256, &expected.raw_sha256),
+        ] {
+            if let Some(given) = given
+                && !algorithm.accepts(given)
+            {
+                return Err(StreamError::NoDigest {
+                    url: url(),
+                    given: given.clone(),
+                    algorithm: algorithm.name(),
+                });
+            }
+        }
+        if expected.digest().is_none() && !self.allow_unverified {
+            return Err(StreamError::Unverified { url: url() });
+        }
+        Ok(())
+    }
+
+    /// Lets everything flow into `last`, the stage of the caller, which verifies what has come.
+    fn into(
+        self,
+        parts: &Pool,
+        blocks: &Pool,
+        last: impl FnOnce(&Meter, &Receiver<Flow>) -> Result<Digests, StreamError>,
+    ) -> Result<ImageOutcome, StreamError> {
+        let started = Instant::now();
+        let (meter, stop) = (Meter::default(), Cancel::new());
+        let attendance = Attendance {
+            pool: parts.clone(),
+            meter: meter.clone(),
+            stop: stop.clone(),
+            events: self.events,
         };
-        let written = writer.run(&end);
-        // whoever is still waiting for a server has nothing to wait for any more
-        stop.cancel();
-        drop(end);
-        stages.join(written)
-    })?;
-    Ok(ImageOutcome {
-        url,
-        fetched_bytes: Bytes(meter.fetched()),
-        raw_bytes: Bytes(digests.length),
-        raw_sha256: digests.sha256.unwrap_or_default(),
-        raw_md5: digests.md5,
-        verified: decisive.is_some(),
-        retries: meter.retries(),
-        took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        packed: None,
-    })
+        let url = address::shown(self.url);
+        let wanted = Wanted {
+            url: &url,
+            container: self.container,
+            format: self.format,
+        };
+        let input = Origin::open(&self, attendance)?;
+        let decisive = self.expected.digest().map(|(algorithm, _)| algorithm);
+        let digests = thread::scope(|scope| {
+            let mut stages = Stages::default();
+            let (out, end) = sync_channel(BLOCK_COUNT);
+            stages.spawn(scope, "decode", move || match input {
+                Origin::Stream(source) => decode::run(source, wanted, blocks, &out),
+                Origin::Disk(reader) => decode::qcow2::run(&reader, wanted, blocks, &out),
+            })?;
+            let end = stages.digest(scope, Algorithm::Sha256, end)?;
+            // beside a sha256 it would tell nothing more, and cost more than all the rest
+            let end = if decisive == Some(Algorithm::Md5) {
+                stages.digest(scope, Algorithm::Md5, end)?
+            } else {
+                end
+            };
+            let done = last(&meter, &end);
+            // whoever is still waiting for a server has nothing to wait for any more
+            stop.cancel();
+            drop(end);
+            stages.join(done)
+        })?;
+        Ok(ImageOutcome {
+            fetched_bytes: Bytes(meter.fetched()),
+            raw_bytes: Bytes(digests.length),
+            raw_sha256: digests.sha256.unwrap_or_default(),
+            raw_md5: digests.md5,
+            verified: decisive.is_some(),
+            retries: meter.retries(),
+            took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            packed: None,
+            url,
+        })
+    }
 }
 
 /// Where an image comes from, by how it is read.
@@ -225,43 +329,11 @@ enum Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    fn open(job: &Job<'_>, attendance: Attendance<'a>) -> Result<Self, StreamError> {
-        Ok(match job.container {
-            Container::Qcow2 => Self::Disk(Reader::new(job.client, job.url, attendance)?),
-            _ => Self::Stream(source::open(job.client, job.url, attendance)?),
+    fn open(feed: &Feed<'_>, attendance: Attendance<'a>) -> Result<Self, StreamError> {
+        Ok(match feed.container {
+            Container::Qcow2 => Self::Disk(Reader::new(feed.client, feed.url, attendance)?),
+            _ => Self::Stream(source::open(feed.client, feed.url, attendance)?),
         })
-    }
-}
-
-/// What can be known to be wrong before anything is fetched or written.
-fn check(job: &Job<'_>) -> Result<(), StreamError> {
-    let url = || address::shown(job.url);
-    let expected = &job.expected;
-    for (algorithm, given) in [
-        (Algorithm::Md5, &expected.raw_md5),
-        (Algorithm::Sha256, &expected.raw_sha256),
-    ] {
-        if let Some(given) = given
-            && !algorithm.accepts(given)
-        {
-            return Err(StreamError::NoDigest {
-                url: url(),
-                given: given.clone(),
-                algorithm: algorithm.name(),
-            });
-        }
-    }
-    if expected.digest().is_none() && !job.allow_unverified {
-        return Err(StreamError::Unverified { url: url() });
-    }
-    match expected.raw_size {
-        Some(size) if size > job.target.size() => Err(StreamError::TooLarge {
-            url: url(),
-            device: job.device.to_owned(),
-            size: job.target.size(),
-            needed: Some(size),
-        }),
-        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
 
 use host::units::{Bytes, Extent};
 
@@ -10,11 +9,10 @@ use super::digest::{Digests, GRANULE};
 use super::error::StreamError;
 use super::flight::{Flight, Landed};
 use super::slice::Slice;
+use super::telling::Telling;
 use super::{Block, Flow, Job};
-use crate::events::Event;
 use crate::http::address;
 use crate::http::source::Meter;
-use crate::stage::Stage;
 
 /// What direct I/O asks of offsets and lengths on every disk that we know.
 const ALIGNMENT: usize = 4096;
@@ -22,14 +20,10 @@ const ALIGNMENT: usize = 4096;
 /// Zeros are made so many at a time at most, so that somebody who says stop is heard.
 const ZERO_RUN: u64 = 1 << 30;
 
-/// How often progress is told.
-const TELLING: Duration = Duration::from_millis(100);
-
 /// Writes the blocks of one image.
 pub(super) struct Writer<'a> {
     job: Job<'a>,
     url: String,
-    meter: Meter,
     /// The way past the page cache, where there is one.
     direct: Option<Flight>,
     /// Whether the device has refused that way.
@@ -40,7 +34,7 @@ pub(super) struct Writer<'a> {
     zeros: Extent,
     /// The furthest that was ever written, also before starting over.
     reached: u64,
-    told: Instant,
+    telling: Telling<'a>,
 }
 
 impl<'a> Writer<'a> {
@@ -59,13 +53,12 @@ impl<'a> Writer<'a> {
             .map_err(|source| StreamError::Thread { source })?;
         Ok(Self {
             url: address::shown(job.url),
-            meter: meter.clone(),
             direct,
             cached: false,
             head: None,
             zeros: nothing(0),
             reached: 0,
-            told: Instant::now(),
+            telling: Telling::new(job.url, job.expected.raw_size, meter, job.events),
             job,
         })
     }
@@ -119,7 +112,7 @@ impl<'a> Writer<'a> {
             self.write_block(&block)?;
         }
         self.reached = self.reached.max(end);
-        self.tell(end, false);
+        self.telling.tell(end);
         Ok(())
     }
 
@@ -276,64 +269,13 @@ impl<'a> Writer<'a> {
             self.zero(Extent { start, length })?;
         }
         self.flush()?;
-        self.verify(digests)?;
+        self.job.expected.verify(&self.url, digests)?;
         if let Some(head) = self.head.take() {
             self.write(&head.bytes, 0)?;
         }
         self.flush()?;
-        self.tell(digests.length, true);
+        self.telling.tell_end(digests.length);
         Ok(())
-    }
-
-    fn verify(&self, digests: &Digests) -> Result<(), StreamError> {
-        let (url, expected) = (|| self.url.clone(), &self.job.expected);
-        if let Some(size) = expected.raw_size
-            && size != Bytes(digests.length)
-        {
-            return Err(StreamError::Length {
-                url: url(),
-                found: Bytes(digests.length),
-                more: false,
-                expected: size,
-            });
-        }
-        let Some((algorithm, expected)) = expected.digest() else {
-            return Ok(());
-        };
-        let found = digests.of(algorithm);
-        if found.eq_ignore_ascii_case(expected) {
-            return Ok(());
-        }
-        Err(StreamError::Digest {
-            url: url(),
-            algorithm: algorithm.name(),
-            found: found.to_owned(),
-            expected: expected.to_lowercase(),
-        })
-    }
-
-    /// In bytes of the image where its length is known, else in bytes that came.
-    fn tell(&mut self, raw: u64, last: bool) {
-        if !last && self.told.elapsed() < TELLING {
-            return;
-        }
-        self.told = Instant::now();
-        let (done_bytes, total_bytes) = match self.job.expected.raw_size {
-            Some(size) => (raw, Some(size.0)),
-            // what has come may still have to be written: it is complete at the end only
-            None if last => (self.meter.fetched(), self.meter.total()),
-            None => {
-                let total = self.meter.total();
-                let most = total.map_or(u64::MAX, |total| total.saturating_sub(1));
-                (self.meter.fetched().min(most), total)
-            }
-        };
-        self.job.events.tell(&Event::Progress {
-            stage: Stage::Image,
-            what: address::base_name(&self.url),
-            done_bytes,
-            total_bytes,
-        });
     }
 }
 

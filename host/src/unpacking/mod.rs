@@ -228,7 +228,7 @@ impl Unpacker {
                 make_way(parent, name, false)?;
                 Ok(make(parent, name)?)
             }
-            made => Ok(made?),
+            done => Ok(done?),
         }
     }
 

@@ -5,15 +5,16 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use host::mount::MountMode;
 use host::moving;
 use host::tree::Tree;
 
-use super::fstab::kind;
-use super::target::default_mode;
-use super::{Context, Outcome, of_disk};
+use super::target::{ON_FILES, default_mode};
+use super::{Context, Outcome};
 use crate::error::{Error, Kind};
 use crate::request::spec::Mount;
+
+/// What the filesystems are mounted for.
+const PURPOSE: &str = "move content";
 
 /// Moves the tree under `path` of one filesystem into another, with everything that belongs to a file. The folder itself
 /// stays: it is the mount point.
@@ -23,42 +24,20 @@ pub(super) fn relocate(
     to: usize,
     path: &str,
 ) -> Result<Outcome, Error> {
-    if let Some(skipped) = context.skipped_on_files("mounting its filesystems needs a block device")
-    {
+    if let Some(skipped) = context.skipped_on_files(ON_FILES) {
         return Ok(skipped);
     }
     context.check_cancel()?;
-    let source = mount(context, from, "content-from")?;
-    let moved = mount(context, to, "content-to").and_then(|goal| {
+    let source = context.mount_alone(from, "content-from", PURPOSE)?;
+    let goal = context.mount_alone(to, "content-to", PURPOSE);
+    let moved = goal.and_then(|goal| {
         let moved = move_tree(context, &source, &goal, to, path);
-        let unmounted = unmount(context, &goal);
+        let unmounted = context.unmount_alone(&goal);
         moved.and_then(|outcome| unmounted.map(|()| outcome))
     });
     // The first error is the one to be told.
-    let unmounted = unmount(context, &source);
+    let unmounted = context.unmount_alone(&source);
     moved.and_then(|outcome| unmounted.map(|()| outcome))
-}
-
-fn mount(context: &mut Context<'_>, filesystem: usize, name: &str) -> Result<PathBuf, Error> {
-    let planned = &context.plan.filesystems[filesystem];
-    let node = context.node(planned.on)?;
-    let folder = context.options.work.join(name);
-    let what = format!("cannot mount {} to move content", node.display());
-    let made = fs::create_dir_all(&folder);
-    let kind = kind(context.plan, planned);
-    let mounted = made.and_then(|()| {
-        let mounts = &mut context.host.mounts;
-        mounts.mount(&node, &folder, kind, MountMode::Write)
-    });
-    mounted.map_err(of_disk(what, &node))?;
-    Ok(folder)
-}
-
-fn unmount(context: &mut Context<'_>, folder: &Path) -> Result<(), Error> {
-    context.host.mounts.unmount(folder).map_err(|source| {
-        let what = format!("cannot unmount {}", folder.display());
-        Error::new(Kind::Disk, what).because(source)
-    })
 }
 
 fn move_tree(

@@ -109,7 +109,7 @@ pub(super) fn grow(context: &mut Context<'_>, filesystem: usize) -> Result<Outco
     }
     let node = context.node(planned.on)?;
     let before = context.filesystem_uuid(filesystem)?;
-    match super::fstab::kind(context.plan, planned) {
+    match context.plan.kind_of(planned) {
         "ext2" | "ext3" | "ext4" => grow_ext(context, &node)?,
         "xfs" => {
             if let Some(skipped) = context

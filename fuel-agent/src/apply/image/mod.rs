@@ -1,5 +1,6 @@
-//! Streaming an image onto its device, or several at the same time.
+//! Streaming an image onto its device, or several at the same time; or an archive into its filesystem.
 
+mod archive;
 mod together;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use crate::plan::PlannedImage;
 use crate::stage::Stage;
 use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, ImageOutcome, Job, StreamError};
+pub(super) use archive::unpack;
 pub(super) use together::write_together;
 
 /// Writes one image.
@@ -59,11 +61,7 @@ fn prepare<'a>(
     if let Some(skipped) = unreachable(context, on) {
         return Ok(Prepared::Skipped(skipped));
     }
-    // What was planned may have been planned with facts from a file.
-    if let Some((why, hint)) = context.options.packed.distrusts(&planned.facts) {
-        let what = format!("{} {why}", address::shown(&planned.url));
-        return Err(Error::new(Kind::Image, what).hint(hint));
-    }
+    check_trust(context, planned)?;
     let node = context.node(on)?;
     let client = Client::new(&context.options.http, stop.clone())?;
     let target = context.open(&node, Access::Write, "open for writing an image")?;
@@ -78,6 +76,17 @@ fn prepare<'a>(
     })))
 }
 
+/// What was planned may have been planned with facts from a file.
+fn check_trust(context: &Context<'_>, planned: &PlannedImage) -> Result<(), Error> {
+    match context.options.packed.distrusts(&planned.facts) {
+        None => Ok(()),
+        Some((why, hint)) => {
+            let what = format!("{} {why}", address::shown(&planned.url));
+            Err(Error::new(Kind::Image, what).hint(hint))
+        }
+    }
+}
+
 impl Ready<'_> {
     /// Writes it; the device is closed afterwards.
     fn write(mut self, events: &dyn Events) -> Result<ImageOutcome, StreamError> {
@@ -85,6 +94,7 @@ impl Ready<'_> {
         stream::write_image(Job {
             url: &planned.url,
             container: planned.container,
+            format: &planned.format,
             expected: Expected::from(&planned.facts),
             allow_unverified: options.allow_unverified,
             packed: planned.facts.packed.as_ref().map(|facts| Packed {

@@ -88,8 +88,7 @@ fn check_filesystem(context: &mut Context<'_>, filesystem: usize) -> Result<(), 
     if unreachable(context, planned.on).is_some() {
         return Ok(());
     }
-    let made = planned.image.is_none() && !planned.keep_data;
-    let expected = if made {
+    let expected = if context.plan.is_made(planned) {
         planned.uuid.to_string()
     } else {
         context.filesystem_uuid(filesystem)?
@@ -109,7 +108,8 @@ fn check_filesystem(context: &mut Context<'_>, filesystem: usize) -> Result<(), 
 fn check_images(context: &Context<'_>) -> Result<(), Error> {
     for (index, image) in context.plan.images.iter().enumerate() {
         let on = context.plan.filesystems[image.filesystem].on;
-        if unreachable(context, on).is_some() {
+        // on files an archive was not unpacked, and that has been said
+        if unreachable(context, on).is_some() || image.is_archive() && context.on_files() {
             continue;
         }
         let outcome = context.state.images.get(index).and_then(Option::as_ref);

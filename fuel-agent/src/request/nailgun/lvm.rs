@@ -90,7 +90,8 @@ fn add_logical_volume(
             on,
             path: &volume.path,
             mount: Some(mount),
-            kind: volume.file_system.as_deref().unwrap_or("xfs"),
+            kind: volume.file_system.as_deref(),
+            default_kind: "xfs",
             kind_key: "file_system",
             label: &volume.label,
         };

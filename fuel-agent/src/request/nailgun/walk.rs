@@ -151,7 +151,7 @@ impl Walk<'_> {
         match &volume.kind {
             Kind::Partition => self.partition(on, volume),
             Kind::Raid if for_boot => {
-                self.filesystem(on, volume, volume.file_system.as_deref().unwrap_or("ext2"));
+                self.filesystem(on, volume, volume.file_system.as_deref(), "ext2");
             }
             Kind::Raid => self.raid_member(on, volume),
             Kind::Pv { group, meta } => {
@@ -178,16 +178,23 @@ impl Walk<'_> {
         self.set_type(volume);
         let typed = volume.file_system.as_deref().filter(|kind| *kind != "none");
         if volume.mount().is_some() || typed.is_some() {
-            self.filesystem(on, volume, typed.unwrap_or("xfs"));
+            self.filesystem(on, volume, typed, "xfs");
         }
     }
 
-    fn filesystem(&mut self, on: BlockRef, volume: &Volume, kind: &str) {
+    fn filesystem(
+        &mut self,
+        on: BlockRef,
+        volume: &Volume,
+        kind: Option<&str>,
+        default_kind: &'static str,
+    ) {
         let place = Place {
             on,
             path: &volume.path,
             mount: volume.mount(),
             kind,
+            default_kind,
             kind_key: "file_system",
             label: &volume.label,
         };
@@ -238,8 +245,7 @@ impl Walk<'_> {
             keep_data: false,
         });
         let raid = BlockRef::Raid(self.layout.storage.raids.len() - 1);
-        let kind = volume.file_system.as_deref().unwrap_or("xfs");
-        self.filesystem(raid, volume, kind);
+        self.filesystem(raid, volume, volume.file_system.as_deref(), "xfs");
     }
 
     /// The first array name that neither an array nor a (fake RAID) disk of this request has.

@@ -94,10 +94,19 @@ pub(super) struct Fs {
     pub(super) path: String,
     pub(super) device: Named,
     pub(super) mount: Option<String>,
-    pub(super) kind: String,
+    pub(super) kind: Option<String>,
     pub(super) options: String,
     pub(super) label: String,
     pub(super) keep_data: bool,
+}
+
+impl Fs {
+    /// Its type where none is named.
+    pub(super) const DEFAULT_KIND: &str = "xfs";
+
+    pub(super) fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or(Self::DEFAULT_KIND)
+    }
 }
 
 /// Reads the lists; a missing one is empty.
@@ -315,11 +324,13 @@ fn fs(at: &At<'_>, findings: &mut Findings) -> Option<Fs> {
     only(at, &keys, findings);
     let device = at.require("device", "the node that it is made on", findings);
     let device = device.and_then(|device| named(&device, findings));
-    let text = |key: &str, default: &str, findings: &mut Findings| match at.get(key) {
-        Some(value) if !value.value().is_null() => value.text(findings).map(ToOwned::to_owned),
-        _ => Some(default.to_owned()),
+    let given = |key: &str| at.get(key).filter(|value| !value.value().is_null());
+    let text = |key: &str, default: &str, findings: &mut Findings| match given(key) {
+        Some(value) => value.text(findings).map(ToOwned::to_owned),
+        None => Some(default.to_owned()),
     };
-    let kind = text("fs_type", "xfs", findings);
+    let kind = text("fs_type", Fs::DEFAULT_KIND, findings);
+    let kind = kind.map(|kind| given("fs_type").map(|_| kind));
     let options = text("fs_options", "", findings);
     let label = text("fs_label", "", findings);
     let mount = text("mount", "none", findings);

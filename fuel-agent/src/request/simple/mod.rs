@@ -14,7 +14,7 @@ use super::reader::{At, Findings, shown};
 use super::spec::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, RaidSpec, Role, VolumeGroupSpec,
 };
-use elements::{Elements, Lv, Md, Named, Vg};
+use elements::{Elements, Fs, Lv, Md, Named, Vg};
 
 /// Levels that upstream gives to mdadm.
 const LEVELS: [&str; 6] = ["0", "1", "raid0", "raid1", "stripe", "mirror"];
@@ -252,7 +252,7 @@ impl Builder<'_> {
             let role = match fs.mount.as_deref() {
                 Some("/boot") => Role::Boot,
                 Some("swap") => Role::Swap,
-                _ if fs.kind == "swap" => Role::Swap,
+                _ if fs.kind() == "swap" => Role::Swap,
                 _ => Role::Data,
             };
             let Some(on) = self.take(&fs.device, role) else {
@@ -265,7 +265,7 @@ impl Builder<'_> {
                         .add(path, "has control characters in it", "give printable text");
                 }
             }
-            if let Some(word) = options::stray(&fs.kind, &fs.options) {
+            if let Some(word) = options::stray(fs.kind(), &fs.options) {
                 let what = format!(
                     "has `{}`, which is no option, or leads to another device or file",
                     shown(word)
@@ -278,7 +278,8 @@ impl Builder<'_> {
                 on,
                 path: &fs.path,
                 mount: fs.mount.as_deref(),
-                kind: &fs.kind,
+                kind: fs.kind.as_deref(),
+                default_kind: Fs::DEFAULT_KIND,
                 kind_key: "fs_type",
                 label: &fs.label,
             };

@@ -21,22 +21,33 @@ use super::{Block, Flow};
 use crate::http::pool::Pool;
 use crate::http::source::Source;
 use crate::request::spec::Container;
-use crate::sources::check_head;
+use crate::sources::{check_content, check_head};
 use xz::Xz;
+
+/// What the request says of an image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// What people call it.
+    pub(super) url: &'a str,
+    pub(super) container: Container,
+    pub(super) format: &'a str,
+}
 
 /// Unpacks the whole source; starts over when it does.
 pub(super) fn run(
     source: Box<dyn Source + '_>,
-    url: &str,
-    container: Container,
+    wanted: Wanted<'_>,
     pool: &Pool,
     out: &SyncSender<Flow>,
 ) -> Result<(), StreamError> {
     let mut decoder = Decoder {
         input: Input::new(source),
-        url,
-        container,
-        outlet: Outlet { pool, out, raw: 0 },
+        outlet: Outlet {
+            wanted,
+            pool,
+            out,
+            raw: 0,
+        },
     };
     while decoder.pass()? == Pass::StartOver {
         send(out, Flow::StartOver)?;
@@ -66,8 +77,6 @@ enum Pass {
 
 struct Decoder<'a> {
     input: Input<'a>,
-    url: &'a str,
-    container: Container,
     outlet: Outlet<'a>,
 }
 
@@ -89,13 +98,18 @@ impl Decoder<'_> {
         let mut head = Vec::with_capacity(HEAD_LENGTH);
         let most = u64::try_from(HEAD_LENGTH).unwrap_or(u64::MAX);
         (&mut self.input).take(most).read_to_end(&mut head)?;
-        check_head(&head, self.container).map_err(|why| StreamError::Mismatch {
-            url: self.url.to_owned(),
+        let Wanted {
+            url,
+            container,
+            format,
+        } = self.outlet.wanted;
+        check_head(&head, container, format).map_err(|why| StreamError::Mismatch {
+            url: url.to_owned(),
             why,
         })?;
         let mut whole = Cursor::new(head).chain(&mut self.input);
         let outlet = &mut self.outlet;
-        match self.container {
+        match container {
             Container::Raw => outlet.drain(&mut whole)?,
             Container::Gzip => outlet.drain(&mut MultiGzDecoder::new(&mut whole))?,
             Container::Bzip2 => outlet.drain(&mut MultiBzDecoder::new(&mut whole))?,
@@ -109,14 +123,14 @@ impl Decoder<'_> {
             return Ok(());
         }
         Err(Trouble::Ours(StreamError::Corrupt {
-            url: self.url.to_owned(),
+            url: url.to_owned(),
             raw: Bytes(self.outlet.raw),
             why: "something follows after its end".to_owned(),
         }))
     }
 
     fn corrupt(&self, error: &io::Error) -> StreamError {
-        let (url, raw) = (self.url.to_owned(), Bytes(self.outlet.raw));
+        let (url, raw) = (self.outlet.wanted.url.to_owned(), Bytes(self.outlet.raw));
         let why = error.to_string();
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return StreamError::Truncated { url, raw };
@@ -157,6 +171,7 @@ impl From<StreamError> for Trouble {
 
 /// Where what is unpacked goes.
 struct Outlet<'a> {
+    wanted: Wanted<'a>,
     pool: &'a Pool,
     out: &'a SyncSender<Flow>,
     /// Bytes that have come out in this pass.
@@ -187,6 +202,13 @@ impl Outlet<'_> {
     }
 
     fn send(&mut self, bytes: Slice) -> Result<(), StreamError> {
+        if self.raw == 0 {
+            let checked = check_content(&bytes, self.wanted.format);
+            checked.map_err(|why| StreamError::Mismatch {
+                url: self.wanted.url.to_owned(),
+                why,
+            })?;
+        }
         let at = self.raw;
         self.raw += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let zeros = 0;

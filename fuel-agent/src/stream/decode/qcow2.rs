@@ -6,7 +6,7 @@ use host::units::Bytes;
 use os_image::container::HEAD_LENGTH;
 use os_image::disk::{DiskImage, DiskImageError, Qcow2};
 
-use super::{Outlet, Trouble, end};
+use super::{Outlet, Trouble, Wanted, end};
 use crate::http::pool::Pool;
 use crate::http::reader::Reader;
 use crate::request::spec::Container;
@@ -18,11 +18,17 @@ use crate::stream::{BLOCK_COUNT, BLOCK_LENGTH, Flow};
 /// Reads the whole disk.
 pub(in crate::stream) fn run(
     reader: &Reader<'_>,
-    url: &str,
+    wanted: Wanted<'_>,
     pool: &Pool,
     out: &SyncSender<Flow>,
 ) -> Result<(), StreamError> {
-    let mut outlet = Outlet { pool, out, raw: 0 };
+    let url = wanted.url;
+    let mut outlet = Outlet {
+        wanted,
+        pool,
+        out,
+        raw: 0,
+    };
     match unpack(reader, url, &mut outlet) {
         Ok(()) => end(&outlet),
         Err(Trouble::Ours(error)) => Err(error),
@@ -40,7 +46,8 @@ pub(in crate::stream) fn run(
 fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(), Trouble> {
     let mut head = [0; HEAD_LENGTH];
     let length = reader.read_start(&mut head, 0)?;
-    check_head(&head[..length], Container::Qcow2).map_err(|why| StreamError::Mismatch {
+    let format = outlet.wanted.format;
+    check_head(&head[..length], Container::Qcow2, format).map_err(|why| StreamError::Mismatch {
         url: url.to_owned(),
         why,
     })?;

@@ -18,6 +18,7 @@ use crate::http::fault_server::{FaultServer, Reply};
 use crate::http::{Client, HttpSettings};
 use crate::request::spec::Container;
 
+mod archives;
 mod arriving;
 mod disk_images;
 mod faults;
@@ -237,6 +238,7 @@ fn job<'a>(
     Job {
         url: plan.url,
         container: plan.container,
+        format: "",
         expected: plan.expected,
         allow_unverified: false,
         packed: None,

@@ -219,6 +219,7 @@ proptest! {
             write_image(Job {
                 url: &url,
                 container: Container::Zstd,
+                format: "",
                 expected: Expected::from(&found),
                 allow_unverified: false,
                 packed: Some(Packed { facts: packed, ranges: found.ranges, rules: &rules, at_once: 1 }),

@@ -272,6 +272,7 @@ fn write_known(
     let result = write_image(Job {
         url,
         container: Container::Zstd,
+        format: "",
         expected: Expected::from(facts),
         allow_unverified: false,
         packed: Some(Packed {

@@ -103,6 +103,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
             write_image(Job {
                 url: &url(&server),
                 container: Container::Zstd,
+                format: "",
                 expected: Expected::from(&facts),
                 allow_unverified: false,
                 packed: Some(Packed {

@@ -1,0 +1,45 @@
+//! An archive into the filesystem that was made for it.
+
+use std::path::Path;
+
+use super::{check_trust, keep};
+use crate::apply::target::ON_FILES;
+use crate::apply::{Context, Outcome};
+use crate::error::Error;
+use crate::http::Client;
+use crate::stream::{self, Expected, ImageOutcome, Unpacking};
+
+/// Unpacks an archive: its filesystem is mounted for just that.
+pub(in crate::apply) fn unpack(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
+    if let Some(skipped) = context.skipped_on_files(ON_FILES) {
+        return Ok(skipped);
+    }
+    context.check_cancel()?;
+    let planned = &context.plan.images[image];
+    check_trust(context, planned)?;
+    let root = context.mount_alone(planned.filesystem, "archive", "unpack an archive")?;
+    let unpacked = fill(context, image, &root);
+    // The first error is the one to be told.
+    let unmounted = context.unmount_alone(&root);
+    let outcome = unpacked?;
+    unmounted?;
+    keep(context, image, outcome);
+    Ok(Outcome::Changed)
+}
+
+fn fill(context: &mut Context<'_>, image: usize, root: &Path) -> Result<ImageOutcome, Error> {
+    let (planned, options) = (&context.plan.images[image], context.options);
+    let node = context.node(context.plan.filesystems[planned.filesystem].on)?;
+    let client = Client::new(&options.http, context.host.cancel.clone())?;
+    context.state.touched = true;
+    Ok(stream::unpack_archive(Unpacking {
+        url: &planned.url,
+        container: planned.container,
+        expected: Expected::from(&planned.facts),
+        allow_unverified: options.allow_unverified,
+        root,
+        device: &node.display().to_string(),
+        client: &client,
+        events: context.events,
+    })?)
+}

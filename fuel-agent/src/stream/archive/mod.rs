@@ -1,0 +1,234 @@
+//! The stage that unpacks an archive: its files into a filesystem that is mounted and empty, in the order in which they come.
+
+mod blocks;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+
+use host::unpacking::{Belongings, Special, Unpacker};
+use os_image::archive::{Archive, ArchiveError, Entry, Kind, Name};
+
+use super::digest::Digests;
+use super::error::StreamError;
+use super::telling::Telling;
+use super::{BLOCK_COUNT, BLOCK_LENGTH, Expected, Feed, Flow, ImageOutcome};
+use crate::events::Events;
+use crate::http::pool::Pool;
+use crate::http::source::Meter;
+use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
+use crate::request::spec::{ARCHIVE, Container};
+use blocks::{Blocks, Break};
+
+/// One archive to be unpacked.
+pub struct Unpacking<'a> {
+    /// Where it comes from.
+    pub url: &'a str,
+    /// How it is wrapped, by the request; its first bytes have to agree.
+    pub container: Container,
+    /// What is known of it.
+    pub expected: Expected,
+    /// Whether it may be unpacked although no digest is known.
+    pub allow_unverified: bool,
+    /// The root of the filesystem that it goes into: mounted, and as new.
+    pub root: &'a Path,
+    /// What people call that filesystem's device.
+    pub device: &'a str,
+    /// Speaks HTTP, and knows when somebody says stop.
+    pub client: &'a Client,
+    /// Hears of progress and retries.
+    pub events: &'a dyn Events,
+}
+
+impl std::fmt::Debug for Unpacking<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unpacking")
+            .field("url", &address::shown(self.url))
+            .field("container", &self.container)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Unpacks an archive, checks it, and makes sure that all of it is on the medium. After an error some of it is there.
+pub fn unpack_archive(job: Unpacking<'_>) -> Result<ImageOutcome, StreamError> {
+    let parts = Pool::new(PART_COUNT, PART_LENGTH);
+    let blocks = Pool::new(BLOCK_COUNT, BLOCK_LENGTH);
+    let feed = Feed {
+        url: job.url,
+        container: job.container,
+        format: ARCHIVE,
+        expected: job.expected.clone(),
+        allow_unverified: job.allow_unverified,
+        client: job.client,
+        events: job.events,
+    };
+    feed.check()?;
+    feed.into(&parts, &blocks, |meter, end| {
+        Filler::new(job, meter)?.run(end)
+    })
+}
+
+/// Fills a filesystem.
+struct Filler<'a> {
+    job: Unpacking<'a>,
+    url: String,
+    telling: Telling<'a>,
+    unpacker: Unpacker,
+}
+
+/// Why an entry was not made.
+enum Trouble {
+    /// The archive's doing.
+    Archive(ArchiveError),
+    /// The filesystem's, or that of what is in it already.
+    Making(io::Error),
+}
+
+impl From<ArchiveError> for Trouble {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Making(error)
+    }
+}
+
+impl<'a> Filler<'a> {
+    fn new(job: Unpacking<'a>, meter: &Meter) -> Result<Self, StreamError> {
+        let unpacker = Unpacker::open(job.root);
+        Ok(Self {
+            url: address::shown(job.url),
+            telling: Telling::new(job.url, job.expected.raw_size, meter, job.events),
+            unpacker: unpacker.map_err(|source| of_disk(&job, "open", source))?,
+            job,
+        })
+    }
+
+    /// Unpacks what comes, from the beginning as often as the source begins anew, then checks it.
+    fn run(mut self, input: &Receiver<Flow>) -> Result<Digests, StreamError> {
+        let digests = loop {
+            if let Some(digests) = self.pass(input)? {
+                break digests;
+            }
+            let emptied = self.unpacker.start_over();
+            emptied.map_err(|source| of_disk(&self.job, "empty", source))?;
+        };
+        self.job.expected.verify(&self.url, &digests)?;
+        let flushed = self.unpacker.close();
+        flushed.map_err(|source| of_disk(&self.job, "flush", source))?;
+        self.telling.tell_end(digests.length);
+        Ok(digests)
+    }
+
+    /// One pass through the source; `None` where it starts over.
+    fn pass(&mut self, input: &Receiver<Flow>) -> Result<Option<Digests>, StreamError> {
+        let mut blocks = Blocks::new(input, self.job.client, &mut self.telling);
+        let place = Place {
+            url: &self.url,
+            device: self.job.device,
+        };
+        let unpacked = unpack(&mut blocks, &mut self.unpacker, place);
+        match blocks.end() {
+            Err(Break::StartOver) => Ok(None),
+            Err(Break::Failed(error)) => Err(error),
+            Ok(digests) => unpacked.and_then(|()| digests.map(Some).ok_or(StreamError::HungUp)),
+        }
+    }
+}
+
+/// What people call the two ends of it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    url: &'a str,
+    device: &'a str,
+}
+
+fn unpack(
+    blocks: &mut Blocks<'_, '_>,
+    unpacker: &mut Unpacker,
+    place: Place<'_>,
+) -> Result<(), StreamError> {
+    let of_archive = |source| StreamError::Archive {
+        url: place.url.to_owned(),
+        source,
+    };
+    let mut archive = Archive::new(blocks);
+    while let Some(entry) = archive.advance().map_err(of_archive)? {
+        make(&entry, &mut archive, unpacker).map_err(|trouble| match trouble {
+            Trouble::Archive(source) => of_archive(source),
+            Trouble::Making(source) => StreamError::Entry {
+                url: place.url.to_owned(),
+                entry: entry.name.to_string(),
+                device: place.device.to_owned(),
+                source,
+            },
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes what an entry says.
+fn make(
+    entry: &Entry,
+    archive: &mut Archive<&mut Blocks<'_, '_>>,
+    unpacker: &mut Unpacker,
+) -> Result<(), Trouble> {
+    let path = path(&entry.name);
+    let belongings = belongings(entry);
+    match &entry.kind {
+        Kind::File { size } => {
+            let file = unpacker.file(path, *size)?;
+            while let Some((at, bytes)) = archive.data()? {
+                file.write_at(bytes, at)?;
+            }
+            unpacker.complete(&file, &belongings)?;
+        }
+        Kind::Folder => unpacker.folder(path, &belongings)?,
+        Kind::Symlink { to } => unpacker.symlink(path, OsStr::from_bytes(to), &belongings)?,
+        Kind::HardLink { to } => unpacker.hard_link(path, self::path(to))?,
+        Kind::Character { major, minor } => {
+            unpacker.special(path, Special::Character(*major, *minor), &belongings)?;
+        }
+        Kind::Block { major, minor } => {
+            unpacker.special(path, Special::Block(*major, *minor), &belongings)?;
+        }
+        Kind::Pipe => unpacker.special(path, Special::Pipe, &belongings)?,
+    }
+    Ok(())
+}
+
+fn path(name: &Name) -> &Path {
+    Path::new(OsStr::from_bytes(name.as_bytes()))
+}
+
+fn belongings(entry: &Entry) -> Belongings<'_> {
+    let attributes = entry.attributes.iter();
+    Belongings {
+        mode: entry.mode,
+        user: entry.user,
+        group: entry.group,
+        modified: (entry.modified.seconds, entry.modified.nanoseconds),
+        attributes: attributes
+            .map(|attribute| {
+                (
+                    OsStr::from_bytes(&attribute.name),
+                    attribute.value.as_slice(),
+                )
+            })
+            .collect(),
+    }
+}
+
+fn of_disk(job: &Unpacking<'_>, doing: &'static str, source: io::Error) -> StreamError {
+    StreamError::Files {
+        doing,
+        device: job.device.to_owned(),
+        source,
+    }
+}
