@@ -19,7 +19,7 @@ fn extent(table: &Value, number: usize) -> (u64, usize) {
 }
 
 /// A partition as a file of its own.
-fn cut_out(lab: &Lab, number: usize) -> String {
+pub(crate) fn cut_out(lab: &Lab, number: usize) -> String {
     cut_out_of(lab, "disk.img", number)
 }
 

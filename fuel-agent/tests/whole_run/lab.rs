@@ -65,6 +65,26 @@ pub(crate) struct Image {
 pub(crate) static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
+    make_tree(&tree);
+    let file = folder.path().join("root.img");
+    let made = fs::File::create(&file).unwrap();
+    made.set_len(48 << 20).unwrap();
+    let (tree, image) = (tree.to_str().unwrap(), file.to_str().unwrap());
+    tool("mkfs.ext4", &["-q", "-F", "-d", tree, image]);
+    let raw = fs::read(&file).unwrap();
+    let gzip = gzip(&raw);
+    let metadata = json!({"images": [{"format": "ext4", "raw_name": "root.img", "raw_size": raw.len(),
+            "raw_md5": md5(&raw), "container_name": "root.img.gz",
+            "container_size": gzip.len()}]});
+    Image {
+        raw,
+        gzip,
+        metadata,
+    }
+});
+
+/// What an installation looks for in a system.
+pub(crate) fn make_tree(tree: &Path) {
     for sub in [
         "boot",
         "etc/default",
@@ -85,25 +105,20 @@ pub(crate) static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     ] {
         fs::write(tree.join(file), content).unwrap();
     }
-    let file = folder.path().join("root.img");
-    let made = fs::File::create(&file).unwrap();
-    made.set_len(48 << 20).unwrap();
-    let (tree, image) = (tree.to_str().unwrap(), file.to_str().unwrap());
-    tool("mkfs.ext4", &["-q", "-F", "-d", tree, image]);
-    let raw = fs::read(&file).unwrap();
+}
+
+pub(crate) fn gzip(raw: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(&raw).unwrap();
-    let gzip = encoder.finish().unwrap();
-    let md5 = tool("md5sum", &[image]);
-    let metadata = json!({"images": [{"format": "ext4", "raw_name": "root.img", "raw_size": raw.len(),
-        "raw_md5": md5.split_whitespace().next().unwrap(), "container_name": "root.img.gz",
-        "container_size": gzip.len()}]});
-    Image {
-        raw,
-        gzip,
-        metadata,
-    }
-});
+    encoder.write_all(raw).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn md5(bytes: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    let line = tool("md5sum", &[file.path().to_str().unwrap()]);
+    line.split_whitespace().next().unwrap().to_owned()
+}
 
 /// What the server does beside serving well.
 #[derive(Clone, Default)]
@@ -116,6 +131,8 @@ pub(crate) struct Mood {
     pub(crate) has_other: bool,
     /// Changes answers that carry that one.
     pub(crate) other: Option<fn(&Asked, Reply) -> Reply>,
+    /// There is an archive, `/root.tar.gz`: this, unpacked.
+    pub(crate) archive: Option<Vec<u8>>,
     /// The digest that the metadata names instead of the right one.
     pub(crate) digest: Option<&'static str>,
     /// The metadata says that the image is as long as this.
@@ -243,6 +260,10 @@ fn answer(asked: &Asked, mood: &mut Mood, request: &Path) -> Reply {
             mood.other
                 .map_or(reply.clone(), |change| change(asked, reply))
         }
+        "/root.tar.gz" if mood.archive.is_some() => {
+            let archive = mood.archive.as_deref().unwrap_or_default();
+            Reply::file(asked, &gzip(archive), "\"3\"")
+        }
         "/root.img.gz" => {
             let reply = Reply::file(asked, &IMAGE.gzip, "\"1\"");
             mood.image
@@ -255,6 +276,11 @@ fn answer(asked: &Asked, mood: &mut Mood, request: &Path) -> Reply {
                 let second = first.replace("root.img", "other.img");
                 let second = serde_json::from_str(&second).unwrap();
                 metadata["images"].as_array_mut().unwrap().push(second);
+            }
+            if let Some(archive) = &mood.archive {
+                let entry = json!({"format": "tar", "raw_name": "root.tar", "raw_size": archive.len(),
+                    "raw_md5": md5(archive), "container_name": "root.tar.gz"});
+                metadata["images"] = json!([entry]);
             }
             if let Some(digest) = mood.digest {
                 metadata["images"][0]["raw_md5"] = json!(digest);

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use super::lab::{Lab, equipped, signal, tool};
 
 /// A lab with a disk.
-struct Node {
-    lab: Lab,
-    disk: LoopDevice,
+pub(crate) struct Node {
+    pub(crate) lab: Lab,
+    pub(crate) disk: LoopDevice,
 }
 
 impl Node {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         Self::of(LoopOptions::default())
     }
 
@@ -70,7 +70,7 @@ impl Node {
         left.status
     }
 
-    fn push(&self) -> i32 {
+    pub(crate) fn push(&self) -> i32 {
         self.run(&["--input_data_file=request.json"])
     }
 
@@ -103,14 +103,14 @@ impl Node {
     }
 
     /// Whether a BIOS would find GRUB on the disk.
-    fn is_armed(&self) -> bool {
+    pub(crate) fn is_armed(&self) -> bool {
         let mut code = [0; 440];
         let disk = fs::File::open(self.disk.path()).unwrap();
         disk.read_exact_at(&mut code, 0).unwrap();
         code.windows(4).any(|window| window == b"GRUB")
     }
 
-    fn is_mounted(&self) -> bool {
+    pub(crate) fn is_mounted(&self) -> bool {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         mounts.contains(self.disk.path().to_str().unwrap())
     }

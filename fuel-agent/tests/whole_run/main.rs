@@ -9,9 +9,11 @@
     reason = "a test program"
 )]
 
+mod archive;
 mod faults;
 mod file_disk;
 mod lab;
 mod loop_disk;
 mod packed;
+mod round_trip;
 mod write;

@@ -75,7 +75,9 @@ fn entry(line: &str) -> Result<(Tag, u32, u16), String> {
     } else {
         who.parse().map_err(|_| {
             let who = who.escape_debug();
-            format!("names `{who}`, and only numbers mean something here: archive it with `--numeric-owner`")
+            format!(
+                "names `{who}`, and only numbers mean something here: archive it with `--xattrs` as well"
+            )
         })?
     };
     let bits = permissions

@@ -50,7 +50,7 @@ impl<R: BufRead> Archive<R> {
             user: owner(extended.user, || header.user()).map_err(plain)?,
             group: owner(extended.group, || header.group()).map_err(plain)?,
             modified,
-            attributes: extended.all_attributes(),
+            attributes: extended.all_attributes().map_err(failed)?,
         })
     }
 

@@ -38,8 +38,11 @@ pub(super) struct Extended {
     pub(super) group: Option<u64>,
     pub(super) modified: Option<Time>,
     pub(super) attributes: Vec<Attribute>,
-    /// Attributes that other records stand for; those said by their own name win.
-    derived: Vec<Attribute>,
+    /// Access control lists as text.
+    access: Option<Vec<u8>>,
+    default: Option<Vec<u8>>,
+    /// SELinux's label.
+    label: Option<Vec<u8>>,
     pub(super) sparse: Records,
 }
 
@@ -84,16 +87,13 @@ impl Extended {
             b"uid" => self.user = decimal(value)?,
             b"gid" => self.group = decimal(value)?,
             b"mtime" => self.modified = time(value)?,
-            b"SCHILY.acl.access" => self.derive(ACL_ACCESS, acl_of(value)?),
-            b"SCHILY.acl.default" => self.derive(ACL_DEFAULT, acl_of(value)?),
-            b"RHT.security.selinux" => {
-                let label = text().map(|label| [&label[..], b"\0"].concat());
-                self.derive(SELINUX, label);
-            }
+            b"SCHILY.acl.access" => self.access = text(),
+            b"SCHILY.acl.default" => self.default = text(),
+            b"RHT.security.selinux" => self.label = text(),
             b"SCHILY.realsize" => return Err("is sparse in a form that is not read".to_owned()),
             _ => {
                 if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
-                    set(&mut self.attributes, &unescaped(name), Some(value.to_vec()));
+                    set(&mut self.attributes, unescaped(name), value);
                 } else if let Some(what) = keyword.strip_prefix(b"GNU.sparse.") {
                     self.sparse.take(what, value)?;
                 }
@@ -102,37 +102,36 @@ impl Extended {
         Ok(())
     }
 
-    fn derive(&mut self, name: &[u8], value: Option<Vec<u8>>) {
-        set(&mut self.derived, name, value);
-    }
-
-    /// All attributes of the entry, each once.
-    pub(super) fn all_attributes(&mut self) -> Vec<Attribute> {
+    /// All attributes of the entry, each once: where one is there in two forms, the one under its own name counts. An archive of
+    /// GNU tar has its lists in both, and the text may have names in it that mean nothing here.
+    pub(super) fn all_attributes(&mut self) -> Result<Vec<Attribute>, String> {
         let mut all = std::mem::take(&mut self.attributes);
-        for derived in self.derived.drain(..) {
-            if !all.iter().any(|known| known.name == derived.name) {
-                all.push(derived);
+        let is_there = |name: &[u8]| all.iter().any(|known| known.name == name);
+        let mut derived = Vec::new();
+        for (name, text) in [(ACL_ACCESS, &self.access), (ACL_DEFAULT, &self.default)] {
+            if let Some(text) = text.as_ref().filter(|_| !is_there(name)) {
+                let value = acl::value(text)
+                    .map_err(|why| format!("has an access control list that {why}"))?;
+                derived.push((name, value));
             }
         }
-        all
+        if let Some(label) = self.label.as_ref().filter(|_| !is_there(SELINUX)) {
+            derived.push((SELINUX, [label, &b"\0"[..]].concat()));
+        }
+        all.extend(derived.into_iter().map(|(name, value)| Attribute {
+            name: name.to_vec(),
+            value,
+        }));
+        Ok(all)
     }
 }
 
-fn set(attributes: &mut Vec<Attribute>, name: &[u8], value: Option<Vec<u8>>) {
+fn set(attributes: &mut Vec<Attribute>, name: Vec<u8>, value: &[u8]) {
     attributes.retain(|known| known.name != name);
-    attributes.extend(value.map(|value| Attribute {
-        name: name.to_vec(),
-        value,
-    }));
-}
-
-fn acl_of(value: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    acl::value(value)
-        .map(Some)
-        .map_err(|why| format!("has an access control list that {why}"))
+    attributes.push(Attribute {
+        name,
+        value: value.to_vec(),
+    });
 }
 
 /// Keyword, value, and what follows.
@@ -313,7 +312,7 @@ mod tests {
                 .iter()
                 .flat_map(|(keyword, value)| record(keyword, value));
             let text: Vec<u8> = text.collect();
-            let all = of(&text).all_attributes().into_iter();
+            let all = of(&text).all_attributes().unwrap().into_iter();
             all.map(|attribute| (attribute.name, attribute.value))
                 .collect::<Vec<_>>()
         };
@@ -336,7 +335,14 @@ mod tests {
             all(&[("RHT.security.selinux", b"label")]),
             [pair(b"security.selinux", b"label\0")]
         );
-        assert_eq!(all(&[("SCHILY.acl.access", b"user::rwx")])[0].0, ACL_ACCESS);
+        let text: (&str, &[u8]) = ("SCHILY.acl.access", b"user::rwx,user:lisa:r-x");
+        let binary: (&str, &[u8]) = ("SCHILY.xattr.system.posix_acl_access", b"binary");
+        assert_eq!(all(&[text, binary]), [pair(ACL_ACCESS, b"binary")]);
+        let alone = of(&record(text.0, text.1)).all_attributes().unwrap_err();
+        assert!(
+            alone.starts_with("has an access control list that names `lisa`"),
+            "{alone}"
+        );
     }
 
     #[test]
