@@ -84,7 +84,12 @@ fn images(wish: &Wish) -> Value {
         let is_zstd = Path::new(file)
             .extension()
             .is_some_and(|kind| kind == "zst");
-        json!({"uri": format!("{}/images/{file}", network::files_url()), "format": "ext4",
+        let format = if file.ends_with(".tar.zst") {
+            "tar"
+        } else {
+            "ext4"
+        };
+        json!({"uri": format!("{}/images/{file}", network::files_url()), "format": format,
             "container": if is_zstd { "zstd" } else { "gzip" }})
     };
     let mut images = json!({"/": image(&wish.image)});

@@ -78,6 +78,8 @@ pub enum Tool {
     QemuSystem,
     /// Makes disk images of other formats, to be read back (tests only).
     QemuImg,
+    /// Makes an archive of a system (testbed only).
+    Tar,
     /// Logs in to a node (testbed only).
     Ssh,
     /// Copies to a node (testbed only).
@@ -130,6 +132,7 @@ impl Tool {
             Self::Nginx => "nginx",
             Self::QemuSystem => "qemu-system-x86_64",
             Self::QemuImg => "qemu-img",
+            Self::Tar => "tar",
             Self::Ssh => "ssh",
             Self::Scp => "scp",
             Self::SshKeygen => "ssh-keygen",
@@ -168,6 +171,7 @@ impl Tool {
             Self::Nginx => "nginx-light",
             Self::QemuSystem => "qemu-system-x86",
             Self::QemuImg => "qemu-utils",
+            Self::Tar => "tar",
             Self::Ssh | Self::Scp | Self::SshKeygen => "openssh-client",
             Self::Bash => "bash",
             Self::FsckFat => "dosfstools",

@@ -4,6 +4,7 @@
     reason = "a test run is read by people and by CI"
 )]
 
+mod archive;
 mod failure;
 mod install;
 mod push;
@@ -74,6 +75,12 @@ const SCENARIOS: [Scenario; 12] = [
         about: "pulled again by mistake: completion repeated, disk untouched; then update-grub by the installed system, and a reboot",
         default: false,
         run: install::again,
+    },
+    Scenario {
+        name: "archive",
+        about: "the same system as a root archive, made by GNU tar: unpacked, booted, files as its packages have them",
+        default: false,
+        run: archive::root_archive,
     },
     Scenario {
         name: "kexec",
