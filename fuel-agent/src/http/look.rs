@@ -54,7 +54,7 @@ pub fn look(
             problem: Some(chain(&error)),
             ..SourceFacts::default()
         });
-        if image.container == Container::Zstd {
+        if image.may_be_packed() {
             let root = root.map(|root| root.url.as_str());
             packed::join(client, &image.url, root, looking, &mut patience, &mut facts)?;
         }
@@ -64,8 +64,8 @@ pub fn look(
     Ok(sources)
 }
 
-/// Asks the server of an image; where that does not answer, those who may have it too. What is not zstd is no packed image,
-/// and is fetched from one server only.
+/// Asks the server of an image; where that does not answer, those who may have it too. What is no packed image is fetched from
+/// one server only.
 fn probe_anywhere(
     client: &Client,
     image: &ImageSpec,
@@ -75,8 +75,7 @@ fn probe_anywhere(
     let first = patience.spend(|budget| probe(client, &image.url, image, budget))?;
     let Err(error) = first else { return Ok(first) };
     let name = address::base_name(&image.url);
-    let is_packed = image.container == Container::Zstd;
-    let others = mirrors.iter().filter(|_| is_packed);
+    let others = mirrors.iter().filter(|_| image.may_be_packed());
     for other in others.filter_map(|base| address::within(base, &name)) {
         let asked = patience.spend(|budget| probe(client, &other, image, budget))?;
         if asked.is_ok() {

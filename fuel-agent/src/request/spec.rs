@@ -368,6 +368,13 @@ pub struct ImageSpec {
     pub container: Container,
 }
 
+impl ImageSpec {
+    /// Whether it may be a packed image: nothing else has a manifest. An archive never is one.
+    pub fn may_be_packed(&self) -> bool {
+        self.container == Container::Zstd && self.format != ARCHIVE
+    }
+}
+
 /// The format of an image that is no filesystem but what goes into one: it is unpacked into the one that the layout names.
 pub const ARCHIVE: &str = "tar";
 

@@ -100,6 +100,18 @@ fn an_archive_that_is_not_what_it_should_be_leaves_the_node_disarmed() {
 }
 
 #[test]
+fn sigterm_while_an_archive_is_unpacked_leaves_no_mount_and_a_node_that_can_be_installed() {
+    let Some(node) = Node::new() else { return };
+    node.lab.serve(system(node.lab.folder.path()));
+    // A signal that comes late finds a node that is installed, and says so.
+    let status = node.stopped_in("image");
+    assert!([130, 0].contains(&status), "{status}");
+    assert_eq!(node.is_armed(), status == 0);
+    assert!(!node.is_mounted() && !node.lab.path("run/work").exists());
+    assert_eq!(node.push(), 0);
+}
+
+#[test]
 fn an_archive_that_leads_out_of_its_filesystem_fails_the_run() {
     let Some(node) = Node::new() else { return };
     system(node.lab.folder.path());

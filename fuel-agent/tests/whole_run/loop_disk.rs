@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// Pushes, and sends SIGTERM as soon as that stage begins.
-    fn stopped_in(&self, stage: &str) -> i32 {
+    pub(crate) fn stopped_in(&self, stage: &str) -> i32 {
         let success = format!("--set=success={}", self.lab.server.url("/built"));
         let failure = format!("--set=failure={}", self.lab.server.url("/failed"));
         let mut child = self.lab.start(&[

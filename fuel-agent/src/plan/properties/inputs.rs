@@ -7,8 +7,8 @@ use super::super::sample::{self, disk_spec, empty_disk, filesystem, mib, node, p
 use crate::inventory::{ExistingPartition, Firmware, Inventory, Stack, StackKind};
 use crate::request::Request;
 use crate::request::spec::{
-    BlockRef, LogicalVolumeSpec, PartitionSpec, PhysicalVolumeSpec, RaidSpec, Role, Storage,
-    VolumeGroupSpec,
+    ARCHIVE, BlockRef, LogicalVolumeSpec, PartitionSpec, PhysicalVolumeSpec, RaidSpec, Role,
+    Storage, VolumeGroupSpec,
 };
 
 /// What is made on a random partition.
@@ -133,7 +133,13 @@ pub(super) fn build(
     let images = image_on.filter(|index| *index < storage.filesystems.len());
     let mut request = request(storage);
     request.images = images
-        .map(|index| sample::image("/", index))
+        .map(|index| {
+            let mut image = sample::image("/", index);
+            if index % 2 == 1 {
+                ARCHIVE.clone_into(&mut image.format);
+            }
+            image
+        })
         .into_iter()
         .collect();
     request

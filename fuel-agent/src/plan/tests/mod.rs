@@ -1,5 +1,6 @@
 //! Whole plans: their steps, and what they refuse.
 
+mod archives;
 mod packed;
 mod refusals;
 mod stacks;
