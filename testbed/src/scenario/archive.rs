@@ -110,6 +110,7 @@ fn pack(from: &Path, to: &Path) -> io::Result<(u64, String)> {
     }
     target.finish()?.sync_all()?;
     let digest = hasher.finalize();
-    let hexadecimal = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((length, hexadecimal))
+    let digits = digest.iter();
+    let digest = digits.fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    Ok((length, digest))
 }
