@@ -59,7 +59,7 @@ fn the_filesystem_of_an_archive_is_made_and_it_is_unpacked_into_that() {
 #[test]
 fn an_archive_that_is_longer_than_its_volume_may_fit_all_the_same() {
     let plan = planned(&archive_request(), |facts| {
-        facts.raw_size_bytes = Some(mib(5000))
+        facts.raw_size_bytes = Some(mib(5000));
     });
     assert_eq!(refusals(&plan), Vec::<String>::new());
     let warning = "http://10.20.0.2:8080/targetimages/ubuntu.img.gz is an archive of 5000 MiB, and /dev/mapper/os-root has 4 GiB: its files may not fit";
