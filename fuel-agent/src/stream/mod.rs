@@ -221,11 +221,15 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
             size: job.target.size(),
             needed: Some(size),
         }),
-        _ => feed.into(parts, blocks, |meter, end| {
-            Writer::new(job, meter)?.run(end)
-        }),
+        _ => {
+            let write = |meter: &Meter, end: &Receiver<Flow>| Writer::new(job, meter)?.run(end);
+            feed.into(parts, blocks, Box::new(write))
+        }
     }
 }
+
+/// The stage that writes what flows, and verifies it at the end.
+type Last<'a> = Box<dyn FnOnce(&Meter, &Receiver<Flow>) -> Result<Digests, StreamError> + 'a>;
 
 /// Where bytes come from and what they have to be, whatever becomes of them.
 struct Feed<'a> {
@@ -263,12 +267,12 @@ impl Feed<'_> {
         Ok(())
     }
 
-    /// Lets everything flow into `last`, the stage of the caller, which verifies what has come.
+    /// Lets everything flow into `last`, the stage of the caller.
     fn into(
         self,
         parts: &Pool,
         blocks: &Pool,
-        last: impl FnOnce(&Meter, &Receiver<Flow>) -> Result<Digests, StreamError>,
+        last: Last<'_>,
     ) -> Result<ImageOutcome, StreamError> {
         let started = Instant::now();
         let (meter, stop) = (Meter::default(), Cancel::new());

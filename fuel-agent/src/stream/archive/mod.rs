@@ -66,9 +66,8 @@ pub fn unpack_archive(job: Unpacking<'_>) -> Result<ImageOutcome, StreamError> {
         events: job.events,
     };
     feed.check()?;
-    feed.into(&parts, &blocks, |meter, end| {
-        Filler::new(job, meter)?.run(end)
-    })
+    let fill = |meter: &Meter, end: &Receiver<Flow>| Filler::new(job, meter)?.run(end);
+    feed.into(&parts, &blocks, Box::new(fill))
 }
 
 /// Fills a filesystem.
