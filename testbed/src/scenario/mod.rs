@@ -33,7 +33,7 @@ struct Scenario {
     run: fn(&mut Lab) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "pull-lvm",
         about: "512 MiB node, pulled: PXE, root on LVM, completion, reboot, cloud-init",
