@@ -1,3 +1,7 @@
+//! Things made below a folder that stands for a root, with something beside it that nobody may touch.
+
+mod properties;
+
 use super::*;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
