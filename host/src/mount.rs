@@ -57,8 +57,10 @@ impl Mounts for KernelMounts {
             flags |= MsFlags::MS_RDONLY;
         }
         tracing::debug!(device = %device.display(), target = %target.display(), kind, ?mode, "mount");
-        mount(Some(device), target, Some(kind), flags, None::<&str>)?;
-        Ok(())
+        // Whoever looked at the device just before, or made what is on it, may not have let go of it yet.
+        settle::while_busy(PATIENCE, || {
+            mount(Some(device), target, Some(kind), flags, None::<&str>)
+        })
     }
 
     fn unmount(&mut self, target: &Path) -> io::Result<()> {
