@@ -3,19 +3,32 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use host::exec::Exec;
 use serde_json::Value;
 
 use super::install::check_memory;
 use super::steps::{check_system, enter_pulled, is_done, report, said, wish};
-use crate::lab::Lab;
+use crate::lab::{Lab, PATIENCE};
 use crate::line;
 use crate::request::{DATA_MOUNT, Layout, Wish};
 
 /// Name of the second image.
 const DATA: &str = "testbed-data";
 
-/// Its one file: bytes that do not pack, so that its transfer takes a while too.
-const DATA_MIB: u32 = 384;
+/// Packs a filesystem with one file, of bytes that do not pack: its transfer takes a while too. Paths come as arguments, never
+/// as text of the line.
+const PACK_DATA: &str = r#"
+    name=$1 mount=$2 builder=$3 images=$4
+    export PATH=$PATH:/usr/sbin:/sbin
+    rm -f "$images/$name.img.zst" "$images/$name.manifest.json"
+    mkdir data
+    head -c 384M /dev/urandom >data/data
+    truncate -s 512M data.raw
+    mkfs.ext4 -q -F -d data data.raw
+    "$builder" pack data.raw --name "$name" --mount "$mount" --level 1 --out "$images" --architecture "$(uname -m)" >&2
+    sha256sum data/data
+    rm -r data data.raw
+"#;
 
 /// A node of 512 MiB writes the system to its first disk and, at the same time, data to the second: both by chunks.
 pub(super) fn two_images(lab: &mut Lab) -> Result<()> {
@@ -64,20 +77,13 @@ fn pack_data(lab: &mut Lab) -> Result<String> {
         "{} is not there; `make image` builds it",
         builder.display()
     );
-    let script = format!(
-        "export PATH=$PATH:/usr/sbin:/sbin
-         rm -rf data data.raw {images}/{DATA}.*
-         mkdir data
-         head -c {DATA_MIB}M /dev/urandom >data/data
-         truncate -s 512M data.raw
-         mkfs.ext4 -q -F -d data data.raw
-         {builder} pack data.raw --name {DATA} --mount {DATA_MOUNT} --level 1 --out {images} --architecture $(uname -m) >&2
-         sha256sum data/data
-         rm -rf data data.raw",
-        images = lab.artefacts.images.display(),
-        builder = builder.display(),
-    );
-    let said = line::output(&mut lab.system, &lab.work, &script)?;
+    let cmd = line::command(PACK_DATA)
+        .args(["pack-data", DATA, DATA_MOUNT])
+        .arg(&builder)
+        .arg(&lab.artefacts.images)
+        .directory(&lab.work)
+        .timeout(PATIENCE);
+    let said = lab.system.run(&cmd)?.stdout;
     let digest = said.split_whitespace().next();
     Ok(digest.context("sha256sum said nothing")?.to_owned())
 }
