@@ -7,16 +7,16 @@
 //!                                                                   events: bars, lines, JSON, log
 //! ```
 //!
-//! Arrows point one way: `request`, `inventory` <- `plan` <- `sequence`; `plan`, `stream` <- `apply` <- `sequence` <- the
-//! sub-commands. `plan` touches nothing; `apply` decides nothing. `tests/boundaries.rs` holds that.
+//! Arrows point one way. `model` is the ground floor, known to all; then `request`, `inventory` <- `plan` <- `sequence`;
+//! `plan`, `stream` <- `apply` <- `sequence` <- the sub-commands. `plan` touches nothing; `apply` decides nothing. `tests/boundaries.rs` holds that.
 
 pub mod apply;
 pub mod cli;
 pub mod cloud;
-pub mod error;
 pub mod events;
 pub mod http;
 pub mod inventory;
+pub mod model;
 pub mod plan;
 pub mod report;
 pub mod request;
@@ -24,6 +24,5 @@ pub mod run;
 pub mod sequence;
 pub mod settings;
 pub mod sources;
-pub mod stage;
 pub mod stream;
 mod wrap;

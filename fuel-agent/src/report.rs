@@ -5,183 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use host::units::Bytes;
-use serde::Serialize;
 
-use crate::apply::ImageOutcome;
-use crate::error::{Error, Kind};
 use crate::events::clock;
-use crate::sequence::Walked;
-use crate::stage::Stage;
-
-/// The report of a run. Its JSON form is contract (docs/commands.md): keys are added, never changed.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// What it came to.
-    pub result: Outcome,
-    /// The exit status of `provision`.
-    pub exit_status: u8,
-    /// Whether a disk has been written to.
-    pub touched: bool,
-    /// Whether running the same request again makes sense.
-    pub retryable: bool,
-    /// The error, where there was one.
-    pub error: Option<ReportedError>,
-    /// Errors after the first: of clean-up and the like.
-    pub unclean: Vec<ReportedError>,
-    /// What is pending (exit status 10).
-    pub incomplete: Vec<String>,
-    /// What was odd.
-    pub warnings: Vec<String>,
-    /// Dialect of the request, once it was read.
-    pub dialect: Option<String>,
-    /// Identity of the request.
-    pub request_digest: Option<String>,
-    /// The node's name, as in the request.
-    pub hostname: Option<String>,
-    /// Identifier of this installation, as cloud-init sees it.
-    pub instance_id: Option<String>,
-    /// Whether the node already was what the request asks for, so that only the completion was repeated.
-    pub already_installed: bool,
-    /// Version of the agent.
-    pub agent_version: &'static str,
-    /// When it began.
-    pub started: String,
-    /// When it ended.
-    pub ended: String,
-    /// How long it took.
-    #[serde(rename = "took_ms", serialize_with = "millis")]
-    pub took: Duration,
-    /// Stages that ran, in order.
-    pub stages: Vec<Walked>,
-    /// Steps that were performed, in order.
-    pub steps: Vec<ReportedStep>,
-    /// The chosen disks.
-    pub devices: Vec<ReportedDevice>,
-    /// The images that were written.
-    pub images: Vec<ImageOutcome>,
-    /// Bytes that came from the images' sources.
-    pub fetched_bytes: Bytes,
-    /// Bytes of the images, unpacked.
-    pub written_bytes: Bytes,
-    /// The most memory that the agent had, as its `VmHWM` says.
-    pub peak_memory_bytes: Option<Bytes>,
-}
-
-fn millis<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// What a run came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// The node is what the request asks for.
-    Installed,
-    /// The node is, but the orchestrator does not know.
-    InstalledNotAccepted,
-    /// Something is pending.
-    Incomplete,
-    /// It is not.
-    Failed,
-    /// Somebody stopped it.
-    Interrupted,
-}
-
-impl Outcome {
-    /// What a run came to that ended with this error, or none.
-    pub fn of(error: Option<&Error>) -> Self {
-        match error.map(|error| error.kind) {
-            None => Self::Installed,
-            Some(Kind::Notify) => Self::InstalledNotAccepted,
-            Some(Kind::Incomplete) => Self::Incomplete,
-            Some(Kind::Interrupted) => Self::Interrupted,
-            Some(_) => Self::Failed,
-        }
-    }
-
-    /// Its name in reports and callbacks.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Installed => "installed",
-            Self::InstalledNotAccepted => "installed-not-accepted",
-            Self::Incomplete => "incomplete",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-        }
-    }
-}
-
-/// An error in a report.
-#[derive(Clone, Debug, Serialize)]
-pub struct ReportedError {
-    /// The stage it happened in.
-    pub stage: Stage,
-    /// Who can fix it.
-    pub kind: Kind,
-    /// What could not be done.
-    pub message: String,
-    /// Why, outermost first.
-    pub causes: Vec<String>,
-    /// What to try.
-    pub hint: Option<String>,
-    /// The disk or partition concerned.
-    pub device: Option<String>,
-    /// Whether the same request may well succeed next time.
-    pub retryable: bool,
-}
-
-impl ReportedError {
-    /// An error of a stage.
-    pub fn new(stage: Stage, error: &Error) -> Self {
-        Self {
-            stage,
-            kind: error.kind,
-            message: error.what.clone(),
-            causes: error.causes(),
-            hint: error.hint.clone(),
-            device: error.device.clone(),
-            retryable: error.retryable,
-        }
-    }
-
-    /// The message with its causes, on one line.
-    pub fn line(&self) -> String {
-        let mut line = self.message.clone();
-        for cause in &self.causes {
-            line = line + ": " + cause.trim_end();
-        }
-        line
-    }
-}
-
-/// A step in a report.
-#[derive(Clone, Debug, Serialize)]
-pub struct ReportedStep {
-    /// Its number in the plan.
-    pub number: usize,
-    /// Its stage.
-    pub stage: Stage,
-    /// What was done.
-    pub what: String,
-    /// `changed`, `unchanged`, `skipped` or `failed`.
-    pub outcome: &'static str,
-    /// Why it was skipped, or stopped for another's failure.
-    pub why: Option<String>,
-    /// How long it took.
-    #[serde(rename = "took_ms", serialize_with = "millis")]
-    pub took: Duration,
-}
-
-/// A chosen disk in a report.
-#[derive(Clone, Debug, Serialize)]
-pub struct ReportedDevice {
-    /// Its node in this run.
-    pub device: String,
-    /// A name that it has after a reboot too: a by-id link, else its serial number or wwn.
-    pub stable_name: String,
-    /// Its size.
-    pub size_bytes: Bytes,
-}
+use crate::model::report::{ImageOutcome, Outcome, Report};
+use crate::model::stage::Stage;
 
 /// The most memory that this process had.
 pub fn peak_memory() -> Option<Bytes> {
@@ -274,6 +101,8 @@ fn image_line(image: &ImageOutcome) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::model::error::{Error, Kind};
+    use crate::model::report::{ReportedDevice, ReportedError, Walked};
 
     /// A report with something in every place.
     pub(crate) fn report(error: Option<Error>) -> Report {

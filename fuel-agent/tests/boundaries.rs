@@ -194,6 +194,25 @@ fn who_only_looks_can_name_nothing_that_writes() {
 }
 
 #[test]
+fn the_model_is_data_and_counts_in_units() {
+    must_not_name("model", &IMPURE);
+    must_not_name("model", &EFFECTS);
+    let allowed = |line: &str| line.replace("host::units", "").replace("crate::model", "");
+    let strange: Vec<String> = code("model")
+        .into_iter()
+        .filter(|(_, _, line)| {
+            let line = allowed(line);
+            ["host", "crate"]
+                .iter()
+                .any(|root| names(&line, &format!("{root}::")))
+                || names(&line, "super::super")
+        })
+        .map(|(file, number, line)| format!("{file}:{number} {line}"))
+        .collect();
+    assert_eq!(strange, Vec::<String>::new());
+}
+
+#[test]
 fn plan_touches_nothing() {
     must_not_name("plan", &IMPURE);
     must_not_name("plan", &EFFECTS);

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use fuel_agent::cli::Cli;
-use fuel_agent::error::Kind;
+use fuel_agent::model::error::Kind;
+use fuel_agent::model::stage::Stage;
 use fuel_agent::sequence::completion::NAMES;
 use fuel_agent::settings::keys;
-use fuel_agent::stage::Stage;
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/commands.md")

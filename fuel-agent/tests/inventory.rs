@@ -8,8 +8,8 @@ mod support;
 
 use std::fs;
 
-use fuel_agent::error::{Kind, render};
 use fuel_agent::inventory::{self, Disk, Inventory, Reader};
+use fuel_agent::model::error::{Kind, render};
 use host::cancel::Cancel;
 use host::exec::Tool;
 use host::fake::FakeDevices;

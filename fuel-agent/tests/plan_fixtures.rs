@@ -6,10 +6,12 @@ mod support;
 
 use std::path::Path;
 
-use fuel_agent::error::Kind;
-use fuel_agent::plan::{CountedIds, Options, Plan, RefusedBy, plan};
+use fuel_agent::model::error::Kind;
+use fuel_agent::model::plan::{Plan, RefusedBy};
+use fuel_agent::model::request::Problem;
+use fuel_agent::model::sources::Sources;
+use fuel_agent::plan::{CountedIds, Options, plan};
 use fuel_agent::request::{self, Context, Driver};
-use fuel_agent::sources::Sources;
 use serde_json::{Value, json};
 
 fn driver(name: &str) -> Driver {
@@ -32,7 +34,7 @@ fn planned_input(
     name: &str,
     fixture: &str,
     input: &Value,
-) -> Result<Plan, Vec<request::Problem>> {
+) -> Result<Plan, Vec<Problem>> {
     let context = Context {
         driver: driver(fixture),
         ..Context::default()

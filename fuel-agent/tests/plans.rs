@@ -6,11 +6,14 @@
 
 use std::path::{Path, PathBuf};
 
-use fuel_agent::inventory::{Disk, ExistingPartition, Firmware, Inventory, Stack, StackKind};
-use fuel_agent::plan::{CountedIds, Options, Plan, RefusedBy, diff, plan};
-use fuel_agent::request::spec::{BlockRef, Container, DiskSelector};
-use fuel_agent::request::{self, Driver, Request};
-use fuel_agent::sources::{SourceFacts, Sources};
+use fuel_agent::inventory::{Disk, ExistingPartition, Inventory, Stack, StackKind};
+use fuel_agent::model::node::Firmware;
+use fuel_agent::model::plan::{Plan, RefusedBy};
+use fuel_agent::model::request::{Container, Request};
+use fuel_agent::model::sources::{SourceFacts, Sources};
+use fuel_agent::model::storage::{BlockRef, DiskSelector};
+use fuel_agent::plan::{CountedIds, Options, diff, plan};
+use fuel_agent::request::{self, Driver};
 use host::units::Bytes;
 
 const GIB: u64 = 1 << 30;

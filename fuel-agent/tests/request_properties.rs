@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
-use fuel_agent::request::spec::{BlockRef, Mount, Role};
-use fuel_agent::request::{self, Context, Driver, Problem, Request};
+use fuel_agent::model::request::{Problem, Request};
+use fuel_agent::model::storage::{BlockRef, Mount, Role};
+use fuel_agent::request::{self, Context, Driver};
 use host::units::{Bytes, Extent};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;

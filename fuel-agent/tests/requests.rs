@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use fuel_agent::inventory::{Disk, Inventory};
+use fuel_agent::model::request::{Container, Problem, Request};
+use fuel_agent::model::sources::{SourceFacts, Sources};
 use fuel_agent::plan;
-use fuel_agent::request::spec::Container;
-use fuel_agent::request::{self, Context, Driver, Problem, Request};
-use fuel_agent::sources::{SourceFacts, Sources};
+use fuel_agent::request::{self, Context, Driver};
 use host::units::Bytes;
 use support::render;
 

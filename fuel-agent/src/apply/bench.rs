@@ -7,13 +7,13 @@ use host::fake::{self, FakeDevices, FakeMounts, Script};
 use host::units::Bytes;
 
 use super::{Context, Options, Outcome, Performed, State, image, perform, sample, undo};
-use crate::error::Error;
 use crate::events::{Event, Events};
 use crate::http::HttpSettings;
-use crate::plan::step::{PlannedStep, Step};
-use crate::plan::{Plan, PlannedPhysicalVolume, PlannedVolumeGroup};
-use crate::request::spec::BlockRef;
-use crate::stage::Stage;
+use crate::model::error::Error;
+use crate::model::plan::{Plan, PlannedPhysicalVolume, PlannedVolumeGroup};
+use crate::model::stage::Stage;
+use crate::model::step::{PlannedStep, Step};
+use crate::model::storage::BlockRef;
 use crate::stream::packed::Rules;
 use host::blockdev::Devices;
 

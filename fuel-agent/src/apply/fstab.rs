@@ -1,10 +1,10 @@
 //! /etc/fstab of the installed system: every filesystem of the plan by its UUID.
 
 use super::{Context, Outcome, bootcode, installed};
-use crate::error::{Error, Kind};
-use crate::inventory::Firmware;
-use crate::plan::Plan;
-use crate::request::spec::Mount;
+use crate::model::error::{Error, Kind};
+use crate::model::node::Firmware;
+use crate::model::plan::Plan;
+use crate::model::storage::Mount;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
     // First: where nothing can be mounted, filesystems were skipped too and have no UUID.

@@ -5,10 +5,10 @@
 
 use super::installed::{self, Installed, one_line};
 use super::{Context, Outcome, network};
-use crate::error::Error;
 use crate::events::Event;
-use crate::request::spec::NodeSpec;
-use crate::stage::Stage;
+use crate::model::error::Error;
+use crate::model::node::NodeSpec;
+use crate::model::stage::Stage;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
     let tree = match installed::open(context)? {

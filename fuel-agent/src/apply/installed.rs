@@ -3,7 +3,7 @@
 use host::tree::Tree;
 
 use super::{Context, Outcome};
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// The tree of the installed system while it is mounted.
 #[derive(Debug)]

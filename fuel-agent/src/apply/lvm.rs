@@ -6,8 +6,8 @@ use host::exec::{Cmd, Tool};
 use host::units::Bytes;
 
 use super::{Context, Outcome};
-use crate::error::{Error, Kind};
-use crate::plan::PlannedVolumeGroup;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::PlannedVolumeGroup;
 
 /// Why there is no LVM where disks are files.
 const ON_FILES: &str = "LVM needs a block device";
@@ -149,7 +149,7 @@ fn kib(size: Bytes) -> String {
 mod tests {
     use super::*;
     use crate::apply::bench::{Bench, sized};
-    use crate::plan::step::Step;
+    use crate::model::step::Step;
     use host::fake::Fault;
 
     fn steps() -> [Step; 4] {

@@ -56,13 +56,13 @@ use host::blockdev::{Access, BlockDevice};
 use host::exec::{Cmd, ExecError, Output, Tool};
 use host::{Host, settle};
 
-use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
-use crate::plan::Plan;
-use crate::plan::step::{PlannedStep, Step};
-use crate::request::spec::BlockRef;
-use crate::stage::Stage;
-pub use crate::stream::ImageOutcome;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
+use crate::model::report::ImageOutcome;
+use crate::model::stage::Stage;
+use crate::model::step::{PlannedStep, Step};
+use crate::model::storage::BlockRef;
 
 /// What one step did to the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

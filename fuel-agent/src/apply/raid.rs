@@ -6,9 +6,9 @@ use host::exec::{Cmd, Tool};
 use uuid::Uuid;
 
 use super::{Context, Outcome};
-use crate::error::{Error, Kind};
-use crate::plan::PlannedRaid;
-use crate::request::spec::BlockRef;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::PlannedRaid;
+use crate::model::storage::BlockRef;
 
 /// Why there is no md where disks are files.
 pub(super) const ON_FILES: &str = "an array needs a block device";
@@ -116,7 +116,7 @@ fn identifier(uuid: Uuid) -> String {
 mod tests {
     use super::*;
     use crate::apply::bench::{Bench, sized};
-    use crate::plan::step::Step;
+    use crate::model::step::Step;
 
     fn bench() -> Bench {
         let mut bench = Bench::new();

@@ -3,14 +3,14 @@
 use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
-use crate::inventory::Firmware;
-use crate::plan::{
+use crate::model::node::{
+    Account, AdminInterface, Firmware, Mcollective, NodeSpec, Puppet, Secret,
+};
+use crate::model::plan::{
     Plan, PlannedDisk, PlannedFilesystem, PlannedImage, PlannedLogicalVolume, PlannedPartition,
 };
-use crate::request::spec::{
-    Account, AdminInterface, BlockRef, BootSpec, Container, Dialect, LogicalVolumeSpec,
-    Mcollective, Mount, NodeSpec, Puppet, Role, Secret, Table,
-};
+use crate::model::request::{BootSpec, Container, Dialect};
+use crate::model::storage::{BlockRef, LogicalVolumeSpec, Mount, Role, Table};
 
 const fn mib(n: u64) -> Bytes {
     Bytes(n << 20)
@@ -131,7 +131,7 @@ fn image() -> PlannedImage {
         filesystem: 1,
         format: "ext4".to_owned(),
         container: Container::Gzip,
-        facts: crate::sources::SourceFacts::default(),
+        facts: crate::model::sources::SourceFacts::default(),
     }
 }
 

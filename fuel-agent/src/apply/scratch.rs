@@ -12,7 +12,7 @@ use host::moving::next_data;
 use host::units::{Bytes, Extent};
 
 use super::{Context, of_disk};
-use crate::error::Error;
+use crate::model::error::Error;
 
 /// What is copied at once.
 const PIECE: usize = 1 << 20;

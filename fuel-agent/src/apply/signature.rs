@@ -5,7 +5,7 @@ use std::path::Path;
 use host::exec::{Cmd, ExecError, Tool};
 
 use super::{Context, of_tool};
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// A filesystem, swap space, or member of something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Context, Outcome, bootcode, medium};
-use crate::error::{Error, Kind};
 use crate::http::address;
-use crate::plan::{Plan, PlannedImage, STAMP};
+use crate::model::error::{Error, Kind};
+use crate::model::plan::{Plan, PlannedImage};
+use crate::plan::STAMP;
 
 /// What it begins with; the last byte is the version of this layout: magic, length, JSON, sha256 of the JSON.
 const MAGIC: [u8; 16] = *b"provision stamp\x01";

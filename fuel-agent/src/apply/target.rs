@@ -8,9 +8,9 @@ use host::mount::MountMode;
 use host::tree::Tree;
 
 use super::{Context, Outcome, of_disk};
-use crate::error::{Error, Kind};
-use crate::plan::Plan;
-use crate::request::spec::Mount;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
+use crate::model::storage::Mount;
 
 /// The installed system's filesystems, mounted below one folder in the order of their depth.
 #[derive(Debug)]
@@ -185,8 +185,8 @@ pub(super) fn default_mode(path: &str) -> u32 {
 mod tests {
     use super::*;
     use crate::apply::bench::Bench;
-    use crate::plan::step::Step;
-    use crate::request::spec::BlockRef;
+    use crate::model::step::Step;
+    use crate::model::storage::BlockRef;
 
     fn bench() -> Bench {
         let mut bench = Bench::new();

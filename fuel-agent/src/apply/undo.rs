@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Context, of_disk, release};
-use crate::error::Error;
-use crate::plan::Plan;
-use crate::plan::step::Step;
-use crate::request::spec::BlockRef;
+use crate::model::error::Error;
+use crate::model::plan::Plan;
+use crate::model::step::Step;
+use crate::model::storage::BlockRef;
 
 /// Something that keeps disks busy until it is let go, by its index in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ fn known<'r>(context: &Context<'_>, on: impl Iterator<Item = &'r BlockRef>) -> B
 mod tests {
     use super::*;
     use crate::apply::bench::{Bench, sized};
-    use crate::plan::PlannedRaid;
+    use crate::model::plan::PlannedRaid;
     use uuid::Uuid;
 
     fn partition(number: u32) -> BlockRef {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use sha_crypt::{PasswordHasher, ShaCrypt};
 use sha2::{Digest, Sha256};
 
-use crate::request::spec::Account;
+use crate::model::node::Account;
 
 /// cloud-init's `users`. An empty list is one too: without it cloud-init would make an account of its own.
 pub(super) fn users(accounts: &[Account], salt: &str) -> Vec<Value> {
@@ -52,7 +52,7 @@ fn hash(account: &Account, salt: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::apply::sample;
-    use crate::request::spec::Secret;
+    use crate::model::node::Secret;
 
     #[test]
     fn a_password_becomes_a_hash_that_crypt_knows() {

@@ -1,6 +1,6 @@
 //! Settings of the programs that Fuel's orchestrator talks to on a node.
 
-use crate::request::spec::{Mcollective, NodeSpec, Puppet};
+use crate::model::node::{Mcollective, NodeSpec, Puppet};
 
 /// The port that Fuel's message bus has always had; no request says another.
 const BUS_PORT: u16 = 61613;

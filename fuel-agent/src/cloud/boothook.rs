@@ -1,7 +1,7 @@
 //! The boothook: runs before cloud-init's modules, once for each installation.
 
 use super::{Family, name_servers, search};
-use crate::request::spec::NodeSpec;
+use crate::model::node::NodeSpec;
 
 /// The script: the node's facts as variables, then the parts.
 pub(super) fn render(node: &NodeSpec, family: Family) -> String {

@@ -13,8 +13,8 @@ use std::net::IpAddr;
 use configdrive::{Address, Ethernet, Network, Part, PartKind, Seed, YamlError};
 use serde_json::{Value, json};
 
-use crate::plan::Plan;
-use crate::request::spec::NodeSpec;
+use crate::model::node::NodeSpec;
+use crate::model::plan::Plan;
 
 /// The families that Fuel had templates for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::joint::Joint;
 use super::{Event, Events, clock};
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
 /// Redraws a second, at most.
 const HERTZ: u8 = 5;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::sink::Sink;
 use super::{Event, Events, clock};
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
 /// How often progress of one thing is told at most; the last byte of it is always told.
 const PROGRESS: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::sink::Sink;
 use super::{Event, Events, clock};
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(1);

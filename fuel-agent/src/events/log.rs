@@ -38,7 +38,11 @@ impl Events for Log {
             } => tracing::trace!(%stage, what, done_bytes, total_bytes, "progress"),
             Event::Note { stage, message } => tracing::info!(%stage, message, "note"),
             Event::Warning { stage, message } => {
-                tracing::warn!(stage = stage.map(crate::stage::Stage::name), message, "odd");
+                tracing::warn!(
+                    stage = stage.map(crate::model::stage::Stage::name),
+                    message,
+                    "odd"
+                );
             }
             Event::Error {
                 stage,

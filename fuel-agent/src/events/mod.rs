@@ -21,7 +21,7 @@ pub mod sink;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
 /// Something that happened. `--dialect json` prints one object a line for each.
 #[derive(Clone, Debug)]

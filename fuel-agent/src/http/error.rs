@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// Why something did not come, or did not arrive.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use super::head::Head;
 use super::retry::{Retry, chain};
 use super::source::{Attendance, Piece, Source};
 use crate::events::Event;
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
 /// How often one transfer may start over.
 const START_OVERS: u32 = 5;

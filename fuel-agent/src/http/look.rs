@@ -21,8 +21,10 @@ use super::file;
 use super::packed;
 use super::pool::Pool;
 use super::retry::{Retry, chain};
-use crate::request::spec::{Container, ImageSpec, Mount};
-use crate::sources::{SourceFacts, Sources, check_head, container_of, disk_size, is_hexadecimal};
+use crate::model::request::{Container, ImageSpec};
+use crate::model::sources::{SourceFacts, Sources};
+use crate::model::storage::Mount;
+use crate::sources::{check_head, container_of, disk_size, is_hexadecimal};
 
 /// The longest metadata that is read: a document of a thousand packages has a tenth of it.
 const METADATA_LIMIT: u64 = 1 << 20;

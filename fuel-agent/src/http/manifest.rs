@@ -17,7 +17,7 @@ use super::error::HttpError;
 use super::file;
 use super::pool::{Buffer, Pool};
 use super::retry::Retry;
-use crate::error::Kind;
+use crate::model::error::Kind;
 
 /// Why a manifest is of no use.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use super::client::{Client, Request};
 use super::error::{HttpError, seconds};
 use super::pool::Pool;
 use super::retry::{Retry, chain};
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// The longest answer that is read.
 const ANSWER_LIMIT: u64 = 64 * 1024;

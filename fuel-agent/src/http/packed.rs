@@ -13,7 +13,7 @@ use super::error::HttpError;
 use super::look::{Looking, Patience};
 use super::manifest::{FoundManifest, ManifestProblem, manifest};
 use super::retry::chain;
-use crate::sources::{PackedFacts, SourceFacts};
+use crate::model::sources::{PackedFacts, SourceFacts};
 
 /// Adds what the manifest says, where there is one: beside the image by its own name, or else by that of the root image.
 pub(super) fn join(

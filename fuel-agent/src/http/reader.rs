@@ -22,7 +22,7 @@ use super::pool::{Buffer, Pool};
 use super::retry::{Retry, chain};
 use super::source::Attendance;
 use crate::events::Event;
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
 /// Bytes that are fetched and kept together: what the network room hands over at once.
 const PAGE: u64 = 256 * 1024;

@@ -11,7 +11,7 @@ use super::answers::{AMBIVALENT, Array, Signatures, parse_mdadm, parse_pvs};
 use super::graph::{Graph, Node};
 use super::reader::{Query, Reader};
 use super::{Disk, Stack, StackKind};
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// Filesystem types of a root that came with the kernel's own ramdisk: then `root=` was not followed.
 const RAMDISK_ROOTS: [&str; 3] = ["rootfs", "tmpfs", "ramfs"];

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Disk, ExistingPartition, Interface, Inventory};
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// Reads it.
 pub fn from_json(text: &str) -> Result<Inventory, Error> {

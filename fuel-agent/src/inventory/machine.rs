@@ -2,9 +2,10 @@
 
 use host::units::Bytes;
 
+use super::Interface;
 use super::identity::natural_order;
 use super::reader::Reader;
-use super::{Firmware, Interface};
+use crate::model::node::Firmware;
 
 /// How it boots.
 pub(super) fn firmware(reader: &Reader) -> Firmware {

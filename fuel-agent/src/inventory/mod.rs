@@ -32,7 +32,8 @@ use host::units::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
+use crate::model::node::Firmware;
 use answers::Signatures;
 
 /// Everything that planning may know of a machine. Its JSON form is contract (DESIGN.md, Inventory JSON).
@@ -55,17 +56,6 @@ pub struct Inventory {
     /// What is stacked on the disks now: arrays, volume groups, crypt.
     #[serde(default)]
     pub stacks: Vec<Stack>,
-}
-
-/// How the node boots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Firmware {
-    /// BIOS.
-    #[default]
-    Bios,
-    /// UEFI.
-    Uefi,
 }
 
 /// A whole disk.

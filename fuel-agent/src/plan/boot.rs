@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use host::units::{Bytes, Extent};
 
-use crate::error::Kind;
-use crate::inventory::Firmware;
-use crate::request::spec::{BlockRef, Mount, Role};
+use crate::model::error::Kind;
+use crate::model::node::Firmware;
+use crate::model::storage::{BlockRef, Mount, Role};
 
 use super::notes::Notes;
-use super::{Plan, PlannedDisk, PlannedFilesystem, STAMP, keep};
+use super::{STAMP, keep};
+use crate::model::plan::{Plan, PlannedDisk, PlannedFilesystem};
 
 /// How far a BIOS that counts sectors in 32 bits can read.
 const BIOS_REACH: Bytes = Bytes(2 << 40);
@@ -191,9 +192,9 @@ pub(super) fn head(extent: Extent) -> Extent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PlannedRaid;
     use super::super::sample::{empty_disk, lvm_request, node, part, plan_of};
     use super::*;
+    use crate::model::plan::PlannedRaid;
 
     #[test]
     fn a_mirror_under_the_root_alone_is_worth_a_word_and_no_other_is() {

@@ -4,8 +4,9 @@ use host::units::{Bytes, Extent};
 
 use crate::inventory::Inventory;
 
-use super::step::{Destroyed, PlannedStep, Step};
-use super::{Plan, RefusedBy, boot, destroys, extents, keep, layout};
+use super::{boot, destroys, extents, keep, layout};
+use crate::model::plan::{Plan, RefusedBy};
+use crate::model::step::{Destroyed, PlannedStep, Step};
 
 /// The rules that the plan breaks, for the person who repairs the planner. Empty for a sound plan.
 ///

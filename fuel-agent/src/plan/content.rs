@@ -1,9 +1,9 @@
 //! Which directories of an image move into filesystems of their own.
 
-use crate::request::spec::Mount;
+use crate::model::storage::Mount;
 
-use super::Plan;
-use super::step::Step;
+use crate::model::plan::Plan;
+use crate::model::step::Step;
 
 /// The moves, parents before what is mounted below them.
 ///

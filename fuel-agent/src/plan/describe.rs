@@ -2,11 +2,12 @@
 
 use host::units::{Bytes, Extent};
 
-use super::step::Step;
-use super::{Plan, PlannedFilesystem, PlannedImage, words};
-use crate::inventory::Firmware;
-use crate::request::spec::{BlockRef, Table};
-use crate::sources::PackedFacts;
+use super::words;
+use crate::model::node::Firmware;
+use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
+use crate::model::sources::PackedFacts;
+use crate::model::step::Step;
+use crate::model::storage::{BlockRef, Table};
 
 /// What the step does.
 pub(super) fn step(step: &Step, plan: &Plan) -> String {

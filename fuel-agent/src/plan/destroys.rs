@@ -2,11 +2,12 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::inventory::Firmware;
-use crate::request::spec::BlockRef;
+use crate::model::node::Firmware;
+use crate::model::storage::BlockRef;
 
-use super::step::{Destroyed, Step};
-use super::{Plan, STAMP, boot, extents, keep};
+use super::{STAMP, boot, extents, keep};
+use crate::model::plan::Plan;
+use crate::model::step::{Destroyed, Step};
 
 /// Bytes whose old content is gone after the step, on disks in ascending order.
 ///

@@ -1,6 +1,6 @@
 //! What differs between two plans, line by line.
 
-use super::Plan;
+use crate::model::plan::Plan;
 
 /// The lines of the text of two plans that are only in one of them: `-` in the first, `+` in the second; empty where they are
 /// the same. Numbers of steps do not count: one step more would change all that follow.

@@ -1,12 +1,13 @@
 //! Which disks of the node are chosen, and whether they may be written to at all.
 
-use crate::error::Kind;
 use crate::inventory::select::{self, Selected};
 use crate::inventory::{Disk, Inventory, Stack};
-use crate::request::Request;
+use crate::model::error::Kind;
+use crate::model::request::Request;
 
 use super::notes::Notes;
-use super::{Options, PlanError, Refusal, words};
+use super::{Options, PlanError, words};
+use crate::model::plan::Refusal;
 
 /// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).
 pub(super) fn choose(

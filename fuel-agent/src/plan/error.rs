@@ -2,7 +2,7 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// One reason; all of them are reported at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

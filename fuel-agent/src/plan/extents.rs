@@ -2,9 +2,9 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::request::spec::{BlockRef, Table};
+use crate::model::storage::{BlockRef, Table};
 
-use super::Plan;
+use crate::model::plan::Plan;
 
 /// How much of each end of an extent may hold a signature: md 1.0 and GPT lie at the end, LVM, md and filesystems at the
 /// start, ZFS labels in 512 KiB of both.

@@ -2,11 +2,12 @@
 
 use host::units::Bytes;
 
-use crate::error::Kind;
-use crate::request::spec::{BlockRef, FilesystemSpec, Mount, Storage};
+use crate::model::error::Kind;
+use crate::model::storage::{BlockRef, FilesystemSpec, Mount, Storage};
 
 use super::notes::Notes;
-use super::{Ids, Plan, PlanError, PlannedFilesystem, boot, words};
+use super::{Ids, PlanError, boot, words};
+use crate::model::plan::{Plan, PlannedFilesystem};
 
 /// Types that can be made and grown.
 const KNOWN: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "swap"];

@@ -2,12 +2,14 @@
 
 use host::units::Bytes;
 
-use crate::error::Kind;
-use crate::request::spec::{ImageSpec, Mount};
-use crate::sources::Sources;
+use crate::model::error::Kind;
+use crate::model::request::ImageSpec;
+use crate::model::sources::Sources;
+use crate::model::storage::Mount;
 
 use super::notes::Notes;
-use super::{Options, Plan, PlanError, PlannedFilesystem, PlannedImage, words};
+use super::{Options, PlanError, words};
+use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
 
 /// Filesystem types that are grown to their volume once the image is there.
 pub(super) const GROWN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];

@@ -3,12 +3,13 @@
 use host::units::Bytes;
 use serde_json::{Value, json};
 
-use crate::inventory::Firmware;
-use crate::request::spec::{BlockRef, Mount, Table};
-use crate::sources::PackedFacts;
+use crate::model::node::Firmware;
+use crate::model::sources::PackedFacts;
+use crate::model::storage::{BlockRef, Mount, Table};
 
-use super::step::PlannedStep;
-use super::{Plan, PlannedDisk, PlannedImage, PlannedPartition, RefusedBy, words};
+use super::words;
+use crate::model::plan::{Plan, PlannedDisk, PlannedImage, PlannedPartition, RefusedBy};
+use crate::model::step::PlannedStep;
 
 /// The plan as the contract has it.
 pub(super) fn plan(plan: &Plan) -> Value {

@@ -2,12 +2,14 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::error::Kind;
-use crate::inventory::{Disk, Firmware, Inventory, StackKind};
-use crate::request::spec::{BlockRef, Table};
+use crate::inventory::{Disk, Inventory, StackKind};
+use crate::model::error::Kind;
+use crate::model::node::Firmware;
+use crate::model::storage::{BlockRef, Table};
 
 use super::notes::Notes;
-use super::{Plan, PlannedDisk, PlannedPartition, boot, extents, layout, wipe, words};
+use super::{boot, extents, layout, wipe, words};
+use crate::model::plan::{Plan, PlannedDisk, PlannedPartition};
 
 /// Bytes of the boot code in the first sector: never kept, whatever else is.
 pub(super) const BOOT_CODE: Extent = Extent {

@@ -2,12 +2,14 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::error::Kind;
-use crate::inventory::{Disk, Firmware};
-use crate::request::spec::{DiskSpec, PartitionSpec, Role, Table};
+use crate::inventory::Disk;
+use crate::model::error::Kind;
+use crate::model::node::Firmware;
+use crate::model::storage::{DiskSpec, PartitionSpec, Role, Table};
 
 use super::notes::Notes;
-use super::{Ids, PlanError, PlannedDisk, PlannedPartition, extents, words};
+use super::{Ids, PlanError, extents, words};
+use crate::model::plan::{PlannedDisk, PlannedPartition};
 
 /// GPT type of GRUB's core image.
 pub const BIOS_GRUB: &str = "21686148-6449-6E6F-744E-656564454649";

@@ -2,12 +2,13 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::request::spec::BlockRef;
+use crate::model::storage::BlockRef;
 use crate::wrap;
 
 use super::page::Page;
-use super::step::{PlannedStep, Step};
-use super::{Plan, PlannedPartition, words};
+use super::words;
+use crate::model::plan::{Plan, PlannedPartition};
+use crate::model::step::{PlannedStep, Step};
 
 /// Columns in which a step's destroyed bytes are named, and what a step's words leave free at their right.
 const DESTROYED: usize = 34;

@@ -2,11 +2,12 @@
 
 use host::units::Bytes;
 
-use crate::error::Kind;
-use crate::request::spec::Storage;
+use crate::model::error::Kind;
+use crate::model::storage::Storage;
 
+use super::PlanError;
 use super::notes::Notes;
-use super::{Plan, PlanError, PlannedLogicalVolume, PlannedPhysicalVolume, PlannedVolumeGroup};
+use crate::model::plan::{Plan, PlannedLogicalVolume, PlannedPhysicalVolume, PlannedVolumeGroup};
 
 /// The unit in which a volume group hands out room, when nobody asks for another.
 pub(super) const EXTENT: Bytes = Bytes(4 << 20);

@@ -2,9 +2,10 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::request::spec::{BlockRef, Mount, Role};
+use crate::model::storage::{BlockRef, Mount, Role};
 
-use super::{Plan, PlannedDisk, words};
+use super::words;
+use crate::model::plan::{Plan, PlannedDisk};
 
 /// Columns of a map, its borders included, where there is room for it.
 pub(super) const WIDTH: usize = 96;

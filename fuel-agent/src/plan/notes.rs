@@ -1,8 +1,9 @@
 //! What is found out on the way to a plan: errors, refusals, warnings, each once and in order.
 
-use super::{PlanError, Refusal, RefusedBy};
-use crate::error::Kind;
-use crate::request::Request;
+use super::PlanError;
+use crate::model::error::Kind;
+use crate::model::plan::{Refusal, RefusedBy};
+use crate::model::request::Request;
 
 /// Collects what the makers find.
 #[derive(Debug, Default)]

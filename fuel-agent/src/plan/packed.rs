@@ -1,18 +1,20 @@
 //! Packed images: whether what their manifests say fits what is planned, and whether they may be written here.
 
-use crate::error::Kind;
-use crate::inventory::{Firmware, Inventory};
-use crate::request::spec::Mount;
-use crate::sources::PackedFacts;
+use crate::inventory::Inventory;
+use crate::model::error::Kind;
+use crate::model::node::Firmware;
+use crate::model::sources::PackedFacts;
+use crate::model::storage::Mount;
 
 use super::notes::Notes;
-use super::{Options, Plan, PlannedImage, words};
+use super::{Options, words};
+use crate::model::plan::{Plan, PlannedImage};
 
 /// Checks the manifests of all images against the plan.
 pub(super) fn check(plan: &Plan, inventory: &Inventory, options: &Options, notes: &mut Notes) {
     for image in &plan.images {
         // nobody has looked: then nothing is known, and that is reason enough only where it has to be signed
-        let is_known = image.facts != crate::sources::SourceFacts::default();
+        let is_known = image.facts != crate::model::sources::SourceFacts::default();
         if !is_known && !options.require_signature {
             continue;
         }

@@ -3,11 +3,11 @@
 use host::exec::Tool;
 use host::units::Bytes;
 
-use crate::request::spec::{BlockRef, Mount};
+use crate::model::storage::{BlockRef, Mount};
 
-use super::{
-    Plan, PlannedFilesystem, PlannedImage, PlannedPartition, PlannedVolumeGroup, json, lvm, raid,
-    tools,
+use super::{json, lvm, raid, tools};
+use crate::model::plan::{
+    Plan, PlannedFilesystem, PlannedImage, PlannedPartition, PlannedVolumeGroup,
 };
 
 impl Plan {

@@ -2,12 +2,13 @@
 
 use host::units::Bytes;
 
-use crate::error::Kind;
 use crate::inventory::{Inventory, StackKind};
-use crate::request::spec::{BlockRef, RaidSpec};
+use crate::model::error::Kind;
+use crate::model::storage::{BlockRef, RaidSpec};
 
 use super::notes::Notes;
-use super::{Ids, Plan, PlanError, PlannedRaid};
+use super::{Ids, PlanError};
+use crate::model::plan::{Plan, PlannedRaid};
 
 /// Plans the arrays in the order of the request.
 pub(super) fn arrays(specs: &[RaidSpec], ids: &mut dyn Ids, plan: &mut Plan, notes: &mut Notes) {

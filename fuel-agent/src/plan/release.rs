@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use crate::error::Kind;
 use crate::inventory::{Inventory, Stack, StackKind};
+use crate::model::error::Kind;
 
 use super::notes::Notes;
-use super::step::Step;
-use super::{Plan, words};
+use super::words;
+use crate::model::plan::Plan;
+use crate::model::step::Step;
 
 /// Steps that let go of everything on the chosen disks, from the top down.
 pub(super) fn steps(plan: &Plan, inventory: &Inventory, notes: &mut Notes) -> Vec<Step> {

@@ -4,11 +4,13 @@ use std::fmt;
 
 use host::units::Bytes;
 
-use crate::inventory::Firmware;
-use crate::request::spec::{BlockRef, Dialect, Mount, Table};
+use crate::model::node::Firmware;
+use crate::model::request::Dialect;
+use crate::model::storage::{BlockRef, Mount, Table};
 
 use super::page::Page;
-use super::{Plan, PlannedDisk, PlannedFilesystem, RefusedBy, listing, map, words};
+use super::{listing, map, words};
+use crate::model::plan::{Plan, PlannedDisk, PlannedFilesystem, RefusedBy};
 
 impl fmt::Display for Plan {
     /// The whole plan, as wide as it comes.

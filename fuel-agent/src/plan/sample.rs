@@ -2,15 +2,15 @@
 
 use host::units::Bytes;
 
-use super::{CountedIds, Options, Plan, PlanError, plan};
+use super::{CountedIds, Options, PlanError, plan};
 use crate::inventory::{Disk, ExistingPartition, Inventory};
-use crate::request::Request;
-use crate::request::spec::{
-    BlockRef, BootSpec, Container, Dialect, DiskSelector, DiskSpec, FilesystemSpec, ImageSpec,
-    LogicalVolumeSpec, Mount, PartitionSpec, PhysicalVolumeSpec, Role, Storage, Table,
-    VolumeGroupSpec,
+use crate::model::plan::Plan;
+use crate::model::request::{BootSpec, Container, Dialect, ImageSpec, Request};
+use crate::model::sources::{SourceFacts, Sources};
+use crate::model::storage::{
+    BlockRef, DiskSelector, DiskSpec, FilesystemSpec, LogicalVolumeSpec, Mount, PartitionSpec,
+    PhysicalVolumeSpec, Role, Storage, Table, VolumeGroupSpec,
 };
-use crate::sources::{SourceFacts, Sources};
 
 pub(crate) const URL: &str = "http://10.20.0.2:8080/targetimages/ubuntu.img.gz";
 
@@ -219,7 +219,7 @@ pub(crate) fn plan_of(request: &Request, inventory: &Inventory) -> Result<Plan, 
 
 /// Numbered steps with their stages, for snapshots.
 pub(crate) fn steps_of(plan: &Plan) -> String {
-    let line = |planned: &super::step::PlannedStep| {
+    let line = |planned: &crate::model::step::PlannedStep| {
         let (number, stage, what) = (planned.number, planned.stage.name(), &planned.what);
         format!("{number:2} {stage:11} {what}")
     };

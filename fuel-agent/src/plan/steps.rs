@@ -1,10 +1,11 @@
 //! The steps, in the order of the stages.
 
 use crate::inventory::Inventory;
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
-use super::step::{PlannedStep, Step};
-use super::{Plan, PlannedImage, boot, content, describe, destroys, image, together, wipe};
+use super::{boot, content, describe, destroys, image, together, wipe};
+use crate::model::plan::{Plan, PlannedImage};
+use crate::model::step::{PlannedStep, Step};
 
 /// Numbers all steps that lead to the layout; `release` lets go of what is on the disks now.
 pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> Vec<PlannedStep> {

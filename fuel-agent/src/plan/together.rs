@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use host::units::Bytes;
 
 use crate::inventory::Inventory;
-use crate::request::spec::Container;
+use crate::model::request::Container;
 
-use super::step::Step;
-use super::{Plan, PlannedImage, extents};
+use super::extents;
+use crate::model::plan::{Plan, PlannedImage};
+use crate::model::step::Step;
 
 /// The largest chunks of packed images that are written two at a time: three of them are the least that one works with.
 const CHUNK_MOST: Bytes = Bytes(4 << 20);
@@ -81,11 +82,11 @@ fn turning(plan: &Plan, inventory: &Inventory, image: &PlannedImage) -> BTreeSet
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::sources::{PackedFacts, SourceFacts};
+    use crate::model::storage::{Role, Storage};
     use crate::plan::sample::{
         self, add, disk_spec, empty_disk, filesystem, node, part, plan_of, request,
     };
-    use crate::request::spec::{Role, Storage};
-    use crate::sources::{PackedFacts, SourceFacts};
 
     const MOUNTS: [&str; 3] = ["/", "/srv", "/var"];
 
@@ -164,7 +165,7 @@ mod tests {
     fn the_plan_says_what_goes_together_and_grows_everything_afterwards() {
         let (plan, _) = planned(true);
         let steps = plan.steps.iter();
-        let of_images = steps.filter(|step| step.stage == crate::stage::Stage::Image);
+        let of_images = steps.filter(|step| step.stage == crate::model::stage::Stage::Image);
         let lines: Vec<&str> = of_images.map(|step| step.what.as_str()).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/sda2): ext4 in gzip, 3 GiB, md5 5d41402a…

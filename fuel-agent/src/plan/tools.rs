@@ -2,10 +2,10 @@
 
 use host::exec::Tool;
 
-use crate::inventory::Firmware;
+use crate::model::node::Firmware;
 
-use super::Plan;
-use super::step::Step;
+use crate::model::plan::Plan;
+use crate::model::step::Step;
 
 /// Each tool once, in the order of [`Tool`].
 pub(super) fn tools(plan: &Plan) -> Vec<Tool> {

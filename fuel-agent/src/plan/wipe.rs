@@ -2,10 +2,12 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::inventory::{Disk, ExistingPartition, Firmware, Inventory};
-use crate::request::spec::{BlockRef, Role};
+use crate::inventory::{Disk, ExistingPartition, Inventory};
+use crate::model::node::Firmware;
+use crate::model::storage::{BlockRef, Role};
 
-use super::{Plan, PlannedDisk, boot, extents, keep, layout};
+use super::{boot, extents, keep, layout};
+use crate::model::plan::{Plan, PlannedDisk};
 
 /// Where core images and ESPs begin that are on the disk now and are not kept.
 pub(super) fn boot_areas(plan: &Plan, index: usize, inventory: &Inventory) -> Vec<Extent> {

@@ -2,7 +2,8 @@
 
 use host::units::Bytes;
 
-use crate::request::spec::{Container, Mount, Role};
+use crate::model::request::Container;
+use crate::model::storage::{Mount, Role};
 
 /// A role as the Plan JSON spells it.
 pub(super) const fn role(role: Role) -> &'static str {

@@ -2,7 +2,7 @@
 
 use super::names;
 use super::reader::{At, Findings, shown};
-use super::spec::{Account, Secret};
+use crate::model::node::{Account, Secret};
 
 const KEYS: [&str; 7] = [
     "name",

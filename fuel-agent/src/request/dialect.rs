@@ -1,7 +1,7 @@
 //! Which dialect a document is written in: by `--data_driver`, else by its keys.
 
 use super::reader::At;
-use super::spec::{Dialect, Problem};
+use crate::model::request::{Dialect, Problem};
 
 /// Which dialect to read, as `--data_driver` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

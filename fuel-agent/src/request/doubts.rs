@@ -2,7 +2,8 @@
 
 use super::layout::Layout;
 use super::reader::Findings;
-use super::spec::{FilesystemSpec, ImageSpec, Mount};
+use crate::model::request::ImageSpec;
+use crate::model::storage::{FilesystemSpec, Mount};
 
 /// Filesystems that can be made here.
 const MADE: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "swap"];

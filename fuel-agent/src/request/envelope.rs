@@ -3,8 +3,8 @@
 use host::units::Bytes;
 
 use super::reader::{At, Findings};
-use super::spec::{BootSpec, Dialect, Request};
 use super::{READY_CONFIGDRIVE, doubts, images, nailgun, names, node, simple, system};
+use crate::model::request::{BootSpec, Dialect, Request};
 
 /// What may be asked for of the 2047 characters that x86 kernels read: the rest is for `root=` and the like.
 const COMMAND_LINE: usize = 1900;

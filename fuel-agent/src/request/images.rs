@@ -5,7 +5,8 @@ use url::Url;
 use super::layout::Layout;
 use super::names;
 use super::reader::{At, Findings, shown};
-use super::spec::{ARCHIVE, Container, Dialect, ImageSpec, Mount};
+use crate::model::request::{ARCHIVE, Container, Dialect, ImageSpec};
+use crate::model::storage::Mount;
 
 /// Reads `ks_meta.image_data`; its filesystems are looked up in `layout`, unless that has findings of its own.
 pub(super) fn read(

@@ -2,7 +2,7 @@
 
 use super::names;
 use super::reader::{Findings, shown};
-use super::spec::{BlockRef, FilesystemSpec, Mount, Storage};
+use crate::model::storage::{BlockRef, FilesystemSpec, Mount, Storage};
 
 /// The storage, and where the cloud-init data goes.
 #[derive(Debug, Default)]

@@ -11,12 +11,10 @@ mod names;
 mod node;
 mod reader;
 mod simple;
-pub mod spec;
 pub mod system;
 mod text;
 
 pub use dialect::Driver;
-pub use spec::{Problem, Request};
 pub use text::{MAX_BYTES, parse, utf8};
 
 use std::fmt::Write as _;
@@ -25,6 +23,7 @@ use host::units::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::model::request::{Problem, Request};
 use reader::{At, Findings};
 
 /// Where a ready-made configdrive is looked for on the node; an ironic conductor uploads it there.

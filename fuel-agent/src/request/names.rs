@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::spec::LogicalVolumeSpec;
+use crate::model::storage::LogicalVolumeSpec;
 
 /// Why a mount point cannot be used: it is a field of fstab and a path below the target.
 pub(super) fn bad_mount(mount: &str) -> Option<&'static str> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::accounts;
 use super::names;
 use super::reader::{At, Findings, shown};
-use super::spec::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
+use crate::model::node::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
 
 /// Where upstream's own default lives.
 const TIMEZONE: &str = "America/Los_Angeles";

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::spec::Problem;
+use crate::model::request::Problem;
 
 /// The most findings of a kind that are listed: nobody reads more, and a bad input could have millions.
 const MOST_LISTED: usize = 200;

@@ -1,6 +1,6 @@
 //! Which operating system upstream takes an image for, and the two things that it decides by that.
 
-use super::spec::{Dialect, Request};
+use crate::model::request::{Dialect, Request};
 
 /// Name, major and minor version.
 pub type System = (String, String, String);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::spec::Problem;
+use crate::model::request::Problem;
 
 /// No `provision.json` is larger; Fuel's largest have some tens of KiB.
 pub const MAX_BYTES: usize = 16 << 20;

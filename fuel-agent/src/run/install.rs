@@ -8,10 +8,11 @@ use host::cancel::{Cancel, ignore_hangup};
 use super::{Places, node, said, stand_ins, start_log};
 use crate::apply;
 use crate::cli::{Dialect, RunOptions};
-use crate::error::{Error, Kind};
 use crate::events::log::Log;
 use crate::events::sink::Sink;
 use crate::events::{Events, FanOut, clock};
+use crate::model::error::{Error, Kind};
+use crate::model::stage::Stage;
 use crate::sequence::hands::Hands;
 use crate::sequence::node::{Input, StandIn};
 use crate::sequence::rehearsal::{Known, Rehearsal};
@@ -19,7 +20,6 @@ use crate::sequence::rundir::{RunDir, StateFile};
 use crate::sequence::stages::{Circumstances, Run};
 use crate::sequence::{Walk, walk};
 use crate::settings::{End, Settings};
-use crate::stage::Stage;
 
 /// Installs this node.
 pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Walk, Error> {

@@ -24,7 +24,6 @@ use host::cancel::Cancel;
 use crate::cli::{
     Cli, Command, DataDriver, Dialect, InputOptions, LogOptions, RunOptions, UPLOADED,
 };
-use crate::error::{Error, Kind, render};
 use crate::events::Events;
 use crate::events::bars::Bars;
 use crate::events::json::Json;
@@ -32,12 +31,13 @@ use crate::events::lines::Lines;
 use crate::events::log;
 use crate::events::sink::Sink;
 use crate::inventory::Reader;
+use crate::model::error::{Error, Kind, render};
+use crate::model::stage::Stage;
 use crate::request::Driver;
 use crate::sequence::machine::Machine;
 use crate::sequence::node::{Input, Node, StandIn};
 use crate::sequence::{Walk, remember_panics};
 use crate::settings::{self, Entry, Place, Settings};
-use crate::stage::Stage;
 
 /// Parses the command line, does what it says, and returns the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {

@@ -12,16 +12,18 @@ use crate::cli::{
     Dialect, Format, InputOptions, InventoryOptions, LogOptions, PlanOptions, RunOptions,
     ValidateOptions,
 };
-use crate::error::{Error, Kind};
 use crate::events::log::Log;
 use crate::events::sink::Sink;
 use crate::events::{Events, FanOut, Silence, clock};
 use crate::inventory::select::describe;
-use crate::inventory::{Firmware, Inventory, StackKind, probe};
-use crate::plan::{Page, Plan};
+use crate::inventory::{Inventory, StackKind, probe};
+use crate::model::error::{Error, Kind};
+use crate::model::node::Firmware;
+use crate::model::plan::Plan;
+use crate::model::stage::Stage;
+use crate::plan::Page;
 use crate::sequence::rehearsal::{Known, Rehearsal};
 use crate::sequence::{Walk, walk};
-use crate::stage::Stage;
 
 /// Plans and validates.
 pub(super) fn dry_run(options: &RunOptions, events: &Arc<dyn Events>) -> Result<Walk, Error> {

@@ -11,8 +11,8 @@ use host::blockdev::BlockDevice;
 use host::cancel::Cancel;
 use host::units::{Bytes, Extent};
 
-use crate::error::{Error, Kind};
 use crate::inventory::{Disk, Inventory, Reader, probe};
+use crate::model::error::{Error, Kind};
 use crate::plan;
 use crate::sequence::look::{of_many, of_refusals};
 use crate::settings::Settings;
@@ -164,8 +164,8 @@ impl BlockDevice for Nowhere {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::render;
     use crate::inventory::{ExistingPartition, Stack, StackKind};
+    use crate::model::error::render;
 
     fn node_with(disk: Disk, stacks: Vec<Stack>) -> Inventory {
         let part = ExistingPartition {

@@ -17,19 +17,22 @@ use serde::Serialize;
 use super::target::{self, Nowhere, Target};
 use super::{Places, start_log, told};
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
-use crate::error::{Error, Kind};
 use crate::events::sink::Sink;
 use crate::events::{Event, Events, Silence, clock};
 use crate::http::{self, Client, address};
+use crate::model::error::{Error, Kind};
+use crate::model::report::ImageOutcome;
+use crate::model::request::{Container, ImageSpec};
+use crate::model::sources::SourceFacts;
+use crate::model::stage::Stage;
+use crate::model::storage::Mount;
 use crate::report::peak_memory;
-use crate::request::spec::{Container, ImageSpec, Mount};
 use crate::sequence::hands::of_lock;
 use crate::sequence::rundir::RunDir;
 use crate::settings::{Entry, Place, Settings};
-use crate::sources::{SourceFacts, is_hexadecimal};
-use crate::stage::Stage;
+use crate::sources::is_hexadecimal;
 use crate::stream::packed::Packed;
-use crate::stream::{self, Expected, ImageOutcome, Job, StreamError};
+use crate::stream::{self, Expected, Job, StreamError};
 
 /// What is printed at the end: keys are added, never changed.
 #[derive(Debug, Serialize)]
@@ -367,7 +370,7 @@ fn summary(written: &Written) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::render;
+    use crate::model::error::render;
 
     #[test]
     fn a_digest_names_its_algorithm() {

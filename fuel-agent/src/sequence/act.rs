@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::completion::Call;
 use crate::apply::{Outcome, Performed, State};
-use crate::error::Error;
-use crate::plan::Plan;
-use crate::plan::step::PlannedStep;
+use crate::model::error::Error;
+use crate::model::plan::Plan;
+use crate::model::step::PlannedStep;
 use crate::settings::End;
 
 /// The hands of a run. The real ones are `sequence::hands::Hands`, which hold the host; tests bring their own.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::inventory::{Disk, Inventory, Stack};
-use crate::plan::Plan;
-use crate::plan::step::Step;
+use crate::model::plan::Plan;
+use crate::model::step::Step;
 
 /// What is different about a chosen disk, or about what lies on one, since it was looked at; `None` if nothing is.
 pub(super) fn since(plan: &Plan, before: &Inventory, now: &Inventory) -> Option<String> {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::template::{Facts, Place, render};
-use crate::error::{Error, Kind};
 use crate::http::Notice;
 use crate::http::address::shown;
+use crate::model::error::{Error, Kind};
 use crate::settings::{Callback, End};
 
 /// A call with everything filled in: it can be kept and made later.

@@ -18,11 +18,11 @@ use super::completion::Call;
 use super::rundir::{RunDir, room_for};
 use crate::apply::undo::{self, Made};
 use crate::apply::{self, Context, Ending, Outcome, Performed, State, bootcode, stamp};
-use crate::error::{Error, Kind};
 use crate::events::Events;
 use crate::http;
-use crate::plan::Plan;
-use crate::plan::step::PlannedStep;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
+use crate::model::step::PlannedStep;
 use crate::settings::End;
 
 /// What a run writes into its folder, at most, where disks are disks: core images of GRUB, log and report.

@@ -4,11 +4,11 @@ use std::fmt;
 
 use host::exec::Tool;
 
-use crate::error::{Error, Kind};
 use crate::inventory::Inventory;
-use crate::plan::{Plan, Refusal};
-use crate::request::{Problem, Request};
-use crate::sources::Sources;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::{Plan, Refusal};
+use crate::model::request::{Problem, Request};
+use crate::model::sources::Sources;
 
 /// The world as a run may look at it. The real one is `sequence::node::Node`; tests bring their own.
 pub trait Look {
@@ -130,7 +130,7 @@ fn with_reasons(error: Error, texts: Vec<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::render;
+    use crate::model::error::render;
 
     #[test]
     fn all_problems_of_a_request_are_told_with_path_and_what_would_be_right() {

@@ -34,13 +34,14 @@ pub mod template;
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use host::cancel::Cancel;
 
-use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
-use crate::stage::Stage;
+use crate::model::error::{Error, Kind};
+use crate::model::report::Walked;
+use crate::model::stage::Stage;
 
 /// How a walk through the stages went.
 #[derive(Debug, Default)]
@@ -51,22 +52,6 @@ pub struct Walk {
     pub failure: Option<(Stage, Error)>,
     /// Errors after the first: of clean-up and report.
     pub unclean: Vec<(Stage, Error)>,
-}
-
-/// One stage that ran.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Walked {
-    /// Which.
-    pub stage: Stage,
-    /// Whether it did what it should.
-    pub ok: bool,
-    /// How long it took.
-    #[serde(rename = "took_ms", serialize_with = "as_millis")]
-    pub took: Duration,
-}
-
-fn as_millis<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What the stages do.

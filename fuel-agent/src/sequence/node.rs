@@ -15,13 +15,15 @@ use super::look::{Look, of_many, of_problems};
 use super::machine::Machine;
 use super::template::{self, Facts};
 use crate::apply::bootcode;
-use crate::error::{Error, Kind};
 use crate::http;
 use crate::inventory::{self, Inventory, Reader};
-use crate::plan::{self, CountedIds, Ids, Plan};
-use crate::request::{self, Driver, MAX_BYTES, Request};
+use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
+use crate::model::request::Request;
+use crate::model::sources::Sources;
+use crate::plan::{self, CountedIds, Ids};
+use crate::request::{self, Driver, MAX_BYTES};
 use crate::settings::{End, Settings};
-use crate::sources::Sources;
 
 /// What only devices of the kernel can be given: on files these steps are skipped.
 const UNUSED_ON_FILES: [Tool; 6] = [

@@ -2,14 +2,14 @@
 
 use super::look::{Look, of_many, of_refusals};
 use super::{Walk, Work, completion};
-use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
 use crate::inventory::Inventory;
-use crate::plan::{Plan, RefusedBy};
-use crate::request::Request;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::{Plan, RefusedBy};
+use crate::model::request::Request;
+use crate::model::sources::Sources;
+use crate::model::stage::Stage;
 use crate::settings::Settings;
-use crate::sources::Sources;
-use crate::stage::Stage;
 
 /// Looks, plans and validates; holds nothing that could write.
 pub struct Rehearsal<'a> {

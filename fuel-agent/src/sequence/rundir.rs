@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::completion::Owed;
 use crate::events::joint::Joint;
 use crate::events::{Event, Events, clock};
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
 /// The folder of a run's state. It is in memory: after a reboot nothing of it is left, and only the stamp on the disks
 /// tells.

@@ -12,13 +12,13 @@ use super::rehearsal::Rehearsal;
 use super::rundir::{RunDir, StateFile, room_for};
 use super::{Walk, Work, changed, guarded};
 use crate::apply::{Ending, Outcome, Performed, State};
-use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
 use crate::http::address::shown;
-use crate::plan::step::{PlannedStep, Step};
-use crate::report::{Report, ReportedStep};
+use crate::model::error::{Error, Kind};
+use crate::model::report::{Report, ReportedStep};
+use crate::model::stage::Stage;
+use crate::model::step::{PlannedStep, Step};
 use crate::settings::{End, Settings};
-use crate::stage::Stage;
 
 /// More than a report takes.
 const REPORT_ROOM: usize = 256 << 10;

@@ -6,14 +6,14 @@ use super::Walk;
 use super::machine::Machine;
 use super::stages::Run;
 use super::template::Facts;
-use crate::apply::ImageOutcome;
-use crate::error::Error;
 use crate::events::clock;
 use crate::inventory::Inventory;
-use crate::plan::PlannedDisk;
-use crate::report::{Outcome, Report, ReportedDevice, ReportedError, peak_memory};
-use crate::request::Request;
-use crate::stage::Stage;
+use crate::model::error::Error;
+use crate::model::plan::PlannedDisk;
+use crate::model::report::{ImageOutcome, Outcome, Report, ReportedDevice, ReportedError};
+use crate::model::request::Request;
+use crate::model::stage::Stage;
+use crate::report::peak_memory;
 
 /// The report of a run as it stands.
 pub(super) fn report(run: &Run<'_>, walk: &Walk, failure: Option<&(Stage, Error)>) -> Report {

@@ -12,11 +12,11 @@ use super::rundir::replace;
 use super::stages::Run;
 use super::template::Facts;
 use super::{Walk, summary};
-use crate::error::{Error, Kind};
 use crate::events::Event;
 use crate::http::address::shown;
-use crate::report::Report;
-use crate::stage::Stage;
+use crate::model::error::{Error, Kind};
+use crate::model::report::Report;
+use crate::model::stage::Stage;
 
 /// How long the failure callback is offered: whoever waits for the end of the run waits for this too.
 const FAILURE_BUDGET: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{Entry, Place};
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// The entries of the file; none where it does not exist.
 pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {

@@ -15,9 +15,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Error, Kind};
 use crate::http::HttpSettings;
 use crate::http::address::shown;
+use crate::model::error::{Error, Kind};
 use crate::stream::packed::Rules;
 pub use key::Key;
 use key::Layers;
@@ -390,7 +390,7 @@ mod tests {
         );
         let error = merged(&[], &[], &["protct=sda"]).unwrap_err();
         assert_eq!(error.kind, Kind::Usage);
-        insta::assert_snapshot!(crate::error::render(&error), @r"
+        insta::assert_snapshot!(crate::model::error::render(&error), @r"
         error: `protct` is no setting (/etc/provision.conf:7)
           hint: did you mean `protect`?
         ");
@@ -407,13 +407,13 @@ mod tests {
     #[test]
     fn a_bad_value_says_where_it_stands_and_what_would_do() {
         let error = merged(&[], &[], &["end=restart"]).unwrap_err();
-        insta::assert_snapshot!(crate::error::render(&error), @r"
+        insta::assert_snapshot!(crate::model::error::render(&error), @r"
         error: cannot use the value of `end` (/etc/provision.conf:7)
           cause: `restart` is none of these
           hint: write end=none|reboot|poweroff|kexec
         ");
         let error = merged(&["url"], &[], &[]).unwrap_err();
-        insta::assert_snapshot!(crate::error::render(&error), @r"
+        insta::assert_snapshot!(crate::model::error::render(&error), @r"
         error: `url` has no value (the command line)
           hint: write url=URL
         ");

@@ -7,8 +7,8 @@ use os_image::archive::ArchiveError;
 use os_image::container::Found;
 
 use super::packed::PackedError;
-use crate::error::{Error, Kind};
 use crate::http::HttpError;
+use crate::model::error::{Error, Kind};
 use crate::sources::{Mismatch, container_of};
 
 /// What to do about a window that is too wide.

@@ -38,8 +38,9 @@ use crate::http::pool::Pool;
 use crate::http::reader::Reader;
 use crate::http::source::{self, Attendance, Meter, Source};
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
-use crate::request::spec::Container;
-use crate::sources::SourceFacts;
+use crate::model::report::ImageOutcome;
+use crate::model::request::Container;
+use crate::model::sources::SourceFacts;
 pub use archive::{Unpacking, unpack_archive};
 use decode::Wanted;
 use digest::{Algorithm, Digests};
@@ -145,30 +146,6 @@ impl std::fmt::Debug for Job<'_> {
             .field("device", &self.device)
             .finish_non_exhaustive()
     }
-}
-
-/// What became of an image.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct ImageOutcome {
-    /// Where it came from, without secrets.
-    pub url: String,
-    /// Bytes that came over the network or from the file.
-    pub fetched_bytes: Bytes,
-    /// Bytes that the image is long when unpacked.
-    pub raw_bytes: Bytes,
-    /// Lower-case hexadecimal sha256 of the unpacked bytes.
-    pub raw_sha256: String,
-    /// Lower-case hexadecimal md5 of the unpacked bytes, where the source names that and no sha256.
-    pub raw_md5: Option<String>,
-    /// Whether a digest given from outside was compared and equal.
-    pub verified: bool,
-    /// How often the transfer was resumed or started over.
-    pub retries: u32,
-    /// Milliseconds from the first request to the last flush.
-    pub took_ms: u64,
-    /// More, where it is a packed image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub packed: Option<packed::PackedOutcome>,
 }
 
 /// What goes from one stage to the next. A stage that fails hangs up without `End`.

@@ -7,7 +7,7 @@ use host::units::Bytes;
 use crate::events::{Event, Events};
 use crate::http::address;
 use crate::http::source::Meter;
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 
 /// How often.
 const TELLING: Duration = Duration::from_millis(100);

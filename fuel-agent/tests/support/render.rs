@@ -1,7 +1,7 @@
 //! A request as a person would check it: one line a thing.
 
-use fuel_agent::request::Request;
-use fuel_agent::request::spec::{BlockRef, Mount, PartitionSpec, Storage};
+use fuel_agent::model::request::Request;
+use fuel_agent::model::storage::{BlockRef, Mount, PartitionSpec, Storage};
 
 use super::scheme;
 

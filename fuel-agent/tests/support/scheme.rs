@@ -1,9 +1,8 @@
 //! A request in the form of upstream's dumps (`*.scheme.json`), so that the two can be compared as JSON.
 
-use fuel_agent::request::Request;
-use fuel_agent::request::spec::{
-    BlockRef, Container, DiskSelector, Mount, NodeSpec, Role, Storage, Table,
-};
+use fuel_agent::model::node::NodeSpec;
+use fuel_agent::model::request::{Container, Request};
+use fuel_agent::model::storage::{BlockRef, DiskSelector, Mount, Role, Storage, Table};
 use host::units::Bytes;
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use fuel_agent::events::Silence;
 use fuel_agent::http::{Client, HttpSettings};
-use fuel_agent::request::spec::Container;
+use fuel_agent::model::request::Container;
 use fuel_agent::stream::{Expected, Unpacking, unpack_archive};
 use host::cancel::Cancel;
 use host::unpacking::{Belongings, Special, Unpacker};

@@ -11,9 +11,9 @@ use host::units::{Bytes, Extent};
 use super::{core, stub};
 use crate::apply::Context;
 use crate::apply::medium::write_and_check;
-use crate::error::{Error, Kind};
-use crate::plan::PlannedDisk;
-use crate::request::spec::Role;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::PlannedDisk;
+use crate::model::storage::Role;
 
 /// BIOS calls count in sectors of this size, and so does GRUB.
 const SECTOR: usize = 512;

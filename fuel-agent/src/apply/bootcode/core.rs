@@ -7,8 +7,8 @@ use host::exec::{Cmd, Tool};
 
 use crate::apply::Context;
 use crate::apply::bootconfig::BootFolder;
-use crate::error::{Error, Kind};
-use crate::inventory::Firmware;
+use crate::model::error::{Error, Kind};
+use crate::model::node::Firmware;
 
 /// A platform of GRUB's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

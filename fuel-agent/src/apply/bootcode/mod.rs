@@ -19,12 +19,12 @@ use host::blockdev::{Access, Devices};
 use host::units::Bytes;
 
 use super::{Context, Outcome, medium, stamp};
-use crate::error::{Error, Kind};
 use crate::events::Event;
-use crate::inventory::Firmware;
-use crate::plan::{Plan, PlannedDisk, PlannedPartition};
-use crate::request::spec::Role;
-use crate::stage::Stage;
+use crate::model::error::{Error, Kind};
+use crate::model::node::Firmware;
+use crate::model::plan::{Plan, PlannedDisk, PlannedPartition};
+use crate::model::stage::Stage;
+use crate::model::storage::Role;
 
 pub(super) fn install(context: &mut Context<'_>, disk: usize) -> Result<Outcome, Error> {
     if let Some(skipped) = without_configuration(context) {

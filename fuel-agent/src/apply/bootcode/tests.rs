@@ -8,8 +8,8 @@ use super::*;
 use crate::apply::Options;
 use crate::apply::bootconfig::BootFolder;
 use crate::apply::{State, guid_table, sample};
-use crate::error::Kind;
 use crate::events::Events;
+use crate::model::error::Kind;
 
 const DISKS: [&str; 2] = ["/dev/sda", "/dev/sdb"];
 const BOOT_SECTOR: Extent = Extent {

@@ -15,9 +15,9 @@ use super::entry::{self, Entry};
 use super::{core, esp, volume_id};
 use crate::apply::Context;
 use crate::apply::medium::{Medium, write_and_check};
-use crate::error::{Error, Kind};
-use crate::plan::PlannedPartition;
-use crate::stage::Stage;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::PlannedPartition;
+use crate::model::stage::Stage;
 
 /// Where firmware looks when nobody told it where to look.
 const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";

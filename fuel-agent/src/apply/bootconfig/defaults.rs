@@ -2,7 +2,7 @@
 
 use super::parameters::Parameters;
 use crate::apply::installed::Installed;
-use crate::error::Error;
+use crate::model::error::Error;
 
 /// Writes it, or what overrides it.
 pub(super) fn write(tree: &Installed, parameters: &Parameters, timeout: u32) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::apply::installed::Installed;
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// A kernel and its initial ramdisk, as GRUB finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use super::parameters::Parameters;
 use super::{kernels, plan_has_boot, root_argument};
 use crate::apply::{Context, Outcome, installed};
-use crate::error::Error;
-use crate::stage::Stage;
+use crate::model::error::Error;
+use crate::model::stage::Stage;
 
 /// Loads the kernel that the menu starts, with the same parameters. A machine that cannot do it restarts the usual way:
 /// that is slower, and no reason to call an installation failed.
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
     use crate::apply::bench::Bench;
     use crate::apply::target::Target;
-    use crate::plan::step::Step;
+    use crate::model::step::Step;
 
     /// Remembers what it is given.
     #[derive(Clone, Default)]

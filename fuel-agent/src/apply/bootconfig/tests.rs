@@ -163,7 +163,7 @@ fn configure(
     mounted: bool,
     devices: &host::fake::FakeDevices,
 ) -> (Vec<Outcome>, super::super::State, Vec<String>) {
-    use crate::plan::step::{PlannedStep, Step};
+    use crate::model::step::{PlannedStep, Step};
     let grub = folder.join("lib/i386-pc");
     std::fs::create_dir_all(&grub).unwrap();
     std::fs::write(grub.join("normal.mod"), "").unwrap();

@@ -13,9 +13,9 @@ use host::units::{Bytes, Extent};
 use super::medium::Medium;
 use super::{Context, Outcome};
 use crate::cloud;
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
+use crate::model::storage::BlockRef;
 use crate::request::READY_CONFIGDRIVE;
-use crate::request::spec::BlockRef;
 
 pub(super) fn write(context: &mut Context<'_>, on: BlockRef) -> Result<Outcome, Error> {
     let node = context.node(on)?;

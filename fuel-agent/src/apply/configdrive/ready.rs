@@ -8,7 +8,7 @@ use host::blockdev::{Access, BlockDevice};
 use host::units::Bytes;
 
 use super::super::{Context, Outcome};
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 /// How much is in memory at a time.
 const CHUNK: usize = 1 << 20;

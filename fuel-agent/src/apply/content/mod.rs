@@ -10,8 +10,8 @@ use host::tree::Tree;
 
 use super::target::{ON_FILES, default_mode};
 use super::{Context, Outcome};
-use crate::error::{Error, Kind};
-use crate::request::spec::Mount;
+use crate::model::error::{Error, Kind};
+use crate::model::storage::Mount;
 
 /// What the filesystems are mounted for.
 const PURPOSE: &str = "move content";

@@ -1,6 +1,6 @@
 use super::*;
 use crate::apply::bench::{Bench, sized};
-use crate::plan::step::Step;
+use crate::model::step::Step;
 
 /// The root with its image, and /tmp on the last partition. The fake mounts mount nothing: what the step finds in its
 /// folders is what the test put there.

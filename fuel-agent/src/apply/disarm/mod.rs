@@ -11,11 +11,11 @@ use host::units::{Bytes, Extent};
 use super::bootcode::{entry, stub, uefi};
 use super::medium::{Medium, write_and_check};
 use super::{Context, Outcome, stamp};
-use crate::error::{Error, Kind};
-use crate::inventory::Firmware;
-use crate::plan::PlannedDisk;
-use crate::request::spec::Role;
-use crate::stage::Stage;
+use crate::model::error::{Error, Kind};
+use crate::model::node::Firmware;
+use crate::model::plan::PlannedDisk;
+use crate::model::stage::Stage;
+use crate::model::storage::Role;
 
 pub(in crate::apply) fn disarm(
     context: &mut Context<'_>,

@@ -7,7 +7,8 @@ use super::*;
 use crate::apply::bootcode::bios;
 use crate::apply::{Options, State, sample};
 use crate::events::{Event, Events};
-use crate::plan::{Plan, STAMP};
+use crate::model::plan::Plan;
+use crate::plan::STAMP;
 
 const DISK: &str = "/dev/sda";
 const AREAS: [Extent; 2] = [

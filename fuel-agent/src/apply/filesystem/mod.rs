@@ -8,9 +8,9 @@ use host::mount::MountMode;
 
 use super::scratch::Scratch;
 use super::{Context, Outcome, of_disk};
-use crate::error::{Error, Kind};
-use crate::plan::PlannedFilesystem;
-use crate::request::spec::BlockRef;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::PlannedFilesystem;
+use crate::model::storage::BlockRef;
 
 /// Why what lies on LVM or md is not made where disks are files.
 const ON_FILES: &str = "what lies on LVM or md needs a block device";

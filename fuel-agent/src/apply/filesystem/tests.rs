@@ -1,6 +1,6 @@
 use super::*;
 use crate::apply::bench::{Bench, sized};
-use crate::plan::step::Step;
+use crate::model::step::Step;
 use host::fake::Script;
 
 /// Index of the filesystem of the sample plan that lies on a partition, and of the one with an image.
@@ -65,7 +65,7 @@ fn whatever_fails_is_told() {
     let mut ambivalent = bench("ext4");
     ambivalent.script = Script::new().exiting("blkid", 8, "");
     let error = make(&mut ambivalent).unwrap_err();
-    insta::assert_snapshot!(crate::error::render(&error), @"
+    insta::assert_snapshot!(crate::model::error::render(&error), @"
     error: /dev/sda3 holds signatures of several things at once, and would not be found by its UUID
       hint: `wipefs` on it lists them
     ");

@@ -15,7 +15,7 @@ use host::blockdev::BlockDevice;
 use host::units::{Bytes, Extent};
 use uuid::{Uuid, uuid};
 
-use crate::plan::{PlannedDisk, PlannedPartition};
+use crate::model::plan::{PlannedDisk, PlannedPartition};
 
 /// What the boot stub has of the first sector: the table leaves it as it is.
 pub(super) const BOOT_CODE: Bytes = Bytes(440);

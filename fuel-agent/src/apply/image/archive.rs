@@ -5,9 +5,10 @@ use std::path::Path;
 use super::{check_trust, keep};
 use crate::apply::target::ON_FILES;
 use crate::apply::{Context, Outcome};
-use crate::error::Error;
 use crate::http::Client;
-use crate::stream::{self, Expected, ImageOutcome, Unpacking};
+use crate::model::error::Error;
+use crate::model::report::ImageOutcome;
+use crate::stream::{self, Expected, Unpacking};
 
 /// Unpacks an archive: its filesystem is mounted for just that.
 pub(in crate::apply) fn unpack(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {

@@ -11,13 +11,14 @@ use host::exec::{Cmd, Tool};
 
 use super::filesystem::unreachable;
 use super::{Context, Options, Outcome};
-use crate::error::{Error, Kind};
 use crate::events::Events;
 use crate::http::{Client, address};
-use crate::plan::PlannedImage;
-use crate::stage::Stage;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::PlannedImage;
+use crate::model::report::ImageOutcome;
+use crate::model::stage::Stage;
 use crate::stream::packed::Packed;
-use crate::stream::{self, Expected, ImageOutcome, Job, StreamError};
+use crate::stream::{self, Expected, Job, StreamError};
 pub(super) use archive::unpack;
 pub(super) use together::write_together;
 

@@ -9,10 +9,11 @@ use host::cancel::Cancel;
 
 use super::{Prepared, Ready, arrived, keep, prepare};
 use crate::apply::{Context, Ending, Outcome, Performed};
-use crate::error::Error;
 use crate::events::{Event, Events};
-use crate::stage::Stage;
-use crate::stream::{ImageOutcome, StreamError};
+use crate::model::error::Error;
+use crate::model::report::ImageOutcome;
+use crate::model::stage::Stage;
+use crate::stream::StreamError;
 
 /// How writing one of them ended.
 enum Written {
@@ -136,7 +137,7 @@ impl Group<'_> {
         if is_first {
             return Written::Failed(error);
         }
-        if error.kind != crate::error::Kind::Interrupted {
+        if error.kind != crate::model::error::Kind::Interrupted {
             let causes = error.causes().into_iter();
             let message = causes.fold(error.what.clone(), |text, cause| text + ": " + cause.trim());
             self.events.tell(&Event::Warning {

@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use super::installed::{Installed, one_line};
-use crate::error::Error;
-use crate::request::spec::{AdminInterface, NodeSpec};
+use crate::model::error::Error;
+use crate::model::node::{AdminInterface, NodeSpec};
 
 /// Who sets up the admin interface at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use host::exec::{Cmd, Tool};
 
 use super::lvm::lvm;
 use super::{Context, Outcome, is_not_there, lvm as groups, of_disk, raid};
-use crate::error::{Error, Kind};
-use crate::plan::step::Step;
+use crate::model::error::{Error, Kind};
+use crate::model::step::Step;
 
 /// Stops an array, and writes nothing: the superblocks of its members go with the first wipe, after the disks were
 /// disarmed. An array taken from under boot code that still starts would leave the node hanging there.
@@ -150,7 +150,7 @@ pub(super) fn activate_kept(context: &mut Context<'_>) -> Result<Outcome, Error>
 fn assemble(
     context: &mut Context<'_>,
     device: &str,
-    members: &[crate::request::spec::BlockRef],
+    members: &[crate::model::storage::BlockRef],
 ) -> Result<(), Error> {
     let members = raid::nodes(context, members)?;
     context.settle()?;

@@ -1,10 +1,10 @@
 use super::*;
 use crate::apply::bench::{Bench, sized};
-use crate::error::Error;
-use crate::plan::PlannedRaid;
-use crate::plan::step::PlannedStep;
-use crate::request::spec::BlockRef;
-use crate::stage::Stage;
+use crate::model::error::Error;
+use crate::model::plan::PlannedRaid;
+use crate::model::stage::Stage;
+use crate::model::step::PlannedStep;
+use crate::model::storage::BlockRef;
 use host::fake::{FakeDevices, Fault};
 use host::units::Bytes;
 use uuid::Uuid;
@@ -89,7 +89,7 @@ fn a_volume_that_stays_active_is_told() {
     let mut bench = bench();
     bench.script = bench.script.answering("lvm lvs", "  os/root\n  os/swap\n");
     let error = bench.one(&deactivate()).unwrap_err();
-    insta::assert_snapshot!(crate::error::render(&error), @"
+    insta::assert_snapshot!(crate::model::error::render(&error), @"
     error: the logical volume `os/root` is still active
       hint: `lsblk` shows what uses it
     ");

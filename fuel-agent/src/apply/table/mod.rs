@@ -9,9 +9,9 @@ use host::units::{Bytes, Extent};
 
 use super::guid_table::{BOOT_CODE, GuidTable, TableError};
 use super::{Context, NODE_PATIENCE, Outcome, is_not_there, of_disk};
-use crate::error::{Error, Kind};
-use crate::plan::PlannedDisk;
-use crate::request::spec::Table;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::PlannedDisk;
+use crate::model::storage::Table;
 
 /// How long udev may take to let go of a disk whose table is to be changed.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::apply::bench::{Bench, sized};
 use crate::apply::sample;
-use crate::plan::step::Step;
+use crate::model::step::Step;
 use host::fake::Fault;
 
 const WRITE: Step = Step::WriteTable { disk: 0 };
@@ -134,7 +134,7 @@ fn msdos_is_refused() {
     let mut bench = Bench::new();
     bench.plan.disks[0].table = Table::Msdos;
     let error = bench.one(&WRITE).unwrap_err();
-    insta::assert_snapshot!(crate::error::render(&error), @"
+    insta::assert_snapshot!(crate::model::error::render(&error), @"
     error: /dev/sda is to get an msdos partition table, and only GPT is made
       hint: ask for `gpt`; BIOS nodes boot from it too
     ");

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::Outcome;
 use super::bench::Bench;
-use crate::plan::step::Step;
-use crate::request::spec::{BlockRef, Mount};
+use crate::model::step::Step;
+use crate::model::storage::{BlockRef, Mount};
 
 const SIZE: u64 = 2 << 30;
 
@@ -83,7 +83,7 @@ impl Loop {
         self.device.path().to_str().unwrap()
     }
 
-    fn perform(&mut self, step: &Step) -> Result<Outcome, crate::error::Error> {
+    fn perform(&mut self, step: &Step) -> Result<Outcome, crate::model::error::Error> {
         self.bench.on(&mut self.host, step)
     }
 }
@@ -205,7 +205,7 @@ fn whatever_is_damaged_afterwards_is_found_by_reading_back() {
         disk.flush().unwrap();
         drop(disk);
         let error = node.perform(&Step::Verify).unwrap_err();
-        let text = crate::error::render(&error);
+        let text = crate::model::error::render(&error);
         assert!(text.contains(reason), "{reason}: {text}");
     }
 }

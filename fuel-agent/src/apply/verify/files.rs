@@ -2,8 +2,8 @@
 
 use super::super::installed::{self, Installed};
 use super::super::{Context, bootconfig};
-use crate::error::{Error, Kind};
-use crate::plan::Plan;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
 
 /// Every UUID that is named is that of a filesystem which is there, the root is found, and so are kernel and initrd.
 pub(super) fn check(context: &Context<'_>) -> Result<(), Error> {

@@ -10,9 +10,9 @@ use host::mount::MountMode;
 
 use super::filesystem::unreachable;
 use super::{Context, Outcome, image, of_disk, signature, table};
-use crate::error::{Error, Kind};
 use crate::http::address;
-use crate::request::spec::BlockRef;
+use crate::model::error::{Error, Kind};
+use crate::model::storage::BlockRef;
 
 pub(super) fn verify(context: &mut Context<'_>) -> Result<Outcome, Error> {
     context.unmount_target()?;

@@ -9,8 +9,9 @@ use host::units::Bytes;
 use super::{client, impatient, settings};
 use crate::http::fault_server::{Asked, FaultServer, Reply};
 use crate::http::{Client, HttpError, Looking, document, look};
-use crate::request::spec::{Container, ImageSpec, Mount};
-use crate::sources::SourceFacts;
+use crate::model::request::{Container, ImageSpec};
+use crate::model::sources::SourceFacts;
+use crate::model::storage::Mount;
 
 const MD5: &str = "5D41402abc4b2a76b9719d911017c592";
 

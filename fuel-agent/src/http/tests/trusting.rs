@@ -10,9 +10,9 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{client, impatient, settings};
-use crate::error::{Error, Kind, render};
 use crate::http::fault_server::{Fault, FaultServer, Reply};
 use crate::http::{Client, Distrust, HttpError, HttpSettings, document};
+use crate::model::error::{Error, Kind, render};
 
 /// Years that hold whatever the clock says.
 const NOW: (i32, i32) = (2000, 2090);

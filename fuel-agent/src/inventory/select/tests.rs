@@ -105,7 +105,7 @@ fn two_entries_on_one_disk_are_refused_and_all_errors_are_told() {
     let spec = |path: &str, selector| DiskSpec {
         selector,
         path: path.to_owned(),
-        table: crate::request::spec::Table::Gpt,
+        table: crate::model::storage::Table::Gpt,
         bootloader: true,
         partitions: Vec::new(),
     };

@@ -4,11 +4,12 @@ use host::units::Bytes;
 use proptest::prelude::*;
 
 use super::super::sample::{self, disk_spec, empty_disk, filesystem, mib, node, part, request};
-use crate::inventory::{ExistingPartition, Firmware, Inventory, Stack, StackKind};
-use crate::request::Request;
-use crate::request::spec::{
-    ARCHIVE, BlockRef, LogicalVolumeSpec, PartitionSpec, PhysicalVolumeSpec, RaidSpec, Role,
-    Storage, VolumeGroupSpec,
+use crate::inventory::{ExistingPartition, Inventory, Stack, StackKind};
+use crate::model::node::Firmware;
+use crate::model::request::{ARCHIVE, Request};
+use crate::model::storage::{
+    BlockRef, LogicalVolumeSpec, PartitionSpec, PhysicalVolumeSpec, RaidSpec, Role, Storage,
+    VolumeGroupSpec,
 };
 
 /// What is made on a random partition.
@@ -221,7 +222,7 @@ pub(super) fn mounted(
     on: BlockRef,
     mount: &str,
     keep: bool,
-) -> crate::request::spec::FilesystemSpec {
+) -> crate::model::storage::FilesystemSpec {
     let kind = if mount == "swap" { "swap" } else { "ext4" };
     let mut filesystem = filesystem(on, (mount != "none").then_some(mount), kind);
     filesystem.keep_data = keep;

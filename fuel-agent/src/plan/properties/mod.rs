@@ -6,11 +6,12 @@ use host::units::{Bytes, Extent};
 use proptest::prelude::*;
 
 use super::sample::{self, known, part};
-use super::{CountedIds, Options, Page, Plan, PlanError, RefusedBy, plan};
-use crate::error::Kind;
+use super::{CountedIds, Options, Page, PlanError, plan};
 use crate::inventory::{Inventory, Stack, StackKind};
-use crate::request::Request;
-use crate::request::spec::BlockRef;
+use crate::model::error::Kind;
+use crate::model::plan::{Plan, RefusedBy};
+use crate::model::request::Request;
+use crate::model::storage::BlockRef;
 use inputs::{build, machine, pieces, volumes};
 
 fn of(request: &Request, inventory: &Inventory) -> Result<Plan, Vec<PlanError>> {

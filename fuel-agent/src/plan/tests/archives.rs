@@ -4,10 +4,10 @@ use host::exec::Tool;
 
 use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
-use crate::plan::step::Step;
-use crate::request::spec::ARCHIVE;
-use crate::sources::PackedFacts;
-use crate::stage::Stage;
+use crate::model::request::ARCHIVE;
+use crate::model::sources::{PackedFacts, SourceFacts};
+use crate::model::stage::Stage;
+use crate::model::step::Step;
 
 /// Fuel's usual layout with an archive for `/`.
 fn archive_request() -> Request {

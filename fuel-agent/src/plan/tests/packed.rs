@@ -3,7 +3,9 @@
 use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
 use crate::inventory::Inventory;
-use crate::sources::{PackedFacts, Sources};
+use crate::model::error::Kind;
+use crate::model::plan::RefusedBy;
+use crate::model::sources::PackedFacts;
 
 /// UUID of the filesystem in the image.
 const TWIN: &str = "6f0f7c3e-1d0d-4f60-8b62-0a9e5f2b7c11";

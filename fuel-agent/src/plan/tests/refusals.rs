@@ -2,16 +2,18 @@
 
 use host::units::Bytes;
 
-use crate::error::{Error, Kind, render};
-use crate::inventory::{Disk, Firmware, Inventory};
+use crate::inventory::{Disk, Inventory};
+use crate::model::error::{Error, Kind, render};
+use crate::model::node::Firmware;
+use crate::model::plan::RefusedBy;
+use crate::model::request::{Container, Request};
+use crate::model::sources::{SourceFacts, Sources};
+use crate::model::storage::{BlockRef, DiskSelector, Role, Storage, Table};
 use crate::plan::sample::{
     URL, add, disk_spec, empty_disk, filesystem, image, known, lvm_request, mib, node, part,
     plan_of,
 };
-use crate::plan::{CountedIds, Options, PlanError, RefusedBy, plan};
-use crate::request::Request;
-use crate::request::spec::{BlockRef, Container, DiskSelector, Role, Storage, Table};
-use crate::sources::{SourceFacts, Sources};
+use crate::plan::{CountedIds, Options, PlanError, plan};
 
 fn machine() -> Inventory {
     node(vec![empty_disk("/dev/sda", 20480)])
@@ -308,7 +310,7 @@ fn a_node_that_would_not_start_is_refused() {
 
 #[test]
 fn arrays_that_cannot_be_are_refused() {
-    let raid = |level: &str, members: Vec<BlockRef>| crate::request::spec::RaidSpec {
+    let raid = |level: &str, members: Vec<BlockRef>| crate::model::storage::RaidSpec {
         device: "/dev/md0".to_owned(),
         level: level.to_owned(),
         metadata: "default".to_owned(),

@@ -1,8 +1,8 @@
 //! What lies on the disks already, and what is built on what.
 
 use crate::inventory::{Inventory, Stack, StackKind};
+use crate::model::step::Step;
 use crate::plan::sample::{empty_disk, installed, lvm_request, node, plan_of};
-use crate::plan::step::Step;
 
 fn stack(kind: StackKind, name: &str, members: &[&str], disks: &[&str]) -> Stack {
     Stack {

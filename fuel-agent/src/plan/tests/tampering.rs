@@ -3,9 +3,10 @@
 use host::units::Bytes;
 
 use crate::inventory::Inventory;
+use crate::model::plan::Plan;
+use crate::model::step::{Destroyed, Step};
+use crate::plan::check;
 use crate::plan::sample::{empty_disk, installed, lvm_request, mib, node, plan_of};
-use crate::plan::step::{Destroyed, Step};
-use crate::plan::{Plan, check};
 
 fn machine() -> Inventory {
     let mut inventory = node(vec![empty_disk("/dev/sda", 20480)]);

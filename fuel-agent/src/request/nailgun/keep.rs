@@ -2,7 +2,7 @@
 //!
 //! A kept array member keeps its flag on the partition alone: upstream never carries it to the array.
 
-use super::super::spec::{BlockRef, Storage};
+use crate::model::storage::{BlockRef, Storage};
 
 /// Moves the flags.
 pub(super) fn elevate(storage: &mut Storage) {

@@ -5,10 +5,10 @@ use host::units::Bytes;
 use super::super::layout::{Layout, Place};
 use super::super::names;
 use super::super::reader::{Findings, shown};
-use super::super::spec::{
+use super::spaces::{Group, LogicalVolume, Volume};
+use crate::model::storage::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, Storage, VolumeGroupSpec,
 };
-use super::spaces::{Group, LogicalVolume, Volume};
 
 /// The least that upstream accepts for LVM's metadata, in MiB.
 const LEAST_META: i64 = 10;

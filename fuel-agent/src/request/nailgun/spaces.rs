@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::canonical;
 use super::super::reader::{At, Findings, shown};
-use super::super::spec::DiskSelector;
+use crate::model::storage::DiskSelector;
 
 /// Largest root filesystem that upstream accepts, in MiB.
 const ROOT_LIMIT: i64 = 16 << 20;

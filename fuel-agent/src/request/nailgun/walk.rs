@@ -5,12 +5,12 @@ use host::units::Bytes;
 use super::super::layout::{Layout, Place};
 use super::super::names;
 use super::super::reader::{Findings, shown};
-use super::super::spec::{
-    BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidSpec, Role, Table,
-};
 use super::journals::{Journals, Share};
 use super::spaces::{Disk, Kind, Spaces, Volume};
 use super::{boot, keep, lvm};
+use crate::model::storage::{
+    BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidSpec, Role, Table,
+};
 
 /// Space for GRUB's core image, in MiB.
 const BIOS_GRUB: i64 = 24;

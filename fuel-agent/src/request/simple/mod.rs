@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::layout::{Layout, Place};
 use super::names;
 use super::reader::{At, Findings, shown};
-use super::spec::{
+use crate::model::storage::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, RaidSpec, Role, VolumeGroupSpec,
 };
 use elements::{Elements, Fs, Lv, Md, Named, Vg};

@@ -4,8 +4,8 @@ use host::units::{Bytes, Extent};
 
 use super::super::names;
 use super::super::reader::{Findings, shown};
-use super::super::spec::{DiskSelector, DiskSpec, PartitionSpec, Role, Table};
 use super::elements::{Parted, Partition};
+use crate::model::storage::{DiskSelector, DiskSpec, PartitionSpec, Role, Table};
 
 /// Flags that upstream passes to parted.
 const FLAGS: [&str; 5] = ["bios_grub", "legacy_boot", "boot", "raid", "lvm"];

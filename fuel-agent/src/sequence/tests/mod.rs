@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::rehearsal::{Known, Rehearsal};
 use super::rundir::{RunDir, StateFile};
 use super::stages::{Circumstances, Run};
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 use crate::settings::{End, Settings};
 use world::{BUILT, FAILED, Heard, Mishap, World, run, settings};
 
@@ -160,7 +160,7 @@ fn a_signal_before_the_completion_is_noted_disarms_and_one_at_a_node_that_was_re
     for (installed, disarms) in [(None, true), (Some("i-7".to_owned()), false)] {
         let mut walk = Walk::default();
         let error = Error::new(Kind::Interrupted, "interrupted");
-        walk.failure = Some((crate::stage::Stage::Closeup, error));
+        walk.failure = Some((crate::model::stage::Stage::Closeup, error));
         let world = World::with(|script| script.installed = installed);
         let done = before_closeup(&world, &walk);
         assert_eq!(done.contains(&"disarm again".to_owned()), disarms);
@@ -169,7 +169,7 @@ fn a_signal_before_the_completion_is_noted_disarms_and_one_at_a_node_that_was_re
 
 /// Does the stages up to the completion, then cleans up as if the walk had ended like `failed`.
 fn before_closeup(world: &World, failed: &Walk) -> Vec<String> {
-    use crate::stage::Stage;
+    use crate::model::stage::Stage;
 
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunDir::open(temporary.path().join("run")).unwrap();

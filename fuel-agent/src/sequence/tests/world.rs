@@ -17,14 +17,15 @@ use super::super::rundir::{RunDir, StateFile};
 use super::super::stages::{Circumstances, Run};
 use super::super::{Walk, walk};
 use crate::apply::{Ending, Outcome, Performed, State};
-use crate::error::{Error, Kind};
 use crate::events::{Event, Events};
 use crate::inventory::Inventory;
-use crate::plan::step::PlannedStep;
-use crate::plan::{Plan, sample};
-use crate::request::Request;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
+use crate::model::request::Request;
+use crate::model::sources::Sources;
+use crate::model::step::PlannedStep;
+use crate::plan::sample;
 use crate::settings::{End, Settings};
-use crate::sources::Sources;
 
 /// What happens at the nth thing that a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,7 +276,7 @@ pub(super) fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
         settings,
         events: &heard,
         known: Known::default(),
-        until: crate::stage::Stage::Validate,
+        until: crate::model::stage::Stage::Validate,
     };
     let about = Circumstances {
         settings,

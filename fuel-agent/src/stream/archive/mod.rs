@@ -14,12 +14,13 @@ use os_image::archive::{Archive, ArchiveError, Entry, Kind, Name};
 use super::digest::Digests;
 use super::error::StreamError;
 use super::telling::Telling;
-use super::{BLOCK_COUNT, BLOCK_LENGTH, Expected, Feed, Flow, ImageOutcome};
+use super::{BLOCK_COUNT, BLOCK_LENGTH, Expected, Feed, Flow};
 use crate::events::Events;
 use crate::http::pool::Pool;
 use crate::http::source::Meter;
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
-use crate::request::spec::{ARCHIVE, Container};
+use crate::model::report::ImageOutcome;
+use crate::model::request::{ARCHIVE, Container};
 use blocks::{Blocks, Break};
 
 /// One archive to be unpacked.

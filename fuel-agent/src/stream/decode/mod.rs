@@ -20,7 +20,7 @@ use super::slice::Slice;
 use super::{Block, Flow};
 use crate::http::pool::Pool;
 use crate::http::source::Source;
-use crate::request::spec::Container;
+use crate::model::request::Container;
 use crate::sources::{check_content, check_head};
 use xz::Xz;
 

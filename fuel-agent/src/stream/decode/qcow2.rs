@@ -9,7 +9,7 @@ use os_image::disk::{DiskImage, DiskImageError, Qcow2};
 use super::{Outlet, Trouble, Wanted, end};
 use crate::http::pool::Pool;
 use crate::http::reader::Reader;
-use crate::request::spec::Container;
+use crate::model::request::Container;
 use crate::sources::check_head;
 use crate::stream::error::StreamError;
 use crate::stream::slice::Slice;

@@ -1,5 +1,7 @@
 //! Whether it is worth reading what the disk holds: a pure function of what was measured.
 
+use crate::model::report::Way;
+
 /// What the request of whoever runs machines is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -11,16 +13,6 @@ pub enum Delta {
     Always,
     /// Fetch and write everything.
     Never,
-}
-
-/// How an image is brought onto its device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Way {
-    /// All of it is fetched and written.
-    Full,
-    /// What the disk holds is read first, and only what differs is fetched and written.
-    Delta,
 }
 
 /// What a look at a few chunks came to.

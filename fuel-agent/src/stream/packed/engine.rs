@@ -11,7 +11,8 @@ use os_image::index::Index;
 
 use super::super::error::StreamError;
 use super::board::{Board, Tally};
-use super::choice::{self, Delta, Way};
+use super::check;
+use super::choice::{self, Delta};
 use super::crew::{Crew, longest};
 use super::lane::{self, Road};
 use super::meter::Meter;
@@ -19,11 +20,11 @@ use super::mirror::Mirrors;
 use super::target::{HEAD, Target};
 use super::watch::Watch;
 use super::worker::{self, Shop};
-use super::{PackedOutcome, check};
 use crate::events::{Event, Events};
 use crate::http::pool::Pool;
 use crate::http::{Client, FoundManifest};
-use crate::stage::Stage;
+use crate::model::report::{PackedOutcome, Way};
+use crate::model::stage::Stage;
 
 /// Threads that read the disk: enough for its queue.
 pub(super) const CHECKERS: usize = 4;

@@ -3,8 +3,8 @@
 use host::units::Bytes;
 use os_image::codec::ChunkError;
 
-use crate::error::Kind;
 use crate::http::ManifestProblem;
+use crate::model::error::Kind;
 
 /// Why a packed image is not on its device.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +148,7 @@ fn long(length: Option<Bytes>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, render};
+    use crate::model::error::{Error, render};
     use crate::stream::StreamError;
 
     #[test]

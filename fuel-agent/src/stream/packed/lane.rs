@@ -17,7 +17,7 @@ use crate::http::pool::Pool;
 use crate::http::range::{Answer, Asking, Pieces};
 use crate::http::retry::Retry;
 use crate::http::{Client, HttpError};
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 use host::units::Bytes;
 
 /// The most that is asked for at once.

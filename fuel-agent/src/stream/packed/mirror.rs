@@ -11,17 +11,7 @@ use super::super::error::StreamError;
 use super::error::PackedError;
 use crate::http::HttpError;
 use crate::http::range::RangeFile;
-
-/// What a mirror did, for the report.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct MirrorOutcome {
-    /// Its address of the data file, without secrets.
-    pub url: String,
-    /// Bytes that came from it.
-    pub fetched_bytes: Bytes,
-    /// Why it was not asked any more, where that is so.
-    pub dropped: Option<String>,
-}
+use crate::model::report::MirrorOutcome;
 
 /// One server.
 pub(super) struct Mirror {

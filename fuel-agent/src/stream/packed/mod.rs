@@ -36,17 +36,17 @@ use os_image::hex;
 use os_image::manifest::manifest_file_name;
 use os_image::signature::TrustedKey;
 
+use super::Job;
 use super::error::StreamError;
-use super::{ImageOutcome, Job};
 use crate::http::pool::Pool;
 use crate::http::{Client, FoundManifest, ManifestProblem, address, manifest};
-use crate::sources::{PackedFacts, SourceFacts};
+use crate::model::report::ImageOutcome;
+use crate::model::sources::{PackedFacts, SourceFacts};
 use check::PIECE;
-pub use choice::{Delta, Way};
+pub use choice::Delta;
 use engine::{CHECKERS, Engine};
 pub use error::PackedError;
 use meter::Meter;
-pub use mirror::MirrorOutcome;
 use mirror::Mirrors;
 use target::Target;
 
@@ -100,31 +100,6 @@ pub struct Packed<'a> {
     pub rules: &'a Rules,
     /// How many images are written at the same time, this one among them: buffers and connections are shared out. Not 0.
     pub at_once: usize,
-}
-
-/// What became of a packed image beside what becomes of any.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct PackedOutcome {
-    /// sha256 of the manifest.
-    pub manifest_sha256: String,
-    /// The image's release.
-    pub release: u64,
-    /// The key that signed the manifest, where keys are trusted.
-    pub signed_by: Option<String>,
-    /// What it began with.
-    pub way: Way,
-    /// Why, and whether that was changed on the way.
-    pub why: String,
-    /// Bytes that were read from the disk to see whether they are right.
-    pub read_bytes: Bytes,
-    /// Unpacked bytes that the disk held already.
-    pub kept_bytes: Bytes,
-    /// Bytes that were written to the disk.
-    pub written_bytes: Bytes,
-    /// Bytes that were made zero on the disk.
-    pub zeroed_bytes: Bytes,
-    /// The servers.
-    pub mirrors: Vec<MirrorOutcome>,
 }
 
 /// Writes a packed image, checks it, and makes sure that it is on the medium.

@@ -8,7 +8,7 @@ use super::board::{Board, How};
 use super::choice::{Measured, is_looking_too_slow};
 use super::engine::Engine;
 use crate::events::Event;
-use crate::stage::Stage;
+use crate::model::stage::Stage;
 use os_image::index::Index;
 
 /// Zeros are made so many bytes at a time, or one chunk: whoever writes meanwhile waits for no more than that, and somebody who

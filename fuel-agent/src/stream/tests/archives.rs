@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::error::{Error, Kind};
 use crate::http::fault_server::Fault;
+use crate::model::error::{Error, Kind};
 use crate::stream::{Unpacking, unpack_archive};
 
 /// An archive that is being made: regular files only, and links.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::events::Event;
 use crate::http::fault_server::{Asked, Fault, Reply};
-use crate::request::spec::Container;
+use crate::model::request::Container;
 use crate::stream::{StreamError, write_image};
 
 #[test]

@@ -8,9 +8,9 @@ use super::{
     MIB, Plan, content, digest_only, dirty, expected, image, on_file, scripted, sha256, size,
     write_file, write_to, wrote,
 };
-use crate::error::{Error, Kind};
 use crate::http::fault_server::{self, FaultServer, Reply};
-use crate::request::spec::Container;
+use crate::model::error::{Error, Kind};
+use crate::model::request::Container;
 use crate::stream::{Expected, StreamError};
 
 /// `raw` as QEMU converts it with these options.

@@ -12,11 +12,11 @@ use super::{
     DISK, FORMS, Heard, MIB, PACKED, Plan, client, content, digest_only, dirty, expected, frames,
     gzip, image, job, on_file, size, write_file, write_to, wrote,
 };
-use crate::error::{Error, Kind};
 use crate::http::fault_server::{self, FaultServer, Reply};
 use crate::http::pool::Pool;
 use crate::http::{Client, HttpSettings};
-use crate::request::spec::Container;
+use crate::model::error::{Error, Kind};
+use crate::model::request::Container;
 use crate::stream::{BLOCK_LENGTH, Expected, Job, StreamError, write_image, write_within};
 
 #[test]

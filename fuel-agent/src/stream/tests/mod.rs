@@ -12,11 +12,12 @@ use host::fake::{FakeDevices, What};
 use host::units::{Bytes, Extent};
 use sha2::Digest;
 
-use super::{Expected, ImageOutcome, Job, StreamError, write_image};
+use super::{Expected, Job, StreamError, write_image};
 use crate::events::{Event, Events};
 use crate::http::fault_server::{FaultServer, Reply};
 use crate::http::{Client, HttpSettings};
-use crate::request::spec::Container;
+use crate::model::report::ImageOutcome;
+use crate::model::request::Container;
 
 mod archives;
 mod arriving;

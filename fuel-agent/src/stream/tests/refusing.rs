@@ -11,8 +11,8 @@ use super::{
     expected, frames, gzip, hex, image, job, on_file, sha256, size, wrapped, write_file, write_to,
     wrote, xz, zstandard,
 };
-use crate::error::{Error, Kind, render};
-use crate::request::spec::Container;
+use crate::model::error::{Error, Kind, render};
+use crate::model::request::Container;
 use crate::stream::{Expected, Job, StreamError, write_image};
 
 #[test]

@@ -1,7 +1,8 @@
 //! What the disk holds already: found by reading it, and neither fetched nor written again.
 
 use super::*;
-use crate::stream::packed::{Delta, Way};
+use crate::model::report::Way;
+use crate::stream::packed::Delta;
 
 const LENGTH: usize = 24 * MIB + 512;
 

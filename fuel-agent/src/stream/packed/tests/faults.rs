@@ -3,8 +3,8 @@
 use host::fake::{Fault, What};
 
 use super::*;
-use crate::error::{Error, Kind};
 use crate::http::fault_server::Fault as Mishap;
+use crate::model::error::{Error, Kind};
 use crate::stream::packed::Delta;
 
 fn full() -> Rules {

@@ -4,8 +4,8 @@ use host::blockdev::FileDevices;
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::{Error, Kind};
 use crate::http::fault_server::Fault as Mishap;
+use crate::model::error::{Error, Kind};
 use crate::stream::packed::{Delta, PackedError};
 
 fn full() -> Rules {

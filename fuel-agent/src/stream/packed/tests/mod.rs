@@ -18,9 +18,11 @@ use super::{Packed, Rules};
 use crate::events::{Event, Events};
 use crate::http::fault_server::{Asked, FaultServer, Reply};
 use crate::http::{Client, HttpSettings, Looking, look};
-use crate::request::spec::{Container, ImageSpec, Mount};
-use crate::sources::SourceFacts;
-use crate::stream::{Expected, ImageOutcome, Job, StreamError, write_image};
+use crate::model::report::{ImageOutcome, PackedOutcome};
+use crate::model::request::{Container, ImageSpec};
+use crate::model::sources::SourceFacts;
+use crate::model::storage::Mount;
+use crate::stream::{Expected, Job, StreamError, write_image};
 
 mod delta;
 mod faults;
@@ -249,7 +251,7 @@ impl Done {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn packed(&self) -> &super::PackedOutcome {
+    fn packed(&self) -> &PackedOutcome {
         self.outcome().packed.as_ref().unwrap()
     }
 }

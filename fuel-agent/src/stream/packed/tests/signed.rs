@@ -4,7 +4,7 @@ use minisign::KeyPair;
 use os_image::signature::TrustedKey;
 
 use super::*;
-use crate::error::{Error, Kind};
+use crate::model::error::{Error, Kind};
 
 fn sign(key: &KeyPair, bytes: &[u8]) -> Vec<u8> {
     let signature = minisign::sign(Some(&key.pk), &key.sk, bytes, None, None).unwrap();

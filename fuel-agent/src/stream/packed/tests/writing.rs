@@ -5,7 +5,8 @@ use host::fake::What;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 
 use super::*;
-use crate::stream::packed::{Delta, Way};
+use crate::model::report::Way;
+use crate::stream::packed::Delta;
 
 #[test]
 fn an_image_arrives_whole_and_nothing_stale_stays() {

@@ -3,8 +3,8 @@
 use host::units::Extent;
 use serde::Serialize;
 
-use crate::request::spec::BlockRef;
-use crate::stage::Stage;
+use super::stage::Stage;
+use super::storage::BlockRef;
 
 /// A step with its place in the plan.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ pub struct Destroyed {
     pub length: host::units::Bytes,
 }
 
-/// One effect. Indexes point into the lists of the [`super::Plan`]. No `_ =>` when matching on it: a new effect has to be
-/// asked what it destroys.
+/// One effect. Indexes point into the lists of the [`Plan`](super::plan::Plan). No `_ =>` when matching on it: a new effect
+/// has to be asked what it destroys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Stops an md array that lies wholly on chosen disks; its superblocks go with the wipe of what it lay on.

@@ -1,89 +1,10 @@
-//! The request as planning needs it: nothing left to guess, whatever the dialect it came in.
+//! What shall be on the disks, as planning needs it: nothing left to guess, whatever the dialect it came in.
 //!
 //! Disks are named by selectors, not by nodes; everything on them refers to (disk, partition number), array or logical
 //! volume by index. Which real disk is meant is decided in `inventory::select`, where its extents lie in `plan`.
 
-use std::fmt;
-use std::net::IpAddr;
-
 use host::units::Bytes;
-use serde::{Deserialize, Serialize};
-
-/// Which kind of `provision.json` it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dialect {
-    /// What Fuel's orchestrator sends.
-    Nailgun,
-    /// The same with an explicit layout.
-    NailgunSimple,
-    /// Disks and images only.
-    Ironic,
-}
-
-/// A text that must not reach a log, an error or a report: it prints as `***`.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps it.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// Something wrong with the input: where, what, and what would be right. All of them are reported at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// JSON path, like `ks_meta.pm_data.ks_spaces[0].volumes[3].size`.
-    pub path: String,
-    /// What is wrong.
-    pub what: String,
-    /// What would be right.
-    pub hint: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.what)
-    }
-}
-
-/// A request that has been checked in itself: it may still not fit this node.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The dialect it was written in.
-    pub dialect: Dialect,
-    /// Lower-case hexadecimal sha256 of the input in canonical form (keys sorted, no spaces): its identity.
-    pub digest: String,
-    /// What the disks shall look like.
-    pub storage: Storage,
-    /// What is written onto filesystems.
-    pub images: Vec<ImageSpec>,
-    /// How the system shall start.
-    pub boot: BootSpec,
-    /// Who the node is; `None` where the dialect does not say (ironic).
-    pub node: Option<NodeSpec>,
-    /// Where the cloud-init data goes, if any goes anywhere; its content is made from `node`, or is the ready-made image that
-    /// was found on the node ([`Context::ready_configdrive`](super::Context)) where `node` is `None`.
-    pub configdrive: Option<BlockRef>,
-    /// What is odd but accepted, as upstream accepts it.
-    pub warnings: Vec<String>,
-    /// What can be planned, as upstream plans it, but what `run` will not do (exit 3): upstream would fail half way, with the
-    /// data already gone.
-    pub refusals: Vec<Problem>,
-}
+use serde::Serialize;
 
 /// The storage part of a request. References are indexes into these lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +22,7 @@ pub struct Storage {
     /// Filesystems and swap, in the order they are made and stand in fstab.
     pub filesystems: Vec<FilesystemSpec>,
     /// Nodes that an explicit layout uses but does not make, like a partition of a disk that it does not list. Each has its
-    /// entry in [`Request::refusals`].
+    /// entry in [`Request::refusals`](super::request::Request::refusals).
     pub undefined: Vec<String>,
 }
 
@@ -302,7 +223,7 @@ pub enum Mount {
 
 impl Mount {
     /// From the text of a request: `swap`, else a path.
-    pub(super) fn from_text(text: &str) -> Self {
+    pub(crate) fn from_text(text: &str) -> Self {
         match text {
             "swap" => Self::Swap,
             path => Self::Path(path.to_owned()),
@@ -333,155 +254,4 @@ pub struct FilesystemSpec {
     pub options: String,
     /// Whether what is in it stays.
     pub keep_data: bool,
-}
-
-/// How an image's bytes are wrapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Container {
-    /// Not at all.
-    Raw,
-    /// gzip, any number of members.
-    Gzip,
-    /// zstd, any number of frames.
-    Zstd,
-    /// xz, any number of streams.
-    Xz,
-    /// bzip2, any number of streams.
-    Bzip2,
-    /// QEMU's disk image, without a backing file.
-    Qcow2,
-}
-
-/// An image and where it goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageSpec {
-    /// The mount point it is for.
-    pub mount: Mount,
-    /// The filesystem it replaces, by index.
-    pub filesystem: usize,
-    /// `http://`, `https://` or `file://`.
-    pub url: String,
-    /// Filesystem type inside it; `ext2`, `ext3`, `ext4`, `xfs` are grown afterwards. [`ARCHIVE`] has none inside.
-    pub format: String,
-    /// How it is wrapped, by the request; its content has to agree.
-    pub container: Container,
-}
-
-impl ImageSpec {
-    /// Whether it may be a packed image: nothing else has a manifest. An archive never is one.
-    pub fn may_be_packed(&self) -> bool {
-        self.container == Container::Zstd && self.format != ARCHIVE
-    }
-}
-
-/// The format of an image that is no filesystem but what goes into one: it is unpacked into the one that the layout names.
-pub const ARCHIVE: &str = "tar";
-
-/// How the installed system starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BootSpec {
-    /// Kernel command line as upstream stores it: one leading space, then the request's.
-    pub kernel_params: String,
-    /// Version of GRUB that upstream would use, by its guess of the operating system.
-    pub grub_version: u32,
-    /// What upstream guesses the operating system to be, as (name, major, minor).
-    pub system: (String, String, String),
-    /// The profile, as given.
-    pub profile: String,
-}
-
-/// Who the node is and everything that Fuel's templates told cloud-init.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeSpec {
-    /// Fully qualified.
-    pub hostname: String,
-    /// The interface that boots and is managed.
-    pub admin: AdminInterface,
-    /// Name servers, quotes taken off, split at commas and spaces.
-    pub name_servers: Vec<String>,
-    /// Search domains, quotes taken off.
-    pub search_domain: String,
-    /// (MAC, name) for udev.
-    pub interface_names: Vec<(String, String)>,
-    /// Address of the orchestrator.
-    pub master_ip: String,
-    /// Time zone, like `America/Los_Angeles`.
-    pub timezone: String,
-    /// Keys that may log in as root, in order, quotes taken off, empty ones dropped.
-    pub authorized_keys: Vec<String>,
-    /// Accounts.
-    pub accounts: Vec<Account>,
-    /// Puppet.
-    pub puppet: Puppet,
-    /// The message bus.
-    pub mcollective: Mcollective,
-    /// Package sources, passed through.
-    pub repos: serde_json::Value,
-}
-
-/// The interface that is managed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminInterface {
-    /// Its name in the installed system.
-    pub name: String,
-    /// Its address on the wire, lower case.
-    pub mac: String,
-    /// Its static address.
-    pub address: IpAddr,
-    /// Its netmask, as given.
-    pub netmask: String,
-    /// Length of the network prefix.
-    pub prefix: u8,
-    /// Default gateway; `None` where the request has none.
-    pub gateway: Option<IpAddr>,
-}
-
-/// An account of the installed system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Login name.
-    pub name: String,
-    /// Home folder.
-    pub homedir: String,
-    /// Password in clear, where given: it is hashed when the configdrive is made.
-    pub password: Option<Secret>,
-    /// A ready crypt(3) hash, where given and no password is.
-    pub hashed_password: Option<Secret>,
-    /// Tails of sudoers rules.
-    pub sudo: Vec<String>,
-    /// Keys that may log in.
-    pub ssh_keys: Vec<String>,
-    /// Login shell.
-    pub shell: String,
-}
-
-/// Puppet's settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Puppet {
-    /// Its server.
-    pub master: String,
-    /// Whether its agent runs.
-    pub enable: bool,
-}
-
-/// mcollective's settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mcollective {
-    /// Pre-shared key.
-    pub pskey: Secret,
-    /// Virtual host.
-    pub vhost: String,
-    /// Server.
-    pub host: String,
-    /// User.
-    pub user: String,
-    /// Password.
-    pub password: Secret,
-    /// `rabbitmq` or `stomp`.
-    pub connector: String,
-    /// Whether it runs.
-    pub enable: bool,
-    /// The node's name on the bus.
-    pub identity: String,
 }

@@ -1,0 +1,22 @@
+//! The ground floor: what all rooms speak of. Pure; imports nothing of the agent, and of `host` its units only.
+//!
+//! ```text
+//!   stage        the stages of a run, in their order
+//!   error        what can go wrong, and who can fix it
+//!   node         who the node is
+//!   storage      what shall be on its disks
+//!   request      what is asked: both together, with the images
+//!   sources      what is known of the images
+//!   plan, step   what will happen
+//!   report       what happened
+//! ```
+
+pub mod error;
+pub mod node;
+pub mod plan;
+pub mod report;
+pub mod request;
+pub mod sources;
+pub mod stage;
+pub mod step;
+pub mod storage;

@@ -1,0 +1,134 @@
+//! Who the node is: its names and addresses, its accounts, what its services are told.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// How the node boots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firmware {
+    /// BIOS.
+    #[default]
+    Bios,
+    /// UEFI.
+    Uefi,
+}
+
+/// A text that must not reach a log, an error or a report: it prints as `***`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Who the node is and everything that Fuel's templates told cloud-init.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// Fully qualified.
+    pub hostname: String,
+    /// The interface that boots and is managed.
+    pub admin: AdminInterface,
+    /// Name servers, quotes taken off, split at commas and spaces.
+    pub name_servers: Vec<String>,
+    /// Search domains, quotes taken off.
+    pub search_domain: String,
+    /// (MAC, name) for udev.
+    pub interface_names: Vec<(String, String)>,
+    /// Address of the orchestrator.
+    pub master_ip: String,
+    /// Time zone, like `America/Los_Angeles`.
+    pub timezone: String,
+    /// Keys that may log in as root, in order, quotes taken off, empty ones dropped.
+    pub authorized_keys: Vec<String>,
+    /// Accounts.
+    pub accounts: Vec<Account>,
+    /// Puppet.
+    pub puppet: Puppet,
+    /// The message bus.
+    pub mcollective: Mcollective,
+    /// Package sources, passed through.
+    pub repos: serde_json::Value,
+}
+
+/// The interface that is managed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminInterface {
+    /// Its name in the installed system.
+    pub name: String,
+    /// Its address on the wire, lower case.
+    pub mac: String,
+    /// Its static address.
+    pub address: IpAddr,
+    /// Its netmask, as given.
+    pub netmask: String,
+    /// Length of the network prefix.
+    pub prefix: u8,
+    /// Default gateway; `None` where the request has none.
+    pub gateway: Option<IpAddr>,
+}
+
+/// An account of the installed system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Login name.
+    pub name: String,
+    /// Home folder.
+    pub homedir: String,
+    /// Password in clear, where given: it is hashed when the configdrive is made.
+    pub password: Option<Secret>,
+    /// A ready crypt(3) hash, where given and no password is.
+    pub hashed_password: Option<Secret>,
+    /// Tails of sudoers rules.
+    pub sudo: Vec<String>,
+    /// Keys that may log in.
+    pub ssh_keys: Vec<String>,
+    /// Login shell.
+    pub shell: String,
+}
+
+/// Puppet's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Puppet {
+    /// Its server.
+    pub master: String,
+    /// Whether its agent runs.
+    pub enable: bool,
+}
+
+/// mcollective's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mcollective {
+    /// Pre-shared key.
+    pub pskey: Secret,
+    /// Virtual host.
+    pub vhost: String,
+    /// Server.
+    pub host: String,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+    /// `rabbitmq` or `stomp`.
+    pub connector: String,
+    /// Whether it runs.
+    pub enable: bool,
+    /// The node's name on the bus.
+    pub identity: String,
+}

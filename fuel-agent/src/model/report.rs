@@ -1,0 +1,261 @@
+//! What happened, as data: the report of a run and its parts.
+
+use std::time::Duration;
+
+use host::units::Bytes;
+use serde::Serialize;
+
+use super::error::{Error, Kind};
+use super::stage::Stage;
+
+/// The report of a run. Its JSON form is contract (docs/commands.md): keys are added, never changed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What it came to.
+    pub result: Outcome,
+    /// The exit status of `provision`.
+    pub exit_status: u8,
+    /// Whether a disk has been written to.
+    pub touched: bool,
+    /// Whether running the same request again makes sense.
+    pub retryable: bool,
+    /// The error, where there was one.
+    pub error: Option<ReportedError>,
+    /// Errors after the first: of clean-up and the like.
+    pub unclean: Vec<ReportedError>,
+    /// What is pending (exit status 10).
+    pub incomplete: Vec<String>,
+    /// What was odd.
+    pub warnings: Vec<String>,
+    /// Dialect of the request, once it was read.
+    pub dialect: Option<String>,
+    /// Identity of the request.
+    pub request_digest: Option<String>,
+    /// The node's name, as in the request.
+    pub hostname: Option<String>,
+    /// Identifier of this installation, as cloud-init sees it.
+    pub instance_id: Option<String>,
+    /// Whether the node already was what the request asks for, so that only the completion was repeated.
+    pub already_installed: bool,
+    /// Version of the agent.
+    pub agent_version: &'static str,
+    /// When it began.
+    pub started: String,
+    /// When it ended.
+    pub ended: String,
+    /// How long it took.
+    #[serde(rename = "took_ms", serialize_with = "millis")]
+    pub took: Duration,
+    /// Stages that ran, in order.
+    pub stages: Vec<Walked>,
+    /// Steps that were performed, in order.
+    pub steps: Vec<ReportedStep>,
+    /// The chosen disks.
+    pub devices: Vec<ReportedDevice>,
+    /// The images that were written.
+    pub images: Vec<ImageOutcome>,
+    /// Bytes that came from the images' sources.
+    pub fetched_bytes: Bytes,
+    /// Bytes of the images, unpacked.
+    pub written_bytes: Bytes,
+    /// The most memory that the agent had, as its `VmHWM` says.
+    pub peak_memory_bytes: Option<Bytes>,
+}
+
+fn millis<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The node is what the request asks for.
+    Installed,
+    /// The node is, but the orchestrator does not know.
+    InstalledNotAccepted,
+    /// Something is pending.
+    Incomplete,
+    /// It is not.
+    Failed,
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+impl Outcome {
+    /// What a run came to that ended with this error, or none.
+    pub fn of(error: Option<&Error>) -> Self {
+        match error.map(|error| error.kind) {
+            None => Self::Installed,
+            Some(Kind::Notify) => Self::InstalledNotAccepted,
+            Some(Kind::Incomplete) => Self::Incomplete,
+            Some(Kind::Interrupted) => Self::Interrupted,
+            Some(_) => Self::Failed,
+        }
+    }
+
+    /// Its name in reports and callbacks.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Installed => "installed",
+            Self::InstalledNotAccepted => "installed-not-accepted",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// An error in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReportedError {
+    /// The stage it happened in.
+    pub stage: Stage,
+    /// Who can fix it.
+    pub kind: Kind,
+    /// What could not be done.
+    pub message: String,
+    /// Why, outermost first.
+    pub causes: Vec<String>,
+    /// What to try.
+    pub hint: Option<String>,
+    /// The disk or partition concerned.
+    pub device: Option<String>,
+    /// Whether the same request may well succeed next time.
+    pub retryable: bool,
+}
+
+impl ReportedError {
+    /// An error of a stage.
+    pub fn new(stage: Stage, error: &Error) -> Self {
+        Self {
+            stage,
+            kind: error.kind,
+            message: error.what.clone(),
+            causes: error.causes(),
+            hint: error.hint.clone(),
+            device: error.device.clone(),
+            retryable: error.retryable,
+        }
+    }
+
+    /// The message with its causes, on one line.
+    pub fn line(&self) -> String {
+        let mut line = self.message.clone();
+        for cause in &self.causes {
+            line = line + ": " + cause.trim_end();
+        }
+        line
+    }
+}
+
+/// A step in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReportedStep {
+    /// Its number in the plan.
+    pub number: usize,
+    /// Its stage.
+    pub stage: Stage,
+    /// What was done.
+    pub what: String,
+    /// `changed`, `unchanged`, `skipped` or `failed`.
+    pub outcome: &'static str,
+    /// Why it was skipped, or stopped for another's failure.
+    pub why: Option<String>,
+    /// How long it took.
+    #[serde(rename = "took_ms", serialize_with = "millis")]
+    pub took: Duration,
+}
+
+/// A chosen disk in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReportedDevice {
+    /// Its node in this run.
+    pub device: String,
+    /// A name that it has after a reboot too: a by-id link, else its serial number or wwn.
+    pub stable_name: String,
+    /// Its size.
+    pub size_bytes: Bytes,
+}
+
+/// One stage that ran.
+#[derive(Clone, Debug, Serialize)]
+pub struct Walked {
+    /// Which.
+    pub stage: Stage,
+    /// Whether it did what it should.
+    pub ok: bool,
+    /// How long it took.
+    #[serde(rename = "took_ms", serialize_with = "millis")]
+    pub took: Duration,
+}
+
+/// What became of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageOutcome {
+    /// Where it came from, without secrets.
+    pub url: String,
+    /// Bytes that came over the network or from the file.
+    pub fetched_bytes: Bytes,
+    /// Bytes that the image is long when unpacked.
+    pub raw_bytes: Bytes,
+    /// Lower-case hexadecimal sha256 of the unpacked bytes.
+    pub raw_sha256: String,
+    /// Lower-case hexadecimal md5 of the unpacked bytes, where the source names that and no sha256.
+    pub raw_md5: Option<String>,
+    /// Whether a digest given from outside was compared and equal.
+    pub verified: bool,
+    /// How often the transfer was resumed or started over.
+    pub retries: u32,
+    /// Milliseconds from the first request to the last flush.
+    pub took_ms: u64,
+    /// More, where it is a packed image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packed: Option<PackedOutcome>,
+}
+
+/// What became of a packed image beside what becomes of any.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PackedOutcome {
+    /// sha256 of the manifest.
+    pub manifest_sha256: String,
+    /// The image's release.
+    pub release: u64,
+    /// The key that signed the manifest, where keys are trusted.
+    pub signed_by: Option<String>,
+    /// What it began with.
+    pub way: Way,
+    /// Why, and whether that was changed on the way.
+    pub why: String,
+    /// Bytes that were read from the disk to see whether they are right.
+    pub read_bytes: Bytes,
+    /// Unpacked bytes that the disk held already.
+    pub kept_bytes: Bytes,
+    /// Bytes that were written to the disk.
+    pub written_bytes: Bytes,
+    /// Bytes that were made zero on the disk.
+    pub zeroed_bytes: Bytes,
+    /// The servers.
+    pub mirrors: Vec<MirrorOutcome>,
+}
+
+/// How an image is brought onto its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// All of it is fetched and written.
+    Full,
+    /// What the disk holds is read first, and only what differs is fetched and written.
+    Delta,
+}
+
+/// What a mirror did, for the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MirrorOutcome {
+    /// Its address of the data file, without secrets.
+    pub url: String,
+    /// Bytes that came from it.
+    pub fetched_bytes: Bytes,
+    /// Why it was not asked any more, where that is so.
+    pub dropped: Option<String>,
+}
