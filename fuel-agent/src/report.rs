@@ -83,7 +83,7 @@ fn image_line(image: &ImageOutcome) -> String {
     let rate = u128::from(image.raw_bytes.0) * 1000 / u128::from(millis);
     let mut line = format!(
         "  image    {}, {} in {}, {}/s",
-        crate::http::address::shown(&image.url),
+        crate::http::address::redacted(&image.url),
         clock::amount(image.raw_bytes.0),
         clock::short(Duration::from_millis(image.took_ms)),
         clock::amount(u64::try_from(rate).unwrap_or(u64::MAX)),
@@ -102,7 +102,7 @@ fn image_line(image: &ImageOutcome) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::model::error::{Error, Kind};
-    use crate::model::report::{ReportedDevice, ReportedError, Walked};
+    use crate::model::report::{ReportedDevice, ReportedError, StageRecord};
 
     /// A report with something in every place.
     pub(crate) fn report(error: Option<Error>) -> Report {
@@ -124,7 +124,7 @@ pub(crate) mod tests {
             started: "2026-11-22T04:05:06.000Z".to_owned(),
             ended: "2026-11-22T04:08:13.000Z".to_owned(),
             took: Duration::from_secs(187),
-            stages: vec![Walked {
+            stages: vec![StageRecord {
                 stage: Stage::Image,
                 ok: true,
                 took: Duration::from_millis(12_345),

@@ -6,7 +6,7 @@ use std::io::Read;
 use flate2::bufread::MultiGzDecoder;
 use host::units::Bytes;
 use liblzma::bufread::XzDecoder;
-use os_image::container::{Found, HEAD_LENGTH, WINDOW_MAX};
+use os_image::container::{FileFormat, HEAD_LENGTH, WINDOW_MAX};
 use os_image::disk::{DiskImage, Qcow2};
 
 use crate::model::request::{ARCHIVE, Container};
@@ -19,14 +19,14 @@ pub enum Mismatch {
     /// It is wrapped in another way than the request says.
     Container {
         /// How it is wrapped.
-        found: Found,
+        found: FileFormat,
         /// How the request says that it is.
-        expected: Found,
+        expected: FileFormat,
     },
     /// It is an archive and should be none, or the other way round.
     Format {
         /// What it is, or what is in its wrapping.
-        found: Found,
+        found: FileFormat,
         /// What it should be: a filesystem type, [`ARCHIVE`], or nothing where only the image itself was named.
         expected: String,
     },
@@ -57,7 +57,7 @@ impl fmt::Display for Mismatch {
                 "is a tar archive: its files go into a filesystem, by a request that says `format: tar`; it is no image of a filesystem or a disk",
             ),
             Self::Format {
-                found: Found::Tar,
+                found: FileFormat::Tar,
                 expected,
             } => write!(f, "is a tar archive, the request says that it is `{expected}`"),
             Self::Format { found, expected } => {
@@ -78,7 +78,7 @@ pub fn check_head(head: &[u8], container: Container, format: &str) -> Result<(),
     if head.is_empty() {
         return Err(Mismatch::Empty);
     }
-    let found = Found::by(head);
+    let found = FileFormat::by(head);
     if container_of(found) != Some(container) {
         let expected = found_of(container);
         return Err(Mismatch::Container { found, expected });
@@ -95,11 +95,11 @@ pub fn check_head(head: &[u8], container: Container, format: &str) -> Result<(),
 
 /// Whether what begins with `content` out of its container is an archive, if it should be one, and none if not.
 pub fn check_content(content: &[u8], format: &str) -> Result<(), Mismatch> {
-    let found = Found::by(content);
+    let found = FileFormat::by(content);
     let is_right = match format {
         // fewer bytes than its first header do not tell
-        ARCHIVE => found == Found::Tar || content.len() < HEAD_LENGTH,
-        _ => found != Found::Tar,
+        ARCHIVE => found == FileFormat::Tar || content.len() < HEAD_LENGTH,
+        _ => found != FileFormat::Tar,
     };
     if is_right {
         return Ok(());
@@ -143,28 +143,28 @@ pub fn disk_size(head: &[u8]) -> Result<Bytes, Mismatch> {
 }
 
 /// How an image is wrapped whose first bytes say `found`; `None` for what is not read.
-pub const fn container_of(found: Found) -> Option<Container> {
+pub const fn container_of(found: FileFormat) -> Option<Container> {
     match found {
         // an archive that is wrapped in nothing; whether it should be one is told by the format
-        Found::Raw | Found::Tar => Some(Container::Raw),
-        Found::Gzip => Some(Container::Gzip),
-        Found::Zstd => Some(Container::Zstd),
-        Found::Xz => Some(Container::Xz),
-        Found::Bzip2 => Some(Container::Bzip2),
-        Found::Qcow2 => Some(Container::Qcow2),
-        Found::Lz4 | Found::Vmdk | Found::Zip | Found::WebPage => None,
+        FileFormat::Raw | FileFormat::Tar => Some(Container::Raw),
+        FileFormat::Gzip => Some(Container::Gzip),
+        FileFormat::Zstd => Some(Container::Zstd),
+        FileFormat::Xz => Some(Container::Xz),
+        FileFormat::Bzip2 => Some(Container::Bzip2),
+        FileFormat::Qcow2 => Some(Container::Qcow2),
+        FileFormat::Lz4 | FileFormat::Vmdk | FileFormat::Zip | FileFormat::WebPage => None,
     }
 }
 
 /// What the first bytes of such an image say.
-const fn found_of(container: Container) -> Found {
+const fn found_of(container: Container) -> FileFormat {
     match container {
-        Container::Raw => Found::Raw,
-        Container::Gzip => Found::Gzip,
-        Container::Zstd => Found::Zstd,
-        Container::Xz => Found::Xz,
-        Container::Bzip2 => Found::Bzip2,
-        Container::Qcow2 => Found::Qcow2,
+        Container::Raw => FileFormat::Raw,
+        Container::Gzip => FileFormat::Gzip,
+        Container::Zstd => FileFormat::Zstd,
+        Container::Xz => FileFormat::Xz,
+        Container::Bzip2 => FileFormat::Bzip2,
+        Container::Qcow2 => FileFormat::Qcow2,
     }
 }
 

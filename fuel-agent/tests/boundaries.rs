@@ -38,7 +38,7 @@ const IMPURE: [&str; 14] = [
     "tracing",
     "libc::",
     "nix::",
-    "host::settle",
+    "host::wait",
 ];
 
 fn root() -> PathBuf {
@@ -172,7 +172,7 @@ fn must_not_name(room: &str, words: &[&str]) {
 #[test]
 fn who_only_looks_can_name_nothing_that_writes() {
     for room in [
-        "run/rehearse.rs",
+        "run/preflight.rs",
         "sequence/rehearsal.rs",
         "sequence/look.rs",
         "sequence/node.rs",

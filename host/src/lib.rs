@@ -28,22 +28,22 @@
 pub mod apt;
 pub mod blockdev;
 pub mod cancel;
+pub mod efivars;
 pub mod exec;
+pub mod extract;
 pub mod ioctl;
 pub mod lock;
 pub mod mount;
-pub mod moving;
+pub mod move_tree;
+pub mod partition_table;
 pub mod power;
 pub mod procfs;
-pub mod removal;
-pub mod settle;
-pub mod table;
+pub mod remove_tree;
 pub mod terminal;
 pub mod tools;
 pub mod tree;
 pub mod units;
-pub mod unpacking;
-pub mod variables;
+pub mod wait;
 
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -65,7 +65,7 @@ pub struct Host {
     /// Loads the kernel that is started next.
     pub next_kernel: Box<dyn power::NextKernel>,
     /// The firmware's variables, where it has some.
-    pub variables: variables::Variables,
+    pub variables: efivars::Variables,
     /// Set by SIGTERM; long work asks it and stops.
     pub cancel: cancel::Cancel,
 }
@@ -84,7 +84,7 @@ impl Host {
             devices: Box::new(blockdev::NodeDevices::new()),
             mounts: Box::new(mount::KernelMounts),
             next_kernel: Box::new(power::Kexec),
-            variables: variables::Variables::real(),
+            variables: efivars::Variables::real(),
             cancel,
         }
     }
@@ -100,11 +100,11 @@ impl Host {
             devices.add(&name, &file, size)?;
         }
         Ok(Self {
-            exec: Box::new(exec::Filewise(exec::System::new(cancel.clone()))),
+            exec: Box::new(exec::FileOnlyExec(exec::System::new(cancel.clone()))),
             devices: Box::new(devices),
             mounts: Box::new(mount::NoMounts),
             next_kernel: Box::new(power::NoKexec),
-            variables: variables::Variables::none(),
+            variables: efivars::Variables::none(),
             cancel,
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::settle;
+use crate::wait;
 
 /// Where the lock of a machine's one agent lies.
 pub const RUN_LOCK: &str = "/run/provision.lock";
@@ -135,7 +135,7 @@ pub fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
 
 /// Takes the exclusive lock of a file out of `file`; `None`, and the file is still there, where others have it all that time.
 fn lock_within(limit: Duration, file: &mut Option<File>) -> io::Result<Option<Flock<File>>> {
-    let locked = settle::until(limit, || {
+    let locked = wait::until(limit, || {
         let Some(unlocked) = file.take() else {
             return Ok(None);
         };

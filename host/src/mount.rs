@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::procfs::parse_mountinfo;
-use crate::settle;
+use crate::wait;
 
 /// How long an unmount may find the filesystem busy: a daemon that looks at everything new lets go in a moment.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ impl Mounts for KernelMounts {
         }
         tracing::debug!(device = %device.display(), target = %target.display(), kind, ?mode, "mount");
         // Whoever looked at the device just before, or made what is on it, may not have let go of it yet.
-        settle::while_busy(PATIENCE, || {
+        wait::while_busy(PATIENCE, || {
             mount(Some(device), target, Some(kind), flags, None::<&str>)
         })
     }
@@ -69,7 +69,7 @@ impl Mounts for KernelMounts {
         let written = fs::File::open(target)
             .and_then(|root| nix::unistd::syncfs(&root).map_err(io::Error::from));
         // Never lazily: that would return before everything is written, and hide who still uses it.
-        settle::while_busy(PATIENCE, || umount2(target, MntFlags::UMOUNT_NOFOLLOW))?;
+        wait::while_busy(PATIENCE, || umount2(target, MntFlags::UMOUNT_NOFOLLOW))?;
         written
     }
 

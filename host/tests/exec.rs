@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, ExecError, System, Tool};
-use host::settle;
+use host::wait;
 use tempfile::TempDir;
 
 /// A folder in which every tool that the tests use is a shell.
@@ -38,7 +38,7 @@ fn run(cmd: &Cmd) -> Result<host::exec::Output, ExecError> {
 
 /// Waits until a test's program has written its file.
 fn text_of(file: &Path) -> String {
-    settle::until(Duration::from_mins(1), || {
+    wait::until(Duration::from_mins(1), || {
         let text = fs::read_to_string(file).unwrap_or_default();
         Ok(text.ends_with('\n').then(|| text.trim().to_owned()))
     })
@@ -47,7 +47,7 @@ fn text_of(file: &Path) -> String {
 
 /// Waits until a process has ended; one that nobody has reaped yet has ended too.
 fn wait_gone(pid: &str) {
-    settle::until(Duration::from_mins(1), || {
+    wait::until(Duration::from_mins(1), || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
         Ok(stat
             .map_or(true, |stat| stat.contains(") Z "))
@@ -262,7 +262,7 @@ fn a_program_in_the_background_runs_until_it_is_stopped() {
     let system = system(&shells, &Cancel::new());
     let cmd = script("cat; echo err >&2; sleep 1000 & echo $!; wait").stdin("in\n");
     let mut running = system.spawn(&cmd, &log).unwrap();
-    let grandchild = settle::until(Duration::from_mins(1), || {
+    let grandchild = wait::until(Duration::from_mins(1), || {
         let text = fs::read_to_string(&log)?;
         let lines: Vec<&str> = text.lines().collect();
         Ok((lines.len() == 3 && text.ends_with('\n')).then(|| lines[2].to_owned()))

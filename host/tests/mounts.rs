@@ -137,14 +137,14 @@ fn a_folder_is_not_removed_across_what_is_mounted_in_it() {
         return;
     }
     let bound = Bound(mounted.clone());
-    let error = host::removal::remove_folder(&work).unwrap_err();
+    let error = host::remove_tree::remove_folder(&work).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("something is mounted at {}", mounted.display())
     );
     assert_eq!(fs::read(kept.join("data")).unwrap(), b"somebody's");
     drop(bound);
-    host::removal::remove_folder(&work).unwrap();
+    host::remove_tree::remove_folder(&work).unwrap();
     assert!(kept.join("data").exists() && !work.exists());
 }
 

@@ -16,9 +16,9 @@ use os_image::index::Chunk;
 use os_image::manifest::Image;
 use serde_json::{Value, json};
 
-use crate::located::{Located, Signed};
-use crate::refusal::refused;
-use crate::tally::{Digesting, Tally, WithMd5};
+use crate::error::refused;
+use crate::file_digest::{Digesting, FileDigest, WithMd5};
+use crate::signed_manifest::{Signed, SignedManifest};
 use crate::{pack, pipeline};
 
 /// Lines of a key and its value.
@@ -33,8 +33,8 @@ impl Lines {
 }
 
 /// For people.
-pub(crate) fn text(located: &Located) -> String {
-    let manifest = &located.manifest;
+pub(crate) fn text(signed_manifest: &SignedManifest) -> String {
+    let manifest = &signed_manifest.manifest;
     let os = &manifest.os;
     let or_unknown = |text: String| {
         let known = !text.trim().is_empty();
@@ -54,7 +54,7 @@ pub(crate) fn text(located: &Located) -> String {
     lines.put("runs on", &manifest.architecture);
     lines.put("boots from", or_unknown(manifest.firmware.join(", ")));
     lines.put("features", or_unknown(manifest.features.join(", ")));
-    match located.signed {
+    match signed_manifest.signed {
         Signed::No => lines.put("signature", "none"),
         Signed::Unchecked => lines.put("signature", "there, not checked: no --key was given"),
         Signed::By(key) => lines.put("signature", format_args!("right, by key {key}")),
@@ -110,8 +110,8 @@ fn sized(bytes: u64) -> String {
 }
 
 /// For programs: the manifest without its chunks, and what was found out about it.
-pub(crate) fn json(located: &Located) -> Value {
-    let manifest = &located.manifest;
+pub(crate) fn json(signed_manifest: &SignedManifest) -> Value {
+    let manifest = &signed_manifest.manifest;
     let image = |image: &Image| {
         let filesystem = image.filesystem.as_ref();
         json!({
@@ -130,7 +130,7 @@ pub(crate) fn json(located: &Located) -> Value {
             "zero_chunk_count": image.index.iter().filter(|chunk| chunk.zero).count(),
         })
     };
-    let key = match located.signed {
+    let key = match signed_manifest.signed {
         Signed::By(key) => Some(key.to_string()),
         Signed::No | Signed::Unchecked => None,
     };
@@ -147,17 +147,17 @@ pub(crate) fn json(located: &Located) -> Value {
         "architecture": manifest.architecture,
         "firmware": manifest.firmware,
         "features": manifest.features,
-        "signed": located.signed != Signed::No,
+        "signed": signed_manifest.signed != Signed::No,
         "verified_by": key,
         "images": manifest.images.iter().map(image).collect::<Vec<_>>(),
     })
 }
 
 /// Reads every data file through: each chunk in both forms, and the whole in both forms.
-pub(crate) fn check(located: &Located, cancel: &Cancel) -> Result<()> {
-    located.check_lengths()?;
-    for image in &located.manifest.images {
-        let path = located.beside(&image.file);
+pub(crate) fn check(signed_manifest: &SignedManifest, cancel: &Cancel) -> Result<()> {
+    signed_manifest.check_lengths()?;
+    for image in &signed_manifest.manifest.images {
+        let path = signed_manifest.beside(&image.file);
         check_image(image, &path, cancel)
             .with_context(|| format!("{} is not what its manifest says", path.display()))?;
     }
@@ -232,7 +232,7 @@ fn read_chunk(file: &File, chunk: &Chunk, unpacker: &mut Unpacker, slot: &mut Sl
     Ok(())
 }
 
-fn compare(image: &Image, raw: &Tally, packed: &Tally) -> Result<()> {
+fn compare(image: &Image, raw: &FileDigest, packed: &FileDigest) -> Result<()> {
     let same = [
         (
             "the sha256 of the raw image",

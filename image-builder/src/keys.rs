@@ -13,9 +13,9 @@ use os_image::manifest::Manifest;
 use os_image::signature::{KeyId, TrustedKey};
 
 use crate::cli::{Keygen, Sign, Verify};
-use crate::located::{self, Located, Signed};
+use crate::error::refused;
 use crate::output::Outputs;
-use crate::refusal::refused;
+use crate::signed_manifest::{self, Signed, SignedManifest};
 
 /// What stands in the first line of a secret key.
 const SECRET_COMMENT: &str = "minisign secret key of image-builder";
@@ -136,7 +136,7 @@ fn secret_key(path: &Path, password_file: Option<&Path>) -> Result<SecretKey> {
 
 /// Signs a manifest whose files are there; gives the key, and where the signature is.
 pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
-    let image = Located::read(&options.image, &[])?;
+    let image = SignedManifest::read(&options.image, &[])?;
     image.check_lengths()?;
     let secret = secret_key(&options.key, options.password_file.as_deref())?;
     let public = PublicKey::from_secret_key(&secret).context("cannot use the key")?;
@@ -155,7 +155,7 @@ pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
     )
     .with_context(what)?
     .into_string();
-    let path = located::signature_path(&image.path);
+    let path = signed_manifest::signature_path(&image.path);
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -168,8 +168,8 @@ pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
 
 /// Checks the signature of a manifest; gives its key and what was signed.
 pub(crate) fn verify(options: &Verify) -> Result<(KeyId, Manifest)> {
-    let keys = located::keys(&options.key)?;
-    let image = Located::read(&options.image, &keys)?;
+    let keys = signed_manifest::keys(&options.key)?;
+    let image = SignedManifest::read(&options.image, &keys)?;
     let manifest = image.manifest;
     if manifest.release < options.min_release {
         return Err(refused(

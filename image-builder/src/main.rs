@@ -8,16 +8,16 @@
 mod build;
 mod cli;
 mod debian;
+mod error;
+mod file_digest;
 mod inspect;
 mod keys;
-mod located;
 mod metadata;
 mod output;
 mod pack;
 mod pipeline;
 mod publish;
-mod refusal;
-mod tally;
+mod signed_manifest;
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ use host::cancel::Cancel;
 use host::exec::System;
 
 use crate::cli::{Command, Printed};
-use crate::refusal::Interrupted;
+use crate::error::Interrupted;
 
 /// What a shell expects of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
             for cause in error.chain().skip(1) {
                 eprintln!("  cause: {cause}");
             }
-            if let Some(hint) = refusal::hint(&error) {
+            if let Some(hint) = error::hint(&error) {
                 eprintln!("  hint: {hint}");
             }
             if cancel.was_cancelled() || error.is::<Interrupted>() {
@@ -63,7 +63,10 @@ fn run(cli: &cli::Cli, cancel: &Cancel) -> anyhow::Result<()> {
         Command::Build(options) => print_packed(&build::build(options, &mut exec, cancel)?),
         Command::Pack(options) => print_packed(&pack::pack(options, &mut exec, cancel)?),
         Command::Inspect(options) => {
-            let image = located::Located::read(&options.image, &located::keys(&options.key)?)?;
+            let image = signed_manifest::SignedManifest::read(
+                &options.image,
+                &signed_manifest::keys(&options.key)?,
+            )?;
             match options.format {
                 Printed::Text => print!("{}", inspect::text(&image)),
                 Printed::Json => println!("{:#}", inspect::json(&image)),

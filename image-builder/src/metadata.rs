@@ -3,8 +3,8 @@
 use os_image::manifest::{Filesystem, System};
 use os_image::metadata::{self, Image, Metadata, MetadataError};
 
+use crate::file_digest::FileDigest;
 use crate::pack::Done;
-use crate::tally::Tally;
 
 /// The document for an image whose forms are `NAME.img.zst`, and `NAME.img.gz` where that was made.
 ///
@@ -16,12 +16,12 @@ pub(crate) fn fuel_yaml(
     filesystem: Option<&Filesystem>,
     done: &Done,
 ) -> Result<String, MetadataError> {
-    let entry = |suffix: &str, container: &str, tally: &Tally| Image {
+    let entry = |suffix: &str, container: &str, digest: &FileDigest| Image {
         container_name: format!("{name}.{suffix}"),
         container: Some(container.to_owned()),
-        container_size: Some(tally.size),
-        container_md5: tally.md5_text(),
-        container_sha256: Some(tally.sha256_text()),
+        container_size: Some(digest.size),
+        container_md5: digest.md5_text(),
+        container_sha256: Some(digest.sha256_text()),
         format: filesystem.map(|filesystem| filesystem.kind.clone()),
         raw_name: None,
         raw_size: Some(done.raw.size),
@@ -31,7 +31,7 @@ pub(crate) fn fuel_yaml(
     let gzip = done
         .gzip
         .as_ref()
-        .map(|tally| entry("img.gz", "gzip", tally));
+        .map(|digest| entry("img.gz", "gzip", digest));
     let zstd = entry("img.zst", "zstd", &done.packed);
     let metadata = Metadata {
         system: system(os),
@@ -70,16 +70,16 @@ mod tests {
     use os_image::index::IndexBuilder;
 
     fn done() -> Done {
-        let tally = |n: u8| Tally {
+        let digest = |n: u8| FileDigest {
             size: n.into(),
             sha256: [n; 32],
             md5: Some([n; 16]),
         };
         Done {
             index: IndexBuilder::new(0, 1 << 20, 0).unwrap().finish(0).unwrap(),
-            raw: tally(1),
-            gzip: Some(tally(2)),
-            packed: tally(3),
+            raw: digest(1),
+            gzip: Some(digest(2)),
+            packed: digest(3),
         }
     }
 

@@ -147,7 +147,7 @@ mod tests {
             .write("x", |_| Err(std::io::ErrorKind::StorageFull.into()))
             .unwrap_err();
         assert!(error.to_string().contains("cannot write"), "{error:#}");
-        assert!(crate::refusal::hint(&error).unwrap().contains("make room"));
+        assert!(crate::error::hint(&error).unwrap().contains("make room"));
         drop(outputs);
         assert_eq!(names(folder.path()), Vec::<String>::new());
     }

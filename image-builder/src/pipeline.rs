@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 use crossbeam_channel::{Sender, bounded};
 use host::cancel::Cancel;
 
-use crate::refusal::Interrupted;
+use crate::error::Interrupted;
 
 /// How many threads work when nobody says otherwise: one for every core.
 pub(crate) fn cores() -> usize {

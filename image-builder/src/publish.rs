@@ -20,10 +20,10 @@ use os_image::manifest::{Limits, Manifest, manifest_file_name};
 use serde_json::{Map, Value, json};
 
 use crate::cli::Publish;
-use crate::located::{self, Located};
+use crate::error::{Interrupted, refused};
+use crate::file_digest::{Digesting, WithMd5};
 use crate::output::{Outputs, sync_folder};
-use crate::refusal::{Interrupted, refused};
-use crate::tally::{Digesting, WithMd5};
+use crate::signed_manifest::{self, SignedManifest};
 
 /// The link to the newest release.
 const LATEST: &str = "latest";
@@ -43,8 +43,8 @@ pub(crate) struct Published {
 
 /// Publishes a packed image.
 pub(crate) fn publish(options: &Publish, cancel: &Cancel) -> Result<Published> {
-    let keys = located::keys(&options.key)?;
-    let image = Located::read(&options.image, &keys)?;
+    let keys = signed_manifest::keys(&options.key)?;
+    let image = SignedManifest::read(&options.image, &keys)?;
     image.check_lengths()?;
     let name = &image.manifest.name;
     let home = options.to.join(name);
@@ -105,7 +105,7 @@ fn check_newest(manifest: &Manifest, home: &Path) -> Result<()> {
 }
 
 /// A release that is there already is the same one, or the number was taken.
-fn check_same(image: &Located, folder: &Path) -> Result<()> {
+fn check_same(image: &SignedManifest, folder: &Path) -> Result<()> {
     let there = folder.join(image.path.file_name().unwrap_or_default());
     let read =
         |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
@@ -122,7 +122,7 @@ fn check_same(image: &Located, folder: &Path) -> Result<()> {
 }
 
 /// Puts a release together under a hidden name, checks every byte on the way, and gives it its name.
-fn copy(image: &Located, home: &Path, folder: &Path, cancel: &Cancel) -> Result<()> {
+fn copy(image: &SignedManifest, home: &Path, folder: &Path, cancel: &Cancel) -> Result<()> {
     let partial = tempfile::Builder::new()
         .prefix(PARTIAL)
         .tempdir_in(home)
@@ -138,7 +138,7 @@ fn copy(image: &Located, home: &Path, folder: &Path, cancel: &Cancel) -> Result<
         }
     }
     let manifest_name = image.path.file_name().unwrap_or_default();
-    let signature = located::signature_path(&image.path);
+    let signature = signed_manifest::signature_path(&image.path);
     let mut small = vec![(image.path.clone(), partial.path().join(manifest_name))];
     if signature.exists() {
         let name = signature.file_name().unwrap_or_default();
@@ -159,7 +159,7 @@ fn copy(image: &Located, home: &Path, folder: &Path, cancel: &Cancel) -> Result<
 }
 
 /// The gzip form and Fuel's YAML, where they lie beside the first image.
-fn fuel_files(image: &Located, goal: &Path) -> Vec<(PathBuf, PathBuf)> {
+fn fuel_files(image: &SignedManifest, goal: &Path) -> Vec<(PathBuf, PathBuf)> {
     let first = image.manifest.images.first();
     let stem = first
         .and_then(|image| image.file.split('.').next())
@@ -190,9 +190,9 @@ fn copy_file(from: &Path, to: &Path, cancel: &Cancel) -> Result<(u64, [u8; 32])>
         };
         goal.write_all(&buffer[..n]).with_context(writing)?;
     }
-    let (file, tally) = goal.finish();
+    let (file, digest) = goal.finish();
     file.sync_all().with_context(writing)?;
-    Ok((tally.size, tally.sha256))
+    Ok((digest.size, digest.sha256))
 }
 
 /// Points `latest` at a release, in one step.
@@ -262,7 +262,7 @@ fn entry(home: &Path, release: u64) -> Option<Value> {
     });
     let signed = manifest.images.first().is_some_and(|image| {
         let manifest = folder.join(manifest_file_name(&image.file));
-        located::signature_path(&manifest).exists()
+        signed_manifest::signature_path(&manifest).exists()
     });
     Some(json!({
         "release": release,

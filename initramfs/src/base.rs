@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::compose::Order;
+use crate::compose::BuildOptions;
 use crate::error::{self, Error};
 use crate::tree::{Node, Tree};
 
@@ -86,7 +86,7 @@ const FOLDERS: [(&str, u32); 10] = [
 ];
 
 /// Adds everything of ours to the tree.
-pub fn take(tree: &mut Tree, order: &Order, built: u32) -> Result<(), Error> {
+pub fn take(tree: &mut Tree, options: &BuildOptions, built: u32) -> Result<(), Error> {
     for (path, permissions) in FOLDERS {
         tree.folder("base", path, permissions)?;
     }
@@ -114,12 +114,12 @@ pub fn take(tree: &mut Tree, order: &Order, built: u32) -> Result<(), Error> {
         0o644,
         &format!("{built}\n"),
     )?;
-    if let Some(path) = &order.authorized_keys {
+    if let Some(path) = &options.authorized_keys {
         let text = fs::read_to_string(path).map_err(error::io("read", path))?;
         check_keys(&text)?;
         tree.text("init", "root/.ssh/authorized_keys", 0o600, &text)?;
     }
-    if let Some(path) = &order.conf {
+    if let Some(path) = &options.conf {
         let text = fs::read_to_string(path).map_err(error::io("read", path))?;
         tree.text("init", "etc/provision.conf", 0o600, &text)?;
     }

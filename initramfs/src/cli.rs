@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::apt::Proxies;
-use crate::compose::Order;
+use crate::compose::BuildOptions;
 use crate::error::Error;
 
 /// Makes the ramdisk that a node boots to be provisioned, and looks into it.
@@ -124,7 +124,7 @@ pub enum Format {
 
 impl Build {
     /// What was typed, with what the environment adds: proxies, and `SOURCE_DATE_EPOCH` for the time.
-    pub fn order(self) -> Result<Order, Error> {
+    pub fn options(self) -> Result<BuildOptions, Error> {
         let given = std::env::var("SOURCE_DATE_EPOCH").ok();
         let now_is_given = given.is_some();
         let now = match given {
@@ -137,7 +137,7 @@ impl Build {
                 .and_then(|age| u32::try_from(age.as_secs()).ok())
                 .unwrap_or_default(),
         };
-        Ok(Order {
+        Ok(BuildOptions {
             agent: self.agent,
             out: self.out,
             kernel_package: self.kernel_package,

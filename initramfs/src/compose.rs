@@ -11,17 +11,17 @@ use crate::archive;
 use crate::elf;
 use crate::error::{self, Error};
 use crate::lock::{self, Lock};
-use crate::manifest::{self, Manifest, Piece};
+use crate::manifest::{self, Artifact, Manifest};
 use crate::modules::{self, Modules};
-use crate::recipe::{self, Pick};
-use crate::resolve::{self, Question};
+use crate::recipe::{self, RecipeEntry};
+use crate::resolve::{self, ResolveInput};
 use crate::sources::Wanted;
 use crate::tree::{Node, Tree};
 use crate::unpack::Unpacked;
 
 /// What a ramdisk is to be.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct BuildOptions {
     /// The static agent.
     pub agent: PathBuf,
     /// Where the results go.
@@ -57,31 +57,31 @@ pub struct Order {
 }
 
 /// Builds: package files, tree, archive. Nothing appears in the output folder unless all of it is there.
-pub fn build(exec: &mut dyn Exec, order: &Order) -> Result<Manifest, Error> {
-    let picks = recipe::parse(recipe::RECIPE)?;
-    let agent = fs::read(&order.agent).map_err(|source| Error::NoAgent {
-        path: order.agent.clone(),
+pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Error> {
+    let entries = recipe::parse(recipe::RECIPE)?;
+    let agent = fs::read(&options.agent).map_err(|source| Error::NoAgent {
+        path: options.agent.clone(),
         source,
     })?;
-    elf::check_static(&order.agent, &agent)?;
-    let cache = created(&order.cache)?;
-    let _alone = alone(&cache)?;
+    elf::check_static(&options.agent, &agent)?;
+    let cache = created(&options.cache)?;
+    let _lock = lock_cache(&cache)?;
     let apt_state = created(&cache.join("apt"))?;
-    let question = Question {
-        suite: &order.suite,
-        kernel: &order.kernel_package,
-        firmware: &order.firmware,
-        picks: &picks,
-        now: order.now,
+    let input = ResolveInput {
+        suite: &options.suite,
+        kernel: &options.kernel_package,
+        firmware: &options.firmware,
+        entries: &entries,
+        now: options.now,
     };
     let wanted = Wanted {
-        suite: &order.suite,
+        suite: &options.suite,
         architecture: crate::apt::ARCHITECTURE,
-        mirrors: &order.mirrors,
-        firmware: !order.firmware.is_empty(),
+        mirrors: &options.mirrors,
+        firmware: !options.firmware.is_empty(),
     };
-    let mut apt = Apt::new(exec, apt_state, wanted, order.proxies.clone());
-    let lock = lock_for(&mut apt, order, question, &cache)?;
+    let mut apt = Apt::new(exec, apt_state, wanted, options.proxies.clone());
+    let lock = lock_for(&mut apt, options, input, &cache)?;
     let mut unpacked = Unpacked::new(&cache)?;
     for package in &lock.packages {
         let file = apt.fetch(package, &cache)?;
@@ -92,26 +92,26 @@ pub fn build(exec: &mut dyn Exec, order: &Order) -> Result<Manifest, Error> {
         );
         unpacked.add(apt.exec(), &package.package, &file)?;
     }
-    let kernel = kernel_package(&unpacked, &order.kernel_package)?;
+    let kernel = kernel_package(&unpacked, &options.kernel_package)?;
     tracing::info!(package = kernel, "index the kernel's modules");
     let stage = unpacked.folder().join(".stage");
     let root = unpacked.root(&kernel).unwrap_or(Path::new("/nonexistent"));
-    let modules = modules::choose(apt.exec(), root, &kernel, &order.modules, &stage)?;
+    let modules = modules::choose(apt.exec(), root, &kernel, &options.modules, &stage)?;
     let mut tree = Tree::new();
-    take_picks(&mut tree, &picks, &unpacked)?;
-    take_libraries(&mut tree, &picks, &unpacked)?;
+    take_entries(&mut tree, &entries, &unpacked)?;
+    take_libraries(&mut tree, &entries, &unpacked)?;
     take_modules(&mut tree, &modules)?;
-    take_firmware(&mut tree, &order.firmware, &modules, &unpacked)?;
+    take_firmware(&mut tree, &options.firmware, &modules, &unpacked)?;
     tree.insert("agent", "usr/bin/provision", 0o755, Node::File(agent))?;
-    let built = if order.now_is_given {
-        order.now
+    let built = if options.now_is_given {
+        options.now
     } else {
         lock.made
     };
-    crate::base::take(&mut tree, order, built)?;
+    crate::base::take(&mut tree, options, built)?;
     finish(
         tree,
-        order,
+        options,
         &lock,
         &modules,
         &vmlinuz(root, &modules.release)?,
@@ -126,7 +126,7 @@ fn created(folder: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Waits until no other build works in the cache, and keeps others out until the result is dropped.
-fn alone(cache: &Path) -> Result<fs::File, Error> {
+fn lock_cache(cache: &Path) -> Result<fs::File, Error> {
     let path = cache.join(".in-use");
     let file = fs::File::create(&path).map_err(error::io("create", &path))?;
     if file.try_lock().is_err() {
@@ -139,20 +139,20 @@ fn alone(cache: &Path) -> Result<fs::File, Error> {
 /// The lock that is there and fits, or a new one.
 fn lock_for(
     apt: &mut Apt<'_>,
-    order: &Order,
-    question: Question<'_>,
+    options: &BuildOptions,
+    input: ResolveInput<'_>,
     cache: &Path,
 ) -> Result<Lock, Error> {
-    if !order.renew_lock
-        && let Some(lock) = Lock::read(&order.lock)?
+    if !options.renew_lock
+        && let Some(lock) = Lock::read(&options.lock)?
     {
-        lock.check(&order.lock, &order.suite, &resolve::roots(question))?;
+        lock.check(&options.lock, &options.suite, &resolve::roots(input))?;
         return Ok(lock);
     }
-    tracing::info!(suite = order.suite, "choose package versions");
-    let lock = resolve::resolve(apt, question, cache, cache)?;
-    lock.write(&order.lock)?;
-    tracing::info!(packages = lock.packages.len(), lock = %order.lock.display(), "locked");
+    tracing::info!(suite = options.suite, "choose package versions");
+    let lock = resolve::resolve(apt, input, cache, cache)?;
+    lock.write(&options.lock)?;
+    tracing::info!(packages = lock.packages.len(), lock = %options.lock.display(), "locked");
     Ok(lock)
 }
 
@@ -179,19 +179,27 @@ fn vmlinuz(root: &Path, release: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// What the recipe says.
-fn take_picks(tree: &mut Tree, picks: &[Pick], unpacked: &Unpacked) -> Result<(), Error> {
-    for pick in picks {
-        for (path, file) in unpacked.pick(&pick.package, &pick.path)? {
-            let to = pick.destination.as_deref().unwrap_or(&path);
-            tree.copy(&pick.part, to, &file)?;
+fn take_entries(
+    tree: &mut Tree,
+    entries: &[RecipeEntry],
+    unpacked: &Unpacked,
+) -> Result<(), Error> {
+    for entry in entries {
+        for (path, file) in unpacked.entry(&entry.package, &entry.path)? {
+            let to = entry.destination.as_deref().unwrap_or(&path);
+            tree.copy(&entry.part, to, &file)?;
         }
     }
     Ok(())
 }
 
 /// What the programs are linked with, each under the name that is asked for.
-fn take_libraries(tree: &mut Tree, picks: &[Pick], unpacked: &Unpacked) -> Result<(), Error> {
-    let closure = resolve::libraries(picks, unpacked)?;
+fn take_libraries(
+    tree: &mut Tree,
+    entries: &[RecipeEntry],
+    unpacked: &Unpacked,
+) -> Result<(), Error> {
+    let closure = resolve::libraries(entries, unpacked)?;
     if let Some(missing) = closure.missing.into_iter().next() {
         return Err(Error::NoLibrary {
             library: missing.soname,
@@ -244,7 +252,7 @@ fn take_firmware(
 ) -> Result<(), Error> {
     for package in packages {
         let files: BTreeMap<_, _> = unpacked
-            .pick(package, "/lib/firmware/")?
+            .entry(package, "/lib/firmware/")?
             .into_iter()
             .collect();
         let mut taken = 0_usize;
@@ -276,29 +284,29 @@ fn take_firmware(
 /// Describes the tree, packs it, and puts the three files in place.
 fn finish(
     mut tree: Tree,
-    order: &Order,
+    options: &BuildOptions,
     lock: &Lock,
     modules: &Modules,
     vmlinuz: &[u8],
     built: u32,
 ) -> Result<Manifest, Error> {
-    let agent = lock::sha256_of(&order.agent)?;
+    let agent = lock::sha256_of(&options.agent)?;
     let contents = manifest::contents(&tree, lock, &modules.release, built, agent);
-    let text = to_json(&contents, &order.out)?;
+    let text = to_json(&contents, &options.out)?;
     tree.text("base", manifest::INSIDE, 0o644, &text)?;
-    let out = &order.out;
+    let out = &options.out;
     fs::create_dir_all(out).map_err(error::io("create", out))?;
     tracing::info!("pack");
     let raw = archive::write_cpio(&tree, built, Vec::new()).map_err(error::io("pack into", out))?;
-    let packed = archive::pack(&raw, order.level).map_err(error::io("pack into", out))?;
+    let packed = archive::pack(&raw, options.level).map_err(error::io("pack into", out))?;
     let staged = tempfile::Builder::new()
         .prefix(".ramdisk-")
         .tempdir_in(out)
         .map_err(error::io("create a folder in", out))?;
     let manifest = Manifest {
         version: manifest::VERSION,
-        vmlinuz: piece("vmlinuz", vmlinuz),
-        ramdisk: piece("ramdisk.img", &packed),
+        vmlinuz: artifact("vmlinuz", vmlinuz),
+        ramdisk: artifact("ramdisk.img", &packed),
         raw_bytes: u64::try_from(raw.len()).unwrap_or(u64::MAX),
         contents,
     };
@@ -319,9 +327,9 @@ fn finish(
     Ok(manifest)
 }
 
-fn piece(file: &str, bytes: &[u8]) -> Piece {
+fn artifact(file: &str, bytes: &[u8]) -> Artifact {
     use sha2::{Digest, Sha256};
-    Piece {
+    Artifact {
         file: file.to_owned(),
         size_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         sha256: lock::hex(&Sha256::digest(bytes)),

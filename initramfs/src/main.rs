@@ -38,15 +38,15 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<String, Error> {
     match command {
         Command::Build(build) => {
-            let order = build.order()?;
+            let options = build.options()?;
             let cancel = Cancel::new();
             cancel
                 .on_signals()
                 .map_err(error::io("catch signals for", Path::new("this program")))?;
-            let manifest = compose::build(&mut System::new(cancel), &order)?;
+            let manifest = compose::build(&mut System::new(cancel), &options)?;
             Ok(format!(
                 "{}: kernel {}, {} bytes packed, {} in memory, {} packages\n",
-                order.out.join(&manifest.ramdisk.file).display(),
+                options.out.join(&manifest.ramdisk.file).display(),
                 manifest.contents.kernel,
                 manifest.ramdisk.size_bytes,
                 manifest.raw_bytes,

@@ -42,7 +42,7 @@ pub struct Brought {
 
 /// A file of the result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Piece {
+pub struct Artifact {
     /// Its name, in the folder of the manifest.
     pub file: String,
     /// Its size.
@@ -57,9 +57,9 @@ pub struct Manifest {
     /// The form of this file.
     pub version: u32,
     /// The kernel to boot.
-    pub vmlinuz: Piece,
+    pub vmlinuz: Artifact,
     /// The ramdisk.
-    pub ramdisk: Piece,
+    pub ramdisk: Artifact,
     /// The ramdisk's size when unpacked.
     pub raw_bytes: u64,
     /// What is in it.

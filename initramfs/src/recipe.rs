@@ -7,7 +7,7 @@ pub const RECIPE: &str = include_str!("../files/recipe");
 
 /// One line of the recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pick {
+pub struct RecipeEntry {
     /// What the file is for: the unit in which a ramdisk's size is told.
     pub part: String,
     /// The package that brings it.
@@ -19,8 +19,8 @@ pub struct Pick {
 }
 
 /// Reads a recipe.
-pub fn parse(text: &str) -> Result<Vec<Pick>, Error> {
-    let mut picks = Vec::new();
+pub fn parse(text: &str) -> Result<Vec<RecipeEntry>, Error> {
+    let mut entries = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -35,14 +35,14 @@ pub fn parse(text: &str) -> Result<Vec<Pick>, Error> {
         if !path.starts_with('/') {
             return Err(mistake(index, "the path must start with `/`"));
         }
-        picks.push(Pick {
+        entries.push(RecipeEntry {
             part: part.to_owned(),
             package: package.to_owned(),
             path: path.to_owned(),
             destination,
         });
     }
-    Ok(picks)
+    Ok(entries)
 }
 
 fn mistake(index: usize, why: &str) -> Error {
@@ -54,11 +54,11 @@ fn mistake(index: usize, why: &str) -> Error {
 }
 
 /// The packages that a recipe names, each once, in its order.
-pub fn packages(picks: &[Pick]) -> Vec<String> {
+pub fn packages(entries: &[RecipeEntry]) -> Vec<String> {
     let mut packages: Vec<String> = Vec::new();
-    for pick in picks {
-        if !packages.contains(&pick.package) {
-            packages.push(pick.package.clone());
+    for entry in entries {
+        if !packages.contains(&entry.package) {
+            packages.push(entry.package.clone());
         }
     }
     packages
@@ -84,20 +84,20 @@ mod tests {
 
     #[test]
     fn the_built_in_recipe_is_well_formed() {
-        let picks = parse(RECIPE).unwrap();
-        assert!(packages(&picks).contains(&"busybox-static".to_owned()));
+        let entries = parse(RECIPE).unwrap();
+        assert!(packages(&entries).contains(&"busybox-static".to_owned()));
     }
 
     #[test]
     fn no_rule_that_assembles_or_activates_is_taken() {
-        for pick in parse(RECIPE).unwrap() {
+        for entry in parse(RECIPE).unwrap() {
             for rule in [
                 "64-md-raid-assembly",
                 "69-",
                 "64-btrfs",
                 "80-net-setup-link",
             ] {
-                assert!(!pick.path.contains(rule), "{} is taken", pick.path);
+                assert!(!entry.path.contains(rule), "{} is taken", entry.path);
             }
         }
     }

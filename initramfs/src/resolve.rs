@@ -7,13 +7,13 @@ use crate::apt::Apt;
 use crate::elf::{self, Missing};
 use crate::error::Error;
 use crate::lock::{Lock, Package};
-use crate::recipe::{self, Pick};
+use crate::recipe::{self, RecipeEntry};
 use crate::stanza::{self, Stanza};
 use crate::unpack::{self, Unpacked};
 
 /// What a ramdisk is asked to be made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct ResolveInput<'a> {
     /// Debian's release.
     pub suite: &'a str,
     /// The kernel's package, or one that depends on it.
@@ -21,16 +21,16 @@ pub struct Question<'a> {
     /// Packages with firmware.
     pub firmware: &'a [String],
     /// The recipe.
-    pub picks: &'a [Pick],
+    pub entries: &'a [RecipeEntry],
     /// What time it is, for the lock.
     pub now: u32,
 }
 
 /// The packages that are asked for by name.
-pub fn roots(question: Question<'_>) -> Vec<String> {
-    let mut roots = recipe::packages(question.picks);
-    roots.push(question.kernel.to_owned());
-    roots.extend(question.firmware.iter().cloned());
+pub fn roots(input: ResolveInput<'_>) -> Vec<String> {
+    let mut roots = recipe::packages(input.entries);
+    roots.push(input.kernel.to_owned());
+    roots.extend(input.firmware.iter().cloned());
     roots.sort();
     roots.dedup();
     roots
@@ -38,14 +38,14 @@ pub fn roots(question: Question<'_>) -> Vec<String> {
 
 /// The programs among the files that the recipe takes: package and file.
 pub fn programs<'p>(
-    picks: &'p [Pick],
+    entries: &'p [RecipeEntry],
     unpacked: &Unpacked,
 ) -> Result<Vec<(&'p str, std::path::PathBuf)>, Error> {
     let mut programs = Vec::new();
-    for pick in picks {
-        for (_, file) in unpacked.pick(&pick.package, &pick.path)? {
+    for entry in entries {
+        for (_, file) in unpacked.entry(&entry.package, &entry.path)? {
             if unpack::is_executable(&file) {
-                programs.push((pick.package.as_str(), file));
+                programs.push((entry.package.as_str(), file));
             }
         }
     }
@@ -53,8 +53,8 @@ pub fn programs<'p>(
 }
 
 /// What the programs are linked with, as far as the packages here bring it.
-pub fn libraries(picks: &[Pick], unpacked: &Unpacked) -> Result<elf::Closure, Error> {
-    let programs = programs(picks, unpacked)?;
+pub fn libraries(entries: &[RecipeEntry], unpacked: &Unpacked) -> Result<elf::Closure, Error> {
+    let programs = programs(entries, unpacked)?;
     elf::closure(
         programs
             .iter()
@@ -70,11 +70,11 @@ pub fn libraries(picks: &[Pick], unpacked: &Unpacked) -> Result<elf::Closure, Er
 /// Asks apt and reads packages until every library is found. `scratch` has room for what is unpacked.
 pub fn resolve(
     apt: &mut Apt<'_>,
-    question: Question<'_>,
+    input: ResolveInput<'_>,
     cache: &Path,
     scratch: &Path,
 ) -> Result<Lock, Error> {
-    let roots = roots(question);
+    let roots = roots(input);
     let closure = apt.closure(&roots)?;
     let known: BTreeMap<String, Stanza> = apt
         .show(&closure)?
@@ -83,16 +83,16 @@ pub fn resolve(
         .collect();
     let mut chosen: BTreeSet<String> = roots
         .iter()
-        .filter(|root| *root != question.kernel)
+        .filter(|root| *root != input.kernel)
         .cloned()
         .collect();
-    chosen.insert(kernel_of(question.kernel, &known));
+    chosen.insert(kernel_of(input.kernel, &known));
     let mut unpacked = Unpacked::new(scratch)?;
-    for package in recipe::packages(question.picks) {
-        bring(apt, &known, &package, cache, &mut unpacked)?;
+    for package in recipe::packages(input.entries) {
+        fetch_and_unpack(apt, &known, &package, cache, &mut unpacked)?;
     }
     loop {
-        let closure = libraries(question.picks, &unpacked)?;
+        let closure = libraries(input.entries, &unpacked)?;
         if closure.missing.is_empty() {
             chosen.extend(closure.libraries.into_iter().map(|library| library.package));
             break;
@@ -101,16 +101,16 @@ pub fn resolve(
             // One package often brings several of them.
             if unpacked.library(&missing.soname).is_none() {
                 let package = guess(&missing, &known, &unpacked)?;
-                bring(apt, &known, &package, cache, &mut unpacked)?;
+                fetch_and_unpack(apt, &known, &package, cache, &mut unpacked)?;
             }
         }
     }
     let packages: Result<Vec<_>, _> = chosen.iter().map(|name| locked(&known, name)).collect();
-    Ok(Lock::new(question.suite, question.now, &roots, packages?))
+    Ok(Lock::new(input.suite, input.now, &roots, packages?))
 }
 
 /// Fetches and unpacks one package.
-fn bring(
+fn fetch_and_unpack(
     apt: &mut Apt<'_>,
     known: &BTreeMap<String, Stanza>,
     package: &str,

@@ -69,7 +69,7 @@ impl Unpacked {
     /// The files that `path` (a path, a pattern or a folder) means in `package`: path in the package, real file.
     ///
     /// A release may keep its programs below `/usr` or not; both are looked at.
-    pub fn pick(&self, package: &str, path: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+    pub fn entry(&self, package: &str, path: &str) -> Result<Vec<(String, PathBuf)>, Error> {
         let nothing = || Error::NoFile {
             package: package.to_owned(),
             file: path.to_owned(),
@@ -209,7 +209,7 @@ mod tests {
     fn programs_are_found_with_and_without_usr() {
         let unpacked = tree();
         for path in ["/usr/bin/tool", "/bin/tool"] {
-            assert_eq!(unpacked.pick("p", path).unwrap()[0].0, "usr/bin/tool");
+            assert_eq!(unpacked.entry("p", path).unwrap()[0].0, "usr/bin/tool");
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
     fn patterns_stay_in_a_folder_and_a_slash_takes_all() {
         let unpacked = tree();
         let names = |path: &str| -> Vec<String> {
-            let found = unpacked.pick("p", path).unwrap();
+            let found = unpacked.entry("p", path).unwrap();
             found.into_iter().map(|(name, _)| name).collect()
         };
         assert_eq!(
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(package, "p");
         assert!(file.ends_with("libx.so.1.2"));
         for path in ["/usr/bin/escape", "/usr/bin/loop", "/usr/bin/none"] {
-            let error = unpacked.pick("p", path).unwrap_err();
+            let error = unpacked.entry("p", path).unwrap_err();
             assert_eq!(
                 error.to_string(),
                 format!("the package `p` has no file `{path}`")

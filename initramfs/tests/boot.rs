@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Output, Running, System, Tool};
-use host::settle;
+use host::wait;
 use initramfs::apt::Proxies;
-use initramfs::compose::{self, Order};
+use initramfs::compose::{self, BuildOptions};
 
 /// Only says when a boot is given up.
 const LIMIT: Duration = Duration::from_mins(10);
@@ -55,8 +55,8 @@ fn stub(into: &Path) -> PathBuf {
     out
 }
 
-fn order(agent: PathBuf, out: PathBuf) -> Order {
-    Order {
+fn order(agent: PathBuf, out: PathBuf) -> BuildOptions {
+    BuildOptions {
         agent,
         out,
         kernel_package: "linux-image-amd64".to_owned(),
@@ -162,7 +162,7 @@ impl Node {
 
     /// Waits until the console says `text`.
     fn says(&mut self, text: &str) {
-        let found = settle::until(LIMIT, || {
+        let found = wait::until(LIMIT, || {
             let ended = self.running.as_mut().unwrap().try_wait()?.is_some();
             let said = self.console().contains(text);
             if ended && !said {

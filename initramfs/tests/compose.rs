@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use host::exec::{Cmd, Exec, ExecError, Output, Tool};
 use initramfs::apt::Proxies;
-use initramfs::compose::{self, Order};
+use initramfs::compose::{self, BuildOptions};
 use initramfs::error::Error;
 use initramfs::inspect;
 use initramfs::lock;
@@ -208,9 +208,9 @@ impl Bench {
         Self { folder, archive }
     }
 
-    fn order(&self, out: &str) -> Order {
+    fn order(&self, out: &str) -> BuildOptions {
         let at = |name: &str| self.folder.path().join(name);
-        Order {
+        BuildOptions {
             agent: at("agent"),
             out: at(out),
             kernel_package: "linux-image-amd64".to_owned(),

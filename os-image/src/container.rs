@@ -15,7 +15,7 @@ pub const WINDOW_MAX: u64 = 1 << ZSTD_WINDOW_LOG_MAX;
 
 /// What the first bytes say a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Found {
+pub enum FileFormat {
     /// gzip (RFC 1952).
     Gzip,
     /// zstd (RFC 8878), also where a skippable frame comes first.
@@ -41,19 +41,19 @@ pub enum Found {
 }
 
 /// Magic bytes at the very beginning.
-const MAGIC: [(&[u8], Found); 9] = [
-    (&[0x1f, 0x8b], Found::Gzip),
-    (&[0x28, 0xb5, 0x2f, 0xfd], Found::Zstd),
-    (&[0xfd, b'7', b'z', b'X', b'Z', 0], Found::Xz),
-    (b"BZh", Found::Bzip2),
-    (&[0x04, 0x22, 0x4d, 0x18], Found::Lz4),
-    (&[b'Q', b'F', b'I', 0xfb], Found::Qcow2),
-    (b"KDMV", Found::Vmdk),
-    (b"# Disk Descriptor", Found::Vmdk),
-    (b"PK\x03\x04", Found::Zip),
+const MAGIC: [(&[u8], FileFormat); 9] = [
+    (&[0x1f, 0x8b], FileFormat::Gzip),
+    (&[0x28, 0xb5, 0x2f, 0xfd], FileFormat::Zstd),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], FileFormat::Xz),
+    (b"BZh", FileFormat::Bzip2),
+    (&[0x04, 0x22, 0x4d, 0x18], FileFormat::Lz4),
+    (&[b'Q', b'F', b'I', 0xfb], FileFormat::Qcow2),
+    (b"KDMV", FileFormat::Vmdk),
+    (b"# Disk Descriptor", FileFormat::Vmdk),
+    (b"PK\x03\x04", FileFormat::Zip),
 ];
 
-impl Found {
+impl FileFormat {
     /// What a file is that begins with `head`; [`HEAD_LENGTH`] bytes are enough, fewer only where the file is shorter.
     pub fn by(head: &[u8]) -> Self {
         if let Some((_, found)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
@@ -99,7 +99,7 @@ impl Found {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for FileFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -205,25 +205,25 @@ mod tests {
         let mut tar = vec![b'x'; 512];
         tar[257..262].copy_from_slice(b"ustar");
         for (head, found) in [
-            (&b"\x1f\x8b\x08\x00"[..], Found::Gzip),
-            (b"\x28\xb5\x2f\xfd\x04", Found::Zstd),
-            (b"\x50\x2a\x4d\x18\x04\0\0\0", Found::Zstd),
-            (b"\x5f\x2a\x4d\x18\x04\0\0\0", Found::Zstd),
-            (b"\x60\x2a\x4d\x18\x04\0\0\0", Found::Raw),
-            (b"\xfd7zXZ\0", Found::Xz),
-            (b"BZh9", Found::Bzip2),
-            (b"\x04\x22\x4d\x18", Found::Lz4),
-            (b"QFI\xfb\0\0\0\x03", Found::Qcow2),
-            (b"PK\x03\x04", Found::Zip),
-            (&tar, Found::Tar),
-            (b"\n <!DOCTYPE HTML><title>404</title>", Found::WebPage),
-            (b"<html><body>log in</body>", Found::WebPage),
-            (&[0; 512], Found::Raw),
-            (b"XFSB", Found::Raw),
-            (b"\x1f", Found::Raw),
-            (b"", Found::Raw),
+            (&b"\x1f\x8b\x08\x00"[..], FileFormat::Gzip),
+            (b"\x28\xb5\x2f\xfd\x04", FileFormat::Zstd),
+            (b"\x50\x2a\x4d\x18\x04\0\0\0", FileFormat::Zstd),
+            (b"\x5f\x2a\x4d\x18\x04\0\0\0", FileFormat::Zstd),
+            (b"\x60\x2a\x4d\x18\x04\0\0\0", FileFormat::Raw),
+            (b"\xfd7zXZ\0", FileFormat::Xz),
+            (b"BZh9", FileFormat::Bzip2),
+            (b"\x04\x22\x4d\x18", FileFormat::Lz4),
+            (b"QFI\xfb\0\0\0\x03", FileFormat::Qcow2),
+            (b"PK\x03\x04", FileFormat::Zip),
+            (&tar, FileFormat::Tar),
+            (b"\n <!DOCTYPE HTML><title>404</title>", FileFormat::WebPage),
+            (b"<html><body>log in</body>", FileFormat::WebPage),
+            (&[0; 512], FileFormat::Raw),
+            (b"XFSB", FileFormat::Raw),
+            (b"\x1f", FileFormat::Raw),
+            (b"", FileFormat::Raw),
         ] {
-            assert_eq!(Found::by(head), found, "{head:?}");
+            assert_eq!(FileFormat::by(head), found, "{head:?}");
         }
     }
 
@@ -284,7 +284,10 @@ mod tests {
         ] {
             assert_eq!(xz_dictionary(&head(rest)), dictionary, "{rest:?}");
         }
-        assert_eq!(Found::Xz.window(&head(&[2, 0, 0x21, 1, 22])), Some(8 << 20));
-        assert_eq!(Found::Raw.window(&head(&[2, 0, 0x21, 1, 22])), None);
+        assert_eq!(
+            FileFormat::Xz.window(&head(&[2, 0, 0x21, 1, 22])),
+            Some(8 << 20)
+        );
+        assert_eq!(FileFormat::Raw.window(&head(&[2, 0, 0x21, 1, 22])), None);
     }
 }

@@ -26,7 +26,7 @@ pub enum ManifestError {
         at: String,
         /// What is not so.
         #[source]
-        fault: Fault,
+        fault: InvalidManifest,
     },
     /// Its signature is not one that is trusted.
     #[error(transparent)]
@@ -40,11 +40,11 @@ impl ManifestError {
             Self::Io(_) => "try again",
             Self::Signature(error) => error.hint(),
             Self::Wrong {
-                fault: Fault::Version(_),
+                fault: InvalidManifest::Version(_),
                 ..
             } => "use a newer agent, or pack the image with an older image-builder",
             Self::Wrong {
-                fault: Fault::IndexTooLarge { .. },
+                fault: InvalidManifest::IndexTooLarge { .. },
                 ..
             } => "pack the image with a larger --chunk-size",
             Self::Malformed { .. } | Self::Wrong { .. } => {
@@ -57,7 +57,7 @@ impl ManifestError {
 /// One thing that is not so in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum InvalidManifest {
     /// A format that we do not know.
     #[error("`version` is {0}, and only 1 is known")]
     Version(u64),

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt;
 
-use crate::error::Fault;
+use crate::error::InvalidManifest;
 
 /// How many bytes of memory the index of an image may take. `pack` chooses the chunk size so that it is enough.
 pub const INDEX_LIMIT: usize = 8 << 20;
@@ -185,15 +185,15 @@ pub struct IndexBuilder {
 impl IndexBuilder {
     /// For an image of `raw_size` bytes in chunks of `chunk_size`, whose index may take `limit` bytes of memory; all of
     /// that memory is asked for here.
-    pub fn new(raw_size: u64, chunk_size: u32, limit: usize) -> Result<Self, Fault> {
+    pub fn new(raw_size: u64, chunk_size: u32, limit: usize) -> Result<Self, InvalidManifest> {
         if !chunk_size.is_power_of_two() || !(CHUNK_SIZE_MIN..=CHUNK_SIZE_MAX).contains(&chunk_size)
         {
-            return Err(Fault::ChunkSize(chunk_size.into()));
+            return Err(InvalidManifest::ChunkSize(chunk_size.into()));
         }
         let chunks = count(raw_size, chunk_size);
         let needed = chunks.saturating_mul(ENTRY_SIZE);
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        let too_large = Fault::IndexTooLarge {
+        let too_large = InvalidManifest::IndexTooLarge {
             chunks,
             needed,
             limit,
@@ -232,12 +232,12 @@ impl IndexBuilder {
     }
 
     /// Takes the next chunk.
-    pub fn push(&mut self, chunk: &Chunk) -> Result<(), Fault> {
+    pub fn push(&mut self, chunk: &Chunk) -> Result<(), InvalidManifest> {
         let index = &self.index;
         let taken = u64::try_from(index.entries.len()).unwrap_or(u64::MAX);
         let expected = count(index.raw_size, index.chunk_size);
         if taken >= expected {
-            return Err(Fault::Count {
+            return Err(InvalidManifest::Count {
                 expected,
                 found: taken.saturating_add(1),
             });
@@ -249,7 +249,7 @@ impl IndexBuilder {
         ];
         for (form, expected, found) in offsets {
             if expected != found {
-                return Err(Fault::Offset {
+                return Err(InvalidManifest::Offset {
                     form,
                     expected,
                     found,
@@ -258,21 +258,21 @@ impl IndexBuilder {
         }
         let raw_length = length_at(raw_offset, index.raw_size, index.chunk_size);
         if chunk.raw_length != raw_length {
-            return Err(Fault::RawLength {
+            return Err(InvalidManifest::RawLength {
                 expected: raw_length,
                 found: chunk.raw_length.into(),
             });
         }
         let most = packed_length_max(raw_length);
         if !(FRAME_MIN..=most).contains(&chunk.packed_length) {
-            return Err(Fault::PackedLength {
+            return Err(InvalidManifest::PackedLength {
                 least: FRAME_MIN,
                 most,
                 found: chunk.packed_length.into(),
             });
         }
         if chunk.zero != (chunk.raw_digest == self.zeros(raw_length)) {
-            return Err(Fault::Zero(chunk.zero));
+            return Err(InvalidManifest::Zero(chunk.zero));
         }
         self.index.entries.push(Entry {
             offset_and_zero: chunk.packed_offset | if chunk.zero { ZERO } else { 0 },
@@ -288,14 +288,14 @@ impl IndexBuilder {
     }
 
     /// The index, once all chunks were taken and add up to `packed_size`.
-    pub fn finish(self, packed_size: u64) -> Result<Index, Fault> {
+    pub fn finish(self, packed_size: u64) -> Result<Index, InvalidManifest> {
         let found = u64::try_from(self.index.entries.len()).unwrap_or(u64::MAX);
         let expected = count(self.index.raw_size, self.index.chunk_size);
         if found != expected {
-            return Err(Fault::Count { expected, found });
+            return Err(InvalidManifest::Count { expected, found });
         }
         if self.index.packed_size != packed_size {
-            return Err(Fault::PackedSize {
+            return Err(InvalidManifest::PackedSize {
                 expected: packed_size,
                 found: self.index.packed_size,
             });

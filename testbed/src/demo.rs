@@ -7,12 +7,12 @@ use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::Demo;
-use crate::happenings::{Happening, Source};
+use crate::events::{Event, Source};
 use crate::lab::Lab;
 use crate::namespace;
 use crate::network;
 use crate::orchestrator;
-use crate::request::{self, Layout, Wish};
+use crate::request::{self, Layout, RequestSpec};
 use crate::timeline::Timeline;
 
 /// The node's name.
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Demo) -> Result<()> {
     println!(
         "Its network: dnsmasq (DHCP, TFTP), nginx (images), a small orchestrator; all in a namespace of their own.\n"
     );
-    let wish = Wish {
+    let spec = RequestSpec {
         number: 1,
         hostname: HOSTNAME.to_owned(),
         serials: vec!["NODE1DISK1".to_owned()],
@@ -46,30 +46,30 @@ pub(crate) fn run(options: &Demo) -> Result<()> {
     lab.orchestrator.enter(
         &mac,
         orchestrator::Node {
-            request: Some(request::provision_json(&wish)),
+            request: Some(request::provision_json(&spec)),
             parameters: pull_parameters(&mac, &lab.public_key()?),
             ..orchestrator::Node::default()
         },
     );
     let shape = lab.shape(1, options.memory, 1);
-    let mut show = Show::new();
+    let mut view = DemoView::new();
     let node = lab.power_on(&shape)?;
     lab.wait(0, "cloud-init's call to the orchestrator", is_alive, |h| {
-        show.see(h);
+        view.see(h);
     })?;
-    show.end();
+    view.end();
     lab.wait_for_ssh(1, "admin")?;
-    show.timeline.note(lab.happenings.now(), "ssh login");
+    view.timeline.note(lab.events.now(), "ssh login");
     log_in(&mut lab)?;
-    println!("\nTimeline\n\n{}", show.timeline.render());
+    println!("\nTimeline\n\n{}", view.timeline.render());
     if let Some(report) = lab.orchestrator.node(&mac).and_then(|node| node.report) {
         println!("{}", rate(&report));
     }
     if options.keep {
         namespace::keep(&lab.work, &lab.ssh_words(1, "admin").join(" "))?;
         while !lab.interrupted() {
-            lab.happenings.wait(
-                lab.happenings.mark(),
+            lab.events.wait(
+                lab.events.mark(),
                 Duration::from_millis(500),
                 |_| false,
                 |_| (),
@@ -90,7 +90,7 @@ pub(crate) fn pull_parameters(mac: &str, key: &str) -> String {
 }
 
 /// Whether cloud-init of the installed system has called.
-pub(crate) fn is_alive(happening: &Happening) -> bool {
+pub(crate) fn is_alive(happening: &Event) -> bool {
     happening.source == Source::Orchestrator && happening.text.starts_with("POST /alive")
 }
 
@@ -145,12 +145,12 @@ fn rate(report: &str) -> String {
 }
 
 /// What is on the screen while the node works: its milestones, and a bar while the image is written.
-struct Show {
+struct DemoView {
     timeline: Timeline,
     bar: ProgressBar,
 }
 
-impl Show {
+impl DemoView {
     fn new() -> Self {
         let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stdout_with_hz(5));
         if let Ok(style) = ProgressStyle::with_template("  {bar:40} {pos:>3} %  {msg}") {
@@ -166,7 +166,7 @@ impl Show {
         self.bar.finish_and_clear();
     }
 
-    fn milestone(&mut self, happening: &Happening, what: &str) {
+    fn milestone(&mut self, happening: &Event, what: &str) {
         if !self.timeline.has(what) {
             self.timeline.note(happening.at, what);
             self.bar
@@ -174,7 +174,7 @@ impl Show {
         }
     }
 
-    fn see(&mut self, happening: &Happening) {
+    fn see(&mut self, happening: &Event) {
         match happening.source {
             Source::Testbed => self.milestone(happening, &happening.text),
             Source::Orchestrator => self.see_request(happening),
@@ -182,7 +182,7 @@ impl Show {
         }
     }
 
-    fn see_request(&mut self, happening: &Happening) {
+    fn see_request(&mut self, happening: &Event) {
         let installed = self.timeline.has("the orchestrator hears: installed");
         for (start, what) in [
             (
@@ -204,7 +204,7 @@ impl Show {
         }
     }
 
-    fn see_console(&mut self, happening: &Happening) {
+    fn see_console(&mut self, happening: &Event) {
         let installed = self.timeline.has("the orchestrator hears: installed");
         if happening.text.contains("Linux version") {
             self.milestone(

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Output, System, Tool};
-use host::settle;
+use host::wait;
 
 use crate::cli::Artefacts;
-use crate::happenings::{Happening, Happenings, Source};
+use crate::events::{Event, Events, Source};
 use crate::network::{self, Files, Network};
 use crate::node::{DiskShape, Firmware, Node, Shape};
 use crate::orchestrator::Orchestrator;
@@ -24,7 +24,7 @@ pub(crate) struct Lab {
     /// Starts programs.
     pub(crate) system: System,
     /// What was seen.
-    pub(crate) happenings: Happenings,
+    pub(crate) events: Events,
     /// The orchestrator.
     pub(crate) orchestrator: Orchestrator,
     /// Its folder.
@@ -58,12 +58,12 @@ impl Lab {
             images: artefacts.images.clone(),
         };
         let network = Network::up(&mut system, &work, &files, nodes)?;
-        let happenings = Happenings::begin();
+        let events = Events::begin();
         let orchestrator =
-            Orchestrator::start(network::orchestrator(), &network::files_url(), &happenings)?;
+            Orchestrator::start(network::orchestrator(), &network::files_url(), &events)?;
         Ok(Self {
             system,
-            happenings,
+            events,
             orchestrator,
             work,
             artefacts,
@@ -101,13 +101,13 @@ impl Lab {
 
     /// Switches a node on.
     pub(crate) fn power_on(&mut self, shape: &Shape) -> Result<Node> {
-        Node::power_on(&mut self.system, &self.work, shape, &self.happenings)
+        Node::power_on(&mut self.system, &self.work, shape, &self.events)
     }
 
     /// Pulls the plug of a node, and gives back the mark behind what it said last.
     pub(crate) fn power_off(&self, node: Node) -> usize {
         drop(node);
-        self.happenings.mark()
+        self.events.mark()
     }
 
     /// Waits for a happening since `mark` and gives back the mark behind it; `on_each` sees what comes meanwhile.
@@ -115,15 +115,15 @@ impl Lab {
         &self,
         mark: usize,
         what: &str,
-        wanted: impl Fn(&Happening) -> bool,
-        mut on_each: impl FnMut(&Happening),
+        wanted: impl Fn(&Event) -> bool,
+        mut on_each: impl FnMut(&Event),
     ) -> Result<usize> {
-        let failed = |h: &Happening| !wanted(h) && (is_off(h) || is_panic(h) || is_failure(h));
-        let give_up = self.happenings.now() + PATIENCE;
+        let failed = |h: &Event| !wanted(h) && (is_off(h) || is_panic(h) || is_failure(h));
+        let give_up = self.events.now() + PATIENCE;
         let mut next = mark;
         loop {
             // short waits, so that an interrupt is noticed
-            let found = self.happenings.wait(
+            let found = self.events.wait(
                 next,
                 Duration::from_millis(500),
                 |h| wanted(h) || failed(h),
@@ -153,7 +153,7 @@ impl Lab {
                 }
                 Some((mark, _)) => return Ok(mark),
                 None if self.cancel.is_cancelled() => bail!("interrupted while waiting for {what}"),
-                None if self.happenings.now() > give_up => {
+                None if self.events.now() > give_up => {
                     bail!(
                         "gave up waiting for {what}; the consoles are in {}",
                         self.work.display()
@@ -239,10 +239,10 @@ impl Lab {
         // the host key differs from system to system on the same address
         let _ = fs::remove_file(self.work.join("known_hosts"));
         let cancel = self.cancel.clone();
-        let mark = self.happenings.mark();
-        settle::until_or_cancelled(PATIENCE, &cancel, || {
-            let dead = |h: &Happening| is_panic(h) || is_off(h);
-            let seen = self.happenings.wait(mark, Duration::ZERO, dead, |_| ());
+        let mark = self.events.mark();
+        wait::until_or_cancelled(PATIENCE, &cancel, || {
+            let dead = |h: &Event| is_panic(h) || is_off(h);
+            let seen = self.events.wait(mark, Duration::ZERO, dead, |_| ());
             if let Some((_, happening)) = seen {
                 return Err(std::io::Error::other(happening.text));
             }
@@ -262,17 +262,17 @@ impl Lab {
 }
 
 /// Whether the node went off.
-fn is_off(happening: &Happening) -> bool {
+fn is_off(happening: &Event) -> bool {
     happening.source == Source::Testbed && happening.text == "power off"
 }
 
 /// Whether a kernel gave up.
-fn is_panic(happening: &Happening) -> bool {
+fn is_panic(happening: &Event) -> bool {
     happening.source == Source::Console && happening.text.contains("Kernel panic - not syncing")
 }
 
 /// Whether the agent told the orchestrator that it failed.
-fn is_failure(happening: &Happening) -> bool {
+fn is_failure(happening: &Event) -> bool {
     happening.source == Source::Orchestrator && happening.text.starts_with("POST /failed")
 }
 

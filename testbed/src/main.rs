@@ -4,16 +4,16 @@
 mod bench;
 mod cli;
 mod demo;
-mod happenings;
+mod events;
 mod kvm;
 mod lab;
-mod line;
 mod namespace;
 mod network;
 mod node;
 mod orchestrator;
 mod request;
 mod scenario;
+mod shell;
 mod timeline;
 
 use std::path::PathBuf;

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use host::settle;
+use host::wait;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
@@ -95,7 +95,7 @@ fn wait(mut child: Child) -> Result<ExitCode> {
 /// Waits for the end or for the note; then says how to reach and how to end what was left running.
 fn wait_until_kept(mut child: Child, note: &Path) -> Result<ExitCode> {
     let pid = child.id();
-    let ended = settle::until(FOREVER, || match child.try_wait()? {
+    let ended = wait::until(FOREVER, || match child.try_wait()? {
         Some(_) => Ok(Some(true)),
         None => Ok(note.exists().then_some(false)),
     })

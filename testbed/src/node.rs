@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use host::exec::{Cmd, Running, System, Tool};
-use host::settle;
+use host::wait;
 
-use crate::happenings::{Happenings, Source};
+use crate::events::{Events, Source};
 use crate::network;
 
 /// A disk of a node.
@@ -79,7 +79,7 @@ impl Node {
         system: &mut System,
         work: &Path,
         shape: &Shape,
-        happenings: &Happenings,
+        events: &Events,
     ) -> Result<Self> {
         for disk in &shape.disks {
             make_disk(disk)?;
@@ -95,13 +95,13 @@ impl Node {
             .spawn(&command(shape, &socket, work), &log)
             .context("cannot start QEMU")?;
         // QEMU waits with the power until the console is connected, so no line is lost
-        let console = settle::until(Duration::from_secs(30), || {
+        let console = wait::until(Duration::from_secs(30), || {
             Ok(UnixStream::connect(&socket).ok())
         })
         .with_context(|| format!("QEMU did not open its console; see {}", log.display()))?;
-        happenings.saw(Source::Testbed, "power on");
-        let happenings = happenings.clone();
-        let console = thread::spawn(move || read_console(console, &happenings));
+        events.saw(Source::Testbed, "power on");
+        let events = events.clone();
+        let console = thread::spawn(move || read_console(console, &events));
         Ok(Self {
             qemu: Some(qemu),
             console: Some(console),
@@ -224,7 +224,7 @@ fn boot_index(shape: &Shape, disk: Option<usize>) -> String {
 
 /// Cuts the console into lines, each stamped when its first byte came; what ends without a newline (a prompt) is told as
 /// soon as nothing follows for a moment.
-fn read_console(mut console: UnixStream, happenings: &Happenings) {
+fn read_console(mut console: UnixStream, events: &Events) {
     let pause = Some(Duration::from_millis(300));
     let mut line: Vec<u8> = Vec::new();
     let mut began = Duration::ZERO;
@@ -237,10 +237,10 @@ fn read_console(mut console: UnixStream, happenings: &Happenings) {
             Ok(n) => {
                 for byte in &buffer[..n] {
                     if line.is_empty() {
-                        began = happenings.now();
+                        began = events.now();
                     }
                     if *byte == b'\n' {
-                        tell(&mut line, began, happenings);
+                        tell(&mut line, began, events);
                     } else {
                         line.push(*byte);
                     }
@@ -252,20 +252,20 @@ fn read_console(mut console: UnixStream, happenings: &Happenings) {
                     std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
                 ) =>
             {
-                tell(&mut line, began, happenings);
+                tell(&mut line, began, events);
             }
             Err(_) => break,
         }
     }
-    tell(&mut line, began, happenings);
-    happenings.saw(Source::Testbed, "power off");
+    tell(&mut line, began, events);
+    events.saw(Source::Testbed, "power off");
 }
 
-fn tell(line: &mut Vec<u8>, began: Duration, happenings: &Happenings) {
+fn tell(line: &mut Vec<u8>, began: Duration, events: &Events) {
     let text = plain(&String::from_utf8_lossy(line));
     line.clear();
     if !text.trim().is_empty() {
-        happenings.saw_at(began, Source::Console, text);
+        events.saw_at(began, Source::Console, text);
     }
 }
 

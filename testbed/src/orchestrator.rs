@@ -18,14 +18,14 @@ use anyhow::{Result, anyhow};
 use tiny_http::{Method, Request, Response, Server};
 use url::Url;
 
-use crate::happenings::{Happenings, Source};
+use crate::events::{Events, Source};
 
 /// For kernels of nodes: an emulated timer that comes late, on a busy machine, is no broken one, and no reason for a panic.
 pub(crate) const NO_TIMER_CHECK: &str = "no_timer_check";
 
 /// Where a node stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Stand {
+pub(crate) enum NodeState {
     /// It boots the ramdisk.
     #[default]
     Install,
@@ -37,7 +37,7 @@ pub(crate) enum Stand {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
     /// Where it stands.
-    pub(crate) stand: Stand,
+    pub(crate) state: NodeState,
     /// Its `provision.json`; none for a node that is to be pushed to.
     pub(crate) request: Option<String>,
     /// Kernel parameters of its ramdisk.
@@ -59,25 +59,20 @@ type Answer = (u16, String);
 
 impl Orchestrator {
     /// Starts answering on `address`; the thread ends with the process.
-    pub(crate) fn start(address: SocketAddr, files: &str, happenings: &Happenings) -> Result<Self> {
+    pub(crate) fn start(address: SocketAddr, files: &str, events: &Events) -> Result<Self> {
         let orchestrator = Self::default();
-        orchestrator.listen(address, files, happenings)?;
+        orchestrator.listen(address, files, events)?;
         Ok(orchestrator)
     }
 
     /// Answers on one more address, with the same books.
-    pub(crate) fn listen(
-        &self,
-        address: SocketAddr,
-        files: &str,
-        happenings: &Happenings,
-    ) -> Result<()> {
+    pub(crate) fn listen(&self, address: SocketAddr, files: &str, events: &Events) -> Result<()> {
         let server = Server::http(address)
             .map_err(|error| anyhow!("cannot listen on {address}: {error}"))?;
-        let (books, files, happenings) = (self.clone(), files.to_owned(), happenings.clone());
+        let (books, files, events) = (self.clone(), files.to_owned(), events.clone());
         thread::spawn(move || {
             for request in server.incoming_requests() {
-                books.serve(request, &files, &happenings);
+                books.serve(request, &files, &events);
             }
         });
         Ok(())
@@ -106,13 +101,13 @@ impl Orchestrator {
         act(&mut self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn serve(&self, mut request: Request, files: &str, happenings: &Happenings) {
+    fn serve(&self, mut request: Request, files: &str, events: &Events) {
         let mut body = String::new();
         // a node that breaks off is seen as an empty body, and asks again
         let _ = request.as_reader().take(8 << 20).read_to_string(&mut body);
         let (method, target) = (request.method().clone(), request.url().to_owned());
         let (status, text) = self.answer(&method, &target, body, files);
-        happenings.saw(Source::Orchestrator, format!("{method} {target} {status}"));
+        events.saw(Source::Orchestrator, format!("{method} {target} {status}"));
         // the node has gone: it asks again
         let _ = request.respond(Response::from_string(text).with_status_code(status));
     }
@@ -155,18 +150,18 @@ fn completion(node: &mut Node, body: String) -> Answer {
         node.refuse_completions -= 1;
         return (503, "not now\n".to_owned());
     }
-    node.stand = Stand::Installed;
+    node.state = NodeState::Installed;
     node.report = Some(body);
     (200, "accepted\n".to_owned())
 }
 
 fn boot_script(node: &Node, files: &str) -> String {
-    match node.stand {
+    match node.state {
         // An error, so that the firmware goes on: told of success, UEFI stops at its menu (a BIOS goes on either way).
-        Stand::Installed => {
+        NodeState::Installed => {
             "#!ipxe\necho This node is installed: on to its disk\nexit 1\n".to_owned()
         }
-        Stand::Install => format!(
+        NodeState::Install => format!(
             "#!ipxe\nkernel {files}/boot/vmlinuz initrd=ramdisk.img console=tty0 console=ttyS0,115200 {NO_TIMER_CHECK} BOOTIF=01-${{netX/mac:hexhyp}} {}\n\
              initrd --name ramdisk.img {files}/boot/ramdisk.img\nboot\n",
             node.parameters

@@ -9,7 +9,7 @@ use crate::orchestrator::NO_TIMER_CHECK;
 
 /// What a request is about.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct RequestSpec {
     /// The node's number.
     pub(crate) number: u8,
     /// Its hostname.
@@ -43,26 +43,26 @@ pub(crate) enum Layout {
 }
 
 /// The `provision.json` for a wish.
-pub(crate) fn provision_json(wish: &Wish) -> String {
-    let mac = network::node_mac(wish.number);
+pub(crate) fn provision_json(spec: &RequestSpec) -> String {
+    let mac = network::node_mac(spec.number);
     let master = network::SERVER.to_string();
     let mut request = json!({
         "profile": "debian_12_x86_64",
-        "hostname": wish.hostname,
+        "hostname": spec.hostname,
         "name_servers": format!("\"{master}\""),
         "name_servers_search": "\"lab.test\"",
-        "interfaces": {"eth0": {"mac_address": mac, "ip_address": network::node_address(wish.number).to_string(),
-                                "netmask": "255.255.255.0", "static": "0", "dns_name": wish.hostname}},
+        "interfaces": {"eth0": {"mac_address": mac, "ip_address": network::node_address(spec.number).to_string(),
+                                "netmask": "255.255.255.0", "static": "0", "dns_name": spec.hostname}},
         "kernel_options": {"netcfg/choose_interface": mac, "udevrules": format!("{mac}_eth0")},
         "ks_meta": {
             "pm_data": {
                 "kernel_params": format!("console=tty0 console=ttyS0,115200 net.ifnames=0 {NO_TIMER_CHECK}"),
-                "ks_spaces": spaces(wish),
+                "ks_spaces": spaces(spec),
             },
-            "image_data": images(wish),
+            "image_data": images(spec),
             "user_accounts": [{"name": "admin", "password": null, "homedir": "/home/admin", "sudo": ["ALL=(ALL) NOPASSWD: ALL"],
-                               "ssh_keys": [wish.key], "shell": "/bin/bash"}],
-            "authorized_keys": [format!("\"{}\"", wish.key)],
+                               "ssh_keys": [spec.key], "shell": "/bin/bash"}],
+            "authorized_keys": [format!("\"{}\"", spec.key)],
             "auth_key": "\"\"",
             "master_ip": master,
             "gw": master,
@@ -70,16 +70,16 @@ pub(crate) fn provision_json(wish: &Wish) -> String {
             "repo_setup": {"repos": []},
             "puppet_master": "", "puppet_enable": 0,
             "mco_pskey": "unset", "mco_vhost": "mcollective", "mco_host": master, "mco_user": "mcollective",
-            "mco_password": "unset", "mco_connector": "rabbitmq", "mco_enable": 0, "mco_identity": wish.number,
+            "mco_password": "unset", "mco_connector": "rabbitmq", "mco_enable": 0, "mco_identity": spec.number,
         },
     });
-    if let (Layout::Stack, Value::Object(request)) = (wish.layout, &mut request) {
-        request.insert("partitioning".to_owned(), stack(wish.serials.len()));
+    if let (Layout::Stack, Value::Object(request)) = (spec.layout, &mut request) {
+        request.insert("partitioning".to_owned(), stack(spec.serials.len()));
     }
     format!("{request:#}\n")
 }
 
-fn images(wish: &Wish) -> Value {
+fn images(spec: &RequestSpec) -> Value {
     let image = |file: &str| {
         let is_zstd = Path::new(file)
             .extension()
@@ -92,8 +92,8 @@ fn images(wish: &Wish) -> Value {
         json!({"uri": format!("{}/images/{file}", network::files_url()), "format": format,
             "container": if is_zstd { "zstd" } else { "gzip" }})
     };
-    let mut images = json!({"/": image(&wish.image)});
-    if let (Some(data), Value::Object(images)) = (&wish.data, &mut images) {
+    let mut images = json!({"/": image(&spec.image)});
+    if let (Some(data), Value::Object(images)) = (&spec.data, &mut images) {
         images.insert(DATA_MOUNT.to_owned(), image(data));
     }
     images
@@ -139,21 +139,21 @@ fn stack(disks: usize) -> Value {
     })
 }
 
-fn spaces(wish: &Wish) -> Value {
-    let mut spaces: Vec<Value> = wish.serials.iter().enumerate().map(|(n, serial)| {
+fn spaces(spec: &RequestSpec) -> Value {
+    let mut spaces: Vec<Value> = spec.serials.iter().enumerate().map(|(n, serial)| {
         json!({
             "type": "disk", "name": disk_name(n), "id": disk_name(n), "size": 8192, "free_space": 0,
             "extra": [format!("disk/by-id/virtio-{serial}")],
-            "volumes": volumes(wish.layout, n),
+            "volumes": volumes(spec.layout, n),
         })
     }).collect();
     let last = spaces.last_mut().map(|disk| &mut disk["volumes"]);
-    if let (Some(_), Some(Value::Array(volumes))) = (&wish.data, last) {
+    if let (Some(_), Some(Value::Array(volumes))) = (&spec.data, last) {
         volumes.push(
             json!({"type": "partition", "name": "Data", "mount": DATA_MOUNT, "file_system": "ext4", "size": 1024}),
         );
     }
-    if wish.layout == Layout::Lvm {
+    if spec.layout == Layout::Lvm {
         spaces.push(
             json!({"type": "vg", "id": "os", "label": "Base System", "min_size": 0, "volumes": [
                 {"type": "lv", "name": "root", "mount": "/", "file_system": "ext4", "size": 4096},
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_wish_becomes_what_fuel_would_send() {
-        let wish = Wish {
+        let spec = RequestSpec {
             number: 1,
             hostname: "n1.lab.test".to_owned(),
             serials: vec!["A".to_owned()],
@@ -199,7 +199,7 @@ mod tests {
             key: "ssh-ed25519 AAAA test".to_owned(),
             layout: Layout::Lvm,
         };
-        let value: Value = serde_json::from_str(&provision_json(&wish)).unwrap();
+        let value: Value = serde_json::from_str(&provision_json(&spec)).unwrap();
         assert_eq!(
             value["kernel_options"]["netcfg/choose_interface"],
             "52:54:00:77:00:01"
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_stack_is_asked_for_in_the_explicit_dialect_and_stays_within_its_disks() {
-        let wish = Wish {
+        let spec = RequestSpec {
             number: 1,
             hostname: "n1.lab.test".to_owned(),
             serials: vec!["A".to_owned(), "B".to_owned()],
@@ -224,7 +224,7 @@ mod tests {
             key: "ssh-ed25519 AAAA test".to_owned(),
             layout: Layout::Stack,
         };
-        let value: Value = serde_json::from_str(&provision_json(&wish)).unwrap();
+        let value: Value = serde_json::from_str(&provision_json(&spec)).unwrap();
         let partitioning = &value["partitioning"];
         assert_eq!(
             partitioning["mds"][1]["devices"],

@@ -1,6 +1,6 @@
 //! /etc/fstab of the installed system: every filesystem of the plan by its UUID.
 
-use super::{Context, Outcome, bootcode, installed};
+use super::{Context, Outcome, bootcode, target_tree};
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
 use crate::model::plan::Plan;
@@ -8,7 +8,7 @@ use crate::model::storage::Mount;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
     // First: where nothing can be mounted, filesystems were skipped too and have no UUID.
-    let tree = match installed::open(context)? {
+    let tree = match target_tree::open(context)? {
         Ok(tree) => tree,
         Err(skipped) => return Ok(skipped),
     };

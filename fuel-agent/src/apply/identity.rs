@@ -3,7 +3,7 @@
 //! An image is one system copied to many nodes. What identifies a system (machine id, ssh host keys, random seed, LVM's
 //! list of devices) is taken out, so that each node makes its own.
 
-use super::installed::{self, Installed, one_line};
+use super::target_tree::{self, TargetTree, one_line};
 use super::{Context, Outcome, network};
 use crate::events::Event;
 use crate::model::error::Error;
@@ -11,7 +11,7 @@ use crate::model::node::NodeSpec;
 use crate::model::stage::Stage;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
-    let tree = match installed::open(context)? {
+    let tree = match target_tree::open(context)? {
         Ok(tree) => tree,
         Err(skipped) => return Ok(skipped),
     };
@@ -35,7 +35,7 @@ pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
 }
 
 /// /etc/hostname and /etc/hosts.
-fn name(tree: &Installed, node: &NodeSpec) -> Result<(), Error> {
+fn name(tree: &TargetTree, node: &NodeSpec) -> Result<(), Error> {
     let fqdn = one_line(&node.hostname);
     let short = short(&fqdn);
     tree.write("etc/hostname", format!("{short}\n"), 0o644)?;
@@ -96,7 +96,7 @@ const ONE_OF_A_KIND: [&str; 4] = [
 ];
 
 /// Takes out what identifies the system the image was made from.
-fn make_unique(tree: &Installed) -> Result<Vec<String>, Error> {
+fn make_unique(tree: &TargetTree) -> Result<Vec<String>, Error> {
     if tree.has_file("etc/machine-id")? || tree.has_folder("etc/systemd")? {
         // empty, not absent: absent would mean "first boot", and undo what the image enabled and disabled
         tree.write("etc/machine-id", "", 0o444)?;
@@ -129,7 +129,7 @@ fn make_unique(tree: &Installed) -> Result<Vec<String>, Error> {
 }
 
 /// Files written from outside have no SELinux label; the system is told to label everything once.
-fn relabel(tree: &Installed) -> Result<(), Error> {
+fn relabel(tree: &TargetTree) -> Result<(), Error> {
     let config = tree.read("etc/selinux/config")?.unwrap_or_default();
     let enabled = |line: &str| {
         let value = line.trim().strip_prefix("SELINUX=").map(str::trim);
@@ -146,9 +146,9 @@ mod tests {
     use super::*;
     use crate::apply::sample;
 
-    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Installed) {
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, TargetTree) {
         let folder = tempfile::tempdir().unwrap();
-        let tree = Installed::at(folder.path());
+        let tree = TargetTree::at(folder.path());
         for (path, content) in files {
             tree.write(path, content, 0o644).unwrap();
         }

@@ -148,7 +148,7 @@ fn kib(size: Bytes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::bench::{Bench, sized};
+    use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::step::Step;
     use host::fake::Fault;
 
@@ -163,9 +163,9 @@ mod tests {
 
     #[test]
     fn lvm_is_kept_to_the_nodes_of_the_plan() {
-        let mut bench = Bench::new();
-        bench.all(&steps()).unwrap();
-        insta::assert_snapshot!(bench.script.transcript(), @r#"
+        let mut harness = StepHarness::new();
+        harness.all(&steps()).unwrap();
+        insta::assert_snapshot!(harness.script.transcript(), @r#"
         lvm pvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --force --force --zero y --metadatacopies 2 --metadatasize 28672k /dev/sda4
         lvm vgcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes os /dev/sda4
         lvm lvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --wipesignatures y --zero y --size 524288k --name root os
@@ -176,16 +176,16 @@ mod tests {
     #[test]
     fn whatever_fails_is_told() {
         for n in 0..4 {
-            let mut bench = Bench::new();
-            bench.script = bench.script.failing_at(n);
-            let error = bench.all(&steps()).unwrap_err();
+            let mut harness = StepHarness::new();
+            harness.script = harness.script.failing_at(n);
+            let error = harness.all(&steps()).unwrap_err();
             assert_eq!(error.kind, Kind::Tool, "{n}: {error}");
         }
         // The node is looked at once before the physical volume is made, and once for each logical volume.
         for n in 0..3 {
-            let mut bench = Bench::new();
-            bench.disks = bench.disks.failing(Fault::Open(n));
-            let error = bench.all(&steps()).unwrap_err();
+            let mut harness = StepHarness::new();
+            harness.disks = harness.disks.failing(Fault::Open(n));
+            let error = harness.all(&steps()).unwrap_err();
             assert_eq!(error.kind, Kind::Disk, "{n}: {error}");
         }
     }
@@ -212,12 +212,12 @@ mod tests {
 
     #[test]
     fn on_files_it_is_skipped_with_the_reason() {
-        let mut bench = Bench::new();
-        bench.disks = sized().as_file();
+        let mut harness = StepHarness::new();
+        harness.disks = sized().as_file();
         for step in steps() {
-            let outcome = bench.one(&step).unwrap();
+            let outcome = harness.one(&step).unwrap();
             assert!(matches!(outcome, Outcome::Skipped { why } if why.contains("block device")));
         }
-        assert_eq!(bench.script.transcript(), "");
+        assert_eq!(harness.script.transcript(), "");
     }
 }

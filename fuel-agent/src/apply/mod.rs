@@ -3,7 +3,7 @@
 //! ```text
 //!   release                    letting go of what lies on the chosen disks
 //!   disarm                     nothing on them boots any more
-//!   table, guid_table          old signatures, partition tables, the kernel's view of them
+//!   table, gpt          old signatures, partition tables, the kernel's view of them
 //!   raid, lvm                  arrays, volume groups, volumes
 //!   filesystem, scratch        made, grown; on files by way of a file of their own
 //!   signature                  what blkid finds on a device
@@ -17,34 +17,34 @@
 //!
 //! `perform` matches on the step and calls the file that knows how; whatever is decided was decided in `plan`.
 
-#[cfg(test)]
-pub(crate) mod bench;
 pub mod bootcode;
 pub mod bootconfig;
 pub mod configdrive;
 pub mod content;
 pub mod disarm;
+mod disk_region;
 pub mod filesystem;
 pub mod fstab;
-mod guid_table;
+mod gpt;
 pub mod identity;
 pub mod image;
-mod installed;
 pub mod lvm;
-mod medium;
 mod network;
 #[cfg(test)]
 #[path = "tests/on_loops.rs"]
 mod on_loops;
+pub mod partition_table;
 pub mod raid;
 pub mod release;
 #[cfg(test)]
 pub(crate) mod sample;
-mod scratch;
 mod signature;
+mod staging;
 pub mod stamp;
-pub mod table;
+#[cfg(test)]
+pub(crate) mod step_harness;
 pub mod target;
+mod target_tree;
 pub mod undo;
 pub mod verify;
 
@@ -54,7 +54,7 @@ use std::time::Duration;
 
 use host::blockdev::{Access, BlockDevice};
 use host::exec::{Cmd, ExecError, Output, Tool};
-use host::{Host, settle};
+use host::{Host, wait};
 
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
@@ -80,7 +80,7 @@ pub enum Outcome {
 
 /// How a step ended.
 #[derive(Debug)]
-pub enum Ending {
+pub enum StepResult {
     /// It was performed.
     Done(Outcome),
     /// It failed.
@@ -89,7 +89,7 @@ pub enum Ending {
     Stopped,
 }
 
-impl From<Result<Outcome, Error>> for Ending {
+impl From<Result<Outcome, Error>> for StepResult {
     fn from(result: Result<Outcome, Error>) -> Self {
         match result {
             Ok(outcome) => Self::Done(outcome),
@@ -100,9 +100,9 @@ impl From<Result<Outcome, Error>> for Ending {
 
 /// A step that was performed, if only in part.
 #[derive(Debug)]
-pub struct Performed {
+pub struct StepRun {
     /// How it ended.
-    pub ending: Ending,
+    pub ending: StepResult,
     /// How long it took.
     pub took: Duration,
 }
@@ -168,7 +168,7 @@ impl<'a> Context<'a> {
                 let node = self.host.devices.partition(disk, number);
                 node.map_err(|source| {
                     let what = format!("cannot find partition {number} of {}", disk.display());
-                    of_disk(what, disk)(source)
+                    disk_error(what, disk)(source)
                 })
             }
             BlockRef::Raid(raid) => Ok(PathBuf::from(&self.plan.raids[raid].device)),
@@ -214,13 +214,13 @@ impl<'a> Context<'a> {
     ) -> Result<Box<dyn BlockDevice>, Error> {
         let what = format!("cannot {purpose} {}", node.display());
         let opened = self.host.devices.open(node, access);
-        opened.map_err(of_disk(what, node))
+        opened.map_err(disk_error(what, node))
     }
 
     /// Runs a tool; `what` could not be done where it fails.
     fn run(&mut self, cmd: &Cmd, what: impl FnOnce() -> String) -> Result<Output, Error> {
         let done = self.host.exec.run(cmd);
-        done.map_err(|source| of_tool(what(), source))
+        done.map_err(|source| tool_error(what(), source))
     }
 
     /// Says that something is odd and goes on.
@@ -254,7 +254,7 @@ impl<'a> Context<'a> {
 
     /// Waits until a node can be opened: md and device-mapper make theirs a moment after the tool has ended.
     fn await_node(&self, node: &Path) -> Result<(), Error> {
-        let found = settle::until_or_cancelled(NODE_PATIENCE, &self.host.cancel, || {
+        let found = wait::until_or_cancelled(NODE_PATIENCE, &self.host.cancel, || {
             match self.host.devices.open(node, Access::Read) {
                 Ok(_) => Ok(Some(())),
                 Err(error) if is_not_there(&error) => Ok(None),
@@ -265,7 +265,7 @@ impl<'a> Context<'a> {
             if source.kind() == io::ErrorKind::Interrupted {
                 return Error::new(Kind::Interrupted, "stopped as asked");
             }
-            of_disk(format!("{} does not appear", node.display()), node)(source)
+            disk_error(format!("{} does not appear", node.display()), node)(source)
         })
     }
 }
@@ -282,13 +282,13 @@ fn is_not_there(error: &io::Error) -> bool {
 }
 
 /// An error of a disk from one of the kernel.
-fn of_disk(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
+fn disk_error(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
     let device = device.display().to_string();
     move |source| Error::new(Kind::Disk, what).device(device).because(source)
 }
 
 /// An error from one of a tool.
-fn of_tool(what: String, source: ExecError) -> Error {
+fn tool_error(what: String, source: ExecError) -> Error {
     let hint = match &source {
         ExecError::Missing { tool } => Some(format!(
             "put the package `{}` into the ramdisk",
@@ -307,9 +307,9 @@ fn of_tool(what: String, source: ExecError) -> Error {
     }
 }
 
-/// Performs steps that go together: those that write images. One [`Performed`] for each, in their order; where any failed,
-/// one is [`Ending::Failed`] and it is the first that did.
-pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Vec<Performed> {
+/// Performs steps that go together: those that write images. One [`StepRun`] for each, in their order; where any failed,
+/// one is [`StepResult::Failed`] and it is the first that did.
+pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Vec<StepRun> {
     let images = steps.iter().map(|planned| match planned.step {
         Step::WriteImage { image, .. } => Some(image),
         _ => None,
@@ -319,8 +319,8 @@ pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Ve
     }
     // the plan's own check refuses it
     let error = Error::new(Kind::Internal, "only images are written at the same time");
-    vec![Performed {
-        ending: Ending::Failed(error),
+    vec![StepRun {
+        ending: StepResult::Failed(error),
         took: Duration::ZERO,
     }]
 }
@@ -332,8 +332,8 @@ pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome,
         Step::DeactivateVolumeGroup { name } => release::deactivate_volume_group(context, name),
         Step::CloseMapping { name } => release::close_mapping(context, name),
         Step::Disarm { disk, areas } => disarm::disarm(context, *disk, areas),
-        Step::Wipe { disk, extents } => table::wipe(context, *disk, extents),
-        Step::WriteTable { disk } => table::write(context, *disk),
+        Step::Wipe { disk, extents } => partition_table::wipe(context, *disk, extents),
+        Step::WriteTable { disk } => partition_table::write(context, *disk),
         Step::MakeRaid { raid } => raid::make(context, *raid),
         Step::MakePhysicalVolume { physical_volume } => {
             lvm::make_physical_volume(context, *physical_volume)

@@ -115,13 +115,13 @@ fn identifier(uuid: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::bench::{Bench, sized};
+    use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::step::Step;
 
-    fn bench() -> Bench {
-        let mut bench = Bench::new();
+    fn harness() -> StepHarness {
+        let mut harness = StepHarness::new();
         let partition = |number| BlockRef::Partition { disk: 0, number };
-        bench.plan.raids = vec![PlannedRaid {
+        harness.plan.raids = vec![PlannedRaid {
             device: "/dev/md0".to_owned(),
             level: "mirror".to_owned(),
             metadata: "default".to_owned(),
@@ -130,14 +130,14 @@ mod tests {
             uuid: Uuid::from_u128(0x1234),
             keep_data: false,
         }];
-        bench
+        harness
     }
 
     #[test]
     fn a_mirror_is_made_without_a_question() {
-        let mut bench = bench();
-        bench.one(&Step::MakeRaid { raid: 0 }).unwrap();
-        insta::assert_snapshot!(bench.script.transcript(), @"
+        let mut harness = harness();
+        harness.one(&Step::MakeRaid { raid: 0 }).unwrap();
+        insta::assert_snapshot!(harness.script.transcript(), @"
         mdadm --zero-superblock --force /dev/sda3
         mdadm --zero-superblock --force /dev/sda4
         mdadm --zero-superblock --force /dev/sda5
@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn whatever_fails_is_told() {
         for n in 0..5 {
-            let mut bench = bench();
-            bench.script = bench.script.failing_at(n);
-            let error = bench.one(&Step::MakeRaid { raid: 0 }).unwrap_err();
+            let mut harness = harness();
+            harness.script = harness.script.failing_at(n);
+            let error = harness.one(&Step::MakeRaid { raid: 0 }).unwrap_err();
             assert_eq!(error.kind, Kind::Tool, "{n}");
         }
     }
@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn on_files_it_is_skipped() {
-        let mut bench = bench();
-        bench.disks = sized().as_file();
-        let outcome = bench.one(&Step::MakeRaid { raid: 0 }).unwrap();
+        let mut harness = harness();
+        harness.disks = sized().as_file();
+        let outcome = harness.one(&Step::MakeRaid { raid: 0 }).unwrap();
         assert!(matches!(outcome, Outcome::Skipped { .. }));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use host::exec::{Cmd, ExecError, Tool};
 
-use super::{Context, of_tool};
+use super::{Context, tool_error};
 use crate::model::error::{Error, Kind};
 
 /// A filesystem, swap space, or member of something.
@@ -46,7 +46,7 @@ pub(super) fn probe(context: &mut Context<'_>, node: &Path) -> Result<Option<Sig
                 .device(node.display())
                 .hint("`wipefs` on it lists them"))
         }
-        Err(error) => Err(of_tool(what(), error).device(node.display())),
+        Err(error) => Err(tool_error(what(), error).device(node.display())),
     }
 }
 

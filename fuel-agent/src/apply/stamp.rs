@@ -9,7 +9,7 @@ use host::units::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Context, Outcome, bootcode, medium};
+use super::{Context, Outcome, bootcode, disk_region};
 use crate::http::address;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::{Plan, PlannedImage};
@@ -55,7 +55,7 @@ impl Stamp {
     pub fn is_of(&self, plan: &Plan) -> bool {
         let written = |image: &PlannedImage| {
             // A stamp holds addresses without what is secret in them; two may look alike then.
-            let shown = address::shown(&image.url);
+            let shown = address::redacted(&image.url);
             let mut stamped = self.images.iter().filter(|it| it.url == shown);
             stamped.any(|it| match (&image.facts.raw_sha256, &image.facts.raw_md5) {
                 (Some(sha256), _) => *sha256 == it.sha256,
@@ -129,7 +129,7 @@ fn put(device: &mut dyn BlockDevice, stamp: &Stamp) -> io::Result<()> {
     if Bytes(u64::try_from(bytes.len()).map_err(io::Error::other)?) > STAMP.length {
         return Err(io::Error::other("the stamp is longer than its place"));
     }
-    medium::write_and_check(device, &bytes, STAMP.start)
+    disk_region::write_and_check(device, &bytes, STAMP.start)
 }
 
 /// The stamp on a disk; `None` where there is none, or one that is damaged: both mean that nothing is known.
@@ -220,7 +220,7 @@ mod tests {
             url.clone_into(&mut plan.images[0].url);
             let mut stamp = stamp();
             plan.images[0].facts.raw_sha256 = Some(stamp.images[0].sha256.clone());
-            stamp.images[0].url = address::shown(url);
+            stamp.images[0].url = address::redacted(url);
             // as it looks alike, one that is something else must not hide it
             let mut twin = stamp.images[0].clone();
             twin.sha256 = "cd".repeat(32);

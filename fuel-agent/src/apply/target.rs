@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use host::mount::MountMode;
 use host::tree::Tree;
 
-use super::{Context, Outcome, of_disk};
+use super::{Context, Outcome, disk_error};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
 use crate::model::storage::Mount;
@@ -78,7 +78,7 @@ impl Context<'_> {
         };
         let node = self.node(planned.on)?;
         let what = || format!("cannot mount {} for {path}", node.display());
-        let failed = |source: io::Error| of_disk(what(), &node)(source);
+        let failed = |source: io::Error| disk_error(what(), &node)(source);
         let at = if path.trim_matches('/').is_empty() {
             root.to_owned()
         } else {
@@ -87,7 +87,7 @@ impl Context<'_> {
         let kind = self.plan.kind_of(planned);
         let mounted = self.host.mounts.mount(&node, &at, kind, mode);
         mounted.map_err(|source| {
-            of_disk(what(), &node)(source).hint("`dmesg` tells what the kernel has against it")
+            disk_error(what(), &node)(source).hint("`dmesg` tells what the kernel has against it")
         })?;
         if let Some(target) = &mut self.state.target {
             target.mounts.push(at);
@@ -112,7 +112,7 @@ impl Context<'_> {
             let mounts = &mut self.host.mounts;
             mounts.mount(&node, &folder, kind, MountMode::Write)
         });
-        mounted.map_err(of_disk(what, &node))?;
+        mounted.map_err(disk_error(what, &node))?;
         Ok(folder)
     }
 
@@ -184,33 +184,33 @@ pub(super) fn default_mode(path: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::bench::Bench;
+    use crate::apply::step_harness::StepHarness;
     use crate::model::step::Step;
     use crate::model::storage::BlockRef;
 
-    fn bench() -> Bench {
-        let mut bench = Bench::new();
-        let mut log = bench.plan.filesystems[0].clone();
+    fn harness() -> StepHarness {
+        let mut harness = StepHarness::new();
+        let mut log = harness.plan.filesystems[0].clone();
         log.mount = Some(Mount::Path("/var/log".to_owned()));
         log.on = BlockRef::Partition { disk: 0, number: 2 };
         let mut var = log.clone();
         var.mount = Some(Mount::Path("/var".to_owned()));
         var.on = BlockRef::Partition { disk: 0, number: 5 };
-        bench.plan.filesystems.extend([log, var]);
-        bench.state.filesystem_uuids = vec![Some("0-1".to_owned()); 5];
-        bench
+        harness.plan.filesystems.extend([log, var]);
+        harness.state.filesystem_uuids = vec![Some("0-1".to_owned()); 5];
+        harness
     }
 
     /// Stands for any step that writes into the tree: it needs a node's facts, and those are not given.
-    fn mounts(bench: &mut Bench) -> (String, Option<Error>) {
-        let error = bench.one(&Step::WriteFstab).err();
-        let folder = bench.work.path().display().to_string();
-        (bench.mounts.transcript().replace(&folder, "WORK"), error)
+    fn mounts(harness: &mut StepHarness) -> (String, Option<Error>) {
+        let error = harness.one(&Step::WriteFstab).err();
+        let folder = harness.work.path().display().to_string();
+        (harness.mounts.transcript().replace(&folder, "WORK"), error)
     }
 
     #[test]
     fn the_tree_is_mounted_by_depth() {
-        let (transcript, error) = mounts(&mut bench());
+        let (transcript, error) = mounts(&mut harness());
         assert!(error.is_none(), "{error:?}");
         insta::assert_snapshot!(transcript, @"
         mount -t ext4 -o rw /dev/mapper/os-root WORK/target
@@ -223,9 +223,9 @@ mod tests {
     #[test]
     fn a_mount_that_fails_takes_the_others_back() {
         for n in 0..4 {
-            let mut bench = bench();
-            bench.mounts = bench.mounts.failing_at(n);
-            let (transcript, error) = mounts(&mut bench);
+            let mut harness = harness();
+            harness.mounts = harness.mounts.failing_at(n);
+            let (transcript, error) = mounts(&mut harness);
             assert_eq!(error.unwrap().kind, Kind::Disk);
             let count = |word: &str| transcript.lines().filter(|l| l.starts_with(word)).count();
             assert_eq!(
@@ -233,15 +233,15 @@ mod tests {
                 (n + 1, n),
                 "{transcript}"
             );
-            assert!(bench.state.target.is_none());
+            assert!(harness.state.target.is_none());
         }
     }
 
     #[test]
     fn without_a_root_there_is_nothing_to_mount() {
-        let mut bench = bench();
-        bench.plan.filesystems.remove(1);
-        let (transcript, error) = mounts(&mut bench);
+        let mut harness = harness();
+        harness.plan.filesystems.remove(1);
+        let (transcript, error) = mounts(&mut harness);
         assert_eq!(
             (transcript.as_str(), error.unwrap().kind),
             ("", Kind::Request)

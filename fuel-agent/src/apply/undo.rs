@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Context, of_disk, release};
+use super::{Context, disk_error, release};
 use crate::model::error::Error;
 use crate::model::plan::Plan;
 use crate::model::step::Step;
@@ -12,7 +12,7 @@ use crate::model::storage::BlockRef;
 
 /// Something that keeps disks busy until it is let go, by its index in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
+pub enum Acquired {
     /// An array.
     Raid(usize),
     /// A volume group, with all its volumes.
@@ -20,13 +20,13 @@ pub enum Made {
 }
 
 /// What a step makes or takes up, in the order in which it does.
-pub fn made_by(step: &Step, plan: &Plan) -> Vec<Made> {
+pub fn made_by(step: &Step, plan: &Plan) -> Vec<Acquired> {
     match step {
-        Step::MakeRaid { raid } => vec![Made::Raid(*raid)],
-        Step::MakeVolumeGroup { volume_group } => vec![Made::VolumeGroup(*volume_group)],
+        Step::MakeRaid { raid } => vec![Acquired::Raid(*raid)],
+        Step::MakeVolumeGroup { volume_group } => vec![Acquired::VolumeGroup(*volume_group)],
         Step::ActivateKept => {
-            let raids = (0..plan.raids.len()).map(Made::Raid);
-            let groups = (0..plan.volume_groups.len()).map(Made::VolumeGroup);
+            let raids = (0..plan.raids.len()).map(Acquired::Raid);
+            let groups = (0..plan.volume_groups.len()).map(Acquired::VolumeGroup);
             raids.chain(groups).collect()
         }
         _ => Vec::new(),
@@ -34,10 +34,10 @@ pub fn made_by(step: &Step, plan: &Plan) -> Vec<Made> {
 }
 
 /// Lets go of it, if it is there: a step that failed may have made nothing, half of it, or all.
-pub fn let_go(context: &mut Context<'_>, made: Made) -> Result<(), Error> {
+pub fn release(context: &mut Context<'_>, made: Acquired) -> Result<(), Error> {
     match made {
-        Made::Raid(raid) => stop(context, raid),
-        Made::VolumeGroup(group) => deactivate(context, group),
+        Acquired::Raid(raid) => stop(context, raid),
+        Acquired::VolumeGroup(group) => deactivate(context, group),
     }
 }
 
@@ -48,7 +48,7 @@ fn stop(context: &mut Context<'_>, raid: usize) -> Result<(), Error> {
         return Ok(());
     }
     let below = context.host.devices.slaves(device);
-    let below = below.map_err(of_disk(
+    let below = below.map_err(disk_error(
         format!("cannot find out what {} lies on", device.display()),
         device,
     ))?;
@@ -81,7 +81,7 @@ fn known<'r>(context: &Context<'_>, on: impl Iterator<Item = &'r BlockRef>) -> B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::bench::{Bench, sized};
+    use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::plan::PlannedRaid;
     use uuid::Uuid;
 
@@ -90,9 +90,9 @@ mod tests {
     }
 
     /// A bench with an array `/dev/md7` in its plan, of the partitions 2 and 3.
-    fn bench() -> Bench {
-        let mut bench = Bench::new();
-        bench.plan.raids = vec![PlannedRaid {
+    fn harness() -> StepHarness {
+        let mut harness = StepHarness::new();
+        harness.plan.raids = vec![PlannedRaid {
             device: "/dev/md7".to_owned(),
             level: "raid1".to_owned(),
             metadata: "default".to_owned(),
@@ -101,24 +101,24 @@ mod tests {
             uuid: Uuid::from_u128(7),
             keep_data: false,
         }];
-        bench
+        harness
     }
 
-    fn with_array(slaves: &[&str]) -> Bench {
-        let mut bench = bench();
-        bench.disks = sized()
+    fn with_array(slaves: &[&str]) -> StepHarness {
+        let mut harness = harness();
+        harness.disks = sized()
             .with("/dev/md7", host::units::Bytes(1 << 20))
             .made_of(slaves);
-        bench
+        harness
     }
 
     #[test]
     fn an_array_of_our_own_members_is_stopped() {
         for slaves in [&["/dev/sda2", "/dev/sda3"][..], &["/dev/sda3"]] {
-            let mut bench = with_array(slaves);
-            bench.undo(Made::Raid(0)).unwrap();
+            let mut harness = with_array(slaves);
+            harness.undo(Acquired::Raid(0)).unwrap();
             insta::allow_duplicates! {
-                insta::assert_snapshot!(bench.tools(), @r"
+                insta::assert_snapshot!(harness.tools(), @r"
                 udevadm settle --timeout=60
                 mdadm --stop /dev/md7
                 ");
@@ -129,20 +129,20 @@ mod tests {
     #[test]
     fn an_array_that_only_has_the_name_is_left_alone() {
         for slaves in [&["/dev/sdb1"][..], &["/dev/sda2", "/dev/sdb1"], &[]] {
-            let mut bench = with_array(slaves);
-            bench.undo(Made::Raid(0)).unwrap();
-            assert_eq!(bench.tools(), "", "{slaves:?}");
+            let mut harness = with_array(slaves);
+            harness.undo(Acquired::Raid(0)).unwrap();
+            assert_eq!(harness.tools(), "", "{slaves:?}");
         }
-        let mut nowhere = bench();
-        nowhere.undo(Made::Raid(0)).unwrap();
+        let mut nowhere = harness();
+        nowhere.undo(Acquired::Raid(0)).unwrap();
         assert_eq!(nowhere.tools(), "");
     }
 
     #[test]
     fn a_volume_group_is_let_go_where_it_was_made_and_nowhere_else() {
-        let mut bench = bench();
-        bench.undo(Made::VolumeGroup(0)).unwrap();
-        insta::assert_snapshot!(bench.tools(), @r#"
+        let mut harness = harness();
+        harness.undo(Acquired::VolumeGroup(0)).unwrap();
+        insta::assert_snapshot!(harness.tools(), @r#"
         udevadm settle --timeout=60
         lvm vgchange --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --activate n --select vg_name=os
         lvm lvs --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --noheadings --options lv_full_name --select 'vg_name=os && lv_active=active'
@@ -151,32 +151,33 @@ mod tests {
 
     #[test]
     fn of_partitions_that_are_not_there_nothing_was_made() {
-        let mut bench = bench();
-        bench.disks = host::fake::FakeDevices::new().with("/dev/sda", host::units::Bytes(2 << 30));
-        bench.undo(Made::VolumeGroup(0)).unwrap();
-        assert_eq!(bench.tools(), "");
+        let mut harness = harness();
+        harness.disks =
+            host::fake::FakeDevices::new().with("/dev/sda", host::units::Bytes(2 << 30));
+        harness.undo(Acquired::VolumeGroup(0)).unwrap();
+        assert_eq!(harness.tools(), "");
     }
 
     #[test]
     fn whatever_fails_is_told() {
         for n in 0..2 {
-            let mut bench = with_array(&["/dev/sda2"]);
-            bench.script = bench.script.failing_at(n);
-            bench.undo(Made::Raid(0)).unwrap_err();
+            let mut harness = with_array(&["/dev/sda2"]);
+            harness.script = harness.script.failing_at(n);
+            harness.undo(Acquired::Raid(0)).unwrap_err();
         }
         for n in 0..3 {
-            let mut bench = bench();
-            bench.script = bench.script.failing_at(n);
-            bench.undo(Made::VolumeGroup(0)).unwrap_err();
+            let mut harness = harness();
+            harness.script = harness.script.failing_at(n);
+            harness.undo(Acquired::VolumeGroup(0)).unwrap_err();
         }
     }
 
     #[test]
     fn what_is_kept_is_taken_up_and_so_let_go_too() {
-        let plan = bench().plan;
+        let plan = harness().plan;
         assert_eq!(
             made_by(&Step::ActivateKept, &plan),
-            [Made::Raid(0), Made::VolumeGroup(0)]
+            [Acquired::Raid(0), Acquired::VolumeGroup(0)]
         );
         assert_eq!(made_by(&Step::WriteFstab, &plan), []);
     }

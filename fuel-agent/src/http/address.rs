@@ -19,7 +19,7 @@ impl Address {
     /// Reads `text`; other schemes than `http`, `https` and `file` are refused.
     pub(crate) fn parse(text: &str) -> Result<Self, HttpError> {
         let wrong = |why: &str| HttpError::Url {
-            url: shown(text),
+            url: redacted(text),
             why: why.to_owned(),
         };
         let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
@@ -35,7 +35,7 @@ impl Address {
 }
 
 /// `url` without what may be secret in it: user, password, query, fragment.
-pub fn shown(url: &str) -> String {
+pub fn redacted(url: &str) -> String {
     let Ok(mut parsed) = Url::parse(url) else {
         // not a URL, so nobody knows where in it a secret might be; its beginning has to do
         let start = url
@@ -104,8 +104,8 @@ mod tests {
             ("not a url?secret", "not a url"),
             ("//user:secret@host/x", "host/x"),
         ] {
-            assert_eq!(shown(url), text, "{url}");
-            assert!(!shown(url).contains("secret"));
+            assert_eq!(redacted(url), text, "{url}");
+            assert!(!redacted(url).contains("secret"));
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) enum Command {
 }
 
 /// What the thread has beside commands.
-pub(super) struct World {
+pub(super) struct HttpContext {
     pub(super) http: reqwest::Client,
     pub(super) settings: HttpSettings,
     pub(super) cancel: Cancel,
@@ -71,7 +71,7 @@ impl Client {
         if !settings.environment_proxy {
             builder = builder.no_proxy();
         }
-        let world = World {
+        let context = HttpContext {
             http: builder.build().map_err(|error| setup(&error))?,
             settings: settings.clone(),
             cancel: cancel.clone(),
@@ -84,7 +84,7 @@ impl Client {
         thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || {
-                runtime.block_on(exchange::serve(receiver, Arc::new(world)));
+                runtime.block_on(exchange::serve(receiver, Arc::new(context)));
                 // a name that is still being resolved is nothing to wait for
                 runtime.shutdown_background();
             })
@@ -224,7 +224,7 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
-            .field("url", &address::shown(self.url.as_str()))
+            .field("url", &address::redacted(self.url.as_str()))
             .finish_non_exhaustive()
     }
 }

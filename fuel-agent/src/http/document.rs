@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::address::{Address, shown};
+use super::address::{Address, redacted};
 use super::client::{Client, Request};
 use super::error::HttpError;
 use super::file;
@@ -25,7 +25,7 @@ pub(super) fn document_within(
         Address::Web(web) => web,
         Address::File(path) => return file::read(&path, limit),
     };
-    let name = shown(url);
+    let name = redacted(url);
     let retry = Retry::new(client, &name, budget);
     retry.until_done(client, || {
         let request = Request::get(web.clone()).pool(&Pool::new(2, 64 * 1024));

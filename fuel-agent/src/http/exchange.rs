@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
-use super::address::shown;
-use super::client::{Body, Command, PART_COUNT, Part, Request, Response, World};
+use super::address::redacted;
+use super::client::{Body, Command, HttpContext, PART_COUNT, Part, Request, Response};
 use super::error::{Cause, HttpError};
 use super::head::Head;
 use super::trust;
@@ -26,14 +26,17 @@ const TRICKLE: usize = 1024;
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Does what it is told until nobody is left who could.
-pub(super) async fn serve(mut commands: mpsc::UnboundedReceiver<Command>, world: Arc<World>) {
+pub(super) async fn serve(
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    context: Arc<HttpContext>,
+) {
     while let Some(command) = commands.recv().await {
-        let world = Arc::clone(&world);
+        let context = Arc::clone(&context);
         tokio::spawn(async move {
             match command {
                 Command::Send { request, reply } => {
                     let stop = request.stop.clone();
-                    let answer = unless(&world.cancel, &stop, send(&world, &request)).await;
+                    let answer = unless(&context.cancel, &stop, send(&context, &request)).await;
                     match answer {
                         Ok((url, response)) => {
                             let (parts, body) = mpsc::channel(PART_COUNT);
@@ -44,7 +47,7 @@ pub(super) async fn serve(mut commands: mpsc::UnboundedReceiver<Command>, world:
                             };
                             // whoever asked may be gone; then the body is not wanted either
                             if reply.send(Ok(Response { head, body })).is_ok() {
-                                deliver(&world, &request, &url, response, parts).await;
+                                deliver(&context, &request, &url, response, parts).await;
                             }
                         }
                         Err(error) => drop(reply.send(Err(error))),
@@ -59,7 +62,7 @@ pub(super) async fn serve(mut commands: mpsc::UnboundedReceiver<Command>, world:
                         sleep(duration).await;
                         Ok(())
                     };
-                    drop(reply.send(unless(&world.cancel, &stop, pause).await));
+                    drop(reply.send(unless(&context.cancel, &stop, pause).await));
                 }
             }
         });
@@ -85,28 +88,31 @@ async fn unless<T>(
 }
 
 /// Sends the request, and again where it is redirected to; gives the answer and where it came from.
-async fn send(world: &World, request: &Request) -> Result<(Url, reqwest::Response), HttpError> {
+async fn send(
+    context: &HttpContext,
+    request: &Request,
+) -> Result<(Url, reqwest::Response), HttpError> {
     let mut url = request.url.clone();
     for _ in 0..=REDIRECTS {
-        let response = send_once(world, request, &url).await?;
+        let response = send_once(context, request, &url).await?;
         match redirect(request, &url, &response)? {
             Some(next) => url = next,
             None => return Ok((url, response)),
         }
     }
     Err(HttpError::Redirect {
-        url: shown(request.url.as_str()),
+        url: redacted(request.url.as_str()),
         why: format!("it was the {}th in a row", REDIRECTS + 1),
     })
 }
 
 async fn send_once(
-    world: &World,
+    context: &HttpContext,
     request: &Request,
     url: &Url,
 ) -> Result<reqwest::Response, HttpError> {
-    let patience = world.settings.connect_timeout + world.settings.stall_timeout;
-    let mut builder = world
+    let time_limit = context.settings.connect_timeout + context.settings.stall_timeout;
+    let mut builder = context
         .http
         .request(request.method.clone(), url.clone())
         .headers(request.headers.clone())
@@ -115,11 +121,11 @@ async fn send_once(
     if request.method != Method::GET && request.method != Method::HEAD {
         builder = builder.body(request.body.clone());
     }
-    let until = limit(Instant::now() + patience, request);
+    let until = limit(Instant::now() + time_limit, request);
     match timeout_at(until, builder.send()).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(failure(url, &error)),
-        Err(_) => Err(out_of_time(world, request, url, patience)),
+        Err(_) => Err(out_of_time(context, request, url, time_limit)),
     }
 }
 
@@ -131,19 +137,19 @@ fn limit(until: Instant, request: &Request) -> Instant {
     }
 }
 
-fn out_of_time(world: &World, request: &Request, url: &Url, after: Duration) -> HttpError {
-    let url = shown(url.as_str());
+fn out_of_time(context: &HttpContext, request: &Request, url: &Url, after: Duration) -> HttpError {
+    let url = redacted(url.as_str());
     let over = request
         .deadline
         .is_some_and(|deadline| Instant::from(deadline) <= Instant::now());
-    match world.settings.total_timeout {
+    match context.settings.total_timeout {
         Some(limit) if over => HttpError::TooSlow { url, limit },
         _ => HttpError::Stalled { url, after },
     }
 }
 
 fn failure(url: &Url, error: &reqwest::Error) -> HttpError {
-    let url = shown(url.as_str());
+    let url = redacted(url.as_str());
     if let Some(why) = trust::distrust(error) {
         return HttpError::Certificate { url, why };
     }
@@ -165,7 +171,7 @@ fn redirect(
         return Ok(None);
     };
     let refused = |why: String| HttpError::Redirect {
-        url: shown(url.as_str()),
+        url: redacted(url.as_str()),
         why,
     };
     let location = location
@@ -174,7 +180,7 @@ fn redirect(
     let next = url
         .join(location)
         .map_err(|_| refused("its target is no URL".to_owned()))?;
-    let target = shown(next.as_str());
+    let target = redacted(next.as_str());
     if !matches!(next.scheme(), "http" | "https") || next.host_str().is_none() {
         return Err(refused(format!("{target} is not HTTP")));
     }
@@ -199,7 +205,7 @@ fn redirect(
 
 /// Brings the body into the queue, and its end, or why it did not come.
 async fn deliver(
-    world: &World,
+    context: &HttpContext,
     request: &Request,
     url: &Url,
     response: reqwest::Response,
@@ -209,10 +215,10 @@ async fn deliver(
         tokio::select! {
             biased;
             () = parts.closed() => Err(HttpError::Cancelled),
-            result = pump(world, request, url, response, &parts) => result,
+            result = pump(context, request, url, response, &parts) => result,
         }
     };
-    let last = match unless(&world.cancel, &request.stop, work).await {
+    let last = match unless(&context.cancel, &request.stop, work).await {
         Ok(()) => Part::End,
         Err(error) => Part::Failed(error),
     };
@@ -221,14 +227,14 @@ async fn deliver(
 }
 
 async fn pump(
-    world: &World,
+    context: &HttpContext,
     request: &Request,
     url: &Url,
     mut response: reqwest::Response,
     parts: &mpsc::Sender<Part>,
 ) -> Result<(), HttpError> {
-    let stall = world.settings.stall_timeout;
-    let mut cuts = Cuts::of(request);
+    let stall = context.settings.stall_timeout;
+    let mut cuts = BufferLengths::of(request);
     let mut filling = match cuts.advance() {
         Some(goal) => Some((request.pool.take_async().await, goal)),
         None => None,
@@ -245,7 +251,7 @@ async fn pump(
                 return match ended {
                     Ok(Ok(_)) => Ok(()),
                     Ok(Err(error)) => Err(failure(url, &error)),
-                    Err(_) => Err(out_of_time(world, request, url, stall)),
+                    Err(_) => Err(out_of_time(context, request, url, stall)),
                 };
             }
         };
@@ -257,7 +263,7 @@ async fn pump(
         while !rest.is_empty() {
             let Some((mut buffer, goal)) = filling.take() else {
                 return Err(HttpError::Answer {
-                    url: shown(url.as_str()),
+                    url: redacted(url.as_str()),
                     why: "it sends more than was asked for".to_owned(),
                 });
             };
@@ -281,14 +287,14 @@ async fn pump(
 }
 
 /// How many bytes go into each buffer.
-enum Cuts {
+enum BufferLengths {
     /// As many as there is room for.
     Full,
     /// These.
     Given(std::vec::IntoIter<u32>),
 }
 
-impl Cuts {
+impl BufferLengths {
     fn of(request: &Request) -> Self {
         match &request.cuts {
             None => Self::Full,

@@ -12,7 +12,7 @@ use super::client::{Body, Client, Request, Response};
 use super::error::HttpError;
 use super::head::Head;
 use super::retry::{Retry, chain};
-use super::source::{Attendance, Piece, Source};
+use super::source::{Source, SourceEvent, TransferContext};
 use crate::events::Event;
 use crate::model::stage::Stage;
 
@@ -28,7 +28,7 @@ pub(super) struct Fetch<'a> {
     url: Url,
     /// The URL as it may be shown.
     name: String,
-    attendance: Attendance<'a>,
+    context: TransferContext<'a>,
     retry: Retry,
     deadline: Option<Instant>,
     body: Option<Body>,
@@ -46,7 +46,12 @@ pub(super) struct Fetch<'a> {
 }
 
 impl<'a> Fetch<'a> {
-    pub(super) fn new(client: Client, url: Url, name: String, attendance: Attendance<'a>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        url: Url,
+        name: String,
+        context: TransferContext<'a>,
+    ) -> Self {
         let budget = client.settings().retry_budget;
         let deadline = client
             .settings()
@@ -57,7 +62,7 @@ impl<'a> Fetch<'a> {
             client,
             url,
             name,
-            attendance,
+            context,
             deadline,
             body: None,
             offset: 0,
@@ -76,8 +81,8 @@ impl<'a> Fetch<'a> {
         }
         let mut request = Request::get(self.url.clone())
             .deadline(self.deadline)
-            .stop(&self.attendance.stop)
-            .pool(&self.attendance.pool);
+            .stop(&self.context.stop)
+            .pool(&self.context.pool);
         if self.offset > 0
             && let Some(value) = self.validator.as_deref().and_then(header_value)
             && let Some(range) = header_value(&format!("bytes={}-", self.offset))
@@ -129,7 +134,7 @@ impl<'a> Fetch<'a> {
         self.total = head.length;
         self.validator = head.validator();
         self.etag.clone_from(&head.etag);
-        self.attendance.meter.set_total(head.length);
+        self.context.meter.set_total(head.length);
     }
 
     /// Why a `206` is not the rest of what we have.
@@ -164,7 +169,7 @@ impl<'a> Fetch<'a> {
     }
 
     fn start_over(&mut self, why: &str) -> Result<(), HttpError> {
-        let times = self.attendance.meter.add_start_over();
+        let times = self.context.meter.add_start_over();
         self.warn(&format!(
             "the transfer of {} starts over after {} bytes: {why}",
             self.name, self.offset
@@ -180,7 +185,7 @@ impl<'a> Fetch<'a> {
     }
 
     fn warn(&self, message: &str) {
-        self.attendance.events.tell(&Event::Warning {
+        self.context.events.tell(&Event::Warning {
             stage: Some(Stage::Image),
             message: message.to_owned(),
         });
@@ -188,7 +193,7 @@ impl<'a> Fetch<'a> {
 
     /// Counts what came.
     fn came(&mut self, count: usize) {
-        self.attendance.meter.add_fetched(count);
+        self.context.meter.add_fetched(count);
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.offset = self.offset.saturating_add(count);
         self.fresh = self.fresh.saturating_add(count);
@@ -202,7 +207,7 @@ impl<'a> Fetch<'a> {
         self.total == Some(self.offset)
     }
 
-    fn step(&mut self) -> Result<Piece, HttpError> {
+    fn step(&mut self) -> Result<SourceEvent, HttpError> {
         let mut body = match self.body.take() {
             Some(body) => body,
             None => self.connect()?,
@@ -210,12 +215,12 @@ impl<'a> Fetch<'a> {
         if self.void {
             self.void = false;
             self.body = Some(body);
-            return Ok(Piece::StartOver);
+            return Ok(SourceEvent::StartOver);
         }
         if let Some(buffer) = body.advance()? {
             self.came(buffer.len());
             self.body = Some(body);
-            return Ok(Piece::Bytes(buffer));
+            return Ok(SourceEvent::Bytes(buffer));
         }
         if self.total.is_some() && !self.is_complete() {
             return Err(self.wrong(&format!(
@@ -224,12 +229,12 @@ impl<'a> Fetch<'a> {
                 self.total.unwrap_or_default()
             )));
         }
-        Ok(Piece::End)
+        Ok(SourceEvent::End)
     }
 }
 
 impl Source for Fetch<'_> {
-    fn next(&mut self) -> Result<Piece, HttpError> {
+    fn next(&mut self) -> Result<SourceEvent, HttpError> {
         loop {
             let error = match self.step() {
                 Ok(piece) => return Ok(piece),
@@ -238,17 +243,17 @@ impl Source for Fetch<'_> {
             self.body = None;
             if self.offset > 0 && self.is_complete() && error.is_transient() {
                 // the connection broke after the last byte
-                return Ok(Piece::End);
+                return Ok(SourceEvent::End);
             }
             let why = chain(&error);
             let pause = self.retry.pause_after(&self.client, error)?;
-            self.attendance.meter.add_retry();
+            self.context.meter.add_retry();
             self.warn(&format!(
                 "asking again from byte {} in {} ms: {why}",
                 self.offset,
                 pause.as_millis()
             ));
-            self.client.pause(pause, &self.attendance.stop)?;
+            self.client.pause(pause, &self.context.stop)?;
         }
     }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use super::client::PART_COUNT;
 use super::error::HttpError;
 use super::pool::{Buffer, Pool};
-use super::source::{Attendance, Meter, Piece, Source};
+use super::source::{Meter, Source, SourceEvent, TransferContext};
 
 /// A file that is read from its beginning to its end.
 pub(super) struct FileSource {
@@ -67,11 +67,11 @@ pub(super) fn read_start(file: &File, length: usize) -> io::Result<Vec<u8>> {
 }
 
 impl FileSource {
-    pub(super) fn open(path: &Path, attendance: Attendance<'_>) -> Result<Self, HttpError> {
+    pub(super) fn open(path: &Path, context: TransferContext<'_>) -> Result<Self, HttpError> {
         let (file, length) = open(path)?;
-        let Attendance {
+        let TransferContext {
             pool, meter, stop, ..
-        } = attendance;
+        } = context;
         meter.set_total(Some(length));
         let (sender, parts) = sync_channel(PART_COUNT);
         let path = path.to_owned();
@@ -134,13 +134,13 @@ fn read_all(
 }
 
 impl Source for FileSource {
-    fn next(&mut self) -> Result<Piece, HttpError> {
+    fn next(&mut self) -> Result<SourceEvent, HttpError> {
         match self.parts.recv() {
             Ok(Ok(Some(buffer))) => {
                 self.meter.add_fetched(buffer.len());
-                Ok(Piece::Bytes(buffer))
+                Ok(SourceEvent::Bytes(buffer))
             }
-            Ok(Ok(None)) => Ok(Piece::End),
+            Ok(Ok(None)) => Ok(SourceEvent::End),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(HttpError::Gone),
         }

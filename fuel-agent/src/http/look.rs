@@ -7,13 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use host::units::Bytes;
-use os_image::container::{Found, HEAD_LENGTH};
+use os_image::container::{FileFormat, HEAD_LENGTH};
 use os_image::metadata::{self, Metadata};
 use os_image::signature::TrustedKey;
 use reqwest::header::{HeaderValue, RANGE};
 use url::Url;
 
-use super::address::{self, Address, shown};
+use super::address::{self, Address, redacted};
 use super::client::{Client, Request, Response};
 use super::document::document_within;
 use super::error::HttpError;
@@ -31,7 +31,7 @@ const METADATA_LIMIT: u64 = 1 << 20;
 
 /// What looking at packed images obeys.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Looking<'a> {
+pub struct ProbeOptions<'a> {
     /// Keys that may sign manifests. Where there are any, one of them has to have.
     pub keys: &'a [TrustedKey],
     /// Folders, as URLs, in which other servers have the same files.
@@ -42,23 +42,30 @@ pub struct Looking<'a> {
 pub fn look(
     client: &Client,
     images: &[ImageSpec],
-    looking: Looking<'_>,
+    probe_options: ProbeOptions<'_>,
 ) -> Result<Sources, HttpError> {
     let root = images
         .iter()
         .find(|image| image.mount == Mount::Path("/".to_owned()));
-    let mut patience = Patience(client.settings().retry_budget);
-    let found = Beside::look(client, root.map(|root| root.url.as_str()), &mut patience)?;
+    let mut retries = RetryBudget(client.settings().retry_budget);
+    let found = SidecarMetadata::look(client, root.map(|root| root.url.as_str()), &mut retries)?;
     let mut sources = Sources::default();
     for image in images {
-        let probed = probe_anywhere(client, image, looking.mirrors, &mut patience)?;
+        let probed = probe_anywhere(client, image, probe_options.mirrors, &mut retries)?;
         let mut facts = probed.unwrap_or_else(|error| SourceFacts {
             problem: Some(chain(&error)),
             ..SourceFacts::default()
         });
         if image.may_be_packed() {
             let root = root.map(|root| root.url.as_str());
-            packed::join(client, &image.url, root, looking, &mut patience, &mut facts)?;
+            packed::join(
+                client,
+                &image.url,
+                root,
+                probe_options,
+                &mut retries,
+                &mut facts,
+            )?;
         }
         found.join(&image.url, &mut facts);
         sources.images.insert(image.url.clone(), facts);
@@ -72,14 +79,14 @@ fn probe_anywhere(
     client: &Client,
     image: &ImageSpec,
     mirrors: &[String],
-    patience: &mut Patience,
+    retries: &mut RetryBudget,
 ) -> Result<Result<SourceFacts, HttpError>, HttpError> {
-    let first = patience.spend(|budget| probe(client, &image.url, image, budget))?;
+    let first = retries.spend(|budget| probe(client, &image.url, image, budget))?;
     let Err(error) = first else { return Ok(first) };
     let name = address::base_name(&image.url);
     let others = mirrors.iter().filter(|_| image.may_be_packed());
     for other in others.filter_map(|base| address::within(base, &name)) {
-        let asked = patience.spend(|budget| probe(client, &other, image, budget))?;
+        let asked = retries.spend(|budget| probe(client, &other, image, budget))?;
         if asked.is_ok() {
             return Ok(asked);
         }
@@ -88,9 +95,9 @@ fn probe_anywhere(
 }
 
 /// One budget for retries for all of it: a server that is down is waited for once, not once for each image.
-pub(super) struct Patience(Duration);
+pub(super) struct RetryBudget(Duration);
 
-impl Patience {
+impl RetryBudget {
     /// What `ask` gives within the budget; only "stop" is an error of the whole.
     pub(super) fn spend<T>(
         &mut self,
@@ -110,7 +117,7 @@ impl Patience {
 }
 
 /// What lies beside the root image.
-enum Beside {
+enum SidecarMetadata {
     /// The document and where it was.
     Known(String, Box<Metadata>),
     /// There is none, and why.
@@ -119,11 +126,11 @@ enum Beside {
     Broken(String),
 }
 
-impl Beside {
+impl SidecarMetadata {
     fn look(
         client: &Client,
         root: Option<&str>,
-        patience: &mut Patience,
+        retries: &mut RetryBudget,
     ) -> Result<Self, HttpError> {
         let Some(root) = root else {
             let why = "the request has no image for `/`, beside which metadata would lie";
@@ -131,11 +138,11 @@ impl Beside {
         };
         let name = metadata::file_name(&address::base_name(root));
         let Some(url) = address::beside(root, &name) else {
-            return Ok(Self::Absent(format!("{} is no URL", shown(root))));
+            return Ok(Self::Absent(format!("{} is no URL", redacted(root))));
         };
-        let place = shown(&url);
+        let place = redacted(&url);
         let ask = |budget| document_within(client, &url, METADATA_LIMIT, budget);
-        let bytes = match patience.spend(ask)? {
+        let bytes = match retries.spend(ask)? {
             Ok(bytes) => bytes,
             Err(error) if error.is_absent() => {
                 tracing::warn!(url = place, "no metadata beside the root image");
@@ -243,7 +250,7 @@ fn probe(
         Address::Web(url) => probe_web(client, &url, budget)?,
         Address::File(path) => probe_file(&path)?,
     };
-    facts.container = container_of(Found::by(&head));
+    facts.container = container_of(FileFormat::by(&head));
     if facts.container == Some(Container::Raw) && container == Container::Raw {
         facts.raw_size_bytes = facts.size_bytes;
     }
@@ -252,7 +259,7 @@ fn probe(
     }
     facts.problem = check_head(&head, container, &image.format)
         .err()
-        .map(|why| format!("{} {why}", shown(at)));
+        .map(|why| format!("{} {why}", redacted(at)));
     Ok(facts)
 }
 
@@ -262,7 +269,7 @@ fn probe_web(
     url: &Url,
     budget: Duration,
 ) -> Result<(Vec<u8>, SourceFacts), HttpError> {
-    let name = shown(url.as_str());
+    let name = redacted(url.as_str());
     let retry = Retry::new(client, &name, budget);
     retry.until_done(client, || {
         let range = HeaderValue::from_str(&format!("bytes=0-{}", HEAD_LENGTH - 1));

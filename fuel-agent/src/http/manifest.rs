@@ -10,7 +10,7 @@ use os_image::manifest::{Limits, Manifest, signature_file_name};
 use os_image::signature::{SIGNATURE_LIMIT, TrustedKey, read_signed};
 use sha2::{Digest, Sha256};
 
-use super::address::{self, Address, shown};
+use super::address::{self, Address, redacted};
 use super::client::{Body, Client, Request};
 use super::document::document_within;
 use super::error::HttpError;
@@ -108,7 +108,7 @@ pub fn manifest(
             return read(&mut bytes, url, signature.as_deref(), keys);
         }
     };
-    let name = shown(url);
+    let name = redacted(url);
     let mut bad = None;
     let found = Retry::new(client, &name, budget).until_done(client, || {
         let request = Request::get(web.clone()).pool(&Pool::new(2, 64 * 1024));
@@ -148,8 +148,8 @@ fn signature_of(client: &Client, url: &str, budget: Duration) -> Result<String, 
     match document_within(client, &place, limit, budget) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.is_absent() => Err(ManifestProblem::Unsigned {
-            url: shown(url),
-            signature: shown(&place),
+            url: redacted(url),
+            signature: redacted(&place),
         }),
         Err(error) => Err(error.into()),
     }
@@ -168,7 +168,7 @@ fn read(
         None => Manifest::read(&mut *bytes, &limits).map(|manifest| (manifest, None)),
     };
     let (manifest, signed_by) = read.map_err(|source| ManifestProblem::Bad {
-        url: shown(url),
+        url: redacted(url),
         source,
     })?;
     Ok(FoundManifest {

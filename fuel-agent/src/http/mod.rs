@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Buffers come from a fixed [`pool::Pool`]: a slow disk slows the socket down, and memory stays what it is. Addresses in
-//! errors and logs are [`address::shown`], without user, password and query.
+//! errors and logs are [`address::redacted`], without user, password and query.
 
 pub mod address;
 mod client;
@@ -47,7 +47,7 @@ pub use client::{Body, Client, Part, Request, Response};
 pub(crate) use client::{PART_COUNT, PART_LENGTH};
 pub use document::document;
 pub use error::{Cause, Distrust, HttpError};
-pub use look::{Looking, look};
+pub use look::{ProbeOptions, look};
 pub use manifest::{FoundManifest, ManifestProblem, manifest};
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
 pub use reach::answers;

@@ -11,7 +11,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::address::{Address, shown};
+use super::address::{Address, redacted};
 use super::client::{Client, Request};
 use super::error::{HttpError, seconds};
 use super::pool::Pool;
@@ -46,7 +46,7 @@ impl fmt::Debug for Notice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notice")
             .field("method", &self.method)
-            .field("url", &shown(self.url))
+            .field("url", &redacted(self.url))
             .finish_non_exhaustive()
     }
 }
@@ -140,7 +140,7 @@ pub fn notify(
     notice: &Notice<'_>,
     budget: Duration,
 ) -> Result<Accepted, NotifyError> {
-    let name = shown(notice.url);
+    let name = redacted(notice.url);
     let prepared = Prepared::new(notice).map_err(|why| NotifyError::Impossible {
         url: name.clone(),
         why,
@@ -217,7 +217,7 @@ impl<'a> Prepared<'a> {
         let response = client.send(request).map_err(Refusal::Unanswered)?;
         let status = response.head.status;
         let body = response
-            .bytes(&shown(self.notice.url), ANSWER_LIMIT)
+            .bytes(&redacted(self.notice.url), ANSWER_LIMIT)
             .map_err(Refusal::Unanswered)?;
         let body = String::from_utf8_lossy(&body);
         let body = body.trim();

@@ -7,10 +7,10 @@ use os_image::hex;
 use os_image::index::Index;
 use os_image::manifest::{Image, manifest_file_name};
 
-use super::address::{self, shown};
+use super::address::{self, redacted};
 use super::client::Client;
 use super::error::HttpError;
-use super::look::{Looking, Patience};
+use super::look::{ProbeOptions, RetryBudget};
 use super::manifest::{FoundManifest, ManifestProblem, manifest};
 use super::retry::chain;
 use crate::model::sources::{PackedFacts, SourceFacts};
@@ -20,8 +20,8 @@ pub(super) fn join(
     client: &Client,
     url: &str,
     root: Option<&str>,
-    looking: Looking<'_>,
-    patience: &mut Patience,
+    probe_options: ProbeOptions<'_>,
+    retries: &mut RetryBudget,
     facts: &mut SourceFacts,
 ) -> Result<(), HttpError> {
     let file = address::base_name(url);
@@ -32,7 +32,7 @@ pub(super) fn join(
         names.push(root);
     }
     for (name, is_own) in names.into_iter().zip([true, false]) {
-        match anywhere(client, url, &name, looking, patience)? {
+        match anywhere(client, url, &name, probe_options, retries)? {
             Search::Absent => {}
             Search::Found(found, place) => {
                 match found.manifest.image(&file) {
@@ -69,17 +69,17 @@ fn anywhere(
     client: &Client,
     url: &str,
     name: &str,
-    looking: Looking<'_>,
-    patience: &mut Patience,
+    probe_options: ProbeOptions<'_>,
+    retries: &mut RetryBudget,
 ) -> Result<Search, HttpError> {
     let own = address::beside(url, name);
-    let others = looking.mirrors.iter();
+    let others = probe_options.mirrors.iter();
     let others = others.filter_map(|base| address::within(base, name));
     let mut first = None;
     for place in own.into_iter().chain(others) {
         let mut asked = None;
-        let answer = patience.spend(|budget: Duration| {
-            match manifest(client, &place, looking.keys, budget) {
+        let answer = retries.spend(|budget: Duration| {
+            match manifest(client, &place, probe_options.keys, budget) {
                 Err(ManifestProblem::Http(error)) => Err(error),
                 other => {
                     asked = Some(other);
@@ -87,7 +87,7 @@ fn anywhere(
                 }
             }
         })?;
-        let shown = shown(&place);
+        let shown = redacted(&place);
         match (answer, asked) {
             (_, Some(Ok(found))) => return Ok(Search::Found(Box::new(found), shown)),
             (_, Some(Err(problem))) => return Ok(Search::Broken(problem.to_string())),

@@ -10,7 +10,7 @@ use std::time::Instant;
 use host::cancel::Cancel;
 use reqwest::header::{HeaderValue, RANGE};
 
-use super::address::{Address, shown};
+use super::address::{Address, redacted};
 use super::client::{Body, Client, Request};
 use super::error::HttpError;
 use super::file;
@@ -73,7 +73,7 @@ impl RangeFile {
     pub(crate) fn new(url: &str, length: u64) -> Result<Self, HttpError> {
         Ok(Self {
             address: Address::parse(url)?,
-            name: shown(url),
+            name: redacted(url),
             length,
         })
     }

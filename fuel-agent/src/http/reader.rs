@@ -13,14 +13,14 @@ use os_image::disk::ReadAt;
 use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
 use url::Url;
 
-use super::address::{Address, shown};
+use super::address::{Address, redacted};
 use super::client::{Body, Client, PART_COUNT, PART_LENGTH, Request, Response};
 use super::error::HttpError;
 use super::file;
 use super::head::Head;
 use super::pool::{Buffer, Pool};
 use super::retry::{Retry, chain};
-use super::source::Attendance;
+use super::source::TransferContext;
 use crate::events::Event;
 use crate::model::stage::Stage;
 
@@ -55,7 +55,7 @@ struct Remote<'a> {
     url: Url,
     /// The URL as it may be shown.
     name: String,
-    attendance: Attendance<'a>,
+    context: TransferContext<'a>,
     pool: Pool,
     retry: Retry,
     deadline: Option<Instant>,
@@ -82,16 +82,16 @@ struct Page {
 }
 
 impl<'a> Reader<'a> {
-    /// The file that `url` names. The pool of `attendance` is not used: pages are kept.
+    /// The file that `url` names. The pool of `context` is not used: pages are kept.
     pub(crate) fn new(
         client: &Client,
         url: &str,
-        attendance: Attendance<'a>,
+        context: TransferContext<'a>,
     ) -> Result<Self, HttpError> {
         let state = match Address::parse(url)? {
             Address::File(path) => State::Here { path, file: None },
             Address::Web(url) => {
-                let name = shown(url.as_str());
+                let name = redacted(url.as_str());
                 let settings = client.settings();
                 State::There(Box::new(Remote {
                     retry: Retry::new(client, &name, settings.retry_budget),
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
                     client: client.clone(),
                     url,
                     name,
-                    attendance,
+                    context,
                     pool: Pool::new(PAGES + PART_COUNT, PART_LENGTH),
                     known: None,
                     body: None,
@@ -252,8 +252,8 @@ impl Remote<'_> {
             self.body = None;
             let why = chain(&error);
             let pause = self.retry.pause_after(&self.client, error)?;
-            self.attendance.meter.add_retry();
-            self.attendance.events.tell(&Event::Warning {
+            self.context.meter.add_retry();
+            self.context.events.tell(&Event::Warning {
                 stage: Some(Stage::Image),
                 message: format!(
                     "asking again from byte {} in {} ms: {why}",
@@ -261,7 +261,7 @@ impl Remote<'_> {
                     pause.as_millis()
                 ),
             });
-            self.client.pause(pause, &self.attendance.stop)?;
+            self.client.pause(pause, &self.context.stop)?;
         }
     }
 
@@ -284,7 +284,7 @@ impl Remote<'_> {
                 next.saturating_mul(PAGE)
             )));
         };
-        self.attendance.meter.add_fetched(bytes.len());
+        self.context.meter.add_fetched(bytes.len());
         self.body = Some((body, next + 1));
         self.keep(Page {
             number: next,
@@ -325,7 +325,7 @@ impl Remote<'_> {
         let start = number.saturating_mul(PAGE);
         let mut request = Request::get(self.url.clone())
             .deadline(self.deadline)
-            .stop(&self.attendance.stop)
+            .stop(&self.context.stop)
             .pool(&self.pool);
         if let Ok(range) = HeaderValue::from_str(&format!("bytes={start}-")) {
             request = request.header(RANGE, range);
@@ -360,7 +360,7 @@ impl Remote<'_> {
     /// Whether an answer is of the file that the first one was of.
     fn agree(&mut self, head: &Head, length: u64) -> Result<(), HttpError> {
         let Some(known) = &self.known else {
-            self.attendance.meter.set_total(Some(length));
+            self.context.meter.set_total(Some(length));
             self.known = Some(Known {
                 length,
                 validator: head.validator(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use host::cancel::Cancel;
 
-use super::address::{Address, shown};
+use super::address::{Address, redacted};
 use super::client::Client;
 use super::error::HttpError;
 use super::fetch::Fetch;
@@ -16,7 +16,7 @@ use crate::events::Events;
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Piece {
+pub enum SourceEvent {
     /// Bytes that follow those before.
     Bytes(Buffer),
     /// Everything so far is void: what follows is the beginning again.
@@ -28,7 +28,7 @@ pub enum Piece {
 /// Gives the bytes of an image, in order, whatever happens on the way; an error is final.
 pub trait Source: Send {
     /// The next piece; waits for it.
-    fn next(&mut self) -> Result<Piece, HttpError>;
+    fn next(&mut self) -> Result<SourceEvent, HttpError>;
 }
 
 /// How a transfer is going, for those who watch from another thread. Clones watch the same transfer.
@@ -85,7 +85,7 @@ impl Meter {
 
 /// What a source is given beside its address.
 #[derive(Clone)]
-pub struct Attendance<'a> {
+pub struct TransferContext<'a> {
     /// Buffers to fill.
     pub pool: Pool,
     /// Where it counts.
@@ -96,7 +96,7 @@ pub struct Attendance<'a> {
     pub events: &'a dyn Events,
 }
 
-impl fmt::Debug for Attendance<'_> {
+impl fmt::Debug for TransferContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attendance")
             .field("meter", &self.meter)
@@ -108,13 +108,13 @@ impl fmt::Debug for Attendance<'_> {
 pub fn open<'a>(
     client: &Client,
     url: &str,
-    attendance: Attendance<'a>,
+    context: TransferContext<'a>,
 ) -> Result<Box<dyn Source + 'a>, HttpError> {
     Ok(match Address::parse(url)? {
         Address::Web(url) => {
-            let name = shown(url.as_str());
-            Box::new(Fetch::new(client.clone(), url, name, attendance))
+            let name = redacted(url.as_str());
+            Box::new(Fetch::new(client.clone(), url, name, context))
         }
-        Address::File(path) => Box::new(FileSource::open(&path, attendance)?),
+        Address::File(path) => Box::new(FileSource::open(&path, context)?),
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use host::blockdev::{Access, BlockDevice, Devices, FileDevices, FileDisk, NodeDevices};
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, ExecError, Output, System, Tool};
-use host::table::{self, FoundTable};
+use host::partition_table::{self, FoundTable};
 use host::units::{Bytes, Extent};
 
 /// LVM is asked past whatever the machine's own lvm.conf hides, and may not leave hints behind.
@@ -122,7 +122,7 @@ impl Reader {
 
     /// The partition table on a disk.
     pub(super) fn table(&self, disk: &Path) -> io::Result<Option<FoundTable>> {
-        table::read(self.open(disk)?.as_ref())
+        partition_table::read(self.open(disk)?.as_ref())
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn BlockDevice>> {

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use host::blockdev::{FileDisk, forecast};
-use host::table::{FoundPartition, FoundTable};
+use host::partition_table::{FoundPartition, FoundTable};
 use host::units::{Bytes, Extent, KernelSectors};
 
 use super::answers::{AMBIVALENT, Signature, Signatures, parse_blkid};

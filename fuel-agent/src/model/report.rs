@@ -47,7 +47,7 @@ pub struct Report {
     #[serde(rename = "took_ms", serialize_with = "millis")]
     pub took: Duration,
     /// Stages that ran, in order.
-    pub stages: Vec<Walked>,
+    pub stages: Vec<StageRecord>,
     /// Steps that were performed, in order.
     pub steps: Vec<ReportedStep>,
     /// The chosen disks.
@@ -180,7 +180,7 @@ pub struct ReportedDevice {
 
 /// One stage that ran.
 #[derive(Clone, Debug, Serialize)]
-pub struct Walked {
+pub struct StageRecord {
     /// Which.
     pub stage: Stage,
     /// Whether it did what it should.
@@ -224,7 +224,7 @@ pub struct PackedOutcome {
     /// The key that signed the manifest, where keys are trusted.
     pub signed_by: Option<String>,
     /// What it began with.
-    pub way: Way,
+    pub way: WriteMode,
     /// Why, and whether that was changed on the way.
     pub why: String,
     /// Bytes that were read from the disk to see whether they are right.
@@ -242,7 +242,7 @@ pub struct PackedOutcome {
 /// How an image is brought onto its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Way {
+pub enum WriteMode {
     /// All of it is fetched and written.
     Full,
     /// What the disk holds is read first, and only what differs is fetched and written.

@@ -85,7 +85,7 @@ pub struct PackedFacts {
 
 impl SourceFacts {
     /// Why an image is not written here, where only signed ones are or old releases are not; with what to do.
-    pub fn distrusted(
+    pub fn rejected(
         &self,
         require_signature: bool,
         min_release: u64,

@@ -8,7 +8,7 @@ use crate::model::error::Kind;
 use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Mount, Role};
 
-use super::notes::Notes;
+use super::diagnostics::Diagnostics;
 use super::{STAMP, keep};
 use crate::model::plan::{Plan, PlannedDisk, PlannedFilesystem};
 
@@ -16,9 +16,9 @@ use crate::model::plan::{Plan, PlannedDisk, PlannedFilesystem};
 const BIOS_REACH: Bytes = Bytes(2 << 40);
 
 /// Refuses what would be installed but never start.
-pub(super) fn bootable(plan: &Plan, notes: &mut Notes) {
+pub(super) fn bootable(plan: &Plan, diagnostics: &mut Diagnostics) {
     match plan.root() {
-        None => notes.refuse_run(
+        None => diagnostics.refuse_run(
             Kind::Request,
             "no filesystem is mounted on /",
             "give one of the volumes the mount point `/`",
@@ -26,7 +26,7 @@ pub(super) fn bootable(plan: &Plan, notes: &mut Notes) {
         Some(root)
             if plan.filesystems[root].image.is_none() && !plan.filesystems[root].keep_data =>
         {
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Request,
                 "no image is written to /, so nothing would start",
                 "add an image for `/` to the request",
@@ -35,7 +35,7 @@ pub(super) fn bootable(plan: &Plan, notes: &mut Notes) {
         Some(_) => {}
     }
     if !plan.disks.iter().any(|disk| disk.bootloader) {
-        notes.warn("no disk gets boot code: what starts this node is up to you");
+        diagnostics.warn("no disk gets boot code: what starts this node is up to you");
     }
     for (index, disk) in plan
         .disks
@@ -43,18 +43,18 @@ pub(super) fn bootable(plan: &Plan, notes: &mut Notes) {
         .enumerate()
         .filter(|(_, disk)| disk.bootloader)
     {
-        place_for_boot_code(disk, plan.firmware, notes);
+        place_for_boot_code(disk, plan.firmware, diagnostics);
         if !has_room_for_stamp(plan, index) {
-            notes.warn(format!(
+            diagnostics.warn(format!(
                 "{} has no room for the identity stamp before its first partition",
                 disk.device
             ));
         }
     }
     if plan.firmware == Firmware::Bios {
-        within_reach(plan, notes);
+        within_reach(plan, diagnostics);
     }
-    one_leg(plan, notes);
+    boot_not_mirrored(plan, diagnostics);
 }
 
 fn disk_of(member: &BlockRef) -> Option<usize> {
@@ -89,13 +89,13 @@ fn is_mirrored(plan: &Plan, on: BlockRef) -> bool {
 }
 
 /// A mirror under / helps nobody whose kernel is on one of the disks only, as Fuel's own layouts have it.
-fn one_leg(plan: &Plan, notes: &mut Notes) {
+fn boot_not_mirrored(plan: &Plan, diagnostics: &mut Diagnostics) {
     let Some(boot) = filesystem_on(plan, "/boot") else {
         return;
     };
     let root = filesystem_on(plan, "/");
     if root.is_some_and(|root| is_mirrored(plan, root.on)) && !is_mirrored(plan, boot.on) {
-        notes.warn(format!(
+        diagnostics.warn(format!(
             "/ is mirrored, but /boot (on {}) is not: without its disk this node does not start",
             boot.device
         ));
@@ -108,7 +108,7 @@ fn filesystem_on<'a>(plan: &'a Plan, mount: &str) -> Option<&'a PlannedFilesyste
     filesystems.find(|filesystem| filesystem.mount.as_ref().is_some_and(is_there))
 }
 
-fn place_for_boot_code(disk: &PlannedDisk, firmware: Firmware, notes: &mut Notes) {
+fn place_for_boot_code(disk: &PlannedDisk, firmware: Firmware, diagnostics: &mut Diagnostics) {
     let what = match firmware {
         Firmware::Bios => "`bios_grub` partition for GRUB's core image",
         Firmware::Uefi => "EFI system partition",
@@ -118,7 +118,7 @@ fn place_for_boot_code(disk: &PlannedDisk, firmware: Firmware, notes: &mut Notes
         .iter()
         .any(|partition| partition.role == role(firmware))
     {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Request,
             format!("{} gets boot code, but it has no {what}", disk.device),
             "add the partition, or do not ask for boot code on this disk",
@@ -164,7 +164,7 @@ pub(super) fn has_room_for_stamp(plan: &Plan, index: usize) -> bool {
         && !taken.iter().any(|kept| kept.overlaps(STAMP))
 }
 
-fn within_reach(plan: &Plan, notes: &mut Notes) {
+fn within_reach(plan: &Plan, diagnostics: &mut Diagnostics) {
     let Some(filesystem) = filesystem_on(plan, "/boot").or_else(|| filesystem_on(plan, "/")) else {
         return;
     };
@@ -175,7 +175,7 @@ fn within_reach(plan: &Plan, notes: &mut Notes) {
         .partition(disk, number)
         .is_some_and(|partition| partition.extent.end() > BIOS_REACH);
     if beyond {
-        notes.warn(format!(
+        diagnostics.warn(format!(
             "{} ends beyond {BIOS_REACH}, where some BIOSes cannot read a kernel",
             filesystem.device
         ));
@@ -225,9 +225,9 @@ mod tests {
                 plan.raids.push(boot);
                 plan.filesystems[0].on = BlockRef::Raid(1);
             }
-            let mut notes = Notes::default();
-            one_leg(&plan, &mut notes);
-            assert_eq!(!notes.warnings.is_empty(), is_said, "{case}");
+            let mut diagnostics = Diagnostics::default();
+            boot_not_mirrored(&plan, &mut diagnostics);
+            assert_eq!(!diagnostics.warnings.is_empty(), is_said, "{case}");
         }
     }
 }

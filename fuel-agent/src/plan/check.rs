@@ -15,7 +15,7 @@ use crate::model::step::{Destroyed, PlannedStep, Step};
 /// - no step destroys what is kept, unless the plan is refused for just that;
 /// - each disk is disarmed before anything else is written to it, and what arms it comes after the verification;
 /// - stages are in order, steps are numbered, indexes lead somewhere.
-pub fn broken(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+pub fn violations(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     let mut broken = Vec::new();
     let fits = !plan
         .refusals

@@ -2,7 +2,7 @@
 
 use host::units::{Bytes, Extent};
 
-use super::words;
+use super::format;
 use crate::model::node::Firmware;
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
 use crate::model::sources::PackedFacts;
@@ -37,14 +37,14 @@ pub(super) fn step(step: &Step, plan: &Plan) -> String {
             format!(
                 "grow {} to {}",
                 place(filesystem),
-                words::short(filesystem.size)
+                format::short(filesystem.size)
             )
         }
         Step::MoveContent { from, to, path } => {
             let (from, to) = (&plan.filesystems[*from], &plan.filesystems[*to]);
             format!(
                 "move `{path}` out of {} into {}",
-                words::purpose(from.mount.as_ref()),
+                format::purpose(from.mount.as_ref()),
                 place(to)
             )
         }
@@ -157,7 +157,7 @@ fn make_filesystem(filesystem: &PlannedFilesystem) -> String {
     } else {
         format!(" `{}`", filesystem.label)
     };
-    let size = words::short(filesystem.size);
+    let size = format::short(filesystem.size);
     let device = &filesystem.device;
     if filesystem.kind == "swap" {
         return format!("make swap space{label} on {device}, {size}");
@@ -202,7 +202,7 @@ fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
     let facts = &image.facts;
     let size = facts
         .raw_size_bytes
-        .map_or_else(|| "size unknown".to_owned(), words::short);
+        .map_or_else(|| "size unknown".to_owned(), format::short);
     let digest = match (&facts.raw_sha256, &facts.raw_md5) {
         (Some(digest), _) => format!("sha256 {}", head(digest)),
         (None, Some(digest)) => format!("md5 {}", head(digest)),
@@ -210,9 +210,9 @@ fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
     };
     format!(
         "{} {to} {target}: {} in {}, {size}, {digest}",
-        words::printable_url(&image.url),
+        format::printable_url(&image.url),
         image.format,
-        words::container(image.container)
+        format::container(image.container)
     )
 }
 
@@ -224,10 +224,10 @@ fn packed_image(packed: &PackedFacts, raw_size: Option<Bytes>) -> String {
         .map_or_else(String::new, |key| format!(", signed by {key}"));
     let (name, release) = (&packed.name, packed.release);
     let (fetch, data) = (
-        words::short(packed.fetch_bytes),
-        words::short(packed.data_bytes),
+        format::short(packed.fetch_bytes),
+        format::short(packed.data_bytes),
     );
-    let read = words::short(raw_size.unwrap_or_default());
+    let read = format::short(raw_size.unwrap_or_default());
     format!(
         "; packed `{name}` release {release}{signed}; in full {fetch} fetched and {data} written, or {read} read and only what differs"
     )
@@ -241,7 +241,7 @@ fn write_identity(plan: &Plan) -> String {
 fn place(filesystem: &PlannedFilesystem) -> String {
     format!(
         "{} ({})",
-        words::purpose(filesystem.mount.as_ref()),
+        format::purpose(filesystem.mount.as_ref()),
         filesystem.device
     )
 }

@@ -39,7 +39,9 @@ pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
                 extents::table(planned.table, planned.size, planned.sector_size),
             )
         }
-        Step::MakeRaid { raid } => on_disks(plan, &extents::beneath(plan, BlockRef::Raid(*raid))),
+        Step::MakeRaid { raid } => {
+            on_disks(plan, &extents::backing_extents(plan, BlockRef::Raid(*raid)))
+        }
         Step::MakePhysicalVolume { physical_volume } => label(plan, *physical_volume),
         Step::MakeVolumeGroup { volume_group } => plan.volume_groups[*volume_group]
             .physical_volumes
@@ -48,7 +50,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
             .collect(),
         Step::MakeLogicalVolume { logical_volume } => on_disks(
             plan,
-            &extents::beneath(plan, BlockRef::Logical(*logical_volume)),
+            &extents::backing_extents(plan, BlockRef::Logical(*logical_volume)),
         ),
         Step::MakeFilesystem { filesystem } => through(plan, plan.filesystems[*filesystem].on),
         Step::WriteImage { image, .. } | Step::UnpackArchive { image } => plan
@@ -71,7 +73,7 @@ fn through(plan: &Plan, on: BlockRef) -> Vec<Destroyed> {
             length: plan.size_of(on).unwrap_or_default(),
         }];
     }
-    on_disks(plan, &extents::beneath(plan, on))
+    on_disks(plan, &extents::backing_extents(plan, on))
 }
 
 fn on_disks(plan: &Plan, extents: &[(usize, Extent)]) -> Vec<Destroyed> {
@@ -110,7 +112,7 @@ fn label(plan: &Plan, volume: usize) -> Vec<Destroyed> {
     };
     let area = volume.metadata_size.saturating_add(Bytes::MIB);
     let mut pieces = Vec::new();
-    for (disk, extent) in extents::beneath(plan, volume.on) {
+    for (disk, extent) in extents::backing_extents(plan, volume.on) {
         let first = Extent {
             start: extent.start,
             length: area.min(extent.length),
@@ -125,7 +127,7 @@ fn label(plan: &Plan, volume: usize) -> Vec<Destroyed> {
 }
 
 fn boot_code(plan: &Plan, disk: usize) -> Vec<Extent> {
-    let targets = boot::targets(plan).flat_map(|on| extents::beneath(plan, on));
+    let targets = boot::targets(plan).flat_map(|on| extents::backing_extents(plan, on));
     let mut places: Vec<Extent> = targets
         .filter(|(on, _)| *on == disk)
         .map(|(_, extent)| extent)

@@ -5,8 +5,8 @@ use crate::inventory::{Disk, Inventory, Stack};
 use crate::model::error::Kind;
 use crate::model::request::Request;
 
-use super::notes::Notes;
-use super::{Options, PlanError, words};
+use super::diagnostics::Diagnostics;
+use super::{Options, PlanError, format};
 use crate::model::plan::Refusal;
 
 /// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).
@@ -14,20 +14,25 @@ pub(super) fn choose(
     request: &Request,
     inventory: &Inventory,
     options: &Options,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Option<usize>> {
     if request.storage.disks.is_empty() {
-        notes.error(PlanError::NoDisks);
+        diagnostics.error(PlanError::NoDisks);
     }
     let mut chosen = Vec::new();
     for spec in &request.storage.disks {
         match select::select(&spec.selector, &spec.path, inventory) {
             Ok(selected) => {
-                doubts(&selected, &inventory.disks[selected.disk], options, notes);
+                lints(
+                    &selected,
+                    &inventory.disks[selected.disk],
+                    options,
+                    diagnostics,
+                );
                 chosen.push(Some(selected.disk));
             }
             Err(error) => {
-                notes.error(PlanError::Disk {
+                diagnostics.error(PlanError::Disk {
                     what: error.to_string(),
                     hint: error.hint().to_owned(),
                 });
@@ -35,18 +40,18 @@ pub(super) fn choose(
             }
         }
     }
-    twice(request, inventory, &chosen, notes);
+    twice(request, inventory, &chosen, diagnostics);
     for index in distinct(&chosen) {
-        may_be_written(&inventory.disks[index], inventory, options, notes);
+        may_be_written(&inventory.disks[index], inventory, options, diagnostics);
     }
     chosen
 }
 
 /// Everything that forbids writing to `disk`, whoever asks.
 pub fn refusals(disk: &Disk, inventory: &Inventory, options: &Options) -> Vec<Refusal> {
-    let mut notes = Notes::default();
-    may_be_written(disk, inventory, options, &mut notes);
-    notes.refusals
+    let mut diagnostics = Diagnostics::default();
+    may_be_written(disk, inventory, options, &mut diagnostics);
+    diagnostics.refusals
 }
 
 /// The chosen disks, each once, in order.
@@ -60,12 +65,12 @@ pub(super) fn distinct(chosen: &[Option<usize>]) -> Vec<usize> {
     seen
 }
 
-fn doubts(selected: &Selected, disk: &Disk, options: &Options, notes: &mut Notes) {
+fn lints(selected: &Selected, disk: &Disk, options: &Options, diagnostics: &mut Diagnostics) {
     if let Some(warning) = &selected.warning {
-        notes.warn(warning.clone());
+        diagnostics.warn(warning.clone());
     }
     if selected.name_fallback_despite_ids && !options.match_by_name {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             format!(
                 "{} was found by its name alone: none of the ids that were given is on this node",
@@ -76,7 +81,12 @@ fn doubts(selected: &Selected, disk: &Disk, options: &Options, notes: &mut Notes
     }
 }
 
-fn twice(request: &Request, inventory: &Inventory, chosen: &[Option<usize>], notes: &mut Notes) {
+fn twice(
+    request: &Request,
+    inventory: &Inventory,
+    chosen: &[Option<usize>],
+    diagnostics: &mut Diagnostics,
+) {
     for (second, index) in chosen.iter().enumerate() {
         let Some(index) = index else { continue };
         let Some(first) = chosen[..second]
@@ -86,11 +96,11 @@ fn twice(request: &Request, inventory: &Inventory, chosen: &[Option<usize>], not
             continue;
         };
         let (disks, device) = (&request.storage.disks, &inventory.disks[*index].path);
-        notes.warn(format!(
+        diagnostics.warn(format!(
             "{} and {} are the same disk, {device}",
             disks[first].path, disks[second].path
         ));
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             format!(
                 "{} and {} both mean {device}",
@@ -102,55 +112,60 @@ fn twice(request: &Request, inventory: &Inventory, chosen: &[Option<usize>], not
 }
 
 /// Everything that forbids writing to a disk as such; what is stacked on it is looked at in `release`.
-fn may_be_written(disk: &Disk, inventory: &Inventory, options: &Options, notes: &mut Notes) {
+fn may_be_written(
+    disk: &Disk,
+    inventory: &Inventory,
+    options: &Options,
+    diagnostics: &mut Diagnostics,
+) {
     let device = &disk.path;
     if let Some(entry) = options.protects(disk) {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             format!("{device} is protected (`{entry}`)"),
             "take it out of the request, or out of `provision.protect`",
         );
     }
     if disk.booted_from {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             format!("the running system was started from {device}"),
             "boot from the network, or choose another disk",
         );
     }
     if disk.mounted {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             format!("{device} holds a mounted filesystem or active swap"),
             "unmount it (`lsblk` shows what), or choose another disk",
         );
     }
     if disk.read_only {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Hardware,
             format!("{device} is read-only"),
             "clear its write protection, or choose another disk",
         );
     }
     if disk.removable && !options.allow_removable {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             format!("{device} is removable"),
             "set `provision.allow_removable` if it is meant",
         );
     }
     if disk.multipath {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             format!("{device} is a multipath map, which is planned but not yet written to"),
             "choose another disk",
         );
     }
-    held(disk, inventory, notes);
+    held(disk, inventory, diagnostics);
 }
 
 /// What holds the disk has to be known, or it cannot be released.
-fn held(disk: &Disk, inventory: &Inventory, notes: &mut Notes) {
+fn held(disk: &Disk, inventory: &Inventory, diagnostics: &mut Diagnostics) {
     let device = &disk.path;
     // An inventory written by hand may name a stack without the devices that it provides.
     let vague = |stack: &&Stack| stack.active && stack.nodes.is_empty();
@@ -163,8 +178,8 @@ fn held(disk: &Disk, inventory: &Inventory, notes: &mut Notes) {
         .map(String::as_str)
         .collect();
     if !strange.is_empty() && !stacks.iter().any(vague) {
-        let holders = words::list(strange);
-        notes.refuse_run(
+        let holders = format::list(strange);
+        diagnostics.refuse_run(
             Kind::Refused,
             format!("{device} is held by {holders}, and what that is cannot be told"),
             "release it by hand, then plan again",

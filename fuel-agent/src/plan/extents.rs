@@ -105,7 +105,7 @@ pub(super) fn table(table: Table, size: Bytes, sector: Bytes) -> Vec<Extent> {
 }
 
 /// The partitions' extents beneath `on`, with the index of their disk: the widest that can be written to through it.
-pub(super) fn beneath(plan: &Plan, on: BlockRef) -> Vec<(usize, Extent)> {
+pub(super) fn backing_extents(plan: &Plan, on: BlockRef) -> Vec<(usize, Extent)> {
     match on {
         BlockRef::Partition { disk, number } => plan
             .partition(disk, number)
@@ -116,7 +116,7 @@ pub(super) fn beneath(plan: &Plan, on: BlockRef) -> Vec<(usize, Extent)> {
             raid.members
                 .iter()
                 .chain(&raid.spares)
-                .flat_map(|member| beneath(plan, *member))
+                .flat_map(|member| backing_extents(plan, *member))
                 .collect()
         }),
         BlockRef::Logical(volume) => plan.group_of(volume).map_or_else(Vec::new, |group| {
@@ -124,7 +124,7 @@ pub(super) fn beneath(plan: &Plan, on: BlockRef) -> Vec<(usize, Extent)> {
                 .physical_volumes
                 .iter()
                 .filter_map(|index| plan.physical_volumes.get(*index))
-                .flat_map(|volume| beneath(plan, volume.on))
+                .flat_map(|volume| backing_extents(plan, volume.on))
                 .collect()
         }),
         BlockRef::Undefined(_) => Vec::new(),

@@ -5,8 +5,8 @@ use host::units::Bytes;
 use crate::model::error::Kind;
 use crate::model::storage::{BlockRef, FilesystemSpec, Mount, Storage};
 
-use super::notes::Notes;
-use super::{Ids, PlanError, boot, words};
+use super::diagnostics::Diagnostics;
+use super::{Ids, PlanError, boot, format};
 use crate::model::plan::{Plan, PlannedFilesystem};
 
 /// Types that can be made and grown.
@@ -36,11 +36,11 @@ pub(super) fn filesystems(storage: &Storage, ids: &mut dyn Ids, plan: &mut Plan)
 }
 
 /// What is odd about them, once it is known which of them come with an image.
-pub(super) fn sane(plan: &Plan, specs: &[FilesystemSpec], notes: &mut Notes) {
+pub(super) fn sane(plan: &Plan, specs: &[FilesystemSpec], diagnostics: &mut Diagnostics) {
     for (index, filesystem) in plan.filesystems.iter().enumerate() {
         let (device, kind) = (&filesystem.device, filesystem.kind.as_str());
         if !KNOWN.contains(&kind) {
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Request,
                 format!("{device} asks for a filesystem of type `{kind}`"),
                 format!("ask for one of {}", KNOWN.join(", ")),
@@ -50,7 +50,7 @@ pub(super) fn sane(plan: &Plan, specs: &[FilesystemSpec], notes: &mut Notes) {
         if is_swap != matches!(filesystem.mount, Some(Mount::Swap))
             && (is_swap || filesystem.mount.is_some())
         {
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Request,
                 format!(
                     "{device} of type `{kind}` has the mount point `{}`",
@@ -63,32 +63,32 @@ pub(super) fn sane(plan: &Plan, specs: &[FilesystemSpec], notes: &mut Notes) {
             matches!(filesystem.mount, Some(Mount::Path(_))) && other.mount == filesystem.mount
         });
         if let Some(twin) = twin {
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Request,
                 format!(
                     "{} and {device} are both mounted on {}",
                     twin.device,
-                    words::purpose(filesystem.mount.as_ref())
+                    format::purpose(filesystem.mount.as_ref())
                 ),
                 "give each its own mount point",
             );
         }
         if let Some(Mount::Path(path)) = &filesystem.mount {
-            mount_point(device, path, notes);
+            mount_point(device, path, diagnostics);
         }
         if plan.is_made(filesystem) && plan.size_of(filesystem.on).is_some() {
-            room(filesystem, &specs[index], notes);
+            room(filesystem, &specs[index], diagnostics);
         }
     }
 }
 
-fn mount_point(device: &str, path: &str, notes: &mut Notes) {
+fn mount_point(device: &str, path: &str, diagnostics: &mut Diagnostics) {
     let odd = path.split('/').any(|part| part == "." || part == "..")
         || path.contains("//")
         || path.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\');
     let trailing = path.len() > 1 && path.ends_with('/');
     if odd || trailing || !path.starts_with('/') {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Request,
             format!(
                 "the mount point `{}` of {device} is not a plain absolute path",
@@ -99,10 +99,10 @@ fn mount_point(device: &str, path: &str, notes: &mut Notes) {
     }
 }
 
-fn room(filesystem: &PlannedFilesystem, spec: &FilesystemSpec, notes: &mut Notes) {
+fn room(filesystem: &PlannedFilesystem, spec: &FilesystemSpec, diagnostics: &mut Diagnostics) {
     let least = if spec.kind == "xfs" { LEAST_XFS } else { LEAST };
     if filesystem.size < least {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Request,
             format!(
                 "{} has {}, too little for {}",
@@ -114,7 +114,7 @@ fn room(filesystem: &PlannedFilesystem, spec: &FilesystemSpec, notes: &mut Notes
 }
 
 /// Everything that is made on something else: each thing may bear one.
-pub(super) fn used_once(plan: &Plan, notes: &mut Notes) {
+pub(super) fn used_once(plan: &Plan, diagnostics: &mut Diagnostics) {
     let mut uses: Vec<(BlockRef, String)> = Vec::new();
     for raid in &plan.raids {
         for member in raid.members.iter().chain(&raid.spares) {
@@ -145,13 +145,13 @@ pub(super) fn used_once(plan: &Plan, notes: &mut Notes) {
     );
     for (index, (on, purpose)) in uses.iter().enumerate() {
         if is_nowhere(plan, *on) {
-            notes.error(PlanError::Dangling {
+            diagnostics.error(PlanError::Dangling {
                 what: purpose.clone(),
                 target: plan.node_of(*on),
             });
         }
         if let Some((_, first)) = uses[..index].iter().find(|(other, _)| other == on) {
-            notes.error(PlanError::UsedTwice {
+            diagnostics.error(PlanError::UsedTwice {
                 device: plan.node_of(*on),
                 first: first.clone(),
                 second: purpose.clone(),

@@ -7,8 +7,8 @@ use crate::model::request::ImageSpec;
 use crate::model::sources::Sources;
 use crate::model::storage::Mount;
 
-use super::notes::Notes;
-use super::{Options, PlanError, words};
+use super::diagnostics::Diagnostics;
+use super::{Options, PlanError, format};
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
 
 /// Filesystem types that are grown to their volume once the image is there.
@@ -20,7 +20,7 @@ pub(super) fn images(
     sources: &Sources,
     options: &Options,
     plan: &mut Plan,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) {
     for (index, spec) in specs.iter().enumerate() {
         let known = sources.images.get(&spec.url);
@@ -32,16 +32,16 @@ pub(super) fn images(
             facts: known.cloned().unwrap_or_default(),
         };
         match plan.filesystems.get_mut(spec.filesystem) {
-            None => notes.error(PlanError::Dangling {
+            None => diagnostics.error(PlanError::Dangling {
                 what: format!("the image for `{}`", spec.mount.as_str()),
                 target: format!("filesystem {}", spec.filesystem),
             }),
             Some(filesystem) => {
                 if filesystem.image.is_some() {
-                    notes.error(PlanError::UsedTwice {
+                    diagnostics.error(PlanError::UsedTwice {
                         device: filesystem.device.clone(),
                         first: "target of an image".to_owned(),
-                        second: format!("target of {}", words::printable_url(&spec.url)),
+                        second: format!("target of {}", format::printable_url(&spec.url)),
                     });
                 }
                 filesystem.image = Some(index);
@@ -49,32 +49,32 @@ pub(super) fn images(
         }
         plan.images.push(image);
         if known.is_some() {
-            facts(&plan.images[index], options, notes);
+            facts(&plan.images[index], options, diagnostics);
         } else {
-            notes.warn(format!(
+            diagnostics.warn(format!(
                 "nothing is known of {}: it was not looked up",
-                words::printable_url(&spec.url)
+                format::printable_url(&spec.url)
             ));
         }
     }
     for image in &plan.images {
-        target(image, plan, notes);
+        target(image, plan, diagnostics);
     }
 }
 
-fn facts(image: &PlannedImage, options: &Options, notes: &mut Notes) {
-    let url = words::printable_url(&image.url);
+fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics) {
+    let url = format::printable_url(&image.url);
     let facts = &image.facts;
     if let Some(problem) = &facts.problem {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Image,
             format!("{url} cannot be used: {problem}"),
             "check that the image is where the request says, and reachable from this node",
         );
     } else if !facts.has_digest() {
-        notes.warn(format!("{url} comes without a digest"));
+        diagnostics.warn(format!("{url} comes without a digest"));
         if !options.allow_unverified {
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Image,
                 format!("{url} comes without a digest, so nobody can tell whether it arrived whole"),
                 "publish its YAML with `raw_md5` or `raw_sha256`, or allow it with `--allow-unverified`",
@@ -82,25 +82,25 @@ fn facts(image: &PlannedImage, options: &Options, notes: &mut Notes) {
         }
     }
     if let Some(found) = facts.container.filter(|found| *found != image.container) {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Image,
             format!(
                 "{url} is {}, but the request says {}",
-                words::container(found),
-                words::container(image.container)
+                format::container(found),
+                format::container(image.container)
             ),
-            format!("set its `container` to `{}`", words::container(found)),
+            format!("set its `container` to `{}`", format::container(found)),
         );
     }
 }
 
-fn target(image: &PlannedImage, plan: &Plan, notes: &mut Notes) {
+fn target(image: &PlannedImage, plan: &Plan, diagnostics: &mut Diagnostics) {
     let Some(filesystem) = plan.filesystems.get(image.filesystem) else {
         return;
     };
-    let url = words::printable_url(&image.url);
+    let url = format::printable_url(&image.url);
     if matches!(filesystem.mount, Some(Mount::Swap)) {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Request,
             format!("{url} is meant for swap space"),
             "name a mount point that holds files",
@@ -108,10 +108,10 @@ fn target(image: &PlannedImage, plan: &Plan, notes: &mut Notes) {
     }
     let room = plan.size_of(filesystem.on);
     if image.is_archive() {
-        return archive(image, filesystem, room, notes);
+        return archive(image, filesystem, room, diagnostics);
     }
     if filesystem.kind != image.format && filesystem.mount.is_some() {
-        notes.warn(format!(
+        diagnostics.warn(format!(
             "{} is `{}` in the layout, but its image holds `{}`: that is what it will be",
             filesystem.device, filesystem.kind, image.format
         ));
@@ -120,7 +120,7 @@ fn target(image: &PlannedImage, plan: &Plan, notes: &mut Notes) {
         && size > room
     {
         let missing = size.saturating_sub(room);
-        notes.does_not_fit(
+        diagnostics.does_not_fit(
             Kind::Image,
             format!(
                 "{url} unpacks to {size}, but {} has {room}",
@@ -140,11 +140,11 @@ fn archive(
     image: &PlannedImage,
     filesystem: &PlannedFilesystem,
     room: Option<Bytes>,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) {
-    let url = words::printable_url(&image.url);
+    let url = format::printable_url(&image.url);
     if image.facts.packed.is_some() {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Image,
             format!("{url} is a packed image, but the request says that it is a tar archive"),
             "set its `format` to the filesystem in it",
@@ -153,7 +153,7 @@ fn archive(
     if let (Some(size), Some(room)) = (image.facts.raw_size_bytes, room)
         && size > room
     {
-        notes.warn(format!(
+        diagnostics.warn(format!(
             "{url} is an archive of {size}, and {} has {room}: its files may not fit",
             filesystem.device
         ));

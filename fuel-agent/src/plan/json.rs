@@ -7,7 +7,7 @@ use crate::model::node::Firmware;
 use crate::model::sources::PackedFacts;
 use crate::model::storage::{BlockRef, Mount, Table};
 
-use super::words;
+use super::format;
 use crate::model::plan::{Plan, PlannedDisk, PlannedImage, PlannedPartition, RefusedBy};
 use crate::model::step::PlannedStep;
 
@@ -77,7 +77,7 @@ fn partition(partition: &PlannedPartition) -> Value {
         "size_mib": mib(partition.extent.length),
         "start_bytes": partition.extent.start,
         "size_bytes": partition.extent.length,
-        "role": words::role(partition.role),
+        "role": format::role(partition.role),
         "type_guid": partition.type_guid,
         "name": partition.name,
         "legacy_boot": partition.legacy_boot,
@@ -89,11 +89,11 @@ fn images(plan: &Plan) -> Value {
     list(&plan.images, |image| {
         let target = plan.filesystems.get(image.filesystem);
         let mut value = json!({
-            "url": words::printable_url(&image.url),
+            "url": format::printable_url(&image.url),
             "device": target.map(|filesystem| filesystem.device.as_str()),
             "mount": target.and_then(|filesystem| filesystem.mount.as_ref()).map(Mount::as_str),
             "format": image.format,
-            "container": words::container(image.container),
+            "container": format::container(image.container),
             "size_bytes": image.facts.size_bytes,
             "raw_size_bytes": image.facts.raw_size_bytes,
             "raw_md5": image.facts.raw_md5,

@@ -7,8 +7,8 @@ use crate::model::error::Kind;
 use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Table};
 
-use super::notes::Notes;
-use super::{boot, extents, layout, wipe, words};
+use super::diagnostics::Diagnostics;
+use super::{boot, extents, format, layout, wipe};
 use crate::model::plan::{Plan, PlannedDisk, PlannedPartition};
 
 /// Bytes of the boot code in the first sector: never kept, whatever else is.
@@ -125,7 +125,7 @@ pub(super) fn conflicts(plan: &Plan) -> Vec<String> {
                 found.push(format!(
                     "{} ({}) is to be kept, but {what} would overwrite it",
                     filesystem.device,
-                    words::purpose(filesystem.mount.as_ref())
+                    format::purpose(filesystem.mount.as_ref())
                 ));
             }
         } else if let Some(kept) = kept_beneath(plan, filesystem.on) {
@@ -184,26 +184,26 @@ fn kept_beneath(plan: &Plan, on: BlockRef) -> Option<String> {
 }
 
 /// Refuses to keep what is not there as the request describes it, and what would be overwritten.
-pub(super) fn check(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+pub(super) fn check(plan: &Plan, inventory: &Inventory, diagnostics: &mut Diagnostics) {
     for conflict in conflicts(plan) {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             conflict,
             "drop `keep_data` where the data may go, or drop the image for it",
         );
     }
     for difference in differences(plan, inventory) {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             difference,
             "correct the layout in the request, or drop `keep_data` and lose what is on these disks",
         );
     }
     for disk in &plan.disks {
-        foreign_esps(plan, disk, inventory, notes);
+        foreign_esps(plan, disk, inventory, diagnostics);
         for (number, extent) in &disk.others {
             let (device, length, start) = (&disk.device, extent.length, extent.start);
-            notes.warn(format!(
+            diagnostics.warn(format!(
                 "partition {number} of {device} ({length} at {start}) is not in the request; it stays as it is"
             ));
         }
@@ -212,7 +212,12 @@ pub(super) fn check(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
 
 /// On UEFI a partition of boot programs that the request does not know would go on booting while the node is rewritten, and
 /// after a failure: nothing of it is disarmed, for it is not ours.
-fn foreign_esps(plan: &Plan, disk: &PlannedDisk, inventory: &Inventory, notes: &mut Notes) {
+fn foreign_esps(
+    plan: &Plan,
+    disk: &PlannedDisk,
+    inventory: &Inventory,
+    diagnostics: &mut Diagnostics,
+) {
     let (Firmware::Uefi, Some(real)) = (plan.firmware, real(disk, inventory)) else {
         return;
     };
@@ -225,7 +230,7 @@ fn foreign_esps(plan: &Plan, disk: &PlannedDisk, inventory: &Inventory, notes: &
         is_other(old.number) && wipe::may_boot(old) && !is_bios
     });
     for old in found {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Refused,
             format!(
                 "{} may boot this UEFI node, stays as it is, and is not in the request",

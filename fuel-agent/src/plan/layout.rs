@@ -7,8 +7,8 @@ use crate::model::error::Kind;
 use crate::model::node::Firmware;
 use crate::model::storage::{DiskSpec, PartitionSpec, Role, Table};
 
-use super::notes::Notes;
-use super::{Ids, PlanError, extents, words};
+use super::diagnostics::Diagnostics;
+use super::{Ids, PlanError, extents, format};
 use crate::model::plan::{PlannedDisk, PlannedPartition};
 
 /// GPT type of GRUB's core image.
@@ -33,7 +33,7 @@ pub(super) fn disk(
     disk: Option<&Disk>,
     firmware: Firmware,
     ids: &mut dyn Ids,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> PlannedDisk {
     let unknown = Disk::default();
     let real = disk.unwrap_or(&unknown);
@@ -50,7 +50,7 @@ pub(super) fn disk(
         },
         model: real.model.clone(),
         size: real.size_bytes,
-        sector_size: sector_size(real, notes),
+        sector_size: sector_size(real, diagnostics),
         table: spec.table,
         guid: ids.uuid(),
         bootloader: spec.bootloader,
@@ -60,14 +60,14 @@ pub(super) fn disk(
     planned.partitions = spec
         .partitions
         .iter()
-        .map(|partition| self::partition(partition, &planned, firmware, ids, notes))
+        .map(|partition| self::partition(partition, &planned, firmware, ids, diagnostics))
         .collect();
-    apart(&planned, notes);
+    apart(&planned, diagnostics);
     if disk.is_some() {
-        fits(&planned, notes);
+        fits(&planned, diagnostics);
     }
     if spec.table == Table::Msdos {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Request,
             format!(
                 "{}: an MBR partition table is planned but not yet written",
@@ -79,12 +79,12 @@ pub(super) fn disk(
     planned
 }
 
-fn sector_size(disk: &Disk, notes: &mut Notes) -> Bytes {
+fn sector_size(disk: &Disk, diagnostics: &mut Diagnostics) -> Bytes {
     match disk.logical_sector_size {
         0 | 512 => Bytes(512),
         4096 => Bytes(4096),
         other => {
-            notes.does_not_fit(
+            diagnostics.does_not_fit(
                 Kind::Hardware,
                 format!("{} has sectors of {other} bytes", disk.path),
                 "format it with sectors of 512 or 4096 bytes, or choose another disk",
@@ -99,12 +99,12 @@ fn partition(
     disk: &PlannedDisk,
     firmware: Firmware,
     ids: &mut dyn Ids,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> PlannedPartition {
-    let device = words::partition_node(&disk.device, spec.number);
+    let device = format::partition_node(&disk.device, spec.number);
     let extent = Extent::new(spec.start, spec.size).filter(|extent| extent.length > Bytes::ZERO);
     if extent.is_none() {
-        notes.error(PlanError::Size {
+        diagnostics.error(PlanError::Size {
             disk: disk.device.clone(),
             number: spec.number,
             start: spec.start,
@@ -157,7 +157,7 @@ fn standard_type(spec: &PartitionSpec, firmware: Firmware) -> Option<&'static st
 }
 
 /// Numbers are proper, extents are aligned and share no byte.
-fn apart(disk: &PlannedDisk, notes: &mut Notes) {
+fn apart(disk: &PlannedDisk, diagnostics: &mut Diagnostics) {
     for (index, partition) in disk.partitions.iter().enumerate() {
         let number = |why| PlanError::Number {
             disk: disk.device.clone(),
@@ -165,12 +165,12 @@ fn apart(disk: &PlannedDisk, notes: &mut Notes) {
             why,
         };
         if partition.number == 0 || partition.number > NUMBERS {
-            notes.error(number("is not between 1 and 128"));
+            diagnostics.error(number("is not between 1 and 128"));
         }
         if !partition.extent.start.is_aligned(disk.sector_size)
             || !partition.extent.length.is_aligned(disk.sector_size)
         {
-            notes.error(PlanError::Unaligned {
+            diagnostics.error(PlanError::Unaligned {
                 disk: disk.device.clone(),
                 number: partition.number,
                 sector: disk.sector_size,
@@ -178,10 +178,10 @@ fn apart(disk: &PlannedDisk, notes: &mut Notes) {
         }
         for earlier in &disk.partitions[..index] {
             if earlier.number == partition.number {
-                notes.error(number("is given twice"));
+                diagnostics.error(number("is given twice"));
             }
             if earlier.extent.overlaps(partition.extent) {
-                notes.error(PlanError::Overlap {
+                diagnostics.error(PlanError::Overlap {
                     disk: disk.device.clone(),
                     first: earlier.number,
                     second: partition.number,
@@ -203,12 +203,12 @@ pub(super) fn usable(disk: &PlannedDisk) -> Extent {
     }
 }
 
-fn fits(disk: &PlannedDisk, notes: &mut Notes) {
+fn fits(disk: &PlannedDisk, diagnostics: &mut Diagnostics) {
     let usable = usable(disk);
     let (device, size) = (&disk.device, disk.size);
     for partition in &disk.partitions {
         if partition.extent.start < usable.start {
-            notes.does_not_fit(
+            diagnostics.does_not_fit(
                 Kind::Request,
                 format!(
                     "{} begins at {}, where the partition table lies",
@@ -229,7 +229,7 @@ fn fits(disk: &PlannedDisk, notes: &mut Notes) {
             .saturating_sub(usable.end())
             .align_up(Bytes::MIB)
             .unwrap_or(end);
-        notes.does_not_fit(
+        diagnostics.does_not_fit(
             Kind::Hardware,
             format!(
                 "the layout of {device} ends at {end}, but the disk ({size}) has room up to {}",

@@ -5,8 +5,8 @@ use host::units::{Bytes, Extent};
 use crate::model::storage::BlockRef;
 use crate::wrap;
 
-use super::page::Page;
-use super::words;
+use super::format;
+use super::width::Width;
 use crate::model::plan::{Plan, PlannedPartition};
 use crate::model::step::{PlannedStep, Step};
 
@@ -15,7 +15,7 @@ const DESTROYED: usize = 34;
 const MARGIN: usize = 12;
 
 /// The list, by stages.
-pub(super) fn steps(plan: &Plan, page: Page) -> Vec<String> {
+pub(super) fn steps(plan: &Plan, page: Width) -> Vec<String> {
     let (destroys, wide) = (page.columns() - DESTROYED, page.columns() - MARGIN);
     let mut lines = vec![format!("{:<destroys$}destroys", "steps")];
     let mut stage = None;
@@ -72,7 +72,7 @@ fn place(plan: &Plan, device: &str, extents: &[Extent]) -> String {
     let total = extents
         .iter()
         .fold(Bytes::ZERO, |sum, extent| sum.saturating_add(extent.length));
-    let total = words::short(total);
+    let total = format::short(total);
     let partitions: Option<Vec<&str>> = extents
         .iter()
         .map(|extent| partition_at(plan, device, *extent))

@@ -6,7 +6,7 @@ use crate::model::error::Kind;
 use crate::model::storage::Storage;
 
 use super::PlanError;
-use super::notes::Notes;
+use super::diagnostics::Diagnostics;
 use crate::model::plan::{Plan, PlannedLogicalVolume, PlannedPhysicalVolume, PlannedVolumeGroup};
 
 /// The unit in which a volume group hands out room, when nobody asks for another.
@@ -15,7 +15,7 @@ pub(super) const EXTENT: Bytes = Bytes(4 << 20);
 const LABEL: Bytes = Bytes(4 << 10);
 
 /// Plans volumes and groups in the order of the request.
-pub(super) fn volumes(storage: &Storage, plan: &mut Plan, notes: &mut Notes) {
+pub(super) fn volumes(storage: &Storage, plan: &mut Plan, diagnostics: &mut Diagnostics) {
     for spec in &storage.physical_volumes {
         plan.physical_volumes.push(PlannedPhysicalVolume {
             on: spec.on,
@@ -29,12 +29,12 @@ pub(super) fn volumes(storage: &Storage, plan: &mut Plan, notes: &mut Notes) {
             .iter()
             .any(|group| group.name == spec.name)
         {
-            notes.error(PlanError::NamedTwice {
+            diagnostics.error(PlanError::NamedTwice {
                 name: format!("`{}`", spec.name),
             });
         }
         if spec.physical_volumes.is_empty() {
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Request,
                 format!("volume group `{}` has no physical volume", spec.name),
                 "give it one, or leave it out",
@@ -53,7 +53,7 @@ pub(super) fn volumes(storage: &Storage, plan: &mut Plan, notes: &mut Notes) {
             .iter()
             .any(|volume| volume.device == device)
         {
-            notes.error(PlanError::NamedTwice {
+            diagnostics.error(PlanError::NamedTwice {
                 name: device.clone(),
             });
         }
@@ -62,7 +62,7 @@ pub(super) fn volumes(storage: &Storage, plan: &mut Plan, notes: &mut Notes) {
             .iter()
             .any(|group| group.name == spec.volume_group)
         {
-            notes.error(PlanError::Dangling {
+            diagnostics.error(PlanError::Dangling {
                 what: format!("logical volume `{}`", spec.name),
                 target: format!("volume group `{}`", spec.volume_group),
             });
@@ -93,7 +93,7 @@ pub(super) fn extents(size: Bytes, metadata: Bytes, copies: u32) -> u64 {
 }
 
 /// Refuses groups whose volumes do not fit, rounded up to extents as lvcreate does.
-pub(super) fn fits(plan: &Plan, notes: &mut Notes) {
+pub(super) fn fits(plan: &Plan, diagnostics: &mut Diagnostics) {
     for group in &plan.volume_groups {
         let volumes: Option<Vec<u64>> = group
             .physical_volumes
@@ -118,7 +118,7 @@ pub(super) fn fits(plan: &Plan, notes: &mut Notes) {
             .fold(0, u64::saturating_add);
         if wanted > room {
             let size = |count: u64| Bytes(count.saturating_mul(EXTENT.0));
-            notes.does_not_fit(
+            diagnostics.does_not_fit(
                 Kind::Request,
                 format!(
                     "the volumes of group `{}` need {wanted} extents of {EXTENT} ({}), but it has {room} ({})",

@@ -4,7 +4,7 @@ use host::units::{Bytes, Extent};
 
 use crate::model::storage::{BlockRef, Mount, Role};
 
-use super::words;
+use super::format;
 use crate::model::plan::{Plan, PlannedDisk};
 
 /// Columns of a map, its borders included, where there is room for it.
@@ -77,10 +77,10 @@ fn scale(cells: &[Cell], widths: &[usize]) -> String {
         .map(|(cell, _)| cell.number.as_str())
         .collect();
     match wider.len() {
-        0 => format!("  one column is {}", words::short(column)),
+        0 => format!("  one column is {}", format::short(column)),
         _ => format!(
             "  one column is {}; drawn wider: {}",
-            words::short(column),
+            format::short(column),
             wider.join(" ")
         ),
     }
@@ -137,7 +137,7 @@ fn cell(number: String, label: String, length: Bytes, free: bool) -> Cell {
     Cell {
         number,
         label,
-        size: words::short(length),
+        size: format::short(length),
         length,
         free,
     }
@@ -195,7 +195,7 @@ fn label(plan: &Plan, on: BlockRef, role: Role) -> String {
     match role {
         Role::BiosGrub => "grub",
         Role::Configdrive => "cidata",
-        other => words::role(other),
+        other => format::role(other),
     }
     .to_owned()
 }

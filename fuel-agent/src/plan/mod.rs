@@ -6,32 +6,32 @@ pub mod ids;
 pub mod layout;
 
 mod boot;
+mod concurrency;
 mod content;
 mod describe;
 mod destroys;
+mod diagnostics;
 mod disks;
 mod error;
 mod extents;
 mod filesystem;
+mod format;
 mod image;
 mod json;
 mod keep;
 mod listing;
 mod lvm;
 mod map;
-mod notes;
 mod options;
 mod packed;
-mod page;
 mod query;
 mod raid;
 mod release;
 mod render;
 mod steps;
-mod together;
 mod tools;
+mod width;
 mod wipe;
-mod words;
 
 #[cfg(test)]
 mod properties;
@@ -42,10 +42,10 @@ mod tests;
 
 pub use disks::refusals;
 pub use error::PlanError;
+pub use format::printable_url;
 pub use ids::{CountedIds, Ids};
 pub use options::Options;
-pub use page::Page;
-pub use words::printable_url;
+pub use width::Width;
 
 use crate::inventory::Inventory;
 use crate::model::node::Firmware;
@@ -53,8 +53,8 @@ use crate::model::plan::Plan;
 use crate::model::request::Request;
 use crate::model::sources::Sources;
 use crate::request::system;
+use diagnostics::Diagnostics;
 use host::units::{Bytes, Extent};
-use notes::Notes;
 
 /// Where the identity stamp lies on every disk that gets boot code: in the gap between the partition table and the
 /// first MiB, where no partition of ours ever starts.
@@ -83,9 +83,9 @@ pub fn plan(
     ids: &mut dyn Ids,
 ) -> Result<Plan, Vec<PlanError>> {
     let request = &as_its_image_says(request, sources);
-    let mut notes = Notes::of(request);
+    let mut diagnostics = Diagnostics::of(request);
     let storage = &request.storage;
-    let chosen = disks::choose(request, inventory, options, &mut notes);
+    let chosen = disks::choose(request, inventory, options, &mut diagnostics);
     let mut plan = empty(request, inventory.firmware, ids);
     plan.phone_home.clone_from(&options.phone_home);
     plan.kexec = options.kexec;
@@ -96,31 +96,37 @@ pub fn plan(
             real,
             inventory.firmware,
             ids,
-            &mut notes,
+            &mut diagnostics,
         ));
     }
-    raid::arrays(&storage.raids, ids, &mut plan, &mut notes);
-    lvm::volumes(storage, &mut plan, &mut notes);
+    raid::arrays(&storage.raids, ids, &mut plan, &mut diagnostics);
+    lvm::volumes(storage, &mut plan, &mut diagnostics);
     filesystem::filesystems(storage, ids, &mut plan);
-    image::images(&request.images, sources, options, &mut plan, &mut notes);
-    packed::check(&plan, inventory, options, &mut notes);
-    filesystem::used_once(&plan, &mut notes);
-    if !notes.errors.is_empty() {
-        return Err(notes.errors);
+    image::images(
+        &request.images,
+        sources,
+        options,
+        &mut plan,
+        &mut diagnostics,
+    );
+    packed::check(&plan, inventory, options, &mut diagnostics);
+    filesystem::used_once(&plan, &mut diagnostics);
+    if !diagnostics.errors.is_empty() {
+        return Err(diagnostics.errors);
     }
     keep::find_others(&mut plan, inventory);
     if !plan.keeps_partitions {
-        lvm::fits(&plan, &mut notes);
+        lvm::fits(&plan, &mut diagnostics);
     }
-    filesystem::sane(&plan, &storage.filesystems, &mut notes);
-    boot::bootable(&plan, &mut notes);
-    raid::taken_names(&plan, inventory, &mut notes);
-    keep::check(&plan, inventory, &mut notes);
-    let release = release::steps(&plan, inventory, &mut notes);
-    plan.warnings = notes.warnings;
-    plan.refusals = notes.refusals;
+    filesystem::sane(&plan, &storage.filesystems, &mut diagnostics);
+    boot::bootable(&plan, &mut diagnostics);
+    raid::taken_names(&plan, inventory, &mut diagnostics);
+    keep::check(&plan, inventory, &mut diagnostics);
+    let release = release::steps(&plan, inventory, &mut diagnostics);
+    plan.warnings = diagnostics.warnings;
+    plan.refusals = diagnostics.refusals;
     plan.steps = steps::steps(&plan, inventory, release);
-    let broken = check::broken(&plan, inventory);
+    let broken = check::violations(&plan, inventory);
     if broken.is_empty() {
         Ok(plan)
     } else {

@@ -6,36 +6,41 @@ use crate::model::node::Firmware;
 use crate::model::sources::PackedFacts;
 use crate::model::storage::Mount;
 
-use super::notes::Notes;
-use super::{Options, words};
+use super::diagnostics::Diagnostics;
+use super::{Options, format};
 use crate::model::plan::{Plan, PlannedImage};
 
 /// Checks the manifests of all images against the plan.
-pub(super) fn check(plan: &Plan, inventory: &Inventory, options: &Options, notes: &mut Notes) {
+pub(super) fn check(
+    plan: &Plan,
+    inventory: &Inventory,
+    options: &Options,
+    diagnostics: &mut Diagnostics,
+) {
     for image in &plan.images {
         // nobody has looked: then nothing is known, and that is reason enough only where it has to be signed
         let is_known = image.facts != crate::model::sources::SourceFacts::default();
         if !is_known && !options.require_signature {
             continue;
         }
-        let url = words::printable_url(&image.url);
+        let url = format::printable_url(&image.url);
         let (signed, oldest) = (options.require_signature, options.min_release);
-        if let Some((why, hint)) = image.facts.distrusted(signed, oldest) {
-            notes.refuse_run(Kind::Image, format!("{url} {why}"), hint);
+        if let Some((why, hint)) = image.facts.rejected(signed, oldest) {
+            diagnostics.refuse_run(Kind::Image, format!("{url} {why}"), hint);
         }
         if let Some(packed) = &image.facts.packed {
-            content(image, packed, notes);
-            twins(plan, inventory, image, packed, notes);
-            system(plan, inventory, image, packed, notes);
+            content(image, packed, diagnostics);
+            twins(plan, inventory, image, packed, diagnostics);
+            system(plan, inventory, image, packed, diagnostics);
         }
     }
 }
 
 /// Whether it is what the request says.
-fn content(image: &PlannedImage, packed: &PackedFacts, notes: &mut Notes) {
-    let url = words::printable_url(&image.url);
+fn content(image: &PlannedImage, packed: &PackedFacts, diagnostics: &mut Diagnostics) {
+    let url = format::printable_url(&image.url);
     if packed.whole_disk {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Image,
             format!("{url} is the image of a whole disk, and is to be written onto a filesystem's device"),
             "use an image of the filesystem",
@@ -45,7 +50,7 @@ fn content(image: &PlannedImage, packed: &PackedFacts, notes: &mut Notes) {
         && *found != image.format
         && !image.is_archive()
     {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Image,
             format!(
                 "{url} holds `{found}`, but the request says `{}`",
@@ -63,7 +68,7 @@ fn twins(
     inventory: &Inventory,
     image: &PlannedImage,
     packed: &PackedFacts,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) {
     let Some(uuid) = &packed.filesystem_uuid else {
         return;
@@ -73,8 +78,8 @@ fn twins(
     let mut partitions = others.flat_map(|disk| &disk.partitions);
     let is_same = |found: &String| found.eq_ignore_ascii_case(uuid);
     if let Some(twin) = partitions.find(|partition| partition.uuid.as_ref().is_some_and(is_same)) {
-        let url = words::printable_url(&image.url);
-        notes.refuse_run(
+        let url = format::printable_url(&image.url);
+        diagnostics.refuse_run(
             Kind::Refused,
             format!(
                 "the UUID {uuid} of the filesystem in {url} is that of {} as well: the installed system could take one for the other",
@@ -91,17 +96,17 @@ fn system(
     inventory: &Inventory,
     image: &PlannedImage,
     packed: &PackedFacts,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) {
     let filesystem = plan.filesystems.get(image.filesystem);
     let mount = filesystem.and_then(|filesystem| filesystem.mount.as_ref());
     if mount.map(Mount::as_str) != Some("/") {
         return;
     }
-    let url = words::printable_url(&image.url);
+    let url = format::printable_url(&image.url);
     let (needed, known) = (&inventory.architecture, &packed.architecture);
     if !known.is_empty() && !needed.is_empty() && known != needed {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Image,
             format!("{url} runs on {known}, but this node is {needed}"),
             format!("use an image for {needed}"),
@@ -113,7 +118,7 @@ fn system(
     };
     let lacks = |list: &[String], word: &str| !list.is_empty() && !list.iter().any(|it| it == word);
     if lacks(&packed.firmware, firmware) {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Image,
             format!(
                 "{url} boots from {}, but this node has {firmware}",
@@ -129,7 +134,7 @@ fn system(
         (has_configdrive, "cloud-init", "cloud-init data"),
     ] {
         if is_needed && lacks(&packed.features, feature) {
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Image,
                 format!("the layout has {what}, but the system in {url} lacks `{feature}`"),
                 format!("use an image that has `{feature}`, or another layout"),
@@ -137,7 +142,7 @@ fn system(
         }
     }
     if packed.features.is_empty() {
-        notes.warn(format!(
+        diagnostics.warn(format!(
             "the manifest of {url} does not say what its system can do"
         ));
     }

@@ -6,15 +6,20 @@ use crate::inventory::{Inventory, StackKind};
 use crate::model::error::Kind;
 use crate::model::storage::{BlockRef, RaidSpec};
 
-use super::notes::Notes;
+use super::diagnostics::Diagnostics;
 use super::{Ids, PlanError};
 use crate::model::plan::{Plan, PlannedRaid};
 
 /// Plans the arrays in the order of the request.
-pub(super) fn arrays(specs: &[RaidSpec], ids: &mut dyn Ids, plan: &mut Plan, notes: &mut Notes) {
+pub(super) fn arrays(
+    specs: &[RaidSpec],
+    ids: &mut dyn Ids,
+    plan: &mut Plan,
+    diagnostics: &mut Diagnostics,
+) {
     for spec in specs {
         if plan.raids.iter().any(|raid| raid.device == spec.device) {
-            notes.error(PlanError::NamedTwice {
+            diagnostics.error(PlanError::NamedTwice {
                 name: spec.device.clone(),
             });
         }
@@ -27,7 +32,7 @@ pub(super) fn arrays(specs: &[RaidSpec], ids: &mut dyn Ids, plan: &mut Plan, not
             uuid: ids.uuid(),
             keep_data: spec.keep_data,
         };
-        members(&raid, plan, notes);
+        members(&raid, plan, diagnostics);
         plan.raids.push(raid);
     }
 }
@@ -41,17 +46,17 @@ fn level(name: &str) -> Option<&'static str> {
     }
 }
 
-fn members(raid: &PlannedRaid, plan: &Plan, notes: &mut Notes) {
+fn members(raid: &PlannedRaid, plan: &Plan, diagnostics: &mut Diagnostics) {
     let device = &raid.device;
     if level(&raid.level).is_none() {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Request,
             format!("{device} asks for level `{}`", raid.level),
             "ask for `raid1` (`mirror`) or `raid0` (`stripe`)",
         );
     }
     if raid.members.is_empty() {
-        notes.refuse_run(
+        diagnostics.refuse_run(
             Kind::Request,
             format!("{device} has no members"),
             "give it at least one partition",
@@ -65,7 +70,7 @@ fn members(raid: &PlannedRaid, plan: &Plan, notes: &mut Notes) {
     if let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max())
         && least != most
     {
-        notes.warn(format!(
+        diagnostics.warn(format!(
             "the members of {device} are from {least} to {most} large; each is used as the smallest"
         ));
     }
@@ -75,7 +80,7 @@ fn members(raid: &PlannedRaid, plan: &Plan, notes: &mut Notes) {
             continue;
         };
         if disks.contains(disk) {
-            notes.warn(format!(
+            diagnostics.warn(format!(
                 "{device} has two members on {}: it does not outlive that disk",
                 plan.disks[*disk].device
             ));
@@ -85,7 +90,7 @@ fn members(raid: &PlannedRaid, plan: &Plan, notes: &mut Notes) {
 }
 
 /// A name of ours that something on a disk we must not touch has already.
-pub(super) fn taken_names(plan: &Plan, inventory: &Inventory, notes: &mut Notes) {
+pub(super) fn taken_names(plan: &Plan, inventory: &Inventory, diagnostics: &mut Diagnostics) {
     for stack in &inventory.stacks {
         if stack
             .disks
@@ -111,7 +116,7 @@ pub(super) fn taken_names(plan: &Plan, inventory: &Inventory, notes: &mut Notes)
             } else {
                 &disks
             };
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Refused,
                 format!(
                     "the name `{}` is taken by something on {place}, which is not chosen",

@@ -5,13 +5,17 @@ use std::path::Path;
 use crate::inventory::{Inventory, Stack, StackKind};
 use crate::model::error::Kind;
 
-use super::notes::Notes;
-use super::words;
+use super::diagnostics::Diagnostics;
+use super::format;
 use crate::model::plan::Plan;
 use crate::model::step::Step;
 
 /// Steps that let go of everything on the chosen disks, from the top down.
-pub(super) fn steps(plan: &Plan, inventory: &Inventory, notes: &mut Notes) -> Vec<Step> {
+pub(super) fn steps(
+    plan: &Plan,
+    inventory: &Inventory,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Step> {
     let chosen = |device: &String| plan.disks.iter().any(|disk| disk.device == *device);
     let mut ours: Vec<&Stack> = Vec::new();
     for stack in inventory
@@ -28,13 +32,13 @@ pub(super) fn steps(plan: &Plan, inventory: &Inventory, notes: &mut Notes) -> Ve
         if strangers.is_empty() {
             ours.push(stack);
         } else {
-            notes.refuse_run(
+            diagnostics.refuse_run(
                 Kind::Refused,
                 format!(
                     "{} `{}` lies on {} too, which the request does not name",
                     noun(stack.kind),
                     stack.name,
-                    words::list(strangers)
+                    format::list(strangers)
                 ),
                 "name that disk as well, or take the disk out of it by hand first",
             );

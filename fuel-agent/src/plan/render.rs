@@ -8,20 +8,20 @@ use crate::model::node::Firmware;
 use crate::model::request::Dialect;
 use crate::model::storage::{BlockRef, Mount, Table};
 
-use super::page::Page;
-use super::{listing, map, words};
+use super::width::Width;
+use super::{format, listing, map};
 use crate::model::plan::{Plan, PlannedDisk, PlannedFilesystem, RefusedBy};
 
 impl fmt::Display for Plan {
     /// The whole plan, as wide as it comes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text(Page::default()))
+        f.write_str(&self.text(Width::default()))
     }
 }
 
 impl Plan {
     /// The whole plan, as `provision plan` prints it, with a line end behind each line.
-    pub fn text(&self, page: Page) -> String {
+    pub fn text(&self, page: Width) -> String {
         let disks = (0..self.disks.len()).map(|index| disk(self, index, page));
         let mut sections: Vec<Vec<String>> = vec![vec![headline(self)]];
         sections.extend(disks);
@@ -29,14 +29,14 @@ impl Plan {
             volumes(self, page),
             listing::steps(self, page),
             fate(self),
-            doubts(self),
+            lints(self),
         ]);
         let mut text = String::new();
         for section in sections.iter().filter(|section| !section.is_empty()) {
             if !text.is_empty() {
                 text.push('\n');
             }
-            for line in section.iter().flat_map(|line| page.broken(line)) {
+            for line in section.iter().flat_map(|line| page.wrapped(line)) {
                 text.push_str(line.trim_end());
                 text.push('\n');
             }
@@ -66,7 +66,7 @@ fn headline(plan: &Plan) -> String {
     )
 }
 
-fn disk(plan: &Plan, index: usize, page: Page) -> Vec<String> {
+fn disk(plan: &Plan, index: usize, page: Width) -> Vec<String> {
     let disk = &plan.disks[index];
     let mut lines = vec![disk_head(disk)];
     lines.extend(map::lines(plan, index, page.map()));
@@ -77,7 +77,7 @@ fn disk(plan: &Plan, index: usize, page: Page) -> Vec<String> {
             disk: index,
             number: partition.number,
         };
-        let role = words::role(partition.role);
+        let role = format::role(partition.role);
         let row = Row {
             device: &partition.device,
             size: partition.extent.length,
@@ -88,7 +88,7 @@ fn disk(plan: &Plan, index: usize, page: Page) -> Vec<String> {
         lines.push(row.line(first, page));
     }
     for (number, extent) in &disk.others {
-        let device = words::partition_node(&disk.device, *number);
+        let device = format::partition_node(&disk.device, *number);
         let row = Row {
             device: &device,
             size: extent.length,
@@ -113,7 +113,7 @@ struct Row<'a> {
 impl Row<'_> {
     /// The line, with `first` columns for the device. Columns that nothing of its kind fills are left out where room is
     /// short.
-    fn line(&self, first: usize, page: Page) -> String {
+    fn line(&self, first: usize, page: Width) -> String {
         let (device, role, state) = (self.device, self.role, &self.state);
         let size = self.size.to_string();
         if page.is_narrow() && self.start.is_none() && role.is_empty() {
@@ -139,7 +139,7 @@ fn state(plan: &Plan, on: BlockRef) -> String {
 }
 
 fn disk_head(disk: &PlannedDisk) -> String {
-    let mut facts = vec![words::short(disk.size)];
+    let mut facts = vec![format::short(disk.size)];
     if !disk.model.is_empty() {
         facts.push(disk.model.clone());
     }
@@ -195,7 +195,7 @@ fn content(plan: &Plan, filesystem: &PlannedFilesystem) -> String {
         .image
         .and_then(|image| plan.images.get(image))
         .map_or(String::new(), |image| {
-            let url = words::printable_url(&image.url);
+            let url = format::printable_url(&image.url);
             format!(", from {}", url.rsplit('/').next().unwrap_or(&url))
         });
     format!("{}{mount}{image}", filesystem.kind)
@@ -220,7 +220,7 @@ fn is_kept(plan: &Plan, on: BlockRef) -> bool {
 }
 
 /// Arrays and volume groups with what is in them.
-fn volumes(plan: &Plan, page: Page) -> Vec<String> {
+fn volumes(plan: &Plan, page: Width) -> Vec<String> {
     let mut lines = Vec::new();
     let arrays = plan.raids.iter().map(|it| it.device.len());
     let volumes = plan.logical_volumes.iter().map(|it| it.device.len());
@@ -293,13 +293,13 @@ fn fate(plan: &Plan) -> Vec<String> {
         lines.push(format!(
             "lost      {} ({})",
             filesystem.device,
-            words::purpose(filesystem.mount.as_ref())
+            format::purpose(filesystem.mount.as_ref())
         ));
     }
     lines
 }
 
-fn doubts(plan: &Plan) -> Vec<String> {
+fn lints(plan: &Plan) -> Vec<String> {
     let mut lines: Vec<String> = plan
         .warnings
         .iter()

@@ -3,7 +3,7 @@
 use crate::inventory::Inventory;
 use crate::model::stage::Stage;
 
-use super::{boot, content, describe, destroys, image, together, wipe};
+use super::{boot, concurrency, content, describe, destroys, image, wipe};
 use crate::model::plan::{Plan, PlannedImage};
 use crate::model::step::{PlannedStep, Step};
 
@@ -82,7 +82,7 @@ fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
             .filter(made)
             .map(|filesystem| Step::MakeFilesystem { filesystem }),
     );
-    steps.extend(together::writes(plan, inventory));
+    steps.extend(concurrency::writes(plan, inventory));
     let is_grown = |image: &&PlannedImage| image::GROWN.contains(&image.format.as_str());
     steps.extend(
         (plan.images.iter().filter(is_grown)).map(|image| Step::GrowFilesystem {

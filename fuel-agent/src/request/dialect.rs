@@ -1,6 +1,6 @@
 //! Which dialect a document is written in: by `--data_driver`, else by its keys.
 
-use super::reader::At;
+use super::reader::JsonCursor;
 use crate::model::request::{Dialect, Problem};
 
 /// Which dialect to read, as `--data_driver` says.
@@ -39,7 +39,7 @@ const KS_META: [&str; 8] = [
 ];
 
 /// The dialect, or why there is none.
-pub(super) fn detect(document: &At<'_>, driver: Driver) -> Result<Dialect, Problem> {
+pub(super) fn detect(document: &JsonCursor<'_>, driver: Driver) -> Result<Dialect, Problem> {
     let problem = |what: &str, hint: &str| Problem {
         path: "$".to_owned(),
         what: what.to_owned(),

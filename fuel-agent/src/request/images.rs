@@ -4,54 +4,54 @@ use url::Url;
 
 use super::layout::Layout;
 use super::names;
-use super::reader::{At, Findings, shown};
+use super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::request::{ARCHIVE, Container, Dialect, ImageSpec};
 use crate::model::storage::Mount;
 
 /// Reads `ks_meta.image_data`; its filesystems are looked up in `layout`, unless that has findings of its own.
 pub(super) fn read(
-    ks_meta: &At<'_>,
+    ks_meta: &JsonCursor<'_>,
     dialect: Dialect,
     layout: Option<&Layout>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<ImageSpec> {
     let right = "an object from mount point to `{uri, format, container}`";
-    let Some(data) = ks_meta.require("image_data", right, findings) else {
+    let Some(data) = ks_meta.require("image_data", right, diagnostics) else {
         return Vec::new();
     };
-    if !data.object(findings) {
+    if !data.object(diagnostics) {
         return Vec::new();
     }
-    data.require("/", "the image of the root filesystem", findings);
+    data.require("/", "the image of the root filesystem", diagnostics);
     let mut images = Vec::new();
-    for (mount, at) in data.entries(findings) {
-        images.extend(image(mount, &at, dialect, layout, findings));
+    for (mount, at) in data.entries(diagnostics) {
+        images.extend(image(mount, &at, dialect, layout, diagnostics));
     }
     images
 }
 
 fn image(
     mount: &str,
-    at: &At<'_>,
+    at: &JsonCursor<'_>,
     dialect: Dialect,
     layout: Option<&Layout>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ImageSpec> {
     let url = at
-        .required_text("uri", "the image's URL", findings)
-        .and_then(|text| url(text, &at.path_of("uri"), findings));
+        .required_text("uri", "the image's URL", diagnostics)
+        .and_then(|text| url(text, &at.path_of("uri"), diagnostics));
     let format = at
         .required_text(
             "format",
             "the filesystem type inside the image, or `tar`",
-            findings,
+            diagnostics,
         )
-        .and_then(|text| format(text, &at.path_of("format"), findings));
+        .and_then(|text| format(text, &at.path_of("format"), diagnostics));
     let container = at
-        .required_text("container", containers(dialect), findings)
-        .and_then(|text| container(text, dialect, &at.path_of("container"), findings));
+        .required_text("container", containers(dialect), diagnostics)
+        .and_then(|text| container(text, dialect, &at.path_of("container"), diagnostics));
     let layout = layout?;
-    let filesystem = filesystem(mount, at, layout, findings);
+    let filesystem = filesystem(mount, at, layout, diagnostics);
     let image = ImageSpec {
         mount: Mount::from_text(mount),
         filesystem: filesystem?,
@@ -60,17 +60,17 @@ fn image(
         container: container?,
     };
     if image.format == ARCHIVE {
-        archive(&image, at, layout, findings);
+        archive(&image, at, layout, diagnostics);
     }
     Some(image)
 }
 
 /// An archive has no filesystem of its own: the layout has to say which is made for it, and nothing is guessed.
-fn archive(image: &ImageSpec, at: &At<'_>, layout: &Layout, findings: &mut Findings) {
+fn archive(image: &ImageSpec, at: &JsonCursor<'_>, layout: &Layout, diagnostics: &mut Diagnostics) {
     if image.container == Container::Qcow2 {
         let what = "is `qcow2`, which wraps a disk and no archive";
         let hint = "use `raw`, `gzip`, `zstd`, `xz` or `bzip2`";
-        findings.add(at.path_of("container"), what, hint);
+        diagnostics.add(at.path_of("container"), what, hint);
     }
     let (Some(filesystem), Some(origin)) = (
         layout.storage.filesystems.get(image.filesystem),
@@ -83,20 +83,20 @@ fn archive(image: &ImageSpec, at: &At<'_>, layout: &Layout, findings: &mut Findi
     if image.mount == Mount::Swap || kind == "swap" {
         let what = "is `tar`, and swap space holds no files";
         let hint = "give the archive a mount point that holds files";
-        findings.add(at.path_of("format"), what, hint);
+        diagnostics.add(at.path_of("format"), what, hint);
     } else if !origin.is_kind_named {
         let what = format!(
             "is missing, and the archive for `{}` brings no filesystem of its own",
             image.mount.as_str()
         );
-        findings.add(origin.kind_path(), what, hint);
+        diagnostics.add(origin.kind_path(), what, hint);
     } else if !FILESYSTEMS.contains(&kind) {
         let what = format!(
             "`{}` is no filesystem that can be made, and the archive for `{}` brings none of its own",
-            shown(kind),
+            redacted(kind),
             image.mount.as_str()
         );
-        findings.add(origin.kind_path(), what, hint);
+        diagnostics.add(origin.kind_path(), what, hint);
     }
 }
 
@@ -105,15 +105,20 @@ const FILESYSTEMS: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
 const MADE: &str = "`ext2`, `ext3`, `ext4` or `xfs`";
 
 /// The first filesystem that is mounted there, as upstream takes it.
-fn filesystem(mount: &str, at: &At<'_>, layout: &Layout, findings: &mut Findings) -> Option<usize> {
+fn filesystem(
+    mount: &str,
+    at: &JsonCursor<'_>,
+    layout: &Layout,
+    diagnostics: &mut Diagnostics,
+) -> Option<usize> {
     let mounts = || {
         let filesystems = layout.storage.filesystems.iter();
         filesystems.map(|fs| fs.mount.as_ref().map(Mount::as_str))
     };
     let found = mounts().position(|there| there == Some(mount));
     if found.is_none() {
-        let what = format!("no filesystem is mounted on `{}`", shown(mount));
-        findings.add(
+        let what = format!("no filesystem is mounted on `{}`", redacted(mount));
+        diagnostics.add(
             at.path(),
             what,
             hint(mount, layout, &mounts().flatten().collect::<Vec<_>>()),
@@ -135,14 +140,14 @@ fn hint(mount: &str, layout: &Layout, mounts: &[&str]) -> String {
     format!("the layout has {}", mounts.join(", "))
 }
 
-fn url(text: &str, path: &str, findings: &mut Findings) -> Option<String> {
+fn url(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<String> {
     let hint = "give a URL like `http://10.20.0.2:8080/images/root.img.gz`";
     let parsed = Url::parse(text)
         .ok()
         .filter(|_| !names::has_control(text) && !text.contains(' '));
     let Some(url) = parsed else {
         // The text itself may hold a password, and may be anything.
-        findings.add(path, "is not a URL", hint);
+        diagnostics.add(path, "is not a URL", hint);
         return None;
     };
     let complete = match url.scheme() {
@@ -152,22 +157,22 @@ fn url(text: &str, path: &str, findings: &mut Findings) -> Option<String> {
             .is_ok_and(|path| path.file_name().is_some()),
         other => {
             let what = format!("has the scheme `{other}`");
-            findings.add(path, what, "use `http`, `https` or `file`");
+            diagnostics.add(path, what, "use `http`, `https` or `file`");
             return None;
         }
     };
     if !complete {
-        findings.add(path, "names no host or no file", hint);
+        diagnostics.add(path, "names no host or no file", hint);
         return None;
     }
     Some(text.to_owned())
 }
 
-fn format(text: &str, path: &str, findings: &mut Findings) -> Option<String> {
+fn format(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<String> {
     match names::bad_filesystem(text) {
         Some(why) => {
-            let what = format!("`{}` {why}", shown(text));
-            findings.add(
+            let what = format!("`{}` {why}", redacted(text));
+            diagnostics.add(
                 path,
                 what,
                 "give `ext4`, `xfs` or what else is in the image; `tar` for a root archive",
@@ -182,7 +187,7 @@ fn container(
     text: &str,
     dialect: Dialect,
     path: &str,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Container> {
     match text {
         "raw" => Some(Container::Raw),
@@ -194,8 +199,8 @@ fn container(
         "bzip2" | "bz2" if dialect != Dialect::Nailgun => Some(Container::Bzip2),
         "qcow2" if dialect != Dialect::Nailgun => Some(Container::Qcow2),
         other => {
-            let what = format!("is `{}`", shown(other));
-            findings.add(path, what, format!("use {}", containers(dialect)));
+            let what = format!("is `{}`", redacted(other));
+            diagnostics.add(path, what, format!("use {}", containers(dialect)));
             None
         }
     }

@@ -1,7 +1,7 @@
 //! What a dialect makes of its disks, and the one way in which filesystems get into it.
 
 use super::names;
-use super::reader::{Findings, shown};
+use super::reader::{Diagnostics, redacted};
 use crate::model::storage::{BlockRef, FilesystemSpec, Mount, Storage};
 
 /// The storage, and where the cloud-init data goes.
@@ -50,25 +50,25 @@ pub(super) struct Place<'a> {
 
 impl Layout {
     /// Adds a filesystem, if its mount point and type do no harm.
-    pub(super) fn add_filesystem(&mut self, place: Place<'_>, findings: &mut Findings) {
-        let before = findings.len();
+    pub(super) fn add_filesystem(&mut self, place: Place<'_>, diagnostics: &mut Diagnostics) {
+        let before = diagnostics.len();
         let kind = place.kind.unwrap_or(place.default_kind);
         let bad_mount = |mount| Some((mount, names::bad_mount(mount)?));
         if let Some((mount, why)) = place.mount.and_then(bad_mount) {
-            findings.add(
+            diagnostics.add(
                 format!("{}.mount", place.path),
-                format!("`{}` {why}", shown(mount)),
+                format!("`{}` {why}", redacted(mount)),
                 "give an absolute path, `swap` or `none`",
             );
         }
         if let Some(why) = names::bad_filesystem(kind) {
-            findings.add(
+            diagnostics.add(
                 format!("{}.{}", place.path, place.kind_key),
-                format!("`{}` {why}", shown(kind)),
+                format!("`{}` {why}", redacted(kind)),
                 "give `ext2`, `ext3`, `ext4`, `xfs` or `swap`",
             );
         }
-        if findings.len() > before {
+        if diagnostics.len() > before {
             return;
         }
         self.origins.push(Origin {

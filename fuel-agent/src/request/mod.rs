@@ -2,10 +2,10 @@
 
 mod accounts;
 mod dialect;
-mod doubts;
-mod envelope;
+mod document;
 mod images;
 mod layout;
+mod lints;
 mod nailgun;
 mod names;
 mod node;
@@ -24,7 +24,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::model::request::{Problem, Request};
-use reader::{At, Findings};
+use reader::{Diagnostics, JsonCursor};
 
 /// Where a ready-made configdrive is looked for on the node; an ironic conductor uploads it there.
 pub const READY_CONFIGDRIVE: &str = "/tmp/config-drive.img";
@@ -56,18 +56,23 @@ pub fn load_with(text: &str, context: Context) -> Result<Request, Vec<Problem>> 
 
 /// A parsed document to a request.
 pub fn check(value: &Value, context: Context) -> Result<Request, Vec<Problem>> {
-    let document = At::document(value);
+    let document = JsonCursor::document(value);
     let dialect = dialect::detect(&document, context.driver).map_err(|problem| vec![problem])?;
-    let mut findings = Findings::default();
-    let request = envelope::read(&document, dialect, context.ready_configdrive, &mut findings);
+    let mut diagnostics = Diagnostics::default();
+    let request = document::read(
+        &document,
+        dialect,
+        context.ready_configdrive,
+        &mut diagnostics,
+    );
     match request {
-        Some(request) if findings.problems.is_empty() => Ok(Request {
+        Some(request) if diagnostics.problems.is_empty() => Ok(Request {
             digest: digest(value),
-            warnings: findings.warnings,
-            refusals: findings.refusals,
+            warnings: diagnostics.warnings,
+            refusals: diagnostics.refusals,
             ..request
         }),
-        _ => Err(findings.problems),
+        _ => Err(diagnostics.problems),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::accounts;
 use super::names;
-use super::reader::{At, Findings, shown};
+use super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::node::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
 
 /// Where upstream's own default lives.
@@ -14,18 +14,18 @@ const TIMEZONE: &str = "America/Los_Angeles";
 
 /// Reads the node's identity; what is missing or wrong has its problem, what is odd its warning.
 pub(super) fn read(
-    document: &At<'_>,
-    ks_meta: Option<&At<'_>>,
-    findings: &mut Findings,
+    document: &JsonCursor<'_>,
+    ks_meta: Option<&JsonCursor<'_>>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<NodeSpec> {
-    let mut reader = Reader { findings };
+    let mut reader = Reader { diagnostics };
     let hostname = reader.hostname(document);
     let name_servers = reader.name_servers(document);
     let search_domain = reader.line(document, "name_servers_search", "the search domain");
     let kernel_options = document.require(
         "kernel_options",
         "an object with `netcfg/choose_interface` and `udevrules`",
-        reader.findings,
+        reader.diagnostics,
     );
     let interface_names = kernel_options.as_ref().and_then(|at| reader.udevrules(at));
     let gateway = ks_meta.ok_or(Refused).and_then(|at| reader.gateway(at));
@@ -34,12 +34,12 @@ pub(super) fn read(
     let master_ip = reader.line(ks_meta, "master_ip", "the orchestrator's address");
     let timezone = reader.timezone(ks_meta);
     let authorized_keys = reader.keys(ks_meta);
-    let accounts = accounts::read(ks_meta, reader.findings);
+    let accounts = accounts::read(ks_meta, reader.diagnostics);
     let puppet = reader.puppet(ks_meta);
     let mcollective = reader.mcollective(ks_meta);
     let repos = ks_meta
-        .require("repo_setup", "an object with `repos`", reader.findings)
-        .and_then(|at| at.require("repos", "an array of package sources", reader.findings))
+        .require("repo_setup", "an object with `repos`", reader.diagnostics)
+        .and_then(|at| at.require("repos", "an array of package sources", reader.diagnostics))
         .map(|at| at.value().clone());
     Some(NodeSpec {
         hostname: hostname?,
@@ -62,47 +62,47 @@ pub(super) fn read(
 struct Refused;
 
 struct Reader<'a> {
-    findings: &'a mut Findings,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl Reader<'_> {
     /// A required value that upstream passes on unchecked: strings and numbers as text, null as nothing.
-    fn any(&mut self, at: &At<'_>, key: &str, right: &str) -> Option<String> {
-        let found = at.require(key, right, self.findings)?;
+    fn any(&mut self, at: &JsonCursor<'_>, key: &str, right: &str) -> Option<String> {
+        let found = at.require(key, right, self.diagnostics)?;
         match found.value() {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             Value::Null => {
-                self.findings
+                self.diagnostics
                     .warn(format!("`{}` is null and taken as empty", found.path()));
                 Some(String::new())
             }
             _ => {
-                found.wrong("a string", self.findings);
+                found.wrong("a string", self.diagnostics);
                 None
             }
         }
     }
 
     /// The same, for what becomes part of one line of a file.
-    fn line(&mut self, at: &At<'_>, key: &str, right: &str) -> Option<String> {
+    fn line(&mut self, at: &JsonCursor<'_>, key: &str, right: &str) -> Option<String> {
         let text = self.any(at, key, right)?;
         if names::has_control(&text) {
             let what = "has control characters in it";
-            self.findings
+            self.diagnostics
                 .add(at.path_of(key), what, "give one line of text");
             return None;
         }
         Some(text)
     }
 
-    fn hostname(&mut self, document: &At<'_>) -> Option<String> {
+    fn hostname(&mut self, document: &JsonCursor<'_>) -> Option<String> {
         let name =
-            document.required_text("hostname", "the node's qualified name", self.findings)?;
+            document.required_text("hostname", "the node's qualified name", self.diagnostics)?;
         if !names::is_hostname(name) {
-            self.findings.add(
+            self.diagnostics.add(
                 document.path_of("hostname"),
-                format!("`{}` is no host name", shown(name)),
+                format!("`{}` is no host name", redacted(name)),
                 "use letters, digits, hyphens and dots, like `node-1.domain.tld`",
             );
             return None;
@@ -110,7 +110,7 @@ impl Reader<'_> {
         Some(name.to_owned())
     }
 
-    fn name_servers(&mut self, document: &At<'_>) -> Option<Vec<String>> {
+    fn name_servers(&mut self, document: &JsonCursor<'_>) -> Option<Vec<String>> {
         let right = "the name servers, like `10.20.0.2`";
         // One string in Fuel; a list is what everyone else would send.
         let list = document
@@ -118,8 +118,8 @@ impl Reader<'_> {
             .filter(|at| at.value().is_array());
         let text = match list {
             Some(list) => {
-                let items = list.items(self.findings);
-                let texts = items.iter().filter_map(|at| at.text(self.findings));
+                let items = list.items(self.diagnostics);
+                let texts = items.iter().filter_map(|at| at.text(self.diagnostics));
                 texts.collect::<Vec<_>>().join(",")
             }
             None => self.any(document, "name_servers", right)?,
@@ -133,9 +133,9 @@ impl Reader<'_> {
             if server.parse::<IpAddr>().is_ok() {
                 servers.push(server.to_owned());
             } else if !server.is_empty() {
-                self.findings.warn(format!(
+                self.diagnostics.warn(format!(
                     "`name_servers`: `{}` is no IP address and is left out",
-                    shown(server)
+                    redacted(server)
                 ));
             }
         }
@@ -143,9 +143,9 @@ impl Reader<'_> {
     }
 
     /// `MAC_NAME,MAC_NAME`: cut at the first underscore, so that names may have one; empty pieces are passed over.
-    fn udevrules(&mut self, kernel_options: &At<'_>) -> Option<Vec<(String, String)>> {
+    fn udevrules(&mut self, kernel_options: &JsonCursor<'_>) -> Option<Vec<(String, String)>> {
         let right = "pairs like `08:00:27:79:da:80_eth0,08:00:27:46:43:60_eth1`";
-        let text = kernel_options.required_text("udevrules", right, self.findings)?;
+        let text = kernel_options.required_text("udevrules", right, self.diagnostics)?;
         let mut pairs = Vec::new();
         for piece in text
             .split(',')
@@ -159,9 +159,9 @@ impl Reader<'_> {
                 Some((mac, name)) if names::is_interface_name(name) => {
                     pairs.push((mac, name.to_owned()));
                 }
-                _ => self.findings.add(
+                _ => self.diagnostics.add(
                     kernel_options.path_of("udevrules"),
-                    format!("`{}` is no MAC address and interface name", shown(piece)),
+                    format!("`{}` is no MAC address and interface name", redacted(piece)),
                     format!("give {right}"),
                 ),
             }
@@ -172,21 +172,21 @@ impl Reader<'_> {
     /// The interface whose MAC address is the one that the node boots from.
     fn admin(
         &mut self,
-        document: &At<'_>,
-        kernel_options: Option<&At<'_>>,
+        document: &JsonCursor<'_>,
+        kernel_options: Option<&JsonCursor<'_>>,
         gateway: Result<Option<IpAddr>, Refused>,
     ) -> Option<AdminInterface> {
         let wanted = kernel_options.and_then(|at| {
             let key = "netcfg/choose_interface";
             let right = "the MAC address of the interface that boots";
-            at.required_text(key, right, self.findings)
+            at.required_text(key, right, self.diagnostics)
         });
         let right = "an object from interface name to `{mac_address, ip_address, netmask}`";
-        let interfaces = document.require("interfaces", right, self.findings)?;
-        let entries = interfaces.entries(self.findings);
+        let interfaces = document.require("interfaces", right, self.diagnostics)?;
+        let entries = interfaces.entries(self.diagnostics);
         let wanted = wanted?;
         // Upstream compares byte for byte and crashes where only the case differs.
-        let matches: Vec<&(&str, At<'_>)> = entries
+        let matches: Vec<&(&str, JsonCursor<'_>)> = entries
             .iter()
             .filter(|(_, at)| {
                 at.get("mac_address")
@@ -201,9 +201,9 @@ impl Reader<'_> {
                     Some(format!("`{}`", at.get("mac_address")?.value().as_str()?))
                 })
                 .collect();
-            self.findings.add(
+            self.diagnostics.add(
                 interfaces.path(),
-                format!("no interface has the `mac_address` `{}`", shown(wanted)),
+                format!("no interface has the `mac_address` `{}`", redacted(wanted)),
                 format!(
                     "make one of them equal to `kernel_options[\"netcfg/choose_interface\"]`; there are {}",
                     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
@@ -212,7 +212,7 @@ impl Reader<'_> {
             return None;
         };
         if matches.len() > 1 {
-            self.findings.warn(format!(
+            self.diagnostics.warn(format!(
                 "`interfaces`: {} have the MAC address `{wanted}`; `{name}` is taken",
                 matches.len()
             ));
@@ -223,28 +223,32 @@ impl Reader<'_> {
     fn interface(
         &mut self,
         name: &str,
-        at: &At<'_>,
+        at: &JsonCursor<'_>,
         mac: &str,
         gateway: Result<Option<IpAddr>, Refused>,
     ) -> Option<AdminInterface> {
         if !names::is_interface_name(name) {
-            self.findings.add(
+            self.diagnostics.add(
                 at.path(),
-                format!("`{}` is no name of an interface", shown(name)),
+                format!("`{}` is no name of an interface", redacted(name)),
                 "use at most 15 characters without spaces, slashes, colons and quotes",
             );
         }
         let lower = names::mac(mac);
         if lower.is_none() {
-            self.findings.add(
+            self.diagnostics.add(
                 at.path_of("mac_address"),
-                format!("`{}` is no MAC address", shown(mac)),
+                format!("`{}` is no MAC address", redacted(mac)),
                 "give six bytes like `08:00:27:79:da:80`",
             );
         }
-        let text = at.required_text("ip_address", "the interface's address", self.findings);
+        let text = at.required_text("ip_address", "the interface's address", self.diagnostics);
         let address = text.and_then(|text| self.address(text, &at.path_of("ip_address")));
-        let netmask = at.required_text("netmask", "a netmask like `255.255.255.0`", self.findings);
+        let netmask = at.required_text(
+            "netmask",
+            "a netmask like `255.255.255.0`",
+            self.diagnostics,
+        );
         let prefix = netmask.and_then(|mask| self.prefix(mask, address, at));
         Some(AdminInterface {
             name: name.to_owned(),
@@ -256,7 +260,12 @@ impl Reader<'_> {
         })
     }
 
-    fn prefix(&mut self, netmask: &str, address: Option<IpAddr>, at: &At<'_>) -> Option<u8> {
+    fn prefix(
+        &mut self,
+        netmask: &str,
+        address: Option<IpAddr>,
+        at: &JsonCursor<'_>,
+    ) -> Option<u8> {
         // A wrong address has its own problem; its netmask is still looked at.
         let family = address.unwrap_or(if netmask.contains(':') {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
@@ -266,9 +275,9 @@ impl Reader<'_> {
         let prefix = names::prefix(netmask.trim(), family);
         if prefix.is_none() {
             let of = address.map_or_else(String::new, |address| format!(" for {address}"));
-            self.findings.add(
+            self.diagnostics.add(
                 at.path_of("netmask"),
-                format!("`{}` is no netmask{of}", shown(netmask)),
+                format!("`{}` is no netmask{of}", redacted(netmask)),
                 "give one like `255.255.255.0`",
             );
         }
@@ -278,34 +287,37 @@ impl Reader<'_> {
     fn address(&mut self, text: &str, path: &str) -> Option<IpAddr> {
         let address = text.trim().parse().ok();
         if address.is_none() {
-            let what = format!("`{}` is no IP address", shown(text));
-            self.findings.add(path, what, "give one like `10.20.0.3`");
+            let what = format!("`{}` is no IP address", redacted(text));
+            self.diagnostics
+                .add(path, what, "give one like `10.20.0.3`");
         }
         address
     }
 
     /// Required, but may say that there is none.
-    fn gateway(&mut self, ks_meta: &At<'_>) -> Result<Option<IpAddr>, Refused> {
+    fn gateway(&mut self, ks_meta: &JsonCursor<'_>) -> Result<Option<IpAddr>, Refused> {
         let right = "the default gateway's address";
-        let at = ks_meta.require("gw", right, self.findings).ok_or(Refused)?;
+        let at = ks_meta
+            .require("gw", right, self.diagnostics)
+            .ok_or(Refused)?;
         if !at.truthy() {
             let what = format!("`{}` is empty: the node gets no default gateway", at.path());
-            self.findings.warn(what);
+            self.diagnostics.warn(what);
             return Ok(None);
         }
-        let text = at.text(self.findings).ok_or(Refused)?;
+        let text = at.text(self.diagnostics).ok_or(Refused)?;
         self.address(text, at.path()).map(Some).ok_or(Refused)
     }
 
-    fn timezone(&mut self, ks_meta: &At<'_>) -> Option<String> {
-        let Some(at) = ks_meta.get("timezone").filter(At::truthy) else {
+    fn timezone(&mut self, ks_meta: &JsonCursor<'_>) -> Option<String> {
+        let Some(at) = ks_meta.get("timezone").filter(JsonCursor::truthy) else {
             return Some(TIMEZONE.to_owned());
         };
-        let zone = at.text(self.findings)?;
+        let zone = at.text(self.diagnostics)?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
         if !zone.chars().all(allowed) || zone.starts_with(['/', '-']) {
-            let what = format!("`{}` is no time zone", shown(zone));
-            self.findings.add(
+            let what = format!("`{}` is no time zone", redacted(zone));
+            self.diagnostics.add(
                 at.path(),
                 what,
                 format!("give one like `{TIMEZONE}` or `Etc/UTC`"),
@@ -316,28 +328,28 @@ impl Reader<'_> {
     }
 
     /// `authorized_keys`, then `auth_key`; null for the list is fine only where upstream does not append to it.
-    fn keys(&mut self, ks_meta: &At<'_>) -> Option<Vec<String>> {
+    fn keys(&mut self, ks_meta: &JsonCursor<'_>) -> Option<Vec<String>> {
         let right = "an array of ssh keys, which may be empty";
-        let list = ks_meta.require("authorized_keys", right, self.findings);
+        let list = ks_meta.require("authorized_keys", right, self.diagnostics);
         let right = "an ssh key, which may be empty";
-        let appended = ks_meta.require("auth_key", right, self.findings);
+        let appended = ks_meta.require("auth_key", right, self.diagnostics);
         let (list, appended) = (list?, appended?);
         let mut items = match list.value() {
             Value::Null if !appended.truthy() => Vec::new(),
-            _ => list.items(self.findings),
+            _ => list.items(self.diagnostics),
         };
         if appended.truthy() {
             items.push(appended);
         }
-        Some(accounts::keys(&items, self.findings))
+        Some(accounts::keys(&items, self.diagnostics))
     }
 
     /// Upstream's templates compare with the number 1: `"1"` is off.
-    fn switch(&mut self, ks_meta: &At<'_>, key: &str) -> Option<bool> {
-        let at = ks_meta.require(key, "1 or 0", self.findings)?;
+    fn switch(&mut self, ks_meta: &JsonCursor<'_>, key: &str) -> Option<bool> {
+        let at = ks_meta.require(key, "1 or 0", self.diagnostics)?;
         let on = at.value().as_f64() == Some(1.0) || at.value() == &Value::Bool(true);
         if !on && at.truthy() {
-            self.findings.warn(format!(
+            self.diagnostics.warn(format!(
                 "`{}` is neither 1 nor 0 and taken as 0, as upstream takes it",
                 at.path()
             ));
@@ -345,7 +357,7 @@ impl Reader<'_> {
         Some(on)
     }
 
-    fn puppet(&mut self, ks_meta: &At<'_>) -> Option<Puppet> {
+    fn puppet(&mut self, ks_meta: &JsonCursor<'_>) -> Option<Puppet> {
         let master = self.line(ks_meta, "puppet_master", "the name of the puppet server");
         let enable = self.switch(ks_meta, "puppet_enable");
         Some(Puppet {
@@ -354,7 +366,7 @@ impl Reader<'_> {
         })
     }
 
-    fn mcollective(&mut self, ks_meta: &At<'_>) -> Option<Mcollective> {
+    fn mcollective(&mut self, ks_meta: &JsonCursor<'_>) -> Option<Mcollective> {
         let shared_key = self.line(ks_meta, "mco_pskey", "mcollective's pre-shared key");
         let vhost = self.line(ks_meta, "mco_vhost", "mcollective's virtual host");
         let host = self.line(ks_meta, "mco_host", "mcollective's server");

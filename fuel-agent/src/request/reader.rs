@@ -10,7 +10,7 @@ const MOST_LISTED: usize = 200;
 const MOST_ITEMS: usize = 1024;
 
 /// A text of the request as it can be shown: in one line, and not all of a long one.
-pub(super) fn shown(text: &str) -> String {
+pub(super) fn redacted(text: &str) -> String {
     const MOST: usize = 80;
     let mut shown: String = text
         .chars()
@@ -25,7 +25,7 @@ pub(super) fn shown(text: &str) -> String {
 
 /// What was found so far. Readers add to it and go on, so that everything is reported at once.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(super) struct Diagnostics {
     /// What is wrong: the request is not accepted.
     pub(super) problems: Vec<Problem>,
     /// What upstream would plan, but fail to do with the data already gone: planned, not run.
@@ -36,7 +36,7 @@ pub(super) struct Findings {
     count: usize,
 }
 
-impl Findings {
+impl Diagnostics {
     /// Adds a problem.
     pub(super) fn add(
         &mut self,
@@ -80,12 +80,12 @@ fn push(list: &mut Vec<Problem>, path: String, what: String, hint: String) {
 
 /// A value of the document and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct At<'a> {
+pub(super) struct JsonCursor<'a> {
     value: &'a Value,
     path: String,
 }
 
-impl<'a> At<'a> {
+impl<'a> JsonCursor<'a> {
     /// The document as a whole.
     pub(super) const fn document(value: &'a Value) -> Self {
         Self {
@@ -131,30 +131,35 @@ impl<'a> At<'a> {
     }
 
     /// The value of `key`; its absence is a problem, `right` says what belongs there.
-    pub(super) fn require(&self, key: &str, right: &str, findings: &mut Findings) -> Option<Self> {
+    pub(super) fn require(
+        &self,
+        key: &str,
+        right: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         let found = self.get(key);
-        if found.is_none() && self.object(findings) {
-            findings.add(self.path_of(key), "is missing", format!("give {right}"));
+        if found.is_none() && self.object(diagnostics) {
+            diagnostics.add(self.path_of(key), "is missing", format!("give {right}"));
         }
         found
     }
 
     /// Whether this is an object; anything else is a problem.
-    pub(super) fn object(&self, findings: &mut Findings) -> bool {
+    pub(super) fn object(&self, diagnostics: &mut Diagnostics) -> bool {
         let right = self.value.is_object();
         if !right {
-            self.wrong("an object", findings);
+            self.wrong("an object", diagnostics);
         }
         right
     }
 
     /// Its keys and values in the order of the document; anything but an object is a problem.
-    pub(super) fn entries(&self, findings: &mut Findings) -> Vec<(&'a str, Self)> {
+    pub(super) fn entries(&self, diagnostics: &mut Diagnostics) -> Vec<(&'a str, Self)> {
         let Some(map) = self.value.as_object() else {
-            self.wrong("an object", findings);
+            self.wrong("an object", diagnostics);
             return Vec::new();
         };
-        if self.too_many(map.len(), findings) {
+        if self.too_many(map.len(), diagnostics) {
             return Vec::new();
         }
         map.iter()
@@ -166,12 +171,12 @@ impl<'a> At<'a> {
     }
 
     /// Its items; anything but an array is a problem.
-    pub(super) fn items(&self, findings: &mut Findings) -> Vec<Self> {
+    pub(super) fn items(&self, diagnostics: &mut Diagnostics) -> Vec<Self> {
         let Some(items) = self.value.as_array() else {
-            self.wrong("an array", findings);
+            self.wrong("an array", diagnostics);
             return Vec::new();
         };
-        if self.too_many(items.len(), findings) {
+        if self.too_many(items.len(), diagnostics) {
             return Vec::new();
         }
         items
@@ -184,37 +189,37 @@ impl<'a> At<'a> {
             .collect()
     }
 
-    fn too_many(&self, count: usize, findings: &mut Findings) -> bool {
+    fn too_many(&self, count: usize, diagnostics: &mut Diagnostics) -> bool {
         let too_many = count > MOST_ITEMS;
         if too_many {
             let what = format!("has {count} items, more than the {MOST_ITEMS} that are looked at");
-            findings.add(self.path(), what, "describe one node");
+            diagnostics.add(self.path(), what, "describe one node");
         }
         too_many
     }
 
     /// Its text; anything but a string is a problem.
-    pub(super) fn text(&self, findings: &mut Findings) -> Option<&'a str> {
+    pub(super) fn text(&self, diagnostics: &mut Diagnostics) -> Option<&'a str> {
         let text = self.value.as_str();
         if text.is_none() {
-            self.wrong("a string", findings);
+            self.wrong("a string", diagnostics);
         }
         text
     }
 
     /// Its number; anything but an integer is a problem: also `true`, `200.0` and `"200"`.
-    pub(super) fn integer(&self, findings: &mut Findings) -> Option<i64> {
+    pub(super) fn integer(&self, diagnostics: &mut Diagnostics) -> Option<i64> {
         if let Some(number) = self.value.as_i64() {
             return Some(number);
         }
         if self.value.is_u64() {
-            findings.add(
+            diagnostics.add(
                 self.path(),
                 "is far too large",
                 "give a number of MiB that a disk can have",
             );
         } else {
-            self.wrong("an integer", findings);
+            self.wrong("an integer", diagnostics);
         }
         None
     }
@@ -224,19 +229,23 @@ impl<'a> At<'a> {
         &self,
         key: &str,
         right: &str,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Option<&'a str> {
-        self.require(key, right, findings)?.text(findings)
+        self.require(key, right, diagnostics)?.text(diagnostics)
     }
 
     /// A string that may be absent, but must not be anything else (`null` neither).
-    pub(super) fn optional_text(&self, key: &str, findings: &mut Findings) -> Option<&'a str> {
-        self.get(key)?.text(findings)
+    pub(super) fn optional_text(
+        &self,
+        key: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<&'a str> {
+        self.get(key)?.text(diagnostics)
     }
 
     /// Says that this is not what it should be. Only its kind is told, never its content: it may be a secret.
-    pub(super) fn wrong(&self, right: &str, findings: &mut Findings) {
-        findings.add(
+    pub(super) fn wrong(&self, right: &str, diagnostics: &mut Diagnostics) {
+        diagnostics.add(
             self.path(),
             format!("is {}, not {right}", kind(self.value)),
             format!("give {right}"),
@@ -277,45 +286,49 @@ mod tests {
     #[test]
     fn paths_read_like_javascript() {
         let value = json!({"a": [{"b c": {"netcfg/x": 1, "0": 2}}]});
-        let mut findings = Findings::default();
-        let a = At::document(&value).get("a").unwrap();
-        let item = &a.items(&mut findings)[0];
+        let mut diagnostics = Diagnostics::default();
+        let a = JsonCursor::document(&value).get("a").unwrap();
+        let item = &a.items(&mut diagnostics)[0];
         let inner = item.get("b c").unwrap();
         let paths: Vec<String> = inner
-            .entries(&mut findings)
+            .entries(&mut diagnostics)
             .into_iter()
             .map(|(_, at)| at.path().to_owned())
             .collect();
         assert_eq!(paths, [r#"a[0]["b c"]["netcfg/x"]"#, r#"a[0]["b c"]["0"]"#]);
-        assert_eq!(At::document(&value).path(), "$");
-        assert_eq!(findings.len(), 0);
+        assert_eq!(JsonCursor::document(&value).path(), "$");
+        assert_eq!(diagnostics.len(), 0);
     }
 
     #[test]
     fn what_is_shown_of_a_text_is_short_and_in_one_line() {
-        assert_eq!(shown("a\nb`"), "a\\nb`");
-        assert_eq!(shown(&"ü".repeat(80)), "ü".repeat(80));
-        assert_eq!(shown(&"ü".repeat(81)), "ü".repeat(80) + "…");
+        assert_eq!(redacted("a\nb`"), "a\\nb`");
+        assert_eq!(redacted(&"ü".repeat(80)), "ü".repeat(80));
+        assert_eq!(redacted(&"ü".repeat(81)), "ü".repeat(80) + "…");
     }
 
     #[test]
     fn only_so_many_findings_are_listed_and_all_are_counted() {
-        let mut findings = Findings::default();
+        let mut diagnostics = Diagnostics::default();
         for index in 0..300 {
-            findings.add(format!("a[{index}]"), "is wrong", "put it right");
+            diagnostics.add(format!("a[{index}]"), "is wrong", "put it right");
         }
         assert_eq!(
-            (findings.len(), findings.problems.len()),
+            (diagnostics.len(), diagnostics.problems.len()),
             (300, MOST_LISTED)
         );
         let items = Value::from(vec![0; MOST_ITEMS + 1]);
-        assert!(At::document(&items).items(&mut findings).is_empty());
-        assert_eq!(findings.len(), 301);
+        assert!(
+            JsonCursor::document(&items)
+                .items(&mut diagnostics)
+                .is_empty()
+        );
+        assert_eq!(diagnostics.len(), 301);
     }
 
     #[test]
     fn only_integers_are_integers() {
-        let mut findings = Findings::default();
+        let mut diagnostics = Diagnostics::default();
         for value in [
             json!(true),
             json!(200.0),
@@ -323,17 +336,24 @@ mod tests {
             json!(null),
             json!(u64::MAX),
         ] {
-            assert_eq!(At::document(&value).integer(&mut findings), None, "{value}");
+            assert_eq!(
+                JsonCursor::document(&value).integer(&mut diagnostics),
+                None,
+                "{value}"
+            );
         }
-        assert_eq!(At::document(&json!(-5)).integer(&mut findings), Some(-5));
-        assert_eq!(findings.len(), 5);
+        assert_eq!(
+            JsonCursor::document(&json!(-5)).integer(&mut diagnostics),
+            Some(-5)
+        );
+        assert_eq!(diagnostics.len(), 5);
     }
 
     #[test]
     fn a_wrong_value_is_named_by_its_kind_and_never_quoted() {
-        let mut findings = Findings::default();
-        At::document(&json!("secret")).integer(&mut findings);
-        let [problem] = &findings.problems[..] else {
+        let mut diagnostics = Diagnostics::default();
+        JsonCursor::document(&json!("secret")).integer(&mut diagnostics);
+        let [problem] = &diagnostics.problems[..] else {
             panic!("one problem");
         };
         assert_eq!(problem.what, "is a string, not an integer");

@@ -13,16 +13,16 @@ use crate::events::sink::Sink;
 use crate::events::{Events, FanOut, clock};
 use crate::model::error::{Error, Kind};
 use crate::model::stage::Stage;
-use crate::sequence::hands::Hands;
-use crate::sequence::node::{Input, StandIn};
-use crate::sequence::rehearsal::{Known, Rehearsal};
+use crate::sequence::host_executor::HostExecutor;
+use crate::sequence::node_discovery::{Input, StandIn};
+use crate::sequence::preflight::{Discovered, Preflight};
 use crate::sequence::rundir::{RunDir, StateFile};
-use crate::sequence::stages::{Circumstances, Run};
-use crate::sequence::{Walk, walk};
+use crate::sequence::stages::{Run, RunContext};
+use crate::sequence::{RunOutcome, run_stages};
 use crate::settings::{End, Settings};
 
 /// Installs this node.
-pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Walk, Error> {
+pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<RunOutcome, Error> {
     let started = clock::now();
     let cancel = Cancel::new();
     on_signals(&cancel)?;
@@ -47,25 +47,25 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Wa
         Arc::<StateFile>::clone(&state_file),
     ];
     let events = FanOut::new(listeners);
-    let mut rehearsal = Rehearsal {
-        look: &mut node,
+    let mut preflight = Preflight {
+        discovery: &mut node,
         settings: &settings,
         events: &events,
-        known: Known::default(),
+        known: Discovered::default(),
         until: Stage::Validate,
     };
     for warning in warnings {
-        rehearsal.warn(Stage::Init, warning);
+        preflight.warn(Stage::Init, warning);
     }
     let (stand_ins, stop) = (disks.clone(), cancel.clone());
-    let mut hands = Hands::new(
+    let mut hands = HostExecutor::new(
         move || host(&stand_ins, &stop),
         &events,
         apply_options(&settings, &folder),
         &folder,
         cancel.clone(),
     );
-    let about = Circumstances {
+    let about = RunContext {
         settings: &settings,
         folder: &folder,
         state_file: &state_file,
@@ -75,14 +75,14 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Wa
         started,
         cancel: cancel.clone(),
     };
-    let mut run = Run::new(rehearsal, &mut hands, about);
-    let walk = walk(&mut run, &events, &cancel);
+    let mut run = Run::new(preflight, &mut hands, about);
+    let outcome = run_stages(&mut run, &events, &cancel);
     if options.dialect != Dialect::Json
         && let Some(report) = run.last_report()
     {
         Sink::stdout().text(&report.to_string());
     }
-    Ok(walk)
+    Ok(outcome)
 }
 
 /// A lost ssh session sends `SIGHUP`, and must not stop a run; `SIGTERM` and `SIGINT` do, after clean-up.

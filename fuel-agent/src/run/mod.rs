@@ -1,14 +1,14 @@
 //! One function a sub-command, and what they share: settings, listeners, exit status.
 //!
 //! ```text
-//!   rehearse   plan, validate, dry runs, inventory: looking only, held by tests/boundaries.rs
+//!   preflight   plan, validate, dry runs, inventory: looking only, held by tests/boundaries.rs
 //!   install    run
 //!   status     status, notify
 //!   write      write, with what it writes to in `target`
 //! ```
 
 mod install;
-mod rehearse;
+mod preflight;
 mod status;
 mod target;
 mod write;
@@ -35,8 +35,8 @@ use crate::model::error::{Error, Kind, render};
 use crate::model::stage::Stage;
 use crate::request::Driver;
 use crate::sequence::machine::Machine;
-use crate::sequence::node::{Input, Node, StandIn};
-use crate::sequence::{Walk, remember_panics};
+use crate::sequence::node_discovery::{Input, NodeDiscovery, StandIn};
+use crate::sequence::{RunOutcome, remember_panics};
 use crate::settings::{self, Entry, Place, Settings};
 
 /// Parses the command line, does what it says, and returns the exit status.
@@ -53,9 +53,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let result = match cli.command {
         None => run(&cli.run),
         Some(Command::Run(options)) => run(&options),
-        Some(Command::Plan(options)) => rehearse::plan(&options),
-        Some(Command::Validate(options)) => rehearse::validate(&options),
-        Some(Command::Inventory(options)) => rehearse::inventory(&options),
+        Some(Command::Plan(options)) => preflight::plan(&options),
+        Some(Command::Validate(options)) => preflight::validate(&options),
+        Some(Command::Inventory(options)) => preflight::inventory(&options),
         Some(Command::Status(options)) => status::status(&options),
         Some(Command::Stages) => Ok(stages()),
         Some(Command::Notify(options)) => status::notify(&options),
@@ -150,8 +150,8 @@ fn node<'a>(
     settings: &'a Settings,
     places: &Places,
     cancel: &Cancel,
-) -> Result<Node<'a>, Error> {
-    Ok(Node {
+) -> Result<NodeDiscovery<'a>, Error> {
+    Ok(NodeDiscovery {
         input: input(options, settings),
         driver: driver(options.data_driver),
         inventory: options.inventory.clone(),
@@ -206,8 +206,8 @@ fn told(dialect: Dialect) -> Arc<dyn Events> {
 }
 
 /// The error of a walk, if it has one.
-fn failure(walk: Walk) -> Result<u8, Error> {
-    match walk.failure {
+fn failure(outcome: RunOutcome) -> Result<u8, Error> {
+    match outcome.failure {
         None => Ok(0),
         Some((_, error)) => Err(error),
     }
@@ -215,17 +215,17 @@ fn failure(walk: Walk) -> Result<u8, Error> {
 
 fn run(options: &RunOptions) -> Result<u8, Error> {
     let events = told(options.dialect);
-    let walked = if options.dry_run {
-        rehearse::dry_run(options, &events)
+    let record = if options.dry_run {
+        preflight::dry_run(options, &events)
     } else {
         install::install(options, &events)
     };
     if options.dialect != Dialect::Json {
-        return failure(walked?);
+        return failure(record?);
     }
     // Everything is told on standard output; what happened before the first stage is told there too.
-    let error = match walked {
-        Ok(walk) => walk.failure.map(|(_, error)| error),
+    let error = match record {
+        Ok(outcome) => outcome.failure.map(|(_, error)| error),
         Err(error) => {
             crate::sequence::tell(&error, Stage::Init, false, &*events);
             Some(error)

@@ -14,12 +14,12 @@ use crate::cli::{Format, NotifyOptions, StatusOptions, UPLOADED};
 use crate::events::clock;
 use crate::events::sink::Sink;
 use crate::http;
-use crate::http::address::shown;
+use crate::http::address::redacted;
 use crate::inventory::{self, Reader};
 use crate::model::error::{Error, Kind};
 use crate::plan::STAMP;
 use crate::request;
-use crate::sequence::completion::Owed;
+use crate::sequence::completion::PendingCompletion;
 use crate::sequence::rundir::{RunDir, State};
 
 /// What state a node is in, as its run folder and its disks tell it.
@@ -228,23 +228,27 @@ pub(super) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
 }
 
 /// Nothing is owed any more; one that was to be told at all costs also ends as its run would have.
-fn accepted(folder: &RunDir, owed: &Owed, options: &NotifyOptions) -> Result<u8, Error> {
+fn accepted(
+    folder: &RunDir,
+    owed: &PendingCompletion,
+    options: &NotifyOptions,
+) -> Result<u8, Error> {
     Sink::stdout().line(&format!(
         "{} accepted the completion",
-        shown(&owed.call.url)
+        redacted(&owed.call.url)
     ));
     let Some(_lock) = settled(folder, owed)? else {
         return Ok(0);
     };
     if options.until_accepted {
-        crate::sequence::hands::end(owed.end)?;
+        crate::sequence::host_executor::end(owed.end)?;
     }
     Ok(0)
 }
 
 /// Takes the note away, and gives the lock with which the machine may be ended. `None` where a run goes on, or owes something
 /// else by now: the note and the machine are that run's.
-fn settled(folder: &RunDir, owed: &Owed) -> Result<Option<Lock>, Error> {
+fn settled(folder: &RunDir, owed: &PendingCompletion) -> Result<Option<Lock>, Error> {
     let failed = |what: &str| Error::new(Kind::Internal, format!("it was accepted, but {what}"));
     let lock = match Lock::acquire(&folder.lock()) {
         Ok(lock) => lock,
@@ -255,7 +259,7 @@ fn settled(folder: &RunDir, owed: &Owed) -> Result<Option<Lock>, Error> {
         return Ok(None);
     }
     folder
-        .owe(None)
+        .set_pending(None)
         .map_err(|error| failed("that cannot be noted down").because(error))?;
     Ok(Some(lock))
 }
@@ -304,18 +308,18 @@ mod tests {
     fn an_accepted_completion_ends_the_machine_only_if_no_run_has_come_since() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = RunDir::open(temporary.path()).unwrap();
-        let note = |digest: &str| -> Owed {
+        let note = |digest: &str| -> PendingCompletion {
             let call = json!({"method": "POST", "url": "http://o/built", "headers": [], "body": "",
                 "expect_status": [], "expect_body": null});
             let owed = json!({"call": call, "request_digest": digest, "end": "reboot"});
             serde_json::from_value(owed).unwrap()
         };
         let (old, new) = (note("old"), note("new"));
-        folder.owe(Some(&old)).unwrap();
+        folder.set_pending(Some(&old)).unwrap();
         let run = Lock::acquire(&folder.lock()).unwrap();
         assert!(settled(&folder, &old).unwrap().is_none(), "a run goes on");
         assert_eq!(folder.owed().as_ref(), Some(&old));
-        folder.owe(Some(&new)).unwrap();
+        folder.set_pending(Some(&new)).unwrap();
         drop(run);
         assert!(settled(&folder, &old).unwrap().is_none(), "another is owed");
         assert_eq!(folder.owed().as_ref(), Some(&new));

@@ -14,7 +14,7 @@ use host::units::{Bytes, Extent};
 use crate::inventory::{Disk, Inventory, Reader, probe};
 use crate::model::error::{Error, Kind};
 use crate::plan;
-use crate::sequence::look::{of_many, of_refusals};
+use crate::sequence::discovery::{combine, refusal_errors};
 use crate::settings::Settings;
 
 /// The name by which a regular file is opened.
@@ -111,7 +111,7 @@ fn may_be_written(node: &Path, inventory: &Inventory, settings: &Settings) -> Re
         ..plan::Options::default()
     };
     let refusals = plan::refusals(disk, inventory, &options);
-    let mut errors = of_refusals(refusals.iter());
+    let mut errors = refusal_errors(refusals.iter());
     for stack in inventory
         .stacks
         .iter()
@@ -123,14 +123,14 @@ fn may_be_written(node: &Path, inventory: &Inventory, settings: &Settings) -> Re
             errors.push(Error::new(Kind::Refused, what).hint(hint));
         }
     }
-    of_many("the target is refused", errors)
+    combine("the target is refused", errors)
 }
 
 /// Takes everything and keeps nothing: an image is fetched, unpacked and checked, and no disk is there.
 #[derive(Debug)]
-pub(super) struct Nowhere;
+pub(super) struct NullDevice;
 
-impl BlockDevice for Nowhere {
+impl BlockDevice for NullDevice {
     fn size(&self) -> Bytes {
         Bytes(1 << 62)
     }

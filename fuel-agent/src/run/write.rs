@@ -14,7 +14,7 @@ use host::lock::Lock;
 use host::units::{Bytes, Extent};
 use serde::Serialize;
 
-use super::target::{self, Nowhere, Target};
+use super::target::{self, NullDevice, Target};
 use super::{Places, start_log, told};
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
 use crate::events::sink::Sink;
@@ -27,7 +27,7 @@ use crate::model::sources::SourceFacts;
 use crate::model::stage::Stage;
 use crate::model::storage::Mount;
 use crate::report::peak_memory;
-use crate::sequence::hands::of_lock;
+use crate::sequence::host_executor::lock_error;
 use crate::sequence::rundir::RunDir;
 use crate::settings::{Entry, Place, Settings};
 use crate::sources::is_hexadecimal;
@@ -58,20 +58,20 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         warn(&*events, message);
     }
     let client = Client::new(&settings.http, cancel.clone())?;
-    let looking = http::Looking {
+    let probe_options = http::ProbeOptions {
         keys: &settings.packed.keys,
         mirrors: &settings.packed.mirrors,
     };
-    let (image, mut facts) = look(&client, &options.image, looking)?;
+    let (image, mut facts) = look(&client, &options.image, probe_options)?;
     if let Some(digest) = digest {
         digest.join(&mut facts)?;
     }
-    if let Some((why, hint)) = settings.packed.distrusts(&facts) {
-        let url = address::shown(&image.url);
+    if let Some((why, hint)) = settings.packed.rejects(&facts) {
+        let url = address::redacted(&image.url);
         return Err(Error::new(Kind::Image, format!("{url} {why}")).hint(hint));
     }
     if !facts.has_digest() && !settings.allow_unverified {
-        let url = address::shown(&image.url);
+        let url = address::redacted(&image.url);
         return Err(StreamError::Unverified { url }.into());
     }
     let source = Source {
@@ -82,7 +82,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         events: &*events,
     };
     let (device, outcome) = match &options.target {
-        None => (None, source.write(&mut Nowhere, Path::new("nowhere"))?),
+        None => (None, source.write(&mut NullDevice, Path::new("nowhere"))?),
         Some(path) => {
             let target = Target::find(path, &settings, &cancel)?;
             let outcome = onto(&source, &target, &places, &cancel)?;
@@ -160,7 +160,7 @@ impl Digest {
 fn look(
     client: &Client,
     url: &str,
-    looking: http::Looking<'_>,
+    probe_options: http::ProbeOptions<'_>,
 ) -> Result<(ImageSpec, SourceFacts), Error> {
     let mut image = ImageSpec {
         mount: Mount::Path("/".to_owned()),
@@ -169,12 +169,12 @@ fn look(
         format: String::new(),
         container: Container::Raw,
     };
-    let mut facts = look_once(client, &image, looking)?;
+    let mut facts = look_once(client, &image, probe_options)?;
     if let Some(found) = facts.container
         && found != image.container
     {
         image.container = found;
-        facts = look_once(client, &image, looking)?;
+        facts = look_once(client, &image, probe_options)?;
     }
     match &facts.problem {
         None => Ok((image, facts)),
@@ -186,9 +186,9 @@ fn look(
 fn look_once(
     client: &Client,
     image: &ImageSpec,
-    looking: http::Looking<'_>,
+    probe_options: http::ProbeOptions<'_>,
 ) -> Result<SourceFacts, Error> {
-    let mut sources = http::look(client, std::slice::from_ref(image), looking)?;
+    let mut sources = http::look(client, std::slice::from_ref(image), probe_options)?;
     Ok(sources.images.remove(&image.url).unwrap_or_default())
 }
 
@@ -234,7 +234,7 @@ fn onto(
         let what = format!("cannot make the folder {}", places.run.display());
         Error::new(Kind::Internal, what).because(error)
     })?;
-    let _lock = Lock::acquire(&folder.lock()).map_err(of_lock)?;
+    let _lock = Lock::acquire(&folder.lock()).map_err(lock_error)?;
     let host = if target.is_node {
         Host::real(cancel.clone())
     } else {
@@ -269,7 +269,7 @@ fn onto(
 fn check_fits(source: &Source<'_>, target: &Target, size: Bytes) -> Result<(), Error> {
     match source.facts.raw_size_bytes {
         Some(needed) if needed > size => {
-            let (url, node) = (address::shown(&source.image.url), target.node.display());
+            let (url, node) = (address::redacted(&source.image.url), target.node.display());
             let what =
                 format!("{url} does not fit on {node}, which holds {size}; it needs {needed}");
             Err(Error::new(Kind::Image, what).hint("choose a larger disk, or a smaller image"))
@@ -283,7 +283,7 @@ fn check_sectors(source: &Source<'_>, target: &Target, found: Bytes) -> Result<(
     let packed = source.facts.packed.as_ref();
     match packed.map(|packed| (packed.whole_disk, packed.sector_size_bytes)) {
         Some((true, needed)) if needed != found => {
-            let (url, node) = (address::shown(&source.image.url), target.node.display());
+            let (url, node) = (address::redacted(&source.image.url), target.node.display());
             let what = format!(
                 "{url} is for disks with sectors of {needed}, and those of {node} have {found}"
             );

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::template::{Facts, Place, render};
 use crate::http::Notice;
-use crate::http::address::shown;
+use crate::http::address::redacted;
 use crate::model::error::{Error, Kind};
 use crate::settings::{Callback, End};
 
@@ -44,14 +44,14 @@ impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call")
             .field("method", &self.method)
-            .field("url", &shown(&self.url))
+            .field("url", &redacted(&self.url))
             .finish_non_exhaustive()
     }
 }
 
 /// What is still owed to the orchestrator: kept in the run folder until it is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owed {
+pub struct PendingCompletion {
     /// The call.
     pub call: Call,
     /// Identity of the request that was carried out.
@@ -143,7 +143,7 @@ pub fn call(callback: &Callback, facts: &Facts) -> Result<Option<Call>, Error> {
 /// Whether a URL can be called at all.
 fn checked(url: &str) -> Result<(), Error> {
     let wrong = |why: &str| {
-        Error::new(Kind::Usage, format!("cannot call `{}`", shown(url)))
+        Error::new(Kind::Usage, format!("cannot call `{}`", redacted(url)))
             .because(why)
             .hint("a callback is a URL like `http://host/path`")
     };

@@ -17,18 +17,18 @@
 //!   rundir       /run/provision: lock, state, report, log, what is owed
 //! ```
 
-pub mod act;
 mod changed;
 pub mod completion;
-pub mod hands;
-pub mod look;
+mod completion_stage;
+pub mod discovery;
+pub mod executor;
+pub mod host_executor;
 pub mod machine;
-pub mod node;
-pub mod rehearsal;
+pub mod node_discovery;
+pub mod preflight;
 pub mod rundir;
 pub mod stages;
 mod summary;
-mod telling;
 pub mod template;
 
 use std::any::Any;
@@ -40,14 +40,14 @@ use host::cancel::Cancel;
 
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
-use crate::model::report::Walked;
+use crate::model::report::StageRecord;
 use crate::model::stage::Stage;
 
 /// How a walk through the stages went.
 #[derive(Debug, Default)]
-pub struct Walk {
+pub struct RunOutcome {
     /// Stages that ran, in order.
-    pub stages: Vec<Walked>,
+    pub stages: Vec<StageRecord>,
     /// The first error, and the stage it happened in. It decides the exit status.
     pub failure: Option<(Stage, Error)>,
     /// Errors after the first: of clean-up and report.
@@ -55,26 +55,26 @@ pub struct Walk {
 }
 
 /// What the stages do.
-pub trait Work {
+pub trait StageHandler {
     /// Whether there is anything to do in this stage; one without is not told of.
     fn has(&self, stage: Stage) -> bool;
     /// Does one stage's work; `so_far` is how the walk went until now.
-    fn stage(&mut self, stage: Stage, so_far: &Walk) -> Result<(), Error>;
+    fn stage(&mut self, stage: Stage, so_far: &RunOutcome) -> Result<(), Error>;
     /// Whether a disk has been written to.
     fn touched(&self) -> bool;
     /// Whether a completion is noted that nobody has accepted yet.
-    fn owes(&self) -> bool;
+    fn has_pending(&self) -> bool;
 }
 
 /// Walks through all stages. After the first error only those run that always do; their errors never hide it. A panic is
 /// an error like any other, so that clean-up and report still come.
-pub fn walk(work: &mut dyn Work, events: &dyn Events, cancel: &Cancel) -> Walk {
-    let mut walk = Walk::default();
+pub fn run_stages(work: &mut dyn StageHandler, events: &dyn Events, cancel: &Cancel) -> RunOutcome {
+    let mut outcome = RunOutcome::default();
     for stage in Stage::ALL {
         if stage == Stage::Cleanup {
             cancel.begin_clean_up();
         }
-        let open = walk.failure.is_none() || stage.always();
+        let open = outcome.failure.is_none() || stage.always();
         // Whoever stopped us after the end of the work does not want the node to be rebooted under their hands.
         let unwanted = stage == Stage::Terminate && cancel.was_cancelled();
         if !open || unwanted || !work.has(stage) {
@@ -85,22 +85,22 @@ pub fn walk(work: &mut dyn Work, events: &dyn Events, cancel: &Cancel) -> Walk {
         let result = if cancel.is_cancelled() && !stage.always() {
             Err(interrupted(stage, false))
         } else {
-            guarded(|| work.stage(stage, &walk))
+            guarded(|| work.stage(stage, &outcome))
         };
         let took = began.elapsed();
         let result = judged(result, stage, work, cancel);
         let ok = result.is_ok();
         if let Err(error) = result {
             tell(&error, stage, work.touched(), events);
-            match walk.failure {
-                None => walk.failure = Some((stage, error)),
-                Some(_) => walk.unclean.push((stage, error)),
+            match outcome.failure {
+                None => outcome.failure = Some((stage, error)),
+                Some(_) => outcome.unclean.push((stage, error)),
             }
         }
         events.tell(&Event::StageEnd { stage, took, ok });
-        walk.stages.push(Walked { stage, ok, took });
+        outcome.stages.push(StageRecord { stage, ok, took });
     }
-    walk
+    outcome
 }
 
 /// What a stage came to, knowing whether we were told to stop meanwhile: then it stops here, even if it had come to its end;
@@ -108,26 +108,26 @@ pub fn walk(work: &mut dyn Work, events: &dyn Events, cancel: &Cancel) -> Walk {
 fn judged(
     result: Result<(), Error>,
     stage: Stage,
-    work: &dyn Work,
+    work: &dyn StageHandler,
     cancel: &Cancel,
 ) -> Result<(), Error> {
     if !cancel.is_cancelled() {
         return result;
     }
-    let owes = stage == Stage::Closeup && work.owes();
+    let has_pending = stage == Stage::Closeup && work.has_pending();
     match result {
         Ok(()) if stage < Stage::Closeup => Err(interrupted(stage, false)),
         Err(error) if error.kind != Kind::Interrupted => {
-            Err(interrupted(stage, owes).because(error))
+            Err(interrupted(stage, has_pending).because(error))
         }
         other => other,
     }
 }
 
-/// `owes`: it was the completion that was interrupted, and it is noted. A signal that comes before finds a node whose disks
+/// `has_pending`: it was the completion that was interrupted, and it is noted. A signal that comes before finds a node whose disks
 /// are disarmed again in the clean-up.
-fn interrupted(stage: Stage, owes: bool) -> Error {
-    let hint = if owes {
+fn interrupted(stage: Stage, has_pending: bool) -> Error {
+    let hint = if has_pending {
         "the node is installed; `provision notify` offers the completion again"
     } else {
         "run again"
@@ -192,6 +192,6 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+mod run_stages_tests;
 #[cfg(test)]
-mod walk_tests;
+mod tests;

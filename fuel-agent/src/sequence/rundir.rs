@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::completion::Owed;
+use super::completion::PendingCompletion;
 use crate::events::joint::Joint;
 use crate::events::{Event, Events, clock};
 use crate::model::stage::Stage;
@@ -70,12 +70,12 @@ impl RunDir {
     }
 
     /// What is owed to the orchestrator.
-    pub fn owed(&self) -> Option<Owed> {
+    pub fn owed(&self) -> Option<PendingCompletion> {
         read(&self.owed_file())
     }
 
     /// Notes what is owed, or that nothing is any more.
-    pub fn owe(&self, owed: Option<&Owed>) -> io::Result<()> {
+    pub fn set_pending(&self, owed: Option<&PendingCompletion>) -> io::Result<()> {
         match owed {
             Some(owed) => replace(&self.owed_file(), &serde_json::to_vec(owed)?),
             None => match fs::remove_file(self.owed_file()) {
@@ -383,8 +383,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::open(folder.path().join("p")).unwrap();
-        run.owe(None).unwrap();
-        let owed = Owed {
+        run.set_pending(None).unwrap();
+        let owed = PendingCompletion {
             call: super::super::completion::call(
                 &crate::settings::Callback {
                     url: Some("http://h/".to_owned()),
@@ -397,11 +397,11 @@ mod tests {
             request_digest: "abc".to_owned(),
             end: crate::settings::End::Reboot,
         };
-        run.owe(Some(&owed)).unwrap();
+        run.set_pending(Some(&owed)).unwrap();
         assert_eq!(run.owed().unwrap().call, owed.call);
         let mode = fs::metadata(folder.path().join("p/owed.json")).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
-        run.owe(None).unwrap();
+        run.set_pending(None).unwrap();
         assert!(run.owed().is_none());
     }
 }

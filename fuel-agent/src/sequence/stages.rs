@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use host::cancel::Cancel;
 
-use super::act::Act;
-use super::look::of_many;
+use super::discovery::combine;
+use super::executor::Executor;
 use super::machine::Machine;
-use super::rehearsal::Rehearsal;
+use super::preflight::Preflight;
 use super::rundir::{RunDir, StateFile, room_for};
-use super::{Walk, Work, changed, guarded};
-use crate::apply::{Ending, Outcome, Performed, State};
+use super::{RunOutcome, StageHandler, changed, guarded};
+use crate::apply::{Outcome, State, StepResult, StepRun};
 use crate::events::{Event, Events};
-use crate::http::address::shown;
+use crate::http::address::redacted;
 use crate::model::error::{Error, Kind};
 use crate::model::report::{Report, ReportedStep};
 use crate::model::stage::Stage;
@@ -28,7 +28,7 @@ const STOPPED: &str = "stopped, as what was done at the same time failed";
 
 /// What a run is told beside its doors.
 #[derive(Debug)]
-pub struct Circumstances<'a> {
+pub struct RunContext<'a> {
     /// How it behaves.
     pub settings: &'a Settings,
     /// Where its state lies.
@@ -49,10 +49,10 @@ pub struct Circumstances<'a> {
 
 /// A whole run.
 pub struct Run<'a> {
-    pub(super) rehearsal: Rehearsal<'a>,
-    pub(super) act: &'a mut dyn Act,
+    pub(super) preflight: Preflight<'a>,
+    pub(super) executor: &'a mut dyn Executor,
     pub(super) events: &'a dyn Events,
-    pub(super) about: Circumstances<'a>,
+    pub(super) about: RunContext<'a>,
     pub(super) began: Instant,
     pub(super) progress: Progress,
     pub(super) last_report: Option<Report>,
@@ -75,11 +75,15 @@ pub(super) struct Progress {
 
 impl<'a> Run<'a> {
     /// A run that has not begun.
-    pub fn new(rehearsal: Rehearsal<'a>, act: &'a mut dyn Act, about: Circumstances<'a>) -> Self {
+    pub fn new(
+        preflight: Preflight<'a>,
+        executor: &'a mut dyn Executor,
+        about: RunContext<'a>,
+    ) -> Self {
         Self {
-            events: rehearsal.events,
-            rehearsal,
-            act,
+            events: preflight.events,
+            preflight,
+            executor,
             about,
             began: Instant::now(),
             progress: Progress::default(),
@@ -93,14 +97,14 @@ impl<'a> Run<'a> {
     }
 
     fn init(&mut self) -> Result<(), Error> {
-        let begun = self.act.begin();
+        let begun = self.executor.begin();
         if let Err(error) = &begun {
             self.progress.locked_out = error.kind == Kind::Refused;
         }
         begun?;
         self.progress.locked = true;
         self.about.state_file.begin();
-        self.act.make_room()?;
+        self.executor.make_room()?;
         // A node that is installed must not end as a failure because nobody can be told so.
         let Some(path) = &self.about.report else {
             return Ok(());
@@ -114,33 +118,33 @@ impl<'a> Run<'a> {
     }
 
     fn setup(&mut self) -> Result<(), Error> {
-        let request = self.rehearsal.known.request()?;
+        let request = self.preflight.known.request()?;
         self.about.state_file.request(&request.digest);
         // Whatever an earlier run still owed: this one will say something newer.
-        self.owe(None)
+        self.set_pending(None)
     }
 
     fn validate(&mut self) -> Result<(), Error> {
-        let plan = self.rehearsal.known.plan()?;
+        let plan = self.preflight.known.plan()?;
         let mut unknown = plan.images.iter().filter(|image| !image.facts.has_digest());
         if let (Some(image), false) = (unknown.next(), self.about.settings.allow_unverified) {
             // What was looked up and has none is refused by the plan; this one was never looked up.
-            let what = format!("nothing is known of {}", shown(&image.url));
+            let what = format!("nothing is known of {}", redacted(&image.url));
             return Err(Error::new(Kind::Image, what)
                 .hint("run without `--offline`, or allow it with `--allow-unverified`"));
         }
         let asked = self.about.pulled && !self.about.settings.reinstall;
         if asked {
-            self.progress.installed = self.act.installed(plan)?;
+            self.progress.installed = self.executor.installed(plan)?;
         }
         Ok(())
     }
 
     /// The last look before the first write: nothing may have changed, and nobody else may hold a disk.
     fn prepare(&mut self) -> Result<(), Error> {
-        let known = &mut self.rehearsal.known;
+        let known = &mut self.preflight.known;
         let (request, before) = (known.request()?, known.inventory()?);
-        let now = self.rehearsal.look.inventory(request)?;
+        let now = self.preflight.discovery.inventory(request)?;
         let plan = known.plan()?;
         if let Some(what) = changed::since(plan, before, &now) {
             return Err(Error::new(
@@ -150,7 +154,7 @@ impl<'a> Run<'a> {
             .hint("run again")
             .retryable());
         }
-        if let Some(real) = self.rehearsal.look.reality()?
+        if let Some(real) = self.preflight.discovery.reality()?
             && let Some(what) = changed::contradiction(plan, before, &real)
         {
             return Err(Error::new(
@@ -172,7 +176,8 @@ impl<'a> Run<'a> {
         }
         let held = changed::released_disks(plan, before);
         for disk in (0..plan.disks.len()).filter(|disk| !held.contains(disk)) {
-            self.act.claim(Path::new(&plan.disks[disk].device))?;
+            self.executor
+                .probe_exclusive(Path::new(&plan.disks[disk].device))?;
             self.progress.claimed.push(disk);
         }
         Ok(())
@@ -180,7 +185,7 @@ impl<'a> Run<'a> {
 
     /// Performs the plan's steps of a stage.
     fn steps(&mut self, stage: Stage) -> Result<(), Error> {
-        let plan = self.rehearsal.known.plan()?;
+        let plan = self.preflight.known.plan()?;
         let of = plan.steps.len();
         let steps = plan.steps.iter().filter(|step| step.stage == stage);
         let steps: Vec<&PlannedStep> = steps.collect();
@@ -200,7 +205,8 @@ impl<'a> Run<'a> {
                 if let Step::Disarm { disk, .. } = step.step
                     && !self.progress.claimed.contains(&disk)
                 {
-                    self.act.claim(Path::new(&plan.disks[disk].device))?;
+                    self.executor
+                        .probe_exclusive(Path::new(&plan.disks[disk].device))?;
                     self.progress.claimed.push(disk);
                 }
                 // Before it is done: a step that fails half way has touched the disk too.
@@ -210,11 +216,11 @@ impl<'a> Run<'a> {
             let performed = match group {
                 [step] => {
                     let began = Instant::now();
-                    let ending = self.act.step(plan, step, found).into();
+                    let ending = self.executor.step(plan, step, found).into();
                     let took = began.elapsed();
-                    vec![Performed { ending, took }]
+                    vec![StepRun { ending, took }]
                 }
-                several => self.act.together(plan, several, found),
+                several => self.executor.together(plan, several, found),
             };
             let ended = group.iter().zip(performed);
             let failed: Vec<Error> = ended
@@ -227,25 +233,25 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn clean_up(&mut self, so_far: &Walk) -> Result<(), Error> {
+    fn clean_up(&mut self, so_far: &RunOutcome) -> Result<(), Error> {
         if !self.progress.locked {
             return Ok(());
         }
         let armed_in_vain = self.is_armed_in_vain(so_far);
-        let plan = self.rehearsal.known.plan.as_ref();
+        let plan = self.preflight.known.plan.as_ref();
         let mut errors = Vec::new();
         // First of all, and a defect in it does not keep the rest from being done.
         if let (Some(plan), true) = (plan, armed_in_vain) {
-            let disarmed = guarded(|| Ok(self.act.disarm_again(plan)));
+            let disarmed = guarded(|| Ok(self.executor.disarm_again(plan)));
             errors = disarmed.unwrap_or_else(|error| vec![error]);
         }
-        errors.extend(self.act.clean_up(plan, &mut self.progress.state));
-        of_many("cannot clean up", errors)
+        errors.extend(self.executor.clean_up(plan, &mut self.progress.state));
+        combine("cannot clean up", errors)
     }
 
     /// Whether the run failed when disks may have had boot code already, and nobody will hear that the node is installed:
     /// what is called failed must not boot from its disks.
-    fn is_armed_in_vain(&self, so_far: &Walk) -> bool {
+    fn is_armed_in_vain(&self, so_far: &RunOutcome) -> bool {
         let Some((stage, error)) = &so_far.failure else {
             return false;
         };
@@ -254,7 +260,7 @@ impl<'a> Run<'a> {
             && match stage {
                 Stage::Bootloader | Stage::Commit => true,
                 // stopped before the completion could be noted
-                Stage::Closeup => error.kind == Kind::Interrupted && !self.owes(),
+                Stage::Closeup => error.kind == Kind::Interrupted && !self.has_pending(),
                 _ => false,
             }
     }
@@ -269,8 +275,8 @@ impl<'a> Run<'a> {
         self.about.settings.end.unwrap_or(default)
     }
 
-    pub(super) const fn rehearsal(&self) -> &Rehearsal<'a> {
-        &self.rehearsal
+    pub(super) const fn preflight(&self) -> &Preflight<'a> {
+        &self.preflight
     }
 
     pub(super) const fn progress(&self) -> &Progress {
@@ -300,15 +306,15 @@ fn writes(step: &PlannedStep) -> bool {
 
 impl Progress {
     /// Notes how a step ended; gives its error, where it is one.
-    fn note(&mut self, step: &PlannedStep, performed: Performed) -> Option<Error> {
+    fn note(&mut self, step: &PlannedStep, performed: StepRun) -> Option<Error> {
         let (outcome, why) = match &performed.ending {
-            Ending::Done(Outcome::Changed) => ("changed", None),
-            Ending::Done(Outcome::Unchanged) => ("unchanged", None),
-            Ending::Done(Outcome::Skipped { why }) => ("skipped", Some(why.clone())),
-            Ending::Failed(_) => ("failed", None),
-            Ending::Stopped => ("failed", Some(STOPPED.to_owned())),
+            StepResult::Done(Outcome::Changed) => ("changed", None),
+            StepResult::Done(Outcome::Unchanged) => ("unchanged", None),
+            StepResult::Done(Outcome::Skipped { why }) => ("skipped", Some(why.clone())),
+            StepResult::Failed(_) => ("failed", None),
+            StepResult::Stopped => ("failed", Some(STOPPED.to_owned())),
         };
-        if let Ending::Done(Outcome::Skipped { why }) = &performed.ending {
+        if let StepResult::Done(Outcome::Skipped { why }) = &performed.ending {
             let reason = format!("step {} ({}): {why}", step.number, step.what);
             self.incomplete.push(reason);
         }
@@ -321,15 +327,15 @@ impl Progress {
             took: performed.took,
         });
         match performed.ending {
-            Ending::Failed(error) => Some(error),
-            Ending::Done(_) | Ending::Stopped => None,
+            StepResult::Failed(error) => Some(error),
+            StepResult::Done(_) | StepResult::Stopped => None,
         }
     }
 }
 
-impl Work for Run<'_> {
+impl StageHandler for Run<'_> {
     fn has(&self, stage: Stage) -> bool {
-        let plan = self.rehearsal.known.plan.as_ref();
+        let plan = self.preflight.known.plan.as_ref();
         let has_steps = || plan.is_some_and(|it| it.steps.iter().any(|step| step.stage == stage));
         if stage == Stage::Prepare {
             return self.progress.installed.is_none();
@@ -341,8 +347,8 @@ impl Work for Run<'_> {
         true
     }
 
-    fn stage(&mut self, stage: Stage, so_far: &Walk) -> Result<(), Error> {
-        self.rehearsal.stage(stage, so_far)?;
+    fn stage(&mut self, stage: Stage, so_far: &RunOutcome) -> Result<(), Error> {
+        self.preflight.stage(stage, so_far)?;
         match stage {
             Stage::Boot | Stage::Discover | Stage::Plan => Ok(()),
             Stage::Init => self.init(),
@@ -365,7 +371,7 @@ impl Work for Run<'_> {
             Stage::Report => self.report(so_far),
             Stage::Terminate => match self.end() {
                 End::None => Ok(()),
-                end => self.act.end(end),
+                end => self.executor.end(end),
             },
         }
     }
@@ -374,7 +380,7 @@ impl Work for Run<'_> {
         self.progress.state.touched
     }
 
-    fn owes(&self) -> bool {
+    fn has_pending(&self) -> bool {
         self.about.folder.owed().is_some()
     }
 }

@@ -2,7 +2,7 @@
 
 use host::units::Bytes;
 
-use super::Walk;
+use super::RunOutcome;
 use super::machine::Machine;
 use super::stages::Run;
 use super::template::Facts;
@@ -16,10 +16,20 @@ use crate::model::stage::Stage;
 use crate::report::peak_memory;
 
 /// The report of a run as it stands.
-pub(super) fn report(run: &Run<'_>, walk: &Walk, failure: Option<&(Stage, Error)>) -> Report {
-    let (known, progress) = (&run.rehearsal().known, run.progress());
+pub(super) fn report(
+    run: &Run<'_>,
+    outcome: &RunOutcome,
+    failure: Option<&(Stage, Error)>,
+) -> Report {
+    let (known, progress) = (&run.preflight().known, run.progress());
     let error = failure.map(|(_, error)| error);
-    let images: Vec<ImageOutcome> = progress.state.images.iter().flatten().map(shown).collect();
+    let images: Vec<ImageOutcome> = progress
+        .state
+        .images
+        .iter()
+        .flatten()
+        .map(redacted)
+        .collect();
     let (started, took) = run.times();
     Report {
         result: Outcome::of(error),
@@ -27,7 +37,7 @@ pub(super) fn report(run: &Run<'_>, walk: &Walk, failure: Option<&(Stage, Error)
         touched: progress.state.touched,
         retryable: error.is_some_and(|error| error.retryable),
         error: failure.map(|(stage, error)| ReportedError::new(*stage, error)),
-        unclean: walk
+        unclean: outcome
             .unclean
             .iter()
             .map(|(stage, error)| ReportedError::new(*stage, error))
@@ -46,7 +56,7 @@ pub(super) fn report(run: &Run<'_>, walk: &Walk, failure: Option<&(Stage, Error)
         started: started.to_owned(),
         ended: clock::now(),
         took,
-        stages: walk.stages.clone(),
+        stages: outcome.stages.clone(),
         steps: progress.steps.clone(),
         devices: devices(
             known.plan.as_ref().map(|plan| &plan.disks),
@@ -64,9 +74,9 @@ fn sum(bytes: impl Iterator<Item = Bytes>) -> Bytes {
 }
 
 /// An image without what may be a token in its URL.
-fn shown(image: &ImageOutcome) -> ImageOutcome {
+fn redacted(image: &ImageOutcome) -> ImageOutcome {
     ImageOutcome {
-        url: crate::http::address::shown(&image.url),
+        url: crate::http::address::redacted(&image.url),
         ..image.clone()
     }
 }

@@ -10,7 +10,7 @@ use super::value::{
     list, put_body, put_expect_body, put_expect_status, put_header, put_keys, put_method,
     put_mirrors, put_url, text, time, web, yes,
 };
-use crate::stream::packed::Delta;
+use crate::stream::packed::DeltaPolicy;
 
 const PLAIN: Key = Key {
     name: "",
@@ -177,9 +177,9 @@ pub static KEYS: &[Key] = &[
         help: "Whether what the disk holds of a packed image already is found out by reading it, so that only the rest is fetched and written. `auto`: where it holds something and reading is faster.",
         set: |settings, value| {
             settings.packed.delta = match value {
-                "auto" => Delta::Auto,
-                "always" => Delta::Always,
-                "never" => Delta::Never,
+                "auto" => DeltaPolicy::Auto,
+                "always" => DeltaPolicy::Always,
+                "never" => DeltaPolicy::Never,
                 _ => return Err(format!("`{value}` is none of these")),
             };
             Ok(())

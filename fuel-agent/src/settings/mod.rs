@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::http::HttpSettings;
-use crate::http::address::shown;
+use crate::http::address::redacted;
 use crate::model::error::{Error, Kind};
 use crate::stream::packed::Rules;
 pub use key::Key;
@@ -104,7 +104,7 @@ impl fmt::Debug for Callback {
     /// Without header values, bodies and the URL's query: they may hold tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callback")
-            .field("url", &self.url.as_deref().map(shown))
+            .field("url", &self.url.as_deref().map(redacted))
             .field("method", &self.method)
             .finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@ use sha2::Digest;
 
 use super::decode::send;
 use super::error::StreamError;
-use super::{BLOCK_LENGTH, Block, Flow};
+use super::{BLOCK_LENGTH, Block, StreamMessage};
 use crate::sources::is_hexadecimal;
 
 /// Runs of zeros are found in pieces of this many bytes.
@@ -100,26 +100,26 @@ fn hex(bytes: &[u8]) -> String {
 /// Digests everything from `input` and hands it on.
 pub(super) fn run(
     algorithm: Algorithm,
-    input: &Receiver<Flow>,
-    out: &SyncSender<Flow>,
+    input: &Receiver<StreamMessage>,
+    out: &SyncSender<StreamMessage>,
 ) -> Result<(), StreamError> {
     let mut hasher = Hasher::new(algorithm);
     loop {
         match input.recv().map_err(|_| StreamError::HungUp)? {
-            Flow::Block(mut block) => {
+            StreamMessage::Block(mut block) => {
                 hasher.update(&block.bytes);
                 if algorithm == Algorithm::Sha256 {
                     block.zeros = zeros(&block);
                 }
-                send(out, Flow::Block(block))?;
+                send(out, StreamMessage::Block(block))?;
             }
-            Flow::StartOver => {
+            StreamMessage::StartOver => {
                 hasher = Hasher::new(algorithm);
-                send(out, Flow::StartOver)?;
+                send(out, StreamMessage::StartOver)?;
             }
-            Flow::End(mut digests) => {
+            StreamMessage::End(mut digests) => {
                 hasher.finish(&mut digests);
-                return send(out, Flow::End(digests));
+                return send(out, StreamMessage::End(digests));
             }
         }
     }

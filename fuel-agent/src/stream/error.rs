@@ -4,7 +4,7 @@ use std::io;
 
 use host::units::Bytes;
 use os_image::archive::ArchiveError;
-use os_image::container::Found;
+use os_image::container::FileFormat;
 
 use super::packed::PackedError;
 use crate::http::HttpError;
@@ -252,11 +252,12 @@ fn of_mismatch(why: &Mismatch) -> String {
     match why {
         Mismatch::Empty => "publish the image".to_owned(),
         Mismatch::Container {
-            found: Found::WebPage,
+            found: FileFormat::WebPage,
             ..
         } => "check the address: a page came in place of the image".to_owned(),
         Mismatch::Container {
-            found: Found::Tar, ..
+            found: FileFormat::Tar,
+            ..
         } => "say `container: raw` and `format: tar` in the request, or publish the other file"
             .to_owned(),
         Mismatch::Format { expected, .. } if expected.is_empty() => {
@@ -264,13 +265,14 @@ fn of_mismatch(why: &Mismatch) -> String {
                 .to_owned()
         }
         Mismatch::Format {
-            found: Found::Tar, ..
+            found: FileFormat::Tar,
+            ..
         } => "say `format: tar` in the request, or publish the image of a filesystem".to_owned(),
         Mismatch::Format { .. } => {
             "say in the request which filesystem it is, or publish a tar archive".to_owned()
         }
         Mismatch::Container {
-            found: found @ (Found::Raw | Found::Gzip | Found::Zstd),
+            found: found @ (FileFormat::Raw | FileFormat::Gzip | FileFormat::Zstd),
             ..
         } => format!("say `container: {found}` in the request, or publish the other file"),
         // the dialect is not known here, and nailgun's turns these down

@@ -4,10 +4,10 @@ use std::io::{self, BufRead, Read};
 
 use crate::http::HttpError;
 use crate::http::pool::Buffer;
-use crate::http::source::{Piece, Source};
+use crate::http::source::{Source, SourceEvent};
 
 /// Why reading ended before the source did.
-pub(super) enum Break {
+pub(super) enum Interruption {
     /// The source starts over.
     StartOver,
     /// The source has failed.
@@ -20,7 +20,7 @@ pub(super) struct Input<'a> {
     buffer: Option<Buffer>,
     consumed: usize,
     ended: bool,
-    broken: Option<Break>,
+    broken: Option<Interruption>,
 }
 
 impl<'a> Input<'a> {
@@ -35,22 +35,22 @@ impl<'a> Input<'a> {
     }
 
     /// Why reading failed, where that was not the decoder's doing.
-    pub(super) fn broken(&mut self) -> Option<Break> {
+    pub(super) fn broken(&mut self) -> Option<Interruption> {
         self.broken.take()
     }
 
     fn advance(&mut self) -> io::Result<()> {
         let why = match self.source.next() {
-            Ok(Piece::Bytes(buffer)) => {
+            Ok(SourceEvent::Bytes(buffer)) => {
                 (self.buffer, self.consumed) = (Some(buffer), 0);
                 return Ok(());
             }
-            Ok(Piece::End) => {
+            Ok(SourceEvent::End) => {
                 self.ended = true;
                 return Ok(());
             }
-            Ok(Piece::StartOver) => Break::StartOver,
-            Err(error) => Break::Failed(error),
+            Ok(SourceEvent::StartOver) => Interruption::StartOver,
+            Err(error) => Interruption::Failed(error),
         };
         self.broken = Some(why);
         Err(io::Error::other("the source broke off"))

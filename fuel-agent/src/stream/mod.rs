@@ -14,12 +14,12 @@
 mod archive;
 mod decode;
 mod digest;
+mod direct_write_queue;
 mod error;
-mod flight;
 mod input;
 pub mod packed;
+mod progress;
 mod slice;
-mod telling;
 mod write;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ use host::units::Bytes;
 use crate::events::Events;
 use crate::http::pool::Pool;
 use crate::http::reader::Reader;
-use crate::http::source::{self, Attendance, Meter, Source};
+use crate::http::source::{self, Meter, Source, TransferContext};
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
 use crate::model::report::ImageOutcome;
 use crate::model::request::Container;
@@ -141,7 +141,7 @@ pub struct Job<'a> {
 impl std::fmt::Debug for Job<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
-            .field("url", &address::shown(self.url))
+            .field("url", &address::redacted(self.url))
             .field("container", &self.container)
             .field("device", &self.device)
             .finish_non_exhaustive()
@@ -149,7 +149,7 @@ impl std::fmt::Debug for Job<'_> {
 }
 
 /// What goes from one stage to the next. A stage that fails hangs up without `End`.
-enum Flow {
+enum StreamMessage {
     /// The next bytes.
     Block(Block),
     /// Everything so far is void.
@@ -181,7 +181,7 @@ pub fn write_image(job: Job<'_>) -> Result<ImageOutcome, StreamError> {
 
 /// The same with buffers of these two pools and no others.
 fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcome, StreamError> {
-    let feed = Feed {
+    let pipeline = Pipeline {
         url: job.url,
         container: job.container,
         format: job.format,
@@ -190,26 +190,28 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
         client: job.client,
         events: job.events,
     };
-    feed.check()?;
+    pipeline.check()?;
     match job.expected.raw_size {
         Some(size) if size > job.target.size() => Err(StreamError::TooLarge {
-            url: address::shown(job.url),
+            url: address::redacted(job.url),
             device: job.device.to_owned(),
             size: job.target.size(),
             needed: Some(size),
         }),
         _ => {
-            let write = |meter: &Meter, end: &Receiver<Flow>| Writer::new(job, meter)?.run(end);
-            feed.into(parts, blocks, Box::new(write))
+            let write =
+                |meter: &Meter, end: &Receiver<StreamMessage>| Writer::new(job, meter)?.run(end);
+            pipeline.into(parts, blocks, Box::new(write))
         }
     }
 }
 
 /// The stage that writes what flows, and verifies it at the end.
-type Last<'a> = Box<dyn FnOnce(&Meter, &Receiver<Flow>) -> Result<Digests, StreamError> + 'a>;
+type Last<'a> =
+    Box<dyn FnOnce(&Meter, &Receiver<StreamMessage>) -> Result<Digests, StreamError> + 'a>;
 
 /// Where bytes come from and what they have to be, whatever becomes of them.
-struct Feed<'a> {
+struct Pipeline<'a> {
     url: &'a str,
     container: Container,
     format: &'a str,
@@ -219,10 +221,10 @@ struct Feed<'a> {
     events: &'a dyn Events,
 }
 
-impl Feed<'_> {
+impl Pipeline<'_> {
     /// What can be known to be wrong before anything is fetched or written.
     fn check(&self) -> Result<(), StreamError> {
-        let url = || address::shown(self.url);
+        let url = || address::redacted(self.url);
         let expected = &self.expected;
         for (algorithm, given) in [
             (Algorithm::Md5, &expected.raw_md5),
@@ -253,19 +255,19 @@ impl Feed<'_> {
     ) -> Result<ImageOutcome, StreamError> {
         let started = Instant::now();
         let (meter, stop) = (Meter::default(), Cancel::new());
-        let attendance = Attendance {
+        let context = TransferContext {
             pool: parts.clone(),
             meter: meter.clone(),
             stop: stop.clone(),
             events: self.events,
         };
-        let url = address::shown(self.url);
+        let url = address::redacted(self.url);
         let wanted = Wanted {
             url: &url,
             container: self.container,
             format: self.format,
         };
-        let input = Origin::open(&self, attendance)?;
+        let input = Origin::open(&self, context)?;
         let decisive = self.expected.digest().map(|(algorithm, _)| algorithm);
         let digests = thread::scope(|scope| {
             let mut stages = Stages::default();
@@ -310,10 +312,10 @@ enum Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    fn open(feed: &Feed<'_>, attendance: Attendance<'a>) -> Result<Self, StreamError> {
-        Ok(match feed.container {
-            Container::Qcow2 => Self::Disk(Reader::new(feed.client, feed.url, attendance)?),
-            _ => Self::Stream(source::open(feed.client, feed.url, attendance)?),
+    fn open(pipeline: &Pipeline<'_>, context: TransferContext<'a>) -> Result<Self, StreamError> {
+        Ok(match pipeline.container {
+            Container::Qcow2 => Self::Disk(Reader::new(pipeline.client, pipeline.url, context)?),
+            _ => Self::Stream(source::open(pipeline.client, pipeline.url, context)?),
         })
     }
 }
@@ -342,9 +344,9 @@ impl<'scope> Stages<'scope> {
         &mut self,
         scope: &'scope Scope<'scope, 'env>,
         algorithm: Algorithm,
-        input: Receiver<Flow>,
-    ) -> Result<Receiver<Flow>, StreamError> {
-        let (out, end): (SyncSender<Flow>, _) = sync_channel(BLOCK_COUNT);
+        input: Receiver<StreamMessage>,
+    ) -> Result<Receiver<StreamMessage>, StreamError> {
+        let (out, end): (SyncSender<StreamMessage>, _) = sync_channel(BLOCK_COUNT);
         self.spawn(scope, algorithm.name(), move || {
             digest::run(algorithm, &input, &out)
         })?;

@@ -6,11 +6,11 @@ use std::sync::mpsc::Receiver;
 use host::units::{Bytes, Extent};
 
 use super::digest::{Digests, GRANULE};
+use super::direct_write_queue::{Completed, DirectWriteQueue};
 use super::error::StreamError;
-use super::flight::{Flight, Landed};
+use super::progress::ProgressReporter;
 use super::slice::Slice;
-use super::telling::Telling;
-use super::{Block, Flow, Job};
+use super::{Block, Job, StreamMessage};
 use crate::http::address;
 use crate::http::source::Meter;
 
@@ -25,7 +25,7 @@ pub(super) struct Writer<'a> {
     job: Job<'a>,
     url: String,
     /// The way past the page cache, where there is one.
-    direct: Option<Flight>,
+    direct: Option<DirectWriteQueue>,
     /// Whether the device has refused that way.
     cached: bool,
     /// The first block, held back.
@@ -34,7 +34,7 @@ pub(super) struct Writer<'a> {
     zeros: Extent,
     /// The furthest that was ever written, also before starting over.
     reached: u64,
-    telling: Telling<'a>,
+    telling: ProgressReporter<'a>,
 }
 
 impl<'a> Writer<'a> {
@@ -48,35 +48,35 @@ impl<'a> Writer<'a> {
                 source,
             })?
             .filter(|(_, start)| start.is_aligned(Bytes(count(ALIGNMENT))))
-            .map(|(file, start)| Flight::new(file, start.0))
+            .map(|(file, start)| DirectWriteQueue::new(file, start.0))
             .transpose()
             .map_err(|source| StreamError::Thread { source })?;
         Ok(Self {
-            url: address::shown(job.url),
+            url: address::redacted(job.url),
             direct,
             cached: false,
             head: None,
             zeros: nothing(0),
             reached: 0,
-            telling: Telling::new(job.url, job.expected.raw_size, meter, job.events),
+            telling: ProgressReporter::new(job.url, job.expected.raw_size, meter, job.events),
             job,
         })
     }
 
     /// Writes everything that comes, then checks it.
-    pub(super) fn run(mut self, input: &Receiver<Flow>) -> Result<Digests, StreamError> {
+    pub(super) fn run(mut self, input: &Receiver<StreamMessage>) -> Result<Digests, StreamError> {
         loop {
             if self.job.client.is_cancelled() {
                 return Err(StreamError::Cancelled);
             }
             match self.next(input)? {
-                Flow::Block(block) => self.take(block)?,
+                StreamMessage::Block(block) => self.take(block)?,
                 // the head on the disk is void already; what was written is written again
-                Flow::StartOver => {
+                StreamMessage::StartOver => {
                     self.settle()?;
                     (self.head, self.zeros) = (None, nothing(0));
                 }
-                Flow::End(digests) => {
+                StreamMessage::End(digests) => {
                     self.finish(&digests)?;
                     return Ok(digests);
                 }
@@ -86,17 +86,17 @@ impl<'a> Writer<'a> {
 
     /// What comes next. As long as nothing is there, writes that are under way are waited for: whatever they have to say is
     /// heard, and what they failed to write does not keep its buffer from those who need one to go on.
-    fn next(&mut self, input: &Receiver<Flow>) -> Result<Flow, StreamError> {
+    fn next(&mut self, input: &Receiver<StreamMessage>) -> Result<StreamMessage, StreamError> {
         loop {
-            if let Ok(flow) = input.try_recv() {
-                return Ok(flow);
+            if let Ok(message) = input.try_recv() {
+                return Ok(message);
             }
-            let landed = match &mut self.direct {
-                Some(flight) => flight.land()?,
+            let completed = match &mut self.direct {
+                Some(queue) => queue.complete()?,
                 None => None,
             };
-            match landed {
-                Some(landed) => self.landed(landed)?,
+            match completed {
+                Some(completed) => self.completed(completed)?,
                 None => return input.recv().map_err(|_| StreamError::HungUp),
             }
         }
@@ -200,13 +200,13 @@ impl<'a> Writer<'a> {
 
     /// Writes past the page cache what can be written so; the rest is less than one of its units.
     fn write(&mut self, bytes: &Slice, at: u64) -> Result<(), StreamError> {
-        let Some(flight) = self.direct.as_mut().filter(|_| !self.cached) else {
+        let Some(queue) = self.direct.as_mut().filter(|_| !self.cached) else {
             return self.write_cached(bytes, at);
         };
         let straight = bytes.len() - bytes.len() % ALIGNMENT;
         if straight > 0 {
-            let landed = flight.start(bytes.part(0..straight), at)?;
-            landed.map_or(Ok(()), |landed| self.landed(landed))?;
+            let completed = queue.start(bytes.part(0..straight), at)?;
+            completed.map_or(Ok(()), |completed| self.completed(completed))?;
         }
         match &bytes[straight..] {
             [] => Ok(()),
@@ -216,16 +216,16 @@ impl<'a> Writer<'a> {
 
     /// Waits for every write that is under way.
     fn settle(&mut self) -> Result<(), StreamError> {
-        while let Some(flight) = &mut self.direct
-            && let Some(landed) = flight.land()?
+        while let Some(queue) = &mut self.direct
+            && let Some(completed) = queue.complete()?
         {
-            self.landed(landed)?;
+            self.completed(completed)?;
         }
         Ok(())
     }
 
-    fn landed(&mut self, landed: Landed) -> Result<(), StreamError> {
-        let Landed { at, failed } = landed;
+    fn completed(&mut self, completed: Completed) -> Result<(), StreamError> {
+        let Completed { at, failed } = completed;
         match failed {
             None => Ok(()),
             // a disk that asks for more than we know of: it gets everything through the cache

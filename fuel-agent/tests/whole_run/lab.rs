@@ -247,7 +247,7 @@ impl Lab {
                 |it: &Asked| it.method == "GET" && it.range().is_none_or(|it| it.1.is_none());
             Ok(asked.iter().any(whole).then_some(()))
         };
-        host::settle::until(Duration::from_mins(1), flows).unwrap();
+        host::wait::until(Duration::from_mins(1), flows).unwrap();
     }
 }
 

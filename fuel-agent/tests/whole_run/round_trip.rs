@@ -11,7 +11,7 @@ use fuel_agent::http::{Client, HttpSettings};
 use fuel_agent::model::request::Container;
 use fuel_agent::stream::{Expected, Unpacking, unpack_archive};
 use host::cancel::Cancel;
-use host::unpacking::{Belongings, Special, Unpacker};
+use host::extract::{DeviceNode, Metadata, Unpacker};
 
 use super::lab::tool;
 
@@ -26,8 +26,8 @@ const LIST: &[u8] = &[
     255, 255, 16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
 ];
 
-fn belongings(mode: u32) -> Belongings<'static> {
-    Belongings {
+fn belongings(mode: u32) -> Metadata<'static> {
+    Metadata {
         mode,
         user: 3_000_000_000,
         group: 100,
@@ -36,9 +36,9 @@ fn belongings(mode: u32) -> Belongings<'static> {
     }
 }
 
-fn with(mode: u32, attributes: &[(&'static str, &'static [u8])]) -> Belongings<'static> {
+fn with(mode: u32, attributes: &[(&'static str, &'static [u8])]) -> Metadata<'static> {
     let attributes = attributes.iter();
-    Belongings {
+    Metadata {
         attributes: attributes
             .map(|(name, value)| (OsStr::new(*name), *value))
             .collect(),
@@ -63,9 +63,9 @@ fn everything(root: &Path) -> io::Result<()> {
     let far = "../far".repeat(30);
     make.symlink(path("link"), OsStr::new(&far), &with(0o777, &note))?;
     for (name, special) in [
-        ("null", Special::Character(1, 3)),
-        ("disk", Special::Block(259, 1_048_575)),
-        ("pipe", Special::Pipe),
+        ("null", DeviceNode::Character(1, 3)),
+        ("disk", DeviceNode::Block(259, 1_048_575)),
+        ("pipe", DeviceNode::Pipe),
     ] {
         make.special(path(name), special, &with(0o4622, &note))?;
     }
@@ -79,13 +79,13 @@ fn files(make: &mut Unpacker) -> io::Result<()> {
         .collect();
     let long = "d".repeat(120) + "/" + &"e".repeat(200);
     let note: (&str, &[u8]) = ("user.note=%", b"a\0b\n");
-    let old = Belongings {
+    let old = Metadata {
         modified: (-1_000_000, 0),
         ..belongings(0o644)
     };
     let listed = with(0o770, &[("system.posix_acl_access", LIST)]);
     let able = with(0o755, &[("security.capability", CAPABILITY), note]);
-    let files: [(&str, Belongings<'_>, &[u8]); 8] = [
+    let files: [(&str, Metadata<'_>, &[u8]); 8] = [
         ("etc/passwd", belongings(0o644), b"root:x:0:0\n"),
         ("etc/listed", listed, b"x"),
         ("empty", belongings(0o000), b""),

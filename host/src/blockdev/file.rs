@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::window::Window;
 use super::{Access, BlockDevice, Devices, forecast};
-use crate::table;
+use crate::partition_table;
 use crate::units::{Bytes, Extent};
 
 /// The files' sectors.
@@ -87,7 +87,7 @@ impl FileDevices {
             return Ok(());
         };
         let opened = self.open(&disk.device, Access::Read);
-        let table = match opened.and_then(|opened| table::read(opened.as_ref())) {
+        let table = match opened.and_then(|opened| partition_table::read(opened.as_ref())) {
             Ok(table) => table,
             // Those who look may see a file that is not there yet, or shorter than it will be.
             Err(error) if is_short(&error) => None,

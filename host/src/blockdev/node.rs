@@ -13,8 +13,8 @@ use super::window::Window;
 use super::{Access, BlockDevice, Devices};
 use crate::ioctl::block;
 use crate::lock::{self, DiskLock, LockError};
-use crate::settle;
 use crate::units::{Bytes, Extent, KernelSectors};
+use crate::wait;
 
 /// How long a node may take to appear, or an old partition to be let go (udev looks into new ones).
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -202,7 +202,7 @@ impl Devices for NodeDevices {
                 other => other?,
             },
         }
-        settle::until(self.patience, || {
+        wait::until(self.patience, || {
             let node = self.partition(disk, number)?;
             let there = match open_disk(&node) {
                 Ok(file) => block::size(&file)? == extent.length,
@@ -215,7 +215,7 @@ impl Devices for NodeDevices {
 
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()> {
         let file = open_disk(disk)?;
-        let removed = settle::until(self.patience, || {
+        let removed = wait::until(self.patience, || {
             match block::delete_partition(&file, number) {
                 Ok(()) => Ok(Some(())),
                 Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => Ok(Some(())),

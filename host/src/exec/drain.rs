@@ -49,12 +49,12 @@ impl Tail {
 
 /// Our end of a pipe that the child writes to.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct OutputCapture {
     pipe: Option<OwnedFd>,
     pub(super) tail: Tail,
 }
 
-impl Outlet {
+impl OutputCapture {
     pub(super) fn new(pipe: OwnedFd, keep: usize) -> io::Result<Self> {
         do_not_block(&pipe)?;
         Ok(Self {
@@ -89,12 +89,12 @@ impl Outlet {
 
 /// Our end of the pipe that the child reads from.
 #[derive(Debug)]
-pub(super) struct Inlet<'a> {
+pub(super) struct StdinPump<'a> {
     pipe: Option<OwnedFd>,
     left: &'a [u8],
 }
 
-impl<'a> Inlet<'a> {
+impl<'a> StdinPump<'a> {
     pub(super) fn new(pipe: Option<OwnedFd>, bytes: &'a [u8]) -> io::Result<Self> {
         if let Some(pipe) = &pipe {
             do_not_block(pipe)?;

@@ -1,11 +1,11 @@
 //! Programs: what may be started ([`Tool`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], [`System`]).
 
 mod drain;
-mod filewise;
+mod file_only;
 mod running;
 mod system;
 
-pub use filewise::Filewise;
+pub use file_only::FileOnlyExec;
 pub use running::Running;
 pub use system::System;
 

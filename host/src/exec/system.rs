@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::drain::{Inlet, Outlet};
+use super::drain::{OutputCapture, StdinPump};
 use super::{Cmd, Exec, ExecError, Output, Running, Tool, running};
 use crate::cancel::Cancel;
 use crate::ioctl::process;
@@ -197,8 +197,8 @@ struct Watched<'a> {
     child: Child,
     /// Readable once the child has ended.
     ended: OwnedFd,
-    input: Inlet<'a>,
-    output: [Outlet; 2],
+    input: StdinPump<'a>,
+    output: [OutputCapture; 2],
     cmd: &'a Cmd,
     cancel: Cancel,
     grace: Duration,
@@ -225,17 +225,20 @@ impl<'a> Watched<'a> {
         }
     }
 
-    fn pipes(child: &mut Child, cmd: &'a Cmd) -> io::Result<(OwnedFd, Inlet<'a>, [Outlet; 2])> {
+    fn pipes(
+        child: &mut Child,
+        cmd: &'a Cmd,
+    ) -> io::Result<(OwnedFd, StdinPump<'a>, [OutputCapture; 2])> {
         let pipe = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stdout = child.stdout.take().ok_or_else(pipe)?;
         let stderr = child.stderr.take().ok_or_else(pipe)?;
         let stdin = child.stdin.take().map(OwnedFd::from);
         Ok((
             process::open_pidfd(child.id())?,
-            Inlet::new(stdin, cmd.stdin.as_deref().unwrap_or_default())?,
+            StdinPump::new(stdin, cmd.stdin.as_deref().unwrap_or_default())?,
             [
-                Outlet::new(stdout.into(), cmd.keep)?,
-                Outlet::new(stderr.into(), cmd.keep)?,
+                OutputCapture::new(stdout.into(), cmd.keep)?,
+                OutputCapture::new(stderr.into(), cmd.keep)?,
             ],
         ))
     }
@@ -290,8 +293,8 @@ impl<'a> Watched<'a> {
     /// Waits for anything to happen, at most `time`; whether the program has ended.
     fn wait(&self, time: Duration) -> io::Result<bool> {
         let mut waiting = vec![PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
-        let outlets = self.output.iter().filter_map(Outlet::descriptor);
-        waiting.extend(outlets.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
+        let captures = self.output.iter().filter_map(OutputCapture::descriptor);
+        waiting.extend(captures.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         let inlet = self.input.descriptor();
         waiting.extend(inlet.map(|pipe| PollFd::new(pipe, PollFlags::POLLOUT)));
         // Rounded up, so that the last fraction of a millisecond is not spun away.

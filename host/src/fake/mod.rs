@@ -14,7 +14,7 @@ pub use script::Script;
 
 use crate::Host;
 use crate::cancel::Cancel;
-use crate::variables::Variables;
+use crate::efivars::Variables;
 
 /// A host of fakes, whose firmware keeps no variables; a test that wants some gives it a folder of its own.
 pub fn host(exec: &Script, devices: &FakeDevices, mounts: &FakeMounts) -> Host {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use host::units::Bytes;
-use os_image::container::Found;
+use os_image::container::FileFormat;
 
 /// What the input may be, where its first bytes are not to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,7 +25,7 @@ pub(crate) enum Format {
     Bz2,
 }
 
-impl From<Format> for Found {
+impl From<Format> for FileFormat {
     fn from(format: Format) -> Self {
         match format {
             Format::Raw => Self::Raw,

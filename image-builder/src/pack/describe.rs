@@ -6,10 +6,10 @@ use anyhow::Result;
 use host::exec::Exec;
 use os_image::manifest::{Filesystem, System};
 
-use super::facts::Content;
+use super::probe::Content;
 use super::system;
 use crate::cli::{Kind, What};
-use crate::refusal::refused;
+use crate::error::refused;
 
 /// What the manifest says of it, but for its digests.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) fn describe(
         Content::Filesystem(filesystem) if filesystem.kind.starts_with("ext") => {
             system::look(path, exec)
         }
-        _ => system::Found::default(),
+        _ => system::FoundSystem::default(),
     };
     let architecture = what.architecture.clone().or(found.architecture);
     let architecture = architecture.ok_or_else(|| {

@@ -12,11 +12,11 @@
 
 mod chunks;
 mod describe;
-mod facts;
-mod free;
 mod gzip;
+mod probe;
 mod source;
 mod system;
+mod unused_blocks;
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use host::cancel::Cancel;
 use host::exec::Exec;
 use indicatif::{ProgressBar, ProgressStyle};
-use os_image::container::Found;
+use os_image::container::FileFormat;
 use os_image::index::chunk_size_for;
 use os_image::manifest::{Image, Manifest, manifest_file_name, signature_file_name};
 use tracing::info;
@@ -34,9 +34,9 @@ use chunks::Job;
 use describe::{Described, describe};
 
 use crate::cli::{Pack, Packing, What};
+use crate::error::refused;
+use crate::file_digest::WithMd5;
 use crate::output::Outputs;
-use crate::refusal::refused;
-use crate::tally::WithMd5;
 use crate::{metadata, pipeline};
 
 /// The smallest chunks that are made when nobody says otherwise: smaller ones cost bytes, larger ones make less of a change
@@ -75,11 +75,11 @@ pub(crate) fn pack(options: &Pack, exec: &mut dyn Exec, cancel: &Cancel) -> Resu
     let format = options.format.map(Into::into);
     let source = source::open(&options.source, format, work, cancel)
         .with_context(|| format!("cannot pack {}", options.source.display()))?;
-    let content = facts::of(&source.head(&(0..source.size))?, source.size)?;
+    let content = probe::of(&source.head(&(0..source.size))?, source.size)?;
     let what = describe(&options.what, &content, &source.path, exec)?;
     let free = if options.skip_free {
         info!("asking which blocks are free");
-        free::extents(&source, &content, exec)?
+        unused_blocks::extents(&source, &content, exec)?
     } else {
         Vec::new()
     };
@@ -123,8 +123,8 @@ pub(crate) fn pack_built(
     cancel: &Cancel,
 ) -> Result<Packed> {
     let mut outputs = Outputs::new(built.out)?;
-    let source = source::open(built.raw, Some(Found::Raw), built.out, cancel)?;
-    let content = facts::of(&source.head(&(0..source.size))?, source.size)?;
+    let source = source::open(built.raw, Some(FileFormat::Raw), built.out, cancel)?;
+    let content = probe::of(&source.head(&(0..source.size))?, source.size)?;
     let what = describe(&built.what, &content, built.raw, exec)?;
     let raw = Raw {
         name: built.name,

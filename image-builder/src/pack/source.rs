@@ -10,12 +10,12 @@ use anyhow::{Context, Result, bail};
 use host::cancel::Cancel;
 use host::ioctl::block;
 use os_image::codec::is_zero;
-use os_image::container::{Found, HEAD_LENGTH, ZSTD_WINDOW_LOG_MAX};
+use os_image::container::{FileFormat, HEAD_LENGTH, ZSTD_WINDOW_LOG_MAX};
 use os_image::disk::{DiskImage, Qcow2, SIZE_MAX, Vmdk};
 use tracing::info;
 
-use super::facts;
-use crate::refusal::{Interrupted, refused};
+use super::probe;
+use crate::error::{Interrupted, refused};
 
 /// How much is unpacked at once.
 const PIECE: usize = 1 << 20;
@@ -43,7 +43,7 @@ pub(crate) struct Source {
 /// not to be asked.
 pub(crate) fn open(
     path: &Path,
-    force: Option<Found>,
+    force: Option<FileFormat>,
     work: &Path,
     cancel: &Cancel,
 ) -> Result<Source> {
@@ -64,8 +64,8 @@ pub(crate) fn open(
     let length = file.metadata().with_context(what)?.len();
     let mut head = vec![0; HEAD_LENGTH.min(usize::try_from(length).unwrap_or(HEAD_LENGTH))];
     file.read_exact_at(&mut head, 0).with_context(what)?;
-    let found = force.unwrap_or_else(|| Found::by(&head));
-    if found == Found::Raw {
+    let found = force.unwrap_or_else(|| FileFormat::by(&head));
+    if found == FileFormat::Raw {
         let watched = Some(stamp(&file).with_context(what)?);
         return checked(Source {
             file,
@@ -147,7 +147,7 @@ impl Source {
     pub(crate) fn head(&self, part: &Range<u64>) -> Result<Vec<u8>> {
         let length = part.end.saturating_sub(part.start);
         let length =
-            usize::try_from(length).map_or(facts::HEAD_LENGTH, |n| n.min(facts::HEAD_LENGTH));
+            usize::try_from(length).map_or(probe::HEAD_LENGTH, |n| n.min(probe::HEAD_LENGTH));
         let mut head = vec![0; length];
         let read = self.file.read_exact_at(&mut head, part.start);
         read.context("cannot read the image")?;
@@ -167,25 +167,29 @@ impl Source {
 }
 
 /// Unpacks `file` into `goal`, zeros as holes; how many bytes that were.
-fn unpack(found: Found, file: File, goal: &File, cancel: &Cancel) -> Result<u64> {
+fn unpack(found: FileFormat, file: File, goal: &File, cancel: &Cancel) -> Result<u64> {
     let input = || BufReader::with_capacity(PIECE, &file);
     match found {
-        Found::Gzip => stream(flate2::bufread::MultiGzDecoder::new(input()), goal, cancel),
-        Found::Zstd => {
+        FileFormat::Gzip => stream(flate2::bufread::MultiGzDecoder::new(input()), goal, cancel),
+        FileFormat::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(input())?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
             stream(decoder, goal, cancel)
         }
-        Found::Xz => {
+        FileFormat::Xz => {
             use liblzma::stream::{CONCATENATED, Stream};
             let decoder = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
             let decoder = liblzma::bufread::XzDecoder::new_stream(input(), decoder);
             stream(decoder, goal, cancel)
         }
-        Found::Bzip2 => stream(bzip2::bufread::MultiBzDecoder::new(input()), goal, cancel),
-        Found::Qcow2 => disk(&mut Qcow2::open(file)?, goal, cancel),
-        Found::Vmdk => disk(&mut Vmdk::open(file)?, goal, cancel),
-        Found::Raw | Found::Lz4 | Found::Zip | Found::Tar | Found::WebPage => Err(refused(
+        FileFormat::Bzip2 => stream(bzip2::bufread::MultiBzDecoder::new(input()), goal, cancel),
+        FileFormat::Qcow2 => disk(&mut Qcow2::open(file)?, goal, cancel),
+        FileFormat::Vmdk => disk(&mut Vmdk::open(file)?, goal, cancel),
+        FileFormat::Raw
+        | FileFormat::Lz4
+        | FileFormat::Zip
+        | FileFormat::Tar
+        | FileFormat::WebPage => Err(refused(
             format!("it is a {found} file"),
             "raw, gz, xz, zst, bz2, qcow2 and VMDK are understood; unpack or convert it first",
         )),

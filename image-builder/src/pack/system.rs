@@ -24,7 +24,7 @@ const LOADERS: [(&str, &str); 3] = [
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FoundSystem {
     /// The system.
     pub(crate) os: System,
     /// What it runs on.
@@ -34,9 +34,9 @@ pub(crate) struct Found {
 }
 
 /// Looks into the ext filesystem in `path`; what cannot be found out stays empty.
-pub(crate) fn look(path: &Path, exec: &mut dyn Exec) -> Found {
+pub(crate) fn look(path: &Path, exec: &mut dyn Exec) -> FoundSystem {
     if exec.find(Tool::Debugfs).is_none() {
-        return Found::default();
+        return FoundSystem::default();
     }
     let mut ask = |request: &str| {
         let cmd = Cmd::new(Tool::Debugfs).args(["-R", request]).arg(path);
@@ -53,7 +53,7 @@ pub(crate) fn look(path: &Path, exec: &mut dyn Exec) -> Found {
         }
     }
     let loader = LOADERS.iter().find(|(_, file)| there(file));
-    Found {
+    FoundSystem {
         architecture: loader.map(|(name, _)| (*name).to_owned()),
         features,
         os: os_release(&ask("cat /usr/lib/os-release")),
@@ -110,10 +110,13 @@ mod tests {
     #[test]
     fn what_cannot_be_known_stays_empty() {
         let mut script = Script::new().without(Tool::Debugfs);
-        assert_eq!(look(Path::new("/image"), &mut script), Found::default());
+        assert_eq!(
+            look(Path::new("/image"), &mut script),
+            FoundSystem::default()
+        );
         assert_eq!(
             look(Path::new("/image"), &mut Script::new()),
-            Found::default()
+            FoundSystem::default()
         );
         assert_eq!(os_release("NAME=\"a\u{1b}[2J\"\nID"), System::default());
     }

@@ -205,7 +205,7 @@ fn what_is_interrupted_leaves_nothing_and_the_earlier_image_stays() {
     let out = lab.path("out");
     let begun = || names(&out).iter().any(|name| name.ends_with(".partial"));
     let limit = std::time::Duration::from_mins(2);
-    host::settle::until(limit, || Ok(begun().then_some(()))).expect("it begins");
+    host::wait::until(limit, || Ok(begun().then_some(()))).expect("it begins");
     tool("kill", &["-TERM", &child.id().to_string()]);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(lab.names("out"), before);

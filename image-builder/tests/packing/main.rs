@@ -13,6 +13,6 @@
 
 mod faults;
 mod forms;
-mod free;
 mod lab;
 mod signing;
+mod unused_blocks;

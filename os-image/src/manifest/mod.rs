@@ -1,6 +1,6 @@
 //! The manifest of a packed image: what it is, and where each of its chunks lies. docs/packed-images.md specifies it.
 
-mod guard;
+mod limited_reader;
 mod raw;
 mod read;
 mod write;
@@ -8,7 +8,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use crate::error::Fault;
+use crate::error::InvalidManifest;
 use crate::index::Index;
 
 /// The version of the format that is read and written.
@@ -114,32 +114,32 @@ impl Manifest {
     }
 
     /// Checks everything but the indexes, which are consistent by themselves: what [`Manifest::read`] would refuse.
-    pub fn check(&self) -> Result<(), (String, Fault)> {
+    pub fn check(&self) -> Result<(), (String, InvalidManifest)> {
         let top = |fault| (String::from("the top"), fault);
         check_name("name", &self.name).map_err(top)?;
         check_name("architecture", &self.architecture).map_err(top)?;
         let os = &self.os;
         for text in [&os.family, &os.name, &os.version, &os.codename] {
             if text.len() > 128 || text.chars().any(char::is_control) {
-                return Err((String::from("os"), Fault::Text));
+                return Err((String::from("os"), InvalidManifest::Text));
             }
         }
         for (key, words) in [("firmware", &self.firmware), ("features", &self.features)] {
             check_words(key, words).map_err(|fault| (key.to_owned(), fault))?;
         }
         if self.images.is_empty() {
-            return Err((String::from("images"), Fault::Empty));
+            return Err((String::from("images"), InvalidManifest::Empty));
         }
         for (i, image) in self.images.iter().enumerate() {
             let at = |fault| (format!("images[{i}]"), fault);
             image.check().map_err(at)?;
             for earlier in &self.images[..i] {
                 if earlier.file == image.file {
-                    return Err(at(Fault::Repeated(image.file.clone())));
+                    return Err(at(InvalidManifest::Repeated(image.file.clone())));
                 }
                 if earlier.mount == image.mount {
                     let place = image.mount.as_deref().unwrap_or("whole_disk");
-                    return Err(at(Fault::Repeated(place.to_owned())));
+                    return Err(at(InvalidManifest::Repeated(place.to_owned())));
                 }
             }
         }
@@ -148,10 +148,10 @@ impl Manifest {
 }
 
 impl Image {
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), InvalidManifest> {
         check_name("file", &self.file)?;
         if self.whole_disk == self.mount.is_some() {
-            return Err(Fault::Target);
+            return Err(InvalidManifest::Target);
         }
         if let Some(mount) = &self.mount {
             check_mount(mount)?;
@@ -166,12 +166,12 @@ impl Image {
     }
 }
 
-fn check_sizes(raw_size: u64, sector_size: u32) -> Result<(), Fault> {
+fn check_sizes(raw_size: u64, sector_size: u32) -> Result<(), InvalidManifest> {
     if ![512, 4096].contains(&sector_size) {
-        return Err(Fault::SectorSize(sector_size.into()));
+        return Err(InvalidManifest::SectorSize(sector_size.into()));
     }
     if raw_size == 0 || !raw_size.is_multiple_of(sector_size.into()) {
-        return Err(Fault::RawSize {
+        return Err(InvalidManifest::RawSize {
             raw_size,
             sector_size,
         });
@@ -180,31 +180,31 @@ fn check_sizes(raw_size: u64, sector_size: u32) -> Result<(), Fault> {
 }
 
 /// What names an image, a file, an architecture or a feature: nothing that a path, a URL or a shell could misread.
-fn check_name(key: &'static str, text: &str) -> Result<(), Fault> {
+fn check_name(key: &'static str, text: &str) -> Result<(), InvalidManifest> {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let bad_start = text.starts_with(['.', '-']);
     if text.is_empty() || text.len() > 128 || bad_start || !text.chars().all(good) {
         // what is refused is quoted, but not a page of it
         let text = text.chars().take(64).collect::<String>();
         let text = text.escape_debug().to_string();
-        return Err(Fault::Name { key, text });
+        return Err(InvalidManifest::Name { key, text });
     }
     Ok(())
 }
 
-fn check_words(key: &'static str, words: &[String]) -> Result<(), Fault> {
+fn check_words(key: &'static str, words: &[String]) -> Result<(), InvalidManifest> {
     for (i, word) in words.iter().enumerate() {
         check_name(key, word)?;
         if words[..i].contains(word) {
-            return Err(Fault::Repeated(word.clone()));
+            return Err(InvalidManifest::Repeated(word.clone()));
         }
     }
     Ok(())
 }
 
-fn check_mount(path: &str) -> Result<(), Fault> {
+fn check_mount(path: &str) -> Result<(), InvalidManifest> {
     let wrong = || {
-        Fault::Mount(
+        InvalidManifest::Mount(
             path.chars()
                 .take(64)
                 .collect::<String>()

@@ -7,10 +7,10 @@ use std::io::{self, BufReader, Read};
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::guard::Guard;
+use super::limited_reader::LimitedReader;
 use super::raw::{Hex, Nullable, RawChunk, RawFilesystem, RawSystem, Words};
 use super::{Filesystem, Image, Limits, Manifest, VERSION, check_sizes};
-use crate::error::{Fault, ManifestError};
+use crate::error::{InvalidManifest, ManifestError};
 use crate::index::{Index, IndexBuilder};
 
 /// The last key of the document.
@@ -24,15 +24,15 @@ impl Manifest {
     ///
     /// Nothing is said about who wrote it: see [`crate::signature::read_signed`].
     pub fn read(reader: impl Read, limits: &Limits) -> Result<Self, ManifestError> {
-        let walk = Walk {
+        let walk = ManifestReader {
             limits,
             image: Cell::new(None),
             chunk: Cell::new(None),
             fault: RefCell::new(None),
             memory: Cell::new(limits.index),
         };
-        let guard = BufReader::with_capacity(64 << 10, Guard::new(reader, limits.text));
-        let mut json = serde_json::Deserializer::from_reader(guard);
+        let limited = BufReader::with_capacity(64 << 10, LimitedReader::new(reader, limits.text));
+        let mut json = serde_json::Deserializer::from_reader(limited);
         let manifest = Top(&walk)
             .deserialize(&mut json)
             .and_then(|manifest| json.end().map(|()| manifest))
@@ -45,18 +45,18 @@ impl Manifest {
 }
 
 /// Where the reading is, and what it found wrong there.
-struct Walk<'l> {
+struct ManifestReader<'l> {
     limits: &'l Limits,
     image: Cell<Option<usize>>,
     chunk: Cell<Option<usize>>,
-    fault: RefCell<Option<Fault>>,
+    fault: RefCell<Option<InvalidManifest>>,
     /// Bytes that indexes may still take.
     memory: Cell<usize>,
 }
 
-impl Walk<'_> {
-    /// Keeps `fault` for [`Walk::explain`] and ends the parsing.
-    fn fail<E: de::Error>(&self, fault: Fault) -> E {
+impl ManifestReader<'_> {
+    /// Keeps `fault` for [`ManifestReader::explain`] and ends the parsing.
+    fn fail<E: de::Error>(&self, fault: InvalidManifest) -> E {
         let error = E::custom(&fault);
         self.fault.replace(Some(fault));
         error
@@ -79,7 +79,7 @@ impl Walk<'_> {
             let problem = error.to_string();
             return ManifestError::Malformed { at, problem };
         }
-        match io::Error::from(error).downcast::<Fault>() {
+        match io::Error::from(error).downcast::<InvalidManifest>() {
             Ok(fault) => ManifestError::Wrong { at, fault },
             Err(error) => ManifestError::Io(error),
         }
@@ -93,7 +93,7 @@ impl Walk<'_> {
         slot: &mut Option<T>,
     ) -> Result<(), A::Error> {
         if slot.is_some() {
-            return Err(self.fail(Fault::Twice(key)));
+            return Err(self.fail(InvalidManifest::Twice(key)));
         }
         *slot = Some(map.next_value()?);
         Ok(())
@@ -106,20 +106,20 @@ impl Walk<'_> {
         key: &'static str,
         last: &'static str,
     ) -> Result<T, E> {
-        slot.ok_or_else(|| self.fail(Fault::Late { key, last }))
+        slot.ok_or_else(|| self.fail(InvalidManifest::Late { key, last }))
     }
 
     /// Nothing may follow the last key.
     fn end<'de, A: MapAccess<'de>>(&self, map: &mut A, last: &'static str) -> Result<(), A::Error> {
         match map.next_key::<IgnoredAny>()? {
             None => Ok(()),
-            Some(_) => Err(self.fail(Fault::NotLast(last))),
+            Some(_) => Err(self.fail(InvalidManifest::NotLast(last))),
         }
     }
 }
 
 /// The whole document.
-struct Top<'w>(&'w Walk<'w>);
+struct Top<'w>(&'w ManifestReader<'w>);
 
 impl<'de> DeserializeSeed<'de> for Top<'_> {
     type Value = Manifest;
@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for Top<'_> {
                 "version" => {
                     walk.once(&mut map, "version", &mut version)?;
                     if let Some(other) = version.filter(|version| *version != VERSION) {
-                        return Err(walk.fail(Fault::Version(other)));
+                        return Err(walk.fail(InvalidManifest::Version(other)));
                     }
                 }
                 "name" => walk.once(&mut map, "name", &mut name)?,
@@ -173,12 +173,12 @@ impl<'de> Visitor<'de> for Top<'_> {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Err(walk.fail(Fault::Missing(IMAGES)))
+        Err(walk.fail(InvalidManifest::Missing(IMAGES)))
     }
 }
 
 /// The list of images.
-struct Images<'w>(&'w Walk<'w>);
+struct Images<'w>(&'w ManifestReader<'w>);
 
 impl<'de> DeserializeSeed<'de> for Images<'_> {
     type Value = Vec<Image>;
@@ -200,7 +200,7 @@ impl<'de> Visitor<'de> for Images<'_> {
         walk.image.set(Some(0));
         while let Some(image) = seq.next_element_seed(OneImage(walk))? {
             if images.len() >= limit {
-                return Err(walk.fail(Fault::TooMany { limit }));
+                return Err(walk.fail(InvalidManifest::TooMany { limit }));
             }
             images.push(image);
             walk.image.set(Some(images.len()));
@@ -210,7 +210,7 @@ impl<'de> Visitor<'de> for Images<'_> {
 }
 
 /// One image.
-struct OneImage<'w>(&'w Walk<'w>);
+struct OneImage<'w>(&'w ManifestReader<'w>);
 
 impl<'de> DeserializeSeed<'de> for OneImage<'_> {
     type Value = Image;
@@ -239,7 +239,7 @@ impl Head {
     /// The value of `key`, or `false` where that is none of an image's.
     fn take<'de, A: MapAccess<'de>>(
         &mut self,
-        walk: &Walk<'_>,
+        walk: &ManifestReader<'_>,
         key: &str,
         map: &mut A,
     ) -> Result<bool, A::Error> {
@@ -263,7 +263,7 @@ impl Head {
     /// The image, once its chunks are read: they are the next value of `map`.
     fn finish<'de, A: MapAccess<'de>>(
         self,
-        walk: &Walk<'_>,
+        walk: &ManifestReader<'_>,
         map: &mut A,
     ) -> Result<Image, A::Error> {
         let raw_size = walk.before(self.raw_size, "raw_size", CHUNKS)?;
@@ -322,13 +322,13 @@ impl<'de> Visitor<'de> for OneImage<'_> {
             walk.end(&mut map, CHUNKS)?;
             return Ok(image);
         }
-        Err(walk.fail(Fault::Missing(CHUNKS)))
+        Err(walk.fail(InvalidManifest::Missing(CHUNKS)))
     }
 }
 
 /// The list of chunks.
 struct Chunks<'w> {
-    walk: &'w Walk<'w>,
+    walk: &'w ManifestReader<'w>,
     builder: IndexBuilder,
     packed_size: u64,
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use host::exec::System;
 
 use super::changed;
-use crate::line;
+use crate::shell;
 
 /// Where the files of the image come from, in this order, until there are enough.
 const SOURCES: [&str; 5] = ["/etc", "/usr/bin", "/usr/sbin", "/usr/share", "/usr/lib"];
@@ -138,7 +138,7 @@ impl Image {
         let kept = self.file(&format!("disk.{program}"));
         if !kept.exists() {
             let script = format!("{program} disk.raw >part && mv part {}", kept.display());
-            line::run(system, &self.folder, &script)?;
+            shell::run(system, &self.folder, &script)?;
         }
         let text = fs::read_to_string(&kept).context("cannot read a digest of the image")?;
         let digest = text.split_whitespace().next().unwrap_or_default();
@@ -166,14 +166,14 @@ impl Image {
         } else {
             script.to_owned()
         };
-        line::run(system, &self.folder, &script).with_context(|| format!("cannot make {name}"))
+        shell::run(system, &self.folder, &script).with_context(|| format!("cannot make {name}"))
     }
 
     fn make_raw(&self, system: &mut System) -> Result<()> {
         let tree = self.file("tree");
         clear(&tree)?;
         let gathered = gather(&tree, self.data_mib << 20);
-        let made = gathered.and_then(|()| line::run(system, &self.folder, &self.raw_script()));
+        let made = gathered.and_then(|()| shell::run(system, &self.folder, &self.raw_script()));
         clear(&tree)?;
         made.context("cannot make the image")
     }
@@ -204,7 +204,7 @@ impl Image {
     fn make_newer(&self, system: &mut System) -> Result<()> {
         self.make(system, Form::Packed)?;
         let newer = self.file("newer.raw");
-        line::run(
+        shell::run(
             system,
             &self.folder,
             "cp --sparse=always --reflink=auto disk.raw newer.raw",
@@ -212,7 +212,7 @@ impl Image {
         changed::change(&self.file("packed.manifest.json"), &newer)?;
         let pack =
             "image-builder pack newer.raw --name newer --out . --architecture \"$(uname -m)\"";
-        line::run(system, &self.folder, pack).context("cannot pack the newer image")
+        shell::run(system, &self.folder, pack).context("cannot pack the newer image")
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use host::cancel::Cancel;
 use host::exec::{Cmd, System};
-use host::settle;
+use host::wait;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -107,7 +107,7 @@ pub(super) fn busy_share(cancel: &Cancel) -> Result<f64> {
         parse_stat(&text).context("/proc/stat is not understood")
     };
     let before = look()?;
-    settle::pause(WATCH, cancel);
+    wait::pause(WATCH, cancel);
     let after = look()?;
     let (busy, all) = (after.0 - before.0, after.1 - before.1);
     Ok(ratio(busy, all.max(1)))
@@ -224,7 +224,7 @@ mod tests {
         let cancel = Cancel::new();
         let meter = Meter::new(&cancel).unwrap();
         let system = System::new(cancel);
-        let run = |line: &str| meter.run(&system, &crate::line::command(line), &log);
+        let run = |line: &str| meter.run(&system, &crate::shell::command(line), &log);
         let error = run("echo first; echo second; exit 3").unwrap_err();
         assert_eq!(error.to_string(), "exit status: 3: first / second");
         assert!(run("false | true").is_err(), "a pipe fails with its parts");

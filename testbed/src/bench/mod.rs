@@ -19,6 +19,7 @@
 )]
 
 mod changed;
+mod env;
 mod goals;
 mod image;
 mod measure;
@@ -29,7 +30,6 @@ mod record;
 mod rows;
 mod server;
 mod stage;
-mod stand;
 mod table;
 mod target;
 pub(crate) mod writer;
@@ -44,12 +44,12 @@ use host::exec::System;
 use host::lock::Lock;
 
 use crate::cli::Bench;
+use env::{BenchEnv, to_f64};
 use image::{Form, Image, Size};
 use page::Results;
 use peers::Programs;
 use record::Samples;
 use rows::{After, Before, ROWS, Row, Who};
-use stand::{Stand, to_f64};
 
 /// Runs the bench, or lists what it would run.
 pub(crate) fn run(options: &Bench) -> Result<()> {
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Bench) -> Result<()> {
     // what tools leave there, and what they look for there, is the bench's own
     stage::in_memory(Path::new("/run"))?;
     let images = make_images(&mut system, options, &work, &mut chosen);
-    let mut bench = Stand::build(system, &work, &images, &chosen, &cancel)?;
+    let mut bench = BenchEnv::build(system, &work, &images, &chosen, &cancel)?;
     let conditions = conditions(options)?;
     let samples = Samples::open(&work.join("samples.jsonl"), &conditions, options.resume)?;
     let (samples, loads) = bench.rounds(options, &chosen, samples)?;
@@ -188,7 +188,7 @@ fn load() -> String {
 fn report(
     options: &Bench,
     work: &Path,
-    bench: &mut Stand<'_>,
+    bench: &mut BenchEnv<'_>,
     chosen: Chosen,
     samples: &Samples,
     loads: Vec<String>,

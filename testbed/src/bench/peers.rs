@@ -10,7 +10,7 @@ use host::exec::System;
 
 use super::rows::Row;
 use crate::cli::Bench;
-use crate::line;
+use crate::shell;
 
 /// Where programs of this machine are.
 const USUAL: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -103,7 +103,7 @@ impl Programs {
             }
             // it may be that it ends otherwise than well after telling
             let script = format!("{script} | cat");
-            let said = line::output(system, Path::new("/"), &script).unwrap_or_default();
+            let said = shell::output(system, Path::new("/"), &script).unwrap_or_default();
             let first = said.lines().find(|line| !line.trim().is_empty());
             versions.push(version(first.unwrap_or(name)));
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use host::exec::{Cmd, Running, System, Tool};
-use host::settle;
+use host::wait;
 
 use super::rows::Link;
-use crate::line;
+use crate::shell;
 
 /// The namespace behind the link.
 const FAR: &str = "far";
@@ -35,7 +35,7 @@ impl Server {
              ip addr add {ADDRESS}/24 dev near; ip link set near up\n\
              ip -n {FAR} link set lo up; ip -n {FAR} addr add 10.78.0.2/24 dev {FAR}; ip -n {FAR} link set {FAR} up"
         );
-        line::run(system, Path::new("/"), &link).context("cannot make the network")?;
+        shell::run(system, Path::new("/"), &link).context("cannot make the network")?;
         let conf = work.join("nginx.conf");
         fs::write(&conf, nginx_conf(work, folder)).context("cannot write nginx's configuration")?;
         let cmd = Cmd::new(Tool::Nginx)
@@ -47,7 +47,7 @@ impl Server {
         let web = system
             .spawn(&cmd, &work.join("nginx.log"))
             .context("cannot start nginx")?;
-        settle::until(Duration::from_secs(30), || {
+        wait::until(Duration::from_secs(30), || {
             Ok(std::net::TcpStream::connect(("127.0.0.1", PORT)).ok())
         })
         .context("nginx does not answer")?;
@@ -73,12 +73,12 @@ pub(super) fn shape(system: &mut System, link: Link) -> Result<()> {
         Link::TenGigabit => "rate 10gbit burst 1280kb",
     };
     let shaped = format!("tc qdisc replace dev near root tbf {rate} latency 20ms");
-    line::run(system, Path::new("/"), &shaped).context("cannot limit the rate of the link")
+    shell::run(system, Path::new("/"), &shaped).context("cannot limit the rate of the link")
 }
 
 /// The start of a line at the other end of the link.
 pub(super) fn behind(link: Link, script: &str) -> Cmd {
-    let cmd = line::command(script);
+    let cmd = shell::command(script);
     match link {
         Link::Loopback => cmd,
         Link::Gigabit | Link::TenGigabit => Cmd {

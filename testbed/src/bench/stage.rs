@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::image::{Form, Image};
 use super::writer::{self, Run};
-use crate::line;
+use crate::shell;
 
 /// Memory that has to stay free beside what is served: for the tools that are measured.
 const SPARE: u64 = 3 << 30;
@@ -59,7 +59,7 @@ impl Stage {
                 file.display()
             );
             let copy = format!("cp --sparse=always {name} {}/", place.display());
-            line::run(system, &image.folder, &copy)?;
+            shell::run(system, &image.folder, &copy)?;
         }
         Ok(())
     }

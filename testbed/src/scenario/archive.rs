@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::install::check_memory;
-use super::steps::{check_system, enter_pulled, is_done, report, said, wish};
+use super::steps::{check_system, enter_pulled, is_done, report, said, spec};
 use crate::lab::Lab;
 use crate::request::Layout;
 
@@ -23,9 +23,9 @@ const METADATA: &str = "testbed-root.yaml";
 /// A node of 512 MiB is installed from the archive, and has every file as its package has it.
 pub(super) fn root_archive(lab: &mut Lab) -> Result<()> {
     make(lab)?;
-    let mut wish = wish(lab, Layout::Lvm, 1)?;
-    ARCHIVE.clone_into(&mut wish.image);
-    enter_pulled(lab, &wish, "")?;
+    let mut spec = spec(lab, Layout::Lvm, 1)?;
+    ARCHIVE.clone_into(&mut spec.image);
+    enter_pulled(lab, &spec, "")?;
     let shape = lab.shape(1, 512, 1);
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;

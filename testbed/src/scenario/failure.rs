@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 
-use super::steps::{check_system, enter_pulled, is_done, report, wish};
-use crate::happenings::{Happening, Source};
+use super::steps::{check_system, enter_pulled, is_done, report, spec};
+use crate::events::{Event, Source};
 use crate::lab::Lab;
 use crate::network;
-use crate::request::{Layout, Wish};
+use crate::request::{Layout, RequestSpec};
 
 /// The port on which completions are heard in the end, and nobody listens at first.
 const LATE_PORT: u16 = 8001;
@@ -16,8 +16,8 @@ const LATE_PORT: u16 = 8001;
 /// An image that is not there: refused before anything is touched, told on the console, over ssh and to the orchestrator. Then the
 /// image is right, but nobody hears the completion: the node says so, stays, and goes on offering it until it is heard.
 pub(super) fn failure(lab: &mut Lab) -> Result<()> {
-    let right = wish(lab, Layout::Lvm, 1)?;
-    let wrong = Wish {
+    let right = spec(lab, Layout::Lvm, 1)?;
+    let wrong = RequestSpec {
         image: "absent.img.zst".to_owned(),
         ..right.clone()
     };
@@ -29,7 +29,7 @@ pub(super) fn failure(lab: &mut Lab) -> Result<()> {
     let node = lab.power_on(&shape)?;
     image_is_absent(lab)?;
     enter_pulled(lab, &right, &more)?;
-    let mark = lab.happenings.mark();
+    let mark = lab.events.mark();
     let run = lab.root(1, "provision run", 9)?;
     ensure!(
         run.contains("did not accept the completion"),
@@ -41,7 +41,7 @@ pub(super) fn failure(lab: &mut Lab) -> Result<()> {
     let files = network::files_url();
     lab.orchestrator
         .refuse_completions(&network::node_mac(1), 1);
-    lab.orchestrator.listen(late, &files, &lab.happenings)?;
+    lab.orchestrator.listen(late, &files, &lab.events)?;
     let mark = lab.wait(mark, "the late completion", is_done, |_| ())?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
     drop(node);
@@ -49,7 +49,7 @@ pub(super) fn failure(lab: &mut Lab) -> Result<()> {
 }
 
 fn image_is_absent(lab: &mut Lab) -> Result<()> {
-    let is_failure = |h: &Happening| {
+    let is_failure = |h: &Event| {
         h.source == Source::Orchestrator
             && h.text.starts_with("POST /failed")
             && h.text.ends_with(" 200")
@@ -61,7 +61,7 @@ fn image_is_absent(lab: &mut Lab) -> Result<()> {
         "the failure is told as {report}"
     );
     let is_told =
-        |h: &Happening| h.source == Source::Console && h.text.contains("FAILED with exit status 6");
+        |h: &Event| h.source == Source::Console && h.text.contains("FAILED with exit status 6");
     // the ramdisk says it when the agent has ended, which is after it has told the orchestrator
     lab.wait(mark, "the failure on the console", is_told, |_| ())?;
     lab.wait_for_ssh(1, "root")?;
@@ -78,7 +78,7 @@ fn image_is_absent(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-fn is_offer(happening: &Happening) -> bool {
+fn is_offer(happening: &Event) -> bool {
     happening.source == Source::Console
         && happening
             .text

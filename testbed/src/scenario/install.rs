@@ -3,15 +3,15 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::steps::{check_system, enter_pulled, is_boot, is_done, report, said, wish};
-use crate::happenings::Happening;
+use super::steps::{check_system, enter_pulled, is_boot, is_done, report, said, spec};
+use crate::events::Event;
 use crate::lab::Lab;
 use crate::request::Layout;
 
 /// A node of 512 MiB pulls its request.
 pub(super) fn pull_lvm(lab: &mut Lab) -> Result<()> {
-    let wish = wish(lab, Layout::Lvm, 1)?;
-    enter_pulled(lab, &wish, "")?;
+    let spec = spec(lab, Layout::Lvm, 1)?;
+    enter_pulled(lab, &spec, "")?;
     let shape = lab.shape(1, 512, 1);
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
@@ -37,8 +37,8 @@ pub(super) fn check_memory(report: &Value) -> Result<()> {
 /// The disk stands before the network from the start: the firmware passes over it while it is empty, and after the installation
 /// boots from it without asking anybody.
 pub(super) fn disk_first(lab: &mut Lab) -> Result<()> {
-    let wish = wish(lab, Layout::Plain, 1)?;
-    enter_pulled(lab, &wish, "")?;
+    let spec = spec(lab, Layout::Plain, 1)?;
+    enter_pulled(lab, &spec, "")?;
     let mut shape = lab.shape(1, 512, 1);
     shape.disk_first = true;
     let node = lab.power_on(&shape)?;
@@ -51,8 +51,8 @@ pub(super) fn disk_first(lab: &mut Lab) -> Result<()> {
 
 /// The installed kernel is started by the ramdisk's: no firmware, no PXE and no boot loader in between.
 pub(super) fn kexec(lab: &mut Lab) -> Result<()> {
-    let wish = wish(lab, Layout::Lvm, 1)?;
-    enter_pulled(lab, &wish, "provision.end=kexec")?;
+    let spec = spec(lab, Layout::Lvm, 1)?;
+    enter_pulled(lab, &spec, "provision.end=kexec")?;
     let shape = lab.shape(1, 768, 1);
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
@@ -67,14 +67,14 @@ pub(super) fn kexec(lab: &mut Lab) -> Result<()> {
 /// A node that is sent to its ramdisk again by mistake says again that it is done, and leaves its disk alone. Later its
 /// administrator runs `update-grub`, and the node starts as before.
 pub(super) fn again(lab: &mut Lab) -> Result<()> {
-    let wish = wish(lab, Layout::Lvm, 1)?;
-    enter_pulled(lab, &wish, "")?;
+    let spec = spec(lab, Layout::Lvm, 1)?;
+    enter_pulled(lab, &spec, "")?;
     let shape = lab.shape(1, 512, 1);
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     let first = report(lab)?;
     // whoever reset the orchestrator's books did so before the node asks what to boot
-    enter_pulled(lab, &wish, "")?;
+    enter_pulled(lab, &spec, "")?;
     let mark = lab.wait(mark, "the completion again", is_done, |_| ())?;
     let second = report(lab)?;
     ensure!(
@@ -112,7 +112,7 @@ fn update_grub(lab: &mut Lab) -> Result<()> {
         written.parse().is_ok_and(|count: u32| count > 0),
         "update-grub did not replace grub.cfg: {written}"
     );
-    let mark = lab.happenings.mark();
+    let mark = lab.events.mark();
     // the session ends with the system
     let _ = lab.ssh(1, "admin", "sudo systemctl reboot")?;
     lab.wait(mark, "the node to start again", is_boot, |_| ())?;
@@ -128,7 +128,7 @@ fn update_grub(lab: &mut Lab) -> Result<()> {
 }
 
 /// Waits for cloud-init's call of the installed system, which has to come without anything that is `unwanted`.
-fn starts_without(lab: &Lab, mark: usize, unwanted: impl Fn(&Happening) -> bool) -> Result<()> {
+fn starts_without(lab: &Lab, mark: usize, unwanted: impl Fn(&Event) -> bool) -> Result<()> {
     let mut seen = None;
     lab.wait(
         mark,
@@ -148,8 +148,8 @@ fn starts_without(lab: &Lab, mark: usize, unwanted: impl Fn(&Happening) -> bool)
 
 /// Root on an md mirror over two disks. /boot is on the first disk only, where Fuel's layouts have it.
 pub(super) fn mirror(lab: &mut Lab) -> Result<()> {
-    let wish = wish(lab, Layout::Mirror, 2)?;
-    enter_pulled(lab, &wish, "")?;
+    let spec = spec(lab, Layout::Mirror, 2)?;
+    enter_pulled(lab, &spec, "")?;
     let shape = lab.shape(1, 768, 2);
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;

@@ -2,15 +2,15 @@
 
 use anyhow::{Result, ensure};
 
-use super::steps::{check_system, enter_pushed, reboot_to_disk, said, wish};
+use super::steps::{check_system, enter_pushed, reboot_to_disk, said, spec};
 use crate::lab::Lab;
-use crate::orchestrator::Stand;
+use crate::orchestrator::NodeState;
 use crate::request::{self, Layout};
 
 /// The same request twice; the second run installs again.
 pub(super) fn push_plain(lab: &mut Lab) -> Result<()> {
-    let request = request::provision_json(&wish(lab, Layout::Plain, 1)?);
-    enter_pushed(lab, Stand::Install)?;
+    let request = request::provision_json(&spec(lab, Layout::Plain, 1)?);
+    enter_pushed(lab, NodeState::Install)?;
     let shape = lab.shape(1, 512, 1);
     let node = lab.power_on(&shape)?;
     lab.wait_for_ssh(1, "root")?;
@@ -32,8 +32,8 @@ pub(super) fn push_plain(lab: &mut Lab) -> Result<()> {
 /// A volume group on a mirror, twice. Before the second push somebody assembles and activates all of the first. Then the first disk
 /// is taken out, and the second starts the node alone.
 pub(super) fn push_stack(lab: &mut Lab) -> Result<()> {
-    let request = request::provision_json(&wish(lab, Layout::Stack, 2)?);
-    enter_pushed(lab, Stand::Install)?;
+    let request = request::provision_json(&spec(lab, Layout::Stack, 2)?);
+    enter_pushed(lab, NodeState::Install)?;
     let mut shape = lab.shape(1, 768, 2);
     let node = lab.power_on(&shape)?;
     lab.wait_for_ssh(1, "root")?;

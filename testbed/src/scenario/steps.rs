@@ -4,15 +4,15 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::demo::{is_alive, pull_parameters};
-use crate::happenings::{Happening, Source};
+use crate::events::{Event, Source};
 use crate::lab::Lab;
 use crate::network;
-use crate::orchestrator::{self, Stand};
-use crate::request::{self, Layout, Wish};
+use crate::orchestrator::{self, NodeState};
+use crate::request::{self, Layout, RequestSpec};
 
 /// The wish of node 1 for a layout.
-pub(super) fn wish(lab: &Lab, layout: Layout, disks: u8) -> Result<Wish> {
-    Ok(Wish {
+pub(super) fn spec(lab: &Lab, layout: Layout, disks: u8) -> Result<RequestSpec> {
+    Ok(RequestSpec {
         number: 1,
         hostname: "node-1.lab.test".to_owned(),
         serials: (1..=disks).map(|n| format!("NODE1DISK{n}")).collect(),
@@ -24,12 +24,12 @@ pub(super) fn wish(lab: &Lab, layout: Layout, disks: u8) -> Result<Wish> {
 }
 
 /// Enters node 1 as one that pulls its request, with `more` kernel parameters.
-pub(super) fn enter_pulled(lab: &Lab, wish: &Wish, more: &str) -> Result<()> {
+pub(super) fn enter_pulled(lab: &Lab, spec: &RequestSpec, more: &str) -> Result<()> {
     let mac = network::node_mac(1);
     lab.orchestrator.enter(
         &mac,
         orchestrator::Node {
-            request: Some(request::provision_json(wish)),
+            request: Some(request::provision_json(spec)),
             parameters: format!("{} {more}", pull_parameters(&mac, &lab.public_key()?)),
             ..orchestrator::Node::default()
         },
@@ -38,14 +38,14 @@ pub(super) fn enter_pulled(lab: &Lab, wish: &Wish, more: &str) -> Result<()> {
 }
 
 /// Enters node 1 as one that waits to be pushed to, or, once it is installed, boots its disk.
-pub(super) fn enter_pushed(lab: &Lab, stand: Stand) -> Result<()> {
+pub(super) fn enter_pushed(lab: &Lab, state: NodeState) -> Result<()> {
     let mac = network::node_mac(1);
     let base = format!("http://{}", network::orchestrator());
     let key = lab.public_key()?;
     lab.orchestrator.enter(
         &mac,
         orchestrator::Node {
-            stand,
+            state,
             parameters: format!(
                 "provision.phone_home={base}/alive?mac={mac} provision.key=\"{key}\""
             ),
@@ -57,8 +57,8 @@ pub(super) fn enter_pushed(lab: &Lab, stand: Stand) -> Result<()> {
 
 /// The pushed node is installed: it boots its disk from now on, and is told to.
 pub(super) fn reboot_to_disk(lab: &mut Lab) -> Result<usize> {
-    enter_pushed(lab, Stand::Installed)?;
-    let mark = lab.happenings.mark();
+    enter_pushed(lab, NodeState::Installed)?;
+    let mark = lab.events.mark();
     // the session ends with the node
     let _ = lab.ssh(1, "root", "reboot")?;
     Ok(mark)
@@ -101,19 +101,19 @@ pub(super) fn said(lab: &mut Lab, command: &str) -> Result<String> {
 }
 
 /// Whether the orchestrator has accepted a completion.
-pub(super) fn is_done(happening: &Happening) -> bool {
+pub(super) fn is_done(happening: &Event) -> bool {
     happening.source == Source::Orchestrator
         && happening.text.starts_with("POST /done")
         && happening.text.ends_with(" 200")
 }
 
 /// Whether a node asks the orchestrator what to boot.
-pub(super) fn is_boot(happening: &Happening) -> bool {
+pub(super) fn is_boot(happening: &Event) -> bool {
     happening.source == Source::Orchestrator && happening.text.starts_with("GET /boot")
 }
 
 /// Whether the agent says on the console that it is writing the image.
-pub(super) fn is_image(happening: &Happening) -> bool {
+pub(super) fn is_image(happening: &Event) -> bool {
     let line = happening.text.split_once(' ').map(|(_, line)| line);
     happening.source == Source::Console
         && line.is_some_and(|line| line.starts_with("image: ") && line.contains(" %"))

@@ -6,27 +6,27 @@ use serde_json::Value;
 
 use super::push::install;
 use super::steps::{
-    check_system, enter_pulled, enter_pushed, is_boot, is_done, is_image, report, wish,
+    check_system, enter_pulled, enter_pushed, is_boot, is_done, is_image, report, spec,
 };
 use crate::lab::Lab;
-use crate::orchestrator::Stand;
+use crate::orchestrator::NodeState;
 use crate::request::{self, Layout};
 
 /// Cuts the power while the image is written over an installed system, on a node that then tries its disk before the network.
 pub(super) fn power_cut(lab: &mut Lab) -> Result<()> {
-    let wish = wish(lab, Layout::Lvm, 1)?;
-    enter_pulled(lab, &wish, "")?;
+    let spec = spec(lab, Layout::Lvm, 1)?;
+    enter_pulled(lab, &spec, "")?;
     let mut shape = lab.shape(1, 512, 1);
     let node = lab.power_on(&shape)?;
     lab.wait(0, "the completion", is_done, |_| ())?;
     let mark = lab.power_off(node);
     // the orchestrator wants it installed again, although the node already is what it asks for
-    enter_pulled(lab, &wish, "provision.reinstall=yes")?;
+    enter_pulled(lab, &spec, "provision.reinstall=yes")?;
     let node = lab.power_on(&shape)?;
     lab.wait(mark, "the image to be written", is_image, |_| ())?;
     let mark = lab.power_off(node);
     // now the disk stands before the network, and nothing on it may start
-    enter_pulled(lab, &wish, "")?;
+    enter_pulled(lab, &spec, "")?;
     shape.disk_first = true;
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(mark, "the completion after the power cut", is_done, |_| ())?;
@@ -50,8 +50,8 @@ fn check_resumed(report: &Value) -> Result<()> {
 /// Stops a pushed run with SIGTERM while volumes are made, and another while the image is written: each cleans up behind itself, the
 /// disk does not boot, and the next push installs.
 pub(super) fn sigterm(lab: &mut Lab) -> Result<()> {
-    let request = request::provision_json(&wish(lab, Layout::Stack, 2)?);
-    enter_pushed(lab, Stand::Install)?;
+    let request = request::provision_json(&spec(lab, Layout::Stack, 2)?);
+    enter_pushed(lab, NodeState::Install)?;
     let mut shape = lab.shape(1, 768, 2);
     let node = lab.power_on(&shape)?;
     lab.wait_for_ssh(1, "root")?;

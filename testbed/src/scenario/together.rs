@@ -7,10 +7,10 @@ use host::exec::Exec;
 use serde_json::Value;
 
 use super::install::check_memory;
-use super::steps::{check_system, enter_pulled, is_done, report, said, wish};
+use super::steps::{check_system, enter_pulled, is_done, report, said, spec};
 use crate::lab::{Lab, PATIENCE};
-use crate::line;
-use crate::request::{DATA_MOUNT, Layout, Wish};
+use crate::request::{DATA_MOUNT, Layout, RequestSpec};
+use crate::shell;
 
 /// Name of the second image.
 const DATA: &str = "testbed-data";
@@ -33,18 +33,18 @@ const PACK_DATA: &str = r#"
 /// A node of 512 MiB writes the system to its first disk and, at the same time, data to the second: both by chunks.
 pub(super) fn two_images(lab: &mut Lab) -> Result<()> {
     let digest = pack_data(lab).context("cannot make the second image")?;
-    let wish = Wish {
+    let spec = RequestSpec {
         data: Some(format!("{DATA}.img.zst")),
-        ..wish(lab, Layout::Plain, 2)?
+        ..spec(lab, Layout::Plain, 2)?
     };
-    enter_pulled(lab, &wish, "")?;
+    enter_pulled(lab, &spec, "")?;
     let shape = lab.shape(1, 512, 2);
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     let report = report(lab)?;
     check_images(&report)?;
     check_memory(&report)?;
-    check_ranges(lab, &wish)?;
+    check_ranges(lab, &spec)?;
     check_system(lab, mark, "/dev/vda")?;
     let source = said(lab, &format!("findmnt -no SOURCE {DATA_MOUNT}"))?;
     ensure!(
@@ -77,7 +77,7 @@ fn pack_data(lab: &mut Lab) -> Result<String> {
         "{} is not there; `make image` builds it",
         builder.display()
     );
-    let cmd = line::command(PACK_DATA)
+    let cmd = shell::command(PACK_DATA)
         .args(["pack-data", DATA, DATA_MOUNT])
         .arg(&builder)
         .arg(&lab.artefacts.images)
@@ -109,10 +109,10 @@ fn check_images(report: &Value) -> Result<()> {
 }
 
 /// What the file server noted: the data of both came as parts of their files.
-fn check_ranges(lab: &Lab, wish: &Wish) -> Result<()> {
+fn check_ranges(lab: &Lab, spec: &RequestSpec) -> Result<()> {
     let log = fs::read_to_string(lab.work.join("nginx-access.log"))
         .context("cannot read the file server's log")?;
-    for file in [Some(&wish.image), wish.data.as_ref()]
+    for file in [Some(&spec.image), spec.data.as_ref()]
         .into_iter()
         .flatten()
     {

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, ensure};
 
 use super::push::install;
-use super::steps::{check_system, enter_pushed, reboot_to_disk, said, wish};
+use super::steps::{check_system, enter_pushed, reboot_to_disk, said, spec};
 use crate::lab::Lab;
 use crate::node::Firmware;
-use crate::orchestrator::Stand;
+use crate::orchestrator::NodeState;
 use crate::request::{self, Layout};
 
 /// Where the kernel shows the firmware's variables.
@@ -17,8 +17,8 @@ const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// Pushed three times, so that old entries are seen to go, and that firmware which cannot be told does not matter; then started by
 /// the network first, and from the disk by our entry.
 pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
-    let request = request::provision_json(&wish(lab, Layout::Lvm, 1)?);
-    enter_pushed(lab, Stand::Install)?;
+    let request = request::provision_json(&spec(lab, Layout::Lvm, 1)?);
+    enter_pushed(lab, NodeState::Install)?;
     let mut shape = lab.shape(1, 1024, 1);
     shape.firmware = Firmware::Uefi;
     let node = lab.power_on(&shape)?;

@@ -10,7 +10,7 @@ use host::units::{Bytes, Extent};
 
 use super::{core, stub};
 use crate::apply::Context;
-use crate::apply::medium::write_and_check;
+use crate::apply::disk_region::write_and_check;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedDisk;
 use crate::model::storage::Role;

@@ -5,7 +5,7 @@
 
 pub(crate) mod bios;
 mod core;
-pub(crate) mod entry;
+pub(crate) mod efi_boot_entry;
 pub(crate) mod stub;
 pub(crate) mod uefi;
 
@@ -18,7 +18,7 @@ use host::Host;
 use host::blockdev::{Access, Devices};
 use host::units::Bytes;
 
-use super::{Context, Outcome, medium, stamp};
+use super::{Context, Outcome, disk_region, stamp};
 use crate::events::Event;
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
@@ -74,7 +74,7 @@ pub fn disarm_again(plan: &Plan, host: &Host) -> Vec<Error> {
     });
     let mut failures: Vec<Error> = failures.collect();
     if plan.firmware == Firmware::Uefi
-        && let Err(source) = entry::forget(&host.variables)
+        && let Err(source) = efi_boot_entry::forget(&host.variables)
     {
         let what = "our entry in the firmware's boot list could not be removed";
         failures.push(Error::new(Kind::Internal, what).because(source));
@@ -87,7 +87,7 @@ fn take_back(firmware: Firmware, disk: &PlannedDisk, devices: &dyn Devices) -> i
     let device = device.as_mut();
     let taken = match (firmware, esp(disk)) {
         (Firmware::Uefi, Some(esp)) => uefi::take_back(device, esp),
-        _ => medium::write_and_check(device, &stub::CODE, Bytes::ZERO),
+        _ => disk_region::write_and_check(device, &stub::CODE, Bytes::ZERO),
     };
     // Whether or not it was: a stamp says that the node is ready, and it is not.
     let cleared = stamp::clear(device).and_then(|_| device.flush());

@@ -46,7 +46,7 @@ fn skipped(needs: &[Tool], files: &[&str]) -> bool {
 }
 
 /// A folder with a disk in a file, and a plan for it.
-struct Bench {
+struct StepHarness {
     folder: tempfile::TempDir,
     plan: Plan,
     host: Host,
@@ -54,7 +54,7 @@ struct Bench {
     state: State,
 }
 
-impl Bench {
+impl StepHarness {
     fn new(firmware: Firmware) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut plan = sample::plan();
@@ -69,15 +69,15 @@ impl Bench {
             packed: crate::stream::packed::Rules::default(),
             http: crate::http::HttpSettings::default(),
         };
-        let mut bench = Self {
+        let mut harness = Self {
             folder,
             plan,
             host,
             options,
             state: State::default(),
         };
-        bench.write(0, &table());
-        bench
+        harness.write(0, &table());
+        harness
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -182,18 +182,18 @@ fn a_disarmed_disk_hands_on_to_the_network_card() {
     if skipped(&[Tool::QemuSystem], &["/usr/lib/ipxe/qemu/pxe-virtio.rom"]) {
         return;
     }
-    let mut bench = Bench::new(Firmware::Bios);
-    bench.with(|context| disarm::disarm(context, 0, &[]));
-    std::fs::create_dir(bench.path("tftp")).unwrap();
+    let mut harness = StepHarness::new(Firmware::Bios);
+    harness.with(|context| disarm::disarm(context, 0, &[]));
+    std::fs::create_dir(harness.path("tftp")).unwrap();
     let mut program = PROGRAM.to_vec();
     program.resize(512, 0);
-    std::fs::write(bench.path("tftp/program"), program).unwrap();
+    std::fs::write(harness.path("tftp/program"), program).unwrap();
     let network = format!(
         "user,id=net,restrict=on,tftp={},bootfile=program",
-        bench.path("tftp").display()
+        harness.path("tftp").display()
     );
     let card = "virtio-net-pci,netdev=net,bootindex=1";
-    let status = bench.start(&["-netdev", &network, "-device", card]);
+    let status = harness.start(&["-netdev", &network, "-device", card]);
     assert_eq!(status.unwrap(), 35);
 }
 
@@ -203,17 +203,17 @@ fn a_bios_starts_grub_from_an_armed_disk() {
     if skipped(&needs, &["/usr/lib/grub/i386-pc/iorw.mod"]) {
         return;
     }
-    let mut bench = Bench::new(Firmware::Bios);
-    bench.with(|context| disarm::disarm(context, 0, &[]));
-    bench.boot_filesystem(Platform::Pc);
-    bench.with(|context| install(context, 0));
-    assert!(is_armed(&bench.plan, bench.host.devices.as_ref()).unwrap());
-    let status = bench.start(&[]);
-    assert_eq!(status.unwrap(), 37, "{}", bench.serial());
+    let mut harness = StepHarness::new(Firmware::Bios);
+    harness.with(|context| disarm::disarm(context, 0, &[]));
+    harness.boot_filesystem(Platform::Pc);
+    harness.with(|context| install(context, 0));
+    assert!(is_armed(&harness.plan, harness.host.devices.as_ref()).unwrap());
+    let status = harness.start(&[]);
+    assert_eq!(status.unwrap(), 37, "{}", harness.serial());
     assert!(
-        bench.serial().contains("reached grub.cfg"),
+        harness.serial().contains("reached grub.cfg"),
         "{}",
-        bench.serial()
+        harness.serial()
     );
 }
 
@@ -228,24 +228,24 @@ fn uefi_starts_grub_from_an_armed_disk() {
     ) {
         return;
     }
-    let mut bench = Bench::new(Firmware::Uefi);
-    bench.with(|context| disarm::disarm(context, 0, &[]));
-    bench.boot_filesystem(Platform::Efi);
-    bench.with(|context| install(context, 0));
-    assert!(is_armed(&bench.plan, bench.host.devices.as_ref()).unwrap());
-    std::fs::copy(VARIABLES, bench.path("variables")).unwrap();
+    let mut harness = StepHarness::new(Firmware::Uefi);
+    harness.with(|context| disarm::disarm(context, 0, &[]));
+    harness.boot_filesystem(Platform::Efi);
+    harness.with(|context| install(context, 0));
+    assert!(is_armed(&harness.plan, harness.host.devices.as_ref()).unwrap());
+    std::fs::copy(VARIABLES, harness.path("variables")).unwrap();
     let code = format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}");
     let variables = format!(
         "if=pflash,unit=1,format=raw,file={}",
-        bench.path("variables").display()
+        harness.path("variables").display()
     );
-    let status = bench.start(&[
+    let status = harness.start(&[
         "-machine", "q35", "-m", "256", "-drive", &code, "-drive", &variables,
     ]);
-    assert_eq!(status.unwrap(), 37, "{}", bench.serial());
+    assert_eq!(status.unwrap(), 37, "{}", harness.serial());
     assert!(
-        bench.serial().contains("reached grub.cfg"),
+        harness.serial().contains("reached grub.cfg"),
         "{}",
-        bench.serial()
+        harness.serial()
     );
 }

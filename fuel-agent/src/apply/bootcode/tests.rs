@@ -1,13 +1,13 @@
 //! Boot code on disks in memory: what is written where, and that a disk at which anything went wrong does not boot.
 
+use host::efivars::Variables;
 use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
 use host::units::Extent;
-use host::variables::Variables;
 
 use super::*;
 use crate::apply::Options;
 use crate::apply::bootconfig::BootFolder;
-use crate::apply::{State, guid_table, sample};
+use crate::apply::{State, gpt, sample};
 use crate::events::Events;
 use crate::model::error::Kind;
 
@@ -293,7 +293,7 @@ fn partitioned(node: &Node) -> FakeDevices {
     let devices = disks();
     for disk in &node.plan.disks {
         let mut device = devices.open(disk.device.as_ref(), Access::Write).unwrap();
-        let table = guid_table::GuidTable::of(disk, device.size(), device.sector_size()).unwrap();
+        let table = gpt::GuidTable::of(disk, device.size(), device.sector_size()).unwrap();
         table.write(device.as_mut()).unwrap();
     }
     devices
@@ -354,8 +354,8 @@ fn a_kept_esp_gets_our_loader_beside_what_it_holds() {
     assert!(node.armed(&devices));
     let mut device = devices.open(DISKS[0].as_ref(), Access::Read).unwrap();
     let extent = esp(&node.plan.disks[0]).unwrap().extent;
-    let medium = medium::Medium::new(device.as_mut(), extent);
-    assert!(configdrive::fat::read(medium).unwrap().contains(&theirs));
+    let region = disk_region::DiskRegion::new(device.as_mut(), extent);
+    assert!(configdrive::fat::read(region).unwrap().contains(&theirs));
 }
 
 #[test]

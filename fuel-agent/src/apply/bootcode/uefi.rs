@@ -8,13 +8,13 @@ use std::io;
 use configdrive::File;
 use configdrive::fat::{self, Format, Purpose};
 use host::blockdev::{Access, BlockDevice};
-use host::table;
+use host::partition_table;
 use host::units::Extent;
 
-use super::entry::{self, Entry};
+use super::efi_boot_entry::{self, Entry};
 use super::{core, esp, volume_id};
 use crate::apply::Context;
-use crate::apply::medium::{Medium, write_and_check};
+use crate::apply::disk_region::{DiskRegion, write_and_check};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedPartition;
 use crate::model::stage::Stage;
@@ -70,7 +70,7 @@ fn enlist(context: &Context<'_>, disk: usize, device: &dyn BlockDevice) -> io::R
     let plan = context.plan;
     let number = esp(&plan.disks[disk]).map(|esp| esp.number);
     // As it is on the disk: of a table that is kept, the plan does not know the identifiers.
-    let table = table::read(device)?;
+    let table = partition_table::read(device)?;
     let listed = table.iter().flat_map(|table| &table.partitions);
     let partition = listed
         .into_iter()
@@ -85,7 +85,7 @@ fn enlist(context: &Context<'_>, disk: usize, device: &dyn BlockDevice) -> io::R
         sector_size: device.sector_size(),
         program: LOADER,
     };
-    entry::add(&context.host.variables, &entry)
+    efi_boot_entry::add(&context.host.variables, &entry)
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -104,19 +104,19 @@ pub(crate) fn make(
         volume_id: volume_id(esp),
         purpose: Purpose::EfiSystem,
     };
-    let mut medium = Medium::holding_back(device, esp.extent);
-    fat::write(&mut medium, &format, files)?;
-    medium.flush_disk()?;
-    fat::check(&mut medium, files)?;
-    medium.release()?;
+    let mut region = DiskRegion::holding_back(device, esp.extent);
+    fat::write(&mut region, &format, files)?;
+    region.flush_disk()?;
+    fat::check(&mut region, files)?;
+    region.release()?;
     Ok(())
 }
 
 /// Adds our files to a filesystem that is kept.
 fn add(device: &mut dyn BlockDevice, extent: Extent, files: &[File]) -> Result<(), Failure> {
-    fat::update(Medium::new(device, extent), files)?;
+    fat::update(DiskRegion::new(device, extent), files)?;
     device.flush()?;
-    let found = fat::read(Medium::new(device, extent))?;
+    let found = fat::read(DiskRegion::new(device, extent))?;
     match files.iter().find(|file| !found.contains(file)) {
         Some(file) => Err(format!("`{}` reads back differently", file.path).into()),
         None => Ok(()),
@@ -130,8 +130,8 @@ pub(super) fn take_back(device: &mut dyn BlockDevice, esp: &PlannedPartition) ->
         return write_and_check(device, &vec![0; sector], esp.extent.start);
     }
     if is_fat(device, esp.extent)? {
-        let medium = Medium::new(device, esp.extent);
-        fat::set_aside(medium, ".off", |path| path == LOADER).map_err(io::Error::other)?;
+        let region = DiskRegion::new(device, esp.extent);
+        fat::set_aside(region, ".off", |path| path == LOADER).map_err(io::Error::other)?;
     }
     device.flush()
 }
@@ -152,7 +152,7 @@ pub(crate) fn is_armed(device: &mut dyn BlockDevice, extent: Extent) -> io::Resu
     if !is_fat(device, extent)? {
         return Ok(false);
     }
-    let files = fat::read(Medium::new(device, extent)).map_err(io::Error::other)?;
+    let files = fat::read(DiskRegion::new(device, extent)).map_err(io::Error::other)?;
     Ok(files
         .iter()
         .any(|file| file.path == LOADER && !file.content.is_empty()))

@@ -1,11 +1,11 @@
 //! /etc/default/grub: so that a menu made by the installed system itself has the same kernel parameters.
 
 use super::parameters::Parameters;
-use crate::apply::installed::Installed;
+use crate::apply::target_tree::TargetTree;
 use crate::model::error::Error;
 
 /// Writes it, or what overrides it.
-pub(super) fn write(tree: &Installed, parameters: &Parameters, timeout: u32) -> Result<(), Error> {
+pub(super) fn write(tree: &TargetTree, parameters: &Parameters, timeout: u32) -> Result<(), Error> {
     let red_hat = tree.has_file("etc/sysconfig/grub")?;
     let path = if red_hat && !tree.has_file("etc/default/grub")? {
         "etc/sysconfig/grub"
@@ -98,7 +98,7 @@ fn edited(old: Option<&str>, settings: &[Setting]) -> String {
 }
 
 /// Whether a file that is read after it sets one of these again, as cloud images have it.
-fn overridden(tree: &Installed, settings: &[Setting]) -> Result<bool, Error> {
+fn overridden(tree: &TargetTree, settings: &[Setting]) -> Result<bool, Error> {
     let folder = "etc/default/grub.d";
     for name in tree.list(folder)? {
         if !name.ends_with("cfg") || name == "zz-provision.cfg" {
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn what_would_override_it_is_overridden() {
         let folder = tempfile::tempdir().unwrap();
-        let tree = Installed::at(folder.path());
+        let tree = TargetTree::at(folder.path());
         write(&tree, &parameters(), 10).unwrap();
         let path = "etc/default/grub.d/zz-provision.cfg";
         assert!(!tree.has_file(path).unwrap());

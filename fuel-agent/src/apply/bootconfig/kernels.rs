@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::apply::installed::Installed;
+use crate::apply::target_tree::TargetTree;
 use crate::model::error::{Error, Kind};
 
 /// A kernel and its initial ramdisk, as GRUB finds them.
@@ -17,7 +17,7 @@ pub(super) struct Kernel {
 }
 
 /// All of them. `separate` says whether /boot is a filesystem of its own.
-pub(super) fn find(tree: &Installed, separate: bool) -> Result<Vec<Kernel>, Error> {
+pub(super) fn find(tree: &TargetTree, separate: bool) -> Result<Vec<Kernel>, Error> {
     let names = tree.list("boot")?;
     let mut files = Vec::new();
     for name in names {
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn none_is_an_error_that_says_which_half_is_missing() {
         let folder = tempfile::tempdir().unwrap();
-        let tree = Installed::at(folder.path());
+        let tree = TargetTree::at(folder.path());
         let error = find(&tree, true).unwrap_err();
         assert_eq!(
             error.to_string(),

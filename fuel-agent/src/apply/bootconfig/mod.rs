@@ -2,22 +2,22 @@
 
 mod defaults;
 mod kernels;
+mod kexec;
 mod menu;
-mod next;
 mod parameters;
 
 use std::path::Path;
 
 use super::bootcode::Platform;
-use super::installed::Installed;
-use super::{Context, Outcome, installed};
+use super::target_tree::TargetTree;
+use super::{Context, Outcome, target_tree};
 use crate::events::Event;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
 use crate::model::stage::Stage;
 use crate::model::storage::{BlockRef, Mount};
+pub(super) use kexec::load as load_next;
 use menu::Menu;
-pub(super) use next::load as load_next;
 use parameters::Parameters;
 
 /// Where GRUB finds its things once the node runs.
@@ -37,7 +37,7 @@ const TIMEOUT: u32 = 10;
 const FIRST_TIMEOUT: u32 = 1;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
-    let tree = match installed::open(context)? {
+    let tree = match target_tree::open(context)? {
         Ok(tree) => tree,
         Err(skipped) => return Ok(skipped),
     };
@@ -74,7 +74,7 @@ pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
 }
 
 impl BootFolder {
-    fn of(plan: &Plan, uuids: &[Option<String>], tree: &Installed) -> Result<Self, Error> {
+    fn of(plan: &Plan, uuids: &[Option<String>], tree: &TargetTree) -> Result<Self, Error> {
         let separate = plan_has_boot(plan);
         let mount = if separate { "/boot" } else { "/" };
         let red_hat = tree.has_folder("boot/grub2")?
@@ -147,14 +147,14 @@ fn root_names(plan: &Plan, root: &str) -> Vec<String> {
     names
 }
 
-fn title(tree: &Installed) -> Result<String, Error> {
+fn title(tree: &TargetTree) -> Result<String, Error> {
     for path in ["etc/os-release", "usr/lib/os-release"] {
         let text = tree.read(path)?.unwrap_or_default();
         let name = text
             .lines()
             .find_map(|line| line.strip_prefix("PRETTY_NAME="));
         if let Some(name) = name {
-            return Ok(installed::one_line(name.trim().trim_matches(['"', '\''])));
+            return Ok(target_tree::one_line(name.trim().trim_matches(['"', '\''])));
         }
     }
     Ok("Linux".to_owned())
@@ -163,7 +163,7 @@ fn title(tree: &Installed) -> Result<String, Error> {
 /// The modules that belong to our core image: whatever grub.cfg comes later can load what it needs. A core image left in
 /// the image by its own GRUB goes: it would make an upgrade of GRUB's package install boot code where the image was made.
 fn modules(
-    tree: &Installed,
+    tree: &TargetTree,
     folder: &BootFolder,
     grub: &Path,
     platform: Platform,

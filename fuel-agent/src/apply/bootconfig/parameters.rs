@@ -1,6 +1,6 @@
 //! The kernel's command line: words as the kernel splits them, and the quoting that GRUB and the shell need for them.
 
-use crate::apply::installed::one_line;
+use crate::apply::target_tree::one_line;
 
 /// A kernel command line.
 #[derive(Clone, Debug, PartialEq, Eq)]

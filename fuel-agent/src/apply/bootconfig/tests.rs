@@ -3,17 +3,17 @@
 use super::*;
 use crate::apply::sample;
 
-fn tree(files: &[&str]) -> (tempfile::TempDir, Installed) {
+fn tree(files: &[&str]) -> (tempfile::TempDir, TargetTree) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("root")).unwrap();
-    let tree = Installed::at(&folder.path().join("root"));
+    let tree = TargetTree::at(&folder.path().join("root"));
     for path in files {
         tree.write(path, "x", 0o644).unwrap();
     }
     (folder, tree)
 }
 
-fn menu<'a>(plan: &Plan, parameters: &'a Parameters, tree: &Installed) -> Menu<'a> {
+fn menu<'a>(plan: &Plan, parameters: &'a Parameters, tree: &TargetTree) -> Menu<'a> {
     let uuids = sample::uuids();
     Menu {
         title: title(tree).unwrap(),
@@ -147,9 +147,9 @@ fn a_title_is_found_or_made_up() {
     assert_eq!(title(&tree).unwrap(), "It");
 }
 
-struct Heard(std::sync::Mutex<Vec<String>>);
+struct RecordedEvents(std::sync::Mutex<Vec<String>>);
 
-impl crate::events::Events for Heard {
+impl crate::events::Events for RecordedEvents {
     fn tell(&self, event: &Event) {
         if let Event::Warning { message, .. } = event {
             self.0.lock().unwrap().push(message.clone());
@@ -186,7 +186,7 @@ fn configure(
         }),
         ..Default::default()
     };
-    let heard = Heard(std::sync::Mutex::new(Vec::new()));
+    let heard = RecordedEvents(std::sync::Mutex::new(Vec::new()));
     let mut outcomes = Vec::new();
     for step in [Step::WriteFstab, Step::WriteIdentity, Step::WriteBootConfig] {
         let mut context = Context {

@@ -10,7 +10,7 @@ use configdrive::fat::{self, Format, Purpose};
 use host::blockdev::{Access, BlockDevice};
 use host::units::{Bytes, Extent};
 
-use super::medium::Medium;
+use super::disk_region::DiskRegion;
 use super::{Context, Outcome};
 use crate::cloud;
 use crate::model::error::{Error, Kind};
@@ -68,11 +68,11 @@ fn make(
         length: size,
     };
     // the first sector last: a filesystem that is half there is not found by its label
-    let mut medium = Medium::holding_back(device, extent);
-    fat::write(&mut medium, &format, files)?;
-    medium.flush_disk().map_err(volume("cannot flush"))?;
-    fat::check(&mut medium, files)?;
-    medium.release().map_err(volume("cannot finish"))
+    let mut region = DiskRegion::holding_back(device, extent);
+    fat::write(&mut region, &format, files)?;
+    region.flush_disk().map_err(volume("cannot flush"))?;
+    fat::check(&mut region, files)?;
+    region.release().map_err(volume("cannot finish"))
 }
 
 fn volume(doing: &str) -> impl FnOnce(io::Error) -> fat::FatError {
@@ -110,7 +110,7 @@ mod tests {
                 start: Bytes::ZERO,
                 length: device.size(),
             };
-            let found = fat::read(Medium::new(device.as_mut(), extent)).unwrap();
+            let found = fat::read(DiskRegion::new(device.as_mut(), extent)).unwrap();
             let names: Vec<&str> = found.iter().map(|file| file.path.as_str()).collect();
             assert!(names.contains(&"user-data") && names.contains(&"openstack/latest/user_data"));
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use host::moving;
+use host::move_tree;
 use host::tree::Tree;
 
 use super::target::{ON_FILES, default_mode};
@@ -66,7 +66,7 @@ fn move_tree(
         }
     };
     if let Some(folder) = folder(source, path).map_err(failed)? {
-        moving::move_content(&folder, goal).map_err(failed)?;
+        move_tree::move_content(&folder, goal).map_err(failed)?;
     } else {
         let mode = fs::Permissions::from_mode(default_mode(mount));
         fs::set_permissions(goal, mode).map_err(failed)?;

@@ -8,8 +8,8 @@ use configdrive::fat;
 use host::blockdev::{Access, BlockDevice};
 use host::units::{Bytes, Extent};
 
-use super::bootcode::{entry, stub, uefi};
-use super::medium::{Medium, write_and_check};
+use super::bootcode::{efi_boot_entry, stub, uefi};
+use super::disk_region::{DiskRegion, write_and_check};
 use super::{Context, Outcome, stamp};
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
@@ -94,7 +94,7 @@ fn hide_boot_files(
     if !uefi::is_fat(device, extent).map_err(failed(disk, "read"))? {
         return Ok(());
     }
-    let hidden = fat::set_aside(Medium::new(device, extent), ".off", |path| {
+    let hidden = fat::set_aside(DiskRegion::new(device, extent), ".off", |path| {
         let path = path.to_ascii_lowercase();
         path.starts_with("efi/") && Path::new(&path).extension().is_some_and(|end| end == "efi")
     });
@@ -114,7 +114,7 @@ fn hide_boot_files(
 /// The firmware's own list must not lead to what was here. An entry that leads nowhere is skipped by firmware, so failing
 /// to remove it is worth a warning only.
 fn forget_entries(context: &Context<'_>) {
-    if let Err(source) = entry::forget(&context.host.variables) {
+    if let Err(source) = efi_boot_entry::forget(&context.host.variables) {
         let message =
             format!("cannot remove our old entry from the firmware's boot list: {source}");
         context.warn(Stage::Release, message);

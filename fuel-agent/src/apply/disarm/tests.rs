@@ -197,7 +197,7 @@ fn boot_files_in_a_kept_esp_are_hidden_and_keep_their_bytes() {
     )
     .unwrap();
     assert!(!uefi::is_armed(device.as_mut(), esp.extent).unwrap());
-    let found = fat::read(Medium::new(device.as_mut(), esp.extent)).unwrap();
+    let found = fat::read(DiskRegion::new(device.as_mut(), esp.extent)).unwrap();
     let mut found: Vec<String> = found
         .into_iter()
         .map(|file| format!("{} {}", file.path, String::from_utf8_lossy(&file.content)))

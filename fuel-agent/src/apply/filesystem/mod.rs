@@ -6,8 +6,8 @@ use std::path::Path;
 use host::exec::{Cmd, Tool};
 use host::mount::MountMode;
 
-use super::scratch::Scratch;
-use super::{Context, Outcome, of_disk};
+use super::staging::Staging;
+use super::{Context, Outcome, disk_error};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedFilesystem;
 use crate::model::storage::BlockRef;
@@ -28,9 +28,9 @@ pub(super) fn make(context: &mut Context<'_>, filesystem: usize) -> Result<Outco
     let what = || format!("cannot make {} on {}", planned.kind, node.display());
     context.state.touched = true;
     if context.host.devices.backing(&node).is_some() {
-        let scratch = Scratch::empty(context, &node)?;
-        context.run(&cmd.arg(scratch.path()), what)?;
-        scratch.write_to(context, &node)?;
+        let staging = Staging::empty(context, &node)?;
+        context.run(&cmd.arg(staging.path()), what)?;
+        staging.write_to(context, &node)?;
     } else {
         context
             .run(&cmd.arg(&node), what)
@@ -136,9 +136,9 @@ fn grow_ext(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     if context.host.devices.backing(node).is_none() {
         return resize(context, node, node);
     }
-    let scratch = Scratch::copy_of(context, node)?;
-    resize(context, scratch.path(), node)?;
-    scratch.write_to(context, node)
+    let staging = Staging::copy_of(context, node)?;
+    resize(context, staging.path(), node)?;
+    staging.write_to(context, node)
 }
 
 /// Checks and grows what is at `path`; `node` is what people know it by.
@@ -167,11 +167,13 @@ fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Err
 
 fn grow_xfs(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     let folder = context.options.work.join("grow");
-    fs::create_dir_all(&folder)
-        .map_err(of_disk(format!("cannot make {}", folder.display()), node))?;
+    fs::create_dir_all(&folder).map_err(disk_error(
+        format!("cannot make {}", folder.display()),
+        node,
+    ))?;
     let mounts = &mut context.host.mounts;
     let mounted = mounts.mount(node, &folder, "xfs", MountMode::Write);
-    mounted.map_err(of_disk(
+    mounted.map_err(disk_error(
         format!("cannot mount {} to grow it", node.display()),
         node,
     ))?;
@@ -180,7 +182,10 @@ fn grow_xfs(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     let grown = context.run(&grow, what);
     let unmounted = context.host.mounts.unmount(&folder);
     grown.map_err(|error| error.device(node.display()))?;
-    unmounted.map_err(of_disk(format!("cannot unmount {}", node.display()), node))
+    unmounted.map_err(disk_error(
+        format!("cannot unmount {}", node.display()),
+        node,
+    ))
 }
 
 #[cfg(test)]

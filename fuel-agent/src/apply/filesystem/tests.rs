@@ -1,5 +1,5 @@
 use super::*;
-use crate::apply::bench::{Bench, sized};
+use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::step::Step;
 use host::fake::Script;
 
@@ -7,29 +7,29 @@ use host::fake::Script;
 const BOOT: usize = 0;
 const ROOT: usize = 1;
 
-fn bench(kind: &str) -> Bench {
-    let mut bench = Bench::new();
-    let planned = &mut bench.plan.filesystems[BOOT];
+fn harness(kind: &str) -> StepHarness {
+    let mut harness = StepHarness::new();
+    let planned = &mut harness.plan.filesystems[BOOT];
     planned.kind = kind.to_owned();
     planned.label = "a label that is long".to_owned();
     planned.options = " -O  ^has_journal ".to_owned();
     let found = format!("UUID={}\nTYPE={kind}\n", planned.uuid);
-    bench.script = Script::new().answering("blkid --probe --output export /dev/sda3", &found);
-    bench
+    harness.script = Script::new().answering("blkid --probe --output export /dev/sda3", &found);
+    harness
 }
 
-fn make(bench: &mut Bench) -> Result<Outcome, Error> {
-    bench.one(&Step::MakeFilesystem { filesystem: BOOT })
+fn make(harness: &mut StepHarness) -> Result<Outcome, Error> {
+    harness.one(&Step::MakeFilesystem { filesystem: BOOT })
 }
 
 #[test]
 fn each_type_is_made_by_its_own_tool_and_looked_at_afterwards() {
     let mut transcript = String::new();
     for kind in ["ext2", "ext3", "ext4", "xfs", "swap"] {
-        let mut bench = bench(kind);
-        assert_eq!(make(&mut bench).unwrap(), Outcome::Changed);
-        transcript += &bench.tools();
-        assert!(bench.state.filesystem_uuids[BOOT].is_some());
+        let mut harness = harness(kind);
+        assert_eq!(make(&mut harness).unwrap(), Outcome::Changed);
+        transcript += &harness.tools();
+        assert!(harness.state.filesystem_uuids[BOOT].is_some());
     }
     insta::assert_snapshot!(transcript, @"
     mkfs.ext2 -F -q -U 00000000-0000-0000-0000-000000000007 -L 'a label that' -O ^has_journal /dev/sda3
@@ -48,9 +48,9 @@ fn each_type_is_made_by_its_own_tool_and_looked_at_afterwards() {
 #[test]
 fn whatever_fails_is_told() {
     for n in 0..2 {
-        let mut bench = bench("ext4");
-        bench.script = bench.script.failing_at(n);
-        assert_eq!(make(&mut bench).unwrap_err().kind, Kind::Tool, "{n}");
+        let mut harness = harness("ext4");
+        harness.script = harness.script.failing_at(n);
+        assert_eq!(make(&mut harness).unwrap_err().kind, Kind::Tool, "{n}");
     }
     for found in [
         "UUID=other\nTYPE=ext4\n",
@@ -58,11 +58,11 @@ fn whatever_fails_is_told() {
         "UUID=x\nTYPE=ext2\n",
         "",
     ] {
-        let mut bench = bench("ext4");
-        bench.script = Script::new().answering("blkid", found);
-        assert_eq!(make(&mut bench).unwrap_err().kind, Kind::Disk, "{found}");
+        let mut harness = harness("ext4");
+        harness.script = Script::new().answering("blkid", found);
+        assert_eq!(make(&mut harness).unwrap_err().kind, Kind::Disk, "{found}");
     }
-    let mut ambivalent = bench("ext4");
+    let mut ambivalent = harness("ext4");
     ambivalent.script = Script::new().exiting("blkid", 8, "");
     let error = make(&mut ambivalent).unwrap_err();
     insta::assert_snapshot!(crate::model::error::render(&error), @"
@@ -73,9 +73,9 @@ fn whatever_fails_is_told() {
 
 #[test]
 fn a_type_that_nobody_makes_is_refused_before_anything_is_touched() {
-    let mut bench = bench("reiserfs");
-    assert_eq!(make(&mut bench).unwrap_err().kind, Kind::Request);
-    assert!(!bench.state.touched && bench.tools().is_empty());
+    let mut harness = harness("reiserfs");
+    assert_eq!(make(&mut harness).unwrap_err().kind, Kind::Request);
+    assert!(!harness.state.touched && harness.tools().is_empty());
 }
 
 #[test]
@@ -87,34 +87,34 @@ fn labels_are_cut_as_fuel_does_and_then_as_the_type_must() {
     assert_eq!(label("ääääääääääääää", 16), "ääääääää");
 }
 
-fn growing(format: &str) -> Bench {
-    let mut bench = Bench::new();
-    bench.plan.images[0].format = format.to_owned();
+fn growing(format: &str) -> StepHarness {
+    let mut harness = StepHarness::new();
+    harness.plan.images[0].format = format.to_owned();
     let found = format!("UUID=aa\nTYPE={format}\n");
-    bench.script = Script::new().answering("blkid", &found);
-    bench
+    harness.script = Script::new().answering("blkid", &found);
+    harness
 }
 
-fn grow(bench: &mut Bench) -> Result<Outcome, Error> {
-    bench.one(&Step::GrowFilesystem { filesystem: ROOT })
+fn grow(harness: &mut StepHarness) -> Result<Outcome, Error> {
+    harness.one(&Step::GrowFilesystem { filesystem: ROOT })
 }
 
 #[test]
 fn ext_is_checked_and_grown_where_it_lies_and_xfs_mounted() {
-    let mut bench = growing("ext4");
-    bench.script = bench.script.exiting("e2fsck", 1, "fixed");
-    assert_eq!(grow(&mut bench).unwrap(), Outcome::Changed);
-    insta::assert_snapshot!(bench.tools(), @"
+    let mut harness = growing("ext4");
+    harness.script = harness.script.exiting("e2fsck", 1, "fixed");
+    assert_eq!(grow(&mut harness).unwrap(), Outcome::Changed);
+    insta::assert_snapshot!(harness.tools(), @"
     blkid --probe --output export /dev/mapper/os-root
     e2fsck -f -y /dev/mapper/os-root
     resize2fs /dev/mapper/os-root
     blkid --probe --output export /dev/mapper/os-root
     ");
-    let mut bench = growing("xfs");
-    assert_eq!(grow(&mut bench).unwrap(), Outcome::Changed);
-    let folder = bench.work.path().display().to_string();
-    let mounts = bench.mounts.transcript().replace(&folder, "WORK");
-    insta::assert_snapshot!(bench.tools() + &mounts, @"
+    let mut harness = growing("xfs");
+    assert_eq!(grow(&mut harness).unwrap(), Outcome::Changed);
+    let folder = harness.work.path().display().to_string();
+    let mounts = harness.mounts.transcript().replace(&folder, "WORK");
+    insta::assert_snapshot!(harness.tools() + &mounts, @"
     blkid --probe --output export /dev/mapper/os-root
     xfs_growfs -d WORK/grow
     blkid --probe --output export /dev/mapper/os-root
@@ -131,22 +131,22 @@ fn growing_that_fails_is_told_and_leaves_nothing_mounted() {
         .into_iter()
         .enumerate()
     {
-        let mut bench = growing("ext4");
-        bench.script = bench.script.failing_at(n);
-        assert_eq!(grow(&mut bench).unwrap_err().kind, kind, "{n}");
+        let mut harness = growing("ext4");
+        harness.script = harness.script.failing_at(n);
+        assert_eq!(grow(&mut harness).unwrap_err().kind, kind, "{n}");
     }
     for n in 0..3 {
-        let mut bench = growing("xfs");
-        bench.script = bench.script.failing_at(n);
-        assert_eq!(grow(&mut bench).unwrap_err().kind, Kind::Tool, "{n}");
-        let mounts = bench.mounts.transcript();
+        let mut harness = growing("xfs");
+        harness.script = harness.script.failing_at(n);
+        assert_eq!(grow(&mut harness).unwrap_err().kind, Kind::Tool, "{n}");
+        let mounts = harness.mounts.transcript();
         let count = |word: &str| mounts.lines().filter(|line| line.starts_with(word)).count();
         assert_eq!(count("mount"), count("umount"), "{mounts}");
     }
     for n in 0..2 {
-        let mut bench = growing("xfs");
-        bench.mounts = bench.mounts.failing_at(n);
-        assert_eq!(grow(&mut bench).unwrap_err().kind, Kind::Disk, "{n}");
+        let mut harness = growing("xfs");
+        harness.mounts = harness.mounts.failing_at(n);
+        assert_eq!(grow(&mut harness).unwrap_err().kind, Kind::Disk, "{n}");
     }
     let mut damaged = growing("ext4");
     damaged.script = damaged.script.exiting("e2fsck", 4, "left uncorrected");
@@ -155,11 +155,11 @@ fn growing_that_fails_is_told_and_leaves_nothing_mounted() {
 
 #[test]
 fn a_uuid_that_changes_on_the_way_is_an_error() {
-    let mut bench = growing("ext4");
-    bench.script = Script::new()
+    let mut harness = growing("ext4");
+    harness.script = Script::new()
         .answering_once("blkid", "UUID=aa\nTYPE=ext4\n")
         .answering("blkid", "UUID=bb\nTYPE=ext4\n");
-    assert_eq!(grow(&mut bench).unwrap_err().kind, Kind::Disk);
+    assert_eq!(grow(&mut harness).unwrap_err().kind, Kind::Disk);
 }
 
 #[test]
@@ -168,9 +168,12 @@ fn on_files_what_lies_on_lvm_is_skipped() {
         Step::MakeFilesystem { filesystem: 2 },
         Step::GrowFilesystem { filesystem: ROOT },
     ] {
-        let mut bench = Bench::new();
-        bench.disks = sized().as_file();
-        assert!(matches!(bench.one(&step).unwrap(), Outcome::Skipped { .. }));
-        assert!(bench.tools().is_empty());
+        let mut harness = StepHarness::new();
+        harness.disks = sized().as_file();
+        assert!(matches!(
+            harness.one(&step).unwrap(),
+            Outcome::Skipped { .. }
+        ));
+        assert!(harness.tools().is_empty());
     }
 }

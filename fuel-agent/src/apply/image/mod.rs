@@ -79,10 +79,10 @@ fn prepare<'a>(
 
 /// What was planned may have been planned with facts from a file.
 fn check_trust(context: &Context<'_>, planned: &PlannedImage) -> Result<(), Error> {
-    match context.options.packed.distrusts(&planned.facts) {
+    match context.options.packed.rejects(&planned.facts) {
         None => Ok(()),
         Some((why, hint)) => {
-            let what = format!("{} {why}", address::shown(&planned.url));
+            let what = format!("{} {why}", address::redacted(&planned.url));
             Err(Error::new(Kind::Image, what).hint(hint))
         }
     }

@@ -1,8 +1,8 @@
 use std::io::Write;
 
 use super::*;
-use crate::apply::bench::{Bench, sized};
-use crate::apply::{Ending, Performed};
+use crate::apply::step_harness::{StepHarness, sized};
+use crate::apply::{StepResult, StepRun};
 use crate::http::fault_server::{Asked, Fault, FaultServer, Reply};
 use crate::model::error::Kind;
 use crate::model::plan::PlannedFilesystem;
@@ -27,44 +27,50 @@ fn content() -> Vec<u8> {
 }
 
 /// A bench with an image in a file beside it.
-fn bench() -> Bench {
-    let mut bench = Bench::new();
-    let path = bench.work.path().join("root.img");
+fn harness() -> StepHarness {
+    let mut harness = StepHarness::new();
+    let path = harness.work.path().join("root.img");
     std::fs::File::create(&path)
         .unwrap()
         .write_all(&content())
         .unwrap();
-    let image = &mut bench.plan.images[0];
+    let image = &mut harness.plan.images[0];
     image.url = format!("file://{}", path.display());
     image.container = Container::Raw;
     let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
     image.facts.raw_sha256 = Some(Sha256::digest(content()).iter().fold(String::new(), hex));
-    bench.script = bench
+    harness.script = harness
         .script
         .answering(BLKID, FOUND)
         .exiting("blkid --cache-file", 2, "");
-    bench
+    harness
 }
 
 #[test]
 fn it_is_written_and_its_uuid_is_known_from_then_on() {
-    let mut bench = bench();
-    assert_eq!(bench.one(&WRITE).unwrap(), Outcome::Changed);
+    let mut harness = harness();
+    assert_eq!(harness.one(&WRITE).unwrap(), Outcome::Changed);
     let written = Extent::new(Bytes::ZERO, Bytes(3_000_000)).unwrap();
-    assert!(bench.disks.content("/dev/mapper/os-root", written).unwrap() == content());
-    assert!(bench.state.images[0].as_ref().unwrap().verified && bench.state.touched);
-    assert_eq!(bench.state.filesystem_uuids[1].as_deref(), Some("aa-bb"));
-    assert!(bench.heard.warnings().is_empty());
+    assert!(
+        harness
+            .disks
+            .content("/dev/mapper/os-root", written)
+            .unwrap()
+            == content()
+    );
+    assert!(harness.state.images[0].as_ref().unwrap().verified && harness.state.touched);
+    assert_eq!(harness.state.filesystem_uuids[1].as_deref(), Some("aa-bb"));
+    assert!(harness.heard.warnings().is_empty());
 }
 
 #[test]
 fn the_same_uuid_elsewhere_is_worth_a_word() {
-    let mut bench = bench();
-    bench.script = host::fake::Script::new()
+    let mut harness = harness();
+    harness.script = host::fake::Script::new()
         .answering(BLKID, FOUND)
         .answering("blkid --cache-file", "/dev/mapper/os-root\n/dev/sdz1\n");
-    bench.one(&WRITE).unwrap();
-    let warnings = bench.heard.warnings();
+    harness.one(&WRITE).unwrap();
+    let warnings = harness.heard.warnings();
     insta::assert_snapshot!(warnings.join("\n"), @"the filesystem UUID aa-bb of the image for /dev/mapper/os-root is on /dev/sdz1 as well");
 }
 
@@ -75,48 +81,52 @@ fn whatever_fails_is_told() {
         (host::fake::Fault::Write(0), Kind::Disk),
         (host::fake::Fault::Flush(0), Kind::Disk),
     ] {
-        let mut bench = bench();
-        bench.disks = bench.disks.failing(fault);
-        assert_eq!(bench.one(&WRITE).unwrap_err().kind, kind, "{fault:?}");
+        let mut harness = harness();
+        harness.disks = harness.disks.failing(fault);
+        assert_eq!(harness.one(&WRITE).unwrap_err().kind, kind, "{fault:?}");
     }
     for n in 0..2 {
-        let mut bench = bench();
-        bench.script = bench.script.failing_at(n);
-        assert_eq!(bench.one(&WRITE).unwrap_err().kind, Kind::Tool, "{n}");
+        let mut harness = harness();
+        harness.script = harness.script.failing_at(n);
+        assert_eq!(harness.one(&WRITE).unwrap_err().kind, Kind::Tool, "{n}");
     }
 }
 
 #[test]
 fn what_is_not_what_the_request_says_is_refused() {
     for found in ["UUID=1\nTYPE=xfs\n", "TYPE=ext4\n", ""] {
-        let mut bench = bench();
-        bench.script = host::fake::Script::new().answering(BLKID, found);
-        assert_eq!(bench.one(&WRITE).unwrap_err().kind, Kind::Image, "{found}");
+        let mut harness = harness();
+        harness.script = host::fake::Script::new().answering(BLKID, found);
+        assert_eq!(
+            harness.one(&WRITE).unwrap_err().kind,
+            Kind::Image,
+            "{found}"
+        );
     }
-    let mut other = bench();
+    let mut other = harness();
     other.plan.images[0].facts.raw_sha256 = Some("00".repeat(32));
     assert_eq!(other.one(&WRITE).unwrap_err().kind, Kind::Image);
-    let mut without = bench();
+    let mut without = harness();
     without.plan.images[0].facts.raw_sha256 = None;
     assert_eq!(without.one(&WRITE).unwrap_err().kind, Kind::Refused);
 }
 
 #[test]
 fn a_stream_is_refused_where_only_signed_images_are_written() {
-    let mut bench = bench();
-    bench.packed.require_signature = true;
-    let error = bench.one(&WRITE).unwrap_err();
+    let mut harness = harness();
+    harness.packed.require_signature = true;
+    let error = harness.one(&WRITE).unwrap_err();
     assert_eq!(error.kind, Kind::Image);
     assert!(error.what.contains("no packed image"), "{}", error.what);
-    assert!(!bench.state.touched);
+    assert!(!harness.state.touched);
 }
 
 #[test]
 fn on_a_file_a_logical_volume_is_skipped() {
-    let mut bench = bench();
-    bench.disks = sized().as_file();
+    let mut harness = harness();
+    harness.disks = sized().as_file();
     assert!(matches!(
-        bench.one(&WRITE).unwrap(),
+        harness.one(&WRITE).unwrap(),
         Outcome::Skipped { .. }
     ));
 }
@@ -124,43 +134,43 @@ fn on_a_file_a_logical_volume_is_skipped() {
 const BOOT: &str = "/dev/sda3";
 
 /// A bench with a second image for /boot, which has the same name.
-fn two() -> Bench {
-    let mut bench = bench();
-    let mut second = bench.plan.images[0].clone();
+fn two() -> StepHarness {
+    let mut harness = harness();
+    let mut second = harness.plan.images[0].clone();
     let on_boot = |filesystem: &PlannedFilesystem| {
         filesystem.on == BlockRef::Partition { disk: 0, number: 3 }
     };
-    let boot = bench.plan.filesystems.iter().position(on_boot).unwrap();
+    let boot = harness.plan.filesystems.iter().position(on_boot).unwrap();
     second.filesystem = boot;
-    second.format = bench.plan.filesystems[boot].kind.clone();
-    bench.plan.images.push(second);
-    let found = format!("UUID=cc-dd\nTYPE={}\n", bench.plan.filesystems[boot].kind);
-    bench.script = bench
+    second.format = harness.plan.filesystems[boot].kind.clone();
+    harness.plan.images.push(second);
+    let found = format!("UUID=cc-dd\nTYPE={}\n", harness.plan.filesystems[boot].kind);
+    harness.script = harness
         .script
         .answering(&format!("blkid --probe --output export {BOOT}"), &found);
-    bench
+    harness
 }
 
-fn endings(performed: &[Performed]) -> String {
+fn endings(performed: &[StepRun]) -> String {
     let each = performed.iter().map(|it| match &it.ending {
-        Ending::Done(outcome) => format!("{outcome:?}"),
-        Ending::Failed(error) => format!("{:?}", error.kind),
-        Ending::Stopped => "Stopped".to_owned(),
+        StepResult::Done(outcome) => format!("{outcome:?}"),
+        StepResult::Failed(error) => format!("{:?}", error.kind),
+        StepResult::Stopped => "Stopped".to_owned(),
     });
     each.collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn two_at_the_same_time_both_arrive() {
-    let mut bench = two();
-    let performed = bench.together(&[0, 1]);
+    let mut harness = two();
+    let performed = harness.together(&[0, 1]);
     assert_eq!(endings(&performed), "Changed Changed");
     let written = Extent::new(Bytes::ZERO, Bytes(3_000_000)).unwrap();
     for (image, device) in ["/dev/mapper/os-root", BOOT].into_iter().enumerate() {
-        assert!(bench.disks.content(device, written).unwrap() == content());
-        assert!(bench.state.images[image].as_ref().unwrap().verified);
+        assert!(harness.disks.content(device, written).unwrap() == content());
+        assert!(harness.state.images[image].as_ref().unwrap().verified);
     }
-    let uuids = bench.state.filesystem_uuids.iter().flatten();
+    let uuids = harness.state.filesystem_uuids.iter().flatten();
     assert_eq!(uuids.count(), 2);
 }
 
@@ -173,17 +183,17 @@ fn stalled(asked: &Asked) -> Reply {
 fn the_first_that_fails_stops_the_other_and_is_the_one_that_is_told() {
     let server = FaultServer::start(stalled).unwrap();
     for broken in [0, 1] {
-        let mut bench = two();
-        bench.plan.images[broken].facts.raw_sha256 = Some("00".repeat(32));
-        bench.plan.images[1 - broken].url = server.url("/root.img");
-        let performed = bench.together(&[0, 1]);
+        let mut harness = two();
+        harness.plan.images[broken].facts.raw_sha256 = Some("00".repeat(32));
+        harness.plan.images[1 - broken].url = server.url("/root.img");
+        let performed = harness.together(&[0, 1]);
         let expected = ["Image Stopped", "Stopped Image"][broken];
         assert_eq!(endings(&performed), expected);
-        assert!(bench.state.images.iter().flatten().next().is_none());
-        assert!(bench.heard.warnings().is_empty());
+        assert!(harness.state.images.iter().flatten().next().is_none());
+        assert!(harness.heard.warnings().is_empty());
         let device = ["/dev/mapper/os-root", BOOT][1 - broken];
         let head = Extent::new(Bytes::ZERO, Bytes::MIB).unwrap();
-        let head = bench.disks.content(device, head).unwrap();
+        let head = harness.disks.content(device, head).unwrap();
         assert!(
             head.iter().all(|byte| *byte == 0),
             "{device} is no filesystem"
@@ -194,12 +204,12 @@ fn the_first_that_fails_stops_the_other_and_is_the_one_that_is_told() {
 #[test]
 fn a_device_that_cannot_be_opened_lets_none_begin() {
     for broken in [0, 1] {
-        let mut bench = two();
-        bench.disks = bench.disks.failing(host::fake::Fault::Open(broken));
-        let performed = bench.together(&[0, 1]);
+        let mut harness = two();
+        harness.disks = harness.disks.failing(host::fake::Fault::Open(broken));
+        let performed = harness.together(&[0, 1]);
         let expected = ["Disk Stopped", "Stopped Disk"][broken];
         assert_eq!(endings(&performed), expected);
-        let log = bench.disks.log();
+        let log = harness.disks.log();
         let is_change = |it: &What| matches!(it, What::Write(_) | What::Zero(_));
         assert!(!log.iter().any(|it| is_change(&it.what)));
     }
@@ -208,12 +218,12 @@ fn a_device_that_cannot_be_opened_lets_none_begin() {
 #[test]
 fn a_fault_of_any_write_is_told_once_and_no_image_counts_that_did_not_arrive() {
     for at in 0..10 {
-        let mut bench = two();
-        bench.disks = bench.disks.failing(host::fake::Fault::Write(at));
-        let performed = bench.together(&[0, 1]);
-        let is_failed = |it: &&Performed| matches!(it.ending, Ending::Failed(_));
+        let mut harness = two();
+        harness.disks = harness.disks.failing(host::fake::Fault::Write(at));
+        let performed = harness.together(&[0, 1]);
+        let is_failed = |it: &&StepRun| matches!(it.ending, StepResult::Failed(_));
         let failed = performed.iter().filter(is_failed).count();
-        let injected = bench
+        let injected = harness
             .disks
             .log()
             .iter()
@@ -227,16 +237,20 @@ fn a_fault_of_any_write_is_told_once_and_no_image_counts_that_did_not_arrive() {
             endings(&performed)
         );
         for (image, performed) in performed.iter().enumerate() {
-            let is_kept = bench.state.images.get(image).is_some_and(Option::is_some);
-            assert_eq!(is_kept, matches!(performed.ending, Ending::Done(_)), "{at}");
+            let is_kept = harness.state.images.get(image).is_some_and(Option::is_some);
+            assert_eq!(
+                is_kept,
+                matches!(performed.ending, StepResult::Done(_)),
+                "{at}"
+            );
         }
     }
 }
 
 #[test]
 fn who_says_stop_stops_both() {
-    let mut bench = two();
-    let cancel = bench.cancel.clone();
+    let mut harness = two();
+    let cancel = harness.cancel.clone();
     let asked = std::sync::atomic::AtomicUsize::new(0);
     // stopped when both have begun
     let server = FaultServer::start(move |it| {
@@ -246,10 +260,10 @@ fn who_says_stop_stops_both() {
         stalled(it)
     })
     .unwrap();
-    for image in &mut bench.plan.images {
+    for image in &mut harness.plan.images {
         image.url = server.url("/root.img");
     }
-    let performed = bench.together(&[0, 1]);
+    let performed = harness.together(&[0, 1]);
     let endings = endings(&performed);
     assert!(
         ["Interrupted Stopped", "Stopped Interrupted"].contains(&endings.as_str()),
@@ -259,9 +273,9 @@ fn who_says_stop_stops_both() {
 
 #[test]
 fn progress_says_which_of_two_images_of_one_name_it_is_about() {
-    let mut bench = two();
-    bench.together(&[0, 1]);
-    let moved = bench.heard.moved();
+    let mut harness = two();
+    harness.together(&[0, 1]);
+    let moved = harness.heard.moved();
     for device in ["/dev/mapper/os-root", BOOT] {
         let what = format!("root.img to {device}");
         assert!(moved.contains(&what), "{what} in {moved:?}");

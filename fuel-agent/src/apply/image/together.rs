@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use host::cancel::Cancel;
 
 use super::{Prepared, Ready, arrived, keep, prepare};
-use crate::apply::{Context, Ending, Outcome, Performed};
+use crate::apply::{Context, Outcome, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::model::error::Error;
 use crate::model::report::ImageOutcome;
@@ -27,11 +27,11 @@ enum Written {
     Stopped,
 }
 
-/// Writes these images of the plan; one [`Performed`] for each, in their order.
+/// Writes these images of the plan; one [`StepRun`] for each, in their order.
 pub(in crate::apply) fn write_together(
     context: &mut Context<'_>,
     images: &[usize],
-) -> Vec<Performed> {
+) -> Vec<StepRun> {
     let group = Group {
         stop: context.host.cancel.below(),
         has_failed: AtomicBool::new(false),
@@ -49,33 +49,33 @@ pub(in crate::apply) fn write_together(
     let each = images.iter().zip(written).map(|(image, (written, took))| {
         let began = Instant::now();
         let ending = match written {
-            Written::Skipped(outcome) => Ending::Done(outcome),
-            Written::Failed(error) => Ending::Failed(error),
-            Written::Stopped => Ending::Stopped,
+            Written::Skipped(outcome) => StepResult::Done(outcome),
+            Written::Failed(error) => StepResult::Failed(error),
+            Written::Stopped => StepResult::Stopped,
             Written::Whole(outcome) => {
                 keep(context, *image, *outcome);
                 // what is on its device is looked at only where the run goes on
                 if is_broken {
-                    Ending::Done(Outcome::Changed)
+                    StepResult::Done(Outcome::Changed)
                 } else {
                     arrived(context, *image).into()
                 }
             }
         };
-        is_broken |= matches!(ending, Ending::Failed(_));
+        is_broken |= matches!(ending, StepResult::Failed(_));
         let took = took + began.elapsed();
-        Performed { ending, took }
+        StepRun { ending, took }
     });
     each.collect()
 }
 
 /// What it comes to when the image of that index could not even begin.
-fn none_begun(count: usize, failed: usize, error: Error) -> Vec<Performed> {
+fn none_begun(count: usize, failed: usize, error: Error) -> Vec<StepRun> {
     let mut error = Some(error);
-    let each = (0..count).map(|index| Performed {
+    let each = (0..count).map(|index| StepRun {
         ending: match error.take_if(|_| index == failed) {
-            Some(error) => Ending::Failed(error),
-            None => Ending::Stopped,
+            Some(error) => StepResult::Failed(error),
+            None => StepResult::Stopped,
         },
         took: Duration::ZERO,
     });

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::installed::{Installed, one_line};
+use super::target_tree::{TargetTree, one_line};
 use crate::model::error::Error;
 use crate::model::node::{AdminInterface, NodeSpec};
 
@@ -24,7 +24,7 @@ enum SetUpBy {
 
 /// Writes names and address; says what is odd.
 pub(super) fn write(
-    tree: &Installed,
+    tree: &TargetTree,
     node: &NodeSpec,
     configdrive: bool,
 ) -> Result<Option<String>, Error> {
@@ -63,7 +63,7 @@ pub(super) fn write(
     Ok(None)
 }
 
-fn manager(tree: &Installed, configdrive: bool) -> Result<Option<SetUpBy>, Error> {
+fn manager(tree: &TargetTree, configdrive: bool) -> Result<Option<SetUpBy>, Error> {
     let ifup = ["sbin/ifup", "usr/sbin/ifup"];
     if tree.has_file("etc/network/interfaces")? && tree.has_any(&ifup)? {
         return Ok(Some(SetUpBy::Ifupdown));
@@ -94,7 +94,7 @@ fn manager(tree: &Installed, configdrive: bool) -> Result<Option<SetUpBy>, Error
 }
 
 /// Rules for old udev, `.link` files for systemd's: both give the MAC the same name, so it does not matter which wins.
-fn names(tree: &Installed, names: &[(String, String)]) -> Result<(), Error> {
+fn names(tree: &TargetTree, names: &[(String, String)]) -> Result<(), Error> {
     tree.write(
         "etc/udev/rules.d/70-persistent-net.rules",
         rules(names),
@@ -137,7 +137,7 @@ fn link(mac: &str, name: &str) -> String {
 }
 
 /// Tells cloud-init that the network is not its business.
-fn hands_off(tree: &Installed) -> Result<(), Error> {
+fn hands_off(tree: &TargetTree) -> Result<(), Error> {
     let text = "# The admin interface is set up by files that were written at installation.\nnetwork:\n  config: disabled\n";
     tree.write(
         "etc/cloud/cloud.cfg.d/95-provision-network.cfg",
@@ -149,7 +149,7 @@ fn hands_off(tree: &Installed) -> Result<(), Error> {
     Ok(())
 }
 
-fn ifupdown(tree: &Installed, node: &NodeSpec) -> Result<(), Error> {
+fn ifupdown(tree: &TargetTree, node: &NodeSpec) -> Result<(), Error> {
     let name = one_line(&node.admin.name);
     hands_off(tree)?;
     let interfaces =
@@ -176,7 +176,7 @@ fn stanza(node: &NodeSpec) -> String {
     lines.concat()
 }
 
-fn network_scripts(tree: &Installed, admin: &AdminInterface) -> Result<(), Error> {
+fn network_scripts(tree: &TargetTree, admin: &AdminInterface) -> Result<(), Error> {
     let name = one_line(&admin.name);
     hands_off(tree)?;
     let path = format!("etc/sysconfig/network-scripts/ifcfg-{name}");

@@ -3,7 +3,7 @@ use crate::apply::sample;
 
 fn written(files: &[&str], configdrive: bool) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let tree = Installed::at(folder.path());
+    let tree = TargetTree::at(folder.path());
     for path in files {
         tree.write(path, "", 0o755).unwrap();
     }
@@ -192,7 +192,7 @@ fn an_image_without_network_is_warned_about() {
 #[test]
 fn a_gateway_is_said_once() {
     let folder = tempfile::tempdir().unwrap();
-    let tree = Installed::at(folder.path());
+    let tree = TargetTree::at(folder.path());
     tree.write(
         "etc/sysconfig/network",
         "NETWORKING=yes\nGATEWAY=1.2.3.4\n",

@@ -6,7 +6,7 @@ use host::blockdev::Access;
 use host::exec::{Cmd, Tool};
 
 use super::lvm::lvm;
-use super::{Context, Outcome, is_not_there, lvm as groups, of_disk, raid};
+use super::{Context, Outcome, disk_error, is_not_there, lvm as groups, raid};
 use crate::model::error::{Error, Kind};
 use crate::model::step::Step;
 
@@ -32,9 +32,10 @@ pub(super) fn is_there(context: &Context<'_>, node: &Path) -> Result<bool, Error
     match context.host.devices.open(node, Access::Read) {
         Ok(_) => Ok(true),
         Err(error) if is_not_there(&error) => Ok(false),
-        Err(error) => Err(of_disk(format!("cannot look at {}", node.display()), node)(
-            error,
-        )),
+        Err(error) => Err(disk_error(
+            format!("cannot look at {}", node.display()),
+            node,
+        )(error)),
     }
 }
 
@@ -87,9 +88,9 @@ fn chosen_nodes(context: &Context<'_>) -> Result<Vec<PathBuf>, Error> {
         nodes.push(path.to_owned());
         let what = || format!("cannot look at the partitions of {}", path.display());
         let known = context.host.devices.partitions(path);
-        for (number, _) in known.map_err(|source| of_disk(what(), path)(source))? {
+        for (number, _) in known.map_err(|source| disk_error(what(), path)(source))? {
             let node = context.host.devices.partition(path, number);
-            nodes.push(node.map_err(|source| of_disk(what(), path)(source))?);
+            nodes.push(node.map_err(|source| disk_error(what(), path)(source))?);
         }
     }
     for planned in &context.plan.steps {

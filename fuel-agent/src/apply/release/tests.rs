@@ -1,5 +1,5 @@
 use super::*;
-use crate::apply::bench::{Bench, sized};
+use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::error::Error;
 use crate::model::plan::PlannedRaid;
 use crate::model::stage::Stage;
@@ -29,9 +29,9 @@ fn close() -> Step {
 }
 
 /// A bench whose plan lets go of all this.
-fn bench() -> Bench {
-    let mut bench = Bench::new();
-    bench.plan.steps = [close(), deactivate(), stop()]
+fn harness() -> StepHarness {
+    let mut harness = StepHarness::new();
+    harness.plan.steps = [close(), deactivate(), stop()]
         .into_iter()
         .map(|step| PlannedStep {
             number: 1,
@@ -41,18 +41,18 @@ fn bench() -> Bench {
             destroys: Vec::new(),
         })
         .collect();
-    bench
+    harness
 }
 
 #[test]
 fn everything_is_let_go_of_and_nothing_else_is_looked_at() {
-    let mut bench = bench();
-    bench.all(&[close(), deactivate(), stop()]).unwrap();
+    let mut harness = harness();
+    harness.all(&[close(), deactivate(), stop()]).unwrap();
     assert!(
-        !bench.state.touched,
+        !harness.state.touched,
         "nothing is written before the disks are disarmed"
     );
-    insta::assert_snapshot!(bench.tools(), @r#"
+    insta::assert_snapshot!(harness.tools(), @r#"
     udevadm settle --timeout=60
     dmsetup remove --retry secret
     udevadm settle --timeout=60
@@ -65,41 +65,43 @@ fn everything_is_let_go_of_and_nothing_else_is_looked_at() {
 
 #[test]
 fn an_array_that_nobody_assembled_is_not_stopped() {
-    let mut bench = bench();
-    bench.disks = FakeDevices::new().with("/dev/sda", Bytes(2 << 30));
-    bench.one(&stop()).unwrap();
-    assert!(!bench.tools().contains("--stop"), "{}", bench.tools());
+    let mut harness = harness();
+    harness.disks = FakeDevices::new().with("/dev/sda", Bytes(2 << 30));
+    harness.one(&stop()).unwrap();
+    assert!(!harness.tools().contains("--stop"), "{}", harness.tools());
 }
 
 #[test]
 fn whatever_fails_is_told() {
     for n in 0..7 {
-        let mut bench = bench();
-        bench.script = bench.script.failing_at(n);
-        let error = bench.all(&[close(), deactivate(), stop()]).unwrap_err();
+        let mut harness = harness();
+        harness.script = harness.script.failing_at(n);
+        let error = harness.all(&[close(), deactivate(), stop()]).unwrap_err();
         assert_eq!(error.kind, Kind::Tool, "{n}");
     }
-    let mut bench = bench();
-    bench.disks = bench.disks.failing(Fault::Open(0));
-    assert_eq!(bench.one(&stop()).unwrap_err().kind, Kind::Disk);
+    let mut harness = harness();
+    harness.disks = harness.disks.failing(Fault::Open(0));
+    assert_eq!(harness.one(&stop()).unwrap_err().kind, Kind::Disk);
 }
 
 #[test]
 fn a_volume_that_stays_active_is_told() {
-    let mut bench = bench();
-    bench.script = bench.script.answering("lvm lvs", "  os/root\n  os/swap\n");
-    let error = bench.one(&deactivate()).unwrap_err();
+    let mut harness = harness();
+    harness.script = harness
+        .script
+        .answering("lvm lvs", "  os/root\n  os/swap\n");
+    let error = harness.one(&deactivate()).unwrap_err();
     insta::assert_snapshot!(crate::model::error::render(&error), @"
     error: the logical volume `os/root` is still active
       hint: `lsblk` shows what uses it
     ");
 }
 
-fn kept() -> Bench {
-    let mut bench = Bench::new();
-    bench.plan.keeps_partitions = true;
+fn kept() -> StepHarness {
+    let mut harness = StepHarness::new();
+    harness.plan.keeps_partitions = true;
     let partition = |number| BlockRef::Partition { disk: 0, number };
-    bench.plan.raids = vec![PlannedRaid {
+    harness.plan.raids = vec![PlannedRaid {
         device: "/dev/md1".to_owned(),
         level: "raid1".to_owned(),
         metadata: "default".to_owned(),
@@ -108,41 +110,41 @@ fn kept() -> Bench {
         uuid: Uuid::from_u128(1),
         keep_data: true,
     }];
-    bench
+    harness
 }
 
-fn activate(bench: &mut Bench) -> Result<Outcome, Error> {
-    bench.one(&Step::ActivateKept)
+fn activate(harness: &mut StepHarness) -> Result<Outcome, Error> {
+    harness.one(&Step::ActivateKept)
 }
 
 #[test]
 fn what_is_kept_is_started_from_its_own_members() {
-    let mut bench = kept();
+    let mut harness = kept();
     // The node comes once mdadm has run; the fake's never does, so it is not waited for here.
-    bench.plan.raids.clear();
-    assert_eq!(activate(&mut bench).unwrap(), Outcome::Changed);
-    insta::assert_snapshot!(bench.tools(), @r#"lvm vgchange --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --activate y os"#);
+    harness.plan.raids.clear();
+    assert_eq!(activate(&mut harness).unwrap(), Outcome::Changed);
+    insta::assert_snapshot!(harness.tools(), @r#"lvm vgchange --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --activate y os"#);
 }
 
 #[test]
 fn starting_that_fails_is_told() {
     for n in 0..2 {
-        let mut bench = kept();
-        bench.script = bench.script.failing_at(n);
-        assert_eq!(activate(&mut bench).unwrap_err().kind, Kind::Tool, "{n}");
+        let mut harness = kept();
+        harness.script = harness.script.failing_at(n);
+        assert_eq!(activate(&mut harness).unwrap_err().kind, Kind::Tool, "{n}");
     }
-    let mut bench = kept();
-    bench.plan.raids[0].device = "/dev/md0".to_owned();
-    let error = activate(&mut bench).unwrap_err();
+    let mut harness = kept();
+    harness.plan.raids[0].device = "/dev/md0".to_owned();
+    let error = activate(&mut harness).unwrap_err();
     assert_eq!(error.kind, Kind::Refused, "the node is another array's");
 }
 
 #[test]
 fn on_files_nothing_is_activated() {
-    let mut bench = kept();
-    bench.disks = sized().as_file();
+    let mut harness = kept();
+    harness.disks = sized().as_file();
     assert!(matches!(
-        activate(&mut bench).unwrap(),
+        activate(&mut harness).unwrap(),
         Outcome::Skipped { .. }
     ));
 }

@@ -12,7 +12,7 @@ use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
 use super::Outcome;
-use super::bench::Bench;
+use super::step_harness::StepHarness;
 use crate::model::step::Step;
 use crate::model::storage::{BlockRef, Mount};
 
@@ -39,15 +39,15 @@ fn tool(program: &str, args: &[&str]) -> Option<(bool, String)> {
 
 /// The sample plan, laid out on a loop device of this sector size.
 struct Loop {
-    bench: Bench,
+    harness: StepHarness,
     host: Host,
     device: LoopDevice,
 }
 
 impl Loop {
     fn new(sector_size: u64) -> Option<Self> {
-        let mut bench = Bench::new();
-        let path = bench.work.path().join("disk.img");
+        let mut harness = StepHarness::new();
+        let path = harness.work.path().join("disk.img");
         let mut options = File::options();
         let file = options.read(true).write(true).create_new(true).open(path);
         let file = file.unwrap();
@@ -63,17 +63,17 @@ impl Loop {
                 return None;
             }
         };
-        let disk = &mut bench.plan.disks[0];
+        let disk = &mut harness.plan.disks[0];
         disk.device = device.path().display().to_string();
         disk.sector_size = Bytes(sector_size);
         // Numbers with gaps, and a name that is not plain ASCII.
         disk.partitions[1].number = 15;
         disk.partitions[2].name = "böot".to_owned();
         disk.partitions[2].legacy_boot = true;
-        bench.plan.configdrive = None;
+        harness.plan.configdrive = None;
         let host = Host::real(Cancel::new());
         Some(Self {
-            bench,
+            harness,
             host,
             device,
         })
@@ -84,7 +84,7 @@ impl Loop {
     }
 
     fn perform(&mut self, step: &Step) -> Result<Outcome, crate::model::error::Error> {
-        self.bench.on(&mut self.host, step)
+        self.harness.on(&mut self.host, step)
     }
 }
 
@@ -127,7 +127,7 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     }
     node.perform(&Step::WriteTable { disk: 0 }).unwrap();
     let on = |number| BlockRef::Partition { disk: 0, number };
-    let filesystems = &mut node.bench.plan.filesystems;
+    let filesystems = &mut node.harness.plan.filesystems;
     for (index, (number, kind)) in [(3, "ext2"), (4, "ext4"), (15, "swap")]
         .into_iter()
         .enumerate()
@@ -139,14 +139,14 @@ fn filesystems_are_made_on_partitions_and_found_again() {
         filesystems[index].uuid = Uuid::from_u128(0x1000 + u128::from(number));
     }
     filesystems[1].mount = Some(Mount::Path("/".to_owned()));
-    node.bench.plan.images.clear();
+    node.harness.plan.images.clear();
     for filesystem in 0..3 {
         let made = node.perform(&Step::MakeFilesystem { filesystem });
         assert_eq!(made.unwrap(), Outcome::Changed);
     }
     // What lies under /boot of the root moves into its own filesystem.
     let root = node.host.devices.partition(node.device.path(), 4).unwrap();
-    let folder = node.bench.work.path().join("look");
+    let folder = node.harness.work.path().join("look");
     fs::create_dir(&folder).unwrap();
     let mounts = &mut node.host.mounts;
     mounts
@@ -163,14 +163,21 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     };
     assert_eq!(node.perform(&moving).unwrap(), Outcome::Changed);
     assert_eq!(node.perform(&Step::WriteFstab).unwrap(), Outcome::Changed);
-    let boot = node.bench.state.target.as_ref().unwrap().root.join("boot");
+    let boot = node
+        .harness
+        .state
+        .target
+        .as_ref()
+        .unwrap()
+        .root
+        .join("boot");
     assert_eq!(fs::read_to_string(boot.join("vmlinuz")).unwrap(), "kernel");
     assert!(
         boot.join("lost+found").is_dir(),
         "that of its own filesystem"
     );
     assert_eq!(node.perform(&Step::Verify).unwrap(), Outcome::Unchanged);
-    assert!(node.bench.state.target.is_none());
+    assert!(node.harness.state.target.is_none());
     let mounted = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounted.contains(node.path()), "{mounted}");
 }
@@ -188,8 +195,8 @@ fn whatever_is_damaged_afterwards_is_found_by_reading_back() {
         let Some(mut node) = Loop::new(512) else {
             return;
         };
-        node.bench.plan.filesystems.truncate(1);
-        node.bench.plan.images.clear();
+        node.harness.plan.filesystems.truncate(1);
+        node.harness.plan.images.clear();
         node.perform(&Step::WriteTable { disk: 0 }).unwrap();
         node.perform(&Step::MakeFilesystem { filesystem: 0 })
             .unwrap();

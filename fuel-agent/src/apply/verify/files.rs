@@ -1,13 +1,13 @@
 //! fstab and grub.cfg as the installed system and its boot loader will read them.
 
-use super::super::installed::{self, Installed};
+use super::super::target_tree::{self, TargetTree};
 use super::super::{Context, bootconfig};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
 
 /// Every UUID that is named is that of a filesystem which is there, the root is found, and so are kernel and initrd.
 pub(super) fn check(context: &Context<'_>) -> Result<(), Error> {
-    let Ok(tree) = installed::open(context)? else {
+    let Ok(tree) = target_tree::open(context)? else {
         return Err(wrong("the installed system cannot be read back"));
     };
     let uuids = &context.state.filesystem_uuids;
@@ -119,7 +119,7 @@ fn check_menu(menu: &str, root: &str, boot: &str) -> Result<(), String> {
 }
 
 /// The files that GRUB is to load are there and not empty.
-fn check_kernels(tree: &Installed, menu: &str, above: &str) -> Result<(), Error> {
+fn check_kernels(tree: &TargetTree, menu: &str, above: &str) -> Result<(), Error> {
     for line in menu.lines().map(str::trim) {
         let mut words = line.split_whitespace();
         let command = words.next().unwrap_or_default();
@@ -212,7 +212,7 @@ mod tests {
     fn kernels_that_are_named_must_be_there() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("boot")).unwrap();
-        let tree = Installed::at(folder.path());
+        let tree = TargetTree::at(folder.path());
         let text = menu("x", "y");
         for file in ["vmlinuz", "initrd"] {
             let error = check_kernels(&tree, &text, "boot").unwrap_err();

@@ -9,7 +9,7 @@ use host::blockdev::Access;
 use host::mount::MountMode;
 
 use super::filesystem::unreachable;
-use super::{Context, Outcome, image, of_disk, signature, table};
+use super::{Context, Outcome, disk_error, image, partition_table, signature};
 use crate::http::address;
 use crate::model::error::{Error, Kind};
 use crate::model::storage::BlockRef;
@@ -53,7 +53,7 @@ pub(super) fn verify(context: &mut Context<'_>) -> Result<Outcome, Error> {
 fn flush(context: &Context<'_>, node: &Path) -> Result<(), Error> {
     let mut device = context.open(node, Access::Read, "open for flushing")?;
     let flushed = device.flush().and_then(|()| device.drop_cache());
-    flushed.map_err(of_disk(format!("cannot flush {}", node.display()), node))
+    flushed.map_err(disk_error(format!("cannot flush {}", node.display()), node))
 }
 
 /// The table is that of the plan, in both copies; one that was kept has the planned partitions where they belong.
@@ -61,12 +61,12 @@ fn check_table(context: &Context<'_>, disk: usize) -> Result<(), Error> {
     let (planned, path) = (&context.plan.disks[disk], context.disk(disk));
     if !context.plan.keeps_partitions {
         let device = context.open(path, Access::Read, "read")?;
-        let compared = table::of_plan(planned, device.as_ref())?.compare(device.as_ref());
-        return compared.map_err(|source| table::failed("read back", planned, source));
+        let compared = partition_table::of_plan(planned, device.as_ref())?.compare(device.as_ref());
+        return compared.map_err(|source| partition_table::failed("read back", planned, source));
     }
     let what = format!("cannot look at the partitions of {}", path.display());
     let known = context.host.devices.partitions(path);
-    let known = known.map_err(of_disk(what, path))?;
+    let known = known.map_err(disk_error(what, path))?;
     for partition in &planned.partitions {
         let (number, extent) = (partition.number, partition.extent);
         if !known.contains(&(number, extent)) {
@@ -120,7 +120,7 @@ fn check_images(context: &Context<'_>) -> Result<(), Error> {
             }
             Some(_) => continue,
         };
-        let url = address::shown(&image.url);
+        let url = address::redacted(&image.url);
         return Err(Error::new(kind, format!("{url} {what}")));
     }
     Ok(())

@@ -8,7 +8,7 @@ use host::units::Bytes;
 
 use super::{client, impatient, settings};
 use crate::http::fault_server::{Asked, FaultServer, Reply};
-use crate::http::{Client, HttpError, Looking, document, look};
+use crate::http::{Client, HttpError, ProbeOptions, document, look};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
 use crate::model::storage::Mount;
@@ -43,7 +43,7 @@ fn facts_of(server: &FaultServer, path: &str, container: Container) -> SourceFac
     let sources = look(
         &client(&settings()),
         &[image("/", url.clone(), container)],
-        Looking::default(),
+        ProbeOptions::default(),
     )
     .unwrap();
     sources.images[&url].clone()
@@ -76,7 +76,7 @@ fn one_look_tells_all_there_is_to_know() {
         image("/boot", boot.clone(), Container::Raw),
         image("/", root.clone(), Container::Gzip),
     ];
-    let sources = look(&client(&settings()), &images, Looking::default()).unwrap();
+    let sources = look(&client(&settings()), &images, ProbeOptions::default()).unwrap();
     let system = Some(("Ubuntu".to_owned(), "14".to_owned(), "4".to_owned()));
     assert_eq!(
         sources.images[&root],
@@ -159,7 +159,7 @@ fn metadata_that_is_late_is_waited_for() {
     let sources = look(
         &client(&settings()),
         &[image("/", url.clone(), Container::Gzip)],
-        Looking::default(),
+        ProbeOptions::default(),
     )
     .unwrap();
     assert!(sources.images[&url].has_digest());
@@ -247,7 +247,7 @@ fn files_have_their_metadata_beside_them() {
     std::fs::write(folder.path().join("x.yaml"), text).unwrap();
     let url = format!("file://{}/x.img.gz", folder.path().display());
     let images = [image("/", url.clone(), Container::Gzip)];
-    let facts = &look(&client(&settings()), &images, Looking::default())
+    let facts = &look(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
         .images[&url];
     assert_eq!(facts.raw_md5, Some(MD5.to_lowercase()));
@@ -256,12 +256,12 @@ fn files_have_their_metadata_beside_them() {
         (Some(Bytes(45)), Some(Container::Gzip))
     );
     std::fs::remove_file(folder.path().join("x.yaml")).unwrap();
-    let facts = &look(&client(&settings()), &images, Looking::default())
+    let facts = &look(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
         .images[&url];
     assert!(facts.no_digest.is_some() && facts.problem.is_none());
     std::fs::remove_file(folder.path().join("x.img.gz")).unwrap();
-    let facts = &look(&client(&settings()), &images, Looking::default())
+    let facts = &look(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
         .images[&url];
     assert!(facts.problem.as_deref().unwrap().contains("cannot read"));
@@ -275,7 +275,7 @@ fn somebody_who_says_stop_ends_the_look() {
     let server = serving(&[]);
     let images = [image("/", server.url("/x"), Container::Raw)];
     assert!(matches!(
-        look(&client, &images, Looking::default()),
+        look(&client, &images, ProbeOptions::default()),
         Err(HttpError::Cancelled)
     ));
 }
@@ -307,7 +307,7 @@ fn a_server_that_is_down_is_waited_for_once() {
         .iter()
         .map(|mount| image(mount, server.url(mount), Container::Raw))
         .collect();
-    let sources = look(&client(&impatient()), &images, Looking::default()).unwrap();
+    let sources = look(&client(&impatient()), &images, ProbeOptions::default()).unwrap();
     assert!(sources.images.values().all(|facts| facts.problem.is_some()));
     let of = |path: &str| {
         server

@@ -16,7 +16,7 @@ use host::cancel::Cancel;
 
 use super::fault_server::{Asked, FaultServer, Reply};
 use super::pool::Pool;
-use super::source::{self, Attendance, Meter, Piece};
+use super::source::{self, Meter, SourceEvent, TransferContext};
 use super::{Client, HttpError, HttpSettings};
 use crate::events::{Event, Events};
 
@@ -47,9 +47,9 @@ fn client(settings: &HttpSettings) -> Client {
 
 /// Remembers warnings.
 #[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
+struct RecordedEvents(Mutex<Vec<String>>);
 
-impl Events for Heard {
+impl Events for RecordedEvents {
     fn tell(&self, event: &Event) {
         if let Event::Warning { message, .. } = event {
             self.0.lock().unwrap().push(message.clone());
@@ -72,21 +72,21 @@ struct Got {
 }
 
 fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
-    let heard = Heard::default();
+    let heard = RecordedEvents::default();
     let meter = Meter::default();
-    let attendance = Attendance {
+    let context = TransferContext {
         pool: pool.clone(),
         meter: meter.clone(),
         stop: Cancel::new(),
         events: &heard,
     };
-    let result = source::open(&client(settings), url, attendance).and_then(|mut source| {
+    let result = source::open(&client(settings), url, context).and_then(|mut source| {
         let mut bytes = Vec::new();
         loop {
             match source.next()? {
-                Piece::Bytes(buffer) => bytes.extend_from_slice(&buffer),
-                Piece::StartOver => bytes.clear(),
-                Piece::End => return Ok(bytes),
+                SourceEvent::Bytes(buffer) => bytes.extend_from_slice(&buffer),
+                SourceEvent::StartOver => bytes.clear(),
+                SourceEvent::End => return Ok(bytes),
             }
         }
     });

@@ -6,11 +6,11 @@ use host::cancel::Cancel;
 use os_image::disk::ReadAt;
 use proptest::prelude::*;
 
-use super::{Heard, client, content, impatient, scripted, settings};
+use super::{RecordedEvents, client, content, impatient, scripted, settings};
 use crate::http::fault_server::{Asked, Fault, FaultServer, Reply};
 use crate::http::pool::Pool;
 use crate::http::reader::Reader;
-use crate::http::source::{Attendance, Meter};
+use crate::http::source::{Meter, TransferContext};
 use crate::http::{HttpError, HttpSettings};
 
 const PAGE: usize = 256 * 1024;
@@ -21,14 +21,14 @@ fn read(
     url: &str,
     places: &[(usize, usize)],
 ) -> (Vec<Vec<u8>>, Option<HttpError>, Meter) {
-    let (heard, meter) = (Heard::default(), Meter::default());
-    let attendance = Attendance {
+    let (heard, meter) = (RecordedEvents::default(), Meter::default());
+    let context = TransferContext {
         pool: Pool::new(1, 1),
         meter: meter.clone(),
         stop: Cancel::new(),
         events: &heard,
     };
-    let reader = Reader::new(&client(settings), url, attendance).unwrap();
+    let reader = Reader::new(&client(settings), url, context).unwrap();
     let mut all = Vec::new();
     for (at, length) in places {
         let mut bytes = vec![0; *length];
@@ -166,14 +166,14 @@ fn files_of_this_machine_are_read_too_and_ends_are_ends() {
         (format!("file://{}", path.display()), 5000),
         (empty.url("/x"), 0),
     ] {
-        let heard = Heard::default();
-        let attendance = Attendance {
+        let heard = RecordedEvents::default();
+        let context = TransferContext {
             pool: Pool::new(1, 1),
             meter: Meter::default(),
             stop: Cancel::new(),
             events: &heard,
         };
-        let reader = Reader::new(&client(&settings()), &url, attendance).unwrap();
+        let reader = Reader::new(&client(&settings()), &url, context).unwrap();
         let mut buffer = [0; 512];
         let count = reader.read_start(&mut buffer, 4900).unwrap();
         let there: &[u8] = if length > 0 {

@@ -6,7 +6,7 @@ use host::units::{Bytes, Extent};
 use proptest::prelude::*;
 
 use super::sample::{self, known, part};
-use super::{CountedIds, Options, Page, PlanError, plan};
+use super::{CountedIds, Options, PlanError, Width, plan};
 use crate::inventory::{Inventory, Stack, StackKind};
 use crate::model::error::Kind;
 use crate::model::plan::{Plan, RefusedBy};
@@ -254,7 +254,7 @@ proptest! {
                 }
             }
             for columns in [80, 100, 200] {
-                for line in plan.text(Page::of(columns)).lines() {
+                for line in plan.text(Width::of(columns)).lines() {
                     // Longer is only what has no space to be broken at.
                     let fits = line.chars().count() <= columns || !line.trim().contains(' ');
                     prop_assert!(fits, "{}", line);

@@ -62,11 +62,11 @@ fn a_sound_plan_passes_and_each_tampering_is_seen() {
     ];
     let inventory = machine();
     let sound = plan_of(&lvm_request(), &inventory).unwrap();
-    assert_eq!(check::broken(&sound, &inventory), Vec::<String>::new());
+    assert_eq!(check::violations(&sound, &inventory), Vec::<String>::new());
     for (complaint, tamper) in table {
         let mut plan = sound.clone();
         tamper(&mut plan);
-        let broken = check::broken(&plan, &inventory);
+        let broken = check::violations(&plan, &inventory);
         assert!(
             broken.iter().any(|said| said.contains(complaint)),
             "{complaint}: {broken:?}"
@@ -89,7 +89,7 @@ fn a_step_onto_kept_bytes_is_seen() {
     });
     let sound = plan_of(&request, &inventory).unwrap();
     assert_eq!(sound.refusals, []);
-    assert_eq!(check::broken(&sound, &inventory), Vec::<String>::new());
+    assert_eq!(check::violations(&sound, &inventory), Vec::<String>::new());
     let mut plan = sound.clone();
     let mkfs = index(&plan, |step| matches!(step, Step::MakeFilesystem { .. }));
     plan.steps[mkfs].step = Step::MakeFilesystem { filesystem: 1 };
@@ -98,7 +98,7 @@ fn a_step_onto_kept_bytes_is_seen() {
         offset: plan.disks[0].partitions[4].extent.start,
         length: plan.disks[0].partitions[4].extent.length,
     }];
-    let broken = check::broken(&plan, &inventory);
+    let broken = check::violations(&plan, &inventory);
     assert_eq!(
         broken,
         [format!(

@@ -1,10 +1,10 @@
 //! Which disks may hold `/boot`: upstream's rule, with its exceptions for `nvme` and for fake RAID.
 
-use super::super::reader::Findings;
+use super::super::reader::Diagnostics;
 use super::spaces::{Disk, Kind, Spaces};
 
 /// Indexes of the disks on which a `/boot` volume becomes a partition. Only the first such volume does.
-pub(super) fn candidates(spaces: &Spaces, findings: &mut Findings) -> Vec<usize> {
+pub(super) fn candidates(spaces: &Spaces, diagnostics: &mut Diagnostics) -> Vec<usize> {
     let with = |mount: &'static str| {
         move |disk: &Disk| disk.size > 0 && disk.volumes.iter().any(|volume| volume.is_for(mount))
     };
@@ -28,7 +28,7 @@ pub(super) fn candidates(spaces: &Spaces, findings: &mut Findings) -> Vec<usize>
     if !fake_raid.is_empty() {
         found = fake_raid;
     }
-    prefer_bootable(spaces, found, findings)
+    prefer_bootable(spaces, found, diagnostics)
 }
 
 /// A fake-RAID disk (`md126`) that holds the system's volume group.
@@ -43,7 +43,11 @@ pub(super) fn holds_os(disk: &Disk) -> bool {
     })
 }
 
-fn prefer_bootable(spaces: &Spaces, found: Vec<usize>, findings: &mut Findings) -> Vec<usize> {
+fn prefer_bootable(
+    spaces: &Spaces,
+    found: Vec<usize>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<usize> {
     let bootable: Vec<usize> = found
         .iter()
         .copied()
@@ -54,7 +58,7 @@ fn prefer_bootable(spaces: &Spaces, found: Vec<usize>, findings: &mut Findings) 
         [one] => vec![one],
         [first, ..] => {
             for &other in &bootable[1..] {
-                findings.add(
+                diagnostics.add(
                     format!("{}.bootable", spaces.disks[other].path),
                     format!("is set, and so is `{}.bootable`", spaces.disks[first].path),
                     "set it on one disk only",

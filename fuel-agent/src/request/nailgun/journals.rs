@@ -1,6 +1,6 @@
 //! Ceph journals: the space of a `cephjournal` volume is cut into one partition for each data disk that it serves.
 
-use super::super::reader::Findings;
+use super::super::reader::Diagnostics;
 use super::spaces::{Spaces, Volume};
 
 /// No journal is larger, in MiB.
@@ -47,9 +47,13 @@ impl Journals {
     }
 
     /// What the next journal volume becomes; without any data volume upstream divides by zero.
-    pub(super) fn share(&mut self, volume: &Volume, findings: &mut Findings) -> Option<Share> {
+    pub(super) fn share(
+        &mut self,
+        volume: &Volume,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Share> {
         if self.data == 0 {
-            findings.add(
+            diagnostics.add(
                 &volume.path,
                 "is a ceph journal, but no disk has a volume named `ceph` for it",
                 "add the data volumes, or give the journal size 0",
@@ -61,7 +65,7 @@ impl Journals {
         let count = ratio.min(self.left);
         self.left -= count;
         if count > 0 && size == 0 {
-            findings.add(
+            diagnostics.add(
                 format!("{}.size", volume.path),
                 format!("is {} MiB, too little for {ratio} journals", volume.size),
                 format!("give at least {ratio}"),

@@ -4,7 +4,7 @@ use host::units::Bytes;
 
 use super::super::layout::{Layout, Place};
 use super::super::names;
-use super::super::reader::{Findings, shown};
+use super::super::reader::{Diagnostics, redacted};
 use super::spaces::{Group, LogicalVolume, Volume};
 use crate::model::storage::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, Storage, VolumeGroupSpec,
@@ -20,26 +20,26 @@ pub(super) fn add_physical_volume(
     group: &str,
     meta: i64,
     on: BlockRef,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     if meta < LEAST_META {
-        findings.add(
+        diagnostics.add(
             format!("{}.lvm_meta_size", volume.path),
             format!("is {meta} MiB, and LVM's two metadata areas need {LEAST_META}"),
             "give 64, as the orchestrator does",
         );
     }
     if let Some(why) = names::bad_volume_group(group) {
-        findings.add(
+        diagnostics.add(
             format!("{}.vg", volume.path),
-            format!("`{}` {why}", shown(group)),
+            format!("`{}` {why}", redacted(group)),
             names::LVM_HINT,
         );
     }
     // Two areas, and 8 MiB left over so that the extents which the orchestrator counted on are there.
     let metadata_size = u64::try_from((meta - 8) / 2).ok().and_then(Bytes::mib);
     if metadata_size.is_none() && meta >= LEAST_META {
-        findings.add(
+        diagnostics.add(
             format!("{}.lvm_meta_size", volume.path),
             "is more than any disk has",
             "give 64, as the orchestrator does",
@@ -66,10 +66,14 @@ pub(super) fn add_physical_volume(
 }
 
 /// Adds the volumes of all groups, and their filesystems.
-pub(super) fn add_logical_volumes(layout: &mut Layout, groups: &[Group], findings: &mut Findings) {
+pub(super) fn add_logical_volumes(
+    layout: &mut Layout,
+    groups: &[Group],
+    diagnostics: &mut Diagnostics,
+) {
     for group in groups {
         for volume in group.volumes.iter().filter(|volume| volume.size > 0) {
-            add_logical_volume(layout, group, volume, findings);
+            add_logical_volume(layout, group, volume, diagnostics);
         }
     }
 }
@@ -78,9 +82,9 @@ fn add_logical_volume(
     layout: &mut Layout,
     group: &Group,
     volume: &LogicalVolume,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
-    let Some(spec) = logical_volume(&layout.storage, group, volume, findings) else {
+    let Some(spec) = logical_volume(&layout.storage, group, volume, diagnostics) else {
         return;
     };
     layout.storage.logical_volumes.push(spec);
@@ -95,7 +99,7 @@ fn add_logical_volume(
             kind_key: "file_system",
             label: &volume.label,
         };
-        layout.add_filesystem(place, findings);
+        layout.add_filesystem(place, diagnostics);
     }
 }
 
@@ -104,12 +108,12 @@ fn logical_volume(
     storage: &Storage,
     group: &Group,
     volume: &LogicalVolume,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<LogicalVolumeSpec> {
     let mut groups = storage.volume_groups.iter();
     if !groups.any(|known| known.name == group.name) {
-        let name = shown(&group.name);
-        findings.add(
+        let name = redacted(&group.name);
+        diagnostics.add(
             &volume.path,
             format!("is in the volume group `{name}`, which has no physical volume"),
             "give a disk a `pv` volume with a size for that group, or give this volume size 0",
@@ -118,7 +122,7 @@ fn logical_volume(
     }
     let size = u64::try_from(volume.size).ok().and_then(Bytes::mib);
     if size.is_none() {
-        findings.add(
+        diagnostics.add(
             format!("{}.size", volume.path),
             "is more than any disk has",
             "give a size in MiB that fits its volume group",
@@ -131,9 +135,9 @@ fn logical_volume(
         keep_data: false,
     };
     if let Some((why, hint)) = names::bad_new_volume(&spec, &storage.logical_volumes) {
-        findings.add(
+        diagnostics.add(
             format!("{}.name", volume.path),
-            format!("`{}` {why}", shown(&volume.name)),
+            format!("`{}` {why}", redacted(&volume.name)),
             hint,
         );
         return None;

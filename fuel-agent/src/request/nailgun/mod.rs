@@ -10,7 +10,7 @@ mod walk;
 use host::units::Bytes;
 
 use super::layout::Layout;
-use super::reader::{At, Findings};
+use super::reader::{Diagnostics, JsonCursor};
 use super::system::{self, System};
 
 /// Size of the partition for the cloud-init data.
@@ -18,21 +18,21 @@ pub(super) const CONFIGDRIVE: Bytes = Bytes(20 << 20);
 
 /// The layout that `pm_data.ks_spaces` describes; where it breaks the schema, there is none.
 pub(super) fn lay_out(
-    pm_data: &At<'_>,
+    pm_data: &JsonCursor<'_>,
     system: &System,
     configdrive: bool,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Layout> {
-    let at = pm_data.require("ks_spaces", "the disks and volume groups", findings)?;
-    let before = findings.len();
-    let spaces = spaces::read(&at, findings);
-    if findings.len() > before {
+    let at = pm_data.require("ks_spaces", "the disks and volume groups", diagnostics)?;
+    let before = diagnostics.len();
+    let spaces = spaces::read(&at, diagnostics);
+    if diagnostics.len() > before {
         return None;
     }
-    let wishes = walk::Wishes {
+    let options = walk::LayoutOptions {
         configdrive,
         raid_metadata: system::raid_metadata(system),
         path: at.path(),
     };
-    Some(walk::lay_out(&spaces, wishes, findings))
+    Some(walk::lay_out(&spaces, options, diagnostics))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::canonical;
-use super::super::reader::{At, Findings, shown};
+use super::super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::storage::DiskSelector;
 
 /// Largest root filesystem that upstream accepts, in MiB.
@@ -103,21 +103,21 @@ pub(super) struct LogicalVolume {
 }
 
 /// Reads `ks_spaces`; what is left out of the result has its problem.
-pub(super) fn read(at: &At<'_>, findings: &mut Findings) -> Spaces {
+pub(super) fn read(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Spaces {
     let mut spaces = Spaces::default();
     if !at.value().is_array() {
-        at.wrong("an array of disks and volume groups", findings);
+        at.wrong("an array of disks and volume groups", diagnostics);
         return spaces;
     }
-    let items = at.items(findings);
+    let items = at.items(diagnostics);
     if items.is_empty() {
-        findings.add(at.path(), "is empty", "describe at least one disk");
+        diagnostics.add(at.path(), "is empty", "describe at least one disk");
     }
     let mut any_disk = items.is_empty();
     let mut seen = BTreeMap::new();
     for item in &items {
         if let Some(first) = seen.insert(canonical(item.value()).to_string(), item.path()) {
-            findings.add(
+            diagnostics.add(
                 item.path(),
                 format!("is the same as `{first}`"),
                 "describe each disk and volume group once",
@@ -126,10 +126,10 @@ pub(super) fn read(at: &At<'_>, findings: &mut Findings) -> Spaces {
         match item.value().get("type").and_then(Value::as_str) {
             Some("disk") => {
                 any_disk = true;
-                spaces.disks.extend(disk(item, findings));
+                spaces.disks.extend(disk(item, diagnostics));
             }
-            Some("vg") => spaces.groups.extend(group(item, findings)),
-            _ => wrong_type(item, "`disk` or `vg`", findings),
+            Some("vg") => spaces.groups.extend(group(item, diagnostics)),
+            _ => wrong_type(item, "`disk` or `vg`", diagnostics),
         }
     }
     let on_disks: usize = spaces.disks.iter().map(|disk| disk.volumes.len()).sum();
@@ -137,10 +137,10 @@ pub(super) fn read(at: &At<'_>, findings: &mut Findings) -> Spaces {
     let count = on_disks + in_groups;
     if count > MOST_VOLUMES {
         let what = format!("has {count} volumes, more than the {MOST_VOLUMES} that are looked at");
-        findings.add(at.path(), what, "describe one node");
+        diagnostics.add(at.path(), what, "describe one node");
     }
     if !any_disk {
-        findings.add(
+        diagnostics.add(
             at.path(),
             "has no item of type `disk`",
             "describe at least one disk",
@@ -149,31 +149,31 @@ pub(super) fn read(at: &At<'_>, findings: &mut Findings) -> Spaces {
     spaces
 }
 
-fn disk(at: &At<'_>, findings: &mut Findings) -> Option<Disk> {
-    let name = at.required_text("name", "the kernel name, like `sda`", findings);
-    let id = at.required_text("id", "the link below /dev, or the kernel name", findings);
-    let size = required_integer(at, "size", "the size in MiB", findings);
-    required_integer(at, "free_space", "an integer; it is not used", findings);
+fn disk(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Disk> {
+    let name = at.required_text("name", "the kernel name, like `sda`", diagnostics);
+    let id = at.required_text("id", "the link below /dev, or the kernel name", diagnostics);
+    let size = required_integer(at, "size", "the size in MiB", diagnostics);
+    required_integer(at, "free_space", "an integer; it is not used", diagnostics);
     let extra = at
         .require(
             "extra",
             "the by-id links below /dev, or an empty array",
-            findings,
+            diagnostics,
         )
         .map(|extra| {
-            let items = extra.items(findings);
+            let items = extra.items(diagnostics);
             items
                 .iter()
-                .filter_map(|item| item.text(findings).map(ToOwned::to_owned))
+                .filter_map(|item| item.text(diagnostics).map(ToOwned::to_owned))
                 .collect()
         });
     let volumes = at
-        .require("volumes", "an array of volumes", findings)
+        .require("volumes", "an array of volumes", diagnostics)
         .map(|volumes| {
-            let items = volumes.items(findings);
+            let items = volumes.items(diagnostics);
             items
                 .iter()
-                .filter_map(|item| volume(item, findings))
+                .filter_map(|item| volume(item, diagnostics))
                 .collect()
         });
     Some(Disk {
@@ -187,11 +187,11 @@ fn disk(at: &At<'_>, findings: &mut Findings) -> Option<Disk> {
     })
 }
 
-fn volume(at: &At<'_>, findings: &mut Findings) -> Option<Volume> {
-    let size = required_integer(at, "size", "the size in MiB", findings);
-    let named = |findings: &mut Findings| {
+fn volume(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Volume> {
+    let size = required_integer(at, "size", "the size in MiB", diagnostics);
+    let named = |diagnostics: &mut Diagnostics| {
         ["mount", "file_system", "name"]
-            .map(|key| at.optional_text(key, findings).map(ToOwned::to_owned))
+            .map(|key| at.optional_text(key, diagnostics).map(ToOwned::to_owned))
     };
     let lax = |key: &str| {
         at.value()
@@ -204,23 +204,23 @@ fn volume(at: &At<'_>, findings: &mut Findings) -> Option<Volume> {
             ["mount", "file_system", "name"].map(lax),
             Some(Kind::Bookkeeping),
         ),
-        Some("partition") => (named(findings), Some(Kind::Partition)),
-        Some("raid") => (named(findings), Some(Kind::Raid)),
+        Some("partition") => (named(diagnostics), Some(Kind::Partition)),
+        Some("raid") => (named(diagnostics), Some(Kind::Raid)),
         Some("pv") => (
             ["mount", "file_system", "name"].map(lax),
-            physical_volume(at, findings),
+            physical_volume(at, diagnostics),
         ),
         _ => {
             wrong_type(
                 at,
                 "`boot`, `lvm_meta_pool`, `partition`, `raid` or `pv`",
-                findings,
+                diagnostics,
             );
             return None;
         }
     };
     let size = size?;
-    check_root(at, mount.as_deref(), size, findings);
+    check_root(at, mount.as_deref(), size, diagnostics);
     let wanted = matches!(kind, Some(Kind::Partition | Kind::Raid)) && size > 0;
     Some(Volume {
         path: at.path().to_owned(),
@@ -230,22 +230,22 @@ fn volume(at: &At<'_>, findings: &mut Findings) -> Option<Volume> {
         file_system,
         name,
         label: if wanted {
-            label(at, findings)
+            label(at, diagnostics)
         } else {
             String::new()
         },
-        guid: if wanted { guid(at, findings) } else { None },
+        guid: if wanted { guid(at, diagnostics) } else { None },
         keep_data: at.get("keep_data").is_some_and(|flag| flag.truthy()),
     })
 }
 
-fn physical_volume(at: &At<'_>, findings: &mut Findings) -> Option<Kind> {
-    let group = at.required_text("vg", "the name of the volume group", findings);
+fn physical_volume(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Kind> {
+    let group = at.required_text("vg", "the name of the volume group", diagnostics);
     let meta = required_integer(
         at,
         "lvm_meta_size",
         "the space for LVM's metadata in MiB",
-        findings,
+        diagnostics,
     );
     Some(Kind::Pv {
         group: group?.to_owned(),
@@ -253,24 +253,24 @@ fn physical_volume(at: &At<'_>, findings: &mut Findings) -> Option<Kind> {
     })
 }
 
-fn group(at: &At<'_>, findings: &mut Findings) -> Option<Group> {
-    let name = at.required_text("id", "the name of the volume group", findings);
-    at.optional_text("label", findings);
-    at.optional_text("_allocate_size", findings);
+fn group(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Group> {
+    let name = at.required_text("id", "the name of the volume group", diagnostics);
+    at.optional_text("label", diagnostics);
+    at.optional_text("_allocate_size", diagnostics);
     if let Some(size) = at.get("min_size") {
-        size.integer(findings);
+        size.integer(diagnostics);
     }
     let volumes = at
         .require(
             "volumes",
             "an array of logical volumes, which may be empty",
-            findings,
+            diagnostics,
         )
         .map(|volumes| {
-            let items = volumes.items(findings);
+            let items = volumes.items(diagnostics);
             items
                 .iter()
-                .filter_map(|item| logical_volume(item, findings))
+                .filter_map(|item| logical_volume(item, diagnostics))
                 .collect()
         });
     Some(Group {
@@ -279,19 +279,21 @@ fn group(at: &At<'_>, findings: &mut Findings) -> Option<Group> {
     })
 }
 
-fn logical_volume(at: &At<'_>, findings: &mut Findings) -> Option<LogicalVolume> {
+fn logical_volume(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<LogicalVolume> {
     if at.value().get("type").and_then(Value::as_str) != Some("lv") {
-        wrong_type(at, "`lv`", findings);
+        wrong_type(at, "`lv`", diagnostics);
         return None;
     }
-    let size = required_integer(at, "size", "the size in MiB", findings);
-    let name = at.required_text("name", "the name of the logical volume", findings);
-    let mount = at.optional_text("mount", findings).map(ToOwned::to_owned);
+    let size = required_integer(at, "size", "the size in MiB", diagnostics);
+    let name = at.required_text("name", "the name of the logical volume", diagnostics);
+    let mount = at
+        .optional_text("mount", diagnostics)
+        .map(ToOwned::to_owned);
     let file_system = at
-        .optional_text("file_system", findings)
+        .optional_text("file_system", diagnostics)
         .map(ToOwned::to_owned);
     let size = size?;
-    check_root(at, mount.as_deref(), size, findings);
+    check_root(at, mount.as_deref(), size, diagnostics);
     Some(LogicalVolume {
         path: at.path().to_owned(),
         name: name?.to_owned(),
@@ -299,16 +301,16 @@ fn logical_volume(at: &At<'_>, findings: &mut Findings) -> Option<LogicalVolume>
         mount,
         file_system,
         label: if size > 0 {
-            label(at, findings)
+            label(at, diagnostics)
         } else {
             String::new()
         },
     })
 }
 
-fn check_root(at: &At<'_>, mount: Option<&str>, size: i64, findings: &mut Findings) {
+fn check_root(at: &JsonCursor<'_>, mount: Option<&str>, size: i64, diagnostics: &mut Diagnostics) {
     if mount == Some("/") && size > ROOT_LIMIT {
-        findings.add(
+        diagnostics.add(
             at.path_of("size"),
             format!("is {size} MiB, more than the 16 TiB that the root filesystem may have"),
             format!("give at most {ROOT_LIMIT}"),
@@ -317,13 +319,13 @@ fn check_root(at: &At<'_>, mount: Option<&str>, size: i64, findings: &mut Findin
 }
 
 /// `disk_label` is outside the schema: null and the like mean none.
-fn label(at: &At<'_>, findings: &mut Findings) -> String {
-    let Some(label) = at.get("disk_label").filter(At::truthy) else {
+fn label(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> String {
+    let Some(label) = at.get("disk_label").filter(JsonCursor::truthy) else {
         return String::new();
     };
-    match label.text(findings) {
+    match label.text(diagnostics) {
         Some(text) if super::super::names::has_control(text) => {
-            findings.add(
+            diagnostics.add(
                 label.path(),
                 "has control characters in it",
                 "give a printable label",
@@ -335,28 +337,33 @@ fn label(at: &At<'_>, findings: &mut Findings) -> String {
 }
 
 /// `partition_guid` is outside the schema: null and the like mean none.
-fn guid(at: &At<'_>, findings: &mut Findings) -> Option<String> {
-    let guid = at.get("partition_guid").filter(At::truthy)?;
-    guid.text(findings).map(ToOwned::to_owned)
+fn guid(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let guid = at.get("partition_guid").filter(JsonCursor::truthy)?;
+    guid.text(diagnostics).map(ToOwned::to_owned)
 }
 
-fn required_integer(at: &At<'_>, key: &str, right: &str, findings: &mut Findings) -> Option<i64> {
-    at.require(key, right, findings)?.integer(findings)
+fn required_integer(
+    at: &JsonCursor<'_>,
+    key: &str,
+    right: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<i64> {
+    at.require(key, right, diagnostics)?.integer(diagnostics)
 }
 
-fn wrong_type(at: &At<'_>, right: &str, findings: &mut Findings) {
-    if !at.object(findings) {
+fn wrong_type(at: &JsonCursor<'_>, right: &str, diagnostics: &mut Diagnostics) {
+    if !at.object(diagnostics) {
         return;
     }
     match at.get("type") {
-        None => findings.add(at.path_of("type"), "is missing", format!("give {right}")),
+        None => diagnostics.add(at.path_of("type"), "is missing", format!("give {right}")),
         Some(given) => match given.value().as_str() {
-            Some(text) => findings.add(
+            Some(text) => diagnostics.add(
                 given.path(),
-                format!("is `{}`", shown(text)),
+                format!("is `{}`", redacted(text)),
                 format!("give {right}"),
             ),
-            None => given.wrong(right, findings),
+            None => given.wrong(right, diagnostics),
         },
     }
 }

@@ -4,7 +4,7 @@ use host::units::Bytes;
 
 use super::super::layout::{Layout, Place};
 use super::super::names;
-use super::super::reader::{Findings, shown};
+use super::super::reader::{Diagnostics, redacted};
 use super::journals::{Journals, Share};
 use super::spaces::{Disk, Kind, Spaces, Volume};
 use super::{boot, keep, lvm};
@@ -25,7 +25,7 @@ const LAST_ARRAY: u32 = 127;
 
 /// What the layout depends on beside `ks_spaces`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wishes<'a> {
+pub(super) struct LayoutOptions<'a> {
     /// Whether there has to be a partition for the cloud-init data.
     pub(super) configdrive: bool,
     /// Superblock format of md arrays.
@@ -35,15 +35,19 @@ pub(super) struct Wishes<'a> {
 }
 
 /// Lays out the disks.
-pub(super) fn lay_out(spaces: &Spaces, wishes: Wishes<'_>, findings: &mut Findings) -> Layout {
+pub(super) fn lay_out(
+    spaces: &Spaces,
+    options: LayoutOptions<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Layout {
     let mut walk = Walk {
         spaces,
-        wishes,
-        boot: boot::candidates(spaces, findings),
+        options,
+        boot: boot::candidates(spaces, diagnostics),
         boot_done: false,
         journals: Journals::new(spaces),
         layout: Layout::default(),
-        findings,
+        diagnostics,
     };
     for (index, disk) in spaces.disks.iter().enumerate() {
         if takes_part(disk) {
@@ -77,12 +81,12 @@ fn takes_part(disk: &Disk) -> bool {
 
 struct Walk<'a> {
     spaces: &'a Spaces,
-    wishes: Wishes<'a>,
+    options: LayoutOptions<'a>,
     boot: Vec<usize>,
     boot_done: bool,
     journals: Journals,
     layout: Layout,
-    findings: &'a mut Findings,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl Walk<'_> {
@@ -92,7 +96,7 @@ impl Walk<'_> {
             .iter()
             .find(|other| other.selector == disk.selector())
         {
-            self.findings.add(
+            self.diagnostics.add(
                 &disk.path,
                 format!("names the same disk as `{}`", same.path),
                 "describe each disk once",
@@ -114,7 +118,7 @@ impl Walk<'_> {
             self.volume(index, volume);
         }
         let root = disk.volumes.iter().any(|volume| volume.is_for("/"));
-        if self.wishes.configdrive
+        if self.options.configdrive
             && self.layout.configdrive.is_none()
             && (root || boot::holds_os(disk))
         {
@@ -124,7 +128,7 @@ impl Walk<'_> {
 
     fn volume(&mut self, disk: usize, volume: &Volume) {
         if Journals::is_journal(volume) {
-            if let Some(share) = self.journals.share(volume, self.findings) {
+            if let Some(share) = self.journals.share(volume, self.diagnostics) {
                 self.add_journals(volume, &share);
             }
             return;
@@ -156,7 +160,7 @@ impl Walk<'_> {
             Kind::Raid => self.raid_member(on, volume),
             Kind::Pv { group, meta } => {
                 let storage = &mut self.layout.storage;
-                lvm::add_physical_volume(storage, volume, group, *meta, on, self.findings);
+                lvm::add_physical_volume(storage, volume, group, *meta, on, self.diagnostics);
             }
             Kind::Bookkeeping => {}
         }
@@ -198,16 +202,16 @@ impl Walk<'_> {
             kind_key: "file_system",
             label: &volume.label,
         };
-        self.layout.add_filesystem(place, self.findings);
+        self.layout.add_filesystem(place, self.diagnostics);
     }
 
     /// Gives the newest partition the type that its volume names.
     fn set_type(&mut self, volume: &Volume) {
         let Some(guid) = &volume.guid else { return };
         if !names::is_guid(guid) {
-            self.findings.refuse(
+            self.diagnostics.refuse(
                 format!("{}.partition_guid", volume.path),
-                format!("`{}` is no GUID", shown(guid)),
+                format!("`{}` is no GUID", redacted(guid)),
                 "give one like `4fbd7e29-9d25-41b8-afd0-062c0ceff05d`, or null",
             );
         }
@@ -229,7 +233,7 @@ impl Walk<'_> {
             return;
         }
         let Some(device) = self.free_array() else {
-            self.findings.add(
+            self.diagnostics.add(
                 &volume.path,
                 format!("needs one array more than /dev/md0 to /dev/md{LAST_ARRAY}"),
                 "use fewer arrays",
@@ -239,7 +243,7 @@ impl Walk<'_> {
         self.layout.storage.raids.push(RaidSpec {
             device,
             level: "mirror".to_owned(),
-            metadata: self.wishes.raid_metadata.to_owned(),
+            metadata: self.options.raid_metadata.to_owned(),
             members: vec![on],
             spares: Vec::new(),
             keep_data: false,
@@ -279,7 +283,7 @@ impl Walk<'_> {
             start.checked_add(size).map(|_| (start, size))
         });
         let Some((start, size)) = place else {
-            self.findings.add(
+            self.diagnostics.add(
                 format!("{path}.size"),
                 "puts the end of the partition beyond what a disk can have",
                 "give a size in MiB that fits a disk",
@@ -288,7 +292,7 @@ impl Walk<'_> {
         };
         let number = u32::try_from(partitions.len()).ok()? + 1;
         if number > MOST_PARTITIONS {
-            self.findings.add(
+            self.diagnostics.add(
                 path,
                 format!("needs partition {number}, and a GPT holds {MOST_PARTITIONS}"),
                 "use fewer volumes on this disk",
@@ -312,7 +316,7 @@ impl Walk<'_> {
     }
 
     fn finish(mut self) -> Layout {
-        lvm::add_logical_volumes(&mut self.layout, &self.spaces.groups, self.findings);
+        lvm::add_logical_volumes(&mut self.layout, &self.spaces.groups, self.diagnostics);
         let mut listed = self
             .spaces
             .disks
@@ -322,15 +326,15 @@ impl Walk<'_> {
         if let (false, Some(volume)) =
             (self.boot_done, listed.find(|volume| volume.is_for("/boot")))
         {
-            self.findings.add(
+            self.diagnostics.add(
                 &volume.path,
                 "`/boot` has no place: it may not lie on an NVMe disk, nor on one where nothing else is allocated, nor off the disk marked `bootable`",
                 "give a suitable disk a `/boot` volume with a size, and mark no other disk `bootable`",
             );
         }
-        if self.wishes.configdrive && self.layout.configdrive.is_none() {
-            self.findings.add(
-                self.wishes.path,
+        if self.options.configdrive && self.layout.configdrive.is_none() {
+            self.diagnostics.add(
+                self.options.path,
                 "leaves no place for the configdrive: no disk that takes part has a volume for `/` or a non-empty `pv` of the volume group `os`",
                 "put `/` onto a partition or an array, or call the volume group of the root volume `os`",
             );

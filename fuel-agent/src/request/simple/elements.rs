@@ -2,7 +2,7 @@
 
 use host::units::Bytes;
 
-use super::super::reader::{At, Findings};
+use super::super::reader::{Diagnostics, JsonCursor};
 
 /// The lists, each in the order of the input.
 #[derive(Debug, Default)]
@@ -110,58 +110,58 @@ impl Fs {
 }
 
 /// Reads the lists; a missing one is empty.
-pub(super) fn read(at: &At<'_>, findings: &mut Findings) -> Elements {
-    if !at.object(findings) {
+pub(super) fn read(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Elements {
+    if !at.object(diagnostics) {
         return Elements::default();
     }
     Elements {
-        parteds: list(at, "parteds", parted, findings),
-        mds: list(at, "mds", md, findings),
-        pvs: list(at, "pvs", pv, findings),
-        vgs: list(at, "vgs", vg, findings),
-        lvs: list(at, "lvs", lv, findings),
-        fss: list(at, "fss", fs, findings),
+        parteds: list(at, "parteds", parted, diagnostics),
+        mds: list(at, "mds", md, diagnostics),
+        pvs: list(at, "pvs", pv, diagnostics),
+        vgs: list(at, "vgs", vg, diagnostics),
+        lvs: list(at, "lvs", lv, diagnostics),
+        fss: list(at, "fss", fs, diagnostics),
     }
 }
 
 fn list<T>(
-    at: &At<'_>,
+    at: &JsonCursor<'_>,
     key: &str,
-    read: impl Fn(&At<'_>, &mut Findings) -> Option<T>,
-    findings: &mut Findings,
+    read: impl Fn(&JsonCursor<'_>, &mut Diagnostics) -> Option<T>,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<T> {
     let Some(list) = at.get(key) else {
         return Vec::new();
     };
-    let items = list.items(findings);
+    let items = list.items(diagnostics);
     items
         .iter()
-        .filter_map(|item| read(item, findings))
+        .filter_map(|item| read(item, diagnostics))
         .collect()
 }
 
 /// Unlike elsewhere, a key that upstream does not know makes it fail.
-fn only(at: &At<'_>, keys: &[&str], findings: &mut Findings) {
-    for (key, value) in at.entries(findings) {
+fn only(at: &JsonCursor<'_>, keys: &[&str], diagnostics: &mut Diagnostics) {
+    for (key, value) in at.entries(diagnostics) {
         if !keys.contains(&key) {
             let hint = format!("leave it out; known are {}", keys.join(", "));
-            findings.add(value.path(), "is no key of this element", hint);
+            diagnostics.add(value.path(), "is no key of this element", hint);
         }
     }
 }
 
-fn parted(at: &At<'_>, findings: &mut Findings) -> Option<Parted> {
+fn parted(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Parted> {
     only(
         at,
         &["name", "label", "partitions", "install_bootloader"],
-        findings,
+        diagnostics,
     );
-    let name = at.required_text("name", "the disk's node, like `/dev/sda`", findings);
-    let label = at.required_text("label", "`gpt` or `msdos`", findings);
+    let name = at.required_text("name", "the disk's node, like `/dev/sda`", diagnostics);
+    let label = at.required_text("label", "`gpt` or `msdos`", diagnostics);
     let partitions = at.require(
         "partitions",
         "an array of partitions, which may be empty",
-        findings,
+        diagnostics,
     );
     partitions.as_ref()?;
     Some(Parted {
@@ -171,11 +171,11 @@ fn parted(at: &At<'_>, findings: &mut Findings) -> Option<Parted> {
         install_bootloader: at
             .get("install_bootloader")
             .is_some_and(|flag| flag.truthy()),
-        partitions: list(at, "partitions", partition, findings),
+        partitions: list(at, "partitions", partition, diagnostics),
     })
 }
 
-fn partition(at: &At<'_>, findings: &mut Findings) -> Option<Partition> {
+fn partition(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Partition> {
     let keys = [
         "name",
         "count",
@@ -188,16 +188,20 @@ fn partition(at: &At<'_>, findings: &mut Findings) -> Option<Partition> {
         "configdrive",
         "keep_data",
     ];
-    only(at, &keys, findings);
-    let name = at.required_text("name", "the partition's node, like `/dev/sda1`", findings);
-    let count = required_integer(at, "count", "the partition's number", findings);
-    let device = at.required_text("device", "the disk's node", findings);
-    let begin = required_integer(at, "begin", "where it begins, in MiB", findings);
-    let end = required_integer(at, "end", "where it ends, in MiB", findings);
-    let kind = at.required_text("partition_type", "`primary` or `logical`", findings);
-    let flags = names(at, "flags", findings);
-    let guid = match at.get("guid").filter(At::truthy) {
-        Some(guid) => guid.text(findings).map(ToOwned::to_owned),
+    only(at, &keys, diagnostics);
+    let name = at.required_text(
+        "name",
+        "the partition's node, like `/dev/sda1`",
+        diagnostics,
+    );
+    let count = required_integer(at, "count", "the partition's number", diagnostics);
+    let device = at.required_text("device", "the disk's node", diagnostics);
+    let begin = required_integer(at, "begin", "where it begins, in MiB", diagnostics);
+    let end = required_integer(at, "end", "where it ends, in MiB", diagnostics);
+    let kind = at.required_text("partition_type", "`primary` or `logical`", diagnostics);
+    let flags = names(at, "flags", diagnostics);
+    let guid = match at.get("guid").filter(JsonCursor::truthy) {
+        Some(guid) => guid.text(diagnostics).map(ToOwned::to_owned),
         None => None,
     };
     Some(Partition {
@@ -215,7 +219,7 @@ fn partition(at: &At<'_>, findings: &mut Findings) -> Option<Partition> {
     })
 }
 
-fn md(at: &At<'_>, findings: &mut Findings) -> Option<Md> {
+fn md(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Md> {
     only(
         at,
         &[
@@ -226,48 +230,48 @@ fn md(at: &At<'_>, findings: &mut Findings) -> Option<Md> {
             "metadata",
             "keep_data",
         ],
-        findings,
+        diagnostics,
     );
-    let name = at.required_text("name", "the array's node, like `/dev/md0`", findings);
+    let name = at.required_text("name", "the array's node, like `/dev/md0`", diagnostics);
     let level = at.require(
         "level",
         "`0`, `1`, `raid0`, `raid1`, `stripe` or `mirror`",
-        findings,
+        diagnostics,
     );
     // Upstream's own parse test has the number; its mdadm step then refuses what is no text.
     let level = level.and_then(|level| match level.value().as_u64() {
         Some(number) => Some(number.to_string()),
-        None => level.text(findings).map(ToOwned::to_owned),
+        None => level.text(diagnostics).map(ToOwned::to_owned),
     });
     let metadata = at
         .get("metadata")
-        .map_or(Some("default"), |metadata| metadata.text(findings));
+        .map_or(Some("default"), |metadata| metadata.text(diagnostics));
     Some(Md {
         path: at.path().to_owned(),
         name: name?.to_owned(),
         level: level?,
         metadata: metadata?.to_owned(),
-        devices: names(at, "devices", findings),
-        spares: names(at, "spares", findings),
+        devices: names(at, "devices", diagnostics),
+        spares: names(at, "spares", diagnostics),
         keep_data: kept(at),
     })
 }
 
-fn pv(at: &At<'_>, findings: &mut Findings) -> Option<Pv> {
+fn pv(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Pv> {
     only(
         at,
         &["name", "metadatasize", "metadatacopies", "keep_data"],
-        findings,
+        diagnostics,
     );
-    let name = at.require("name", "the node that it is made on", findings);
-    let name = name.and_then(|name| named(&name, findings));
+    let name = at.require("name", "the node that it is made on", diagnostics);
+    let name = name.and_then(|name| named(&name, diagnostics));
     let metadata_size = match at.get("metadatasize") {
         None => Bytes::mib(16),
-        Some(size) => mebibytes(&size, findings),
+        Some(size) => mebibytes(&size, diagnostics),
     };
     let copies = match at.get("metadatacopies") {
         None => Some(2),
-        Some(copies) => metadata_copies(&copies, findings),
+        Some(copies) => metadata_copies(&copies, diagnostics),
     };
     Some(Pv {
         name: name?,
@@ -277,32 +281,32 @@ fn pv(at: &At<'_>, findings: &mut Findings) -> Option<Pv> {
     })
 }
 
-fn metadata_copies(at: &At<'_>, findings: &mut Findings) -> Option<u32> {
-    let number = at.integer(findings)?;
+fn metadata_copies(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<u32> {
+    let number = at.integer(diagnostics)?;
     let copies = u32::try_from(number).ok().filter(|copies| *copies <= 2);
     if copies.is_none() {
-        findings.add(at.path(), format!("is {number}"), "give 0, 1 or 2");
+        diagnostics.add(at.path(), format!("is {number}"), "give 0, 1 or 2");
     }
     copies
 }
 
-fn vg(at: &At<'_>, findings: &mut Findings) -> Option<Vg> {
-    only(at, &["name", "pvnames", "keep_data"], findings);
-    let name = at.required_text("name", "the group's name", findings);
+fn vg(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Vg> {
+    only(at, &["name", "pvnames", "keep_data"], diagnostics);
+    let name = at.required_text("name", "the group's name", diagnostics);
     Some(Vg {
         path: at.path().to_owned(),
         name: name?.to_owned(),
-        pvnames: names(at, "pvnames", findings),
+        pvnames: names(at, "pvnames", diagnostics),
         keep_data: kept(at),
     })
 }
 
-fn lv(at: &At<'_>, findings: &mut Findings) -> Option<Lv> {
-    only(at, &["name", "vgname", "size", "keep_data"], findings);
-    let name = at.required_text("name", "the volume's name", findings);
-    let vgname = at.required_text("vgname", "the name of its group", findings);
-    let size = at.require("size", "the size in MiB", findings);
-    let size = size.and_then(|size| mebibytes(&size, findings));
+fn lv(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Lv> {
+    only(at, &["name", "vgname", "size", "keep_data"], diagnostics);
+    let name = at.required_text("name", "the volume's name", diagnostics);
+    let vgname = at.required_text("vgname", "the name of its group", diagnostics);
+    let size = at.require("size", "the size in MiB", diagnostics);
+    let size = size.and_then(|size| mebibytes(&size, diagnostics));
     Some(Lv {
         path: at.path().to_owned(),
         name: name?.to_owned(),
@@ -312,7 +316,7 @@ fn lv(at: &At<'_>, findings: &mut Findings) -> Option<Lv> {
     })
 }
 
-fn fs(at: &At<'_>, findings: &mut Findings) -> Option<Fs> {
+fn fs(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Fs> {
     let keys = [
         "device",
         "mount",
@@ -321,19 +325,19 @@ fn fs(at: &At<'_>, findings: &mut Findings) -> Option<Fs> {
         "fs_label",
         "keep_data",
     ];
-    only(at, &keys, findings);
-    let device = at.require("device", "the node that it is made on", findings);
-    let device = device.and_then(|device| named(&device, findings));
+    only(at, &keys, diagnostics);
+    let device = at.require("device", "the node that it is made on", diagnostics);
+    let device = device.and_then(|device| named(&device, diagnostics));
     let given = |key: &str| at.get(key).filter(|value| !value.value().is_null());
-    let text = |key: &str, default: &str, findings: &mut Findings| match given(key) {
-        Some(value) => value.text(findings).map(ToOwned::to_owned),
+    let text = |key: &str, default: &str, diagnostics: &mut Diagnostics| match given(key) {
+        Some(value) => value.text(diagnostics).map(ToOwned::to_owned),
         None => Some(default.to_owned()),
     };
-    let kind = text("fs_type", Fs::DEFAULT_KIND, findings);
+    let kind = text("fs_type", Fs::DEFAULT_KIND, diagnostics);
     let kind = kind.map(|kind| given("fs_type").map(|_| kind));
-    let options = text("fs_options", "", findings);
-    let label = text("fs_label", "", findings);
-    let mount = text("mount", "none", findings);
+    let options = text("fs_options", "", diagnostics);
+    let label = text("fs_label", "", diagnostics);
+    let mount = text("mount", "none", diagnostics);
     Some(Fs {
         path: at.path().to_owned(),
         device: device?,
@@ -345,35 +349,40 @@ fn fs(at: &At<'_>, findings: &mut Findings) -> Option<Fs> {
     })
 }
 
-fn kept(at: &At<'_>) -> bool {
+fn kept(at: &JsonCursor<'_>) -> bool {
     at.get("keep_data").is_some_and(|flag| flag.truthy())
 }
 
-fn named(at: &At<'_>, findings: &mut Findings) -> Option<Named> {
-    let text = at.text(findings)?.to_owned();
+fn named(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Named> {
+    let text = at.text(diagnostics)?.to_owned();
     Some(Named {
         path: at.path().to_owned(),
         text,
     })
 }
 
-fn names(at: &At<'_>, key: &str, findings: &mut Findings) -> Vec<Named> {
-    list(at, key, named, findings)
+fn names(at: &JsonCursor<'_>, key: &str, diagnostics: &mut Diagnostics) -> Vec<Named> {
+    list(at, key, named, diagnostics)
 }
 
-fn required_integer(at: &At<'_>, key: &str, right: &str, findings: &mut Findings) -> Option<i64> {
-    at.require(key, right, findings)?.integer(findings)
+fn required_integer(
+    at: &JsonCursor<'_>,
+    key: &str,
+    right: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<i64> {
+    at.require(key, right, diagnostics)?.integer(diagnostics)
 }
 
 /// A positive number of MiB.
-fn mebibytes(at: &At<'_>, findings: &mut Findings) -> Option<Bytes> {
-    let number = at.integer(findings)?;
+fn mebibytes(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Bytes> {
+    let number = at.integer(diagnostics)?;
     let size = u64::try_from(number)
         .ok()
         .filter(|mib| *mib > 0)
         .and_then(Bytes::mib);
     if size.is_none() {
-        findings.add(
+        diagnostics.add(
             at.path(),
             format!("is {number}"),
             "give a number of MiB that a disk can have",

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{Layout, Place};
 use super::names;
-use super::reader::{At, Findings, shown};
+use super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::storage::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, RaidSpec, Role, VolumeGroupSpec,
 };
@@ -22,26 +22,26 @@ const LEVELS: [&str; 6] = ["0", "1", "raid0", "raid1", "stripe", "mirror"];
 const METADATA: [&str; 7] = ["default", "0", "0.90", "1", "1.0", "1.1", "1.2"];
 
 /// The layout that `partitioning` describes.
-pub(super) fn lay_out(document: &At<'_>, findings: &mut Findings) -> Option<Layout> {
+pub(super) fn lay_out(document: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Layout> {
     let right = "an object with `parteds`, `mds`, `pvs`, `vgs`, `lvs` and `fss`";
-    let at = document.require("partitioning", right, findings)?;
-    let before = findings.len();
-    let elements = elements::read(&at, findings);
-    if findings.len() > before {
+    let at = document.require("partitioning", right, diagnostics)?;
+    let before = diagnostics.len();
+    let elements = elements::read(&at, diagnostics);
+    if diagnostics.len() > before {
         return None;
     }
     let mut builder = Builder {
         layout: Layout::default(),
         nodes: BTreeMap::new(),
         used: BTreeMap::new(),
-        findings,
+        diagnostics,
     };
     builder.disks(&elements);
     builder.raids(&elements);
     builder.groups(&elements);
     builder.filesystems(&elements);
     if builder.layout.configdrive.is_none() {
-        builder.findings.refuse(
+        builder.diagnostics.refuse(
             at.path_of("parteds"),
             "have no partition with `configdrive`: the node would start without knowing who it is",
             "set `configdrive` on a partition of at least 20 MiB",
@@ -56,13 +56,13 @@ struct Builder<'a> {
     nodes: BTreeMap<String, BlockRef>,
     /// What is made on them, and where the request says so.
     used: BTreeMap<BlockRef, String>,
-    findings: &'a mut Findings,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl Builder<'_> {
     fn disks(&mut self, elements: &Elements) {
         for parted in &elements.parteds {
-            let spec = tables::disk(parted, &self.layout.storage.disks, self.findings);
+            let spec = tables::disk(parted, &self.layout.storage.disks, self.diagnostics);
             let disk = self.layout.storage.disks.len();
             for partition in &parted.partitions {
                 let made = u32::try_from(partition.count).unwrap_or_default();
@@ -79,7 +79,7 @@ impl Builder<'_> {
     fn configdrive(&mut self, path: &str, on: BlockRef) {
         if self.layout.configdrive.is_some() {
             let what = "is set, as on an earlier partition";
-            self.findings.add(
+            self.diagnostics.add(
                 format!("{path}.configdrive"),
                 what,
                 "set it on one partition",
@@ -110,22 +110,23 @@ impl Builder<'_> {
 
     fn check_raid(&mut self, md: &Md) {
         let mut wrong = |key: &str, what: String, hint: String| {
-            self.findings.add(format!("{}.{key}", md.path), what, hint);
+            self.diagnostics
+                .add(format!("{}.{key}", md.path), what, hint);
         };
         let number = md.name.strip_prefix("/dev/md");
         let numbered = number.is_some_and(|n| {
             !n.is_empty() && n.len() <= 3 && n.bytes().all(|b| b.is_ascii_digit())
         });
         if !numbered {
-            let what = format!("`{}` is no node of an array", shown(&md.name));
+            let what = format!("`{}` is no node of an array", redacted(&md.name));
             wrong("name", what, "give one like `/dev/md0`".to_owned());
         }
         if !LEVELS.contains(&md.level.as_str()) {
-            let what = format!("is `{}`", shown(&md.level));
+            let what = format!("is `{}`", redacted(&md.level));
             wrong("level", what, format!("give one of {}", LEVELS.join(", ")));
         }
         if !METADATA.contains(&md.metadata.as_str()) {
-            let what = format!("is `{}`", shown(&md.metadata));
+            let what = format!("is `{}`", redacted(&md.metadata));
             wrong(
                 "metadata",
                 what,
@@ -171,14 +172,14 @@ impl Builder<'_> {
     }
 
     fn group(&mut self, vg: &Vg, taken: &mut BTreeMap<usize, String>) {
-        let name = shown(&vg.name);
+        let name = redacted(&vg.name);
         let why = names::bad_volume_group(&vg.name).or_else(|| {
             let mut groups = self.layout.storage.volume_groups.iter();
             let known = groups.any(|group| group.name == vg.name);
             known.then_some("is the name of an earlier group")
         });
         if let Some(why) = why {
-            self.findings.add(
+            self.diagnostics.add(
                 format!("{}.name", vg.path),
                 format!("`{name}` {why}"),
                 names::LVM_HINT,
@@ -186,7 +187,7 @@ impl Builder<'_> {
         }
         if vg.pvnames.is_empty() {
             let what = "is empty or missing, and a group needs a physical volume";
-            self.findings
+            self.diagnostics
                 .add(format!("{}.pvnames", vg.path), what, "list names of `pvs`");
         }
         let mut physical_volumes = Vec::new();
@@ -194,14 +195,14 @@ impl Builder<'_> {
             let on = self.nodes.get(&pv.text);
             let mut volumes = self.layout.storage.physical_volumes.iter();
             let Some(index) = on.and_then(|on| volumes.position(|volume| volume.on == *on)) else {
-                let what = format!("`{}` is none of `pvs`", shown(&pv.text));
-                self.findings
+                let what = format!("`{}` is none of `pvs`", redacted(&pv.text));
+                self.diagnostics
                     .add(&pv.path, what, "add it there, or name one that is there");
                 continue;
             };
             if let Some(earlier) = taken.insert(index, pv.path.clone()) {
                 let what = format!("is in a group already, by `{earlier}`");
-                self.findings
+                self.diagnostics
                     .add(&pv.path, what, "put each physical volume into one group");
             }
             physical_volumes.push(index);
@@ -220,8 +221,8 @@ impl Builder<'_> {
             .iter()
             .any(|group| group.name == lv.vgname)
         {
-            let what = format!("`{}` is none of `vgs`", shown(&lv.vgname));
-            self.findings.add(
+            let what = format!("`{}` is none of `vgs`", redacted(&lv.vgname));
+            self.diagnostics.add(
                 format!("{}.vgname", lv.path),
                 what,
                 "add it there, or name one that is there",
@@ -235,8 +236,9 @@ impl Builder<'_> {
             keep_data: lv.keep_data,
         };
         if let Some((why, hint)) = names::bad_new_volume(&spec, &storage.logical_volumes) {
-            let what = format!("`{}` {why}", shown(&lv.name));
-            self.findings.add(format!("{}.name", lv.path), what, hint);
+            let what = format!("`{}` {why}", redacted(&lv.name));
+            self.diagnostics
+                .add(format!("{}.name", lv.path), what, hint);
             return;
         }
         let on = BlockRef::Logical(storage.logical_volumes.len());
@@ -261,17 +263,20 @@ impl Builder<'_> {
             for (key, text) in [("fs_options", &fs.options), ("fs_label", &fs.label)] {
                 if names::has_control(text) {
                     let path = format!("{}.{key}", fs.path);
-                    self.findings
-                        .add(path, "has control characters in it", "give printable text");
+                    self.diagnostics.add(
+                        path,
+                        "has control characters in it",
+                        "give printable text",
+                    );
                 }
             }
             if let Some(word) = options::stray(fs.kind(), &fs.options) {
                 let what = format!(
                     "has `{}`, which is no option, or leads to another device or file",
-                    shown(word)
+                    redacted(word)
                 );
                 let hint = "give only options of the filesystem's maker, like `-m 0`, and nothing else that it writes to";
-                self.findings
+                self.diagnostics
                     .add(format!("{}.fs_options", fs.path), what, hint);
             }
             let place = Place {
@@ -284,7 +289,7 @@ impl Builder<'_> {
                 label: &fs.label,
             };
             let before = self.layout.storage.filesystems.len();
-            self.layout.add_filesystem(place, self.findings);
+            self.layout.add_filesystem(place, self.diagnostics);
             if let Some(added) = self.layout.storage.filesystems.get_mut(before) {
                 added.options.clone_from(&fs.options);
                 added.keep_data = fs.keep_data;
@@ -295,8 +300,8 @@ impl Builder<'_> {
     /// Notes that the lists make this node.
     fn define(&mut self, path: &str, node: &str, on: BlockRef) {
         if self.nodes.insert(node.to_owned(), on).is_some() {
-            let what = format!("makes `{}` a second time", shown(node));
-            self.findings.add(path, what, "give each its own name");
+            let what = format!("makes `{}` a second time", redacted(node));
+            self.diagnostics.add(path, what, "give each its own name");
         }
     }
 
@@ -314,8 +319,11 @@ impl Builder<'_> {
             None => self.undefined(name)?,
         };
         if let Some(earlier) = self.used.insert(on, name.path.clone()) {
-            let what = format!("`{}` is in use already, by `{earlier}`", shown(&name.text));
-            self.findings
+            let what = format!(
+                "`{}` is in use already, by `{earlier}`",
+                redacted(&name.text)
+            );
+            self.diagnostics
                 .add(&name.path, what, "use each device for one thing");
         }
         if let BlockRef::Partition { disk, number } = on {
@@ -336,15 +344,15 @@ impl Builder<'_> {
     /// A node that no list makes: upstream's own sample has one. It can be planned, but nothing is written to it.
     fn undefined(&mut self, name: &Named) -> Option<BlockRef> {
         if !tables::is_node(&name.text) {
-            let what = format!("`{}` is no node of a device", shown(&name.text));
-            self.findings.add(
+            let what = format!("`{}` is no node of a device", redacted(&name.text));
+            self.diagnostics.add(
                 &name.path,
                 what,
                 "give one that the lists make, like `/dev/sda3`",
             );
             return None;
         }
-        self.findings.refuse(
+        self.diagnostics.refuse(
             &name.path,
             format!("`{}` is not made by any of the lists", name.text),
             "add its disk to `parteds`, its array to `mds` or its volume to `lvs`, or correct the name",

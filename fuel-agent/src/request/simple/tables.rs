@@ -3,7 +3,7 @@
 use host::units::{Bytes, Extent};
 
 use super::super::names;
-use super::super::reader::{Findings, shown};
+use super::super::reader::{Diagnostics, redacted};
 use super::elements::{Parted, Partition};
 use crate::model::storage::{DiskSelector, DiskSpec, PartitionSpec, Role, Table};
 
@@ -11,11 +11,15 @@ use crate::model::storage::{DiskSelector, DiskSpec, PartitionSpec, Role, Table};
 const FLAGS: [&str; 5] = ["bios_grub", "legacy_boot", "boot", "raid", "lvm"];
 
 /// The disk, with its partitions.
-pub(super) fn disk(parted: &Parted, earlier: &[DiskSpec], findings: &mut Findings) -> DiskSpec {
+pub(super) fn disk(
+    parted: &Parted,
+    earlier: &[DiskSpec],
+    diagnostics: &mut Diagnostics,
+) -> DiskSpec {
     let selector = DiskSelector::Node(parted.name.clone());
     if !is_node(&parted.name) {
-        let what = format!("`{}` is no node of a disk", shown(&parted.name));
-        findings.add(
+        let what = format!("`{}` is no node of a disk", redacted(&parted.name));
+        diagnostics.add(
             format!("{}.name", parted.path),
             what,
             "give one like `/dev/sda`",
@@ -23,14 +27,14 @@ pub(super) fn disk(parted: &Parted, earlier: &[DiskSpec], findings: &mut Finding
     }
     if let Some(same) = earlier.iter().find(|other| other.selector == selector) {
         let what = format!("names the same disk as `{}`", same.path);
-        findings.add(&parted.path, what, "describe each disk once");
+        diagnostics.add(&parted.path, what, "describe each disk once");
     }
     let table = match parted.label.as_str() {
         "gpt" => Table::Gpt,
         "msdos" => Table::Msdos,
         other => {
-            let what = format!("is `{}`", shown(other));
-            findings.add(
+            let what = format!("is `{}`", redacted(other));
+            diagnostics.add(
                 format!("{}.label", parted.path),
                 what,
                 "give `gpt` or `msdos`",
@@ -46,7 +50,7 @@ pub(super) fn disk(parted: &Parted, earlier: &[DiskSpec], findings: &mut Finding
         partitions: Vec::new(),
     };
     for partition in &parted.partitions {
-        let made = self::partition(partition, parted, &spec, findings);
+        let made = self::partition(partition, parted, &spec, diagnostics);
         spec.partitions.extend(made);
     }
     spec
@@ -56,24 +60,24 @@ fn partition(
     partition: &Partition,
     parted: &Parted,
     disk: &DiskSpec,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<PartitionSpec> {
-    let number = number(partition, disk, findings);
-    let extent = extent(partition, disk, findings);
+    let number = number(partition, disk, diagnostics);
+    let extent = extent(partition, disk, diagnostics);
     if partition.device != parted.name {
-        let what = format!("is `{}`", shown(&partition.device));
+        let what = format!("is `{}`", redacted(&partition.device));
         let hint = format!(
             "give the disk that it is listed with, `{}`",
-            shown(&parted.name)
+            redacted(&parted.name)
         );
-        findings.add(format!("{}.device", partition.path), what, hint);
+        diagnostics.add(format!("{}.device", partition.path), what, hint);
     }
     let logical = match partition.kind.as_str() {
         "primary" => false,
         "logical" => true,
         other => {
-            let what = format!("is `{}`", shown(other));
-            findings.add(
+            let what = format!("is `{}`", redacted(other));
+            diagnostics.add(
                 format!("{}.partition_type", partition.path),
                 what,
                 "give `primary` or `logical`",
@@ -86,17 +90,17 @@ fn partition(
         .iter()
         .filter(|flag| !FLAGS.contains(&flag.text.as_str()))
     {
-        let what = format!("is `{}`", shown(&flag.text));
-        findings.add(&flag.path, what, format!("use {}", FLAGS.join(", ")));
+        let what = format!("is `{}`", redacted(&flag.text));
+        diagnostics.add(&flag.path, what, format!("use {}", FLAGS.join(", ")));
     }
     if let Some(guid) = partition
         .guid
         .as_deref()
         .filter(|guid| !names::is_guid(guid))
     {
-        let what = format!("`{}` is no GUID", shown(guid));
+        let what = format!("`{}` is no GUID", redacted(guid));
         let hint = "give one like `0fc63daf-8483-4772-8e79-3d69d8477de4`, or null";
-        findings.refuse(format!("{}.guid", partition.path), what, hint);
+        diagnostics.refuse(format!("{}.guid", partition.path), what, hint);
     }
     // With a problem too: others are compared with it.
     let extent = extent?;
@@ -131,13 +135,13 @@ fn role(partition: &Partition, table: Table) -> Role {
     }
 }
 
-fn number(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Option<u32> {
+fn number(partition: &Partition, disk: &DiskSpec, diagnostics: &mut Diagnostics) -> Option<u32> {
     let number = u32::try_from(partition.count)
         .ok()
         .filter(|n| (1..=128).contains(n));
     let path = format!("{}.count", partition.path);
     let Some(number) = number else {
-        findings.add(
+        diagnostics.add(
             path,
             format!("is {}", partition.count),
             "give a number from 1 to 128",
@@ -145,7 +149,7 @@ fn number(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Op
         return None;
     };
     if disk.partitions.iter().any(|other| other.number == number) {
-        findings.add(
+        diagnostics.add(
             path,
             format!("is {number}, as that of an earlier partition"),
             "give each its own",
@@ -157,12 +161,12 @@ fn number(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Op
         .strip_prefix(partition.device.as_str())
         .and_then(|rest| rest.strip_suffix(&tail));
     if !separator.is_some_and(|text| matches!(text, "" | "p" | "-part")) {
-        findings.add(
+        diagnostics.add(
             format!("{}.name", partition.path),
             format!(
                 "`{}` is not partition {number} of `{}`",
-                shown(&partition.name),
-                shown(&partition.device)
+                redacted(&partition.name),
+                redacted(&partition.device)
             ),
             "give the node that the kernel will give it, like `/dev/sda1` or `/dev/nvme0n1p1`",
         );
@@ -170,14 +174,14 @@ fn number(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Op
     Some(number)
 }
 
-fn extent(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Option<Extent> {
+fn extent(partition: &Partition, disk: &DiskSpec, diagnostics: &mut Diagnostics) -> Option<Extent> {
     let mib = |number: i64| u64::try_from(number).ok().and_then(Bytes::mib);
     let (begin, end) = (mib(partition.begin), mib(partition.end));
     let sane = begin
         .zip(end)
         .filter(|(begin, end)| Bytes::MIB <= *begin && begin < end);
     let Some((begin, end)) = sane else {
-        findings.add(
+        diagnostics.add(
             &partition.path,
             format!(
                 "begins at {} and ends at {}",
@@ -193,7 +197,7 @@ fn extent(partition: &Partition, disk: &DiskSpec, findings: &mut Findings) -> Op
     };
     if let Some(other) = disk.partitions.iter().find(overlaps) {
         let what = format!("overlaps partition {} of the same disk", other.number);
-        findings.add(&partition.path, what, "leave each partition its own place");
+        diagnostics.add(&partition.path, what, "leave each partition its own place");
     }
     Some(extent)
 }

@@ -5,14 +5,14 @@ mod world;
 use host::cancel::Cancel;
 use serde_json::Value;
 
-use super::Walk;
+use super::RunOutcome;
 use super::machine::Machine;
-use super::rehearsal::{Known, Rehearsal};
+use super::preflight::{Discovered, Preflight};
 use super::rundir::{RunDir, StateFile};
-use super::stages::{Circumstances, Run};
+use super::stages::{Run, RunContext};
 use crate::model::error::{Error, Kind};
 use crate::settings::{End, Settings};
-use world::{BUILT, FAILED, Heard, Mishap, World, run, settings};
+use world::{BUILT, FAILED, Mishap, RecordedEvents, World, run, settings};
 
 #[test]
 fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator() {
@@ -158,32 +158,32 @@ fn what_is_called_failed_is_disarmed_before_anybody_hears_of_it() {
 #[test]
 fn a_signal_before_the_completion_is_noted_disarms_and_one_at_a_node_that_was_ready_does_not() {
     for (installed, disarms) in [(None, true), (Some("i-7".to_owned()), false)] {
-        let mut walk = Walk::default();
+        let mut outcome = RunOutcome::default();
         let error = Error::new(Kind::Interrupted, "interrupted");
-        walk.failure = Some((crate::model::stage::Stage::Closeup, error));
+        outcome.failure = Some((crate::model::stage::Stage::Closeup, error));
         let world = World::with(|script| script.installed = installed);
-        let done = before_closeup(&world, &walk);
+        let done = before_closeup(&world, &outcome);
         assert_eq!(done.contains(&"disarm again".to_owned()), disarms);
     }
 }
 
 /// Does the stages up to the completion, then cleans up as if the walk had ended like `failed`.
-fn before_closeup(world: &World, failed: &Walk) -> Vec<String> {
+fn before_closeup(world: &World, failed: &RunOutcome) -> Vec<String> {
     use crate::model::stage::Stage;
 
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunDir::open(temporary.path().join("run")).unwrap();
     let state_file = StateFile::new(&folder);
-    let (heard, settings) = (Heard::default(), settings());
+    let (heard, settings) = (RecordedEvents::default(), settings());
     let (mut look, mut act) = (world.clone(), world.clone());
-    let rehearsal = Rehearsal {
-        look: &mut look,
+    let preflight = Preflight {
+        discovery: &mut look,
         settings: &settings,
         events: &heard,
-        known: Known::default(),
+        known: Discovered::default(),
         until: Stage::Validate,
     };
-    let about = Circumstances {
+    let about = RunContext {
         settings: &settings,
         folder: &folder,
         state_file: &state_file,
@@ -193,13 +193,13 @@ fn before_closeup(world: &World, failed: &Walk) -> Vec<String> {
         started: String::new(),
         cancel: Cancel::new(),
     };
-    let mut run = Run::new(rehearsal, &mut act, about);
+    let mut run = Run::new(preflight, &mut act, about);
     for stage in Stage::ALL.into_iter().filter(|it| *it < Stage::Closeup) {
-        if super::Work::has(&run, stage) {
-            super::Work::stage(&mut run, stage, &Walk::default()).unwrap();
+        if super::StageHandler::has(&run, stage) {
+            super::StageHandler::stage(&mut run, stage, &RunOutcome::default()).unwrap();
         }
     }
-    super::Work::stage(&mut run, Stage::Cleanup, failed).unwrap();
+    super::StageHandler::stage(&mut run, Stage::Cleanup, failed).unwrap();
     world.done()
 }
 

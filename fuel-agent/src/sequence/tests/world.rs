@@ -8,15 +8,15 @@ use host::cancel::Cancel;
 use host::exec::Tool;
 use serde_json::Value;
 
-use super::super::act::Act;
 use super::super::completion::Call;
-use super::super::look::Look;
+use super::super::discovery::Discovery;
+use super::super::executor::Executor;
 use super::super::machine::Machine;
-use super::super::rehearsal::{Known, Rehearsal};
+use super::super::preflight::{Discovered, Preflight};
 use super::super::rundir::{RunDir, StateFile};
-use super::super::stages::{Circumstances, Run};
-use super::super::{Walk, walk};
-use crate::apply::{Ending, Outcome, Performed, State};
+use super::super::stages::{Run, RunContext};
+use super::super::{RunOutcome, run_stages};
+use crate::apply::{Outcome, State, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::inventory::Inventory;
 use crate::model::error::{Error, Kind};
@@ -95,7 +95,7 @@ impl World {
     }
 }
 
-impl Look for World {
+impl Discovery for World {
     fn request(&mut self) -> Result<Request, Error> {
         self.does("read the request")?;
         let mut request = sample::lvm_request();
@@ -148,7 +148,7 @@ impl Look for World {
     }
 }
 
-impl Act for World {
+impl Executor for World {
     fn begin(&mut self) -> Result<(), Error> {
         if self.0.lock().unwrap().locked_out {
             return Err(Error::new(Kind::Refused, "another agent is running"));
@@ -165,7 +165,7 @@ impl Act for World {
         Ok(self.0.lock().unwrap().installed.clone())
     }
 
-    fn claim(&mut self, disk: &Path) -> Result<(), Error> {
+    fn probe_exclusive(&mut self, disk: &Path) -> Result<(), Error> {
         self.does(format!("claim {}", disk.display()))
     }
 
@@ -179,22 +179,17 @@ impl Act for World {
         }
     }
 
-    fn together(
-        &mut self,
-        plan: &Plan,
-        steps: &[&PlannedStep],
-        state: &mut State,
-    ) -> Vec<Performed> {
+    fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun> {
         let mut has_failed = false;
         let each = steps.iter().map(|step| {
             let ending = if has_failed {
-                Ending::Stopped
+                StepResult::Stopped
             } else {
                 self.step(plan, step, state).into()
             };
-            has_failed |= matches!(ending, Ending::Failed(_));
+            has_failed |= matches!(ending, StepResult::Failed(_));
             let took = Duration::ZERO;
-            Performed { ending, took }
+            StepRun { ending, took }
         });
         each.collect()
     }
@@ -222,9 +217,9 @@ impl Act for World {
 
 /// Keeps the messages of errors.
 #[derive(Default)]
-pub(super) struct Heard(pub(super) Mutex<Vec<String>>);
+pub(super) struct RecordedEvents(pub(super) Mutex<Vec<String>>);
 
-impl Events for Heard {
+impl Events for RecordedEvents {
     fn tell(&self, event: &Event) {
         if let Event::Error { message, .. } = event {
             self.0.lock().unwrap().push(message.clone());
@@ -234,7 +229,7 @@ impl Events for Heard {
 
 /// What is left of a run.
 pub(super) struct Left {
-    pub(super) walk: Walk,
+    pub(super) outcome: RunOutcome,
     pub(super) done: Vec<String>,
     pub(super) report: Value,
     pub(super) folder: RunDir,
@@ -244,7 +239,7 @@ pub(super) struct Left {
 
 impl Left {
     pub(super) fn exit_status(&self) -> u8 {
-        let error = self.walk.failure.as_ref();
+        let error = self.outcome.failure.as_ref();
         error.map_or(0, |(_, error)| error.kind.exit_status())
     }
 
@@ -267,18 +262,18 @@ pub(super) fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunDir::open(temporary.path().join("run")).unwrap();
     let state_file = StateFile::new(&folder);
-    let heard = Heard::default();
+    let heard = RecordedEvents::default();
     let cancel = world.0.lock().unwrap().cancel.clone();
     let (mut look, mut act) = (world.clone(), world.clone());
     let report: PathBuf = temporary.path().join("report.json");
-    let rehearsal = Rehearsal {
-        look: &mut look,
+    let preflight = Preflight {
+        discovery: &mut look,
         settings,
         events: &heard,
-        known: Known::default(),
+        known: Discovered::default(),
         until: crate::model::stage::Stage::Validate,
     };
-    let about = Circumstances {
+    let about = RunContext {
         settings,
         folder: &folder,
         state_file: &state_file,
@@ -288,12 +283,12 @@ pub(super) fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
         started: String::new(),
         cancel: cancel.clone(),
     };
-    let mut run = Run::new(rehearsal, &mut act, about);
-    let walk = walk(&mut run, &heard, &cancel);
+    let mut run = Run::new(preflight, &mut act, about);
+    let outcome = run_stages(&mut run, &heard, &cancel);
     let report = std::fs::read(&report).unwrap();
     drop(run);
     Left {
-        walk,
+        outcome,
         done: world.done(),
         report: serde_json::from_slice(&report).unwrap(),
         folder,

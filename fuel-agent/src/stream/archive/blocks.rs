@@ -6,11 +6,11 @@ use std::sync::mpsc::Receiver;
 use crate::http::Client;
 use crate::stream::digest::Digests;
 use crate::stream::error::StreamError;
-use crate::stream::telling::Telling;
-use crate::stream::{Block, Flow};
+use crate::stream::progress::ProgressReporter;
+use crate::stream::{Block, StreamMessage};
 
 /// Why reading ended before the archive did.
-pub(super) enum Break {
+pub(super) enum Interruption {
     /// Everything so far is void.
     StartOver,
     /// Nothing more comes.
@@ -19,20 +19,20 @@ pub(super) enum Break {
 
 /// Reads one pass of what flows.
 pub(super) struct Blocks<'a, 'b> {
-    input: &'a Receiver<Flow>,
+    input: &'a Receiver<StreamMessage>,
     client: &'a Client,
-    telling: &'a mut Telling<'b>,
+    telling: &'a mut ProgressReporter<'b>,
     block: Option<Block>,
     consumed: usize,
     digests: Option<Digests>,
-    broken: Option<Break>,
+    broken: Option<Interruption>,
 }
 
 impl<'a, 'b> Blocks<'a, 'b> {
     pub(super) fn new(
-        input: &'a Receiver<Flow>,
+        input: &'a Receiver<StreamMessage>,
         client: &'a Client,
-        telling: &'a mut Telling<'b>,
+        telling: &'a mut ProgressReporter<'b>,
     ) -> Self {
         Self {
             input,
@@ -46,7 +46,7 @@ impl<'a, 'b> Blocks<'a, 'b> {
     }
 
     /// What all of it comes to, if all of it was read; or why not, where that was not the archive's doing.
-    pub(super) fn end(self) -> Result<Option<Digests>, Break> {
+    pub(super) fn end(self) -> Result<Option<Digests>, Interruption> {
         match self.broken {
             Some(broken) => Err(broken),
             None => Ok(self.digests),
@@ -55,20 +55,20 @@ impl<'a, 'b> Blocks<'a, 'b> {
 
     fn advance(&mut self) -> io::Result<()> {
         let broken = if self.client.is_cancelled() {
-            Break::Failed(StreamError::Cancelled)
+            Interruption::Failed(StreamError::Cancelled)
         } else {
             match self.input.recv() {
-                Ok(Flow::Block(block)) => {
+                Ok(StreamMessage::Block(block)) => {
                     self.telling.tell(block.at);
                     (self.block, self.consumed) = (Some(block), 0);
                     return Ok(());
                 }
-                Ok(Flow::End(digests)) => {
+                Ok(StreamMessage::End(digests)) => {
                     self.digests = Some(digests);
                     return Ok(());
                 }
-                Ok(Flow::StartOver) => Break::StartOver,
-                Err(_) => Break::Failed(StreamError::HungUp),
+                Ok(StreamMessage::StartOver) => Interruption::StartOver,
+                Err(_) => Interruption::Failed(StreamError::HungUp),
             }
         };
         self.broken = Some(broken);

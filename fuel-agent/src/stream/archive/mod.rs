@@ -8,20 +8,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 
-use host::unpacking::{Belongings, Special, Unpacker};
+use host::extract::{DeviceNode, Metadata, Unpacker};
 use os_image::archive::{Archive, ArchiveError, Entry, Kind, Name};
 
 use super::digest::Digests;
 use super::error::StreamError;
-use super::telling::Telling;
-use super::{BLOCK_COUNT, BLOCK_LENGTH, Expected, Feed, Flow};
+use super::progress::ProgressReporter;
+use super::{BLOCK_COUNT, BLOCK_LENGTH, Expected, Pipeline, StreamMessage};
 use crate::events::Events;
 use crate::http::pool::Pool;
 use crate::http::source::Meter;
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
 use crate::model::report::ImageOutcome;
 use crate::model::request::{ARCHIVE, Container};
-use blocks::{Blocks, Break};
+use blocks::{Blocks, Interruption};
 
 /// One archive to be unpacked.
 pub struct Unpacking<'a> {
@@ -46,7 +46,7 @@ pub struct Unpacking<'a> {
 impl std::fmt::Debug for Unpacking<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Unpacking")
-            .field("url", &address::shown(self.url))
+            .field("url", &address::redacted(self.url))
             .field("container", &self.container)
             .field("device", &self.device)
             .finish_non_exhaustive()
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Unpacking<'_> {
 pub fn unpack_archive(job: Unpacking<'_>) -> Result<ImageOutcome, StreamError> {
     let parts = Pool::new(PART_COUNT, PART_LENGTH);
     let blocks = Pool::new(BLOCK_COUNT, BLOCK_LENGTH);
-    let feed = Feed {
+    let pipeline = Pipeline {
         url: job.url,
         container: job.container,
         format: ARCHIVE,
@@ -66,68 +66,69 @@ pub fn unpack_archive(job: Unpacking<'_>) -> Result<ImageOutcome, StreamError> {
         client: job.client,
         events: job.events,
     };
-    feed.check()?;
-    let fill = |meter: &Meter, end: &Receiver<Flow>| Filler::new(job, meter)?.run(end);
-    feed.into(&parts, &blocks, Box::new(fill))
+    pipeline.check()?;
+    let fill =
+        |meter: &Meter, end: &Receiver<StreamMessage>| ArchiveExtractor::new(job, meter)?.run(end);
+    pipeline.into(&parts, &blocks, Box::new(fill))
 }
 
 /// Fills a filesystem.
-struct Filler<'a> {
+struct ArchiveExtractor<'a> {
     job: Unpacking<'a>,
     url: String,
-    telling: Telling<'a>,
+    telling: ProgressReporter<'a>,
     unpacker: Unpacker,
 }
 
 /// Why an entry was not made.
-enum Trouble {
+enum DecodeError {
     /// The archive's doing.
     Archive(ArchiveError),
     /// The filesystem's, or that of what is in it already.
     Making(io::Error),
 }
 
-impl From<ArchiveError> for Trouble {
+impl From<ArchiveError> for DecodeError {
     fn from(error: ArchiveError) -> Self {
         Self::Archive(error)
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for DecodeError {
     fn from(error: io::Error) -> Self {
         Self::Making(error)
     }
 }
 
-impl<'a> Filler<'a> {
+impl<'a> ArchiveExtractor<'a> {
     fn new(job: Unpacking<'a>, meter: &Meter) -> Result<Self, StreamError> {
         let unpacker = Unpacker::open(job.root);
         Ok(Self {
-            url: address::shown(job.url),
-            telling: Telling::new(job.url, job.expected.raw_size, meter, job.events),
-            unpacker: unpacker.map_err(|source| of_disk(&job, "open", source))?,
+            url: address::redacted(job.url),
+            telling: ProgressReporter::new(job.url, job.expected.raw_size, meter, job.events),
+            unpacker: unpacker.map_err(|source| disk_error(&job, "open", source))?,
             job,
         })
     }
 
     /// Unpacks what comes, from the beginning as often as the source begins anew, then checks it.
-    fn run(mut self, input: &Receiver<Flow>) -> Result<Digests, StreamError> {
+    fn run(mut self, input: &Receiver<StreamMessage>) -> Result<Digests, StreamError> {
         let digests = loop {
             if let Some(digests) = self.pass(input)? {
                 break digests;
             }
             let emptied = self.unpacker.start_over();
-            emptied.map_err(|source| of_disk(&self.job, "empty", source))?;
+            emptied.map_err(|source| disk_error(&self.job, "empty", source))?;
         };
         self.job.expected.verify(&self.url, &digests)?;
         let flushed = self.unpacker.close();
-        flushed.map_err(|source| of_disk(&self.job, "flush", source))?;
+        flushed.map_err(|source| disk_error(&self.job, "flush", source))?;
         self.telling.tell_end(digests.length);
         Ok(digests)
     }
 
     /// One pass through the source; `None` where it starts over.
-    fn pass(&mut self, input: &Receiver<Flow>) -> Result<Option<Digests>, StreamError> {
+    fn pass(&mut self, input: &Receiver<StreamMessage>) -> Result<Option<Digests>, StreamError> {
         let mut blocks = Blocks::new(input, self.job.client, &mut self.telling);
         let place = Place {
             url: &self.url,
@@ -135,8 +136,8 @@ impl<'a> Filler<'a> {
         };
         let unpacked = unpack(&mut blocks, &mut self.unpacker, place);
         match blocks.end() {
-            Err(Break::StartOver) => Ok(None),
-            Err(Break::Failed(error)) => Err(error),
+            Err(Interruption::StartOver) => Ok(None),
+            Err(Interruption::Failed(error)) => Err(error),
             Ok(digests) => unpacked.and_then(|()| digests.map(Some).ok_or(StreamError::HungUp)),
         }
     }
@@ -154,15 +155,15 @@ fn unpack(
     unpacker: &mut Unpacker,
     place: Place<'_>,
 ) -> Result<(), StreamError> {
-    let of_archive = |source| StreamError::Archive {
+    let archive_error = |source| StreamError::Archive {
         url: place.url.to_owned(),
         source,
     };
     let mut archive = Archive::new(blocks);
-    while let Some(entry) = archive.advance().map_err(of_archive)? {
+    while let Some(entry) = archive.advance().map_err(archive_error)? {
         make(&entry, &mut archive, unpacker).map_err(|trouble| match trouble {
-            Trouble::Archive(source) => of_archive(source),
-            Trouble::Making(source) => StreamError::Entry {
+            DecodeError::Archive(source) => archive_error(source),
+            DecodeError::Making(source) => StreamError::Entry {
                 url: place.url.to_owned(),
                 entry: entry.name.to_string(),
                 device: place.device.to_owned(),
@@ -178,27 +179,27 @@ fn make(
     entry: &Entry,
     archive: &mut Archive<&mut Blocks<'_, '_>>,
     unpacker: &mut Unpacker,
-) -> Result<(), Trouble> {
+) -> Result<(), DecodeError> {
     let path = path(&entry.name);
-    let belongings = belongings(entry);
+    let metadata = metadata(entry);
     match &entry.kind {
         Kind::File { size } => {
             let file = unpacker.file(path, *size)?;
             while let Some((at, bytes)) = archive.data()? {
                 file.write_at(bytes, at)?;
             }
-            unpacker.complete(&file, &belongings)?;
+            unpacker.complete(&file, &metadata)?;
         }
-        Kind::Folder => unpacker.folder(path, &belongings)?,
-        Kind::Symlink { to } => unpacker.symlink(path, OsStr::from_bytes(to), &belongings)?,
+        Kind::Folder => unpacker.folder(path, &metadata)?,
+        Kind::Symlink { to } => unpacker.symlink(path, OsStr::from_bytes(to), &metadata)?,
         Kind::HardLink { to } => unpacker.hard_link(path, self::path(to))?,
         Kind::Character { major, minor } => {
-            unpacker.special(path, Special::Character(*major, *minor), &belongings)?;
+            unpacker.special(path, DeviceNode::Character(*major, *minor), &metadata)?;
         }
         Kind::Block { major, minor } => {
-            unpacker.special(path, Special::Block(*major, *minor), &belongings)?;
+            unpacker.special(path, DeviceNode::Block(*major, *minor), &metadata)?;
         }
-        Kind::Pipe => unpacker.special(path, Special::Pipe, &belongings)?,
+        Kind::Pipe => unpacker.special(path, DeviceNode::Pipe, &metadata)?,
     }
     Ok(())
 }
@@ -207,9 +208,9 @@ fn path(name: &Name) -> &Path {
     Path::new(OsStr::from_bytes(name.as_bytes()))
 }
 
-fn belongings(entry: &Entry) -> Belongings<'_> {
+fn metadata(entry: &Entry) -> Metadata<'_> {
     let attributes = entry.attributes.iter();
-    Belongings {
+    Metadata {
         mode: entry.mode,
         user: entry.user,
         group: entry.group,
@@ -225,7 +226,7 @@ fn belongings(entry: &Entry) -> Belongings<'_> {
     }
 }
 
-fn of_disk(job: &Unpacking<'_>, doing: &'static str, source: io::Error) -> StreamError {
+fn disk_error(job: &Unpacking<'_>, doing: &'static str, source: io::Error) -> StreamError {
     StreamError::Files {
         doing,
         device: job.device.to_owned(),

@@ -12,7 +12,7 @@ use std::thread::{self, Scope};
 use crossbeam_channel as channel;
 use os_image::container::ZSTD_WINDOW_LOG_MAX;
 
-use super::{Outlet, Trouble, cores};
+use super::{DecodeError, Outlet, cores};
 use crate::http::pool::{Buffer, Pool};
 use crate::stream::BLOCK_LENGTH;
 use crate::stream::error::StreamError;
@@ -33,7 +33,7 @@ const THREADS: usize = 2;
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Unpacks everything.
-pub(super) fn unpack(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), Trouble> {
+pub(super) fn unpack(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), DecodeError> {
     let mut packed = Vec::new();
     match next(input, &mut packed)? {
         Next::End => return Ok(()),
@@ -49,7 +49,7 @@ pub(super) fn unpack(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Resul
     one_by_one(&mut Cursor::new(packed).chain(input), outlet)
 }
 
-fn one_by_one(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), Trouble> {
+fn one_by_one(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), DecodeError> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
     outlet.drain(&mut decoder)
@@ -171,7 +171,7 @@ fn side_by_side(
     packed: Vec<u8>,
     length: usize,
     outlet: &mut Outlet<'_>,
-) -> Result<Option<Vec<u8>>, Trouble> {
+) -> Result<Option<Vec<u8>>, DecodeError> {
     let threads = cores().min(THREADS);
     let under_way = threads + 1;
     // what is on its way to the disk, and what is held back, needs buffers too
@@ -243,7 +243,7 @@ struct Row<'a, 'o> {
 
 impl Row<'_, '_> {
     /// Begins to unpack a frame; hands on the oldest first where too many are under way, and gives what that was read into.
-    fn begin(&mut self, packed: Vec<u8>, length: usize) -> Result<Option<Vec<u8>>, Trouble> {
+    fn begin(&mut self, packed: Vec<u8>, length: usize) -> Result<Option<Vec<u8>>, DecodeError> {
         let spare = if self.under_way.len() < self.most {
             None
         } else {
@@ -263,7 +263,7 @@ impl Row<'_, '_> {
         Ok(spare)
     }
 
-    fn finish(mut self) -> Result<(), Trouble> {
+    fn finish(mut self) -> Result<(), DecodeError> {
         while !self.under_way.is_empty() {
             self.hand_on()?;
         }
@@ -271,7 +271,7 @@ impl Row<'_, '_> {
     }
 
     /// Waits for the oldest frame and hands it on.
-    fn hand_on(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+    fn hand_on(&mut self) -> Result<Option<Vec<u8>>, DecodeError> {
         let Some(oldest) = self.under_way.pop_front() else {
             return Ok(None);
         };

@@ -15,9 +15,9 @@ use os_image::container::{HEAD_LENGTH, WINDOW_MAX};
 
 use super::digest::Digests;
 use super::error::StreamError;
-use super::input::{Break, Input};
+use super::input::{Input, Interruption};
 use super::slice::Slice;
-use super::{Block, Flow};
+use super::{Block, StreamMessage};
 use crate::http::pool::Pool;
 use crate::http::source::Source;
 use crate::model::request::Container;
@@ -38,7 +38,7 @@ pub(super) fn run(
     source: Box<dyn Source + '_>,
     wanted: Wanted<'_>,
     pool: &Pool,
-    out: &SyncSender<Flow>,
+    out: &SyncSender<StreamMessage>,
 ) -> Result<(), StreamError> {
     let mut decoder = Decoder {
         input: Input::new(source),
@@ -50,7 +50,7 @@ pub(super) fn run(
         },
     };
     while decoder.pass()? == Pass::StartOver {
-        send(out, Flow::StartOver)?;
+        send(out, StreamMessage::StartOver)?;
     }
     end(&decoder.outlet)
 }
@@ -61,11 +61,14 @@ fn end(outlet: &Outlet<'_>) -> Result<(), StreamError> {
         length: outlet.raw,
         ..Digests::default()
     };
-    send(outlet.out, Flow::End(digests))
+    send(outlet.out, StreamMessage::End(digests))
 }
 
-pub(super) fn send(out: &SyncSender<Flow>, flow: Flow) -> Result<(), StreamError> {
-    out.send(flow).map_err(|_| StreamError::HungUp)
+pub(super) fn send(
+    out: &SyncSender<StreamMessage>,
+    message: StreamMessage,
+) -> Result<(), StreamError> {
+    out.send(message).map_err(|_| StreamError::HungUp)
 }
 
 /// How one pass through the source ended, if not by an error.
@@ -85,16 +88,16 @@ impl Decoder<'_> {
         self.outlet.raw = 0;
         match self.unpack() {
             Ok(()) => Ok(Pass::Complete),
-            Err(Trouble::Ours(error)) => Err(error),
-            Err(Trouble::Reading(error)) => match self.input.broken() {
-                Some(Break::StartOver) => Ok(Pass::StartOver),
-                Some(Break::Failed(error)) => Err(error.into()),
+            Err(DecodeError::Ours(error)) => Err(error),
+            Err(DecodeError::Reading(error)) => match self.input.broken() {
+                Some(Interruption::StartOver) => Ok(Pass::StartOver),
+                Some(Interruption::Failed(error)) => Err(error.into()),
                 None => Err(self.corrupt(&error)),
             },
         }
     }
 
-    fn unpack(&mut self) -> Result<(), Trouble> {
+    fn unpack(&mut self) -> Result<(), DecodeError> {
         let mut head = Vec::with_capacity(HEAD_LENGTH);
         let most = u64::try_from(HEAD_LENGTH).unwrap_or(u64::MAX);
         (&mut self.input).take(most).read_to_end(&mut head)?;
@@ -116,13 +119,13 @@ impl Decoder<'_> {
             Container::Xz => outlet.drain(&mut Xz::new(&mut whole, cores())?)?,
             Container::Zstd => frames::unpack(&mut whole, outlet)?,
             // no stream: its stage is `qcow2`, and whoever sends it here has a defect
-            Container::Qcow2 => return Err(Trouble::Ours(StreamError::Panicked)),
+            Container::Qcow2 => return Err(DecodeError::Ours(StreamError::Panicked)),
         }
         // a decoder that is content before the source is at its end has left something out
         if whole.fill_buf()?.is_empty() {
             return Ok(());
         }
-        Err(Trouble::Ours(StreamError::Corrupt {
+        Err(DecodeError::Ours(StreamError::Corrupt {
             url: url.to_owned(),
             raw: Bytes(self.outlet.raw),
             why: "something follows after its end".to_owned(),
@@ -150,20 +153,20 @@ fn cores() -> usize {
 }
 
 /// Why a pass ended.
-enum Trouble {
+enum DecodeError {
     /// Reading failed: the decoder's fault, or the source's.
     Reading(io::Error),
     /// Anything else.
     Ours(StreamError),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for DecodeError {
     fn from(error: io::Error) -> Self {
         Self::Reading(error)
     }
 }
 
-impl From<StreamError> for Trouble {
+impl From<StreamError> for DecodeError {
     fn from(error: StreamError) -> Self {
         Self::Ours(error)
     }
@@ -173,14 +176,14 @@ impl From<StreamError> for Trouble {
 struct Outlet<'a> {
     wanted: Wanted<'a>,
     pool: &'a Pool,
-    out: &'a SyncSender<Flow>,
+    out: &'a SyncSender<StreamMessage>,
     /// Bytes that have come out in this pass.
     raw: u64,
 }
 
 impl Outlet<'_> {
     /// Reads `decoded` to its end, in blocks that are full but for the last.
-    fn drain(&mut self, decoded: &mut dyn Read) -> Result<(), Trouble> {
+    fn drain(&mut self, decoded: &mut dyn Read) -> Result<(), DecodeError> {
         loop {
             let mut bytes = self.pool.take();
             while !bytes.is_full() {
@@ -212,6 +215,6 @@ impl Outlet<'_> {
         let at = self.raw;
         self.raw += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let zeros = 0;
-        send(self.out, Flow::Block(Block { at, bytes, zeros }))
+        send(self.out, StreamMessage::Block(Block { at, bytes, zeros }))
     }
 }

@@ -6,21 +6,21 @@ use host::units::Bytes;
 use os_image::container::HEAD_LENGTH;
 use os_image::disk::{DiskImage, DiskImageError, Qcow2};
 
-use super::{Outlet, Trouble, Wanted, end};
+use super::{DecodeError, Outlet, Wanted, end};
 use crate::http::pool::Pool;
 use crate::http::reader::Reader;
 use crate::model::request::Container;
 use crate::sources::check_head;
 use crate::stream::error::StreamError;
 use crate::stream::slice::Slice;
-use crate::stream::{BLOCK_COUNT, BLOCK_LENGTH, Flow};
+use crate::stream::{BLOCK_COUNT, BLOCK_LENGTH, StreamMessage};
 
 /// Reads the whole disk.
 pub(in crate::stream) fn run(
     reader: &Reader<'_>,
     wanted: Wanted<'_>,
     pool: &Pool,
-    out: &SyncSender<Flow>,
+    out: &SyncSender<StreamMessage>,
 ) -> Result<(), StreamError> {
     let url = wanted.url;
     let mut outlet = Outlet {
@@ -31,8 +31,8 @@ pub(in crate::stream) fn run(
     };
     match unpack(reader, url, &mut outlet) {
         Ok(()) => end(&outlet),
-        Err(Trouble::Ours(error)) => Err(error),
-        Err(Trouble::Reading(error)) => Err(match reader.broken() {
+        Err(DecodeError::Ours(error)) => Err(error),
+        Err(DecodeError::Reading(error)) => Err(match reader.broken() {
             Some(broken) => broken.into(),
             None => StreamError::DiskImage {
                 url: url.to_owned(),
@@ -43,7 +43,7 @@ pub(in crate::stream) fn run(
     }
 }
 
-fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(), Trouble> {
+fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(), DecodeError> {
     let mut head = [0; HEAD_LENGTH];
     let length = reader.read_start(&mut head, 0)?;
     let format = outlet.wanted.format;
@@ -52,8 +52,8 @@ fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(),
         why,
     })?;
     let failed = |source, outlet: &Outlet<'_>| match source {
-        DiskImageError::Io(error) => Trouble::Reading(error),
-        source => Trouble::Ours(StreamError::DiskImage {
+        DiskImageError::Io(error) => DecodeError::Reading(error),
+        source => DecodeError::Ours(StreamError::DiskImage {
             url: url.to_owned(),
             raw: Bytes(outlet.raw),
             source,

@@ -4,9 +4,9 @@ use os_image::codec::is_zero;
 use os_image::index::{Chunk, Index};
 
 use super::super::error::StreamError;
-use super::board::Board;
 use super::choice::Sampled;
 use super::meter::Meter;
+use super::scheduler::ChunkScheduler;
 use super::target::Target;
 use crate::http::pool::{Buffer, Pool};
 
@@ -94,18 +94,18 @@ fn holds(chunk: &Chunk, target: &Target<'_>, buffer: &mut Buffer, meter: &Meter)
 /// Looks for chunk after chunk until none is left, or it is not wanted any more.
 pub(super) fn run(
     index: &Index,
-    board: &Board<'_>,
+    scheduler: &ChunkScheduler<'_>,
     target: &Target<'_>,
     pool: &Pool,
     meter: &Meter,
 ) -> Result<(), StreamError> {
     let mut buffer = pool.take();
-    while let Some(number) = board.next_unchecked() {
+    while let Some(number) = scheduler.next_unchecked() {
         let Some(chunk) = index.chunk(number) else {
             return Err(StreamError::HungUp);
         };
         let holds = holds(&chunk, target, &mut buffer, meter);
-        board.checked(number, holds);
+        scheduler.checked(number, holds);
     }
     Ok(())
 }

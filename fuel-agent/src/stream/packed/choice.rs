@@ -1,11 +1,11 @@
 //! Whether it is worth reading what the disk holds: a pure function of what was measured.
 
-use crate::model::report::Way;
+use crate::model::report::WriteMode;
 
 /// What the request of whoever runs machines is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Delta {
+pub enum DeltaPolicy {
     /// Whatever is faster.
     #[default]
     Auto,
@@ -29,15 +29,19 @@ pub(super) struct Sampled {
 }
 
 /// What to begin with, and why.
-pub(super) fn first(wish: Delta, ranges: bool, sampled: impl FnOnce() -> Sampled) -> (Way, String) {
+pub(super) fn first(
+    wish: DeltaPolicy,
+    ranges: bool,
+    sampled: impl FnOnce() -> Sampled,
+) -> (WriteMode, String) {
     match wish {
-        Delta::Never => return (Way::Full, "`delta=never` is set".to_owned()),
-        Delta::Always => return (Way::Delta, "`delta=always` is set".to_owned()),
-        Delta::Auto => {}
+        DeltaPolicy::Never => return (WriteMode::Full, "`delta=never` is set".to_owned()),
+        DeltaPolicy::Always => return (WriteMode::Delta, "`delta=always` is set".to_owned()),
+        DeltaPolicy::Auto => {}
     }
     if !ranges {
         let why = "the server sends everything or nothing";
-        return (Way::Full, why.to_owned());
+        return (WriteMode::Full, why.to_owned());
     }
     let Sampled {
         looked,
@@ -46,17 +50,17 @@ pub(super) fn first(wish: Delta, ranges: bool, sampled: impl FnOnce() -> Sampled
         ..
     } = sampled();
     if looked == 0 {
-        return (Way::Full, "the image is small".to_owned());
+        return (WriteMode::Full, "the image is small".to_owned());
     }
     if blank == looked {
-        return (Way::Full, "the target is blank".to_owned());
+        return (WriteMode::Full, "the target is blank".to_owned());
     }
     if held == 0 {
         let why = format!("the target holds none of {looked} chunks looked at");
-        return (Way::Full, why);
+        return (WriteMode::Full, why);
     }
     let why = format!("the target holds {held} of {looked} chunks looked at");
-    (Way::Delta, why)
+    (WriteMode::Delta, why)
 }
 
 /// What is measured while chunks are looked for on the disk. Rates are bytes a second, `None` before there is one.
@@ -116,13 +120,13 @@ mod tests {
     #[test]
     fn only_a_target_that_holds_something_is_read() {
         for (looked, blank, held, way) in [
-            (0, 0, 0, Way::Full),
-            (8, 8, 0, Way::Full),
-            (8, 3, 0, Way::Full),
-            (8, 3, 1, Way::Delta),
-            (8, 0, 8, Way::Delta),
+            (0, 0, 0, WriteMode::Full),
+            (8, 8, 0, WriteMode::Full),
+            (8, 3, 0, WriteMode::Full),
+            (8, 3, 1, WriteMode::Delta),
+            (8, 0, 8, WriteMode::Delta),
         ] {
-            let (found, why) = first(Delta::Auto, true, || sampled(looked, blank, held));
+            let (found, why) = first(DeltaPolicy::Auto, true, || sampled(looked, blank, held));
             assert_eq!(found, way, "{why}");
         }
     }
@@ -130,11 +134,17 @@ mod tests {
     #[test]
     fn a_wish_is_obeyed_without_looking() {
         let unasked = || unreachable!("nobody has to look");
-        assert_eq!(first(Delta::Always, true, unasked).0, Way::Delta);
-        assert_eq!(first(Delta::Always, false, unasked).0, Way::Delta);
-        assert_eq!(first(Delta::Never, true, unasked).0, Way::Full);
+        assert_eq!(
+            first(DeltaPolicy::Always, true, unasked).0,
+            WriteMode::Delta
+        );
+        assert_eq!(
+            first(DeltaPolicy::Always, false, unasked).0,
+            WriteMode::Delta
+        );
+        assert_eq!(first(DeltaPolicy::Never, true, unasked).0, WriteMode::Full);
         // what is fetched in one piece is fetched anyway
-        assert_eq!(first(Delta::Auto, false, unasked).0, Way::Full);
+        assert_eq!(first(DeltaPolicy::Auto, false, unasked).0, WriteMode::Full);
     }
 
     #[test]

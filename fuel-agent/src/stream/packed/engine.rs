@@ -10,20 +10,20 @@ use host::units::Bytes;
 use os_image::index::Index;
 
 use super::super::error::StreamError;
-use super::board::{Board, Tally};
 use super::check;
-use super::choice::{self, Delta};
-use super::crew::{Crew, longest};
-use super::lane::{self, Road};
+use super::choice::{self, DeltaPolicy};
+use super::fetcher::{self, FetchContext};
 use super::meter::Meter;
 use super::mirror::Mirrors;
+use super::scheduler::{ChunkScheduler, Progress};
+use super::supervisor::Supervisor;
 use super::target::{HEAD, Target};
-use super::watch::Watch;
-use super::worker::{self, Shop};
+use super::thread_budget::{ThreadBudget, longest};
+use super::worker::{self, WriterContext};
 use crate::events::{Event, Events};
 use crate::http::pool::Pool;
 use crate::http::{Client, FoundManifest};
-use crate::model::report::{PackedOutcome, Way};
+use crate::model::report::{PackedOutcome, WriteMode};
 use crate::model::stage::Stage;
 
 /// Threads that read the disk: enough for its queue.
@@ -31,9 +31,9 @@ pub(super) const CHECKERS: usize = 4;
 
 /// What an image came to.
 pub(super) struct Written {
-    way: Way,
+    way: WriteMode,
     why: String,
-    tally: Tally,
+    progress: Progress,
 }
 
 /// Everything that writing one image needs.
@@ -59,7 +59,7 @@ pub(super) struct Engine<'a, 'd> {
 
 impl Engine<'_, '_> {
     /// Brings the image onto its target.
-    pub(super) fn run(&self, wish: Delta, ranges: bool) -> Result<Written, StreamError> {
+    pub(super) fn run(&self, wish: DeltaPolicy, ranges: bool) -> Result<Written, StreamError> {
         let mut last_held = None;
         let (way, why) = choice::first(wish, ranges, || {
             let sampled = check::sample(self.index, self.target, &self.checks, &self.reading);
@@ -73,69 +73,85 @@ impl Engine<'_, '_> {
         ));
         let head = u64::try_from(HEAD).unwrap_or(u64::MAX);
         self.target.void(head.min(self.index.raw_size()))?;
-        let board = Board::new(self.index, way == Way::Delta, self.stop.clone());
+        let scheduler = ChunkScheduler::new(self.index, way == WriteMode::Delta, self.stop.clone());
         let why = Mutex::new(why);
-        self.work(&board, way, |board| {
-            let mut watch = Watch {
+        self.work(&scheduler, way, |scheduler| {
+            let mut supervisor = Supervisor {
                 engine: self,
-                board,
-                is_checking: way == Way::Delta && wish == Delta::Auto,
+                scheduler,
+                is_checking: way == WriteMode::Delta && wish == DeltaPolicy::Auto,
                 last_held,
                 told: None,
             };
-            if let Err(error) = watch.until_over(&why) {
-                board.fail(error);
+            if let Err(error) = supervisor.until_over(&why) {
+                scheduler.fail(error);
             }
         });
-        let tally = board.result()?;
+        let progress = scheduler.result()?;
         self.target.finish()?;
         let why = why.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Written { way, why, tally })
+        Ok(Written { way, why, progress })
     }
 
-    /// Lets everybody work for as long as `watch` runs.
-    fn work(&self, board: &Board<'_>, way: Way, watch: impl FnOnce(&Board<'_>)) {
+    /// Lets everybody work for as long as `supervisor` runs.
+    fn work(
+        &self,
+        scheduler: &ChunkScheduler<'_>,
+        way: WriteMode,
+        supervisor: impl FnOnce(&ChunkScheduler<'_>),
+    ) {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let crew = Crew::of(self.index, self.mirrors.len(), cores, self.at_once);
+        let budget = ThreadBudget::of(self.index, self.mirrors.len(), cores, self.at_once);
         let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let packed = Pool::new(crew.lanes + crew.workers, length(longest(self.index)));
-        let raw = Pool::new(crew.workers, length(self.index.chunk_size().into()));
-        let road = Road {
+        let packed = Pool::new(
+            budget.fetchers + budget.workers,
+            length(longest(self.index)),
+        );
+        let raw = Pool::new(budget.workers, length(self.index.chunk_size().into()));
+        let fetch_context = FetchContext {
             client: self.client,
-            board,
+            scheduler,
             mirrors: self.mirrors,
             pool: &packed,
             stop: &self.stop,
             deadline: self.deadline,
             events: self.events,
-            lanes: u64::try_from(crew.lanes).unwrap_or(1),
+            fetchers: u64::try_from(budget.fetchers).unwrap_or(1),
             retries: &self.retries,
             meter: &self.fetching,
             length: self.index.packed_size(),
         };
-        let shop = Shop {
+        let writer_context = WriterContext {
             index: self.index,
-            board,
+            scheduler,
             mirrors: self.mirrors,
             target: self.target,
             pool: &raw,
             meter: &self.working,
         };
-        let (road, shop) = (&road, &shop);
+        let (fetch_context, writer_context) = (&fetch_context, &writer_context);
         thread::scope(|scope| {
-            for _ in 0..crew.workers {
-                spawn(scope, "unpack", board, || worker::run(shop));
+            for _ in 0..budget.workers {
+                spawn(scope, "unpack", scheduler, || worker::run(writer_context));
             }
-            for number in (0..crew.lanes).filter_map(|number| u8::try_from(number).ok()) {
-                spawn(scope, "fetch", board, move || lane::run(road, number));
-            }
-            let checkers = if way == Way::Delta { CHECKERS } else { 0 };
-            for _ in 0..checkers {
-                spawn(scope, "check", board, || {
-                    check::run(self.index, board, self.target, &self.checks, &self.reading)
+            for number in (0..budget.fetchers).filter_map(|number| u8::try_from(number).ok()) {
+                spawn(scope, "fetch", scheduler, move || {
+                    fetcher::run(fetch_context, number)
                 });
             }
-            watch(board);
+            let checkers = if way == WriteMode::Delta { CHECKERS } else { 0 };
+            for _ in 0..checkers {
+                spawn(scope, "check", scheduler, || {
+                    check::run(
+                        self.index,
+                        scheduler,
+                        self.target,
+                        &self.checks,
+                        &self.reading,
+                    )
+                });
+            }
+            supervisor(scheduler);
             // whoever is still waiting for a server has nothing to wait for any more
             self.stop.cancel();
         });
@@ -143,7 +159,7 @@ impl Engine<'_, '_> {
 
     /// What it came to, for the report.
     pub(super) fn outcome(&self, found: &FoundManifest, written: Written) -> PackedOutcome {
-        let (kept, put) = (written.tally.kept, self.target.written());
+        let (kept, put) = (written.progress.kept, self.target.written());
         PackedOutcome {
             manifest_sha256: found.sha256.clone(),
             release: found.manifest.release,
@@ -167,10 +183,10 @@ impl Engine<'_, '_> {
     }
 }
 
-fn word(way: Way) -> &'static str {
+fn word(way: WriteMode) -> &'static str {
     match way {
-        Way::Full => "full",
-        Way::Delta => "delta",
+        WriteMode::Full => "full",
+        WriteMode::Delta => "delta",
     }
 }
 
@@ -178,19 +194,19 @@ fn word(way: Way) -> &'static str {
 fn spawn<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     name: &str,
-    board: &'scope Board<'_>,
+    scheduler: &'scope ChunkScheduler<'_>,
     work: impl FnOnce() -> Result<(), StreamError> + Send + 'scope,
 ) {
     let guarded = move || {
         let work = std::panic::AssertUnwindSafe(work);
         match std::panic::catch_unwind(work) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => board.fail(error),
-            Err(_) => board.fail(StreamError::Panicked),
+            Ok(Err(error)) => scheduler.fail(error),
+            Err(_) => scheduler.fail(StreamError::Panicked),
         }
     };
     let thread = thread::Builder::new().name(name.to_owned());
     if let Err(source) = thread.spawn_scoped(scope, guarded) {
-        board.fail(StreamError::Thread { source });
+        scheduler.fail(StreamError::Thread { source });
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Mirror {
     pub(super) file: RangeFile,
     fetched: AtomicU64,
     /// Lanes that ask it.
-    lanes: AtomicU32,
+    fetchers: AtomicU32,
     state: Mutex<MirrorState>,
 }
 
@@ -44,7 +44,7 @@ impl Mirrors {
                 Ok(Mirror {
                     file: RangeFile::new(url, length)?,
                     fetched: AtomicU64::new(0),
-                    lanes: AtomicU32::new(0),
+                    fetchers: AtomicU32::new(0),
                     state: Mutex::default(),
                 })
             })
@@ -69,15 +69,15 @@ impl Mirrors {
         let (index, mirror) = all
             .iter()
             .filter(free)
-            .min_by_key(|(_, mirror)| mirror.lanes.load(Ordering::Relaxed))?;
-        mirror.lanes.fetch_add(1, Ordering::Relaxed);
+            .min_by_key(|(_, mirror)| mirror.fetchers.load(Ordering::Relaxed))?;
+        mirror.fetchers.fetch_add(1, Ordering::Relaxed);
         Some(*index)
     }
 
     /// A lane leaves its server.
     pub(super) fn leave(&self, index: usize) {
         if let Some(mirror) = self.0.get(index) {
-            mirror.lanes.fetch_sub(1, Ordering::Relaxed);
+            mirror.fetchers.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -156,7 +156,7 @@ impl Mirror {
     /// One lane is all that a server without ranges can serve.
     fn takes_a_lane(&self) -> bool {
         let state = self.lock();
-        state.dropped.is_none() && !(state.whole && self.lanes.load(Ordering::Relaxed) > 0)
+        state.dropped.is_none() && !(state.whole && self.fetchers.load(Ordering::Relaxed) > 0)
     }
 
     /// It sends everything or nothing; whether that was news.

@@ -11,17 +11,17 @@
 //! The board knows the state of every chunk; everybody else asks it what to do next. Nothing that was not checked
 //! reaches the disk, nothing is written beyond the target, and the first MiB is written last.
 
-mod board;
 mod check;
 mod choice;
-mod crew;
 mod engine;
 mod error;
-mod lane;
+mod fetcher;
 mod meter;
 mod mirror;
+mod scheduler;
+mod supervisor;
 mod target;
-mod watch;
+mod thread_budget;
 mod worker;
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ use crate::http::{Client, FoundManifest, ManifestProblem, address, manifest};
 use crate::model::report::ImageOutcome;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use check::PIECE;
-pub use choice::Delta;
+pub use choice::DeltaPolicy;
 use engine::{CHECKERS, Engine};
 pub use error::PackedError;
 use meter::Meter;
@@ -62,18 +62,18 @@ pub struct Rules {
     /// The oldest release that is written.
     pub min_release: u64,
     /// Whether what the disk holds is made use of.
-    pub delta: Delta,
+    pub delta: DeltaPolicy,
 }
 
 impl Rules {
     /// Why an image of which this is known is not written here, and what to do.
-    pub fn distrusts(&self, facts: &SourceFacts) -> Option<(String, &'static str)> {
-        facts.distrusted(self.require_signature, self.min_release)
+    pub fn rejects(&self, facts: &SourceFacts) -> Option<(String, &'static str)> {
+        facts.rejected(self.require_signature, self.min_release)
     }
 
     /// The same of a manifest that has come: facts may be from a file, and that of anybody.
     fn check(&self, found: &FoundManifest, url: &str) -> Result<(), PackedError> {
-        let url = || address::shown(url);
+        let url = || address::redacted(url);
         if self.require_signature && found.signed_by.is_none() {
             return Err(PackedError::Untrusted { url: url() });
         }
@@ -124,7 +124,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     let (size, raw_size) = (target.size(), Bytes(image.raw_size));
     if raw_size > size {
         return Err(StreamError::TooLarge {
-            url: address::shown(url),
+            url: address::redacted(url),
             device: device.to_owned(),
             size,
             needed: Some(raw_size),
@@ -150,7 +150,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     };
     let written = engine.run(packed.rules.delta, packed.ranges != Some(false))?;
     Ok(ImageOutcome {
-        url: address::shown(url),
+        url: address::redacted(url),
         fetched_bytes: Bytes(mirrors.fetched()),
         raw_bytes: raw_size,
         raw_sha256: hex::text(&image.raw_sha256),
@@ -163,7 +163,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
 }
 
 fn manifest_url(url: &str) -> String {
-    address::shown(
+    address::redacted(
         &address::beside(url, &manifest_file_name(&address::base_name(url))).unwrap_or_default(),
     )
 }
@@ -198,7 +198,7 @@ fn fetch_manifest(
         let problem = match manifest(client, &url, &packed.rules.keys, budget) {
             Ok(found) if found.sha256 == packed.facts.manifest_sha256 => return Ok(found),
             Ok(_) => PackedError::Changed {
-                url: address::shown(&url),
+                url: address::redacted(&url),
             },
             Err(ManifestProblem::Http(crate::http::HttpError::Cancelled)) => {
                 return Err(StreamError::Cancelled);

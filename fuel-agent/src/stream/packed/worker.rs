@@ -4,18 +4,18 @@ use os_image::codec::{ChunkError, Unpacker};
 use os_image::index::{Chunk, Index};
 
 use super::super::error::StreamError;
-use super::board::{Arrived, Board, How};
 use super::error::PackedError;
 use super::meter::Meter;
 use super::mirror::Mirrors;
+use super::scheduler::{Arrived, ChunkOrigin, ChunkScheduler};
 use super::target::Target;
 use crate::http::pool::Pool;
 use host::units::Bytes;
 
 /// What workers share.
-pub(super) struct Shop<'a, 'd> {
+pub(super) struct WriterContext<'a, 'd> {
     pub(super) index: &'a Index,
-    pub(super) board: &'a Board<'a>,
+    pub(super) scheduler: &'a ChunkScheduler<'a>,
     pub(super) mirrors: &'a Mirrors,
     pub(super) target: &'a Target<'d>,
     /// Buffers for chunks that are unpacked, one for each worker.
@@ -25,19 +25,19 @@ pub(super) struct Shop<'a, 'd> {
 }
 
 /// Works until all is over; an error of it is the error of the whole.
-pub(super) fn run(shop: &Shop<'_, '_>) -> Result<(), StreamError> {
+pub(super) fn run(context: &WriterContext<'_, '_>) -> Result<(), StreamError> {
     let mut unpacker = Unpacker::new().map_err(|source| StreamError::Thread { source })?;
-    let mut raw = shop.pool.take();
-    while let Some(arrived) = shop.board.next_arrived() {
+    let mut raw = context.pool.take();
+    while let Some(arrived) = context.scheduler.next_arrived() {
         let Arrived {
             chunk: number,
             packed,
             mirror,
         } = arrived;
-        let Some(chunk) = shop.index.chunk(number) else {
+        let Some(chunk) = context.index.chunk(number) else {
             return Err(StreamError::HungUp);
         };
-        let _busy = shop.meter.begin();
+        let _busy = context.meter.begin();
         let length = usize::try_from(chunk.raw_length).unwrap_or(usize::MAX);
         raw.clear();
         let room = raw.spare().get_mut(..length).unwrap_or_default();
@@ -47,19 +47,21 @@ pub(super) fn run(shop: &Shop<'_, '_>) -> Result<(), StreamError> {
         match checked {
             Ok(()) => raw.grow(length),
             Err(ChunkError::Packed) => {
-                shop.refuse(number, &chunk, mirror)?;
+                context.refuse(number, &chunk, mirror)?;
                 continue;
             }
-            Err(why) => return Err(shop.contradiction(number, mirror, why)),
+            Err(why) => return Err(context.contradiction(number, mirror, why)),
         }
-        shop.target.write_chunk(&raw, chunk.raw_offset)?;
-        shop.meter.add(chunk.raw_length.into());
-        shop.board.done(number..number + 1, How::Written);
+        context.target.write_chunk(&raw, chunk.raw_offset)?;
+        context.meter.add(chunk.raw_length.into());
+        context
+            .scheduler
+            .done(number..number + 1, ChunkOrigin::Written);
     }
     Ok(())
 }
 
-impl Shop<'_, '_> {
+impl WriterContext<'_, '_> {
     fn name(&self, mirror: usize) -> String {
         let found = self.mirrors.mirror(mirror);
         found.map_or_else(String::new, |mirror| mirror.file.name().to_owned())
@@ -81,7 +83,7 @@ impl Shop<'_, '_> {
             offset: Bytes(chunk.packed_offset),
         };
         self.mirrors.sent_wrong(mirror, why)?;
-        self.board.again(number);
+        self.scheduler.again(number);
         Ok(())
     }
 }

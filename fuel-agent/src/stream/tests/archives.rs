@@ -84,7 +84,7 @@ impl Root {
         &self,
         plan: Plan<'_>,
         client: &Client,
-        heard: &Heard,
+        heard: &RecordedEvents,
     ) -> Result<ImageOutcome, StreamError> {
         unpack_archive(Unpacking {
             url: plan.url,
@@ -110,7 +110,7 @@ impl Root {
             container,
             expected,
         };
-        self.unpack(plan, &client(), &Heard::default())
+        self.unpack(plan, &client(), &RecordedEvents::default())
     }
 }
 
@@ -172,7 +172,9 @@ fn a_transfer_that_starts_over_leaves_nothing_of_what_came_before() {
         container: Container::Raw,
         expected: expected(&new),
     };
-    let outcome = root.unpack(plan, &client(), &Heard::default()).unwrap();
+    let outcome = root
+        .unpack(plan, &client(), &RecordedEvents::default())
+        .unwrap();
     assert_eq!(outcome.retries, 1);
     assert_eq!(root.names(), ["lost+found", "new"]);
 }
@@ -192,7 +194,9 @@ fn a_transfer_that_breaks_is_resumed() {
         container: Container::Raw,
         expected: expected(&raw),
     };
-    let outcome = root.unpack(plan, &client(), &Heard::default()).unwrap();
+    let outcome = root
+        .unpack(plan, &client(), &RecordedEvents::default())
+        .unwrap();
     assert_eq!(
         (outcome.retries, outcome.fetched_bytes),
         (1, size(raw.len()))
@@ -203,7 +207,7 @@ fn a_transfer_that_breaks_is_resumed() {
 fn progress_is_told_to_the_end() {
     let raw = sample();
     let file = on_file(&gzip(&raw));
-    let heard = Heard::default();
+    let heard = RecordedEvents::default();
     let plan = Plan {
         url: &file.1,
         container: Container::Gzip,
@@ -356,7 +360,10 @@ fn somebody_who_says_stop_is_heard() {
         expected: expected(&raw),
     };
     let root = Root::new();
-    let error = Error::from(root.unpack(plan, &client, &Heard::default()).unwrap_err());
+    let error = Error::from(
+        root.unpack(plan, &client, &RecordedEvents::default())
+            .unwrap_err(),
+    );
     assert_eq!(error.kind, Kind::Interrupted);
     assert_eq!(root.names(), ["lost+found"]);
 }

@@ -9,8 +9,8 @@ use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::units::Bytes;
 
 use super::{
-    DISK, Heard, MIB, Plan, client, content, digest_only, dirty, expected, frames, gzip, image,
-    job, on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
+    DISK, MIB, Plan, RecordedEvents, client, content, digest_only, dirty, expected, frames, gzip,
+    image, job, on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
 };
 use crate::events::Event;
 use crate::http::fault_server::{Asked, Fault, Reply};
@@ -142,7 +142,13 @@ fn direct_writes_to_a_block_device_arrive_whatever_its_sectors() {
                 container: Container::Gzip,
                 expected: expected(&raw),
             };
-            write_image(job(plan, &mut *target, &client(), &Heard::default())).unwrap();
+            write_image(job(
+                plan,
+                &mut *target,
+                &client(),
+                &RecordedEvents::default(),
+            ))
+            .unwrap();
             // as a reader of the device sees it, and as it lies in the file behind it
             let mut seen = vec![0; length];
             target.read_at(&mut seen, Bytes::ZERO).unwrap();
@@ -190,7 +196,7 @@ fn a_new_version_that_appears_midway_is_written_whole_and_nothing_of_the_old_one
 #[test]
 fn progress_ends_at_the_whole() {
     let raw = image(3 * MIB);
-    let heard = Heard::default();
+    let heard = RecordedEvents::default();
     let file = on_file(&gzip(&raw));
     let devices = dirty(4 * MIB);
     let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();

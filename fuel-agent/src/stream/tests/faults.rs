@@ -9,8 +9,8 @@ use host::units::Bytes;
 use proptest::prelude::*;
 
 use super::{
-    DISK, FORMS, Heard, MIB, PACKED, Plan, client, content, digest_only, dirty, expected, frames,
-    gzip, image, job, on_file, size, write_file, write_to, wrote,
+    DISK, FORMS, MIB, PACKED, Plan, RecordedEvents, client, content, digest_only, dirty, expected,
+    frames, gzip, image, job, on_file, size, write_file, write_to, wrote,
 };
 use crate::http::fault_server::{self, FaultServer, Reply};
 use crate::http::pool::Pool;
@@ -82,7 +82,7 @@ fn somebody_who_says_stop_is_heard() {
     };
     let error = write_image(Job {
         allow_unverified: true,
-        ..job(plan, &mut *target, &client, &Heard::default())
+        ..job(plan, &mut *target, &client, &RecordedEvents::default())
     })
     .unwrap_err();
     stopper.join().unwrap();
@@ -114,7 +114,8 @@ fn whatever_the_form_somebody_who_says_stop_is_heard() {
             container,
             expected: expected(&raw),
         };
-        let error = write_image(job(plan, &mut *target, &client, &Heard::default())).unwrap_err();
+        let error =
+            write_image(job(plan, &mut *target, &client, &RecordedEvents::default())).unwrap_err();
         assert_eq!(Error::from(error).kind, Kind::Interrupted, "{name}");
     }
 }
@@ -143,7 +144,7 @@ fn memory_is_two_pools_whatever_the_data_claims() {
             container,
             expected: known,
         };
-        let (client, heard) = (client(), Heard::default());
+        let (client, heard) = (client(), RecordedEvents::default());
         let job = job(plan, &mut *target, &client, &heard);
         write_within(job, &parts, &blocks).unwrap();
         assert!(parts.peak() <= 2 && blocks.peak() <= 3);

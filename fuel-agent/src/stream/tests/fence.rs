@@ -6,7 +6,7 @@ use host::blockdev::{Access, Devices, FileDevices};
 use host::units::{Bytes, Extent};
 use proptest::prelude::*;
 
-use super::{DISK, FORMS, Heard, MIB, Plan, client, expected, image, job, on_file, size};
+use super::{DISK, FORMS, MIB, Plan, RecordedEvents, client, expected, image, job, on_file, size};
 use crate::stream::{StreamError, write_image};
 
 const FILE: usize = 6 * MIB;
@@ -42,7 +42,7 @@ proptest! {
         }
         let plan = Plan { url: &file.1, container, expected: known };
         let mut target = devices.open(Path::new("/dev/sda1"), Access::Write).unwrap();
-        let written = write_image(job(plan, &mut *target, &client(), &Heard::default()));
+        let written = write_image(job(plan, &mut *target, &client(), &RecordedEvents::default()));
         drop(target);
         let disk = std::fs::read(&path).unwrap();
         let beside = disk[..start].iter().chain(&disk[start + room..]);

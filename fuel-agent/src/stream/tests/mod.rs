@@ -30,9 +30,9 @@ const DISK: &str = "/dev/sda";
 const MIB: usize = 1 << 20;
 
 #[derive(Default)]
-struct Heard(Mutex<Vec<Event>>);
+struct RecordedEvents(Mutex<Vec<Event>>);
 
-impl Events for Heard {
+impl Events for RecordedEvents {
     fn tell(&self, event: &Event) {
         self.0.lock().unwrap().push(event.clone());
     }
@@ -252,7 +252,12 @@ fn job<'a>(
 
 fn write_to(devices: &dyn Devices, plan: Plan<'_>) -> Result<ImageOutcome, StreamError> {
     let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();
-    write_image(job(plan, &mut *target, &client(), &Heard::default()))
+    write_image(job(
+        plan,
+        &mut *target,
+        &client(),
+        &RecordedEvents::default(),
+    ))
 }
 
 fn write_file(

@@ -7,7 +7,7 @@ use host::units::Bytes;
 use sha2::Digest;
 
 use super::{
-    DISK, Heard, MIB, PACKED, Plan, SKIPPABLE, bzip2, client, content, digest_only, dirty,
+    DISK, MIB, PACKED, Plan, RecordedEvents, SKIPPABLE, bzip2, client, content, digest_only, dirty,
     expected, frames, gzip, hex, image, job, on_file, sha256, size, wrapped, write_file, write_to,
     wrote, xz, zstandard,
 };
@@ -118,7 +118,7 @@ fn an_image_that_was_cut_anywhere_is_an_error() {
             };
             let result = write_image(Job {
                 allow_unverified: true,
-                ..job(plan, &mut *target, &client(), &Heard::default())
+                ..job(plan, &mut *target, &client(), &RecordedEvents::default())
             });
             // whole members and frames are images of their own: there only a digest can tell
             let whole = name.contains(',') && result.is_ok();

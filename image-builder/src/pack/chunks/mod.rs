@@ -10,14 +10,14 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::Sender;
 use host::cancel::Cancel;
-use host::moving::next_data;
+use host::move_tree::next_data;
 use indicatif::ProgressBar;
 use os_image::codec::{Packed, Packer, is_zero};
 use os_image::index::{Chunk, INDEX_LIMIT, Index, IndexBuilder};
 
 use super::gzip::{Deflater, Frame};
+use crate::file_digest::{Digesting, FileDigest, WithMd5};
 use crate::pipeline;
-use crate::tally::{Digesting, Tally, WithMd5};
 
 /// How the image is packed.
 #[derive(Debug)]
@@ -46,11 +46,11 @@ pub(crate) struct Done {
     /// The chunks.
     pub(crate) index: Index,
     /// The raw image, with zeros where it is free.
-    pub(crate) raw: Tally,
+    pub(crate) raw: FileDigest,
     /// The data file.
-    pub(crate) packed: Tally,
+    pub(crate) packed: FileDigest,
     /// The gzip form.
-    pub(crate) gzip: Option<Tally>,
+    pub(crate) gzip: Option<FileDigest>,
 }
 
 /// A chunk under way: its buffers go round.
@@ -182,14 +182,14 @@ impl Job<'_> {
 
     /// The digests of the whole raw image: they have to see it in order. md5 takes as long as all the rest, so it has a
     /// thread of its own.
-    fn digest(&self, passing: &Receiver<Passing>, with_gzip: bool) -> (Tally, Frame) {
+    fn digest(&self, passing: &Receiver<Passing>, with_gzip: bool) -> (FileDigest, Frame) {
         let (to_md5, for_md5) = sync_channel::<Passing>(1);
         thread::scope(|scope| {
             let md5 = (self.md5 == WithMd5::Yes).then(|| scope.spawn(move || md5(&for_md5)));
-            let (mut tally, frame) = sha256(passing, md5.is_some().then_some(&to_md5), with_gzip);
+            let (mut digest, frame) = sha256(passing, md5.is_some().then_some(&to_md5), with_gzip);
             drop(to_md5);
-            tally.md5 = md5.and_then(|md5| md5.join().ok());
-            (tally, frame)
+            digest.md5 = md5.and_then(|md5| md5.join().ok());
+            (digest, frame)
         })
     }
 
@@ -257,7 +257,7 @@ fn sha256(
     passing: &Receiver<Passing>,
     to_md5: Option<&SyncSender<Passing>>,
     with_gzip: bool,
-) -> (Tally, Frame) {
+) -> (FileDigest, Frame) {
     let mut digest = Digesting::new(io::sink(), WithMd5::No);
     let mut frame = Frame::default();
     for (slot, give_back) in passing {

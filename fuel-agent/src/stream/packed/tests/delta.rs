@@ -1,12 +1,12 @@
 //! What the disk holds already: found by reading it, and neither fetched nor written again.
 
 use super::*;
-use crate::model::report::Way;
-use crate::stream::packed::Delta;
+use crate::model::report::WriteMode;
+use crate::stream::packed::DeltaPolicy;
 
 const LENGTH: usize = 24 * MIB + 512;
 
-fn with(delta: Delta) -> Rules {
+fn with(delta: DeltaPolicy) -> Rules {
     Rules {
         delta,
         ..Rules::default()
@@ -34,13 +34,13 @@ fn only_what_differs_is_fetched_and_written() {
     let old = Published::of(image(LENGTH));
     let new = changed(&old.raw, &[5, 16]);
     let server = new.serve();
-    for delta in [Delta::Always, Delta::Auto] {
+    for delta in [DeltaPolicy::Always, DeltaPolicy::Auto] {
         let devices = holding(&old.raw);
         let done = install(&devices, &url(&server), &with(delta));
         assert!(content(&devices, 0, LENGTH) == new.raw);
         let packed = done.packed();
-        assert_eq!(packed.way, Way::Delta, "{}", packed.why);
-        if delta == Delta::Auto {
+        assert_eq!(packed.way, WriteMode::Delta, "{}", packed.why);
+        if delta == DeltaPolicy::Auto {
             // how far it reads is a matter of speed
             continue;
         }
@@ -62,7 +62,7 @@ fn a_zero_that_is_none_any_more_is_made_one_again() {
     let server = published.serve();
     let devices = holding(&published.raw);
     devices.put(DISK, size(7 * MIB - 1), b"x").unwrap();
-    let done = install(&devices, &url(&server), &with(Delta::Always));
+    let done = install(&devices, &url(&server), &with(DeltaPolicy::Always));
     assert!(content(&devices, 0, LENGTH) == published.raw);
     assert_eq!(done.packed().zeroed_bytes, size(MIB));
 }
@@ -73,9 +73,9 @@ fn a_blank_disk_and_one_with_something_else_are_written_in_full() {
     let server = published.serve();
     let blank = FakeDevices::new().with(DISK, size(25 * MIB));
     for (devices, why) in [(blank, "blank"), (dirty(25 * MIB), "holds none")] {
-        let done = install(&devices, &url(&server), &with(Delta::Auto));
+        let done = install(&devices, &url(&server), &with(DeltaPolicy::Auto));
         assert!(content(&devices, 0, LENGTH) == published.raw);
-        assert_eq!(done.packed().way, Way::Full);
+        assert_eq!(done.packed().way, WriteMode::Full);
         assert!(done.packed().why.contains(why), "{}", done.packed().why);
         let fetched = done.outcome().fetched_bytes.0;
         assert!(published.data_bytes().contains(&fetched), "{fetched}");
@@ -89,7 +89,7 @@ fn whoever_wants_all_of_it_gets_all_of_it() {
     let published = Published::of(image(LENGTH));
     let server = published.serve();
     let devices = holding(&published.raw);
-    let done = install(&devices, &url(&server), &with(Delta::Never));
+    let done = install(&devices, &url(&server), &with(DeltaPolicy::Never));
     let fetched = done.outcome().fetched_bytes.0;
     assert!(published.data_bytes().contains(&fetched), "{fetched}");
     assert_eq!(done.packed().read_bytes, Bytes::ZERO);
@@ -107,7 +107,7 @@ fn what_was_interrupted_goes_on_where_it_was() {
         }
     });
     let devices = dirty(25 * MIB);
-    let first = install(&devices, &url(&broken), &with(Delta::Never));
+    let first = install(&devices, &url(&broken), &with(DeltaPolicy::Never));
     // how much one request asks for is a matter of speed: it may all have come
     if first.result.is_ok() {
         return;
@@ -115,7 +115,7 @@ fn what_was_interrupted_goes_on_where_it_was() {
     drop(broken);
     assert!(content(&devices, 0, MIB).iter().all(|byte| *byte == 0));
     let server = published.serve();
-    let second = install(&devices, &url(&server), &with(Delta::Always));
+    let second = install(&devices, &url(&server), &with(DeltaPolicy::Always));
     assert!(content(&devices, 0, LENGTH) == published.raw);
     assert!(second.packed().kept_bytes > Bytes::ZERO);
     let fetched = second.outcome().fetched_bytes;
@@ -127,6 +127,6 @@ fn a_disk_that_cannot_be_read_is_written() {
     let published = Published::of(image(LENGTH));
     let server = published.serve();
     let devices = holding(&published.raw).failing(host::fake::Fault::ReadAt(size(4 * MIB + 9)));
-    let done = install(&devices, &url(&server), &with(Delta::Always));
+    let done = install(&devices, &url(&server), &with(DeltaPolicy::Always));
     assert_eq!(done.packed().kept_bytes, size(LENGTH - 2 * MIB));
 }

@@ -5,11 +5,11 @@ use host::fake::{Fault, What};
 use super::*;
 use crate::http::fault_server::Fault as Mishap;
 use crate::model::error::{Error, Kind};
-use crate::stream::packed::Delta;
+use crate::stream::packed::DeltaPolicy;
 
 fn full() -> Rules {
     Rules {
-        delta: Delta::Never,
+        delta: DeltaPolicy::Never,
         ..Rules::default()
     }
 }

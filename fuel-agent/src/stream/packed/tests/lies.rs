@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::http::fault_server::Fault as Mishap;
 use crate::model::error::{Error, Kind};
-use crate::stream::packed::{Delta, PackedError};
+use crate::stream::packed::{DeltaPolicy, PackedError};
 
 fn full() -> Rules {
     Rules {
-        delta: Delta::Never,
+        delta: DeltaPolicy::Never,
         ..Rules::default()
     }
 }
@@ -184,7 +184,7 @@ proptest! {
     #[test]
     fn whatever_anybody_tells_the_fence_around_the_target_holds(
         lie in lie(),
-        delta in prop::sample::select(vec![Delta::Auto, Delta::Always, Delta::Never]),
+        delta in prop::sample::select(vec![DeltaPolicy::Auto, DeltaPolicy::Always, DeltaPolicy::Never]),
         length in (1_usize..9).prop_map(|sectors| 2 * MIB + 512 * sectors),
         room in 0_usize..3,
     ) {
@@ -226,7 +226,7 @@ proptest! {
                 target: &mut *disk,
                 device: "/dev/sda1",
                 client: &client(),
-                events: &Heard::default(),
+                events: &RecordedEvents::default(),
             })
         });
         let disk = std::fs::read(&file).unwrap();

@@ -1,12 +1,12 @@
 //! Several servers: some slow, some wrong, some gone.
 
 use super::*;
-use crate::stream::packed::Delta;
+use crate::stream::packed::DeltaPolicy;
 
 fn with(mirrors: &[&FaultServer]) -> Rules {
     Rules {
         mirrors: mirrors.iter().map(|server| server.url("/")).collect(),
-        delta: Delta::Never,
+        delta: DeltaPolicy::Never,
         ..Rules::default()
     }
 }
@@ -78,11 +78,14 @@ fn a_mirror_stands_in_for_a_server_that_is_down() {
         ..settings()
     };
     let client = Client::new(&impatient, Cancel::new()).unwrap();
-    let looking = Looking {
+    let probe_options = ProbeOptions {
         mirrors: &rules.mirrors,
-        ..Looking::default()
+        ..ProbeOptions::default()
     };
-    let facts = look(&client, &[spec(&address)], looking).unwrap().images[&address].clone();
+    let facts = look(&client, &[spec(&address)], probe_options)
+        .unwrap()
+        .images[&address]
+        .clone();
     write_known(&devices, &address, &rules, &facts, &client).outcome();
     assert!(content(&devices, 0, 5 * MIB) == published.raw);
 }

@@ -17,7 +17,7 @@ use sha2::Digest;
 use super::{Packed, Rules};
 use crate::events::{Event, Events};
 use crate::http::fault_server::{Asked, FaultServer, Reply};
-use crate::http::{Client, HttpSettings, Looking, look};
+use crate::http::{Client, HttpSettings, ProbeOptions, look};
 use crate::model::report::{ImageOutcome, PackedOutcome};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
@@ -37,15 +37,15 @@ const MANIFEST: &str = "x.manifest.json";
 const MIB: usize = 1 << 20;
 
 #[derive(Default)]
-struct Heard(Mutex<Vec<Event>>);
+struct RecordedEvents(Mutex<Vec<Event>>);
 
-impl Events for Heard {
+impl Events for RecordedEvents {
     fn tell(&self, event: &Event) {
         self.0.lock().unwrap().push(event.clone());
     }
 }
 
-impl Heard {
+impl RecordedEvents {
     /// What people were told, warnings and notes.
     fn told(&self) -> Vec<String> {
         let text = |event: &Event| match event {
@@ -230,11 +230,11 @@ fn spec(url: &str) -> ImageSpec {
 }
 
 fn facts(url: &str, rules: &Rules) -> SourceFacts {
-    let looking = Looking {
+    let probe_options = ProbeOptions {
         keys: &rules.keys,
         mirrors: &rules.mirrors,
     };
-    let sources = look(&client(), &[spec(url)], looking).unwrap();
+    let sources = look(&client(), &[spec(url)], probe_options).unwrap();
     sources.images[url].clone()
 }
 
@@ -269,7 +269,7 @@ fn write_known(
     client: &Client,
 ) -> Done {
     assert_eq!(facts.problem, None);
-    let heard = Heard::default();
+    let heard = RecordedEvents::default();
     let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();
     let result = write_image(Job {
         url,

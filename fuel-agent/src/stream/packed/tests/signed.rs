@@ -111,7 +111,7 @@ fn facts_that_only_say_that_it_is_signed_are_not_believed() {
         (strict, "no key is trusted"),
         (newer, "release 7, and 8 is"),
     ] {
-        assert_eq!(rules.distrusts(&claimed), None);
+        assert_eq!(rules.rejects(&claimed), None);
         let devices = dirty(3 * MIB);
         let done = write_known(&devices, &url(&server), &rules, &claimed, &client());
         let error = Error::from(done.result.unwrap_err());

@@ -5,8 +5,8 @@ use host::fake::What;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 
 use super::*;
-use crate::model::report::Way;
-use crate::stream::packed::Delta;
+use crate::model::report::WriteMode;
+use crate::stream::packed::DeltaPolicy;
 
 #[test]
 fn an_image_arrives_whole_and_nothing_stale_stays() {
@@ -23,7 +23,7 @@ fn an_image_arrives_whole_and_nothing_stale_stays() {
         assert!(outcome.verified);
         assert!(published.data_bytes().contains(&outcome.fetched_bytes.0));
         assert_eq!(outcome.raw_bytes, size(length));
-        assert_eq!(done.packed().way, Way::Full);
+        assert_eq!(done.packed().way, WriteMode::Full);
         assert_eq!(done.packed().release, 7);
     }
 }
@@ -56,7 +56,7 @@ fn a_regular_file_stands_for_a_disk() {
     let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let file = folder.path().join("disk");
     std::fs::write(&file, vec![0xaa; 10 * MIB]).unwrap();
-    for delta in [Delta::Auto, Delta::Always, Delta::Never] {
+    for delta in [DeltaPolicy::Auto, DeltaPolicy::Always, DeltaPolicy::Never] {
         let mut devices = FileDevices::new();
         devices.add("sda", &file, None).unwrap();
         let rules = Rules {
@@ -98,7 +98,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
         let server = published.serve();
         let rules = Rules::default();
         let facts = facts(&url(&server), &rules);
-        for delta in [Delta::Never, Delta::Always] {
+        for delta in [DeltaPolicy::Never, DeltaPolicy::Always] {
             let opened = NodeDevices::new().open(node.path(), Access::Exclusive);
             let mut target = opened.unwrap();
             write_image(Job {
@@ -119,7 +119,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
                 target: &mut *target,
                 device: "loop",
                 client: &client(),
-                events: &Heard::default(),
+                events: &RecordedEvents::default(),
             })
             .unwrap();
             drop(target);

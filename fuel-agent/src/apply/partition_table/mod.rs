@@ -1,0 +1,197 @@
+//! Wiping signatures, writing partition tables, telling the kernel.
+
+use std::io;
+use std::time::Duration;
+
+use host::blockdev::{Access, BlockDevice};
+use host::units::{Bytes, Extent};
+use host::wait;
+
+use super::gpt::{BOOT_CODE, GuidTable, TableError};
+use super::{Context, NODE_PATIENCE, Outcome, disk_error, is_not_there};
+use crate::model::error::{Error, Kind};
+use crate::model::plan::PlannedDisk;
+use crate::model::storage::Table;
+
+/// How long udev may take to let go of a disk whose table is to be changed.
+const LOCK_PATIENCE: Duration = Duration::from_mins(1);
+
+pub(super) fn wipe(
+    context: &mut Context<'_>,
+    disk: usize,
+    extents: &[Extent],
+) -> Result<Outcome, Error> {
+    let path = context.disk(disk);
+    let mut device = context.open(path, Access::Write, "open for wiping")?;
+    let failed = |source| {
+        let what = format!("cannot wipe old signatures from {}", path.display());
+        disk_error(what, path)(source)
+    };
+    check_size(device.as_ref(), &context.plan.disks[disk])?;
+    context.state.touched = true;
+    for extent in extents {
+        if let Some(extent) = without_boot_code(*extent) {
+            device.zero(extent).map_err(failed)?;
+        }
+    }
+    device.flush().map_err(failed)?;
+    drop(device);
+    // Where partitions are kept, the next step wants to find them.
+    if context.plan.keeps_partitions {
+        await_partitions(context, disk)?;
+    }
+    Ok(Outcome::Changed)
+}
+
+/// The stub that disarming put there stays: firmware that boots a disk of zeros with a valid signature hangs.
+fn without_boot_code(extent: Extent) -> Option<Extent> {
+    let start = extent.start.max(BOOT_CODE);
+    let length = extent.end().checked_sub(start)?;
+    (length > Bytes::ZERO).then_some(Extent { start, length })
+}
+
+pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, Error> {
+    let planned = &context.plan.disks[disk];
+    if planned.table == Table::Msdos {
+        let what = format!(
+            "{} is to get an msdos partition table, and only GPT is made",
+            planned.device
+        );
+        return Err(Error::new(Kind::Request, what)
+            .device(&planned.device)
+            .hint("ask for `gpt`; BIOS nodes boot from it too"));
+    }
+    let path = context.disk(disk).to_owned();
+    // Whoever could write to a disk and closes it makes udev have the kernel read the old table again: that must be over.
+    udev_settles(context, disk)?;
+    // Until it is dropped udev keeps away: it neither probes the disk nor has the kernel read a table half written.
+    let lock = context.host.devices.lock(&path, LOCK_PATIENCE);
+    let lock = lock.map_err(|source| {
+        let what = format!("cannot lock {} to change its table", path.display());
+        Error::new(Kind::Disk, what)
+            .device(path.display())
+            .because(source)
+            .hint("`lsof` on it shows who holds it")
+    })?;
+    forget(context, disk)?;
+    put(context, disk)?;
+    tell(context, disk)?;
+    drop(lock);
+    await_partitions(context, disk)?;
+    Ok(Outcome::Changed)
+}
+
+/// Makes the kernel forget the old partitions.
+fn forget(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+    let path = context.disk(disk).to_owned();
+    let failed = |source: io::Error| {
+        let what = format!("cannot take the old partitions of {} away", path.display());
+        disk_error(what, &path)(source).hint("`lsblk` and `cat /proc/mdstat` show what holds them")
+    };
+    let devices = &mut context.host.devices;
+    for (number, _) in devices.partitions(&path).map_err(failed)? {
+        devices.remove_partition(&path, number).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Writes the table and compares what is read back.
+fn put(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+    let planned = &context.plan.disks[disk];
+    let path = context.disk(disk);
+    let mut device = context.open(path, Access::Write, "open for writing its partition table")?;
+    let table = of_plan(planned, device.as_ref())?;
+    context.state.touched = true;
+    let written = table.write(device.as_mut());
+    let written = written.and_then(|()| device.drop_cache().map_err(TableError::from));
+    let written = written.and_then(|()| table.compare(device.as_ref()));
+    written.map_err(|source| failed("write", planned, source))
+}
+
+/// The table of the plan for the disk as it really is.
+pub(super) fn of_plan(planned: &PlannedDisk, device: &dyn BlockDevice) -> Result<GuidTable, Error> {
+    check_size(device, planned)?;
+    GuidTable::of(planned, device.size(), device.sector_size())
+        .map_err(|source| failed("make", planned, source))
+}
+
+/// A disk that is not the one that was planned for is not written to.
+fn check_size(device: &dyn BlockDevice, planned: &PlannedDisk) -> Result<(), Error> {
+    let (size, sector) = (device.size(), device.sector_size());
+    if size == planned.size && sector == planned.sector_size {
+        return Ok(());
+    }
+    let what = format!(
+        "{} is {size} with sectors of {sector} now; it was {} with sectors of {} when this was planned",
+        planned.device, planned.size, planned.sector_size
+    );
+    Err(Error::new(Kind::Hardware, what)
+        .device(&planned.device)
+        .hint("see what became of the disk, then run again")
+        .retryable())
+}
+
+pub(super) fn failed(doing: &str, planned: &PlannedDisk, source: TableError) -> Error {
+    let kind = match source {
+        TableError::Io(_) | TableError::Differs { .. } => Kind::Disk,
+        TableError::Type { .. } | TableError::Name(_) => Kind::Request,
+        // The plan's own checks let nothing else through.
+        _ => Kind::Internal,
+    };
+    let what = format!("cannot {doing} the partition table of {}", planned.device);
+    Error::new(kind, what)
+        .device(&planned.device)
+        .because(source)
+}
+
+/// Tells the kernel of each partition: it may have no parser for GPT, and reading the table again would make it forget
+/// partitions that are in use elsewhere on the disk.
+fn tell(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+    let path = context.disk(disk).to_owned();
+    for partition in &context.plan.disks[disk].partitions {
+        let (number, extent) = (partition.number, partition.extent);
+        let told = context.host.devices.add_partition(&path, number, extent);
+        told.map_err(|source| {
+            let what = format!(
+                "cannot tell the kernel of partition {number} of {}",
+                path.display()
+            );
+            disk_error(what, &path)(source)
+        })?;
+    }
+    Ok(())
+}
+
+fn udev_settles(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+    if context.is_file(disk) {
+        return Ok(());
+    }
+    context.settle()
+}
+
+/// Once the lock is gone udev looks at the disk, and may have the table read again, which takes all nodes away for a
+/// moment. What comes next must find them.
+fn await_partitions(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+    udev_settles(context, disk)?;
+    let path = context.disk(disk);
+    for partition in &context.plan.disks[disk].partitions {
+        let (number, length) = (partition.number, partition.extent.length);
+        let devices = &context.host.devices;
+        let found = wait::until_or_cancelled(NODE_PATIENCE, &context.host.cancel, || {
+            let opened = devices
+                .partition(path, number)
+                .and_then(|node| devices.open(&node, Access::Read));
+            match opened {
+                Ok(device) => Ok((device.size() == length).then_some(())),
+                Err(error) if is_not_there(&error) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let what = format!("partition {number} of {} does not appear", path.display());
+        found.map_err(disk_error(what, path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

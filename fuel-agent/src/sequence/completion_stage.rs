@@ -1,0 +1,131 @@
+//! What a run says of itself: the completion, what stays owed of it, the report, the failure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::StageHandler as _;
+use super::completion::{self, PendingCompletion};
+use super::discovery::combine;
+use super::rundir::replace;
+use super::stages::Run;
+use super::template::Facts;
+use super::{RunOutcome, summary};
+use crate::events::Event;
+use crate::http::address::redacted;
+use crate::model::error::{Error, Kind};
+use crate::model::report::Report;
+use crate::model::stage::Stage;
+
+/// How long the failure callback is offered: whoever waits for the end of the run waits for this too.
+const FAILURE_BUDGET: Duration = Duration::from_mins(1);
+
+impl Run<'_> {
+    /// Tells the orchestrator, or keeps what is owed.
+    pub(super) fn closeup(&mut self, so_far: &RunOutcome) -> Result<(), Error> {
+        if let Some(first) = self.progress.incomplete.first() {
+            let more = self.progress.incomplete.len() - 1;
+            let what = match more {
+                0 => format!("the installation is incomplete: {first}"),
+                _ => format!("the installation is incomplete: {first}; and {more} more"),
+            };
+            return Err(
+                Error::new(Kind::Incomplete, what).hint("the report lists all that is pending")
+            );
+        }
+        let report = summary::report(self, so_far, None);
+        let facts = self.facts(&report);
+        let Some(call) = completion::call(&self.about.settings.success, &facts)? else {
+            return Ok(());
+        };
+        let owed = PendingCompletion {
+            call,
+            request_digest: report.request_digest.clone().unwrap_or_default(),
+            end: self.end(),
+        };
+        // Before the first try: it stays owed if we are killed meanwhile.
+        self.set_pending(Some(&owed))?;
+        self.executor
+            .notify(&owed.call, self.about.settings.notify_budget)
+            .map_err(|error| {
+                let url = redacted(&owed.call.url);
+                let what =
+                    format!("the node is installed, but {url} did not accept the completion");
+                Error::new(Kind::Notify, what)
+                    .because(error)
+                    .hint("`provision notify` offers it again; the node is not rebooted")
+                    .retryable()
+            })?;
+        self.set_pending(None)
+    }
+
+    pub(super) fn set_pending(&self, owed: Option<&PendingCompletion>) -> Result<(), Error> {
+        self.about.folder.set_pending(owed).map_err(|error| {
+            Error::new(
+                Kind::Internal,
+                "cannot keep note of the completion that is owed",
+            )
+            .because(error)
+        })
+    }
+
+    /// Writes the report, and tells the orchestrator of a failure.
+    pub(super) fn report(&mut self, so_far: &RunOutcome) -> Result<(), Error> {
+        let report = summary::report(self, so_far, so_far.failure.as_ref());
+        let json = serde_json::to_value(&report).unwrap_or(Value::Null);
+        let mut errors = self.write_report(&json);
+        errors.extend(self.tell_failure(so_far, &report).err());
+        self.events.tell(&Event::Report {
+            report: json,
+            path: self.about.report.clone().map(PathBuf::into_boxed_path),
+        });
+        if self.progress.locked {
+            self.about.state_file.end(report.exit_status);
+        }
+        self.last_report = Some(report);
+        combine("cannot report", errors)
+    }
+
+    /// To the run's folder, unless another run has that, and to where the command line says.
+    fn write_report(&self, json: &Value) -> Vec<Error> {
+        let text = format!("{json:#}\n");
+        let folder = self
+            .progress
+            .locked
+            .then(|| self.about.folder.report().clone());
+        let paths = folder.into_iter().chain(self.about.report.clone());
+        paths
+            .filter_map(|path| {
+                let error = replace(&path, text.as_bytes()).err()?;
+                let what = format!("cannot write the report to {}", path.display());
+                Some(Error::new(Kind::Internal, what).because(error))
+            })
+            .collect()
+    }
+
+    /// Another run's orchestrator is not told that this one could not begin, nor that an installed node failed.
+    fn tell_failure(&mut self, so_far: &RunOutcome, report: &Report) -> Result<(), Error> {
+        let Some((stage, error)) = &so_far.failure else {
+            return Ok(());
+        };
+        // Stopped while it offered the completion: the node is installed, starts from its disks, and goes on owing that.
+        let owed = *stage == Stage::Closeup && self.has_pending();
+        // What was accepted stays so: a clean-up that fails afterwards is told by the exit status and the report.
+        let accepted = (so_far.stages.iter()).any(|it| it.stage == Stage::Closeup && it.ok);
+        if self.progress.locked_out || error.kind == Kind::Notify || accepted || owed {
+            return Ok(());
+        }
+        let facts = self.facts(report);
+        let Some(call) = completion::call(&self.about.settings.failure, &facts)? else {
+            return Ok(());
+        };
+        let budget = self.about.settings.notify_budget.min(FAILURE_BUDGET);
+        self.executor.notify(&call, budget)
+    }
+
+    pub(super) fn facts(&self, report: &Report) -> Facts {
+        let request = self.preflight.known.request.as_ref();
+        summary::facts(report, request, &self.about.machine)
+    }
+}

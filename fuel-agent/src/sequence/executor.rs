@@ -1,0 +1,44 @@
+//! What a run does to the node and says to the orchestrator.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::completion::Call;
+use crate::apply::{Outcome, State, StepRun};
+use crate::model::error::Error;
+use crate::model::plan::Plan;
+use crate::model::step::PlannedStep;
+use crate::settings::End;
+
+/// The hands of a run. The real ones are `sequence::host_executor::HostExecutor`, which hold the host; tests bring their own.
+pub trait Executor {
+    /// Takes the lock, held to the end of the run. Refused where another agent has it.
+    fn begin(&mut self) -> Result<(), Error>;
+    /// Clears away what an earlier run of ours left in its folder, and sees that there is room for this one.
+    fn make_room(&mut self) -> Result<(), Error>;
+    /// The `instance-id` of what is installed, if the node already is what the plan asks for: the stamps on its disks name
+    /// the same request and the same images, and its boot code is there.
+    fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error>;
+    /// Opens the disk so that nobody else can hold it, and lets it go again.
+    fn probe_exclusive(&mut self, disk: &Path) -> Result<(), Error>;
+    /// Performs one step.
+    fn step(
+        &mut self,
+        plan: &Plan,
+        step: &PlannedStep,
+        state: &mut State,
+    ) -> Result<Outcome, Error>;
+    /// Performs steps that go together, at the same time: one [`StepRun`] for each, in their order. The first that fails
+    /// stops the others.
+    fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun>;
+    /// Takes back all that makes the node boot, because the run failed when it may have been there already. All that
+    /// cannot be taken is told.
+    fn disarm_again(&mut self, plan: &Plan) -> Vec<Error>;
+    /// Unmounts and deactivates what the run mounted and activated, and removes what is temporary. All that cannot be
+    /// undone is told; one failure does not keep the rest from being tried.
+    fn clean_up(&mut self, plan: Option<&Plan>, state: &mut State) -> Vec<Error>;
+    /// Makes a call, again and again until it is accepted or `budget` is used up.
+    fn notify(&mut self, call: &Call, budget: Duration) -> Result<(), Error>;
+    /// Reboots or switches off. Returns only where that cannot be done.
+    fn end(&mut self, end: End) -> Result<(), Error>;
+}

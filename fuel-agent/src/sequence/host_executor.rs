@@ -1,0 +1,304 @@
+//! The real [`Executor`]: what holds the host, the lock and the way to the orchestrator.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use host::Host;
+use host::blockdev::Access;
+use host::cancel::Cancel;
+use host::lock::{Lock, LockError};
+use host::mount::{KernelMounts, Mounts};
+use host::power::{self, PowerAction, end_machine};
+use host::remove_tree::remove_folder;
+
+use super::completion::Call;
+use super::executor::Executor;
+use super::rundir::{RunDir, room_for};
+use crate::apply::undo::{self, Acquired};
+use crate::apply::{self, Context, Outcome, State, StepResult, StepRun, bootcode, stamp};
+use crate::events::Events;
+use crate::http;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
+use crate::model::step::PlannedStep;
+use crate::settings::End;
+
+/// What a run writes into its folder, at most, where disks are disks: core images of GRUB, log and report.
+const WORK_ROOM: usize = 4 << 20;
+
+/// Holds what can change the machine.
+pub struct HostExecutor<'a> {
+    host: LazyHost,
+    events: &'a dyn Events,
+    options: apply::Options,
+    folder: &'a RunDir,
+    cancel: Cancel,
+    lock: Option<Lock>,
+    /// What this run made or took up, in that order.
+    made: Vec<Acquired>,
+}
+
+/// The host, made when it is first needed: files that stand for disks are made with it, and nothing is to be made before
+/// the request has been validated.
+enum LazyHost {
+    NotYet(Box<dyn Fn() -> Result<Host, Error>>),
+    Made(Host),
+}
+
+impl LazyHost {
+    fn host(&mut self) -> Result<&mut Host, Error> {
+        if let Self::NotYet(make) = self {
+            *self = Self::Made(make()?);
+        }
+        match self {
+            Self::Made(host) => Ok(host),
+            Self::NotYet(_) => Err(Error::new(Kind::Internal, "there is no host")),
+        }
+    }
+}
+
+impl<'a> HostExecutor<'a> {
+    /// Hands that will hold the host that `make` makes; nothing is done yet.
+    pub fn new(
+        make: impl Fn() -> Result<Host, Error> + 'static,
+        events: &'a dyn Events,
+        options: apply::Options,
+        folder: &'a RunDir,
+        cancel: Cancel,
+    ) -> Self {
+        Self {
+            host: LazyHost::NotYet(Box::new(make)),
+            events,
+            options,
+            folder,
+            cancel,
+            lock: None,
+            made: Vec::new(),
+        }
+    }
+
+    fn remove_work(&self) -> Option<Error> {
+        let error = remove_folder(&self.options.work).err()?;
+        let what = format!("cannot remove {}", self.options.work.display());
+        Some(Error::new(Kind::Internal, what).because(error))
+    }
+}
+
+/// Unmounts whatever is mounted below a folder, the last first.
+fn unmount_below(folder: &Path, mounts: &mut dyn Mounts) -> Vec<Error> {
+    let mounted = match mounts.mounted() {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            let what = "cannot find out what is mounted";
+            return vec![Error::new(Kind::Disk, what).because(error)];
+        }
+    };
+    let ours = mounted
+        .into_iter()
+        .rev()
+        .filter(|(_, target)| target.starts_with(folder));
+    ours.filter_map(|(device, target)| {
+        let error = mounts.unmount(&target).err()?;
+        let what = format!("cannot unmount {}", target.display());
+        Some(Error::new(Kind::Disk, what).device(device).because(error))
+    })
+    .collect()
+}
+
+impl std::fmt::Debug for HostExecutor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hands")
+            .field("made", &self.made)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Another agent, or no lock at all.
+/// Why this machine's lock was not given, for people.
+pub(crate) fn lock_error(error: LockError) -> Error {
+    match error {
+        LockError::Held { holder, .. } => {
+            let by = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            Error::new(Kind::Refused, format!("another agent is running{by}"))
+                .hint("`provision status` tells how far it is; wait for its end, or stop it")
+                .retryable()
+        }
+        LockError::Io { .. } => Error::new(Kind::Internal, "cannot take the lock of this machine")
+            .because(error)
+            .hint("look whether its folder is full or read-only (`df`, `mount`)"),
+    }
+}
+
+impl Executor for HostExecutor<'_> {
+    fn begin(&mut self) -> Result<(), Error> {
+        self.lock = Some(Lock::acquire(&self.folder.lock()).map_err(lock_error)?);
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> Result<(), Error> {
+        // An earlier run that was killed may have left mounts; they would hold the disks.
+        let left = unmount_below(&self.options.work, &mut KernelMounts);
+        super::discovery::combine("cannot clear away an earlier run", left)?;
+        if let Some(error) = self.remove_work() {
+            return Err(error);
+        }
+        let work = &self.options.work;
+        let made = fs::create_dir(work).and_then(|()| room_for(&work.join("room"), WORK_ROOM));
+        made.map_err(|error| {
+            let what = format!(
+                "there is no room for the work of a run in {}",
+                work.display()
+            );
+            Error::new(Kind::Internal, what)
+                .because(error)
+                .hint("`df` shows what is full; nothing was touched")
+        })
+    }
+
+    fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error> {
+        let devices = self.host.host()?.devices.as_ref();
+        let failed = |error: io::Error| {
+            Error::new(Kind::Disk, "cannot find out whether the node is installed").because(error)
+        };
+        let mut instance = None;
+        for disk in plan.disks.iter().filter(|disk| disk.bootloader) {
+            let device = devices
+                .open(Path::new(&disk.device), Access::Read)
+                .map_err(failed)?;
+            match stamp::read(device.as_ref()).map_err(failed)? {
+                Some(stamp) if stamp.is_of(plan) => instance = Some(stamp.instance_id),
+                _ => return Ok(None),
+            }
+        }
+        let armed = bootcode::is_armed(plan, devices).map_err(failed)?;
+        Ok(instance.filter(|_| armed))
+    }
+
+    fn probe_exclusive(&mut self, disk: &Path) -> Result<(), Error> {
+        match self.host.host()?.devices.open(disk, Access::Exclusive) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let what = format!("{} is in use", disk.display());
+                Err(Error::new(Kind::Refused, what)
+                    .device(disk.display())
+                    .because(error)
+                    .hint("`lsblk` shows who holds it"))
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        plan: &Plan,
+        step: &PlannedStep,
+        state: &mut State,
+    ) -> Result<Outcome, Error> {
+        // Noted before it is tried: half a success may have to be let go too.
+        let before = self.made.len();
+        for made in undo::made_by(&step.step, plan) {
+            if !self.made.contains(&made) {
+                self.made.push(made);
+            }
+        }
+        let mut context = Context {
+            plan,
+            host: self.host.host()?,
+            events: self.events,
+            options: &self.options,
+            state,
+        };
+        let result = apply::perform(step, &mut context);
+        // What was not made here is not ours to let go: this machine may have one of the same name.
+        if let Ok(Outcome::Skipped { .. }) = result {
+            self.made.truncate(before);
+        }
+        result
+    }
+
+    fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun> {
+        let host = match self.host.host() {
+            Ok(host) => host,
+            Err(error) => {
+                return vec![StepRun {
+                    ending: StepResult::Failed(error),
+                    took: Duration::ZERO,
+                }];
+            }
+        };
+        let mut context = Context {
+            plan,
+            host,
+            events: self.events,
+            options: &self.options,
+            state,
+        };
+        apply::perform_together(steps, &mut context)
+    }
+
+    fn disarm_again(&mut self, plan: &Plan) -> Vec<Error> {
+        match self.host.host() {
+            Ok(host) => bootcode::disarm_again(plan, host),
+            Err(error) => vec![error],
+        }
+    }
+
+    fn clean_up(&mut self, plan: Option<&Plan>, state: &mut State) -> Vec<Error> {
+        state.target = None;
+        let mut errors = match &mut self.host {
+            LazyHost::Made(host) => unmount_below(&self.options.work, host.mounts.as_mut()),
+            LazyHost::NotYet(_) => Vec::new(),
+        };
+        if let (LazyHost::Made(host), Some(plan)) = (&mut self.host, plan) {
+            let mut context = Context {
+                plan,
+                host,
+                events: self.events,
+                options: &self.options,
+                state,
+            };
+            for made in std::mem::take(&mut self.made).into_iter().rev() {
+                errors.extend(undo::release(&mut context, made).err());
+            }
+        }
+        // A folder with something mounted in it must not be emptied: that would empty what is mounted.
+        if errors.is_empty() {
+            errors.extend(self.remove_work());
+        }
+        errors
+    }
+
+    fn notify(&mut self, call: &Call, budget: Duration) -> Result<(), Error> {
+        let client = http::Client::new(&self.options.http, self.cancel.clone())?;
+        let accepted = http::notify(&client, &call.notice(), budget)?;
+        tracing::info!(
+            status = accepted.status,
+            attempts = accepted.attempts,
+            "accepted"
+        );
+        Ok(())
+    }
+
+    fn end(&mut self, action: End) -> Result<(), Error> {
+        end(action)
+    }
+}
+
+/// Reboots or switches off, at once. Returns only where that cannot be done, or is not asked for.
+pub fn end(end: End) -> Result<(), Error> {
+    let action = match end {
+        End::None => return Ok(()),
+        End::Reboot => PowerAction::Reboot,
+        End::Poweroff => PowerAction::PowerOff,
+        // An installation of an earlier run, or a kernel that could not be loaded: that was said then.
+        End::Kexec if !power::next_kernel_is_loaded() => PowerAction::Reboot,
+        End::Kexec => PowerAction::Kexec,
+    };
+    match end_machine(action) {
+        Ok(never) => match never {},
+        Err(error) => Err(Error::new(Kind::Internal, "cannot end this machine")
+            .because(error)
+            .hint("reboot it by hand: it is installed")),
+    }
+}

@@ -1,0 +1,378 @@
+//! The real [`Discovery`]: request from file, command line or URL; inventory and sources from the node and the network, or
+//! from files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use host::cancel::Cancel;
+use host::exec::Tool;
+use host::units::Bytes;
+use host::wait;
+use uuid::Uuid;
+
+use super::discovery::{Discovery, combine, request_error};
+use super::machine::Machine;
+use super::template::{self, Facts};
+use crate::apply::bootcode;
+use crate::http;
+use crate::inventory::{self, Inventory, Reader};
+use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
+use crate::model::request::Request;
+use crate::model::sources::Sources;
+use crate::plan::{self, CountedIds, Ids};
+use crate::request::{self, Driver, MAX_BYTES};
+use crate::settings::{End, Settings};
+
+/// What only devices of the kernel can be given: on files these steps are skipped.
+const UNUSED_ON_FILES: [Tool; 6] = [
+    Tool::Dmsetup,
+    Tool::GrubMkimage,
+    Tool::Lvm,
+    Tool::Mdadm,
+    Tool::Udevadm,
+    Tool::XfsGrowfs,
+];
+
+/// Where the request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The command line.
+    Text(String),
+    /// A file.
+    File(PathBuf),
+    /// A server; the run is pulled.
+    Url(String),
+}
+
+/// A file that stands for a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// The disk's name: `sda`.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The size that it is brought to.
+    pub size: Option<Bytes>,
+}
+
+impl StandIn {
+    /// Reads `NAME=FILE[:SIZE]`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = || {
+            Error::new(Kind::Usage, format!("`--disk {text}` is not understood"))
+                .hint("write it like `--disk sda=/tmp/a.img:20GiB`")
+        };
+        let (name, rest) = text.split_once('=').ok_or_else(wrong)?;
+        let name = name.strip_prefix("/dev/").unwrap_or(name);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "!_-".contains(c);
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err(wrong());
+        }
+        let (file, size) = match rest.rsplit_once(':') {
+            // A colon may be part of the file's name; what begins with a digit after the last one is a size.
+            Some((file, size)) if size.starts_with(|c: char| c.is_ascii_digit()) => {
+                let size: Bytes = size.parse().map_err(|error| wrong().because(error))?;
+                (file, Some(size))
+            }
+            _ => (rest, None),
+        };
+        if file.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            file: file.into(),
+            size,
+        })
+    }
+}
+
+/// The node, looked at.
+#[derive(Debug)]
+pub struct NodeDiscovery<'a> {
+    /// Where the request comes from.
+    pub input: Input,
+    /// Its dialect.
+    pub driver: Driver,
+    /// Where the inventory comes from, if not from the node.
+    pub inventory: Option<PathBuf>,
+    /// Where the sources come from, if not from their servers.
+    pub sources: Option<PathBuf>,
+    /// Whether servers are not asked.
+    pub offline: bool,
+    /// Files that stand for disks.
+    pub disks: &'a [StandIn],
+    /// How it behaves.
+    pub settings: &'a Settings,
+    /// Who the machine is.
+    pub machine: Machine,
+    /// Set by SIGTERM.
+    pub cancel: Cancel,
+    /// Looks at it.
+    pub reader: Reader,
+}
+
+/// Random identifiers: a run's.
+struct RandomIds;
+
+impl Ids for RandomIds {
+    fn uuid(&mut self) -> Uuid {
+        Uuid::new_v4()
+    }
+}
+
+impl NodeDiscovery<'_> {
+    /// What planning obeys.
+    fn options(&self) -> plan::Options {
+        plan::Options {
+            protect: self.settings.protect.clone(),
+            allow_removable: self.settings.allow_removable,
+            // A file has no ids; who named the disk on the command line has chosen it.
+            match_by_name: self.settings.match_by_name || !self.disks.is_empty(),
+            allow_unverified: self.settings.allow_unverified,
+            require_signature: self.settings.packed.require_signature,
+            min_release: self.settings.packed.min_release,
+            phone_home: self.settings.phone_home.clone(),
+            kexec: self.settings.end == Some(End::Kexec),
+        }
+    }
+
+    fn text(&self) -> Result<Vec<u8>, Error> {
+        match &self.input {
+            Input::Text(text) => Ok(text.clone().into_bytes()),
+            Input::File(path) => read_bounded(path).map_err(|error| {
+                let what = format!("cannot read the request in {}", path.display());
+                Error::new(Kind::Request, what)
+                    .because(error)
+                    .hint("upload it, or name it with `--input_data_file`")
+            }),
+            Input::Url(url) => self.fetch(url),
+        }
+    }
+
+    fn fetch(&self, url: &str) -> Result<Vec<u8>, Error> {
+        let facts = Facts::from([
+            ("mac", self.machine.mac.clone()),
+            ("uuid", self.machine.uuid.clone()),
+            ("serial", self.machine.serial.clone()),
+        ]);
+        let url = template::render(url, &facts, template::Place::Url).map_err(|error| {
+            Error::new(Kind::Usage, "cannot fill in `provision.url`")
+                .because(error)
+                .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
+        })?;
+        let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+        http::document(&self.client()?, &url, limit).map_err(|error| {
+            let source = Error::from(error);
+            let what = format!(
+                "cannot fetch the request from {}",
+                http::address::redacted(&url)
+            );
+            Error {
+                hint: source.hint.clone(),
+                retryable: source.retryable,
+                ..Error::new(source.kind, what)
+            }
+            .because(source)
+        })
+    }
+
+    fn client(&self) -> Result<http::Client, Error> {
+        Ok(http::Client::new(&self.settings.http, self.cancel.clone())?)
+    }
+}
+
+/// Whether planning finds every disk that the request names.
+fn complete(request: &Request, inventory: &Inventory, options: &plan::Options) -> bool {
+    let sources = Sources::default();
+    let ids = &mut CountedIds::default();
+    match plan::plan(request, inventory, &sources, options, ids) {
+        Ok(_) => true,
+        Err(errors) => errors.iter().all(|error| error.kind() != Kind::Hardware),
+    }
+}
+
+/// Reads no more than a request can be long, whatever it is that is read.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file of ours, as JSON.
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path, name: &str) -> Result<T, Error> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let what = format!("cannot read the {name} in {}", path.display());
+        Error::new(Kind::Usage, what).because(error)
+    };
+    let bytes = read_bounded(path).map_err(|error| failed(error.into()))?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))
+}
+
+impl Discovery for NodeDiscovery<'_> {
+    fn request(&mut self) -> Result<Request, Error> {
+        let bytes = self.text()?;
+        let text = request::utf8(&bytes).map_err(|problem| request_error(&[problem]))?;
+        let context = request::Context {
+            driver: self.driver,
+            ready_configdrive: std::fs::metadata(request::READY_CONFIGDRIVE)
+                .ok()
+                .filter(std::fs::Metadata::is_file)
+                .map(|file| Bytes(file.len())),
+        };
+        request::load_with(text, context).map_err(|problems| request_error(&problems))
+    }
+
+    fn inventory(&mut self, request: &Request) -> Result<Inventory, Error> {
+        if let Some(path) = &self.inventory {
+            let failed = |error| {
+                let what = format!("cannot read the inventory in {}", path.display());
+                Error::new(Kind::Usage, what).because(error)
+            };
+            let text = read_bounded(path).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
+            });
+            return inventory::from_json(&text.map_err(failed)?);
+        }
+        let options = self.options();
+        let reader = &mut self.reader;
+        let mut last = None;
+        let found = wait::until_or_cancelled(self.settings.discover_wait, &self.cancel, || {
+            let inventory = inventory::probe(reader).map_err(io::Error::other)?;
+            if complete(request, &inventory, &options) {
+                return Ok(Some(inventory));
+            }
+            last = Some(inventory);
+            Ok(None)
+        });
+        match (found, last) {
+            (Ok(inventory), _) => Ok(inventory),
+            // Planning says what is missing, and what there is.
+            (Err(error), Some(inventory)) if error.kind() == io::ErrorKind::TimedOut => {
+                Ok(inventory)
+            }
+            (Err(error), _) => Err(match error.downcast::<Error>() {
+                Ok(ours) => ours,
+                Err(error) => Error::new(Kind::Hardware, "cannot look at this node").because(error),
+            }),
+        }
+    }
+
+    fn sources(&mut self, request: &Request) -> Result<Sources, Error> {
+        if let Some(path) = &self.sources {
+            return read_json(path, "sources");
+        }
+        if self.offline {
+            return Ok(Sources::default());
+        }
+        let probe_options = http::ProbeOptions {
+            keys: &self.settings.packed.keys,
+            mirrors: &self.settings.packed.mirrors,
+        };
+        Ok(http::look(&self.client()?, &request.images, probe_options)?)
+    }
+
+    fn plan(
+        &mut self,
+        request: &Request,
+        inventory: &Inventory,
+        sources: &Sources,
+    ) -> Result<Plan, Error> {
+        let planned = plan::plan(request, inventory, sources, &self.options(), &mut RandomIds);
+        match planned {
+            Ok(plan) => Ok(plan),
+            Err(errors) => {
+                let errors = errors.into_iter().map(Error::from).collect();
+                combine("this cannot be planned", errors)?;
+                Err(Error::new(
+                    Kind::Internal,
+                    "planning failed without a reason",
+                ))
+            }
+        }
+    }
+
+    fn missing(&self, plan: &Plan) -> Vec<Tool> {
+        let mut tools = plan.tools();
+        if !self.disks.is_empty() {
+            tools.retain(|tool| !UNUSED_ON_FILES.contains(tool));
+        }
+        self.reader.missing(&tools)
+    }
+
+    fn reality(&mut self) -> Result<Option<Inventory>, Error> {
+        if self.inventory.is_none() || !self.disks.is_empty() {
+            return Ok(None);
+        }
+        inventory::probe(&mut self.reader).map(Some)
+    }
+
+    fn bootable(&self, plan: &Plan) -> Result<(), Error> {
+        if self.disks.is_empty() {
+            return bootcode::preflight(plan, &self.settings.grub);
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self, url: &str) -> Result<(), Error> {
+        if self.offline {
+            return Ok(());
+        }
+        Ok(http::answers(&self.client()?, url)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_for_a_disk_is_read_with_and_without_a_size() {
+        for (text, name, file, size) in [
+            ("sda=/tmp/a.img", "sda", "/tmp/a.img", None),
+            (
+                "/dev/sda=/tmp/a.img:20GiB",
+                "sda",
+                "/tmp/a.img",
+                Some(20 << 30),
+            ),
+            ("nvme0n1=a b:512 MiB", "nvme0n1", "a b", Some(512 << 20)),
+            ("vda=/tmp/a:b:1GiB", "vda", "/tmp/a:b", Some(1 << 30)),
+            ("vda=/tmp/a:b", "vda", "/tmp/a:b", None),
+        ] {
+            let parsed = StandIn::parse(text).unwrap();
+            let expected = StandIn {
+                name: name.to_owned(),
+                file: file.into(),
+                size: size.map(Bytes),
+            };
+            assert_eq!(parsed, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_for_a_disk_is_a_usage_error() {
+        for text in [
+            "sda",
+            "=/tmp/a",
+            "sda=",
+            "sda=:1GiB",
+            "a/b=/c",
+            "sda=/a:20G",
+        ] {
+            let error = StandIn::parse(text).unwrap_err();
+            assert_eq!(error.kind, Kind::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_end_is_read_no_further_than_one_can_be_long() {
+        let bytes = read_bounded(Path::new("/dev/zero")).unwrap();
+        assert_eq!(bytes.len(), MAX_BYTES + 1);
+    }
+}

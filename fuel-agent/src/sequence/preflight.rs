@@ -1,0 +1,188 @@
+//! The stages before anything is written: all of `plan`, `validate` and dry runs, and the beginning of a run.
+
+use super::discovery::{Discovery, combine, refusal_errors};
+use super::{RunOutcome, StageHandler, completion};
+use crate::events::{Event, Events};
+use crate::inventory::Inventory;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::{Plan, RefusedBy};
+use crate::model::request::Request;
+use crate::model::sources::Sources;
+use crate::model::stage::Stage;
+use crate::settings::Settings;
+
+/// Looks, plans and validates; holds nothing that could write.
+pub struct Preflight<'a> {
+    /// What it looks at.
+    pub discovery: &'a mut dyn Discovery,
+    /// How it behaves.
+    pub settings: &'a Settings,
+    /// Who hears of it.
+    pub events: &'a dyn Events,
+    /// What it has learned.
+    pub known: Discovered,
+    /// The last stage.
+    pub until: Stage,
+}
+
+/// What was learned, stage by stage.
+#[derive(Debug, Default)]
+pub struct Discovered {
+    /// What is asked.
+    pub request: Option<Request>,
+    /// What the node has.
+    pub inventory: Option<Inventory>,
+    /// What the images are.
+    pub sources: Option<Sources>,
+    /// What will be done.
+    pub plan: Option<Plan>,
+    /// What is odd.
+    pub warnings: Vec<String>,
+}
+
+/// A stage asks for what an earlier one has to have learned: with the stages in their order that cannot fail.
+fn known<'k, T>(thing: Option<&'k T>, name: &str) -> Result<&'k T, Error> {
+    thing.ok_or_else(|| Error::new(Kind::Internal, format!("there is no {name} yet")))
+}
+
+impl Discovered {
+    /// What is asked.
+    pub fn request(&self) -> Result<&Request, Error> {
+        known(self.request.as_ref(), "request")
+    }
+
+    /// What the node has.
+    pub fn inventory(&self) -> Result<&Inventory, Error> {
+        known(self.inventory.as_ref(), "inventory")
+    }
+
+    /// What the images are.
+    pub fn sources(&self) -> Result<&Sources, Error> {
+        known(self.sources.as_ref(), "knowledge of the images")
+    }
+
+    /// What will be done.
+    pub fn plan(&self) -> Result<&Plan, Error> {
+        known(self.plan.as_ref(), "plan")
+    }
+}
+
+impl Preflight<'_> {
+    /// Goes on although something is odd.
+    pub fn warn(&mut self, stage: Stage, message: String) {
+        self.events.tell(&Event::Warning {
+            stage: Some(stage),
+            message: message.clone(),
+        });
+        self.known.warnings.push(message);
+    }
+
+    fn setup(&mut self) -> Result<(), Error> {
+        self.known.request = Some(self.discovery.request()?);
+        Ok(())
+    }
+
+    fn discover(&mut self) -> Result<(), Error> {
+        let request = known(self.known.request.as_ref(), "request")?;
+        self.known.inventory = Some(self.discovery.inventory(request)?);
+        self.known.sources = Some(self.discovery.sources(request)?);
+        Ok(())
+    }
+
+    fn plan(&mut self) -> Result<(), Error> {
+        let (request, inventory, sources) = (
+            self.known.request()?,
+            self.known.inventory()?,
+            self.known.sources()?,
+        );
+        let plan = self.discovery.plan(request, inventory, sources)?;
+        for warning in plan.warnings.clone() {
+            self.warn(Stage::Plan, warning);
+        }
+        // Kept although it is refused: it is what shows why.
+        let plan = self.known.plan.insert(plan);
+        let by_plan = plan.refusals.iter().filter(|it| it.by == RefusedBy::Plan);
+        combine("the plan is refused", refusal_errors(by_plan))
+    }
+
+    /// Everything that can be known before the first write. All that is wrong is told at once; the first decides the
+    /// exit status.
+    fn validate(&mut self) -> Result<(), Error> {
+        let plan = self.known.plan()?;
+        let mut wrong = refusal_errors(plan.refusals.iter());
+        for tool in self.discovery.missing(plan) {
+            let what = format!("`{}` is not installed", tool.name());
+            wrong.push(
+                Error::new(Kind::Tool, what)
+                    .hint(format!("install the package `{}`", tool.package())),
+            );
+        }
+        wrong.extend(self.discovery.bootable(plan).err());
+        let callbacks = completion::check(&self.settings.success, &self.settings.failure);
+        let targets = callbacks.unwrap_or_else(|error| {
+            wrong.push(error);
+            Vec::new()
+        });
+        combine("this cannot be done", wrong)?;
+        self.ask_targets(&targets);
+        Ok(())
+    }
+
+    /// An orchestrator that is down now may be there when the run ends, so that is worth a word and no refusal.
+    fn ask_targets(&mut self, targets: &[String]) {
+        let mut asked: Vec<String> = Vec::new();
+        for url in targets {
+            let Some(server) = server(url).filter(|server| !asked.contains(server)) else {
+                continue;
+            };
+            if let Err(error) = self.discovery.answers(url) {
+                let why = error.causes().last().cloned().unwrap_or(error.what);
+                self.warn(
+                    Stage::Validate,
+                    format!(
+                        "nobody answers at {server}, which is to be told of the end of the run: {why}; it is tried again then"
+                    ),
+                );
+            }
+            asked.push(server);
+        }
+    }
+}
+
+/// The server of a URL, as it is shown.
+fn server(url: &str) -> Option<String> {
+    let origin = url::Url::parse(url).ok()?.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
+}
+
+impl StageHandler for Preflight<'_> {
+    fn has(&self, stage: Stage) -> bool {
+        (Stage::Setup..=self.until.min(Stage::Validate)).contains(&stage)
+    }
+
+    fn stage(&mut self, stage: Stage, _: &RunOutcome) -> Result<(), Error> {
+        match stage {
+            Stage::Setup => self.setup(),
+            Stage::Discover => self.discover(),
+            Stage::Plan => self.plan(),
+            Stage::Validate => self.validate(),
+            _ => Ok(()),
+        }
+    }
+
+    fn touched(&self) -> bool {
+        false
+    }
+
+    fn has_pending(&self) -> bool {
+        false
+    }
+}
+
+impl std::fmt::Debug for Preflight<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rehearsal")
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,171 @@
+//! Writes past the page cache, several at a time: a disk that has the next ones at hand is not kept waiting.
+//!
+//! Threads, not `io_uring`. Seen on a busy machine with two processors, 1441 blocks of 1 MiB onto a loop device with direct
+//! I/O: 3.1 to 13.7 s one at a time, 0.6 to 1.6 s by two to eight threads, 0.5 to 1.7 s by `io_uring` with two to eight
+//! under way, 0.1 s of processor time in all of them. A stream needs more than that to be unpacked and digested.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel as crossbeam;
+
+use super::error::StreamError;
+use super::slice::Slice;
+
+/// How many writes may be under way.
+const DEPTH: usize = 4;
+
+/// A write that has ended.
+pub(super) struct Completed {
+    /// Where it was meant for, counted from the beginning of the target.
+    pub(super) at: u64,
+    /// Why it was not written, and what; what was is gone, so that nobody waits for its buffer.
+    pub(super) failed: Option<(io::Error, Slice)>,
+}
+
+/// A file that is open for direct I/O, and the threads that write to it.
+pub(super) struct DirectWriteQueue {
+    tasks: Option<crossbeam::Sender<(Slice, u64)>>,
+    completed: Receiver<Completed>,
+    under_way: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl DirectWriteQueue {
+    /// Lets writes go to `file`, where the target begins at `start`.
+    pub(super) fn new(file: File, start: u64) -> io::Result<Self> {
+        let (tasks, work) = crossbeam::bounded(DEPTH);
+        let (ended, completed) = channel();
+        let file = Arc::new(file);
+        let mut queue = Self {
+            tasks: Some(tasks),
+            completed,
+            under_way: 0,
+            threads: Vec::with_capacity(DEPTH),
+        };
+        for _ in 0..DEPTH {
+            let (file, work, ended) = (Arc::clone(&file), work.clone(), ended.clone());
+            let thread = thread::Builder::new().name("write".to_owned());
+            let spawned = thread.spawn(move || write(&file, start, &work, &ended))?;
+            queue.threads.push(spawned);
+        }
+        Ok(queue)
+    }
+
+    /// Begins to write `bytes` at `at`, as soon as there is room for one more; gives one that has ended, if any has.
+    pub(super) fn start(
+        &mut self,
+        bytes: Slice,
+        at: u64,
+    ) -> Result<Option<Completed>, StreamError> {
+        let completed = if self.under_way < DEPTH {
+            self.completed.try_recv().ok()
+        } else {
+            Some(self.completed.recv().map_err(|_| StreamError::Panicked)?)
+        };
+        self.under_way -= usize::from(completed.is_some());
+        let tasks = self.tasks.as_ref().ok_or(StreamError::Panicked)?;
+        tasks.send((bytes, at)).map_err(|_| StreamError::Panicked)?;
+        self.under_way += 1;
+        Ok(completed)
+    }
+
+    /// Waits for one that is under way; `None` when there is none.
+    pub(super) fn complete(&mut self) -> Result<Option<Completed>, StreamError> {
+        if self.under_way == 0 {
+            return Ok(None);
+        }
+        let completed = self.completed.recv().map_err(|_| StreamError::Panicked)?;
+        self.under_way -= 1;
+        Ok(Some(completed))
+    }
+}
+
+impl Drop for DirectWriteQueue {
+    /// Nothing is written any more afterwards.
+    fn drop(&mut self) {
+        self.tasks = None;
+        for thread in self.threads.drain(..) {
+            // a panic has been told by whoever missed what it did
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write(
+    file: &File,
+    start: u64,
+    work: &crossbeam::Receiver<(Slice, u64)>,
+    ended: &Sender<Completed>,
+) {
+    for (bytes, at) in work {
+        let result = file.write_all_at(&bytes, start.saturating_add(at));
+        let failed = result.err().map(|error| (error, bytes));
+        // nobody waits any more after an error
+        let _ = ended.send(Completed { at, failed });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::pool::Pool;
+
+    fn slice(pool: &Pool, byte: u8) -> Slice {
+        let mut buffer = pool.take();
+        buffer.push(&[byte; 4096]);
+        buffer.into()
+    }
+
+    /// All that ended, by place.
+    fn fly(file: &File, start: u64, writes: u8) -> Vec<Completed> {
+        let pool = Pool::new(64, 4096);
+        let mut queue = DirectWriteQueue::new(file.try_clone().unwrap(), start).unwrap();
+        let mut completed = Vec::new();
+        for n in 0..writes {
+            completed.extend(
+                queue
+                    .start(slice(&pool, n + 1), u64::from(n) * 4096)
+                    .unwrap(),
+            );
+        }
+        while let Some(one) = queue.complete().unwrap() {
+            completed.push(one);
+        }
+        assert!(queue.complete().unwrap().is_none());
+        completed.sort_by_key(|one| one.at);
+        completed
+    }
+
+    #[test]
+    fn every_write_lands_once_and_where_it_belongs() {
+        let file = tempfile::tempfile().unwrap();
+        for writes in [0, 1, 4, 40] {
+            let completed = fly(&file, 512, writes);
+            assert_eq!(completed.len(), usize::from(writes));
+            for (n, one) in (0..writes).zip(&completed) {
+                assert!(one.failed.is_none());
+                assert_eq!(one.at, u64::from(n) * 4096);
+                let mut seen = [0; 4096];
+                file.read_exact_at(&mut seen, 512 + one.at).unwrap();
+                assert_eq!(seen, [n + 1; 4096]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_lands_with_its_error_and_its_bytes() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let only_read = File::open(named.path()).unwrap();
+        let completed = fly(&only_read, 0, 9);
+        assert_eq!(completed.len(), 9);
+        for one in completed {
+            let (_, bytes) = one.failed.unwrap();
+            assert_eq!(bytes.len(), 4096);
+        }
+    }
+}

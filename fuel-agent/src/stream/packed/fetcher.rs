@@ -1,0 +1,300 @@
+//! A lane: one connection at a time to one server, asking for groups of chunks until nothing is missing.
+//!
+//! Every lane takes what its server delivers and then the next group, so a fast server serves more than a slow one without
+//! anybody counting.
+
+use std::time::{Duration, Instant};
+
+use host::cancel::Cancel;
+
+use super::super::error::StreamError;
+use super::error::PackedError;
+use super::meter::Meter;
+use super::mirror::{Mirror, Mirrors, random, told};
+use super::scheduler::{Arrived, ChunkScheduler, Group};
+use crate::events::{Event, Events};
+use crate::http::pool::Pool;
+use crate::http::range::{Answer, Asking, Pieces};
+use crate::http::retry::Retry;
+use crate::http::{Client, HttpError};
+use crate::model::stage::Stage;
+use host::units::Bytes;
+
+/// The most that is asked for at once.
+const GROUP_MOST: u64 = 8 << 20;
+
+/// What is asked for at once before anybody knows how fast the server is.
+const GROUP_FIRST: u64 = 2 << 20;
+
+/// How much is asked for at once, in time.
+const GROUP_TIME: Duration = Duration::from_millis(500);
+
+/// Lanes but the first begin up to so many milliseconds later: nodes that start together do not ask together.
+const JITTER_MS: usize = 50;
+
+/// How often a transfer from a server without ranges may break off.
+const BREAKS: u32 = 5;
+
+/// What lanes share.
+pub(super) struct FetchContext<'a> {
+    pub(super) client: &'a Client,
+    pub(super) scheduler: &'a ChunkScheduler<'a>,
+    pub(super) mirrors: &'a Mirrors,
+    pub(super) pool: &'a Pool,
+    pub(super) stop: &'a Cancel,
+    /// When all of it has to have come.
+    pub(super) deadline: Option<Instant>,
+    pub(super) events: &'a dyn Events,
+    pub(super) fetchers: u64,
+    /// Counts connections that were made again.
+    pub(super) retries: &'a std::sync::atomic::AtomicU32,
+    /// Counts what comes.
+    pub(super) meter: &'a Meter,
+    /// Length of the data file.
+    pub(super) length: u64,
+}
+
+/// One lane.
+pub(super) struct Fetcher<'a> {
+    context: &'a FetchContext<'a>,
+    number: u8,
+    mirror: usize,
+    retry: Retry,
+    /// Bytes a second, as far as is known.
+    rate: Option<u64>,
+    breaks: u32,
+}
+
+/// How asking for a group ended.
+enum Ended {
+    /// It came.
+    Well,
+    /// The server sends everything or nothing.
+    NoRanges,
+    /// Nobody waits for anything any more.
+    Over,
+}
+
+/// Runs a lane to its end; an error of it is the error of the whole.
+pub(super) fn run(context: &FetchContext<'_>, number: u8) -> Result<(), StreamError> {
+    if number > 0 {
+        let pause = u64::try_from(random(JITTER_MS)).unwrap_or(0);
+        if context
+            .client
+            .pause(Duration::from_millis(pause), context.stop)
+            .is_err()
+        {
+            return Ok(());
+        }
+    }
+    while let Some(mirror) = context.mirrors.assign() {
+        let name = context
+            .mirrors
+            .mirror(mirror)
+            .map_or("", |it| it.file.name());
+        let mut fetcher = Fetcher {
+            context,
+            number,
+            mirror,
+            retry: Retry::new(context.client, name, context.client.settings().retry_budget),
+            rate: None,
+            breaks: 0,
+        };
+        let ended = fetcher.work();
+        context.scheduler.give_back(number);
+        context.mirrors.leave(mirror);
+        match ended {
+            Ok(Ended::NoRanges) => {}
+            Ok(Ended::Well | Ended::Over) => return Ok(()),
+            Err(StreamError::Http(HttpError::Cancelled)) => return fetcher.cancelled(),
+            Err(why) => fetcher.lose(why)?,
+        }
+    }
+    Ok(())
+}
+
+impl Fetcher<'_> {
+    fn mirror(&self) -> Result<&Mirror, StreamError> {
+        let found = self.context.mirrors.mirror(self.mirror);
+        found.ok_or(StreamError::HungUp)
+    }
+
+    /// Stopped because all is over, or because somebody said so.
+    fn cancelled(&self) -> Result<(), StreamError> {
+        if self.context.client.is_cancelled() {
+            return Err(StreamError::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// The server is given up.
+    fn lose(&self, why: StreamError) -> Result<(), StreamError> {
+        self.warn(format!("not asked any more: {}", told(&why)));
+        self.context.mirrors.drop_out(self.mirror, why)
+    }
+
+    fn warn(&self, message: String) {
+        self.context.events.tell(&Event::Warning {
+            stage: Some(Stage::Image),
+            message,
+        });
+    }
+
+    /// Asks for group after group.
+    fn work(&mut self) -> Result<Ended, StreamError> {
+        loop {
+            if self.mirror()?.is_dropped() {
+                return Ok(Ended::NoRanges);
+            }
+            if self.mirror()?.is_whole() {
+                return self.work_whole();
+            }
+            let context = self.context;
+            let Some(group) =
+                context
+                    .scheduler
+                    .next_group(self.number, self.request_size(), context.fetchers)
+            else {
+                return Ok(Ended::Over);
+            };
+            match self.fetch(&group, false) {
+                Ok(Ended::Well) => {}
+                Ok(Ended::NoRanges) => {
+                    self.context.scheduler.give_back(self.number);
+                    if self.mirror()?.set_whole() {
+                        self.without_ranges()?;
+                    } else {
+                        return Ok(Ended::NoRanges);
+                    }
+                }
+                Ok(Ended::Over) => return Ok(Ended::Over),
+                Err(error) => self.wait_after(error)?,
+            }
+        }
+    }
+
+    /// A server that sends everything or nothing is used only where there is no other.
+    fn without_ranges(&self) -> Result<(), StreamError> {
+        let name = self.mirror()?.file.name();
+        if self.context.mirrors.has_other(self.mirror) {
+            return Err(HttpError::Answer {
+                url: name.to_owned(),
+                why: "it does not answer ranges, and another server may".to_owned(),
+            }
+            .into());
+        }
+        self.warn(format!(
+            "{name} comes in one piece: its server does not answer ranges"
+        ));
+        Ok(())
+    }
+
+    fn work_whole(&mut self) -> Result<Ended, StreamError> {
+        let everything = Group {
+            first: 0,
+            wanted: self.context.scheduler.everything(),
+        };
+        loop {
+            let error = match self.fetch(&everything, true) {
+                Ok(Ended::Well) if self.mirror()?.is_dropped() => return Ok(Ended::NoRanges),
+                // what was wrong in it has to come again
+                Ok(Ended::Well) if self.context.scheduler.waits_for_more() => continue,
+                Ok(_) => return Ok(Ended::Over),
+                Err(error) => error,
+            };
+            self.breaks += 1;
+            if self.breaks > BREAKS {
+                return Err(PackedError::Unstable {
+                    url: self.mirror()?.file.name().to_owned(),
+                    times: self.breaks,
+                }
+                .into());
+            }
+            self.wait_after(error)?;
+        }
+    }
+
+    /// How much to ask for at once.
+    fn request_size(&self) -> u64 {
+        let millis = u64::try_from(GROUP_TIME.as_millis()).unwrap_or(u64::MAX);
+        self.rate.map_or(GROUP_FIRST, |rate| {
+            (rate / 1000).saturating_mul(millis).min(GROUP_MOST)
+        })
+    }
+
+    fn fetch(&mut self, group: &Group, whole: bool) -> Result<Ended, StreamError> {
+        let context = self.context;
+        let mirror = self.mirror()?;
+        let (begun, _busy) = (Instant::now(), context.meter.begin());
+        let asking = Asking {
+            client: context.client,
+            pool: context.pool,
+            stop: context.stop,
+            deadline: context.deadline,
+        };
+        let answer = mirror.file.ask(asking, &group.wanted, whole)?;
+        let mut pieces: Pieces = match answer {
+            Answer::Pieces(pieces) => pieces,
+            Answer::NoRanges => return Ok(Ended::NoRanges),
+            Answer::OtherLength(found) => {
+                return Err(PackedError::OtherLength {
+                    url: mirror.file.name().to_owned(),
+                    found: found.map(Bytes),
+                    expected: Bytes(context.length),
+                }
+                .into());
+            }
+        };
+        let (mut chunk, mut came) = (group.first, 0);
+        while let Some(packed) = pieces.advance()? {
+            let mirror = self.mirror()?;
+            mirror.came(packed.len());
+            came += packed.len();
+            context
+                .meter
+                .add(u64::try_from(packed.len()).unwrap_or(u64::MAX));
+            self.retry.progressed(context.client);
+            let arrived = Arrived {
+                chunk,
+                packed,
+                mirror: self.mirror,
+            };
+            if !context.scheduler.arrived(self.number, arrived) {
+                return Ok(Ended::Over);
+            }
+            if self.mirror()?.is_dropped() {
+                return Ok(Ended::Well);
+            }
+            chunk += 1;
+        }
+        self.learn(came, begun.elapsed());
+        Ok(Ended::Well)
+    }
+
+    /// The last groups count more than those before.
+    fn learn(&mut self, came: usize, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let came = u64::try_from(came).unwrap_or(u64::MAX);
+        let now = came.saturating_mul(1_000_000) / micros;
+        self.rate = Some(self.rate.map_or(now, |before| u64::midpoint(before, now)));
+    }
+
+    /// What was asked for goes back to the board for others; then the pause that the error asks for.
+    fn wait_after(&mut self, error: StreamError) -> Result<(), StreamError> {
+        let context = self.context;
+        context.scheduler.give_back(self.number);
+        let StreamError::Http(error) = error else {
+            return Err(error);
+        };
+        let why = error.to_string();
+        let pause = self.retry.pause_after(context.client, error)?;
+        context
+            .retries
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = self.mirror()?.file.name();
+        let millis = pause.as_millis();
+        self.warn(format!("asking {name} again in {millis} ms: {why}"));
+        context.client.pause(pause, context.stop)?;
+        Ok(())
+    }
+}

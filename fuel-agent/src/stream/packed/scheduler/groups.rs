@@ -1,0 +1,123 @@
+//! What a lane asks for next: consecutive chunks, neither so few that requests count nor so many that one lane ends late.
+
+use std::time::Duration;
+
+use super::{ChunkScheduler, Phase, State};
+use crate::http::range::Wanted;
+
+/// Zero chunks between others are fetched along with them where they are this few bytes: cheaper than one more request.
+const GAP_LIMIT: u64 = 64 * 1024;
+
+/// A lane that delivers nothing for so long is helped out.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Consecutive chunks that a lane asks for together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Group {
+    /// The first chunk.
+    pub(in super::super) first: usize,
+    /// Where they are in the data file.
+    pub(in super::super) wanted: Wanted,
+}
+
+impl ChunkScheduler<'_> {
+    /// Consecutive chunks for a lane to ask for, about `bytes` of them but at least one; waits while there may be some
+    /// later. `None` when all is over.
+    pub(in super::super) fn next_group(
+        &self,
+        fetcher: u8,
+        bytes: u64,
+        fetchers: u64,
+    ) -> Option<Group> {
+        let mut state = self.lock();
+        loop {
+            if state.is_over() {
+                return None;
+            }
+            if !state.missing.is_empty() {
+                return self.take_group(&mut state, fetcher, bytes, fetchers);
+            }
+            if let Some(group) = self.take_over(&mut state, fetcher) {
+                return Some(group);
+            }
+            state = self.wait(state, PATIENCE / 4);
+        }
+    }
+
+    fn take_group(
+        &self,
+        state: &mut State,
+        fetcher: u8,
+        bytes: u64,
+        fetchers: u64,
+    ) -> Option<Group> {
+        // the fewer are left, the fewer at once: so that all lanes end together
+        let share = usize::try_from(fetchers.max(1) * 2).unwrap_or(1);
+        let most = (state.missing.len() / share).max(1);
+        let first = *state.missing.first()?;
+        let mut group = Vec::new();
+        let (mut taken, mut length, mut gap) = (0, 0, 0);
+        for chunk in first..self.index.len() {
+            let is_missing = state.missing.contains(&chunk);
+            let found = self.index.chunk(chunk)?;
+            let packed = u64::from(found.packed_length);
+            if is_missing {
+                if taken == most || (taken > 0 && length + packed > bytes) {
+                    break;
+                }
+                (taken, gap) = (taken + 1, 0);
+            } else {
+                gap += packed;
+                if !found.zero || gap > GAP_LIMIT {
+                    break;
+                }
+            }
+            length += packed;
+            group.push((chunk, found.packed_length, is_missing));
+        }
+        // not the bridge that leads nowhere
+        while group.last().is_some_and(|(_, _, is_missing)| !is_missing) {
+            group.pop();
+        }
+        for (chunk, _, is_missing) in &group {
+            if *is_missing {
+                state.missing.remove(chunk);
+                state.phases[*chunk] = Phase::Coming(fetcher);
+            }
+        }
+        state.hear(fetcher);
+        let lengths = group.iter().map(|(_, length, _)| *length).collect();
+        self.group(first, lengths)
+    }
+
+    fn group(&self, first: usize, lengths: Vec<u32>) -> Option<Group> {
+        let start = self.index.chunk(first)?.packed_offset;
+        Some(Group {
+            first,
+            wanted: Wanted { start, lengths },
+        })
+    }
+
+    /// A chunk that another lane has been waiting for too long: a mirror that stalls shall not hold up the end.
+    fn take_over(&self, state: &mut State, fetcher: u8) -> Option<Group> {
+        let mut phases = state.phases.iter();
+        let overdue = phases.position(|phase| match phase {
+            Phase::Coming(other) if *other != fetcher => state
+                .heard
+                .get(usize::from(*other))
+                .is_some_and(|heard| heard.is_some_and(|heard| heard.elapsed() > PATIENCE)),
+            _ => false,
+        })?;
+        state.phases[overdue] = Phase::Coming(fetcher);
+        state.hear(fetcher);
+        self.group(overdue, vec![self.index.chunk(overdue)?.packed_length])
+    }
+
+    /// All chunks, for a server that sends everything or nothing.
+    pub(in super::super) fn everything(&self) -> Wanted {
+        Wanted {
+            start: 0,
+            lengths: self.index.iter().map(|chunk| chunk.packed_length).collect(),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! How far an image has come, told now and then.
+
+use std::time::{Duration, Instant};
+
+use host::units::Bytes;
+
+use crate::events::{Event, Events};
+use crate::http::address;
+use crate::http::source::Meter;
+use crate::model::stage::Stage;
+
+/// How often.
+const TELLING: Duration = Duration::from_millis(100);
+
+/// Tells of one image: in bytes of the image where its length is known, else in bytes that came.
+pub(super) struct ProgressReporter<'a> {
+    what: String,
+    size: Option<Bytes>,
+    meter: Meter,
+    events: &'a dyn Events,
+    told: Instant,
+}
+
+impl<'a> ProgressReporter<'a> {
+    pub(super) fn new(
+        url: &str,
+        size: Option<Bytes>,
+        meter: &Meter,
+        events: &'a dyn Events,
+    ) -> Self {
+        Self {
+            what: address::base_name(&address::redacted(url)),
+            size,
+            meter: meter.clone(),
+            events,
+            told: Instant::now(),
+        }
+    }
+
+    /// So much of it is done.
+    pub(super) fn tell(&mut self, raw: u64) {
+        if self.told.elapsed() < TELLING {
+            return;
+        }
+        self.told = Instant::now();
+        if let Some(size) = self.size {
+            return self.say(raw, Some(size.0));
+        }
+        // what has come may still have to be written: it is complete at the end only
+        let total = self.meter.total();
+        let most = total.map_or(u64::MAX, |total| total.saturating_sub(1));
+        self.say(self.meter.fetched().min(most), total);
+    }
+
+    /// All of it is done.
+    pub(super) fn tell_end(&self, raw: u64) {
+        match self.size {
+            Some(size) => self.say(raw, Some(size.0)),
+            None => self.say(self.meter.fetched(), self.meter.total()),
+        }
+    }
+
+    fn say(&self, done_bytes: u64, total_bytes: Option<u64>) {
+        self.events.tell(&Event::Progress {
+            stage: Stage::Image,
+            what: self.what.clone(),
+            done_bytes,
+            total_bytes,
+        });
+    }
+}

@@ -1,0 +1,47 @@
+//! An [`Exec`] for regular files that stand for disks: programs that act on this machine's own devices are refused.
+
+use std::path::PathBuf;
+
+use super::{Cmd, Exec, ExecError, Output, Tool};
+
+/// Runs what works on files, and refuses what finds devices by name: there it would be another one, of whoever's machine
+/// this is.
+#[derive(Clone, Debug)]
+pub struct FileOnlyExec<E>(pub E);
+
+impl<E: Exec> Exec for FileOnlyExec<E> {
+    fn run(&mut self, cmd: &Cmd) -> Result<Output, ExecError> {
+        match cmd.tool {
+            Tool::Lvm | Tool::Mdadm | Tool::Dmsetup => Err(ExecError::Io {
+                command: cmd.to_string(),
+                source: std::io::Error::new(
+                    std::io::ErrorKind::PermissionDenied,
+                    "it would act on this machine, and the disks of this run are regular files",
+                ),
+            }),
+            _ => self.0.run(cmd),
+        }
+    }
+
+    fn find(&self, tool: Tool) -> Option<PathBuf> {
+        self.0.find(tool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Script;
+
+    #[test]
+    fn what_would_act_on_this_machine_is_not_started() {
+        let script = Script::new();
+        let mut exec = FileOnlyExec(script.clone());
+        for tool in [Tool::Lvm, Tool::Mdadm, Tool::Dmsetup] {
+            let refused = exec.run(&Cmd::new(tool).arg("os")).unwrap_err().to_string();
+            assert_eq!(refused, format!("cannot run `{} os`", tool.name()));
+        }
+        exec.run(&Cmd::new(Tool::Mkswap)).unwrap();
+        assert_eq!(script.transcript(), "mkswap\n");
+    }
+}

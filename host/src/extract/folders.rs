@@ -1,0 +1,160 @@
+//! The folders on the way to where something is being made, open from the root down. Memory does not grow with their number.
+//!
+//! Whatever is made in a folder changes its time. It gets the one that it should have when it is left: that of its entry, or, where
+//! it is entered again, the one that it had then.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path};
+
+use nix::errno::Errno;
+use nix::fcntl::{self, AtFlags, OFlag};
+use nix::sys::stat::{self, Mode, SFlag};
+use nix::sys::time::TimeSpec;
+
+use super::metadata::set_modified;
+
+/// How deep folders may be in one another: each is a file descriptor.
+const DEEPEST: usize = 256;
+
+/// How a folder is opened from the one above it.
+const FLAGS: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
+/// An open folder.
+#[derive(Debug)]
+struct Open {
+    name: OsString,
+    folder: File,
+    modified: TimeSpec,
+}
+
+impl Open {
+    fn new(name: OsString, folder: File) -> io::Result<Self> {
+        let found = stat::fstat(&folder)?;
+        Ok(Self {
+            name,
+            folder,
+            modified: TimeSpec::new(found.st_mtime, found.st_mtime_nsec),
+        })
+    }
+}
+
+/// The root, and those on the way down.
+#[derive(Debug)]
+pub(super) struct Folders {
+    root: Open,
+    below: Vec<Open>,
+}
+
+impl Folders {
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = File::options()
+            .read(true)
+            .custom_flags(flags.bits())
+            .open(root)?;
+        Ok(Self {
+            root: Open::new(OsString::new(), folder)?,
+            below: Vec::new(),
+        })
+    }
+
+    /// The root, wherever one is at the moment.
+    pub(super) const fn base(&self) -> &File {
+        &self.root.folder
+    }
+
+    /// Goes back to the root.
+    pub(super) fn root(&mut self) -> io::Result<&File> {
+        self.leave_to(0)?;
+        Ok(self.base())
+    }
+
+    /// Goes to a folder. Those that are not there are made, for root and to be looked into by everybody.
+    pub(super) fn enter(&mut self, path: &[&OsStr]) -> io::Result<&File> {
+        if path.len() > DEEPEST {
+            return Err(refused(&format!("is in more than {DEEPEST} folders")));
+        }
+        let pairs = self.below.iter().zip(path);
+        let common = pairs.take_while(|(open, name)| open.name == **name).count();
+        self.leave_to(common)?;
+        for name in &path[common..] {
+            let folder = open(self.here(), name)?;
+            self.below.push(Open::new((*name).to_owned(), folder)?);
+        }
+        Ok(self.here())
+    }
+
+    fn here(&self) -> &File {
+        let open = self.below.last().unwrap_or(&self.root);
+        &open.folder
+    }
+
+    /// The folder that one is in gets this time when it is left.
+    pub(super) fn note_modified(&mut self, modified: TimeSpec) {
+        let open = self.below.last_mut().unwrap_or(&mut self.root);
+        open.modified = modified;
+    }
+
+    fn leave_to(&mut self, depth: usize) -> io::Result<()> {
+        while self.below.len() > depth
+            && let Some(open) = self.below.pop()
+        {
+            set_modified(&open.folder, open.modified)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves all of them, the root too.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        self.leave_to(0)?;
+        set_modified(&self.root.folder, self.root.modified)
+    }
+}
+
+fn open(parent: &File, name: &OsStr) -> io::Result<File> {
+    match fcntl::openat(parent, name, FLAGS, Mode::empty()) {
+        Err(Errno::ENOENT) => {
+            stat::mkdirat(parent, name, Mode::S_IRWXU)?;
+            let made = File::from(fcntl::openat(parent, name, FLAGS, Mode::empty())?);
+            stat::fchmod(&made, Mode::from_bits_truncate(0o755))?;
+            Ok(made)
+        }
+        Err(Errno::ENOTDIR | Errno::ELOOP) => {
+            let found = stat::fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+            let what = match kind {
+                SFlag::S_IFLNK => "a symbolic link",
+                _ => "no folder",
+            };
+            let name = name.display();
+            Err(refused(&format!("is below `{name}`, which is {what}")))
+        }
+        opened => Ok(File::from(opened?)),
+    }
+}
+
+/// Whether a folder is there, and no link to one.
+pub(super) fn is_folder(parent: &File, name: &OsStr) -> io::Result<bool> {
+    let found = stat::fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    Ok(SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+}
+
+/// The parts of a path, which are names and nothing else.
+pub(super) fn parts(path: &Path) -> io::Result<Vec<&OsStr>> {
+    let parts = path.components().map(|part| match part {
+        Component::Normal(name) => Ok(name),
+        _ => Err(refused("has a name that leads elsewhere")),
+    });
+    parts.collect()
+}
+
+/// What is not done, though it could be.
+pub(super) fn refused(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why.to_owned())
+}

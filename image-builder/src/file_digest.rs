@@ -1,0 +1,108 @@
+//! Sizes and digests of whole files, taken while the bytes pass by.
+
+use std::io::{self, Write};
+
+use md5::Md5;
+use os_image::hex;
+use sha2::{Digest, Sha256};
+
+/// What one file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileDigest {
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// Its sha256.
+    pub(crate) sha256: [u8; 32],
+    /// Its md5, which Fuel's agents compare; only where it was asked for, since it costs more than all the rest.
+    pub(crate) md5: Option<[u8; 16]>,
+}
+
+impl FileDigest {
+    /// Its sha256 as text.
+    pub(crate) fn sha256_text(&self) -> String {
+        hex::text(&self.sha256)
+    }
+
+    /// Its md5 as text.
+    pub(crate) fn md5_text(&self) -> Option<String> {
+        self.md5.map(|md5| hex::text(&md5))
+    }
+}
+
+/// Whether md5 is taken too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WithMd5 {
+    /// For Fuel.
+    Yes,
+    /// Nobody asked.
+    No,
+}
+
+/// A writer that counts and digests what passes through it.
+#[derive(Debug)]
+pub(crate) struct Digesting<W> {
+    inner: W,
+    size: u64,
+    sha256: Sha256,
+    md5: Option<Md5>,
+}
+
+impl<W: Write> Digesting<W> {
+    pub(crate) fn new(inner: W, md5: WithMd5) -> Self {
+        Self {
+            inner,
+            size: 0,
+            sha256: Sha256::new(),
+            md5: (md5 == WithMd5::Yes).then(Md5::new),
+        }
+    }
+
+    /// The writer, and what passed through it.
+    pub(crate) fn finish(self) -> (W, FileDigest) {
+        let digest = FileDigest {
+            size: self.size,
+            sha256: self.sha256.finalize().into(),
+            md5: self.md5.map(|md5| md5.finalize().into()),
+        };
+        (self.inner, digest)
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        let bytes = &bytes[..written];
+        let length = u64::try_from(bytes.len()).map_err(io::Error::other)?;
+        self.size = self.size.saturating_add(length);
+        self.sha256.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_what_passed() {
+        let mut writer = Digesting::new(Vec::new(), WithMd5::Yes);
+        writer.write_all(b"a").unwrap();
+        writer.write_all(b"bc").unwrap();
+        let (bytes, digest) = writer.finish();
+        assert_eq!((bytes.as_slice(), digest.size), (&b"abc"[..], 3));
+        assert_eq!(
+            digest.md5_text().unwrap(),
+            "900150983cd24fb0d6963f7d28e17f72"
+        );
+        assert!(digest.sha256_text().starts_with("ba7816bf8f01cfea"));
+        let (_, digest) = Digesting::new(io::sink(), WithMd5::No).finish();
+        assert_eq!(digest.md5, None);
+    }
+}

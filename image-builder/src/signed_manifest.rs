@@ -1,0 +1,138 @@
+//! A packed image where it lies: its manifest, its signature, and the files that it lists.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use os_image::manifest::{Limits, Manifest, manifest_file_name, signature_file_name};
+use os_image::signature::{KeyId, SIGNATURE_LIMIT, TrustedKey, read_signed};
+
+use crate::error::refused;
+
+/// A manifest that was read, and from where.
+#[derive(Debug)]
+pub(crate) struct SignedManifest {
+    /// The manifest's file.
+    pub(crate) path: PathBuf,
+    /// What it says.
+    pub(crate) manifest: Manifest,
+    /// Who has signed it, as far as that was looked at.
+    pub(crate) signed: Signed,
+}
+
+/// What is known of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signed {
+    /// There is none.
+    No,
+    /// There is one that was not compared with any key.
+    Unchecked,
+    /// By a key that was given.
+    By(KeyId),
+}
+
+/// Where the manifest is that `path` is, or that lists `path`.
+fn manifest_path(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.ends_with(".json") {
+        return path.to_owned();
+    }
+    let name = name
+        .strip_suffix(".json.minisig")
+        .map_or_else(|| manifest_file_name(&name), |stem| format!("{stem}.json"));
+    path.with_file_name(name)
+}
+
+impl SignedManifest {
+    /// Reads the manifest that `path` is, or that lists the image `path`. Where keys are given, one of them must have signed it.
+    pub(crate) fn read(path: &Path, keys: &[TrustedKey]) -> Result<Self> {
+        let path = manifest_path(path);
+        let what = || format!("cannot read {}", path.display());
+        let file = File::open(&path).with_context(what)?;
+        let signature = read_signature(&path)?;
+        let (manifest, signed) = match (signature, keys) {
+            (Some(text), [_, ..]) => {
+                let (manifest, by) =
+                    read_signed(BufReader::new(file), &text, keys, &Limits::default())
+                        .with_context(|| format!("cannot trust {}", path.display()))?;
+                (manifest, Signed::By(by))
+            }
+            (None, [_, ..]) => {
+                return Err(refused(
+                    format!("{} is not signed", path.display()),
+                    "sign it: `image-builder sign`",
+                ));
+            }
+            (signature, []) => {
+                let manifest =
+                    Manifest::read(BufReader::new(file), &Limits::default()).with_context(what)?;
+                let signed = signature.map_or(Signed::No, |_| Signed::Unchecked);
+                (manifest, signed)
+            }
+        };
+        Ok(Self {
+            path,
+            manifest,
+            signed,
+        })
+    }
+
+    /// Where the file `name`, which the manifest lists, lies.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.path.with_file_name(name)
+    }
+
+    /// Refuses where a data file is missing or has another length than the manifest says.
+    pub(crate) fn check_lengths(&self) -> Result<()> {
+        for image in &self.manifest.images {
+            let path = self.beside(&image.file);
+            let what = || format!("cannot read {}", path.display());
+            let length = fs::metadata(&path).with_context(what)?.len();
+            if length != image.packed_size {
+                return Err(refused(
+                    format!(
+                        "{} has {length} bytes, but its manifest says {}",
+                        path.display(),
+                        image.packed_size
+                    ),
+                    "pack the image again, or copy both files again",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the signature of the manifest `path` is.
+pub(crate) fn signature_path(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(signature_file_name(&name))
+}
+
+fn read_signature(manifest: &Path) -> Result<Option<String>> {
+    let path = signature_path(manifest);
+    let what = || format!("cannot read {}", path.display());
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(what),
+        Ok(metadata) if metadata.len() > u64::try_from(SIGNATURE_LIMIT)? => Err(refused(
+            format!("{} is too long for a signature", path.display()),
+            "sign the manifest again: `image-builder sign`",
+        )),
+        Ok(_) => fs::read_to_string(&path).map(Some).with_context(what),
+    }
+}
+
+/// Keys that were given as their base64 line, or as a file that holds it.
+pub(crate) fn keys(given: &[String]) -> Result<Vec<TrustedKey>> {
+    let read = |given: &String| {
+        if let Ok(key) = TrustedKey::parse(given) {
+            return Ok(key);
+        }
+        let what = || format!("cannot read the key {given}");
+        let text = fs::read_to_string(given).with_context(what)?;
+        TrustedKey::parse(&text).with_context(what)
+    };
+    given.iter().map(read).collect()
+}
