@@ -34,6 +34,9 @@ pub enum FileFormat {
     Zip,
     /// A tar archive.
     Tar,
+    /// Another kind of file that is known by sight and that nothing here reads, by its name: a disk image of a virtual machine,
+    /// an archive.
+    Foreign(&'static str),
     /// A page for a browser: what a portal or an error handler answers in place of a file.
     WebPage,
     /// None of them: the bytes of a disk or a filesystem, as far as can be told.
@@ -53,6 +56,30 @@ const MAGIC: [(&[u8], FileFormat); 9] = [
     (b"PK\x03\x04", FileFormat::Zip),
 ];
 
+/// Magic bytes of files that nothing here reads: where they lie, and what people call such a file.
+const FOREIGN: [(usize, &[u8], &str); 20] = [
+    (0, b"<<< ", "VDI"),
+    (64, &[0x7f, 0x10, 0xda, 0xbe], "VDI"),
+    (0, b"vhdxfile", "VHDX"),
+    (0, b"conectix", "VHD"),
+    (0, b"cxsparse", "VHD"),
+    (0, b"COWD", "VMDK of ESX 3"),
+    (0, b"QED\0", "QED"),
+    (0, b"WithoutFreeSpace", "Parallels"),
+    (0, b"WithouFreSpacExt", "Parallels"),
+    (0, &[0x3a, 0xff, 0x26, 0xed], "Android sparse image"),
+    (0, b"partclone-image", "partclone"),
+    (0, b"\0ntfsclone-image", "ntfsclone"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"Rar!\x1a\x07", "rar"),
+    (0, b"LZIP", "lzip"),
+    (0, b"\x89LZO\0", "lzop"),
+    (0, &[0x1f, 0x9d], "compress"),
+    (0, b"MSWIM\0\0\0", "WIM"),
+    (0, b"070701", "cpio"),
+    (0, b"!<arch>\n", "ar"),
+];
+
 impl FileFormat {
     /// What a file is that begins with `head`; [`HEAD_LENGTH`] bytes are enough, fewer only where the file is shorter.
     pub fn by(head: &[u8]) -> Self {
@@ -61,6 +88,12 @@ impl FileFormat {
         }
         if is_skippable_frame(head) {
             return Self::Zstd;
+        }
+        let is_there = |(at, magic, _): &&(usize, &[u8], &str)| {
+            head.get(*at..).is_some_and(|rest| rest.starts_with(magic))
+        };
+        if let Some((.., name)) = FOREIGN.iter().find(is_there) {
+            return Self::Foreign(name);
         }
         if head.get(257..262) == Some(b"ustar") {
             return Self::Tar;
@@ -93,6 +126,7 @@ impl FileFormat {
             Self::Vmdk => "vmdk",
             Self::Zip => "zip",
             Self::Tar => "tar",
+            Self::Foreign(name) => name,
             Self::WebPage => "web page",
             Self::Raw => "raw",
         }
@@ -215,6 +249,14 @@ mod tests {
             (b"\x04\x22\x4d\x18", FileFormat::Lz4),
             (b"QFI\xfb\0\0\0\x03", FileFormat::Qcow2),
             (b"PK\x03\x04", FileFormat::Zip),
+            (
+                b"<<< Oracle VM VirtualBox Disk Image >>>\n",
+                FileFormat::Foreign("VDI"),
+            ),
+            (b"vhdxfileQ\0E\0", FileFormat::Foreign("VHDX")),
+            (b"conectix\0\0\0\x02", FileFormat::Foreign("VHD")),
+            (b"7z\xbc\xaf\x27\x1c\0\x04", FileFormat::Foreign("7z")),
+            (b"<<<", FileFormat::Raw),
             (&tar, FileFormat::Tar),
             (b"\n <!DOCTYPE HTML><title>404</title>", FileFormat::WebPage),
             (b"<html><body>log in</body>", FileFormat::WebPage),

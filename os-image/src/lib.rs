@@ -3,6 +3,7 @@
 //! ```text
 //!   archive     a tar archive of a root filesystem, as a stream of entries
 //!   container   which kind of file the first bytes belong to; what a zstd frame asks for
+//!   content     what a raw image is: a disk with a partition table, a filesystem
 //!   disk        disk images of virtual machines (qcow2, VMDK), in pieces, within bounds
 //!   metadata    the YAML that Fuel publishes beside an image: sizes and digests, read and written
 //!   manifest    what a packed image is: read as a stream within bounds, and written
@@ -18,6 +19,7 @@
 pub mod archive;
 pub mod codec;
 pub mod container;
+pub mod content;
 pub mod disk;
 pub mod error;
 pub mod hex;

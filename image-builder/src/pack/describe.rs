@@ -51,7 +51,7 @@ pub(crate) fn describe(
         (Some(given), _) => given.parse()?,
         (None, Content::Disk(disk)) => disk.sector_size,
         (None, Content::Filesystem(filesystem)) => filesystem.sector_size,
-        (None, Content::Unknown) => 512,
+        (None, Content::File(_) | Content::Unknown) => 512,
     };
     Ok(Described {
         os: System {
@@ -74,7 +74,7 @@ fn is_whole_disk(what: &What, content: &Content) -> Result<bool> {
         (Some(kind), _) => Ok(kind == Kind::Disk),
         (None, Content::Disk(_)) => Ok(true),
         (None, Content::Filesystem(_)) => Ok(false),
-        (None, Content::Unknown) => Err(refused(
+        (None, Content::File(_) | Content::Unknown) => Err(refused(
             "the image is neither a disk with a partition table nor a filesystem that is known",
             "say what it is with --kind; if it should be one, it is damaged or wrapped in something else",
         )),
@@ -104,7 +104,9 @@ fn firmware(content: &Content, features: &[String]) -> Vec<String> {
     let has = |feature: &str| features.iter().any(|known| known == feature);
     let (bios, uefi) = match content {
         Content::Disk(disk) => (disk.bios, disk.uefi),
-        Content::Filesystem(_) | Content::Unknown => (has("grub-pc"), has("grub-efi")),
+        Content::Filesystem(_) | Content::File(_) | Content::Unknown => {
+            (has("grub-pc"), has("grub-efi"))
+        }
     };
     let kinds = [("bios", bios), ("uefi", uefi)];
     let kinds = kinds.iter().filter(|(_, boots)| *boots);

@@ -189,6 +189,7 @@ fn unpack(found: FileFormat, file: File, goal: &File, cancel: &Cancel) -> Result
         | FileFormat::Lz4
         | FileFormat::Zip
         | FileFormat::Tar
+        | FileFormat::Foreign(_)
         | FileFormat::WebPage => Err(refused(
             format!("it is a {found} file"),
             "raw, gz, xz, zst, bz2, qcow2 and VMDK are understood; unpack or convert it first",

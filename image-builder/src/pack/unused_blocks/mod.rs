@@ -32,7 +32,7 @@ pub(crate) fn extents(
             in_use(path)?;
             of_disk(source, disk, exec)
         }
-        Content::Unknown => Err(unknown("this is none that is known")),
+        Content::File(_) | Content::Unknown => Err(unknown("this is none that is known")),
     }
 }
 
