@@ -18,6 +18,7 @@ pub mod http;
 pub mod inventory;
 pub mod model;
 pub mod plan;
+mod prefix;
 pub mod report;
 pub mod request;
 pub mod run;

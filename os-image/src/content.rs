@@ -37,8 +37,8 @@ pub struct Disk {
     pub bios: bool,
     /// Whether it has an EFI system partition.
     pub uefi: bool,
-    /// The end of a GPT's second copy, which is that of the disk that it was made for.
-    size: Option<u64>,
+    /// Bytes of the disk that a GPT was made for: its second copy lies at the end.
+    pub size: Option<u64>,
     /// Its partitions that lie within the image, but for logical ones of a DOS table; in bytes.
     pub partitions: Vec<Range<u64>>,
 }

@@ -281,6 +281,31 @@ fn is_not_there(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(NODEV | NXIO))
 }
 
+/// Why a device could not be opened for writing: above all, that it is in use or cannot be written to.
+pub(crate) fn not_opened(device: &Path, error: io::Error) -> Error {
+    let (kind, why, hint) = match error.kind() {
+        io::ErrorKind::ResourceBusy => (
+            Kind::Refused,
+            "is in use",
+            "unmount it, stop what is stacked on it (`lsblk` shows both), or choose another one",
+        ),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => (
+            Kind::Refused,
+            "is read-only",
+            "clear its write protection (`blockdev --setrw`, or a switch on it), or choose another one",
+        ),
+        _ => (
+            Kind::Disk,
+            "cannot be opened for writing",
+            "look for errors of this disk in the kernel log (`dmesg`)",
+        ),
+    };
+    Error::new(kind, format!("{} {why}", device.display()))
+        .device(device.display())
+        .because(error)
+        .hint(hint)
+}
+
 /// An error of a disk from one of the kernel.
 fn disk_error(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
     let device = device.display().to_string();

@@ -5,7 +5,9 @@ use std::path::Path;
 use host::exec::{Cmd, ExecError, Tool};
 
 use super::{Context, tool_error};
+use crate::http::address;
 use crate::model::error::{Error, Kind};
+use crate::sources::mounts_as;
 
 /// A filesystem, swap space, or member of something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,15 +67,6 @@ fn parse(text: &str) -> Option<Signature> {
     (!signature.kind.is_empty()).then_some(signature)
 }
 
-/// Whether what was found mounts as `wanted`. The ext4 driver takes its elders.
-pub(super) fn fits(found: &str, wanted: &str) -> bool {
-    found == wanted
-        || matches!(
-            (found, wanted),
-            ("ext2" | "ext3", "ext4") | ("ext2", "ext3")
-        )
-}
-
 impl Context<'_> {
     /// The UUID of a filesystem of the plan; looked up where nobody has yet.
     pub fn filesystem_uuid(&mut self, filesystem: usize) -> Result<String, Error> {
@@ -95,22 +88,49 @@ impl Context<'_> {
             (None, true) => Kind::Refused,
             (None, false) => Kind::Disk,
         };
+        let fault = self.fault_of(filesystem, blame, &node);
         let found = probe(self, &node)?.ok_or_else(|| {
             let what = format!("there is no {wanted} on {}", node.display());
-            Error::new(blame, what).device(node.display())
+            fault(what, "blkid finds nothing there that it knows".to_owned())
         })?;
-        if !fits(&found.kind, wanted) {
+        if !mounts_as(&found.kind, wanted) {
             let what = format!("on {} is {}, and not {wanted}", node.display(), found.kind);
-            return Err(Error::new(blame, what)
-                .device(node.display())
-                .hint("let the request say what it is"));
+            return Err(fault(what, format!("blkid finds `{}`", found.kind)));
         }
         if found.uuid.is_empty() {
             let what = format!("the {wanted} on {} has no UUID", node.display());
-            return Err(Error::new(blame, what).device(node.display()));
+            return Err(fault(what, "blkid finds none".to_owned()));
         }
         self.note_uuid(filesystem, &found.uuid);
         Ok(found)
+    }
+
+    /// Makes the error about a filesystem that is not as it should be: it names the image that it came with.
+    fn fault_of(
+        &self,
+        filesystem: usize,
+        blame: Kind,
+        node: &Path,
+    ) -> impl Fn(String, String) -> Error + use<> {
+        let planned = &self.plan.filesystems[filesystem];
+        let image = self.plan.image_over(planned);
+        let image = image.map(|image| address::redacted(&image.url));
+        let (node, is_kept) = (node.display().to_string(), planned.keep_data);
+        move |what, cause| {
+            let (what, hint) = match &image {
+                Some(url) => (
+                    format!("{what} after {url} was written to it"),
+                    "let the request say what the image holds; `blkid -p` on its raw form names it",
+                ),
+                None if is_kept => (what, "let the request say what is kept there"),
+                None => (
+                    what,
+                    "look for errors of this disk in the kernel log (`dmesg`)",
+                ),
+            };
+            let error = Error::new(blame, what).device(&node).hint(hint);
+            error.because(std::io::Error::other(cause))
+        }
     }
 
     fn note_uuid(&mut self, filesystem: usize, uuid: &str) {
@@ -141,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_elder_ext_fits_and_a_younger_does_not() {
-        assert!(fits("ext2", "ext4") && fits("xfs", "xfs"));
-        assert!(!fits("ext4", "ext3") && !fits("ext4", "xfs"));
+        assert!(mounts_as("ext2", "ext4") && mounts_as("xfs", "xfs"));
+        assert!(!mounts_as("ext4", "ext3") && !mounts_as("ext4", "xfs"));
     }
 }

@@ -6,28 +6,41 @@
 use std::path::Path;
 use std::time::Duration;
 
+use host::cancel::Cancel;
 use host::units::Bytes;
 use os_image::container::{FileFormat, HEAD_LENGTH};
+use os_image::disk::DiskImageError;
 use os_image::metadata::{self, Metadata};
 use os_image::signature::TrustedKey;
 use reqwest::header::{HeaderValue, RANGE};
 use url::Url;
 
 use super::address::{self, Address, redacted};
-use super::client::{Client, Request, Response};
+use super::client::{Client, PART_LENGTH, Request, Response};
 use super::document::document_within;
 use super::error::HttpError;
 use super::file;
 use super::packed;
 use super::pool::Pool;
+use super::reader::Reader;
 use super::retry::{Retry, chain};
+use super::source::{Meter, TransferContext};
+use crate::events::Silence;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::Mount;
-use crate::sources::{check_head, container_of, disk_size, is_hexadecimal};
+use crate::prefix::{self, Beginning, FETCH_MAX};
+use crate::sources::{Mismatch, check_head, container_of, disk_size, is_hexadecimal};
+
+/// How much of an image is looked at first.
+const PROBE_FIRST: usize = 64 * 1024;
 
 /// The longest metadata that is read: a document of a thousand packages has a tenth of it.
 const METADATA_LIMIT: u64 = 1 << 20;
+
+/// What to do about metadata that is there and is of no use.
+const CORRECT_METADATA: &str =
+    "correct that metadata, or publish it anew together with its image; `image-builder` writes it";
 
 /// What looking at packed images obeys.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,6 +67,7 @@ pub fn look(
         let probed = probe_anywhere(client, image, probe_options.mirrors, &mut retries)?;
         let mut facts = probed.unwrap_or_else(|error| SourceFacts {
             problem: Some(chain(&error)),
+            problem_hint: error.hint().map(str::to_owned),
             ..SourceFacts::default()
         });
         if image.may_be_packed() {
@@ -122,8 +136,8 @@ enum SidecarMetadata {
     Known(String, Box<Metadata>),
     /// There is none, and why.
     Absent(String),
-    /// There should be one.
-    Broken(String),
+    /// There should be one: why there is none, and what to do.
+    Broken(String, String),
 }
 
 impl SidecarMetadata {
@@ -148,12 +162,15 @@ impl SidecarMetadata {
                 tracing::warn!(url = place, "no metadata beside the root image");
                 return Ok(Self::Absent(format!("there is no {place}")));
             }
-            Err(error) => return Ok(Self::Broken(chain(&error))),
+            Err(error) => {
+                let hint = error.hint().unwrap_or(CORRECT_METADATA).to_owned();
+                return Ok(Self::Broken(chain(&error), hint));
+            }
         };
         let text = String::from_utf8_lossy(&bytes);
         Ok(match Metadata::parse(&text) {
             Ok(metadata) => Self::Known(place, Box::new(metadata)),
-            Err(error) => Self::Broken(format!("{place} is {error}")),
+            Err(error) => Self::Broken(format!("{place} is {error}"), CORRECT_METADATA.to_owned()),
         })
     }
 
@@ -163,14 +180,14 @@ impl SidecarMetadata {
         let is_packed = facts.packed.is_some();
         let (place, metadata) = match self {
             Self::Known(place, metadata) => (place, metadata),
-            Self::Absent(_) | Self::Broken(_) if is_packed => return,
+            Self::Absent(_) | Self::Broken(..) if is_packed => return,
             Self::Absent(why) => {
                 facts.no_digest = Some(why.clone());
                 return;
             }
-            Self::Broken(why) => {
+            Self::Broken(why, hint) => {
                 facts.no_digest = Some(why.clone());
-                facts.problem.get_or_insert_with(|| why.clone());
+                facts.complain(why.clone(), Some(hint.to_owned()));
                 return;
             }
         };
@@ -191,6 +208,7 @@ impl SidecarMetadata {
 /// Adds what an entry says.
 fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts) {
     facts.raw_size_bytes = image.raw_size.map(Bytes).or(facts.raw_size_bytes);
+    let mut problem = None;
     for (digest, length, target) in [
         (&image.raw_md5, 32, &mut facts.raw_md5),
         (&image.raw_sha256, 64, &mut facts.raw_sha256),
@@ -199,9 +217,11 @@ fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts
         if is_hexadecimal(digest, length) {
             *target = Some(digest.to_lowercase());
         } else {
-            let why = format!("{place} has `{digest}` as a digest of `{name}`");
-            facts.problem.get_or_insert(why);
+            problem = Some(format!("{place} has `{digest}` as a digest of `{name}`"));
         }
+    }
+    if let Some(why) = problem {
+        facts.complain(why, Some(CORRECT_METADATA.to_owned()));
     }
     if !facts.has_digest() {
         facts.no_digest = Some(format!("{place} has no digest of `{name}`"));
@@ -233,7 +253,8 @@ fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
             && here != there
         {
             let why = format!("{place} says that the {what} is {here}, the manifest says {there}");
-            facts.problem.get_or_insert(why);
+            let hint = "publish image, manifest and metadata of one build together";
+            facts.complain(why, Some(hint.to_owned()));
         }
     }
 }
@@ -246,21 +267,93 @@ fn probe(
     budget: Duration,
 ) -> Result<SourceFacts, HttpError> {
     let container = image.container;
-    let (head, mut facts) = match Address::parse(at)? {
+    let (start, mut facts) = match Address::parse(at)? {
         Address::Web(url) => probe_web(client, &url, budget)?,
         Address::File(path) => probe_file(&path)?,
     };
-    facts.container = container_of(FileFormat::by(&head));
+    let head = start.get(..HEAD_LENGTH).unwrap_or(&start);
+    facts.container = container_of(FileFormat::by(head));
     if facts.container == Some(Container::Raw) && container == Container::Raw {
         facts.raw_size_bytes = facts.size_bytes;
     }
-    if let (Some(Container::Qcow2), Ok(size)) = (facts.container, disk_size(&head)) {
+    if let (Some(Container::Qcow2), Ok(size)) = (facts.container, disk_size(head)) {
         facts.raw_size_bytes = Some(size);
     }
-    facts.problem = check_head(&head, container, &image.format)
-        .err()
-        .map(|why| format!("{} {why}", redacted(at)));
+    let checked = check_head(head, container, &image.format);
+    let checked = checked.and_then(|()| look_inside(client, at, &start, &mut facts));
+    if let Err(why) = checked {
+        facts.complain(format!("{} {why}", redacted(at)), Some(why.hint()));
+    }
     Ok(facts)
+}
+
+/// Notes what is in the container, as far as the beginning of the file tells. A disk image says itself where its disk begins.
+fn look_inside(
+    client: &Client,
+    at: &str,
+    start: &[u8],
+    facts: &mut SourceFacts,
+) -> Result<(), Mismatch> {
+    let Some(container) = facts.container else {
+        return Ok(());
+    };
+    facts.content = prefix::content(beginning(start, facts.size_bytes), container)?;
+    if facts.content.is_some() || container != Container::Qcow2 || facts.ranges == Some(false) {
+        return Ok(());
+    }
+    let context = TransferContext {
+        pool: Pool::new(1, PART_LENGTH),
+        meter: Meter::default(),
+        stop: Cancel::new(),
+        events: &Silence,
+    };
+    let Ok(reader) = Reader::new(client, at, context) else {
+        return Ok(());
+    };
+    match prefix::first_of_disk(&reader) {
+        Ok(head) => facts.content = Some(prefix::identify(&head)),
+        // the data path tells it when it comes to it
+        Err(DiskImageError::Io(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+const fn beginning(bytes: &[u8], size: Option<Bytes>) -> Beginning<'_> {
+    let size = match size {
+        Some(Bytes(size)) => Some(size),
+        None => None,
+    };
+    Beginning { bytes, size }
+}
+
+/// Collects the beginning of an image until it tells what is in it.
+#[derive(Default)]
+struct Start {
+    bytes: Vec<u8>,
+    /// How many of them were looked into already.
+    looked: usize,
+}
+
+impl Start {
+    /// Whether no more is needed. It is looked into when it has doubled: what packs whole blocks needs many bytes for one.
+    fn is_enough(&mut self, size: Option<u64>) -> bool {
+        if self.bytes.len() >= FETCH_MAX {
+            return true;
+        }
+        if self.bytes.len() < PROBE_FIRST.max(2 * self.looked) {
+            return false;
+        }
+        self.looked = self.bytes.len();
+        let Some(container) = container_of(FileFormat::by(&self.bytes)) else {
+            return true;
+        };
+        let file = Beginning {
+            bytes: &self.bytes,
+            size,
+        };
+        !matches!(prefix::content(file, container), Ok(None))
+    }
 }
 
 /// One request tells all: the first bytes, the length, and whether ranges are understood.
@@ -272,8 +365,8 @@ fn probe_web(
     let name = redacted(url.as_str());
     let retry = Retry::new(client, &name, budget);
     retry.until_done(client, || {
-        let range = HeaderValue::from_str(&format!("bytes=0-{}", HEAD_LENGTH - 1));
-        let mut request = Request::get(url.clone()).pool(&Pool::new(2, 4096));
+        let range = HeaderValue::from_str(&format!("bytes=0-{}", FETCH_MAX - 1));
+        let mut request = Request::get(url.clone()).pool(&Pool::new(2, PROBE_FIRST));
         if let Ok(range) = range {
             request = request.header(RANGE, range);
         }
@@ -291,27 +384,26 @@ fn probe_web(
                 });
             }
         };
-        let mut start = Vec::new();
+        let mut start = Start::default();
         while head.status != 416
-            && start.len() < HEAD_LENGTH
+            && !start.is_enough(size)
             && let Some(part) = body.advance()?
         {
-            start.extend_from_slice(&part);
+            start.bytes.extend_from_slice(&part);
         }
-        start.truncate(HEAD_LENGTH);
         let facts = SourceFacts {
             size_bytes: size.map(Bytes),
             ranges: Some(ranges),
             etag: head.etag,
             ..SourceFacts::default()
         };
-        Ok((start, facts))
+        Ok((start.bytes, facts))
     })
 }
 
 fn probe_file(path: &Path) -> Result<(Vec<u8>, SourceFacts), HttpError> {
     let (file, length) = file::open(path)?;
-    let head = file::read_start(&file, HEAD_LENGTH).map_err(|source| HttpError::File {
+    let start = file::read_start(&file, FETCH_MAX).map_err(|source| HttpError::File {
         path: path.to_owned(),
         source,
     })?;
@@ -319,5 +411,5 @@ fn probe_file(path: &Path) -> Result<(Vec<u8>, SourceFacts), HttpError> {
         size_bytes: Some(Bytes(length)),
         ..SourceFacts::default()
     };
-    Ok((head, facts))
+    Ok((start, facts))
 }

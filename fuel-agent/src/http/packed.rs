@@ -41,13 +41,14 @@ pub(super) fn join(
                     None if !is_own => {}
                     None => {
                         let why = format!("{place} does not name `{file}`");
-                        facts.problem.get_or_insert(why);
+                        let hint = "list it in that manifest: pack it with `image-builder pack`";
+                        facts.complain(why, Some(hint.to_owned()));
                     }
                 }
                 return Ok(());
             }
-            Search::Broken(why) => {
-                facts.problem.get_or_insert(why);
+            Search::Broken(why, hint) => {
+                facts.complain(why, hint);
                 return Ok(());
             }
         }
@@ -60,8 +61,8 @@ enum Search {
     Found(Box<FoundManifest>, String),
     /// Nobody has it.
     Absent,
-    /// There is one, or may be one, and it is of no use.
-    Broken(String),
+    /// There is one, or may be one, and it is of no use: why, and what to do.
+    Broken(String, Option<String>),
 }
 
 /// Looks for a manifest beside the image, and in the mirrors' folders where the image's own server does not answer.
@@ -90,18 +91,21 @@ fn anywhere(
         let shown = redacted(&place);
         match (answer, asked) {
             (_, Some(Ok(found))) => return Ok(Search::Found(Box::new(found), shown)),
-            (_, Some(Err(problem))) => return Ok(Search::Broken(problem.to_string())),
+            (_, Some(Err(problem))) => {
+                let hint = problem.hint().map(str::to_owned);
+                return Ok(Search::Broken(problem.to_string(), hint));
+            }
             // its own server knows
             (Err(error), None) if error.is_absent() && first.is_none() => {
                 return Ok(Search::Absent);
             }
             (Err(error), None) => {
-                first.get_or_insert(chain(&error));
+                first.get_or_insert_with(|| (chain(&error), error.hint().map(str::to_owned)));
             }
             (Ok(()), None) => {}
         }
     }
-    Ok(first.map_or(Search::Absent, Search::Broken))
+    Ok(first.map_or(Search::Absent, |(why, hint)| Search::Broken(why, hint)))
 }
 
 /// Adds what a manifest says of an image. The data file has to be as long as it says.
@@ -110,7 +114,8 @@ fn add(found: &FoundManifest, image: &Image, name: &str, place: &str, facts: &mu
     if let Some(size) = facts.size_bytes.filter(|size| *size != packed_size) {
         let file = &image.file;
         let why = format!("`{file}` is {size} long, {place} says {packed_size}");
-        facts.problem.get_or_insert(why);
+        let hint = "publish data file and manifest of one build together";
+        facts.complain(why, Some(hint.to_owned()));
     }
     facts.size_bytes = Some(packed_size);
     facts.raw_size_bytes = Some(Bytes(image.raw_size));

@@ -29,6 +29,9 @@ pub struct SourceFacts {
     pub raw_sha256: Option<String>,
     /// Container by its first bytes.
     pub container: Option<Container>,
+    /// What is in it, by its first bytes out of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<ImageContent>,
     /// Whether the server answers ranges.
     pub ranges: Option<bool>,
     /// A strong entity tag.
@@ -42,6 +45,56 @@ pub struct SourceFacts {
     pub no_digest: Option<String>,
     /// What went wrong while looking, where that is not fatal for planning (`run` refuses).
     pub problem: Option<String>,
+    /// What to do about that, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_hint: Option<String>,
+}
+
+/// What an image holds, by its first bytes out of its container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ImageContent {
+    /// Another file: compressed once more, or a disk image of a virtual machine.
+    File {
+        /// What people call it.
+        format: String,
+    },
+    /// A tar archive.
+    Archive,
+    /// A disk with its partition table.
+    Disk {
+        /// `gpt` or `dos`.
+        table: String,
+        /// Bytes in the sectors that its table counts.
+        sector_size_bytes: Bytes,
+        /// Whether a BIOS finds boot code in it.
+        bios: bool,
+        /// Whether UEFI firmware finds a system partition in it.
+        uefi: bool,
+        /// Size of the disk that its table was made for, where it says so.
+        size_bytes: Option<Bytes>,
+    },
+    /// One filesystem, or a member of something.
+    Filesystem {
+        /// Its type, as blkid names it.
+        filesystem: String,
+        /// Bytes in the largest sectors of a disk from which it can be mounted.
+        sector_size_max_bytes: Bytes,
+        /// How long it says it is, where that is read.
+        size_bytes: Option<Bytes>,
+    },
+    /// Nothing that is known.
+    Unknown,
+}
+
+impl ImageContent {
+    /// How many bytes long it says it is, where that is read.
+    pub const fn size(&self) -> Option<Bytes> {
+        match self {
+            Self::Disk { size_bytes, .. } | Self::Filesystem { size_bytes, .. } => *size_bytes,
+            Self::File { .. } | Self::Archive | Self::Unknown => None,
+        }
+    }
 }
 
 /// What the manifest of a packed image says, but for its chunks.
@@ -84,6 +137,38 @@ pub struct PackedFacts {
 }
 
 impl SourceFacts {
+    /// Notes what went wrong, and what to do about it, unless something has gone wrong already.
+    pub fn complain(&mut self, why: String, hint: Option<String>) {
+        if self.problem.is_none() {
+            (self.problem, self.problem_hint) = (Some(why), hint);
+        }
+    }
+
+    /// What to do about a problem.
+    pub fn problem_hint(&self) -> &str {
+        let general =
+            "check that the image is where the request says, and reachable from this node";
+        self.problem_hint.as_deref().unwrap_or(general)
+    }
+
+    /// The least that the image is long when unpacked: as its metadata says, or else as it says itself.
+    pub fn least_size(&self) -> Option<Bytes> {
+        let own = || self.content.as_ref().and_then(ImageContent::size);
+        self.raw_size_bytes.or_else(own)
+    }
+
+    /// How much the filesystem in it says it has, where that is more than there is.
+    pub fn cut_off(&self) -> Option<(Bytes, Bytes)> {
+        let size = self.raw_size_bytes?;
+        match &self.content {
+            Some(ImageContent::Filesystem {
+                size_bytes: Some(says),
+                ..
+            }) if *says > size => Some((size, *says)),
+            _ => None,
+        }
+    }
+
     /// Why an image is not written here, where only signed ones are or old releases are not; with what to do.
     pub fn rejected(
         &self,

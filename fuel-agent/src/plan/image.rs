@@ -4,12 +4,13 @@ use host::units::Bytes;
 
 use crate::model::error::Kind;
 use crate::model::request::ImageSpec;
-use crate::model::sources::Sources;
+use crate::model::sources::{ImageContent, Sources};
 use crate::model::storage::Mount;
 
 use super::diagnostics::Diagnostics;
-use super::{Options, PlanError, format};
+use super::{Options, PlanError, extents, format};
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
+use crate::sources::check_identified;
 
 /// Filesystem types that are grown to their volume once the image is there.
 pub(super) const GROWN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
@@ -69,7 +70,7 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
         diagnostics.refuse_run(
             Kind::Image,
             format!("{url} cannot be used: {problem}"),
-            "check that the image is where the request says, and reachable from this node",
+            facts.problem_hint(),
         );
     } else if !facts.has_digest() {
         diagnostics.warn(format!("{url} comes without a digest"));
@@ -80,6 +81,18 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
                 "publish its YAML with `raw_md5` or `raw_sha256`, or allow it with `--allow-unverified`",
             );
         }
+    }
+    if let Some(content) = &facts.content
+        && let Err(why) = check_identified(content, &image.format)
+    {
+        diagnostics.refuse_run(Kind::Image, format!("{url} {why}"), why.hint());
+    }
+    if let Some((size, says)) = facts.cut_off() {
+        diagnostics.refuse_run(
+            Kind::Image,
+            format!("{url} has {size}, but its filesystem says that it has {says}: it is cut off"),
+            "make the image again, with all of its filesystem in it",
+        );
     }
     if let Some(found) = facts.container.filter(|found| *found != image.container) {
         diagnostics.refuse_run(
@@ -116,7 +129,8 @@ fn target(image: &PlannedImage, plan: &Plan, diagnostics: &mut Diagnostics) {
             filesystem.device, filesystem.kind, image.format
         ));
     }
-    if let (Some(size), Some(room)) = (image.facts.raw_size_bytes, room)
+    sectors(image, filesystem, plan, diagnostics);
+    if let (Some(size), Some(room)) = (image.facts.least_size(), room)
         && size > room
     {
         let missing = size.saturating_sub(room);
@@ -130,6 +144,37 @@ fn target(image: &PlannedImage, plan: &Plan, diagnostics: &mut Diagnostics) {
                 "enlarge {} by {missing}, or use a smaller image",
                 filesystem.device
             ),
+        );
+    }
+}
+
+/// Whether the filesystem in an image can be mounted from disks with such sectors.
+fn sectors(
+    image: &PlannedImage,
+    filesystem: &PlannedFilesystem,
+    plan: &Plan,
+    diagnostics: &mut Diagnostics,
+) {
+    let beneath = extents::backing_extents(plan, filesystem.on).into_iter();
+    let disks = beneath.filter_map(|(disk, _)| plan.disks.get(disk));
+    let largest = disks.max_by_key(|disk| disk.sector_size);
+    if let Some(ImageContent::Filesystem {
+        filesystem: kind,
+        sector_size_max_bytes: most,
+        ..
+    }) = &image.facts.content
+        && let Some(disk) = largest
+        && disk.sector_size > *most
+    {
+        diagnostics.refuse_run(
+            Kind::Image,
+            format!(
+                "{} holds `{kind}` for sectors of {most} at most, and those of {} have {}",
+                format::printable_url(&image.url),
+                disk.device,
+                disk.sector_size
+            ),
+            "use an image that was made for such disks",
         );
     }
 }

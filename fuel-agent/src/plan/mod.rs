@@ -46,6 +46,7 @@ pub use format::printable_url;
 pub use ids::{CountedIds, Ids};
 pub use options::Options;
 pub use width::Width;
+pub use wipe::around_image;
 
 use crate::inventory::Inventory;
 use crate::model::node::Firmware;

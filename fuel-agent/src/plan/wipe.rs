@@ -35,6 +35,24 @@ pub(super) fn boot_areas(plan: &Plan, index: usize, inventory: &Inventory) -> Ve
     spared(plan, index, areas)
 }
 
+/// Where a device of `size` bytes that gets an image may hold old signatures that the image does not cover: at its own ends,
+/// and at those of the partitions that it has. The image has `image` bytes, where that is known.
+pub fn around_image(size: Bytes, old: &[Extent], image: Option<Bytes>) -> Vec<Extent> {
+    let whole = Extent {
+        start: Bytes::ZERO,
+        length: size,
+    };
+    let parts = std::iter::once(whole).chain(old.iter().copied());
+    let places = parts.flat_map(extents::ends);
+    let inside = places.filter_map(|place| extents::intersection(place, whole));
+    // the head is voided by the data path, and written last
+    let covered = Extent {
+        start: Bytes::ZERO,
+        length: image.unwrap_or_default().max(extents::END),
+    };
+    extents::difference(extents::union(inside.collect()), &[covered])
+}
+
 /// Extents of the disk whose old signatures go.
 pub(super) fn signatures(plan: &Plan, index: usize, inventory: &Inventory) -> Vec<Extent> {
     let disk = &plan.disks[index];
@@ -132,4 +150,33 @@ fn is_made_anew(plan: &Plan, on: BlockRef) -> bool {
         filesystem.on == on && (!filesystem.keep_data || filesystem.image.is_some())
     });
     filesystem || plan.configdrive == Some(on)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mib(start: u64, length: u64) -> Extent {
+        Extent {
+            start: Bytes(start << 20),
+            length: Bytes(length << 20),
+        }
+    }
+
+    #[test]
+    fn what_an_image_does_not_cover_loses_its_signatures() {
+        let size = Bytes(100 << 20);
+        let old = [mib(1, 59), mib(60, 40)];
+        for (image, expected) in [
+            (Some(Bytes(10 << 20)), vec![mib(59, 2), mib(99, 1)]),
+            (Some(Bytes(60 << 20)), vec![mib(60, 1), mib(99, 1)]),
+            (Some(size), vec![]),
+            // nobody knows how far it reaches
+            (None, vec![mib(1, 1), mib(59, 2), mib(99, 1)]),
+            (Some(Bytes(1000)), vec![mib(1, 1), mib(59, 2), mib(99, 1)]),
+        ] {
+            assert_eq!(around_image(size, &old, image), expected, "{image:?}");
+        }
+        assert_eq!(around_image(Bytes(4096), &[], None), vec![]);
+    }
 }

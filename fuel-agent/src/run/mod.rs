@@ -7,6 +7,7 @@
 //!   write      write, with what it writes to in `target`
 //! ```
 
+mod fit;
 mod install;
 mod preflight;
 mod status;

@@ -11,6 +11,7 @@ use host::blockdev::BlockDevice;
 use host::cancel::Cancel;
 use host::units::{Bytes, Extent};
 
+use super::fit::{GoalKind, Machine};
 use crate::inventory::{Disk, Inventory, Reader, probe};
 use crate::model::error::{Error, Kind};
 use crate::plan;
@@ -29,6 +30,8 @@ pub(super) struct Target {
     pub(super) is_node: bool,
     /// Whether it is a whole block device, which may have a partition table.
     pub(super) is_disk: bool,
+    /// The machine that starts from it, where it is a disk that is built in.
+    pub(super) machine: Option<Machine>,
 }
 
 impl Target {
@@ -43,9 +46,11 @@ impl Target {
             )
         })?;
         let kind = meta.file_type();
+        let mut machine = None;
         if kind.is_block_device() {
             let inventory = probe(&mut Reader::real(cancel))?;
             may_be_written(&node, &inventory, settings)?;
+            machine = machine_of(&node, inventory);
         } else if !kind.is_file() {
             let what = format!("{shown} is neither a block device nor a regular file");
             return Err(Error::new(Kind::Usage, what).hint("name a disk, a partition or a file"));
@@ -53,6 +58,7 @@ impl Target {
         Ok(Self {
             is_node: kind.is_block_device(),
             is_disk: kind.is_block_device() && !is_partition(&node),
+            machine,
             node,
         })
     }
@@ -74,17 +80,25 @@ impl Target {
             .because(error)
     }
 
-    /// Why it could not be opened: above all, that somebody uses it.
-    pub(super) fn not_opened(&self, error: io::Error) -> Error {
-        if error.kind() != io::ErrorKind::ResourceBusy {
-            return self.failed("open for writing", error);
+    /// What it is, to an image.
+    pub(super) const fn kind(&self) -> GoalKind {
+        match (self.is_node, self.is_disk) {
+            (false, _) => GoalKind::File,
+            (true, true) => GoalKind::Device,
+            (true, false) => GoalKind::Partition,
         }
-        let node = self.node.display();
-        Error::new(Kind::Refused, format!("{node} is in use"))
-            .device(node)
-            .because(error)
-            .hint("unmount it, stop what is stacked on it (`lsblk` shows both), or choose another one")
     }
+}
+
+/// What starts from a whole disk of this node that cannot be carried to another one.
+fn machine_of(node: &Path, inventory: Inventory) -> Option<Machine> {
+    let path = node.to_string_lossy();
+    let is_it = |disk: &&Disk| disk.path == path && !disk.removable;
+    inventory.disks.iter().find(is_it)?;
+    Some(Machine {
+        firmware: inventory.firmware,
+        architecture: inventory.architecture,
+    })
 }
 
 fn is_partition(node: &Path) -> bool {

@@ -14,8 +14,10 @@ use host::lock::Lock;
 use host::units::{Bytes, Extent};
 use serde::Serialize;
 
+use super::fit::{self, Goal};
 use super::target::{self, NullDevice, Target};
 use super::{Places, start_log, told};
+use crate::apply::not_opened;
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
 use crate::events::sink::Sink;
 use crate::events::{Event, Events, Silence, clock};
@@ -26,11 +28,12 @@ use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
 use crate::model::stage::Stage;
 use crate::model::storage::Mount;
+use crate::plan;
 use crate::report::peak_memory;
 use crate::sequence::host_executor::lock_error;
 use crate::sequence::rundir::RunDir;
 use crate::settings::{Entry, Place, Settings};
-use crate::sources::is_hexadecimal;
+use crate::sources::{check_identified, is_hexadecimal};
 use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, Job, StreamError};
 
@@ -176,11 +179,16 @@ fn look(
         image.container = found;
         facts = look_once(client, &image, probe_options)?;
     }
-    match &facts.problem {
-        None => Ok((image, facts)),
-        Some(problem) => Err(Error::new(Kind::Image, problem.clone())
-            .hint("check the image, its address and the server")),
+    if let Some(problem) = &facts.problem {
+        return Err(Error::new(Kind::Image, problem.clone()).hint(facts.problem_hint()));
     }
+    if let Some(content) = &facts.content
+        && let Err(why) = check_identified(content, &image.format)
+    {
+        let url = address::redacted(&image.url);
+        return Err(Error::new(Kind::Image, format!("{url} {why}")).hint(why.hint()));
+    }
+    Ok((image, facts))
 }
 
 fn look_once(
@@ -247,15 +255,29 @@ fn onto(
         Access::Write
     };
     let opened = host.devices.open(&target.open_as(), access);
-    let mut device = opened.map_err(|error| target.not_opened(error))?;
+    let mut device = opened.map_err(|error| not_opened(&target.node, error))?;
     if device.read_only() {
-        let what = format!("{} is read-only", target.node.display());
-        return Err(Error::new(Kind::Hardware, what).hint("clear its write protection"));
+        let error = io::ErrorKind::ReadOnlyFilesystem.into();
+        return Err(not_opened(&target.node, error));
     }
-    check_fits(source, target, device.size())?;
-    check_sectors(source, target, device.sector_size())?;
+    let old = old_partitions(target, device.as_ref())?;
+    let goal = Goal {
+        node: &target.node,
+        kind: target.kind(),
+        size: device.size(),
+        sector_size: device.sector_size(),
+        partitions: old.len(),
+        machine: target.machine.as_ref(),
+    };
+    for message in fit::check(&source.image.url, &source.facts, &goal)? {
+        warn(source.events, message);
+    }
     if target.is_disk {
         disarm_end(device.as_mut()).map_err(|error| target.failed("write to", error))?;
+    }
+    if target.is_node {
+        let wiped = wipe(device.as_mut(), &old, source.facts.raw_size_bytes);
+        wiped.map_err(|error| target.failed("wipe old signatures from", error))?;
     }
     let outcome = source.write(device.as_mut(), &target.node)?;
     drop(device);
@@ -265,32 +287,28 @@ fn onto(
     Ok(outcome)
 }
 
-/// An image that is too large is refused before even the old table's second copy is taken away.
-fn check_fits(source: &Source<'_>, target: &Target, size: Bytes) -> Result<(), Error> {
-    match source.facts.raw_size_bytes {
-        Some(needed) if needed > size => {
-            let (url, node) = (address::redacted(&source.image.url), target.node.display());
-            let what =
-                format!("{url} does not fit on {node}, which holds {size}; it needs {needed}");
-            Err(Error::new(Kind::Image, what).hint("choose a larger disk, or a smaller image"))
-        }
-        _ => Ok(()),
+/// Where the partitions lie that a whole block device has now.
+fn old_partitions(target: &Target, device: &dyn BlockDevice) -> Result<Vec<Extent>, Error> {
+    if !target.is_disk {
+        return Ok(Vec::new());
     }
+    let found =
+        host::partition_table::read(device).map_err(|error| target.failed("read", error))?;
+    let partitions = found.map(|table| table.partitions).unwrap_or_default();
+    Ok(partitions
+        .iter()
+        .map(|partition| partition.extent)
+        .collect())
 }
 
-/// The partition table of a whole disk counts in sectors: on a disk with others nobody finds its partitions.
-fn check_sectors(source: &Source<'_>, target: &Target, found: Bytes) -> Result<(), Error> {
-    let packed = source.facts.packed.as_ref();
-    match packed.map(|packed| (packed.whole_disk, packed.sector_size_bytes)) {
-        Some((true, needed)) if needed != found => {
-            let (url, node) = (address::redacted(&source.image.url), target.node.display());
-            let what = format!(
-                "{url} is for disks with sectors of {needed}, and those of {node} have {found}"
-            );
-            Err(Error::new(Kind::Image, what).hint("use an image that was made for such disks"))
-        }
-        _ => Ok(()),
+/// Takes away what the image does not cover and the installed system would take for a member of something.
+fn wipe(device: &mut dyn BlockDevice, old: &[Extent], image: Option<Bytes>) -> io::Result<()> {
+    let sector = device.sector_size();
+    let image = image.and_then(|image| image.align_up(sector));
+    for extent in plan::around_image(device.size().align_down(sector), old, image) {
+        device.zero(extent)?;
     }
+    device.flush()
 }
 
 /// Takes away the second copy of an old GPT: firmware would start the old system by it while the first one is being

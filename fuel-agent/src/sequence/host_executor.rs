@@ -177,16 +177,13 @@ impl Executor for HostExecutor<'_> {
     }
 
     fn probe_exclusive(&mut self, disk: &Path) -> Result<(), Error> {
-        match self.host.host()?.devices.open(disk, Access::Exclusive) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let what = format!("{} is in use", disk.display());
-                Err(Error::new(Kind::Refused, what)
-                    .device(disk.display())
-                    .because(error)
-                    .hint("`lsblk` shows who holds it"))
-            }
+        let opened = self.host.host()?.devices.open(disk, Access::Exclusive);
+        let device = opened.map_err(|error| apply::not_opened(disk, error))?;
+        if device.read_only() {
+            let error = io::ErrorKind::ReadOnlyFilesystem.into();
+            return Err(apply::not_opened(disk, error));
         }
+        Ok(())
     }
 
     fn step(

@@ -4,15 +4,11 @@ use std::io;
 
 use host::units::Bytes;
 use os_image::archive::ArchiveError;
-use os_image::container::FileFormat;
 
 use super::packed::PackedError;
 use crate::http::HttpError;
 use crate::model::error::{Error, Kind};
-use crate::sources::{Mismatch, container_of};
-
-/// What to do about a window that is too wide.
-const NARROWER: &str = "pack it with a smaller one: `zstd --long=27` without `--ultra`, or `xz -9`";
+use crate::sources::{Mismatch, NARROWER};
 
 /// Why an image is not on its device.
 #[derive(Debug, thiserror::Error)]
@@ -213,7 +209,7 @@ impl StreamError {
             }
             Self::NoDigest { .. } => "correct the metadata beside the image".to_owned(),
             Self::TooLarge { .. } => "make the volume larger, or use a smaller image".to_owned(),
-            Self::Mismatch { why, .. } => of_mismatch(why),
+            Self::Mismatch { why, .. } => why.hint(),
             Self::Window { .. } => NARROWER.to_owned(),
             Self::Truncated { .. } => {
                 "check that the file on the server is complete, then run again".to_owned()
@@ -244,46 +240,6 @@ impl StreamError {
             }
             Self::Cancelled | Self::Thread { .. } | Self::Panicked | Self::HungUp => return None,
         })
-    }
-}
-
-/// What to try where the first bytes are not what they should be.
-fn of_mismatch(why: &Mismatch) -> String {
-    match why {
-        Mismatch::Empty => "publish the image".to_owned(),
-        Mismatch::Container {
-            found: FileFormat::WebPage,
-            ..
-        } => "check the address: a page came in place of the image".to_owned(),
-        Mismatch::Container {
-            found: FileFormat::Tar,
-            ..
-        } => "say `container: raw` and `format: tar` in the request, or publish the other file"
-            .to_owned(),
-        Mismatch::Format { expected, .. } if expected.is_empty() => {
-            "write a request that has it as the image of a mount point, with `format: tar`"
-                .to_owned()
-        }
-        Mismatch::Format {
-            found: FileFormat::Tar,
-            ..
-        } => "say `format: tar` in the request, or publish the image of a filesystem".to_owned(),
-        Mismatch::Format { .. } => {
-            "say in the request which filesystem it is, or publish a tar archive".to_owned()
-        }
-        Mismatch::Container {
-            found: found @ (FileFormat::Raw | FileFormat::Gzip | FileFormat::Zstd),
-            ..
-        } => format!("say `container: {found}` in the request, or publish the other file"),
-        // the dialect is not known here, and nailgun's turns these down
-        Mismatch::Container { found, .. } if container_of(*found).is_some() => format!(
-            "publish it as gzip or zstd, or say `container: {found}` in a request of another dialect than nailgun's"
-        ),
-        Mismatch::Container { .. } => {
-            "use an image that is raw, gzip, zstd, xz, bzip2 or qcow2".to_owned()
-        }
-        Mismatch::DiskImage { hint, .. } => (*hint).to_owned(),
-        Mismatch::Window { .. } => NARROWER.to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::direct_write_queue::{Completed, DirectWriteQueue};
 use super::error::StreamError;
 use super::progress::ProgressReporter;
 use super::slice::Slice;
-use super::{Block, Job, StreamMessage};
+use super::{BLOCK_LENGTH, Block, Job, StreamMessage};
 use crate::http::address;
 use crate::http::source::Meter;
 
@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
         let end = block.at.saturating_add(count(block.bytes.len()));
         self.check_length(end)?;
         if block.at == 0 {
-            self.void(&block)?;
+            self.void()?;
             self.head = Some(block);
         } else {
             self.write_block(&block)?;
@@ -139,11 +139,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Takes away what was in place of the first block: from here on no old filesystem is there, and no new one yet.
-    fn void(&mut self, block: &Block) -> Result<(), StreamError> {
+    /// Takes away what was in place of the first block, also where the image is shorter than that: from here on no old
+    /// filesystem or table is there, and no new one yet.
+    fn void(&mut self) -> Result<(), StreamError> {
         let extent = Extent {
             start: Bytes::ZERO,
-            length: Bytes(count(block.bytes.len())),
+            length: self.job.target.size().min(Bytes(count(BLOCK_LENGTH))),
         };
         self.zero(extent)?;
         self.flush()

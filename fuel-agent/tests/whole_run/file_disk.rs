@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use fuel_agent::http::fault_server::{Asked, Fault, Reply};
 use serde_json::{Value, json};
 
-use super::lab::{IMAGE, Lab, Mood, equipped, signal, tool};
+use super::lab::{IMAGE, Lab, Mood, equipped, gzip, signal, tool};
 
 pub(crate) const DISK: &str = "--disk=sda=disk.img:2GiB";
 pub(crate) const REQUEST: &str = "--input_data_file=request.json";
@@ -71,6 +71,50 @@ fn everything_but_what_needs_a_mount_is_done_and_the_run_ends_incomplete() {
     assert!(!report["incomplete"].as_array().unwrap().is_empty());
     assert!(lab.asked("/built").is_empty(), "no success is told");
     assert_eq!(lab.call(&["status"]).status, 10);
+}
+
+#[test]
+fn an_image_that_is_something_else_than_the_request_says_is_refused_before_anything_is_touched() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut gpt = vec![0; 4 << 20];
+    gpt[512..520].copy_from_slice(b"EFI PART");
+    let xfs = [&b"XFSB"[..], &vec![0; 1 << 20]].concat();
+    for (raw, said) in [
+        (
+            [&b"QFI\xfb\0\0\0\x03"[..], &[0; 4096]].concat(),
+            "holds qcow2 where",
+        ),
+        (gzip(&IMAGE.raw[..1 << 20]), "holds gzip where"),
+        (gpt, "is the image of a whole disk"),
+        (xfs, "holds `xfs`, the request says that it is `ext4`"),
+        (vec![0; 1 << 20], "holds no `ext4`"),
+        (Vec::new(), "is empty"),
+    ] {
+        fs::write(lab.path("plain"), &raw).unwrap();
+        let sum = tool("sha256sum", &[lab.path("plain").to_str().unwrap()]);
+        let sum = sum.split_whitespace().next().unwrap();
+        fs::write(lab.path("other.img.gz"), gzip(&raw)).unwrap();
+        let metadata = json!({"images": [{"container_name": "other.img.gz", "raw_sha256": sum}]});
+        lab.put("other.yaml", &metadata.to_string());
+        let mut request = lab.request("/root.img.gz");
+        let url = format!("file://{}", lab.path("other.img.gz").display());
+        request["ks_meta"]["image_data"]["/"]["uri"] = json!(url);
+        lab.put("request.json", &request.to_string());
+        let left = lab.call(&["validate", DISK, REQUEST]);
+        assert_eq!(left.status, 6, "{said}: {}{}", left.out, left.error);
+        let left = lab.call(&["run", DISK, REQUEST]);
+        assert_eq!(left.status, 6, "{said}: {}{}", left.out, left.error);
+        assert_eq!(lab.report()["touched"], false);
+        let error = lab.report()["error"].to_string();
+        assert!(
+            error.contains(said) && error.contains("other.img.gz"),
+            "{error}"
+        );
+        assert!(lab.report()["error"]["hint"].is_string(), "{error}");
+    }
 }
 
 /// Fuel's own layout: root and swap in a volume group, of which a machine that runs this may have one too.

@@ -251,6 +251,8 @@ fn a_disk_that_cannot_be_written_to_is_refused_untouched() {
     };
     assert_eq!(node.push(), 5);
     assert_eq!(node.lab.report()["touched"], false);
+    let error = node.lab.report()["error"].to_string();
+    assert!(error.contains("is read-only"), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use serde_json::Value;
 
-use super::lab::{IMAGE, Lab, Left, equipped, tool};
+use super::lab::{IMAGE, Lab, Left, equipped, gzip, tool};
 
 /// A file full of what an older system might have left.
 fn stale(lab: &Lab, name: &str, size: usize) -> String {
@@ -120,6 +120,150 @@ fn a_digest_from_outside_does_where_there_is_no_metadata() {
     let left = lab.call(&["write", &image, "--target", &target, &digest]);
     assert_eq!(left.status, 0, "{}", left.error);
     assert!(left.out.contains("its digest is right"), "{}", left.out);
+}
+
+fn sha256(path: &str) -> String {
+    let sum = tool("sha256sum", &[path]);
+    format!("--digest=sha256:{}", sum.split_whitespace().next().unwrap())
+}
+
+#[test]
+fn an_image_in_an_image_is_refused_by_name_before_anything_is_written() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let target = stale(&lab, "target.img", 4 << 20);
+    let qcow2 = [&b"QFI\xfb\0\0\0\x03"[..], &[0; 4096]].concat();
+    let vdi = [
+        &b"<<< Oracle VM VirtualBox Disk Image >>>\n"[..],
+        &[0; 4096],
+    ]
+    .concat();
+    for (name, raw, is_packed, said) in [
+        ("qcow2.gz", qcow2.clone(), true, "holds qcow2 where"),
+        ("image.gz.gz", gzip(&[1; 9000]), true, "holds gzip where"),
+        (
+            "vmdk.gz",
+            [&b"KDMV"[..], &[0; 600]].concat(),
+            true,
+            "holds vmdk where",
+        ),
+        (
+            "image.vdi",
+            vdi.clone(),
+            false,
+            "is VDI, which cannot be written",
+        ),
+        ("vdi.gz", vdi, true, "holds VDI where"),
+        (
+            "image.vhdx",
+            b"vhdxfile".repeat(100),
+            false,
+            "is VHDX, which",
+        ),
+        ("image.vhd", b"conectix".repeat(100), false, "is VHD, which"),
+        ("broken.qcow2", qcow2, false, "cannot be read"),
+    ] {
+        let (plain, file) = (lab.path("plain"), lab.path(name));
+        fs::write(&plain, &raw).unwrap();
+        fs::write(&file, if is_packed { gzip(&raw) } else { raw }).unwrap();
+        let digest = sha256(plain.to_str().unwrap());
+        let image = format!("--image=file://{}", file.display());
+        for more in [["--target", target.as_str()].as_slice(), &["--check"]] {
+            let left = lab.call(&[&["write", image.as_str(), digest.as_str()], more].concat());
+            assert_eq!(left.status, 6, "{name}: {}{}", left.out, left.error);
+            assert!(left.error.contains(said), "{name}: {}", left.error);
+            assert!(left.error.contains("hint:") && left.error.contains(name));
+            assert!(!left.error.contains("the request says"), "{}", left.error);
+        }
+        let content = fs::read(&target).unwrap();
+        assert!(
+            content.iter().all(|byte| *byte == 0xaa),
+            "{name}: untouched"
+        );
+    }
+}
+
+#[test]
+fn a_short_image_with_a_wrong_digest_leaves_nothing_of_the_old_beginning() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let digest = format!("--digest=sha256:{}", "1".repeat(64));
+    for length in [512, 1000, 70_000] {
+        let target = stale(&lab, "target.img", 2 << 20);
+        let source = stale(&lab, "short.img", length);
+        let image = format!("--image=file://{source}");
+        let left = lab.call(&["write", &image, &digest, "--target", &target]);
+        assert_eq!(left.status, 6, "{}", left.error);
+        let content = fs::read(&target).unwrap();
+        let (head, rest) = content.split_at(1 << 20);
+        assert!(head.iter().all(|byte| *byte == 0), "{length}");
+        assert!(rest.iter().all(|byte| *byte == 0xaa), "{length}");
+    }
+}
+
+#[test]
+fn a_disk_loses_what_the_image_does_not_cover_of_an_old_raid() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let size = IMAGE.raw.len() + (16 << 20);
+    let Some(disk) = disk(&lab, size) else { return };
+    let node = disk.path().display().to_string();
+    // Intel's metadata lie in the last sectors but one
+    let mut old = vec![0; size];
+    old[size - 1024..size - 1024 + 24].copy_from_slice(b"Intel Raid ISM Cfg Sig. ");
+    fs::write(&node, &old).unwrap();
+    outcome(&write(&lab, &["--target", &node]));
+    let written = fs::read(&node).unwrap();
+    assert!(written[..IMAGE.raw.len()] == IMAGE.raw);
+    assert!(written[size - (1 << 20)..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_filesystem_does_not_take_the_place_of_a_partition_table() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let Some(disk) = disk(&lab, IMAGE.raw.len() + (16 << 20)) else {
+        return;
+    };
+    let node = disk.path().display().to_string();
+    let script = lab.path("script");
+    fs::write(&script, "label: gpt\nsize=8MiB\n").unwrap();
+    let command = format!("sfdisk --quiet --no-reread {node} < {}", script.display());
+    tool("sh", &["-c", &command]);
+    let before = fs::read(&node).unwrap();
+    let left = write(&lab, &["--target", &node]);
+    assert_eq!(left.status, 6, "{}", left.error);
+    assert!(
+        left.error.contains("has a table with 1 partitions"),
+        "{}",
+        left.error
+    );
+    assert!(fs::read(&node).unwrap() == before, "untouched");
+}
+
+#[test]
+fn a_device_that_is_read_only_is_refused_as_such() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let Some(disk) = disk(&lab, IMAGE.raw.len()) else {
+        return;
+    };
+    let node = disk.path().display().to_string();
+    tool("blockdev", &["--setro", &node]);
+    let left = write(&lab, &["--target", &node]);
+    assert_eq!(left.status, 5, "{}", left.error);
+    assert!(left.error.contains("is read-only"), "{}", left.error);
+    assert!(left.error.contains("blockdev --setrw"), "{}", left.error);
 }
 
 /// A loop device of `size` bytes, full of old bytes; none without root.

@@ -10,7 +10,7 @@ use super::{client, impatient, settings};
 use crate::http::fault_server::{Asked, FaultServer, Reply};
 use crate::http::{Client, HttpError, ProbeOptions, document, look};
 use crate::model::request::{Container, ImageSpec};
-use crate::model::sources::SourceFacts;
+use crate::model::sources::{ImageContent, SourceFacts};
 use crate::model::storage::Mount;
 
 const MD5: &str = "5D41402abc4b2a76b9719d911017c592";
@@ -54,7 +54,9 @@ fn yaml(name: &str, more: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-const GZIP: &[u8] = b"\x1f\x8b\x08\0 and so on, for more than that many bytes";
+/// One stored block.
+const GZIP: &[u8] =
+    b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x01\x16\0\xe9\xffbytes of no known kind\xa2\x97p\xc9\x16\0\0\0";
 
 #[test]
 fn one_look_tells_all_there_is_to_know() {
@@ -85,6 +87,7 @@ fn one_look_tells_all_there_is_to_know() {
             raw_size_bytes: Some(Bytes(4096)),
             raw_md5: Some(MD5.to_lowercase()),
             container: Some(Container::Gzip),
+            content: Some(ImageContent::Unknown),
             ranges: Some(true),
             etag: Some("\"tag\"".to_owned()),
             system: system.clone(),
@@ -98,6 +101,7 @@ fn one_look_tells_all_there_is_to_know() {
             raw_size_bytes: Some(Bytes(2000)),
             raw_sha256: Some("ab".repeat(32)),
             container: Some(Container::Raw),
+            content: Some(ImageContent::Unknown),
             ranges: Some(true),
             etag: Some("\"tag\"".to_owned()),
             system,
@@ -106,6 +110,46 @@ fn one_look_tells_all_there_is_to_know() {
     );
     // one request for each image, one for the metadata
     assert_eq!(server.asked().len(), 3);
+}
+
+#[test]
+fn what_is_in_an_image_is_told_by_its_beginning_however_it_is_packed() {
+    let mut raw: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| n.wrapping_mul(0x9e37_79b9).to_be_bytes()[0])
+        .collect();
+    raw[..4].copy_from_slice(b"XFSB");
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    std::io::Write::write_all(&mut bzip2, &raw).unwrap();
+    let bzip2 = bzip2.finish().unwrap();
+    let zstd = zstd::encode_all(&raw[..], 1).unwrap();
+    let server = serving(&[("/x.raw", &raw), ("/x.bz2", &bzip2), ("/x.zst", &zstd)]);
+    for (path, container) in [
+        ("/x.raw", Container::Raw),
+        ("/x.bz2", Container::Bzip2),
+        ("/x.zst", Container::Zstd),
+    ] {
+        let content = facts_of(&server, path, container).content;
+        let is_xfs = |it: &ImageContent| matches!(it, ImageContent::Filesystem { filesystem, .. } if filesystem == "xfs");
+        assert!(content.as_ref().is_some_and(is_xfs), "{path}: {content:?}");
+    }
+}
+
+#[test]
+fn a_problem_comes_with_what_to_do_about_it() {
+    let hint_of = |files: &[(&str, &[u8])], container| {
+        let facts = facts_of(&serving(files), "/x.img.gz", container);
+        facts.problem_hint.unwrap()
+    };
+    let hint = hint_of(
+        &[("/x.img.gz", GZIP), ("/x.yaml", b"images: {")],
+        Container::Gzip,
+    );
+    assert!(hint.contains("correct that metadata"), "{hint}");
+    let wide = b"\x28\xb5\x2f\xfd\x00\x90\x09\0\0x";
+    let hint = hint_of(&[("/x.img.gz", wide)], Container::Zstd);
+    assert!(hint.contains("zstd --long=27"), "{hint}");
+    let hint = hint_of(&[("/x.img.gz", &GZIP[..20])], Container::Gzip);
+    assert!(hint.contains("is complete"), "{hint}");
 }
 
 #[test]

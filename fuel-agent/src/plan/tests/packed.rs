@@ -2,10 +2,10 @@
 
 use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
-use crate::inventory::Inventory;
+use crate::inventory::{Disk, Inventory};
 use crate::model::error::Kind;
 use crate::model::plan::RefusedBy;
-use crate::model::sources::PackedFacts;
+use crate::model::sources::{ImageContent, PackedFacts};
 
 /// UUID of the filesystem in the image.
 const TWIN: &str = "6f0f7c3e-1d0d-4f60-8b62-0a9e5f2b7c11";
@@ -54,6 +54,101 @@ fn planned(change: impl FnOnce(&mut PackedFacts), options: &Options, node: &Inve
         &mut CountedIds::default(),
     )
     .unwrap()
+}
+
+/// The plan where the images hold this, by their first bytes.
+fn holding(content: &ImageContent, sector: Bytes) -> Plan {
+    let mut sources: Sources = known();
+    for facts in sources.images.values_mut() {
+        facts.content = Some(content.clone());
+    }
+    let disk = Disk {
+        logical_sector_size: sector,
+        ..empty_disk("/dev/sda", 20480)
+    };
+    let ids = &mut CountedIds::default();
+    let node = node(vec![disk]);
+    plan(&lvm_request(), &node, &sources, &Options::default(), ids).unwrap()
+}
+
+#[test]
+fn an_image_whose_first_bytes_are_of_something_else_is_refused_by_name_with_a_hint() {
+    let filesystem = |kind: &str, sector_max: u64, size: Option<Bytes>| ImageContent::Filesystem {
+        filesystem: kind.to_owned(),
+        sector_size_max_bytes: Bytes(sector_max),
+        size_bytes: size,
+    };
+    let disk = ImageContent::Disk {
+        table: "gpt".to_owned(),
+        sector_size_bytes: Bytes(512),
+        bios: true,
+        uefi: true,
+        size_bytes: None,
+    };
+    let file = |name: &str| ImageContent::File {
+        format: name.to_owned(),
+    };
+    for (content, sector, said, hint) in [
+        (
+            file("qcow2"),
+            512,
+            "holds qcow2 where",
+            "the qcow2 image itself",
+        ),
+        (file("gzip"), 512, "holds gzip where", "unpack it once"),
+        (file("VHDX"), 512, "holds VHDX where", "qemu-img convert"),
+        (
+            disk,
+            512,
+            "is the image of a whole disk",
+            "an image of the filesystem",
+        ),
+        (
+            filesystem("xfs", 512, None),
+            512,
+            "holds `xfs`, the request says",
+            "set its `format` to `xfs`",
+        ),
+        (
+            filesystem("LVM2_member", 4096, None),
+            512,
+            "holds `LVM2_member`",
+            "blkid -p",
+        ),
+        (ImageContent::Unknown, 512, "holds no `ext4`", "blkid -p"),
+        (
+            ImageContent::Archive,
+            512,
+            "is a tar archive",
+            "format: tar",
+        ),
+        (
+            filesystem("ext4", 1024, None),
+            4096,
+            "for sectors of 1 KiB at most",
+            "such disks",
+        ),
+        (
+            filesystem("ext4", 4096, Some(mib(1 << 20))),
+            512,
+            "it is cut off",
+            "all of its filesystem",
+        ),
+    ] {
+        let plan = holding(&content, Bytes(sector));
+        let mut refusals = plan.refusals.iter();
+        let refusal = refusals.find(|it| it.what.contains(said));
+        let refusal = refusal.unwrap_or_else(|| panic!("{content:?}: {:?}", plan.refusals));
+        assert_eq!(refusal.kind, Kind::Image);
+        assert!(refusal.what.contains(URL), "{}", refusal.what);
+        assert!(refusal.hint.contains(hint), "{}", refusal.hint);
+    }
+    for (content, sector) in [
+        (filesystem("ext4", 4096, None), 4096),
+        (filesystem("ext2", 1024, None), 512),
+    ] {
+        assert_eq!(holding(&content, Bytes(sector)).refusals, []);
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::meter::Meter;
 use super::mirror::Mirrors;
 use super::scheduler::{ChunkScheduler, Progress};
 use super::supervisor::Supervisor;
-use super::target::{HEAD, Target};
+use super::target::Target;
 use super::thread_budget::{ThreadBudget, longest};
 use super::worker::{self, WriterContext};
 use crate::events::{Event, Events};
@@ -71,8 +71,7 @@ impl Engine<'_, '_> {
             self.name,
             word(way)
         ));
-        let head = u64::try_from(HEAD).unwrap_or(u64::MAX);
-        self.target.void(head.min(self.index.raw_size()))?;
+        self.target.void()?;
         let scheduler = ChunkScheduler::new(self.index, way == WriteMode::Delta, self.stop.clone());
         let why = Mutex::new(why);
         self.work(&scheduler, way, |scheduler| {

@@ -21,7 +21,7 @@ const GRANULE: usize = 64 * 1024;
 const ZEROS_LEAST: usize = 512 * 1024;
 
 /// How much of the image is held back to the end.
-pub(super) const HEAD: usize = 1 << 20;
+const HEAD: usize = 1 << 20;
 
 static ZEROS: [u8; GRANULE] = [0; GRANULE];
 
@@ -77,9 +77,10 @@ impl<'a> Target<'a> {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Takes away what was in place of the beginning: from here on no old filesystem is there, and no new one yet.
-    pub(super) fn void(&self, length: u64) -> Result<(), StreamError> {
-        self.zero(0, length)?;
+    /// Takes away what was in place of the beginning, also where the image is shorter than that: from here on no old
+    /// filesystem or table is there, and no new one yet.
+    pub(super) fn void(&self) -> Result<(), StreamError> {
+        self.zero(0, self.size.min(count(HEAD)))?;
         self.flush()
     }
 
