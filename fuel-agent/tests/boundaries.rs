@@ -173,18 +173,18 @@ fn must_not_name(room: &str, words: &[&str]) {
 fn who_only_looks_can_name_nothing_that_writes() {
     for room in [
         "run/preflight.rs",
-        "sequence/rehearsal.rs",
-        "sequence/look.rs",
-        "sequence/node.rs",
+        "sequence/preflight.rs",
+        "sequence/discovery.rs",
+        "sequence/node_discovery.rs",
     ] {
         must_not_name(room, &EFFECTS);
         must_not_name(
             room,
             &[
-                "Hands",
-                "hands",
-                "Act",
-                "act",
+                "HostExecutor",
+                "host_executor",
+                "Executor",
+                "executor",
                 "perform",
                 "apply::Context",
                 "install::",
