@@ -5,48 +5,64 @@
 #   make test-ramdisk   boots of the ramdisk alone
 #   make test-slow      every end-to-end scenario; or make test-slow SCENARIO=mirror
 #   make bench          side by side with other tools: docs/bench.md    ROUNDS=5 ONLY="packed coreos" RESUME=1
+#   make release        the programs as they are released: link-time optimised, sizes checked
 #   make ramdisk image  what demo and test need, for use elsewhere
 
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 TRIPLE := x86_64-unknown-linux-gnu
-AGENT := target/$(TRIPLE)/release/provision
-TOOLS := target/debug
-SOURCES := Cargo.lock $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' 'testbed/bench/*' 2>/dev/null)
+# One target and one profile for all that runs in demo and end-to-end tests: every dependency is compiled once.
+PROFILE := demo
+BIN := target/$(TRIPLE)/$(PROFILE)
+AGENT := $(BIN)/provision
+RELEASED := target/$(TRIPLE)/release/provision
+SOURCES := Cargo.lock Cargo.toml $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' 'testbed/bench/*' 'bench/*' 2>/dev/null)
 IMAGE := demo
-export CARGO_TERM_PROGRESS_WHEN ?= never
+# Static, for the ramdisk; the target is named, or procedural macros would be built that way too.
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS := -C target-feature=+crt-static
+build = cargo build --locked --target $(TRIPLE) --profile
+# What goes on, and how long it usually takes on a machine with 2 cores.
+say = @printf '\n==> %s\n    %s\n' "$(1)" "$(2)"
 
-.PHONY: demo test test-slow test-ramdisk lint unit end-to-end bench bench-peers agent ramdisk image tools
+.PHONY: demo test test-slow test-ramdisk lint unit end-to-end bench bench-peers release ramdisk image tools
 
 demo: tools ramdisk image
-	$(SUDO) $(TOOLS)/testbed demo $(if $(KEEP),--keep)
+	$(call say,a bare node: from power-on to a login,2 minutes where the node is emulated)
+	$(SUDO) $(BIN)/testbed demo $(if $(KEEP),--keep)
 
 test: tools lint unit end-to-end
+	@./count-tests.sh target/tests/unit.log target/tests/end-to-end.log target/tests/skipped.log
 
 lint:
+	$(call say,formatting and lints,2 minutes the first time)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
-	cd initramfs/files; if command -v shellcheck; then shellcheck -s dash -x -P SCRIPTDIR \
-	  init functions main network dhcp-hook ssh shell watch-firmware; fi
+	cd initramfs/files; shellcheck -s dash -x -P SCRIPTDIR \
+	  init functions main network dhcp-hook ssh shell watch-firmware
 
 unit:
-	cargo test --workspace --locked
+	$(call say,unit tests and tests with files and loop devices,6 minutes the first time)
+	@mkdir -p target/tests; rm -f target/tests/skipped.log
+	SKIPPED_TESTS=$(CURDIR)/target/tests/skipped.log cargo test --workspace --locked 2>&1 | tee target/tests/unit.log
 
 end-to-end: ramdisk image
-	$(SUDO) $(TOOLS)/testbed test
+	$(call say,one installation in QEMU,2 minutes)
+	@mkdir -p target/tests
+	$(SUDO) $(BIN)/testbed test 2>&1 | tee target/tests/end-to-end.log
 
 test-slow: tools ramdisk image
-	failed=0; for name in $(or $(SCENARIO),$$($(TOOLS)/testbed scenarios | cut -d' ' -f1)); do \
-	  $(SUDO) $(TOOLS)/testbed test $$name || failed=1; done; exit $$failed
+	failed=0; for name in $(or $(SCENARIO),$$($(BIN)/testbed scenarios | cut -d' ' -f1)); do \
+	  $(SUDO) $(BIN)/testbed test $$name || failed=1; done; exit $$failed
 
 # The ramdisk by itself: real packages, real boots, without an installation.
 test-ramdisk: tools
 	cargo test --locked -p initramfs --test boot -- --ignored --test-threads 1
 
 # The page in docs/ is written only when all rows are measured.
-bench: bench-peers $(AGENT) $(TOOLS)/testbed
-	$(SUDO) $(TOOLS)/testbed bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RESUME),--resume) \
+bench: bench-peers $(RELEASED) $(AGENT)
+	$(SUDO) $(BIN)/testbed bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RESUME),--resume) \
 	  $(if $(ONLY),$(addprefix --only ,$(ONLY)),--docs docs)
 
 # What is compared with: Debian's packages, and what is built once from the other registries.
@@ -56,28 +72,32 @@ bench-peers:
 
 # What the commands above need, from Debian packages; nothing is done where all of it is there.
 tools:
-	./tools.sh
+	@./tools.sh
 
-agent: $(AGENT)
-
-# Static, for the ramdisk; the target is named, or procedural macros would be built that way too.
 $(AGENT): $(SOURCES)
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
-	  cargo build --release --locked --target $(TRIPLE) -p fuel-agent
-	touch $@
+	$(call say,compiling the agent and its tools,6 minutes the first time; 1 minute after a change)
+	$(build) $(PROFILE) -p fuel-agent -p testbed -p initramfs -p image-builder
+	@touch $@
 
-# What runs on this machine only; its dependencies are optimised in this profile too.
-$(TOOLS)/testbed: $(SOURCES)
-	cargo build --locked -p testbed -p initramfs -p image-builder
-	touch $@
+$(RELEASED): $(SOURCES)
+	$(call say,compiling the agent as it is released,5 minutes the first time; 2 minutes after a change)
+	$(build) release -p fuel-agent
+	@touch $@
+
+release: tools $(RELEASED)
+	$(build) release -p initramfs -p image-builder
+	@ls -l $(RELEASED); test $$(stat -c %s $(RELEASED)) -le $$((12 << 20)) || \
+	  { echo "the agent is larger than 12 MiB"; exit 1; }
 
 ramdisk: target/ramdisk/ramdisk.img
 
-target/ramdisk/ramdisk.img: $(AGENT) $(TOOLS)/testbed
-	$(SUDO) $(TOOLS)/initramfs build --agent $(AGENT) --out target/ramdisk
+target/ramdisk/ramdisk.img: $(AGENT)
+	$(call say,the ramdisk of Debian packages,1 minute the first time; 20 seconds after a change)
+	$(SUDO) $(BIN)/initramfs build --agent $(AGENT) --out target/ramdisk
 
 image: target/images/$(IMAGE).manifest.json
 
 # The image does not depend on our sources: it is built once and reused until it is removed.
-target/images/$(IMAGE).manifest.json: | $(TOOLS)/testbed
-	$(SUDO) $(TOOLS)/image-builder build debian --name $(IMAGE) --kernel linux-image-cloud-amd64 --out target/images
+target/images/$(IMAGE).manifest.json: | $(AGENT)
+	$(call say,the image of a Debian system,3 minutes; once)
+	$(SUDO) $(BIN)/image-builder build debian --name $(IMAGE) --kernel linux-image-cloud-amd64 --out target/images

@@ -13,6 +13,7 @@ packages=(
   grub-efi-amd64-bin                                            # UEFI boot code in tests
   dnsmasq-base nginx-light iproute2 openssh-client              # their network
   procps python3-yaml                                           # kill, and what cloud-init reads YAML with, in tests
+  shellcheck                                                    # lints of the ramdisk's scripts
 )
 [ "${1:-}" != bench ] || packages+=(
   bmap-tools qemu-utils pigz aria2 curl                         # peers

@@ -51,7 +51,7 @@ fn asks(tool: Tool, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
     match System::new(Cancel::new()).run(&cmd) {
         Ok(output) => Some((true, output.stdout + &output.stderr)),
         Err(error @ ExecError::Missing { .. }) => {
-            println!("skipped: {error}");
+            host::fake::skipped(format_args!("{error}"));
             None
         }
         Err(error) => Some((false, error.to_string())),

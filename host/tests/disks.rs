@@ -30,7 +30,7 @@ fn loop_device(options: LoopOptions) -> Option<LoopDevice> {
     match LoopDevice::attach(&file, options) {
         Ok(device) => Some(device),
         Err(error) => {
-            println!("skipped, no loop device: {error}");
+            host::fake::skipped(format_args!("no loop device: {error}"));
             None
         }
     }
@@ -137,7 +137,7 @@ fn a_file_opened_past_the_page_cache_begins_at_the_partition() {
             // Bytes that lie anywhere are refused: it really is past the page cache.
             file.write_at(b"x", base.0).unwrap_err();
         }
-        None => println!("skipped, no O_DIRECT here"),
+        None => host::fake::skipped("no O_DIRECT here"),
     }
     let looked_at = devices.open(disk, Access::Read).unwrap();
     looked_at.reopen_direct().unwrap_err();

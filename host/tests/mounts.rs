@@ -23,7 +23,7 @@ fn ext4() -> Option<LoopDevice> {
     let device = match LoopDevice::attach(&file, LoopOptions::default()) {
         Ok(device) => device,
         Err(error) => {
-            println!("skipped, no loop device: {error}");
+            host::fake::skipped(format_args!("no loop device: {error}"));
             return None;
         }
     };
@@ -133,7 +133,7 @@ fn a_folder_is_not_removed_across_what_is_mounted_in_it() {
         None::<&str>,
     );
     if let Err(error) = bound {
-        println!("skipped, nothing can be mounted here: {error}");
+        host::fake::skipped(format_args!("nothing can be mounted here: {error}"));
         return;
     }
     let bound = Bound(mounted.clone());

@@ -72,7 +72,7 @@ fn equipped() -> bool {
         .filter(|program| !Path::new(program).exists())
         .collect();
     if !root || !missing.is_empty() || !Path::new("/dev/loop-control").exists() {
-        println!("skipped: root {root}, not installed: {missing:?}");
+        host::fake::skipped(format_args!("root {root}, not installed: {missing:?}"));
         return false;
     }
     true

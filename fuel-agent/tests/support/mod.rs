@@ -23,7 +23,7 @@ pub fn fixtures() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    println!("skipped: no ../shared/fixtures/fuel beside the repository");
+    host::fake::skipped("no ../shared/fixtures/fuel beside the repository");
     None
 }
 

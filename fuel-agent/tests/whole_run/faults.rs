@@ -273,7 +273,7 @@ impl Full {
         let device = match LoopDevice::attach(&file, LoopOptions::default()) {
             Ok(device) => device,
             Err(error) => {
-                println!("skipped, no loop device: {error}");
+                host::fake::skipped(format_args!("no loop device: {error}"));
                 return None;
             }
         };
@@ -284,7 +284,7 @@ impl Full {
         fs::create_dir_all(folder).unwrap();
         let mounted = KernelMounts.mount(device.path(), folder, "ext2", MountMode::Write);
         if let Err(error) = mounted {
-            println!("skipped, nothing can be mounted here: {error}");
+            host::fake::skipped(format_args!("nothing can be mounted here: {error}"));
             return None;
         }
         let full = Self {

@@ -37,7 +37,7 @@ pub(crate) fn equipped() -> bool {
     };
     let missing: Vec<&&str> = PROGRAMS.iter().filter(|program| !found(program)).collect();
     if !missing.is_empty() {
-        println!("skipped, not installed: {missing:?}");
+        host::fake::skipped(format_args!("not installed: {missing:?}"));
     }
     missing.is_empty()
 }

@@ -28,7 +28,7 @@ impl Node {
             return None;
         }
         if !Path::new("/usr/lib/grub/i386-pc/normal.mod").exists() {
-            println!("skipped, there is no GRUB for BIOS");
+            host::fake::skipped("there is no GRUB for BIOS");
             return None;
         }
         let lab = Lab::new();
@@ -42,7 +42,7 @@ impl Node {
         let disk = match LoopDevice::attach(&file, options) {
             Ok(disk) => disk,
             Err(error) => {
-                println!("skipped, no loop device: {error}");
+                host::fake::skipped(format_args!("no loop device: {error}"));
                 return None;
             }
         };

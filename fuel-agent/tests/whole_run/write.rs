@@ -277,7 +277,7 @@ fn disk(lab: &Lab, size: usize) -> Option<LoopDevice> {
     match LoopDevice::attach(&file, LoopOptions::default()) {
         Ok(disk) => Some(disk),
         Err(error) => {
-            println!("skipped, no loop device: {error}");
+            host::fake::skipped(format_args!("no loop device: {error}"));
             None
         }
     }

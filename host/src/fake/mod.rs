@@ -7,10 +7,12 @@ mod disk;
 mod memory;
 mod mounts;
 mod script;
+mod skip;
 
 pub use disk::{FakeDevices, Fault, Operation, What};
 pub use mounts::FakeMounts;
 pub use script::Script;
+pub use skip::skipped;
 
 use crate::Host;
 use crate::cancel::Cancel;

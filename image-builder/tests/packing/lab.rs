@@ -35,7 +35,7 @@ pub(crate) fn tool(name: &str, args: &[&str]) -> Output {
 pub(crate) fn is_root() -> bool {
     let root = tool("id", &["-u"]).stdout.trim_ascii() == b"0";
     if !root {
-        println!("skipped: not root");
+        host::fake::skipped("not root");
     }
     root
 }

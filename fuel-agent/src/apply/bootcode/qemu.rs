@@ -39,8 +39,8 @@ fn skipped(needs: &[Tool], files: &[&str]) -> bool {
     let file = files.iter().find(|file| !Path::new(file).exists());
     match (tool, file) {
         (None, None) => return false,
-        (Some(tool), _) => println!("skipped: {} is not installed", tool.package()),
-        (_, Some(file)) => println!("skipped: there is no {file}"),
+        (Some(tool), _) => host::fake::skipped(format_args!("{} is not installed", tool.package())),
+        (_, Some(file)) => host::fake::skipped(format_args!("there is no {file}")),
     }
     true
 }

@@ -31,7 +31,7 @@ fn tool(program: &str, args: &[&str]) -> Option<(bool, String)> {
             ))
         }
         Err(error) => {
-            println!("skipped: {program}: {error}");
+            host::fake::skipped(format_args!("{program}: {error}"));
             None
         }
     }
@@ -59,7 +59,7 @@ impl Loop {
         let device = match LoopDevice::attach(&file, options) {
             Ok(device) => device,
             Err(error) => {
-                println!("skipped, no loop device: {error}");
+                host::fake::skipped(format_args!("no loop device: {error}"));
                 return None;
             }
         };

@@ -206,7 +206,7 @@ fn ipv6_addresses_are_hosts_too() {
         |_| Reply::whole(b"six"),
         |stream| Ok(Box::new(stream)),
     ) else {
-        eprintln!("skipped: no IPv6 on the loopback interface");
+        host::fake::skipped("no IPv6 on the loopback interface");
         return;
     };
     assert!(server.url("/x").starts_with("http://[::1]:"));

@@ -122,7 +122,7 @@ fn direct_writes_to_a_block_device_arrive_whatever_its_sectors() {
         let node = match LoopDevice::attach(&file, options) {
             Ok(node) => node,
             Err(error) => {
-                println!("skipped, no loop device: {error}");
+                host::fake::skipped(format_args!("no loop device: {error}"));
                 return;
             }
         };

@@ -279,7 +279,7 @@ fn holes_are_where_nothing_was_written() {
 fn attributes_are_set_and_one_that_cannot_be_is_an_error() {
     let mut place = Place::new();
     if xattr::set(place.path(""), "user.note", b"x").is_err() {
-        println!("skipped, no attributes here");
+        crate::fake::skipped("no attributes here");
         return;
     }
     let noted = |name: &'static str| Metadata {
@@ -313,7 +313,7 @@ fn a_list_of_a_folder_is_not_passed_on_to_what_has_its_own() {
         ..mine(0o755)
     };
     if place.unpacker.folder(Path::new("a"), &metadata).is_err() {
-        println!("skipped, no access control lists here");
+        crate::fake::skipped("no access control lists here");
         return;
     }
     place.folder("a/b").unwrap();
@@ -336,7 +336,7 @@ fn a_list_of_a_folder_is_not_passed_on_to_what_has_its_own() {
 fn starting_over_leaves_what_a_new_filesystem_has() {
     let mut place = Place::new();
     if !unistd::geteuid().is_root() {
-        println!("skipped, not root");
+        crate::fake::skipped("not root");
         return;
     }
     place

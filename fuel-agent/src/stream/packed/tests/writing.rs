@@ -89,7 +89,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
         let node = match LoopDevice::attach(&file, options) {
             Ok(node) => node,
             Err(error) => {
-                println!("skipped, no loop device: {error}");
+                host::fake::skipped(format_args!("no loop device: {error}"));
                 return;
             }
         };
