@@ -130,6 +130,19 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// What to do with an image that holds `inside` where a disk or a filesystem should be.
+fn nested_hint(inside: &str) -> &'static str {
+    match inside {
+        "gzip" | "xz" | "zstd" | "bzip2" => "unpack it once, and publish what comes out",
+        "qcow2" => {
+            "unpack it and publish the qcow2 image itself, or pack it with `image-builder pack`"
+        }
+        _ => {
+            "unpack it, convert it with `qemu-img convert -O raw`, and pack it with `image-builder pack`"
+        }
+    }
+}
+
 impl Mismatch {
     /// What to try.
     pub fn hint(&self) -> String {
@@ -168,17 +181,7 @@ impl Mismatch {
                 "use an image that is raw, gzip, zstd, xz, bzip2 or qcow2; `image-builder pack` and `qemu-img convert` make one"
                     .to_owned()
             }
-            Self::Nested { inside } if inside == "gzip" || inside == "xz" || inside == "zstd" || inside == "bzip2" => {
-                "unpack it once, and publish what comes out".to_owned()
-            }
-            Self::Nested { inside } if inside == "qcow2" => {
-                "unpack it and publish the qcow2 image itself, or pack it with `image-builder pack`"
-                    .to_owned()
-            }
-            Self::Nested { .. } => {
-                "unpack it, convert it with `qemu-img convert -O raw`, and pack it with `image-builder pack`"
-                    .to_owned()
-            }
+            Self::Nested { inside } => nested_hint(inside).to_owned(),
             Self::WholeDisk { .. } => {
                 "publish an image of the filesystem; `provision write` writes whole disks".to_owned()
             }

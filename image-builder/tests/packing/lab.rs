@@ -31,7 +31,6 @@ pub(crate) fn tool(name: &str, args: &[&str]) -> Output {
 }
 
 /// Whether the test is run by root, who alone may have loop devices and mounts; says so where it is not.
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 pub(crate) fn is_root() -> bool {
     let root = tool("id", &["-u"]).stdout.trim_ascii() == b"0";
     if !root {
