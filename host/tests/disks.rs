@@ -1,10 +1,6 @@
 //! Devices really opened: files that stand for disks, and loop devices where root is at hand.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests are tests too"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::fs::{self, File};
 use std::io;

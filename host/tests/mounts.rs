@@ -1,10 +1,6 @@
 //! A filesystem really mounted, on a loop device, where root is at hand.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests are tests too"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
