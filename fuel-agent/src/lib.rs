@@ -3,7 +3,7 @@
 //! ```text
 //!  provision.json ──request::load──▶ Request ───┐
 //!  /sys or a file ──inventory::probe▶ Inventory ┼─ plan::plan ─▶ Plan ── sequence: apply ──▶ Report
-//!  images ──────────http::look──────▶ Sources ──┘   (pure)                  │
+//!  images ──────────source::look────▶ Sources ──┘   (pure)                  │
 //!                                                                   events: bars, lines, JSON, log
 //! ```
 //!
@@ -18,12 +18,14 @@ pub mod http;
 pub mod inventory;
 pub mod model;
 pub mod plan;
-mod prefix;
+pub mod pool;
 pub mod report;
 pub mod request;
 pub mod run;
 pub mod sequence;
 pub mod settings;
-pub mod sources;
+pub mod source;
 pub mod stream;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod testing;
 mod wrap;

@@ -10,7 +10,7 @@ use host::exec::{Cmd, Exec, ExecError, Tool};
 
 use crate::error::{self, Error};
 use crate::lock::{self, Package};
-use crate::sources::{self, Wanted};
+use crate::source::check::{self, Wanted};
 use crate::stanza::{self, Stanza};
 
 /// Debian's name of the only architecture there is so far.

@@ -15,7 +15,7 @@ use crate::manifest::{self, Artifact, Manifest};
 use crate::modules::{self, Modules};
 use crate::recipe::{self, RecipeEntry};
 use crate::resolve::{self, ResolveInput};
-use crate::sources::Wanted;
+use crate::source::check::Wanted;
 use crate::tree::{Node, Tree};
 use crate::unpack::Unpacked;
 

@@ -7,7 +7,7 @@ use host::exec::{Cmd, ExecError, Tool};
 use super::{Context, tool_error};
 use crate::http::address;
 use crate::model::error::{Error, Kind};
-use crate::sources::mounts_as;
+use crate::source::check::mounts_as;
 
 /// A filesystem, swap space, or member of something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

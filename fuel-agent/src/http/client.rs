@@ -14,8 +14,8 @@ use url::Url;
 
 use super::error::{Cause, HttpError};
 use super::head::Head;
-use super::pool::{Buffer, Pool};
 use super::{HttpSettings, address, exchange, trust};
+use crate::pool::{Buffer, Pool};
 
 /// Bytes of a buffer for what comes from the network.
 pub(crate) const PART_LENGTH: usize = 256 * 1024;

@@ -33,7 +33,7 @@ pub struct ContentRange {
 }
 
 impl Head {
-    pub(super) fn read(response: &reqwest::Response) -> Self {
+    pub(crate) fn read(response: &reqwest::Response) -> Self {
         let headers = response.headers();
         let text = |name| text(headers, name);
         Self {
@@ -48,7 +48,7 @@ impl Head {
     }
 
     /// What a later request can ask to be still the same: the tag, or else the date.
-    pub(super) fn validator(&self) -> Option<String> {
+    pub(crate) fn validator(&self) -> Option<String> {
         self.etag.clone().or_else(|| self.last_modified.clone())
     }
 }

@@ -1,54 +1,44 @@
-//! The only room that speaks HTTP: images, documents and callbacks.
+//! The only room that speaks HTTP: connections, redirects, bodies, retries, callbacks.
 //!
 //! ```text
-//!   the synchronous world                          │ a thread with a runtime of its own
-//!   look     what images are, before anything      │
-//!   manifest the manifest of a packed image        │
-//!   fetch    an image, resumed and started over ───┼─▶ client ──▶ exchange: connect, redirects, body
-//!   range    parts of an image, as asked for       │                 │
-//!   file     the same from a file                  │                 │
-//!   reader   an image that is read back and forth  │                 │
-//!   notify   callbacks, with templates             │◀── bounded queue of pooled buffers
-//!   reach    whether anybody would hear them       │
+//!   the synchronous world                  │ a thread with a runtime of its own
+//!   client   requests and their answers ───┼─▶ exchange: connect, redirects, body
+//!   retry    how often, how long           │      │
+//!   notify   callbacks                     │      │
+//!   reach    whether a callback server is  │      │
+//!            reachable                     │      │
+//!   head     what a server says of an      │◀── bounded queue of pooled buffers
+//!            answer                        │
+//!   trust    why a certificate is refused  │
 //! ```
 //!
-//! Buffers come from a fixed [`pool::Pool`]: a slow disk slows the socket down, and memory stays what it is. Addresses in
-//! errors and logs are [`address::redacted`], without user, password and query.
+//! Buffers come from a fixed [`Pool`](crate::pool::Pool): a slow disk slows the socket down, and memory stays what it is.
+//! Addresses in errors and logs are [`address::redacted`], without user, password and query.
 
 pub mod address;
-mod client;
-mod document;
-mod error;
+pub(crate) mod client;
+pub(crate) mod error;
 mod exchange;
-mod fetch;
-mod file;
-mod head;
-mod look;
-mod manifest;
+pub(crate) mod head;
 mod notify;
-mod packed;
-pub mod pool;
-pub(crate) mod range;
 mod reach;
-pub(crate) mod reader;
 pub(crate) mod retry;
-pub mod source;
 mod trust;
 
-#[cfg(any(test, feature = "fixtures"))]
-pub mod fault_server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+
+/// Names and values of header fields, for requests of the rooms above.
+pub(crate) mod header {
+    pub(crate) use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
+}
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use client::{Body, Client, Part, Request, Response};
 pub(crate) use client::{PART_COUNT, PART_LENGTH};
-pub use document::document;
 pub use error::{Cause, Distrust, HttpError};
-pub use look::{ProbeOptions, look};
-pub use manifest::{FoundManifest, ManifestProblem, manifest};
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
 pub use reach::answers;
 

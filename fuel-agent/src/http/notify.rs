@@ -14,9 +14,9 @@ use url::Url;
 use super::address::{Address, redacted};
 use super::client::{Client, Request};
 use super::error::{HttpError, seconds};
-use super::pool::Pool;
 use super::retry::{Retry, chain};
 use crate::model::error::{Error, Kind};
+use crate::pool::Pool;
 
 /// The longest answer that is read.
 const ANSWER_LIMIT: u64 = 64 * 1024;

@@ -6,7 +6,7 @@ use reqwest::Method;
 use super::address::Address;
 use super::client::{Client, Request};
 use super::error::HttpError;
-use super::pool::Pool;
+use crate::pool::Pool;
 
 /// Asks the server of `url` once for its front page, and not for `url` itself, which may do something. Any answer will do.
 pub fn answers(client: &Client, url: &str) -> Result<(), HttpError> {

@@ -10,7 +10,7 @@ use crate::model::storage::Mount;
 use super::diagnostics::Diagnostics;
 use super::{Options, PlanError, extents, format};
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
-use crate::sources::check_identified;
+use crate::source::check::check_identified;
 
 /// Filesystem types that are grown to their volume once the image is there.
 pub(super) const GROWN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];

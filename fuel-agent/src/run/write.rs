@@ -21,7 +21,7 @@ use crate::apply::not_opened;
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
 use crate::events::sink::Sink;
 use crate::events::{Event, Events, Silence, clock};
-use crate::http::{self, Client, address};
+use crate::http::{Client, address};
 use crate::model::error::{Error, Kind};
 use crate::model::report::ImageOutcome;
 use crate::model::request::{Container, ImageSpec};
@@ -33,7 +33,8 @@ use crate::report::peak_memory;
 use crate::sequence::host_executor::lock_error;
 use crate::sequence::rundir::RunDir;
 use crate::settings::{Entry, Place, Settings};
-use crate::sources::{check_identified, is_hexadecimal};
+use crate::source;
+use crate::source::check::{check_identified, is_hexadecimal};
 use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, Job, StreamError};
 
@@ -61,7 +62,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         warn(&*events, message);
     }
     let client = Client::new(&settings.http, cancel.clone())?;
-    let probe_options = http::ProbeOptions {
+    let probe_options = source::ProbeOptions {
         keys: &settings.packed.keys,
         mirrors: &settings.packed.mirrors,
     };
@@ -163,7 +164,7 @@ impl Digest {
 fn look(
     client: &Client,
     url: &str,
-    probe_options: http::ProbeOptions<'_>,
+    probe_options: source::ProbeOptions<'_>,
 ) -> Result<(ImageSpec, SourceFacts), Error> {
     let mut image = ImageSpec {
         mount: Mount::Path("/".to_owned()),
@@ -194,9 +195,9 @@ fn look(
 fn look_once(
     client: &Client,
     image: &ImageSpec,
-    probe_options: http::ProbeOptions<'_>,
+    probe_options: source::ProbeOptions<'_>,
 ) -> Result<SourceFacts, Error> {
-    let mut sources = http::look(client, std::slice::from_ref(image), probe_options)?;
+    let mut sources = source::look(client, std::slice::from_ref(image), probe_options)?;
     Ok(sources.images.remove(&image.url).unwrap_or_default())
 }
 

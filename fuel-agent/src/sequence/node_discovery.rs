@@ -24,6 +24,7 @@ use crate::model::sources::Sources;
 use crate::plan::{self, CountedIds, Ids};
 use crate::request::{self, Driver, MAX_BYTES};
 use crate::settings::{End, Settings};
+use crate::source;
 
 /// What only devices of the kernel can be given: on files these steps are skipped.
 const UNUSED_ON_FILES: [Tool; 6] = [
@@ -164,7 +165,7 @@ impl NodeDiscovery<'_> {
                 .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
         })?;
         let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
-        http::document(&self.client()?, &url, limit).map_err(|error| {
+        source::document(&self.client()?, &url, limit).map_err(|error| {
             let source = Error::from(error);
             let what = format!(
                 "cannot fetch the request from {}",
@@ -270,11 +271,15 @@ impl Discovery for NodeDiscovery<'_> {
         if self.offline {
             return Ok(Sources::default());
         }
-        let probe_options = http::ProbeOptions {
+        let probe_options = source::ProbeOptions {
             keys: &self.settings.packed.keys,
             mirrors: &self.settings.packed.mirrors,
         };
-        Ok(http::look(&self.client()?, &request.images, probe_options)?)
+        Ok(source::look(
+            &self.client()?,
+            &request.images,
+            probe_options,
+        )?)
     }
 
     fn plan(

@@ -8,7 +8,7 @@ use sha2::Digest;
 use super::decode::send;
 use super::error::StreamError;
 use super::{BLOCK_LENGTH, Block, StreamMessage};
-use crate::sources::is_hexadecimal;
+use crate::source::check::is_hexadecimal;
 
 /// Runs of zeros are found in pieces of this many bytes.
 pub(super) const GRANULE: usize = 64 * 1024;

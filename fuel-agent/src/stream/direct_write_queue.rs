@@ -113,7 +113,7 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::pool::Pool;
+    use crate::pool::Pool;
 
     fn slice(pool: &Pool, byte: u8) -> Slice {
         let mut buffer = pool.take();

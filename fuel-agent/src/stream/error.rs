@@ -8,7 +8,7 @@ use os_image::archive::ArchiveError;
 use super::packed::PackedError;
 use crate::http::HttpError;
 use crate::model::error::{Error, Kind};
-use crate::sources::{Mismatch, NARROWER};
+use crate::source::check::{Mismatch, NARROWER};
 
 /// Why an image is not on its device.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, Read};
 
 use crate::http::HttpError;
-use crate::http::pool::Buffer;
-use crate::http::source::{Source, SourceEvent};
+use crate::pool::Buffer;
+use crate::source::{Source, SourceEvent};
 
 /// Why reading ended before the source did.
 pub(super) enum Interruption {

@@ -34,13 +34,13 @@ use host::cancel::Cancel;
 use host::units::Bytes;
 
 use crate::events::Events;
-use crate::http::pool::Pool;
-use crate::http::reader::Reader;
-use crate::http::source::{self, Meter, Source, TransferContext};
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
 use crate::model::report::ImageOutcome;
 use crate::model::request::Container;
 use crate::model::sources::SourceFacts;
+use crate::pool::Pool;
+use crate::source::reader::Reader;
+use crate::source::{self, Meter, Source, TransferContext};
 pub use archive::{Unpacking, unpack_archive};
 use decode::Wanted;
 use digest::{Algorithm, Digests};

@@ -6,8 +6,8 @@ use host::units::Bytes;
 
 use crate::events::{Event, Events};
 use crate::http::address;
-use crate::http::source::Meter;
 use crate::model::stage::Stage;
+use crate::source::Meter;
 
 /// How often.
 const TELLING: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use crate::http::pool::Buffer;
+use crate::pool::Buffer;
 
 /// Some bytes of a buffer. The buffer goes back to its pool with the last of its slices.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl fmt::Debug for Slice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::pool::Pool;
+    use crate::pool::Pool;
 
     #[test]
     fn parts_are_counted_from_the_part_and_end_with_it() {

@@ -12,7 +12,7 @@ use super::progress::ProgressReporter;
 use super::slice::Slice;
 use super::{BLOCK_LENGTH, Block, Job, StreamMessage};
 use crate::http::address;
-use crate::http::source::Meter;
+use crate::source::Meter;
 
 /// What direct I/O asks of offsets and lengths on every disk that we know.
 const ALIGNMENT: usize = 4096;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fuel_agent::http::fault_server::{Asked, Fault, Reply};
+use fuel_agent::testing::fault_server::{Asked, Fault, Reply};
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::mount::{KernelMounts, MountMode, Mounts};
 use serde_json::{Value, json};

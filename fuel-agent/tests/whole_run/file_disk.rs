@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use fuel_agent::http::fault_server::{Asked, Fault, Reply};
+use fuel_agent::testing::fault_server::{Asked, Fault, Reply};
 use serde_json::{Value, json};
 
 use super::lab::{IMAGE, Lab, Mood, equipped, gzip, signal, tool};

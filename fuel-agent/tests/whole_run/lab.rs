@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use flate2::write::GzEncoder;
-use fuel_agent::http::fault_server::{Asked, FaultServer, Reply};
+use fuel_agent::testing::fault_server::{Asked, FaultServer, Reply};
 use serde_json::{Value, json};
 
 /// Programs that these tests need beside the agent.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use host::cancel::Cancel;
 
 use super::{content, fetch, impatient, scripted, settings};
-use crate::http::fault_server::{Fault, FaultServer, Reply};
-use crate::http::pool::Pool;
 use crate::http::{Client, HttpError, HttpSettings, Request};
 use crate::model::error::{Error, Kind, render};
+use crate::pool::Pool;
+use crate::testing::fault_server::{Fault, FaultServer, Reply};
 
 #[test]
 fn a_server_that_always_breaks_and_never_resumes_is_given_up() {

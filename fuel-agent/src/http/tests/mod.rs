@@ -1,11 +1,7 @@
 //! The whole room against a server that misbehaves. Stalls are bounded by limits of milliseconds; nothing is timed.
 
-mod fetching;
 mod giving_up;
-mod looking;
 mod notifying;
-mod ranging;
-mod reading;
 mod trusting;
 
 use std::collections::VecDeque;
@@ -14,13 +10,13 @@ use std::time::Duration;
 
 use host::cancel::Cancel;
 
-use super::fault_server::{Asked, FaultServer, Reply};
-use super::pool::Pool;
-use super::source::{self, Meter, SourceEvent, TransferContext};
 use super::{Client, HttpError, HttpSettings};
 use crate::events::{Event, Events};
+use crate::pool::Pool;
+use crate::source::{self, Meter, SourceEvent, TransferContext};
+use crate::testing::fault_server::{Asked, FaultServer, Reply};
 
-fn settings() -> HttpSettings {
+pub(crate) fn settings() -> HttpSettings {
     HttpSettings {
         connect_timeout: Duration::from_secs(5),
         stall_timeout: Duration::from_secs(20),
@@ -33,7 +29,7 @@ fn settings() -> HttpSettings {
 }
 
 /// Limits that a test reaches at once.
-fn impatient() -> HttpSettings {
+pub(crate) fn impatient() -> HttpSettings {
     HttpSettings {
         stall_timeout: Duration::from_millis(100),
         retry_budget: Duration::from_millis(100),
@@ -41,13 +37,13 @@ fn impatient() -> HttpSettings {
     }
 }
 
-fn client(settings: &HttpSettings) -> Client {
+pub(crate) fn client(settings: &HttpSettings) -> Client {
     Client::new(settings, Cancel::new()).unwrap()
 }
 
 /// Remembers warnings.
 #[derive(Default)]
-struct RecordedEvents(Mutex<Vec<String>>);
+pub(crate) struct RecordedEvents(pub(crate) Mutex<Vec<String>>);
 
 impl Events for RecordedEvents {
     fn tell(&self, event: &Event) {
@@ -58,20 +54,20 @@ impl Events for RecordedEvents {
 }
 
 /// Bytes in which every offset can be told from every other nearby.
-fn content(length: usize) -> Vec<u8> {
+pub(crate) fn content(length: usize) -> Vec<u8> {
     (0..length)
         .map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap())
         .collect()
 }
 
 /// All bytes of `url`, with what was counted and heard.
-struct Got {
-    result: Result<Vec<u8>, HttpError>,
-    meter: Meter,
-    warnings: Vec<String>,
+pub(crate) struct Got {
+    pub(crate) result: Result<Vec<u8>, HttpError>,
+    pub(crate) meter: Meter,
+    pub(crate) warnings: Vec<String>,
 }
 
-fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
+pub(crate) fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
     let heard = RecordedEvents::default();
     let meter = Meter::default();
     let context = TransferContext {
@@ -98,12 +94,12 @@ fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
     }
 }
 
-fn fetch(settings: &HttpSettings, url: &str) -> Got {
+pub(crate) fn fetch(settings: &HttpSettings, url: &str) -> Got {
     fetch_in(settings, url, &Pool::new(4, 1000))
 }
 
 /// A server that answers `replies` in turn, and then as a good one.
-fn scripted(bytes: &[u8], replies: Vec<Reply>) -> FaultServer {
+pub(crate) fn scripted(bytes: &[u8], replies: Vec<Reply>) -> FaultServer {
     let bytes = bytes.to_vec();
     let mut replies = VecDeque::from(replies);
     FaultServer::start(move |asked| {
@@ -114,6 +110,6 @@ fn scripted(bytes: &[u8], replies: Vec<Reply>) -> FaultServer {
     .unwrap()
 }
 
-fn first(bytes: &[u8]) -> Reply {
+pub(crate) fn first(bytes: &[u8]) -> Reply {
     Reply::file(&Asked::default(), bytes, "\"a\"")
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{client, settings};
-use crate::http::fault_server::{Fault, FaultServer, Reply};
 use crate::http::{HttpError, Notice, NotifyError, answers, notify};
 use crate::model::error::{Error, Kind, render};
+use crate::testing::fault_server::{Fault, FaultServer, Reply};
 
 fn notice(url: &str) -> Notice<'_> {
     Notice {

@@ -10,9 +10,10 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{client, impatient, settings};
-use crate::http::fault_server::{Fault, FaultServer, Reply};
-use crate::http::{Client, Distrust, HttpError, HttpSettings, document};
+use crate::http::{Client, Distrust, HttpError, HttpSettings};
 use crate::model::error::{Error, Kind, render};
+use crate::source::document;
+use crate::testing::fault_server::{Fault, FaultServer, Reply};
 
 /// Years that hold whatever the clock says.
 const NOW: (i32, i32) = (2000, 2090);
@@ -47,7 +48,7 @@ impl Authority {
         &self,
         name: &str,
         years: (i32, i32),
-        script: impl FnMut(&crate::http::fault_server::Asked) -> Reply + Send + 'static,
+        script: impl FnMut(&crate::testing::fault_server::Asked) -> Reply + Send + 'static,
     ) -> FaultServer {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(years.0, 1, 1);

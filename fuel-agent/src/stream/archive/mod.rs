@@ -16,11 +16,11 @@ use super::error::StreamError;
 use super::progress::ProgressReporter;
 use super::{BLOCK_COUNT, BLOCK_LENGTH, Expected, Pipeline, StreamMessage};
 use crate::events::Events;
-use crate::http::pool::Pool;
-use crate::http::source::Meter;
 use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
 use crate::model::report::ImageOutcome;
 use crate::model::request::{ARCHIVE, Container};
+use crate::pool::Pool;
+use crate::source::Meter;
 use blocks::{Blocks, Interruption};
 
 /// One archive to be unpacked.

@@ -13,7 +13,7 @@ use crossbeam_channel as channel;
 use os_image::container::ZSTD_WINDOW_LOG_MAX;
 
 use super::{DecodeError, Outlet, cores};
-use crate::http::pool::{Buffer, Pool};
+use crate::pool::{Buffer, Pool};
 use crate::stream::BLOCK_LENGTH;
 use crate::stream::error::StreamError;
 use crate::stream::slice::Slice;

@@ -18,10 +18,10 @@ use super::error::StreamError;
 use super::input::{Input, Interruption};
 use super::slice::Slice;
 use super::{Block, StreamMessage};
-use crate::http::pool::Pool;
-use crate::http::source::Source;
 use crate::model::request::Container;
-use crate::sources::{check_content, check_head};
+use crate::pool::Pool;
+use crate::source::Source;
+use crate::source::check::{check_content, check_head};
 use xz::Xz;
 
 /// What the request says of an image.

@@ -7,10 +7,10 @@ use os_image::container::HEAD_LENGTH;
 use os_image::disk::{DiskImage, DiskImageError, Qcow2};
 
 use super::{DecodeError, Outlet, Wanted, end};
-use crate::http::pool::Pool;
-use crate::http::reader::Reader;
 use crate::model::request::Container;
-use crate::sources::check_head;
+use crate::pool::Pool;
+use crate::source::check::check_head;
+use crate::source::reader::Reader;
 use crate::stream::error::StreamError;
 use crate::stream::slice::Slice;
 use crate::stream::{BLOCK_COUNT, BLOCK_LENGTH, StreamMessage};

@@ -8,7 +8,7 @@ use super::choice::Sampled;
 use super::meter::Meter;
 use super::scheduler::ChunkScheduler;
 use super::target::Target;
-use crate::http::pool::{Buffer, Pool};
+use crate::pool::{Buffer, Pool};
 
 /// The disk is read in pieces of this many bytes.
 pub(super) const PIECE: usize = 1 << 20;

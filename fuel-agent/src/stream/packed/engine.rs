@@ -21,10 +21,11 @@ use super::target::Target;
 use super::thread_budget::{ThreadBudget, longest};
 use super::worker::{self, WriterContext};
 use crate::events::{Event, Events};
-use crate::http::pool::Pool;
-use crate::http::{Client, FoundManifest};
+use crate::http::Client;
 use crate::model::report::{PackedOutcome, WriteMode};
 use crate::model::stage::Stage;
+use crate::pool::Pool;
+use crate::source::FoundManifest;
 
 /// Threads that read the disk: enough for its queue.
 pub(super) const CHECKERS: usize = 4;

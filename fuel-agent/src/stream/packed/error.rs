@@ -3,8 +3,8 @@
 use host::units::Bytes;
 use os_image::codec::ChunkError;
 
-use crate::http::ManifestProblem;
 use crate::model::error::Kind;
+use crate::source::ManifestProblem;
 
 /// Why a packed image is not on its device.
 #[derive(Debug, thiserror::Error)]

@@ -13,11 +13,11 @@ use super::meter::Meter;
 use super::mirror::{Mirror, Mirrors, random, told};
 use super::scheduler::{Arrived, ChunkScheduler, Group};
 use crate::events::{Event, Events};
-use crate::http::pool::Pool;
-use crate::http::range::{Answer, Asking, Pieces};
 use crate::http::retry::Retry;
 use crate::http::{Client, HttpError};
 use crate::model::stage::Stage;
+use crate::pool::Pool;
+use crate::source::range::{Answer, Asking, Pieces};
 use host::units::Bytes;
 
 /// The most that is asked for at once.

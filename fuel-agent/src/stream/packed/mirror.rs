@@ -10,8 +10,8 @@ use host::units::Bytes;
 use super::super::error::StreamError;
 use super::error::PackedError;
 use crate::http::HttpError;
-use crate::http::range::RangeFile;
 use crate::model::report::MirrorOutcome;
+use crate::source::range::RangeFile;
 
 /// One server.
 pub(super) struct Mirror {

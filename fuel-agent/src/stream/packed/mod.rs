@@ -38,10 +38,11 @@ use os_image::signature::TrustedKey;
 
 use super::Job;
 use super::error::StreamError;
-use crate::http::pool::Pool;
-use crate::http::{Client, FoundManifest, ManifestProblem, address, manifest};
+use crate::http::{Client, address};
 use crate::model::report::ImageOutcome;
 use crate::model::sources::{PackedFacts, SourceFacts};
+use crate::pool::Pool;
+use crate::source::{FoundManifest, ManifestProblem, manifest};
 use check::PIECE;
 pub use choice::DeltaPolicy;
 use engine::{CHECKERS, Engine};

@@ -9,7 +9,7 @@ use super::meter::Meter;
 use super::mirror::Mirrors;
 use super::scheduler::{Arrived, ChunkOrigin, ChunkScheduler};
 use super::target::Target;
-use crate::http::pool::Pool;
+use crate::pool::Pool;
 use host::units::Bytes;
 
 /// What workers share.

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::http::fault_server::Fault;
 use crate::model::error::{Error, Kind};
 use crate::stream::{Unpacking, unpack_archive};
+use crate::testing::fault_server::Fault;
 
 /// An archive that is being made: regular files only, and links.
 #[derive(Clone, Default)]

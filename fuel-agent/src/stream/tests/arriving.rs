@@ -13,9 +13,9 @@ use super::{
     image, job, on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
 };
 use crate::events::Event;
-use crate::http::fault_server::{Asked, Fault, Reply};
 use crate::model::request::Container;
 use crate::stream::{StreamError, write_image};
+use crate::testing::fault_server::{Asked, Fault, Reply};
 
 #[test]
 fn every_container_arrives_exactly_and_nothing_else_changes() {

@@ -8,10 +8,10 @@ use super::{
     MIB, Plan, content, digest_only, dirty, expected, image, on_file, scripted, sha256, size,
     write_file, write_to, wrote,
 };
-use crate::http::fault_server::{self, FaultServer, Reply};
 use crate::model::error::{Error, Kind};
 use crate::model::request::Container;
 use crate::stream::{Expected, StreamError};
+use crate::testing::fault_server::{self, FaultServer, Reply};
 
 /// `raw` as QEMU converts it with these options.
 fn qcow2(raw: &[u8], options: &[&str]) -> Vec<u8> {

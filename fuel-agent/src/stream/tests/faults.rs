@@ -12,12 +12,12 @@ use super::{
     DISK, FORMS, MIB, PACKED, Plan, RecordedEvents, client, content, digest_only, dirty, expected,
     frames, gzip, image, job, on_file, size, write_file, write_to, wrote,
 };
-use crate::http::fault_server::{self, FaultServer, Reply};
-use crate::http::pool::Pool;
 use crate::http::{Client, HttpSettings};
 use crate::model::error::{Error, Kind};
 use crate::model::request::Container;
+use crate::pool::Pool;
 use crate::stream::{BLOCK_LENGTH, Expected, Job, StreamError, write_image, write_within};
+use crate::testing::fault_server::{self, FaultServer, Reply};
 
 #[test]
 fn a_fault_at_every_write_and_every_flush_is_an_error_of_the_disk() {

@@ -14,10 +14,10 @@ use sha2::Digest;
 
 use super::{Expected, Job, StreamError, write_image};
 use crate::events::{Event, Events};
-use crate::http::fault_server::{FaultServer, Reply};
 use crate::http::{Client, HttpSettings};
 use crate::model::report::ImageOutcome;
 use crate::model::request::Container;
+use crate::testing::fault_server::{FaultServer, Reply};
 
 mod archives;
 mod arriving;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ChunkScheduler, Phase, State};
-use crate::http::range::Wanted;
+use crate::source::range::Wanted;
 
 /// Zero chunks between others are fetched along with them where they are this few bytes: cheaper than one more request.
 const GAP_LIMIT: u64 = 64 * 1024;

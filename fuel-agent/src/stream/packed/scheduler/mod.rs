@@ -17,7 +17,7 @@ use host::cancel::Cancel;
 use os_image::index::Index;
 
 use super::super::error::StreamError;
-use crate::http::pool::Buffer;
+use crate::pool::Buffer;
 pub(super) use groups::Group;
 
 /// What is known of a chunk.

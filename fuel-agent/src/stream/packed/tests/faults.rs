@@ -3,9 +3,9 @@
 use host::fake::{Fault, What};
 
 use super::*;
-use crate::http::fault_server::Fault as Mishap;
 use crate::model::error::{Error, Kind};
 use crate::stream::packed::DeltaPolicy;
+use crate::testing::fault_server::Fault as Mishap;
 
 fn full() -> Rules {
     Rules {

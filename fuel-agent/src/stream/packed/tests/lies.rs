@@ -4,9 +4,9 @@ use host::blockdev::FileDevices;
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::fault_server::Fault as Mishap;
 use crate::model::error::{Error, Kind};
 use crate::stream::packed::{DeltaPolicy, PackedError};
+use crate::testing::fault_server::Fault as Mishap;
 
 fn full() -> Rules {
     Rules {

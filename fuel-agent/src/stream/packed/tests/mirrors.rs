@@ -110,7 +110,7 @@ fn a_mirror_that_stalls_does_not_hold_up_the_end() {
     let published = Published::of(image(12 * MIB));
     let good = published.serve();
     let slow = published
-        .serve_data(|_, reply, _| reply.fault(crate::http::fault_server::Fault::StallAt(3)));
+        .serve_data(|_, reply, _| reply.fault(crate::testing::fault_server::Fault::StallAt(3)));
     let devices = dirty(12 * MIB);
     // its own limit for stalls is 30 s; the test would time out rather than fail
     install(&devices, &url(&good), &with(&[&slow])).outcome();

@@ -16,13 +16,14 @@ use sha2::Digest;
 
 use super::{Packed, Rules};
 use crate::events::{Event, Events};
-use crate::http::fault_server::{Asked, FaultServer, Reply};
-use crate::http::{Client, HttpSettings, ProbeOptions, look};
+use crate::http::{Client, HttpSettings};
 use crate::model::report::{ImageOutcome, PackedOutcome};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
 use crate::model::storage::Mount;
+use crate::source::{ProbeOptions, look};
 use crate::stream::{Expected, Job, StreamError, write_image};
+use crate::testing::fault_server::{Asked, FaultServer, Reply};
 
 mod delta;
 mod faults;

@@ -7,15 +7,15 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
+use crate::http::header::{HeaderValue, RANGE};
 use host::cancel::Cancel;
-use reqwest::header::{HeaderValue, RANGE};
 
-use super::address::{Address, redacted};
-use super::client::{Body, Client, Request};
-use super::error::HttpError;
 use super::file;
-use super::head::Head;
-use super::pool::{Buffer, Pool};
+use crate::http::address::{Address, redacted};
+use crate::http::client::{Body, Client, Request};
+use crate::http::error::HttpError;
+use crate::http::head::Head;
+use crate::pool::{Buffer, Pool};
 
 /// A file that is fetched in parts.
 #[derive(Debug)]

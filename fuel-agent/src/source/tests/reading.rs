@@ -6,12 +6,12 @@ use host::cancel::Cancel;
 use os_image::disk::ReadAt;
 use proptest::prelude::*;
 
-use super::{RecordedEvents, client, content, impatient, scripted, settings};
-use crate::http::fault_server::{Asked, Fault, FaultServer, Reply};
-use crate::http::pool::Pool;
-use crate::http::reader::Reader;
-use crate::http::source::{Meter, TransferContext};
+use crate::http::tests::{RecordedEvents, client, content, impatient, scripted, settings};
 use crate::http::{HttpError, HttpSettings};
+use crate::pool::Pool;
+use crate::source::reader::Reader;
+use crate::source::{Meter, TransferContext};
+use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
 
 const PAGE: usize = 256 * 1024;
 

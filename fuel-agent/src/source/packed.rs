@@ -7,12 +7,12 @@ use os_image::hex;
 use os_image::index::Index;
 use os_image::manifest::{Image, manifest_file_name};
 
-use super::address::{self, redacted};
-use super::client::Client;
-use super::error::HttpError;
-use super::look::{ProbeOptions, RetryBudget};
 use super::manifest::{FoundManifest, ManifestProblem, manifest};
-use super::retry::chain;
+use super::probe::{ProbeOptions, RetryBudget};
+use crate::http::address::{self, redacted};
+use crate::http::client::Client;
+use crate::http::error::HttpError;
+use crate::http::retry::chain;
 use crate::model::sources::{PackedFacts, SourceFacts};
 
 /// Adds what the manifest says, where there is one: beside the image by its own name, or else by that of the root image.

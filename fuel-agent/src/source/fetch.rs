@@ -5,15 +5,15 @@
 
 use std::time::Instant;
 
-use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
+use crate::http::header::{HeaderValue, IF_RANGE, RANGE};
 use url::Url;
 
-use super::client::{Body, Client, Request, Response};
-use super::error::HttpError;
-use super::head::Head;
-use super::retry::{Retry, chain};
-use super::source::{Source, SourceEvent, TransferContext};
+use super::{Source, SourceEvent, TransferContext};
 use crate::events::Event;
+use crate::http::client::{Body, Client, Request, Response};
+use crate::http::error::HttpError;
+use crate::http::head::Head;
+use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
 
 /// How often one transfer may start over.

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::client::PART_COUNT;
-use super::error::HttpError;
-use super::pool::{Buffer, Pool};
-use super::source::{Meter, Source, SourceEvent, TransferContext};
+use super::{Meter, Source, SourceEvent, TransferContext};
+use crate::http::client::PART_COUNT;
+use crate::http::error::HttpError;
+use crate::pool::{Buffer, Pool};
 
 /// A file that is read from its beginning to its end.
 pub(super) struct FileSource {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{content, fetch, fetch_in, first, impatient, scripted, settings};
-use crate::http::fault_server::{Asked, Fault, FaultServer, Reply};
-use crate::http::pool::Pool;
+use crate::http::tests::{content, fetch, fetch_in, first, impatient, scripted, settings};
 use crate::http::{HttpError, HttpSettings};
+use crate::pool::Pool;
+use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
 
 #[test]
 fn a_good_server_is_asked_once() {

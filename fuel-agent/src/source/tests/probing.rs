@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use host::cancel::Cancel;
 use host::units::Bytes;
 
-use super::{client, impatient, settings};
-use crate::http::fault_server::{Asked, FaultServer, Reply};
-use crate::http::{Client, HttpError, ProbeOptions, document, look};
+use crate::http::tests::{client, impatient, settings};
+use crate::http::{Client, HttpError};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{ImageContent, SourceFacts};
 use crate::model::storage::Mount;
+use crate::source::{ProbeOptions, document, look};
+use crate::testing::fault_server::{Asked, FaultServer, Reply};
 
 const MD5: &str = "5D41402abc4b2a76b9719d911017c592";
 
@@ -328,7 +329,7 @@ fn somebody_who_says_stop_ends_the_look() {
 fn documents_are_whole_and_not_too_long() {
     let server = FaultServer::start(|asked| match asked.number {
         0 => Reply::status(500),
-        1 => Reply::whole(b"0123456789").fault(crate::http::fault_server::Fault::DropAt(5)),
+        1 => Reply::whole(b"0123456789").fault(crate::testing::fault_server::Fault::DropAt(5)),
         _ => Reply::whole(b"0123456789"),
     })
     .unwrap();

@@ -9,20 +9,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::http::header::{HeaderValue, IF_RANGE, RANGE};
 use os_image::disk::ReadAt;
-use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
 use url::Url;
 
-use super::address::{Address, redacted};
-use super::client::{Body, Client, PART_COUNT, PART_LENGTH, Request, Response};
-use super::error::HttpError;
+use super::TransferContext;
 use super::file;
-use super::head::Head;
-use super::pool::{Buffer, Pool};
-use super::retry::{Retry, chain};
-use super::source::TransferContext;
 use crate::events::Event;
+use crate::http::address::{Address, redacted};
+use crate::http::client::{Body, Client, PART_COUNT, PART_LENGTH, Request, Response};
+use crate::http::error::HttpError;
+use crate::http::head::Head;
+use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
+use crate::pool::{Buffer, Pool};
 
 /// Bytes that are fetched and kept together: what the network room hands over at once.
 const PAGE: u64 = 256 * 1024;

@@ -11,9 +11,9 @@ use os_image::container::{WINDOW_MAX, ZSTD_WINDOW_LOG_MAX};
 use os_image::content::{Content, HEAD_LENGTH};
 use os_image::disk::{DiskImage, DiskImageError, Qcow2, ReadAt};
 
+use super::check::Mismatch;
 use crate::model::request::Container;
 use crate::model::sources::ImageContent;
-use crate::sources::Mismatch;
 use host::units::Bytes;
 
 /// The most of a file that is fetched to see what is in it: more than the longest block of bzip2 takes.

@@ -6,31 +6,31 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::http::header::{HeaderValue, RANGE};
 use host::cancel::Cancel;
 use host::units::Bytes;
 use os_image::container::{FileFormat, HEAD_LENGTH};
 use os_image::disk::DiskImageError;
 use os_image::metadata::{self, Metadata};
 use os_image::signature::TrustedKey;
-use reqwest::header::{HeaderValue, RANGE};
 use url::Url;
 
-use super::address::{self, Address, redacted};
-use super::client::{Client, PART_LENGTH, Request, Response};
+use super::check::{Mismatch, check_head, container_of, disk_size, is_hexadecimal};
 use super::document::document_within;
-use super::error::HttpError;
 use super::file;
 use super::packed;
-use super::pool::Pool;
+use super::prefix::{self, Beginning, FETCH_MAX};
 use super::reader::Reader;
-use super::retry::{Retry, chain};
-use super::source::{Meter, TransferContext};
+use super::{Meter, TransferContext};
 use crate::events::Silence;
+use crate::http::address::{self, Address, redacted};
+use crate::http::client::{Client, PART_LENGTH, Request, Response};
+use crate::http::error::HttpError;
+use crate::http::retry::{Retry, chain};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::Mount;
-use crate::prefix::{self, Beginning, FETCH_MAX};
-use crate::sources::{Mismatch, check_head, container_of, disk_size, is_hexadecimal};
+use crate::pool::Pool;
 
 /// How much of an image is looked at first.
 const PROBE_FIRST: usize = 64 * 1024;

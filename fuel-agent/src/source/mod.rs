@@ -1,4 +1,31 @@
-//! Where an image comes from: one kind of bytes, whether a server or a file has them.
+//! What an image is, and where its bytes come from: one kind of bytes, whether a server or a file has them.
+//!
+//! ```text
+//!   probe      what the images of a request are, before anything is touched
+//!   packed     the same for packed images, with their mirrors
+//!   manifest   the manifest of a packed image
+//!   prefix     the first bytes of an image out of its container
+//!   check      what they have to be
+//!   document   a whole small file: a request, metadata
+//!   fetch      an image as a stream, resumed and started over
+//!   file       the same from a file
+//!   range      parts of an image, as asked for
+//!   reader     an image that is read back and forth
+//! ```
+
+pub mod check;
+mod document;
+mod fetch;
+mod file;
+mod manifest;
+mod packed;
+pub(crate) mod prefix;
+mod probe;
+pub(crate) mod range;
+pub(crate) mod reader;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,13 +33,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use host::cancel::Cancel;
 
-use super::address::{Address, redacted};
-use super::client::Client;
-use super::error::HttpError;
-use super::fetch::Fetch;
-use super::file::FileSource;
-use super::pool::{Buffer, Pool};
+use self::fetch::Fetch;
+use self::file::FileSource;
 use crate::events::Events;
+use crate::http::address::{Address, redacted};
+use crate::http::client::Client;
+use crate::http::error::HttpError;
+use crate::pool::{Buffer, Pool};
+
+pub use self::document::document;
+pub use self::manifest::{FoundManifest, ManifestProblem, manifest};
+pub use self::probe::{ProbeOptions, look};
 
 /// What comes next.
 #[derive(Debug)]

@@ -1,7 +1,12 @@
 //! Parts of a file, as asked for, or an answer that says what is wrong.
 
-use super::*;
-use crate::http::range::{Answer, Asking, RangeFile, Wanted};
+use host::cancel::Cancel;
+
+use crate::http::tests::{client, content, scripted, settings};
+use crate::http::{Client, HttpError};
+use crate::pool::Pool;
+use crate::source::range::{Answer, Asking, RangeFile, Wanted};
+use crate::testing::fault_server::{FaultServer, Reply};
 
 fn wanted(start: u64, lengths: &[u32]) -> Wanted {
     Wanted {

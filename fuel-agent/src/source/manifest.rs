@@ -10,14 +10,14 @@ use os_image::manifest::{Limits, Manifest, signature_file_name};
 use os_image::signature::{SIGNATURE_LIMIT, TrustedKey, read_signed};
 use sha2::{Digest, Sha256};
 
-use super::address::{self, Address, redacted};
-use super::client::{Body, Client, Request};
 use super::document::document_within;
-use super::error::HttpError;
 use super::file;
-use super::pool::{Buffer, Pool};
-use super::retry::Retry;
+use crate::http::address::{self, Address, redacted};
+use crate::http::client::{Body, Client, Request};
+use crate::http::error::HttpError;
+use crate::http::retry::Retry;
 use crate::model::error::Kind;
+use crate::pool::{Buffer, Pool};
 
 /// Why a manifest is of no use.
 #[derive(Debug, thiserror::Error)]

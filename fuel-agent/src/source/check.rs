@@ -259,7 +259,7 @@ pub fn check_content(content: &[u8], format: &str) -> Result<(), Mismatch> {
     if format == ARCHIVE {
         return Ok(());
     }
-    match check_identified(&crate::prefix::identify(content), format) {
+    match check_identified(&super::prefix::identify(content), format) {
         Err(Mismatch::Unrecognised { .. }) => Ok(()),
         checked => checked,
     }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::address::{Address, redacted};
-use super::client::{Client, Request};
-use super::error::HttpError;
 use super::file;
-use super::pool::Pool;
-use super::retry::Retry;
+use crate::http::address::{Address, redacted};
+use crate::http::client::{Client, Request};
+use crate::http::error::HttpError;
+use crate::http::retry::Retry;
+use crate::pool::Pool;
 
 /// Fetches all of `url`, as long as it is not longer than `limit`; retried within the budget of the settings.
 pub fn document(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {

@@ -1,0 +1,3 @@
+//! Rigs that tests share.
+
+pub mod fault_server;
