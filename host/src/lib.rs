@@ -5,7 +5,7 @@
 //!   exec       Tool, Cmd, trait Exec, System: every program we start
 //!   tools      which of them are missing
 //!   blockdev   trait BlockDevice and Devices: real nodes, or regular files standing for disks
-//!   table      partition tables as they are on a disk
+//!   partition_table  GPT and MBR, read and written
 //!   variables  what the firmware of a UEFI node keeps: its boot list
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse

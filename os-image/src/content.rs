@@ -2,16 +2,13 @@
 
 use std::ops::Range;
 
+use host::partition_table::{gpt, mbr};
+
 use crate::container::FileFormat;
 use crate::hex;
 
 /// How many first bytes are enough: the last superblock that is looked for is btrfs's, at 64 KiB.
 pub const HEAD_LENGTH: usize = 128 << 10;
-
-/// `C12A7328-F81F-11D2-BA4B-00A0C93EC93B`, as it lies on a disk.
-const ESP: [u8; 16] = [
-    0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
-];
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +92,7 @@ impl Content {
 /// What is there in `size` bytes, whatever it says of its own length; never [`Content::File`].
 pub fn look(head: &[u8], size: u64) -> Content {
     for sector_size in [512, 4096] {
-        if let Some(disk) = gpt(head, sector_size, size) {
+        if let Some(disk) = gpt_disk(head, sector_size, size) {
             return Content::Disk(disk);
         }
     }
@@ -103,7 +100,7 @@ pub fn look(head: &[u8], size: u64) -> Content {
     if let Some(filesystem) = kinds.iter().find_map(|kind| kind(head)) {
         return Content::Filesystem(filesystem);
     }
-    match mbr(head, size) {
+    match mbr_disk(head, size) {
         Some(disk) => Content::Disk(disk),
         None => Content::Unknown,
     }
@@ -144,37 +141,35 @@ fn has_boot_code(head: &[u8]) -> bool {
     head.iter().take(440).any(|byte| *byte != 0)
 }
 
-fn gpt(head: &[u8], sector_size: u32, size: u64) -> Option<Disk> {
-    let header = usize::try_from(sector_size).ok()?;
-    if at(head, header)? != *b"EFI PART" {
+fn gpt_disk(head: &[u8], sector_size: u32, size: u64) -> Option<Disk> {
+    let sector = head
+        .chunks_exact(usize::try_from(sector_size).ok()?)
+        .nth(1)?;
+    if !sector.starts_with(gpt::SIGNATURE) {
         return None;
     }
-    // the entries: where they are wrong, no ESP is found, which the options can put right
-    let first = le64(head, header + 72).checked_mul(sector_size.into())?;
-    let length = usize::try_from(le32(head, header + 84)).ok()?.max(128);
-    let entries = usize::try_from(le32(head, header + 80)).ok()?.min(512);
-    let first = usize::try_from(first).ok()?;
-    let (mut uefi, mut partitions) = (false, Vec::new());
-    for n in 0..entries {
-        let Some(at) = n.checked_mul(length).and_then(|at| first.checked_add(at)) else {
-            break;
-        };
-        let entry = head.get(at..).unwrap_or_default();
-        uefi |= entry.first_chunk() == Some(&ESP);
-        if entry.first_chunk().is_some_and(|kind| *kind != [0; 16]) {
-            let sectors = le64(entry, 32)..le64(entry, 40).saturating_add(1);
-            partitions.extend(within(sectors, sector_size, size));
-        }
-    }
+    // Where its checksums are wrong, neither partitions nor an ESP are known, which the options can put right.
+    let header = gpt::Header::parse(sector, 1);
+    let entries = header.and_then(|header| {
+        let list = header.list_range(sector_size.into())?;
+        let list = usize::try_from(list.start).ok()?..usize::try_from(list.end).ok()?;
+        header.entries(head.get(list)?)
+    });
+    let entries = entries.unwrap_or_default();
+    let part = |entry: &gpt::Entry| {
+        let sectors = entry.first..entry.last.saturating_add(1);
+        within(sectors, sector_size, size)
+    };
     Some(Disk {
         sector_size,
         table: "gpt",
         bios: has_boot_code(head),
-        uefi,
-        size: le64(head, header + 32)
-            .saturating_add(1)
-            .checked_mul(sector_size.into()),
-        partitions,
+        uefi: entries.iter().any(|entry| entry.type_guid == gpt::ESP),
+        size: header.and_then(|header| {
+            let sectors = header.other.checked_add(1)?;
+            sectors.checked_mul(sector_size.into())
+        }),
+        partitions: entries.iter().filter_map(part).collect(),
     })
 }
 
@@ -185,36 +180,23 @@ fn within(sectors: Range<u64>, sector_size: u32, size: u64) -> Option<Range<u64>
     (part.start > 0 && part.start < part.end && part.end <= size).then_some(part)
 }
 
-/// Types of partitions that hold others.
-const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
-
 /// A boot sector with partitions that lie on the disk: filesystems begin with 55 AA too.
-fn mbr(head: &[u8], size: u64) -> Option<Disk> {
-    if at(head, 510)? != [0x55, 0xaa] {
-        return None;
-    }
-    let (mut used, mut partitions) = (0, Vec::new());
-    let mut uefi = false;
-    for n in 0..4 {
-        let entry = head.get(446 + n * 16..)?.get(..16)?;
-        let (start, sectors) = (u64::from(le32(entry, 8)), u64::from(le32(entry, 12)));
-        if entry.iter().all(|byte| *byte == 0) {
-            continue;
-        }
-        let plausible = [0, 0x80].contains(&entry[0]) && entry[4] != 0;
-        let part = within(start..start + sectors, 512, size).filter(|_| plausible)?;
-        used += 1;
-        // what an extended one begins with belongs to nobody, and what lies in it is others'
-        if !EXTENDED.contains(&entry[4]) {
+fn mbr_disk(head: &[u8], size: u64) -> Option<Disk> {
+    let entries = mbr::entries(head.first_chunk()?)?;
+    let used = || entries.iter().filter(|entry| entry.kind != 0);
+    let mut partitions = Vec::new();
+    for entry in used() {
+        let part = within(entry.start..entry.start + entry.length, 512, size)?;
+        // An extended one begins with a table of its own; what lies in it is its logical partitions'.
+        if !entry.is_extended() {
             partitions.push(part);
         }
-        uefi |= entry[4] == 0xef;
     }
-    (used > 0).then(|| Disk {
+    (used().count() > 0).then(|| Disk {
         sector_size: 512,
         table: "dos",
         bios: has_boot_code(head),
-        uefi,
+        uefi: used().any(|entry| entry.kind == mbr::ESP),
         size: None,
         partitions,
     })
@@ -372,20 +354,50 @@ mod tests {
         head
     }
 
+    const SIZE: u64 = 64 << 20;
+
     /// A GPT with these partitions: first and last sector.
-    fn guid(sector_size: usize, entries: &[(u64, u64)]) -> Vec<u8> {
+    fn guid(sector_size: u64, entries: &[(u64, u64)]) -> Vec<u8> {
+        let list = entries.iter().flat_map(|(first, last)| {
+            let mut entry = [0; 128];
+            entry[..16].fill(7);
+            entry[32..40].copy_from_slice(&first.to_le_bytes());
+            entry[40..48].copy_from_slice(&last.to_le_bytes());
+            entry
+        });
+        let list: Vec<u8> = list.collect();
+        let end = SIZE / sector_size - 1;
+        let header = gpt::Header {
+            place: 1,
+            other: end,
+            first_usable: 34,
+            last_usable: end - 33,
+            disk_guid: uuid::Uuid::from_u128(1),
+            list: 2,
+            count: entries.len().try_into().unwrap(),
+            entry_length: 128,
+            list_sum: gpt::crc32(&list),
+        };
         let mut head = vec![0; HEAD_LENGTH];
-        head[sector_size..sector_size + 8].copy_from_slice(b"EFI PART");
-        head[sector_size + 72] = 2;
-        head[sector_size + 80] = 128;
-        head[sector_size + 84] = 128;
-        for (n, (first, last)) in entries.iter().enumerate() {
-            let at = 2 * sector_size + n * 128;
-            head[at..at + 16].fill(7);
-            head[at + 32..at + 40].copy_from_slice(&first.to_le_bytes());
-            head[at + 40..at + 48].copy_from_slice(&last.to_le_bytes());
-        }
+        let mut put = |sector: u64, bytes: &[u8]| {
+            let at = usize::try_from(sector * sector_size).unwrap();
+            head[at..at + bytes.len()].copy_from_slice(bytes);
+        };
+        put(1, &header.encode());
+        put(2, &list);
         head
+    }
+
+    #[test]
+    fn a_gpt_with_a_wrong_checksum_is_one_but_its_partitions_are_not_known() {
+        for broken in [512 + 40, 1024 + 40] {
+            let mut head = guid(512, &[(2048, 4095)]);
+            head[broken] ^= 1;
+            let Content::Disk(disk) = look(&head, SIZE) else {
+                panic!("not a disk")
+            };
+            assert_eq!((disk.table, disk.partitions), ("gpt", vec![]), "{broken}");
+        }
     }
 
     /// Zeros with some bytes in them.
@@ -429,7 +441,6 @@ mod tests {
 
     #[test]
     fn partitions_are_those_that_lie_within_the_image_and_hold_no_others() {
-        const SIZE: u64 = 64 << 20;
         let mib = |range: Range<u64>| range.start << 20..range.end << 20;
         for (head, expected) in [
             (

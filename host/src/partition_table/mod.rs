@@ -1,8 +1,13 @@
-//! Partition tables as they are on a disk, read the way the kernel reads them: GPT (the backup where the primary is
-//! broken) and MBR with its chain of logical partitions. Nothing here writes one.
+//! Partition tables, read and written: GPT (with the backup where the primary is broken) and MBR with its chain of
+//! logical partitions. Reading goes the way the kernel does it.
+//!
+//! ```text
+//!   gpt   header and entries from and to bytes; both copies of a table made, written, compared
+//!   mbr   the four entries of a boot sector, logical partitions, the protective MBR in front of a GPT
+//! ```
 
-mod dos;
-mod gpt;
+pub mod gpt;
+pub mod mbr;
 #[cfg(test)]
 mod tests;
 
@@ -59,11 +64,11 @@ pub fn read(device: &dyn BlockDevice) -> io::Result<Option<FoundTable>> {
     }
     let mut first = [0_u8; 512];
     device.read_at(&mut first, Bytes::ZERO)?;
-    let Some(entries) = dos::entries(&first) else {
+    let Some(entries) = mbr::entries(&first) else {
         return Ok(None);
     };
-    // A GPT is only believed behind its protective MBR: without one it is what somebody wiped half of.
-    if entries.iter().any(|entry| entry.kind == 0xee)
+    // A GPT is only believed behind its protective MBR: without one it is what is left of a wiped disk.
+    if entries.iter().any(|entry| entry.kind == mbr::PROTECTIVE)
         && let Some(partitions) = gpt::read(device)?
     {
         let kind = TableKind::Gpt;
@@ -71,7 +76,7 @@ pub fn read(device: &dyn BlockDevice) -> io::Result<Option<FoundTable>> {
     }
     Ok(Some(FoundTable {
         kind: TableKind::Dos,
-        partitions: dos::read(device, &entries)?,
+        partitions: mbr::read(device, &entries)?,
     }))
 }
 
@@ -89,7 +94,7 @@ fn bytes(from: &[u8], at: usize, length: usize) -> &[u8] {
     from.get(at..at.saturating_add(length)).unwrap_or_default()
 }
 
-/// A little-endian number of up to eight bytes.
+/// A little-endian number of up to eight bytes; what lies beyond the end counts as zero.
 fn number(from: &[u8], at: usize, length: usize) -> u64 {
     let digits = bytes(from, at, length).iter().rev();
     digits.fold(0, |value, byte| value << 8 | u64::from(*byte))

@@ -1,8 +1,8 @@
 //! Boot code on disks in memory: what is written where, and that a disk at which anything went wrong does not boot.
 
-use host::efivars::Variables;
 use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
 use host::units::Extent;
+use host::efivars::Variables;
 
 use super::*;
 use crate::apply::Options;
@@ -293,7 +293,7 @@ fn partitioned(node: &Node) -> FakeDevices {
     let devices = disks();
     for disk in &node.plan.disks {
         let mut device = devices.open(disk.device.as_ref(), Access::Write).unwrap();
-        let table = gpt::GuidTable::of(disk, device.size(), device.sector_size()).unwrap();
+        let table = gpt::of(disk, device.size(), device.sector_size()).unwrap();
         table.write(device.as_mut()).unwrap();
     }
     devices

@@ -4,11 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use host::blockdev::{Access, BlockDevice};
-use host::units::{Bytes, Extent};
+use host::partition_table::gpt::{Gpt, GptError};
+use host::partition_table::mbr::BOOT_CODE;
 use host::wait;
+use host::units::{Bytes, Extent};
 
-use super::gpt::{BOOT_CODE, GuidTable, TableError};
-use super::{Context, NODE_PATIENCE, Outcome, disk_error, is_not_there};
+use super::gpt::{self, TableError};
+use super::{Context, NODE_PATIENCE, Outcome, is_not_there, disk_error};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedDisk;
 use crate::model::storage::Table;
@@ -103,15 +105,15 @@ fn put(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
     let table = of_plan(planned, device.as_ref())?;
     context.state.touched = true;
     let written = table.write(device.as_mut());
-    let written = written.and_then(|()| device.drop_cache().map_err(TableError::from));
+    let written = written.and_then(|()| device.drop_cache().map_err(GptError::from));
     let written = written.and_then(|()| table.compare(device.as_ref()));
-    written.map_err(|source| failed("write", planned, source))
+    written.map_err(|source| failed("write", planned, source.into()))
 }
 
 /// The table of the plan for the disk as it really is.
-pub(super) fn of_plan(planned: &PlannedDisk, device: &dyn BlockDevice) -> Result<GuidTable, Error> {
+pub(super) fn of_plan(planned: &PlannedDisk, device: &dyn BlockDevice) -> Result<Gpt, Error> {
     check_size(device, planned)?;
-    GuidTable::of(planned, device.size(), device.sector_size())
+    gpt::of(planned, device.size(), device.sector_size())
         .map_err(|source| failed("make", planned, source))
 }
 
@@ -133,10 +135,10 @@ fn check_size(device: &dyn BlockDevice, planned: &PlannedDisk) -> Result<(), Err
 
 pub(super) fn failed(doing: &str, planned: &PlannedDisk, source: TableError) -> Error {
     let kind = match source {
-        TableError::Io(_) | TableError::Differs { .. } => Kind::Disk,
-        TableError::Type { .. } | TableError::Name(_) => Kind::Request,
+        TableError::Gpt(GptError::Io(_) | GptError::Differs { .. }) => Kind::Disk,
+        TableError::Type { .. } | TableError::Gpt(GptError::Name(_)) => Kind::Request,
         // The plan's own checks let nothing else through.
-        _ => Kind::Internal,
+        TableError::Gpt(_) => Kind::Internal,
     };
     let what = format!("cannot {doing} the partition table of {}", planned.device);
     Error::new(kind, what)

@@ -1,4 +1,4 @@
-//! MBR tables, with their chain of logical partitions.
+//! MBR tables, with their chain of logical partitions, and the protective MBR in front of a GPT.
 
 use std::io;
 
@@ -9,16 +9,35 @@ use crate::units::Bytes;
 /// The longest chain of logical partitions that is followed; a ring of them has no end.
 const LONGEST_CHAIN: u32 = 128;
 
+/// What boot code has of the first sector: no table is written there.
+pub const BOOT_CODE: Bytes = Bytes(440);
+
+/// Type of an EFI system partition.
+pub const ESP: u8 = 0xef;
+
+/// Type of the entry that keeps others away from a GPT.
+pub(super) const PROTECTIVE: u8 = 0xee;
+
+/// Where the four entries begin.
+const ENTRIES: usize = 446;
+
+/// The last two bytes of a boot sector.
+const SIGNATURE: [u8; 2] = [0x55, 0xaa];
+
 /// An entry of an MBR or of a link in the chain, in sectors.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub(super) kind: u8,
-    start: u64,
-    length: u64,
+pub struct Entry {
+    /// Its type; 0 where it is not in use.
+    pub kind: u8,
+    /// Its first sector; counted from the link where it is part of a chain.
+    pub start: u64,
+    /// How many sectors it has.
+    pub length: u64,
 }
 
 impl Entry {
-    const fn is_extended(self) -> bool {
+    /// Whether it holds logical partitions.
+    pub const fn is_extended(self) -> bool {
         matches!(self.kind, 0x05 | 0x0f | 0x85)
     }
 
@@ -28,17 +47,17 @@ impl Entry {
 }
 
 /// The four entries, or `None` where this is no MBR: the boot sector of a FAT or NTFS ends with the same two bytes.
-pub(super) fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
+pub fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
     let filesystem = ["FAT12", "FAT16", "FAT32"].iter().any(|name| {
         [0x36, 0x52]
             .iter()
             .any(|at| bytes(sector, *at, name.len()) == name.as_bytes())
     }) || bytes(sector, 3, 4) == b"NTFS";
-    if bytes(sector, 510, 2) != [0x55, 0xaa] || filesystem {
+    if bytes(sector, 510, 2) != SIGNATURE || filesystem {
         return None;
     }
     let entry = |index: usize| {
-        let at = 446 + 16 * index;
+        let at = ENTRIES + 16 * index;
         let flag = *sector.get(at)?;
         matches!(flag, 0 | 0x80).then_some(Entry {
             kind: *sector.get(at + 4)?,
@@ -47,6 +66,21 @@ pub(super) fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
         })
     };
     Some([entry(0)?, entry(1)?, entry(2)?, entry(3)?])
+}
+
+/// The first sector of a disk of `sectors` with a GPT, without boot code: one entry over the whole disk, or as much of it as
+/// an MBR can say.
+pub fn protective(sectors: u64) -> [u8; 512] {
+    let length = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);
+    let mut entry = [0; 16];
+    // In cylinders, heads and sectors from the second sector to the end of what these can say.
+    entry[..8].copy_from_slice(&[0, 0, 2, 0, PROTECTIVE, 0xff, 0xff, 0xff]);
+    entry[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    entry[12..].copy_from_slice(&length.to_le_bytes());
+    let mut sector = [0; 512];
+    sector[ENTRIES..ENTRIES + 16].copy_from_slice(&entry);
+    sector[510..].copy_from_slice(&SIGNATURE);
+    sector
 }
 
 pub(super) fn read(

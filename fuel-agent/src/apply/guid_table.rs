@@ -1,0 +1,79 @@
+//! The GUID partition table of a planned disk.
+
+use host::partition_table::gpt::{Gpt, GptError, GptPartition, LEGACY_BOOT};
+use host::units::Bytes;
+use uuid::{Uuid, uuid};
+
+use crate::model::plan::{PlannedDisk, PlannedPartition};
+
+/// What parted and everyone else gives a partition that is nothing in particular.
+const LINUX_DATA: Uuid = uuid!("0FC63DAF-8483-4772-8E79-3D69D8477DE4");
+
+/// Why a table cannot be made, or is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TableError {
+    /// A type that is not a GUID.
+    #[error("the type of partition {number} is `{given}`, which is no GUID")]
+    Type {
+        /// The partition.
+        number: u32,
+        /// What it is.
+        given: String,
+    },
+    /// The table cannot be made, written or compared.
+    #[error(transparent)]
+    Gpt(#[from] GptError),
+}
+
+/// The table of `disk`, which really is `size` long and has sectors of `sector`.
+pub(super) fn of(disk: &PlannedDisk, size: Bytes, sector: Bytes) -> Result<Gpt, TableError> {
+    let partitions: Result<Vec<GptPartition>, TableError> =
+        disk.partitions.iter().map(partition).collect();
+    Ok(Gpt::new(disk.guid, &partitions?, size, sector)?)
+}
+
+fn partition(planned: &PlannedPartition) -> Result<GptPartition, TableError> {
+    let type_guid = match &planned.type_guid {
+        None => LINUX_DATA,
+        Some(given) => Uuid::parse_str(given).map_err(|_| TableError::Type {
+            number: planned.number,
+            given: given.clone(),
+        })?,
+    };
+    Ok(GptPartition {
+        number: planned.number,
+        extent: planned.extent,
+        type_guid,
+        guid: planned.guid,
+        attributes: if planned.legacy_boot { LEGACY_BOOT } else { 0 },
+        name: planned.name.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::sample;
+
+    #[test]
+    fn type_attribute_and_name_are_those_of_the_plan() {
+        let mut planned = sample::plan().disks.remove(0).partitions.remove(0);
+        planned.name = "böot".to_owned();
+        let made = partition(&planned).unwrap();
+        assert_eq!((made.type_guid, made.attributes), (LINUX_DATA, 0));
+        planned.legacy_boot = true;
+        planned.type_guid = Some("21686148-6449-6E6F-744E-656564454649".to_owned());
+        let made = partition(&planned).unwrap();
+        let bios_boot = uuid!("21686148-6449-6e6f-744e-656564454649");
+        assert_eq!((made.type_guid, made.attributes), (bios_boot, LEGACY_BOOT));
+        assert_eq!((made.number, made.name.as_str()), (planned.number, "böot"));
+    }
+
+    #[test]
+    fn a_type_that_is_not_a_guid_is_refused() {
+        let mut disk = sample::plan().disks.remove(0);
+        disk.partitions[0].type_guid = Some("linux".to_owned());
+        let error = of(&disk, disk.size, disk.sector_size).unwrap_err();
+        assert!(error.to_string().contains("`linux`, which is no GUID"));
+    }
+}
