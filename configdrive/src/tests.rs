@@ -1,7 +1,7 @@
 //! The seed as files, and the files in a filesystem that other programs find in order.
 
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, ExecError, System, Tool};
+use host::exec::{Cmd, Exec, ExecError, Program, System};
 
 use super::*;
 
@@ -43,11 +43,15 @@ fn format(size: u64, sector_size: u32) -> fat::Format<'static> {
     }
 }
 
+const BLKID: Program = Program::new("blkid", "util-linux");
+const FSCK: Program = Program::new("fsck.fat", "dosfstools");
+const MDIR: Program = Program::new("mdir", "mtools");
+
 /// Runs a checker on the image; `None` where it is not installed.
-fn asks(tool: Tool, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
+fn asks(program: Program, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), image).unwrap();
-    let cmd = Cmd::new(tool).args(args).arg(file.path());
+    let cmd = Cmd::new(program).args(args).arg(file.path());
     match System::new(Cancel::new()).run(&cmd) {
         Ok(output) => Some((true, output.stdout + &output.stderr)),
         Err(error @ ExecError::Missing { .. }) => {
@@ -59,7 +63,7 @@ fn asks(tool: Tool, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
 }
 
 fn is_clean(image: &[u8]) {
-    if let Some((ok, text)) = asks(Tool::FsckFat, &["-n", "-v"], image) {
+    if let Some((ok, text)) = asks(FSCK, &["-n", "-v"], image) {
         assert!(ok, "{text}");
     }
 }
@@ -209,7 +213,7 @@ fn what_was_there_before_does_not_shine_through() {
 #[test]
 fn blkid_finds_label_and_instance() {
     let bytes = fat::image(&format(20 << 20, 512), &files(&seed()).unwrap()).unwrap();
-    if let Some((ok, text)) = asks(Tool::Blkid, &["-p", "-o", "export"], &bytes) {
+    if let Some((ok, text)) = asks(BLKID, &["-p", "-o", "export"], &bytes) {
         assert!(ok, "{text}");
         for line in ["LABEL=CIDATA", "UUID=8F0F-6A3A", "TYPE=vfat"] {
             assert!(text.lines().any(|found| found == line), "{text}");
@@ -220,7 +224,7 @@ fn blkid_finds_label_and_instance() {
 #[test]
 fn another_implementation_lists_the_long_names() {
     let bytes = fat::image(&format(20 << 20, 512), &files(&seed()).unwrap()).unwrap();
-    if let Some((ok, text)) = asks(Tool::Mdir, &["-/", "-b", "-i"], &bytes) {
+    if let Some((ok, text)) = asks(MDIR, &["-/", "-b", "-i"], &bytes) {
         assert!(ok, "{text}");
         for name in [
             "meta-data",

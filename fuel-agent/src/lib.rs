@@ -28,4 +28,5 @@ pub mod source;
 pub mod stream;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod testing;
+pub mod tools;
 mod wrap;

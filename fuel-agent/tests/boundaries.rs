@@ -216,11 +216,8 @@ fn the_model_is_data_and_counts_in_units() {
 fn plan_touches_nothing() {
     must_not_name("plan", &IMPURE);
     must_not_name("plan", &EFFECTS);
-    // Of all that `host` offers, a plan may count in its units and name its tools.
-    let allowed = |line: &str| {
-        line.replace("host::units", "")
-            .replace("host::exec::Tool", "")
-    };
+    // Of all that `host` offers, a plan may count in its units.
+    let allowed = |line: &str| line.replace("host::units", "");
     let strange: Vec<String> = code("plan")
         .into_iter()
         .filter(|(_, _, line)| names(&allowed(line), "host::"))
@@ -400,14 +397,14 @@ fn the_reader_of_names_tells_whole_names_from_parts() {
 
 #[test]
 fn grouped_imports_are_written_out() {
-    let text = "use std::{fs, io::{self, Read}};\npub use host::exec::Tool;\n// use std::env;\nfn because() {}";
+    let text = "use std::{fs, io::{self, Read}};\npub use host::exec::Program;\n// use std::env;\nfn because() {}";
     assert_eq!(
         imports(text),
         [
             "std::fs",
             "std::io::self",
             "std::io::Read",
-            "host::exec::Tool"
+            "host::exec::Program"
         ]
     );
 }

@@ -10,8 +10,8 @@ use std::fs;
 
 use fuel_agent::inventory::{self, Disk, Inventory, Reader};
 use fuel_agent::model::error::{Kind, render};
+use fuel_agent::tools::Tool;
 use host::cancel::Cancel;
-use host::exec::Tool;
 use host::fake::FakeDevices;
 use host::units::Bytes;
 use support::machine::{Machine, folder, names};

@@ -1,7 +1,10 @@
 //! Where this machine gets Debian packages from: asked of apt itself, so that every form its configuration may have
 //! (one line, deb822, mirrors, proxies) is understood, and no mirror is ever written into our code.
 
-use crate::exec::{Cmd, Exec, ExecError, Tool};
+use crate::exec::{Cmd, Exec, ExecError, Program};
+
+/// Asks apt for its sources.
+const APT_GET: Program = Program::new("apt-get", "apt");
 
 /// One archive of Debian's, as apt's sources name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +48,7 @@ pub enum AptError {
 /// The archives of a Debian release (`bookworm`) with its updates and security suites, in the order apt has them.
 pub fn archives(exec: &mut dyn Exec, release: &str) -> Result<Vec<Archive>, AptError> {
     let format = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)";
-    let cmd =
-        Cmd::new(Tool::AptGet).args(["indextargets", "--format", format, "Created-By: Packages"]);
+    let cmd = Cmd::new(APT_GET).args(["indextargets", "--format", format, "Created-By: Packages"]);
     let archives = parse_targets(&exec.run(&cmd)?.stdout, release);
     if archives.iter().any(|archive| archive.suite == release) {
         Ok(archives)

@@ -2,8 +2,7 @@
 //!
 //! ```text
 //!   units      amounts of disk: Bytes, KernelSectors, Extent           pure
-//!   exec       Tool, Cmd, trait Exec, System: every program we start
-//!   tools      which of them are missing
+//!   exec       Program, Cmd, trait Exec, System: every program we start
 //!   blockdev   trait BlockDevice and Devices: real nodes, or regular files standing for disks
 //!   partition_table  GPT and MBR, read and written
 //!   variables  what the firmware of a UEFI node keeps: its boot list
@@ -40,7 +39,6 @@ pub mod power;
 pub mod procfs;
 pub mod remove_tree;
 pub mod terminal;
-pub mod tools;
 pub mod tree;
 pub mod units;
 pub mod wait;

@@ -6,12 +6,10 @@
 )]
 
 use std::io;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::exec::{Cmd, Exec, ExecError, Tool};
 
 /// The first pause; each is twice as long as the one before, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -75,16 +73,6 @@ pub fn while_busy<T>(
 pub fn pause(length: Duration, cancel: &Cancel) -> bool {
     let waited = until_or_cancelled(length, cancel, || Ok(None::<()>));
     waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
-}
-
-/// Waits until udev has worked off what it knows of; nothing to wait for where no udev runs.
-pub fn udev_settle(exec: &mut dyn Exec) -> Result<(), ExecError> {
-    if !Path::new("/run/udev/control").exists() || exec.find(Tool::Udevadm).is_none() {
-        return Ok(());
-    }
-    let settle = Cmd::new(Tool::Udevadm).args(["settle", "--timeout=60"]);
-    exec.run(&settle.timeout(Duration::from_secs(90)))
-        .map(|_| ())
 }
 
 #[cfg(test)]

@@ -10,15 +10,19 @@ use std::thread;
 use std::time::Duration;
 
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, ExecError, System, Tool};
+use host::exec::{Cmd, Exec, ExecError, Program, System};
 use host::wait;
 use tempfile::TempDir;
 
-/// A folder in which every tool that the tests use is a shell.
+/// Names that no file of this machine has.
+const ONE: Program = Program::new("one-shell", "none");
+const TWO: Program = Program::new("two-shells", "none");
+
+/// A folder in which every program that the tests use is a shell.
 fn shells() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for tool in [Tool::Blkid, Tool::Lvm] {
-        symlink("/bin/sh", folder.path().join(tool.name())).unwrap();
+    for program in [ONE, TWO] {
+        symlink("/bin/sh", folder.path().join(program.name())).unwrap();
     }
     folder
 }
@@ -29,7 +33,7 @@ fn system(folder: &TempDir, cancel: &Cancel) -> System {
 }
 
 fn script(text: &str) -> Cmd {
-    Cmd::new(Tool::Blkid).args(["-c", text])
+    Cmd::new(ONE).args(["-c", text])
 }
 
 fn run(cmd: &Cmd) -> Result<host::exec::Output, ExecError> {
@@ -131,14 +135,9 @@ fn a_signal_is_told_apart_from_a_status() {
 fn a_tool_that_is_not_there_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let mut system = System::new(Cancel::new()).with_path(folder.path());
-    let error = system.run(&Cmd::new(Tool::Mmdebstrap)).unwrap_err();
+    let error = system.run(&Cmd::new(ONE)).unwrap_err();
     assert!(
-        matches!(
-            error,
-            ExecError::Missing {
-                tool: Tool::Mmdebstrap
-            }
-        ),
+        matches!(error, ExecError::Missing { program: ONE }),
         "{error}"
     );
 }
@@ -146,9 +145,9 @@ fn a_tool_that_is_not_there_is_missing() {
 #[test]
 fn a_file_that_cannot_be_executed_is_not_found() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("mdadm"), "").unwrap();
+    fs::write(folder.path().join(ONE.name()), "").unwrap();
     let system = System::new(Cancel::new()).with_path(folder.path());
-    assert_eq!(system.find(Tool::Mdadm), None);
+    assert_eq!(system.find(ONE), None);
 }
 
 #[test]

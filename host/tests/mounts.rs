@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, System, Tool};
+use host::exec::{Cmd, Exec, Program, System};
 use host::ioctl::flags;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::mount::{KernelMounts, MountMode, Mounts, unmount_below};
@@ -23,7 +23,7 @@ fn ext4() -> Option<LoopDevice> {
             return None;
         }
     };
-    let mkfs = Cmd::new(Tool::MkfsExt4)
+    let mkfs = Cmd::new(Program::new("mkfs.ext4", "e2fsprogs"))
         .args(["-q", "-F"])
         .arg(device.path());
     System::new(Cancel::new()).run(&mkfs).unwrap();
@@ -48,11 +48,13 @@ fn what_is_written_is_there_after_the_next_mount_and_nothing_of_it_can_be_run() 
     mounts
         .mount(device.path(), target, "ext4", MountMode::Write)
         .unwrap();
-    let program = target.join("blkid");
+    let program = target.join("true");
     fs::copy("/bin/true", &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let mut system = System::new(Cancel::new()).with_path(target);
-    system.run(&Cmd::new(Tool::Blkid)).unwrap_err();
+    system
+        .run(&Cmd::new(Program::new("true", "coreutils")))
+        .unwrap_err();
     let found = mounts.mounted().unwrap();
     let ours = found.iter().filter(|(_, at)| at == target);
     assert_eq!(

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use host::apt;
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, Tool};
+use host::exec::{Cmd, Exec};
 use host::mount::{self, KernelMounts};
 use host::units::Bytes;
 use tempfile::TempDir;
@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::cli::Build;
 use crate::debian;
 use crate::pack::{self, Built, Packed};
+use crate::tools::Tool;
 
 /// Builds the image that `options` describe.
 pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Result<Packed> {
@@ -107,14 +108,13 @@ impl Drop for Work {
 /// Everything that can be known before minutes are spent.
 fn check(options: &Build, exec: &dyn Exec) -> Result<()> {
     pack::check_name(&options.name)?;
-    for tool in [Tool::Mmdebstrap, Tool::Mke2fs, Tool::AptGet] {
-        if exec.find(tool).is_none() {
-            bail!(
-                "`{}` is not installed; install the Debian package {}",
-                tool.name(),
-                tool.package()
-            );
-        }
+    let needed = [Tool::Mmdebstrap, Tool::Mke2fs, Tool::AptGet];
+    if let Some(program) = host::exec::missing(exec, needed).first() {
+        bail!(
+            "`{}` is not installed; install the Debian package {}",
+            program.name(),
+            program.package()
+        );
     }
     Ok(())
 }

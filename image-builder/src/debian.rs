@@ -5,9 +5,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use host::exec::{Cmd, Tool};
+use host::exec::Cmd;
 
 use crate::cli::{Kind, What};
+use crate::tools::Tool;
 
 /// The release that is built.
 pub(crate) const RELEASE: &str = "bookworm";

@@ -18,6 +18,7 @@ mod pack;
 mod pipeline;
 mod publish;
 mod signed_manifest;
+mod tools;
 
 use std::process::ExitCode;
 

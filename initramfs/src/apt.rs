@@ -6,12 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use host::exec::{Cmd, Exec, ExecError, Tool};
+use host::exec::{Cmd, Exec, ExecError};
 
 use crate::error::{self, Error};
 use crate::lock::{self, Package};
 use crate::source::check::{self, Wanted};
 use crate::stanza::{self, Stanza};
+use crate::tools::Tool;
 
 /// Debian's name of the only architecture there is so far.
 pub const ARCHITECTURE: &str = "amd64";

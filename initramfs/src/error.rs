@@ -174,9 +174,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Tool {
-                source: ExecError::Missing { tool },
+                source: ExecError::Missing { program },
                 ..
-            } => format!("install the package `{}`", tool.package()),
+            } => format!("install the package `{}`", program.package()),
             Self::NoSources { .. } => {
                 "name a mirror with `--mirror URL`, or another release with `--suite`".to_owned()
             }

@@ -31,5 +31,6 @@ pub mod recipe;
 pub mod resolve;
 pub mod sources;
 pub mod stanza;
+mod tools;
 pub mod tree;
 pub mod unpack;

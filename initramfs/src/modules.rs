@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use goblin::elf::Elf;
-use host::exec::{Cmd, Exec, Tool};
+use host::exec::{Cmd, Exec};
 
 use crate::error::{self, Error};
 use crate::recipe;
+use crate::tools::Tool;
 
 /// The list that is built in.
 pub const LIST: &str = include_str!("../files/modules");

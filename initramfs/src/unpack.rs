@@ -5,11 +5,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use host::exec::{Cmd, Exec, Tool};
+use host::exec::{Cmd, Exec};
 use tempfile::TempDir;
 
 use crate::error::{self, Error};
 use crate::recipe;
+use crate::tools::Tool;
 
 /// Folders that may hold shared libraries, best first.
 const LIBRARY_FOLDERS: [&str; 6] = [

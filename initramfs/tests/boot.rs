@@ -14,10 +14,15 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, Output, Running, System, Tool};
+use host::exec::{Cmd, Exec, Output, Program, Running, System};
 use host::wait;
 use initramfs::apt::Proxies;
 use initramfs::compose::{self, BuildOptions};
+
+const QEMU: Program = Program::new("qemu-system-x86_64", "qemu-system-x86");
+const SCP: Program = Program::new("scp", "openssh-client");
+const SSH: Program = Program::new("ssh", "openssh-client");
+const SSH_KEYGEN: Program = Program::new("ssh-keygen", "openssh-client");
 
 /// Only says when a boot is given up.
 const LIMIT: Duration = Duration::from_mins(10);
@@ -89,7 +94,7 @@ fn built() -> &'static Built {
         let agent = stub(folder.path());
         let out = folder.path().join("out");
         compose::build(&mut system(), &order(agent.clone(), out)).unwrap();
-        let keygen = Cmd::new(Tool::SshKeygen)
+        let keygen = Cmd::new(SSH_KEYGEN)
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "one two", "-f"])
             .arg(folder.path().join("key"));
         system().run(&keygen).unwrap();
@@ -114,7 +119,7 @@ impl Node {
             .local_addr()
             .unwrap()
             .port();
-        let cmd = Cmd::new(Tool::QemuSystem)
+        let cmd = Cmd::new(QEMU)
             .args([
                 "-accel",
                 "tcg,thread=multi",
@@ -176,8 +181,8 @@ impl Node {
         }
     }
 
-    fn with_key(&self, tool: Tool, port: &str) -> Cmd {
-        Cmd::new(tool)
+    fn with_key(&self, program: Program, port: &str) -> Cmd {
+        Cmd::new(program)
             .arg("-i")
             .arg(built().folder.path().join("key"))
             .args([
@@ -194,7 +199,7 @@ impl Node {
     fn ssh(&self, command: &str) -> Output {
         let all: Vec<i32> = (0..=255).collect();
         let cmd = self
-            .with_key(Tool::Ssh, "-p")
+            .with_key(SSH, "-p")
             .args(["root@127.0.0.1", command])
             .accept(&all);
         system().run(&cmd).unwrap()
@@ -241,7 +246,7 @@ fn it_boots_to_dhcp_and_ssh_and_ends_when_told() {
     let request = node.folder.path().join("provision.json");
     fs::write(&request, "5\n").unwrap();
     let scp = node
-        .with_key(Tool::Scp, "-P")
+        .with_key(SCP, "-P")
         .arg(&request)
         .arg("root@127.0.0.1:/tmp/provision.json");
     system().run(&scp).unwrap();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use host::exec::{Cmd, Exec, ExecError, Output, Tool};
+use host::exec::{Cmd, Exec, ExecError, Output, Program};
 use initramfs::apt::Proxies;
 use initramfs::compose::{self, BuildOptions};
 use initramfs::error::Error;
@@ -158,10 +158,10 @@ impl Exec for Archive {
             return Err(failed(&line, "injected"));
         }
         let mut output = Output::default();
-        match cmd.tool {
-            Tool::AptConfig => output.stdout = format!("LIST='{}'\n", self.sources.display()),
-            Tool::AptGet => output.stdout = self.apt_get(cmd, &line)?,
-            Tool::AptCache => {
+        match cmd.program.name() {
+            "apt-config" => output.stdout = format!("LIST='{}'\n", self.sources.display()),
+            "apt-get" => output.stdout = self.apt_get(cmd, &line)?,
+            "apt-cache" => {
                 for name in names() {
                     let digest = lock::hex(&Sha256::digest(file_of(&name)));
                     let depends = if name == "linux-image-amd64" {
@@ -172,14 +172,14 @@ impl Exec for Archive {
                     output.stdout.push_str(&stanza(&name, &digest, depends));
                 }
             }
-            Tool::DpkgDeb => self.unpack(cmd),
-            Tool::Depmod => Self::index(cmd),
+            "dpkg-deb" => self.unpack(cmd),
+            "depmod" => Self::index(cmd),
             other => panic!("{other:?} is nothing that a build starts"),
         }
         Ok(output)
     }
 
-    fn find(&self, _: Tool) -> Option<PathBuf> {
+    fn find(&self, _: Program) -> Option<PathBuf> {
         None
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use host::exec::{Cmd, Exec, System, Tool};
+use host::exec::{Cmd, Exec, System};
+
+use crate::tools::Tool;
 
 /// Boots the kernel without any root under KVM: it has to reach its panic, which ends QEMU, within seconds.
 pub(crate) fn works(system: &mut System, kernel: &Path, work: &Path) -> bool {

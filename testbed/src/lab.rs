@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, Output, System, Tool};
+use host::exec::{Cmd, Exec, Output, System};
 use host::wait;
 
 use crate::cli::Artefacts;
@@ -14,6 +14,7 @@ use crate::events::{Event, Events, Source};
 use crate::network::{self, Files, Network};
 use crate::node::{DiskShape, Firmware, Node, Shape};
 use crate::orchestrator::Orchestrator;
+use crate::tools::Tool;
 
 /// How long anything may take before a run is given up. Generous: an emulated node on a busy machine is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(15);

@@ -15,6 +15,7 @@ mod request;
 mod scenario;
 mod shell;
 mod timeline;
+mod tools;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

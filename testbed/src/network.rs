@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use host::exec::{Cmd, Exec, Running, System, Tool};
+use host::exec::{Cmd, Exec, Running, System};
 use nix::sched::{CloneFlags, unshare};
+
+use crate::tools::Tool;
 
 /// The testbed's own address on the provisioning network.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);

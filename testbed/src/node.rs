@@ -7,11 +7,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use host::exec::{Cmd, Running, System, Tool};
+use host::exec::{Cmd, Running, System};
 use host::wait;
 
 use crate::events::{Events, Source};
 use crate::network;
+use crate::tools::Tool;
 
 /// A disk of a node.
 #[derive(Clone, Debug)]

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use host::exec::{Cmd, Exec, ExecError, System, Tool};
+use host::exec::{Cmd, Exec, ExecError, System};
+
+use crate::tools::Tool;
 
 /// How long preparing one thing may take on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(30);

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use host::exec::{Cmd, Tool};
+use host::exec::Cmd;
 use host::units::Bytes;
 
 use super::{Context, Outcome};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedVolumeGroup;
+use crate::tools::Tool;
 
 /// Why there is no LVM where disks are files.
 const ON_FILES: &str = "LVM needs a block device";

@@ -17,34 +17,34 @@
 //!
 //! `perform` matches on the step and calls the file that knows how; whatever is decided was decided in `plan`.
 
+#[cfg(test)]
+pub(crate) mod step_harness;
 pub mod bootcode;
 pub mod bootconfig;
 pub mod configdrive;
 pub mod content;
 pub mod disarm;
-mod disk_region;
 pub mod filesystem;
 pub mod fstab;
 mod gpt;
 pub mod identity;
 pub mod image;
+mod target_tree;
 pub mod lvm;
+mod disk_region;
 mod network;
 #[cfg(test)]
 #[path = "tests/on_loops.rs"]
 mod on_loops;
-pub mod partition_table;
 pub mod raid;
 pub mod release;
 #[cfg(test)]
 pub(crate) mod sample;
-mod signature;
 mod staging;
+mod signature;
 pub mod stamp;
-#[cfg(test)]
-pub(crate) mod step_harness;
+pub mod partition_table;
 pub mod target;
-mod target_tree;
 pub mod undo;
 pub mod verify;
 
@@ -53,7 +53,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host::blockdev::{Access, BlockDevice};
-use host::exec::{Cmd, ExecError, Output, Tool};
+use host::exec::{Cmd, ExecError, Output};
 use host::{Host, wait};
 
 use crate::events::{Event, Events};
@@ -63,6 +63,7 @@ use crate::model::report::ImageOutcome;
 use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
 use crate::model::storage::BlockRef;
+use crate::tools::Tool;
 
 /// What one step did to the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,7 +241,7 @@ impl<'a> Context<'a> {
     /// Lets udev come to rest, so that it holds nothing that is about to be changed, and has seen what was. Where there is
     /// no udev there is nothing to wait for.
     fn settle(&mut self) -> Result<(), Error> {
-        if self.host.exec.find(Tool::Udevadm).is_none() {
+        if self.host.exec.find(Tool::Udevadm.into()).is_none() {
             return Ok(());
         }
         // Status 1 is its own time limit: something else is slow, and whatever that holds shows where it matters.
@@ -315,9 +316,9 @@ fn disk_error(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
 /// An error from one of a tool.
 fn tool_error(what: String, source: ExecError) -> Error {
     let hint = match &source {
-        ExecError::Missing { tool } => Some(format!(
+        ExecError::Missing { program } => Some(format!(
             "put the package `{}` into the ramdisk",
-            tool.package()
+            program.package()
         )),
         _ => None,
     };

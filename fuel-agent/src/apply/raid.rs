@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use host::exec::{Cmd, Tool};
+use host::exec::Cmd;
 use uuid::Uuid;
 
 use super::{Context, Outcome};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedRaid;
 use crate::model::storage::BlockRef;
+use crate::tools::Tool;
 
 /// Why there is no md where disks are files.
 pub(super) const ON_FILES: &str = "an array needs a block device";

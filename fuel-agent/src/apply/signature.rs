@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use host::exec::{Cmd, ExecError, Tool};
+use host::exec::{Cmd, ExecError};
 
 use super::{Context, tool_error};
 use crate::http::address;
 use crate::model::error::{Error, Kind};
 use crate::source::check::mounts_as;
+use crate::tools::Tool;
 
 /// A filesystem, swap space, or member of something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

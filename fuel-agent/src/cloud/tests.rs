@@ -1,7 +1,7 @@
 //! The whole of it for the sample node, and what other programs make of it.
 
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, ExecError, System, Tool};
+use host::exec::{Cmd, Exec, ExecError, Program, System};
 
 use super::*;
 use crate::apply::sample;
@@ -12,12 +12,15 @@ fn part(kind: PartKind) -> String {
     part.unwrap().content
 }
 
+const SH: Program = Program::new("sh", "dash");
+const PYTHON: Program = Program::new("python3", "python3");
+
 /// Feeds `input` to a program; `None` where it is not installed.
-fn asks(tool: Tool, args: &[&str], input: &str) -> Option<(bool, String)> {
+fn asks(program: Program, args: &[&str], input: &str) -> Option<(bool, String)> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("input");
     std::fs::write(&file, input).unwrap();
-    let cmd = Cmd::new(tool).args(args).arg(&file);
+    let cmd = Cmd::new(program).args(args).arg(&file);
     match System::new(Cancel::new()).run(&cmd) {
         Ok(output) => Some((true, output.stdout + &output.stderr)),
         Err(error @ ExecError::Missing { .. }) => {
@@ -176,12 +179,12 @@ fn every_script_is_a_script() {
     for profile in ["ubuntu_1404_x86_64", "centos7-x86_64"] {
         profile.clone_into(&mut plan.boot.profile);
         let script = seed(&plan).unwrap().user_data.remove(0).content;
-        if let Some((ok, text)) = asks(Tool::Sh, &["-n"], &script) {
+        if let Some((ok, text)) = asks(SH, &["-n"], &script) {
             assert!(ok, "{text}");
         }
     }
     for script in runcmd(plan.node.as_ref().unwrap()) {
-        if let Some((ok, text)) = asks(Tool::Sh, &["-n"], &script) {
+        if let Some((ok, text)) = asks(SH, &["-n"], &script) {
             assert!(ok, "{text}");
         }
     }
@@ -255,7 +258,7 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
                   texts = [p.get_payload(decode=True).decode() for p in parts]\n\
                   print(json.dumps([[p.get_content_type() for p in parts], texts[0], yaml.safe_load(texts[1])]))";
     let text = String::from_utf8(user_data.content.clone()).unwrap();
-    let Some((ok, answer)) = asks(Tool::Python3, &["-c", script], &text) else {
+    let Some((ok, answer)) = asks(PYTHON, &["-c", script], &text) else {
         return;
     };
     if answer.contains("ModuleNotFoundError") {

@@ -211,7 +211,7 @@ pub(super) fn stacks(
 /// Something is there that we cannot look into: to go on would be to guess what lies on which disk.
 fn blind(what: &str, error: ExecError) -> Error {
     let hint = match &error {
-        ExecError::Missing { tool } => format!("install the package `{}`", tool.package()),
+        ExecError::Missing { program } => format!("install the package `{}`", program.package()),
         _ => "run it by hand to see more".to_owned(),
     };
     Error::new(

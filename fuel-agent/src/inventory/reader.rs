@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use host::blockdev::{Access, BlockDevice, Devices, FileDevices, FileDisk, NodeDevices};
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, ExecError, Output, System, Tool};
+use host::exec::{Cmd, Exec, ExecError, Output, Program, System};
 use host::partition_table::{self, FoundTable};
 use host::units::{Bytes, Extent};
+
+use crate::tools::Tool;
 
 /// LVM is asked past whatever the machine's own lvm.conf hides, and may not leave hints behind.
 const LVM_CONFIG: &str = r#"devices { filter=["a|.*|"] global_filter=["a|.*|"] use_devicesfile=0 scan_lvs=0 hints="none" }"#;
@@ -106,8 +108,8 @@ impl Reader {
     }
 
     /// Which of `tools` are not installed.
-    pub fn missing(&self, tools: &[Tool]) -> Vec<Tool> {
-        host::tools::missing(self.exec.as_ref(), tools)
+    pub fn missing(&self, tools: &[Tool]) -> Vec<Program> {
+        host::exec::missing(self.exec.as_ref(), tools.iter().copied())
     }
 
     /// The files that stand for disks, if it is files that we look at.

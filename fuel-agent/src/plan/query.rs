@@ -1,9 +1,9 @@
 //! Questions that a plan answers: what is where, how much room it has, what is needed for it.
 
-use host::exec::Tool;
 use host::units::Bytes;
 
 use crate::model::storage::{BlockRef, Mount};
+use crate::tools::Tool;
 
 use super::{json, lvm, raid, tools};
 use crate::model::plan::{

@@ -1,8 +1,8 @@
 //! Which programs the steps need: looked for before anything is touched.
 
-use host::exec::Tool;
 
 use crate::model::node::Firmware;
+use crate::tools::Tool;
 
 use crate::model::plan::Plan;
 use crate::model::step::Step;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use host::exec::Tool;
+use host::exec::Program;
 
 use crate::inventory::Inventory;
 use crate::model::error::{Error, Kind};
@@ -26,7 +26,7 @@ pub trait Discovery {
         sources: &Sources,
     ) -> Result<Plan, Error>;
     /// Those of the plan's tools that are not installed.
-    fn missing(&self, plan: &Plan) -> Vec<Tool>;
+    fn missing(&self, plan: &Plan) -> Vec<Program>;
     /// What the node has, where [`Self::inventory`] is only what a file says it has; `None` where that is the same.
     fn reality(&mut self) -> Result<Option<Inventory>, Error>;
     /// Whether boot code can be made here.

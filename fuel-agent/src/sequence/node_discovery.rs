@@ -6,9 +6,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use host::cancel::Cancel;
-use host::exec::Tool;
-use host::units::Bytes;
+use host::exec::Program;
 use host::wait;
+use host::units::Bytes;
 use uuid::Uuid;
 
 use super::discovery::{Discovery, combine, request_error};
@@ -25,6 +25,8 @@ use crate::plan::{self, CountedIds, Ids};
 use crate::request::{self, Driver, MAX_BYTES};
 use crate::settings::{End, Settings};
 use crate::source;
+use crate::tools::Tool;
+
 
 /// What only devices of the kernel can be given: on files these steps are skipped.
 const UNUSED_ON_FILES: [Tool; 6] = [
@@ -302,7 +304,7 @@ impl Discovery for NodeDiscovery<'_> {
         }
     }
 
-    fn missing(&self, plan: &Plan) -> Vec<Tool> {
+    fn missing(&self, plan: &Plan) -> Vec<Program> {
         let mut tools = plan.tools();
         if !self.disks.is_empty() {
             tools.retain(|tool| !UNUSED_ON_FILES.contains(tool));

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fuel_agent::inventory::Reader;
-use host::exec::Tool;
+use fuel_agent::tools::Tool;
 use host::fake::{FakeDevices, Script};
 use tempfile::TempDir;
 

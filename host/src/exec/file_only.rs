@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Cmd, Exec, ExecError, Output, Tool};
+use super::{Cmd, Exec, ExecError, Output, Program};
 
 /// Runs what works on files, and refuses what finds devices by name: there it would be another one, of whoever's machine
 /// this is.
@@ -11,20 +11,20 @@ pub struct FileOnlyExec<E>(pub E);
 
 impl<E: Exec> Exec for FileOnlyExec<E> {
     fn run(&mut self, cmd: &Cmd) -> Result<Output, ExecError> {
-        match cmd.tool {
-            Tool::Lvm | Tool::Mdadm | Tool::Dmsetup => Err(ExecError::Io {
-                command: cmd.to_string(),
-                source: std::io::Error::new(
-                    std::io::ErrorKind::PermissionDenied,
-                    "it would act on this machine, and the disks of this run are regular files",
-                ),
-            }),
-            _ => self.0.run(cmd),
+        if !cmd.program.finds_devices {
+            return self.0.run(cmd);
         }
+        Err(ExecError::Io {
+            command: cmd.to_string(),
+            source: std::io::Error::new(
+                std::io::ErrorKind::PermissionDenied,
+                "it would act on this machine, and the disks of this run are regular files",
+            ),
+        })
     }
 
-    fn find(&self, tool: Tool) -> Option<PathBuf> {
-        self.0.find(tool)
+    fn find(&self, program: Program) -> Option<PathBuf> {
+        self.0.find(program)
     }
 }
 
@@ -37,11 +37,11 @@ mod tests {
     fn what_would_act_on_this_machine_is_not_started() {
         let script = Script::new();
         let mut exec = FileOnlyExec(script.clone());
-        for tool in [Tool::Lvm, Tool::Mdadm, Tool::Dmsetup] {
-            let refused = exec.run(&Cmd::new(tool).arg("os")).unwrap_err().to_string();
-            assert_eq!(refused, format!("cannot run `{} os`", tool.name()));
-        }
-        exec.run(&Cmd::new(Tool::Mkswap)).unwrap();
+        let lvm = Program::new("lvm", "lvm2").on_devices();
+        let refused = exec.run(&Cmd::new(lvm).arg("os")).unwrap_err().to_string();
+        assert_eq!(refused, "cannot run `lvm os`");
+        exec.run(&Cmd::new(Program::new("mkswap", "util-linux")))
+            .unwrap();
         assert_eq!(script.transcript(), "mkswap\n");
     }
 }

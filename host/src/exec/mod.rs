@@ -1,4 +1,4 @@
-//! Programs: what may be started ([`Tool`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], [`System`]).
+//! Programs: what may be started ([`Program`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], [`System`]).
 
 mod drain;
 mod file_only;
@@ -14,172 +14,54 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Every program that anything in this workspace starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Tool {
-    /// Asks a device what is on it.
-    Blkid,
-    /// Looks into an ext filesystem that is not mounted (builders only).
-    Debugfs,
-    /// Lists what an ext filesystem does not use (builders only).
-    Dumpe2fs,
-    /// Device-mapper, for crypt targets that lie on a chosen disk.
-    Dmsetup,
-    /// Checks an ext filesystem.
-    E2fsck,
-    /// Makes a GRUB core image.
-    GrubMkimage,
-    /// LVM: `lvm SUBCOMMAND`.
-    Lvm,
-    /// Linux software RAID.
-    Mdadm,
-    /// Makes ext2.
-    MkfsExt2,
-    /// Makes ext3.
-    MkfsExt3,
-    /// Makes ext4.
-    MkfsExt4,
-    /// Makes xfs.
-    MkfsXfs,
-    /// Makes swap space.
-    Mkswap,
-    /// Grows an ext filesystem.
-    Resize2fs,
-    /// Waits for udev.
-    Udevadm,
-    /// Looks into an xfs that is not mounted (builders only).
-    XfsDb,
-    /// Grows a mounted xfs.
-    XfsGrowfs,
-    /// Checks an xfs (builders only).
-    XfsRepair,
-    /// apt's downloader of package files (builders only).
-    AptGet,
-    /// Reads apt's configuration (builders only).
-    AptConfig,
-    /// Asks apt's package lists (builders only).
-    AptCache,
-    /// Makes a module index (builders only).
-    Depmod,
-    /// Unpacks Debian packages (builders only).
-    DpkgDeb,
-    /// Makes a Debian root (builders only).
-    Mmdebstrap,
-    /// Makes ext from a folder (builders only).
-    Mke2fs,
-    /// Network links and namespaces (testbed only).
-    Ip,
-    /// DHCP and TFTP (testbed only).
-    Dnsmasq,
-    /// HTTP server for images (testbed only).
-    Nginx,
-    /// The virtual node (testbed only).
-    QemuSystem,
-    /// Makes disk images of other formats, to be read back (tests only).
-    QemuImg,
-    /// Makes an archive of a system (testbed only).
-    Tar,
-    /// Logs in to a node (testbed only).
-    Ssh,
-    /// Copies to a node (testbed only).
-    Scp,
-    /// Makes keys (testbed only).
-    SshKeygen,
-    /// Lines with pipes that are measured as people would type them (testbed only).
-    Bash,
-    /// Checks a FAT filesystem (tests only).
-    FsckFat,
-    /// Lists a FAT filesystem (tests only).
-    Mdir,
-    /// Checks what other shells will read (tests only).
-    Sh,
-    /// Reads YAML as cloud-init does (tests only).
-    Python3,
+/// A program: its name, and where it comes from. Each crate lists those that it starts in one file, `tools.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Program {
+    name: &'static str,
+    package: &'static str,
+    finds_devices: bool,
 }
 
-impl Tool {
-    /// The program's name, looked up on `PATH`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Blkid => "blkid",
-            Self::Debugfs => "debugfs",
-            Self::Dumpe2fs => "dumpe2fs",
-            Self::Dmsetup => "dmsetup",
-            Self::E2fsck => "e2fsck",
-            Self::GrubMkimage => "grub-mkimage",
-            Self::Lvm => "lvm",
-            Self::Mdadm => "mdadm",
-            Self::MkfsExt2 => "mkfs.ext2",
-            Self::MkfsExt3 => "mkfs.ext3",
-            Self::MkfsExt4 => "mkfs.ext4",
-            Self::MkfsXfs => "mkfs.xfs",
-            Self::Mkswap => "mkswap",
-            Self::Resize2fs => "resize2fs",
-            Self::Udevadm => "udevadm",
-            Self::XfsDb => "xfs_db",
-            Self::XfsGrowfs => "xfs_growfs",
-            Self::XfsRepair => "xfs_repair",
-            Self::AptGet => "apt-get",
-            Self::AptConfig => "apt-config",
-            Self::AptCache => "apt-cache",
-            Self::Depmod => "depmod",
-            Self::DpkgDeb => "dpkg-deb",
-            Self::Mmdebstrap => "mmdebstrap",
-            Self::Mke2fs => "mke2fs",
-            Self::Ip => "ip",
-            Self::Dnsmasq => "dnsmasq",
-            Self::Nginx => "nginx",
-            Self::QemuSystem => "qemu-system-x86_64",
-            Self::QemuImg => "qemu-img",
-            Self::Tar => "tar",
-            Self::Ssh => "ssh",
-            Self::Scp => "scp",
-            Self::SshKeygen => "ssh-keygen",
-            Self::Bash => "bash",
-            Self::FsckFat => "fsck.fat",
-            Self::Mdir => "mdir",
-            Self::Sh => "sh",
-            Self::Python3 => "python3",
+impl Program {
+    /// The program `name`, looked up on `PATH`, which the Debian package `package` brings.
+    pub const fn new(name: &'static str, package: &'static str) -> Self {
+        Self {
+            name,
+            package,
+            finds_devices: false,
         }
+    }
+
+    /// One that finds devices of this machine by itself, whatever its arguments are: [`FileOnlyExec`] refuses it.
+    #[must_use]
+    pub const fn on_devices(mut self) -> Self {
+        self.finds_devices = true;
+        self
+    }
+
+    /// Its name, looked up on `PATH`.
+    pub const fn name(self) -> &'static str {
+        self.name
     }
 
     /// The Debian package that brings it: what a hint names when it is missing.
     pub const fn package(self) -> &'static str {
-        match self {
-            Self::Blkid | Self::Mkswap => "util-linux",
-            Self::Dmsetup => "dmsetup",
-            Self::Debugfs
-            | Self::Dumpe2fs
-            | Self::E2fsck
-            | Self::MkfsExt2
-            | Self::MkfsExt3
-            | Self::MkfsExt4
-            | Self::Resize2fs
-            | Self::Mke2fs => "e2fsprogs",
-            Self::GrubMkimage => "grub-common",
-            Self::Lvm => "lvm2",
-            Self::Mdadm => "mdadm",
-            Self::MkfsXfs | Self::XfsDb | Self::XfsGrowfs | Self::XfsRepair => "xfsprogs",
-            Self::Udevadm => "udev",
-            Self::AptGet | Self::AptConfig | Self::AptCache => "apt",
-            Self::Depmod => "kmod",
-            Self::DpkgDeb => "dpkg",
-            Self::Mmdebstrap => "mmdebstrap",
-            Self::Ip => "iproute2",
-            Self::Dnsmasq => "dnsmasq-base",
-            Self::Nginx => "nginx-light",
-            Self::QemuSystem => "qemu-system-x86",
-            Self::QemuImg => "qemu-utils",
-            Self::Tar => "tar",
-            Self::Ssh | Self::Scp | Self::SshKeygen => "openssh-client",
-            Self::Bash => "bash",
-            Self::FsckFat => "dosfstools",
-            Self::Mdir => "mtools",
-            Self::Sh => "dash",
-            Self::Python3 => "python3",
+        self.package
+    }
+}
+
+/// Those of `programs` that are not installed, each once, in the order asked.
+pub fn missing<P: Into<Program>>(
+    exec: &dyn Exec,
+    programs: impl IntoIterator<Item = P>,
+) -> Vec<Program> {
+    let mut absent: Vec<Program> = Vec::new();
+    for program in programs.into_iter().map(Into::into) {
+        if !absent.contains(&program) && exec.find(program).is_none() {
+            absent.push(program);
         }
     }
+    absent
 }
 
 /// One start of a program: a value that can be printed, compared and faked. No shell is involved, ever.
@@ -187,7 +69,7 @@ impl Tool {
 #[must_use]
 pub struct Cmd {
     /// What is started.
-    pub tool: Tool,
+    pub program: Program,
     /// Its arguments, as they are.
     pub args: Vec<OsString>,
     /// Variables set beside the clean environment (`PATH`, `LC_ALL=C`).
@@ -205,10 +87,10 @@ pub struct Cmd {
 }
 
 impl Cmd {
-    /// A start of `tool` without arguments, which may take ten minutes and must exit with 0.
-    pub fn new(tool: Tool) -> Self {
+    /// A start of `program` without arguments, which may take ten minutes and must exit with 0.
+    pub fn new(program: impl Into<Program>) -> Self {
         Self {
-            tool,
+            program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
             stdin: None,
@@ -277,7 +159,7 @@ impl fmt::Display for Cmd {
         for (key, value) in &self.env {
             write!(f, "{}={} ", key.to_string_lossy(), quoted(value))?;
         }
-        f.write_str(self.tool.name())?;
+        f.write_str(self.program.name())?;
         for arg in &self.args {
             write!(f, " {}", quoted(arg))?;
         }
@@ -314,10 +196,10 @@ pub struct Output {
 #[non_exhaustive]
 pub enum ExecError {
     /// It is not on `PATH`.
-    #[error("`{}` is not installed", tool.name())]
+    #[error("`{}` is not installed", program.name())]
     Missing {
         /// What was wanted.
-        tool: Tool,
+        program: Program,
     },
     /// The kernel would not start it, or its pipes broke.
     #[error("cannot run `{command}`")]
@@ -364,11 +246,24 @@ pub enum ExecError {
     },
 }
 
-/// Runs tools. The real one is `System`; tests bring `fake::Script`.
+/// Runs programs. The real one is `System`; tests bring `fake::Script`.
 pub trait Exec: Send {
     /// Runs `cmd` to its end.
     fn run(&mut self, cmd: &Cmd) -> Result<Output, ExecError>;
 
-    /// Where `tool` is, or `None` where it is not installed.
-    fn find(&self, tool: Tool) -> Option<PathBuf>;
+    /// Where `program` is, or `None` where it is not installed.
+    fn find(&self, program: Program) -> Option<PathBuf>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Script;
+
+    #[test]
+    fn what_is_missing_is_named_once() {
+        let (here, gone) = (Program::new("here", "a"), Program::new("gone", "b"));
+        let exec = Script::new().without(gone);
+        assert_eq!(missing(&exec, [gone, here, gone]), [gone]);
+    }
 }

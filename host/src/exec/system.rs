@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::drain::{OutputCapture, StdinPump};
-use super::{Cmd, Exec, ExecError, Output, Running, Tool, running};
+use super::{Cmd, Exec, ExecError, Output, Program, Running, running};
 use crate::cancel::Cancel;
 use crate::ioctl::process;
 
@@ -92,9 +92,9 @@ impl System {
                 command: cmd.to_string(),
             });
         }
-        let program = self
-            .find(cmd.tool)
-            .ok_or(ExecError::Missing { tool: cmd.tool })?;
+        let program = self.find(cmd.program).ok_or(ExecError::Missing {
+            program: cmd.program,
+        })?;
         let mut command = Command::new(program);
         command
             .args(&cmd.args)
@@ -132,8 +132,8 @@ impl Exec for System {
         judge(cmd, end, output)
     }
 
-    fn find(&self, tool: Tool) -> Option<PathBuf> {
-        find_on(&self.path, OsStr::new(tool.name()))
+    fn find(&self, program: Program) -> Option<PathBuf> {
+        find_on(&self.path, OsStr::new(program.name()))
     }
 }
 

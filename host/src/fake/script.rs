@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::exec::{Cmd, Exec, ExecError, Output, Tool};
+use crate::exec::{Cmd, Exec, ExecError, Output, Program};
 
 /// An [`Exec`] that starts nothing: it writes down what it was asked, answers as told, and fails where told. Clones share
 /// what was written down.
@@ -15,7 +15,7 @@ struct State {
     transcript: Vec<Cmd>,
     answers: Vec<Answer>,
     failing_at: Option<usize>,
-    missing: Vec<Tool>,
+    missing: Vec<Program>,
 }
 
 #[derive(Debug)]
@@ -80,10 +80,10 @@ impl Script {
         self.with_answer(prefix, status, stderr, true)
     }
 
-    /// Behaves as if `tool` were not installed.
+    /// Behaves as if `program` were not installed.
     #[must_use]
-    pub fn without(self, tool: Tool) -> Self {
-        self.state().missing.push(tool);
+    pub fn without(self, program: impl Into<Program>) -> Self {
+        self.state().missing.push(program.into());
         self
     }
 
@@ -130,8 +130,10 @@ fn output(answer: &Answer) -> Output {
 impl Exec for Script {
     fn run(&mut self, cmd: &Cmd) -> Result<Output, ExecError> {
         let mut state = self.state();
-        if state.missing.contains(&cmd.tool) {
-            return Err(ExecError::Missing { tool: cmd.tool });
+        if state.missing.contains(&cmd.program) {
+            return Err(ExecError::Missing {
+                program: cmd.program,
+            });
         }
         let n = state.transcript.len();
         state.transcript.push(cmd.clone());
@@ -153,9 +155,9 @@ impl Exec for Script {
         }
     }
 
-    fn find(&self, tool: Tool) -> Option<PathBuf> {
-        let installed = !self.state().missing.contains(&tool);
-        installed.then(|| PathBuf::from("/usr/sbin").join(tool.name()))
+    fn find(&self, program: Program) -> Option<PathBuf> {
+        let installed = !self.state().missing.contains(&program);
+        installed.then(|| PathBuf::from("/usr/sbin").join(program.name()))
     }
 }
 
@@ -170,7 +172,9 @@ mod tests {
             .answering_once("blkid -p", "first")
             .exiting_once("blkid", 2, "second");
         let kept = script.clone();
-        let cmd = Cmd::new(Tool::Blkid).arg("-p").accept(&[0, 2]);
+        let cmd = Cmd::new(Program::new("blkid", "util-linux"))
+            .arg("-p")
+            .accept(&[0, 2]);
         let mut ask = || {
             script
                 .run(&cmd)
@@ -185,7 +189,9 @@ mod tests {
     #[test]
     fn a_status_that_is_not_accepted_is_a_failure() {
         let mut script = Script::new().exiting("mdadm", 3, "first line\nno such array");
-        let error = script.run(&Cmd::new(Tool::Mdadm)).unwrap_err();
+        let error = script
+            .run(&Cmd::new(Program::new("mdadm", "mdadm")))
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "`mdadm` exited with status 3: no such array"

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use host::exec::{Cmd, Exec, Tool};
+use host::exec::{Cmd, Exec};
 use os_image::manifest::System;
+
+use crate::tools::Tool;
 
 /// A feature and the file that gives it away.
 const FEATURES: [(&str, &str); 6] = [
@@ -35,7 +37,7 @@ pub(crate) struct FoundSystem {
 
 /// Looks into the ext filesystem in `path`; what cannot be found out stays empty.
 pub(crate) fn look(path: &Path, exec: &mut dyn Exec) -> FoundSystem {
-    if exec.find(Tool::Debugfs).is_none() {
+    if exec.find(Tool::Debugfs.into()).is_none() {
         return FoundSystem::default();
     }
     let mut ask = |request: &str| {

@@ -1,7 +1,7 @@
 //! Images that QEMU made, read back; and images that lie.
 
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, System, Tool};
+use host::exec::{Cmd, Exec, Program, System};
 use proptest::prelude::*;
 
 use super::*;
@@ -30,7 +30,7 @@ fn made_by_qemu(format: &str, options: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (raw, image) = (folder.path().join("raw"), folder.path().join("image"));
     std::fs::write(&raw, disk()).unwrap();
-    let convert = Cmd::new(Tool::QemuImg)
+    let convert = Cmd::new(Program::new("qemu-img", "qemu-utils"))
         .args(["convert", "-f", "raw", "-O", format])
         .args(options)
         .args([&raw, &image]);

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use host::exec::{Cmd, Running, System, Tool};
+use host::exec::{Cmd, Running, System};
 use host::wait;
 
 use super::rows::Link;
 use crate::shell;
+use crate::tools::Tool;
 
 /// The namespace behind the link.
 const FAR: &str = "far";
@@ -82,7 +83,7 @@ pub(super) fn behind(link: Link, script: &str) -> Cmd {
     match link {
         Link::Loopback => cmd,
         Link::Gigabit | Link::TenGigabit => Cmd {
-            tool: Tool::Ip,
+            program: Tool::Ip.into(),
             args: ["netns", "exec", FAR, "bash"]
                 .into_iter()
                 .map(Into::into)

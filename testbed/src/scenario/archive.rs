@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use host::exec::{Cmd, Exec, Tool};
+use host::exec::{Cmd, Exec};
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::mount::{KernelMounts, MountMode, Mounts};
 use serde_json::json;
@@ -15,6 +15,7 @@ use super::install::check_memory;
 use super::steps::{check_system, enter_pulled, is_done, report, said, spec};
 use crate::lab::Lab;
 use crate::request::Layout;
+use crate::tools::Tool;
 
 /// What the archive and its metadata are called on the file server.
 const ARCHIVE: &str = "testbed-root.tar.zst";

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use host::exec::{Cmd, Tool};
+use host::exec::Cmd;
 
 use crate::apply::Context;
 use crate::apply::bootconfig::BootFolder;
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
+use crate::tools::Tool;
 
 /// A platform of GRUB's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use host::Host;
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, ExecError, System, Tool};
+use host::exec::{Cmd, Exec, ExecError, Program, System};
 use host::units::Bytes;
 
 use super::*;
@@ -16,6 +16,7 @@ use crate::apply::Options;
 use crate::apply::bootconfig::BootFolder;
 use crate::apply::{Outcome, State, disarm, sample};
 use crate::events::Events;
+use crate::tools::Tool;
 
 /// The port of QEMU's `isa-debug-exit`; writing N ends it with status 2N + 1.
 const EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";
@@ -33,13 +34,18 @@ impl Events for Deaf {
 /// Real mode code that ends QEMU with status 35: mov dx, 0xf4; mov al, 0x11; out dx, al; hlt; jmp -3.
 const PROGRAM: [u8; 9] = [0xba, 0xf4, 0x00, 0xb0, 0x11, 0xee, 0xf4, 0xeb, 0xfd];
 
-fn skipped(needs: &[Tool], files: &[&str]) -> bool {
+const MKE2FS: Program = Program::new("mke2fs", "e2fsprogs");
+const QEMU: Program = Program::new("qemu-system-x86_64", "qemu-system-x86");
+
+fn skipped(needs: &[Program], files: &[&str]) -> bool {
     let exec = System::new(Cancel::new());
-    let tool = needs.iter().find(|tool| exec.find(**tool).is_none());
+    let program = host::exec::missing(&exec, needs.iter().copied()).pop();
     let file = files.iter().find(|file| !Path::new(file).exists());
-    match (tool, file) {
+    match (program, file) {
         (None, None) => return false,
-        (Some(tool), _) => host::fake::skipped(format_args!("{} is not installed", tool.package())),
+        (Some(program), _) => {
+            host::fake::skipped(format_args!("{} is not installed", program.package()));
+        }
         (_, Some(file)) => host::fake::skipped(format_args!("there is no {file}")),
     }
     true
@@ -115,7 +121,7 @@ impl StepHarness {
         let config = "serial --unit=0 --speed=115200\nterminal_output serial\necho reached grub.cfg\n\
                       insmod iorw\noutb 0xf4 0x12\n";
         std::fs::write(tree.join("grub/grub.cfg"), config).unwrap();
-        let make = Cmd::new(Tool::Mke2fs)
+        let make = Cmd::new(MKE2FS)
             .args(["-q", "-F", "-t", "ext2", "-U", BOOT_UUID, "-d"])
             .arg(&tree)
             .args(["-E", &format!("offset={BOOT_START}")])
@@ -136,7 +142,7 @@ impl StepHarness {
             self.path("disk").display()
         );
         let serial = format!("file:{}", self.path("serial").display());
-        let start = Cmd::new(Tool::QemuSystem)
+        let start = Cmd::new(QEMU)
             .args([
                 "-accel",
                 "tcg",
@@ -179,7 +185,7 @@ fn table() -> Vec<u8> {
 // To the network card, not to a second disk: to SeaBIOS all hard disks together are one boot device.
 #[test]
 fn a_disarmed_disk_hands_on_to_the_network_card() {
-    if skipped(&[Tool::QemuSystem], &["/usr/lib/ipxe/qemu/pxe-virtio.rom"]) {
+    if skipped(&[QEMU], &["/usr/lib/ipxe/qemu/pxe-virtio.rom"]) {
         return;
     }
     let mut harness = StepHarness::new(Firmware::Bios);
@@ -199,7 +205,7 @@ fn a_disarmed_disk_hands_on_to_the_network_card() {
 
 #[test]
 fn a_bios_starts_grub_from_an_armed_disk() {
-    let needs = [Tool::QemuSystem, Tool::GrubMkimage, Tool::Mke2fs];
+    let needs = [QEMU, Tool::GrubMkimage.into(), MKE2FS];
     if skipped(&needs, &["/usr/lib/grub/i386-pc/iorw.mod"]) {
         return;
     }
@@ -221,7 +227,7 @@ fn a_bios_starts_grub_from_an_armed_disk() {
 fn uefi_starts_grub_from_an_armed_disk() {
     const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
     const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-    let needs = [Tool::QemuSystem, Tool::GrubMkimage, Tool::Mke2fs];
+    let needs = [QEMU, Tool::GrubMkimage.into(), MKE2FS];
     if skipped(
         &needs,
         &["/usr/lib/grub/x86_64-efi/iorw.mod", CODE, VARIABLES],

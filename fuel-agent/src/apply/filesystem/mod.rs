@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use host::exec::{Cmd, Tool};
+use host::exec::Cmd;
 use host::mount::MountMode;
 
 use super::staging::Staging;
@@ -11,6 +11,7 @@ use super::{Context, Outcome, disk_error};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedFilesystem;
 use crate::model::storage::BlockRef;
+use crate::tools::Tool;
 
 /// Why what lies on LVM or md is not made where disks are files.
 const ON_FILES: &str = "what lies on LVM or md needs a block device";
@@ -167,10 +168,8 @@ fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Err
 
 fn grow_xfs(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     let folder = context.options.work.join("grow");
-    fs::create_dir_all(&folder).map_err(disk_error(
-        format!("cannot make {}", folder.display()),
-        node,
-    ))?;
+    fs::create_dir_all(&folder)
+        .map_err(disk_error(format!("cannot make {}", folder.display()), node))?;
     let mounts = &mut context.host.mounts;
     let mounted = mounts.mount(node, &folder, "xfs", MountMode::Write);
     mounted.map_err(disk_error(
@@ -182,10 +181,7 @@ fn grow_xfs(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     let grown = context.run(&grow, what);
     let unmounted = context.host.mounts.unmount(&folder);
     grown.map_err(|error| error.device(node.display()))?;
-    unmounted.map_err(disk_error(
-        format!("cannot unmount {}", node.display()),
-        node,
-    ))
+    unmounted.map_err(disk_error(format!("cannot unmount {}", node.display()), node))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use host::blockdev::{Access, BlockDevice};
 use host::cancel::Cancel;
-use host::exec::{Cmd, Tool};
+use host::exec::Cmd;
 
 use super::filesystem::unreachable;
 use super::{Context, Options, Outcome};
@@ -19,6 +19,7 @@ use crate::model::report::ImageOutcome;
 use crate::model::stage::Stage;
 use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, Job, StreamError};
+use crate::tools::Tool;
 pub(super) use archive::unpack;
 pub(super) use together::write_together;
 

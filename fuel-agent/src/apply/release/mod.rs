@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use host::blockdev::Access;
-use host::exec::{Cmd, Tool};
+use host::exec::Cmd;
 
 use super::lvm::lvm;
-use super::{Context, Outcome, disk_error, is_not_there, lvm as groups, raid};
+use super::{Context, Outcome, is_not_there, lvm as groups, disk_error, raid};
 use crate::model::error::{Error, Kind};
 use crate::model::step::Step;
+use crate::tools::Tool;
 
 /// Stops an array, and writes nothing: the superblocks of its members go with the first wipe, after the disks were
 /// disarmed. An array taken from under boot code that still starts would leave the node hanging there.
@@ -32,10 +33,9 @@ pub(super) fn is_there(context: &Context<'_>, node: &Path) -> Result<bool, Error
     match context.host.devices.open(node, Access::Read) {
         Ok(_) => Ok(true),
         Err(error) if is_not_there(&error) => Ok(false),
-        Err(error) => Err(disk_error(
-            format!("cannot look at {}", node.display()),
-            node,
-        )(error)),
+        Err(error) => Err(disk_error(format!("cannot look at {}", node.display()), node)(
+            error,
+        )),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Archives in plans: the filesystem is made first, and nothing is grown.
 
-use host::exec::Tool;
 
 use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
@@ -8,6 +7,7 @@ use crate::model::request::ARCHIVE;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::stage::Stage;
 use crate::model::step::Step;
+use crate::tools::Tool;
 
 /// Fuel's usual layout with an archive for `/`.
 fn archive_request() -> Request {

@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use host::cancel::Cancel;
-use host::exec::Tool;
+use host::exec::Program;
 use serde_json::Value;
 
+use super::super::executor::Executor;
 use super::super::completion::Call;
 use super::super::discovery::Discovery;
-use super::super::executor::Executor;
 use super::super::machine::Machine;
 use super::super::preflight::{Discovered, Preflight};
 use super::super::rundir::{RunDir, StateFile};
-use super::super::stages::{Run, RunContext};
+use super::super::stages::{RunContext, Run};
 use super::super::{RunOutcome, run_stages};
-use crate::apply::{Outcome, State, StepResult, StepRun};
+use crate::apply::{StepResult, Outcome, StepRun, State};
 use crate::events::{Event, Events};
 use crate::inventory::Inventory;
 use crate::model::error::{Error, Kind};
@@ -128,7 +128,7 @@ impl Discovery for World {
         Ok(sample::plan_of(request, node).unwrap())
     }
 
-    fn missing(&self, _: &Plan) -> Vec<Tool> {
+    fn missing(&self, _: &Plan) -> Vec<Program> {
         Vec::new()
     }
 
@@ -179,7 +179,12 @@ impl Executor for World {
         }
     }
 
-    fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun> {
+    fn together(
+        &mut self,
+        plan: &Plan,
+        steps: &[&PlannedStep],
+        state: &mut State,
+    ) -> Vec<StepRun> {
         let mut has_failed = false;
         let each = steps.iter().map(|step| {
             let ending = if has_failed {

@@ -1,7 +1,7 @@
 //! Images in qcow2, as QEMU makes them: read where their tables say.
 
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, System, Tool};
+use host::exec::{Cmd, Exec, Program, System};
 use host::units::Bytes;
 
 use super::{
@@ -18,7 +18,7 @@ fn qcow2(raw: &[u8], options: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("raw"), folder.path().join("qcow2"));
     std::fs::write(&from, raw).unwrap();
-    let convert = Cmd::new(Tool::QemuImg)
+    let convert = Cmd::new(Program::new("qemu-img", "qemu-utils"))
         .args(["convert", "-f", "raw", "-O", "qcow2"])
         .args(options)
         .args([&from, &to]);

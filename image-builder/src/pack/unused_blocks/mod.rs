@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use host::exec::{Cmd, Exec, Output, Tool};
+use host::exec::{Cmd, Exec, Output};
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::units::{Bytes, Extent};
 
 use super::probe::{self, Content, Disk, Filesystem};
 use super::source::Source;
 use crate::error::refused;
+use crate::tools::Tool;
 
 /// How much a list of free blocks may be; a line is about fifteen bytes.
 const LIST_MAX: usize = 256 << 20;
@@ -154,17 +155,17 @@ fn in_use(path: &Path) -> Result<()> {
 }
 
 fn run(exec: &mut dyn Exec, cmd: Cmd) -> Result<Output> {
-    let tool = cmd.tool;
+    let program = cmd.program;
     let missing = || {
         refused(
-            format!("`{}` is not installed", tool.name()),
+            format!("`{}` is not installed", program.name()),
             format!(
                 "install the Debian package {}, or leave --skip-free out",
-                tool.package()
+                program.package()
             ),
         )
     };
-    exec.find(tool).ok_or_else(missing)?;
+    exec.find(program).ok_or_else(missing)?;
     let output = exec.run(&cmd.timeout(std::time::Duration::from_hours(1)))?;
     if output.truncated {
         return Err(refused(
