@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use host::blockdev::{Access, Devices, FileDevices, NodeDevices};
+use host::blockdev::{Access, Devices, DirectWriter, FileDevices, NodeDevices};
 use host::ioctl::block;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::units::{Bytes, Extent};
@@ -127,16 +127,25 @@ fn a_file_opened_past_the_page_cache_begins_at_the_partition() {
     let disk = Path::new("/dev/sda");
     devices.add_partition(disk, 1, extent(1, 9)).unwrap();
     let partition = devices.open(Path::new("/dev/sda1"), Access::Write).unwrap();
-    match partition.reopen_direct().unwrap() {
-        Some((file, base)) => {
-            assert_eq!(base, Bytes(1 << 20));
+    match partition.direct().unwrap() {
+        Some(direct) => {
+            let buffer = [7; 2 * DirectWriter::ALIGNMENT];
+            let aligned = &buffer[buffer.as_ptr().align_offset(DirectWriter::ALIGNMENT)..];
+            let unit = &aligned[..DirectWriter::ALIGNMENT];
+            direct.write_at(unit, Bytes::ZERO).unwrap();
+            let mut written = [0; DirectWriter::ALIGNMENT];
+            let file = File::open(&path).unwrap();
+            file.read_exact_at(&mut written, 1 << 20).unwrap();
+            assert_eq!(written, unit);
             // Bytes that lie anywhere are refused: it really is past the page cache.
-            file.write_at(b"x", base.0).unwrap_err();
+            direct.write_at(b"x", Bytes::ZERO).unwrap_err();
+            // The file goes on behind the partition.
+            direct.write_at(unit, Bytes(9 << 20)).unwrap_err();
         }
         None => host::fake::skipped("no O_DIRECT here"),
     }
     let looked_at = devices.open(disk, Access::Read).unwrap();
-    looked_at.reopen_direct().unwrap_err();
+    looked_at.direct().unwrap_err();
 }
 
 #[test]
@@ -165,7 +174,7 @@ fn a_node_is_opened_with_its_size_and_sectors() {
         let mut found = [0xaa; 9];
         disk.read_at(&mut found, Bytes(1_000_001)).unwrap();
         assert_eq!(&found, b"so\0\0\0\0\0\0\0");
-        assert!(disk.reopen_direct().unwrap().is_some());
+        assert!(disk.direct().unwrap().is_some());
         let error = devices
             .open(device.path(), Access::Exclusive)
             .map(|_| ())

@@ -4,14 +4,14 @@
 //! I/O: 3.1 to 13.7 s one at a time, 0.6 to 1.6 s by two to eight threads, 0.5 to 1.7 s by `io_uring` with two to eight
 //! under way, 0.1 s of processor time in all of them. A stream needs more than that to be unpacked and digested.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel as crossbeam;
+use host::blockdev::DirectWriter;
+use host::units::Bytes;
 
 use super::error::StreamError;
 use super::slice::Slice;
@@ -27,7 +27,7 @@ pub(super) struct Completed {
     pub(super) failed: Option<(io::Error, Slice)>,
 }
 
-/// A file that is open for direct I/O, and the threads that write to it.
+/// A device that is open for direct I/O, and the threads that write to it.
 pub(super) struct DirectWriteQueue {
     tasks: Option<crossbeam::Sender<(Slice, u64)>>,
     completed: Receiver<Completed>,
@@ -36,11 +36,11 @@ pub(super) struct DirectWriteQueue {
 }
 
 impl DirectWriteQueue {
-    /// Lets writes go to `file`, where the target begins at `start`.
-    pub(super) fn new(file: File, start: u64) -> io::Result<Self> {
+    /// Lets writes go to `target`.
+    pub(super) fn new(target: DirectWriter) -> io::Result<Self> {
         let (tasks, work) = crossbeam::bounded(DEPTH);
         let (ended, completed) = channel();
-        let file = Arc::new(file);
+        let target = Arc::new(target);
         let mut queue = Self {
             tasks: Some(tasks),
             completed,
@@ -48,20 +48,16 @@ impl DirectWriteQueue {
             threads: Vec::with_capacity(DEPTH),
         };
         for _ in 0..DEPTH {
-            let (file, work, ended) = (Arc::clone(&file), work.clone(), ended.clone());
+            let (target, work, ended) = (Arc::clone(&target), work.clone(), ended.clone());
             let thread = thread::Builder::new().name("write".to_owned());
-            let spawned = thread.spawn(move || write(&file, start, &work, &ended))?;
+            let spawned = thread.spawn(move || write(&target, &work, &ended))?;
             queue.threads.push(spawned);
         }
         Ok(queue)
     }
 
     /// Begins to write `bytes` at `at`, as soon as there is room for one more; gives one that has ended, if any has.
-    pub(super) fn start(
-        &mut self,
-        bytes: Slice,
-        at: u64,
-    ) -> Result<Option<Completed>, StreamError> {
+    pub(super) fn start(&mut self, bytes: Slice, at: u64) -> Result<Option<Completed>, StreamError> {
         let completed = if self.under_way < DEPTH {
             self.completed.try_recv().ok()
         } else {
@@ -97,13 +93,12 @@ impl Drop for DirectWriteQueue {
 }
 
 fn write(
-    file: &File,
-    start: u64,
+    target: &DirectWriter,
     work: &crossbeam::Receiver<(Slice, u64)>,
     ended: &Sender<Completed>,
 ) {
     for (bytes, at) in work {
-        let result = file.write_all_at(&bytes, start.saturating_add(at));
+        let result = target.write_at(&bytes, Bytes(at));
         let failed = result.err().map(|error| (error, bytes));
         // nobody waits any more after an error
         let _ = ended.send(Completed { at, failed });
@@ -114,6 +109,8 @@ fn write(
 mod tests {
     use super::*;
     use crate::pool::Pool;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
 
     fn slice(pool: &Pool, byte: u8) -> Slice {
         let mut buffer = pool.take();
@@ -122,9 +119,10 @@ mod tests {
     }
 
     /// All that ended, by place.
-    fn fly(file: &File, start: u64, writes: u8) -> Vec<Completed> {
+    fn fly(file: &File, writes: u8) -> Vec<Completed> {
         let pool = Pool::new(64, 4096);
-        let mut queue = DirectWriteQueue::new(file.try_clone().unwrap(), start).unwrap();
+        let target = host::fake::direct(file, Bytes(512), Bytes(40 * 4096));
+        let mut queue = DirectWriteQueue::new(target).unwrap();
         let mut completed = Vec::new();
         for n in 0..writes {
             completed.extend(
@@ -145,7 +143,7 @@ mod tests {
     fn every_write_lands_once_and_where_it_belongs() {
         let file = tempfile::tempfile().unwrap();
         for writes in [0, 1, 4, 40] {
-            let completed = fly(&file, 512, writes);
+            let completed = fly(&file, writes);
             assert_eq!(completed.len(), usize::from(writes));
             for (n, one) in (0..writes).zip(&completed) {
                 assert!(one.failed.is_none());
@@ -161,7 +159,7 @@ mod tests {
     fn what_could_not_be_written_lands_with_its_error_and_its_bytes() {
         let named = tempfile::NamedTempFile::new().unwrap();
         let only_read = File::open(named.path()).unwrap();
-        let completed = fly(&only_read, 0, 9);
+        let completed = fly(&only_read, 9);
         assert_eq!(completed.len(), 9);
         for one in completed {
             let (_, bytes) = one.failed.unwrap();

@@ -3,19 +3,19 @@
 use std::io;
 use std::sync::mpsc::Receiver;
 
+use host::blockdev::DirectWriter;
 use host::units::{Bytes, Extent};
 
 use super::digest::{Digests, GRANULE};
-use super::direct_write_queue::{Completed, DirectWriteQueue};
 use super::error::StreamError;
-use super::progress::ProgressReporter;
+use super::direct_write_queue::{DirectWriteQueue, Completed};
 use super::slice::Slice;
+use super::progress::ProgressReporter;
 use super::{BLOCK_LENGTH, Block, Job, StreamMessage};
 use crate::http::address;
 use crate::source::Meter;
 
-/// What direct I/O asks of offsets and lengths on every disk that we know.
-const ALIGNMENT: usize = 4096;
+const ALIGNMENT: usize = DirectWriter::ALIGNMENT;
 
 /// Zeros are made so many at a time at most, so that somebody who says stop is heard.
 const ZERO_RUN: u64 = 1 << 30;
@@ -39,16 +39,15 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(job: Job<'a>, meter: &Meter) -> Result<Self, StreamError> {
-        let reopened = job.target.reopen_direct();
-        let direct = reopened
+        let direct = job.target.direct();
+        let direct = direct
             .map_err(|source| StreamError::Disk {
                 doing: "open",
                 device: job.device.to_owned(),
                 offset: 0,
                 source,
             })?
-            .filter(|(_, start)| start.is_aligned(Bytes(count(ALIGNMENT))))
-            .map(|(file, start)| DirectWriteQueue::new(file, start.0))
+            .map(DirectWriteQueue::new)
             .transpose()
             .map_err(|source| StreamError::Thread { source })?;
         Ok(Self {

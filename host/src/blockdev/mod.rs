@@ -3,15 +3,16 @@
 //! Everyone above says which disk, and which partition of it, and gets something to read and write; how the two kinds
 //! differ is known only here.
 
+mod direct;
 mod file;
 mod node;
 mod window;
 
+pub use direct::DirectWriter;
 pub use file::{FileDevices, FileDisk};
 pub use node::NodeDevices;
 pub use window::Window;
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,10 +53,9 @@ pub trait BlockDevice: Send {
     fn drop_cache(&mut self) -> io::Result<()> {
         Ok(())
     }
-    /// The same device opened once more, past the page cache (`O_DIRECT`), and where in that file it begins; `None` where
-    /// that cannot be had (tmpfs, a fake). Whoever writes to the file has to keep within [`BlockDevice::size`] himself,
-    /// and flushes through this device.
-    fn reopen_direct(&self) -> io::Result<Option<(File, Bytes)>> {
+    /// The way to the same device past the page cache; `None` where that cannot be had (tmpfs, a fake, a beginning that
+    /// is not aligned). What was written so is flushed through this device.
+    fn direct(&self) -> io::Result<Option<DirectWriter>> {
         Ok(None)
     }
 }

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::O_DIRECT;
 
-use super::BlockDevice;
+use super::{BlockDevice, DirectWriter};
 use crate::ioctl::block;
 use crate::units::{Bytes, Extent};
 
@@ -171,14 +171,18 @@ impl BlockDevice for Window {
         }
     }
 
-    fn reopen_direct(&self) -> io::Result<Option<(File, Bytes)>> {
+    fn direct(&self) -> io::Result<Option<DirectWriter>> {
         self.check_writable()?;
+        let alignment = u64::try_from(DirectWriter::ALIGNMENT).map_err(io::Error::other)?;
+        if !self.extent.start.is_aligned(Bytes(alignment)) {
+            return Ok(None);
+        }
         // By its descriptor, not by its name: it is the same file whatever the name means by now.
         let name = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(O_DIRECT);
         match options.open(name) {
-            Ok(file) => Ok(Some((file, self.extent.start))),
+            Ok(file) => Ok(Some(DirectWriter::new(file, self.extent))),
             Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(None),
             Err(error) => Err(error),
         }
@@ -264,7 +268,7 @@ mod tests {
         let mut window = Window::new(filled(), extent, Bytes(512), false);
         window.write_at(b"x", Bytes(0)).unwrap_err();
         window.zero(extent).unwrap_err();
-        window.reopen_direct().unwrap_err();
+        window.direct().unwrap_err();
         assert!(content(&window).iter().all(|byte| *byte == 0xaa));
     }
 

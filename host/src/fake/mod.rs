@@ -14,9 +14,13 @@ pub use mounts::FakeMounts;
 pub use script::Script;
 pub use skip::skipped;
 
+use std::fs::File;
+
 use crate::Host;
+use crate::blockdev::DirectWriter;
 use crate::cancel::Cancel;
 use crate::efivars::Variables;
+use crate::units::{Bytes, Extent};
 
 /// A host of fakes, whose firmware keeps no variables; a test that wants some gives it a folder of its own.
 pub fn host(exec: &Script, devices: &FakeDevices, mounts: &FakeMounts) -> Host {
@@ -28,4 +32,15 @@ pub fn host(exec: &Script, devices: &FakeDevices, mounts: &FakeMounts) -> Host {
         variables: Variables::none(),
         cancel: Cancel::new(),
     }
+}
+
+/// The part of `file` from `start`, as if it were open for direct I/O: alignments are not asked for.
+///
+/// # Panics
+///
+/// Where the file cannot be opened a second time.
+#[expect(clippy::expect_used, reason = "a fake for tests")]
+pub fn direct(file: &File, start: Bytes, length: Bytes) -> DirectWriter {
+    let file = file.try_clone().expect("an open file");
+    DirectWriter::new(file, Extent { start, length })
 }

@@ -1,18 +1,15 @@
 //! The target of a packed image, for several threads at once: written past the page cache where that can be had.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use host::blockdev::BlockDevice;
+use host::blockdev::{BlockDevice, DirectWriter};
 use host::units::{Bytes, Extent};
 
 use super::super::error::StreamError;
 
-/// What direct I/O asks of offsets and lengths on every disk that we know.
-const ALIGNMENT: u64 = 4096;
+const ALIGNMENT: usize = DirectWriter::ALIGNMENT;
 
 /// Runs of zeros are found in pieces of this many bytes.
 const GRANULE: usize = 64 * 1024;
@@ -31,8 +28,8 @@ pub(super) struct Target<'a> {
     device: Mutex<&'a mut dyn BlockDevice>,
     name: &'a str,
     size: u64,
-    /// The same past the page cache, and where in that file it begins.
-    direct: Option<(File, u64)>,
+    /// The same past the page cache.
+    direct: Option<DirectWriter>,
     /// The device has asked for more than we know of: everything goes through the cache.
     no_direct: AtomicBool,
     /// The beginning of the image, once it is known.
@@ -42,11 +39,8 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     pub(super) fn new(device: &'a mut dyn BlockDevice, name: &'a str) -> Result<Self, StreamError> {
-        let reopened = device.reopen_direct();
-        let direct = reopened
-            .map_err(|source| failed("open", name, 0, source))?
-            .filter(|(_, start)| start.is_aligned(Bytes(ALIGNMENT)))
-            .map(|(file, start)| (file, start.0));
+        let direct = device.direct();
+        let direct = direct.map_err(|source| failed("open", name, 0, source))?;
         Ok(Self {
             size: device.size().0,
             device: Mutex::new(device),
@@ -67,7 +61,7 @@ impl<'a> Target<'a> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn direct(&self) -> Option<&(File, u64)> {
+    fn direct(&self) -> Option<&DirectWriter> {
         let direct = self.direct.as_ref();
         direct.filter(|_| !self.no_direct.load(Ordering::Relaxed))
     }
@@ -136,8 +130,7 @@ impl<'a> Target<'a> {
     fn write(&self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
         self.written
             .fetch_add(count(bytes.len()), Ordering::Relaxed);
-        let unit = usize::try_from(ALIGNMENT).unwrap_or(1);
-        let (body, tail) = bytes.split_at(bytes.len() - bytes.len() % unit);
+        let (body, tail) = bytes.split_at(bytes.len() - bytes.len() % ALIGNMENT);
         let is_written = self.write_direct(body, at);
         let is_written = is_written.map_err(|source| failed("write", self.name, at, source))?;
         let (rest, at) = if is_written {
@@ -154,13 +147,11 @@ impl<'a> Target<'a> {
 
     /// Whether it was written.
     fn write_direct(&self, bytes: &[u8], at: u64) -> io::Result<bool> {
-        let end = at.checked_add(count(bytes.len()));
-        let fits = end.is_some_and(|end| end <= self.size);
-        let is_aligned = bytes.as_ptr().align_offset(4096) == 0;
-        let Some((file, start)) = self.direct().filter(|_| fits && is_aligned) else {
+        let is_aligned = bytes.as_ptr().align_offset(ALIGNMENT) == 0;
+        let Some(direct) = self.direct().filter(|_| is_aligned) else {
             return Ok(false);
         };
-        match file.write_all_at(bytes, start + at) {
+        match direct.write_at(bytes, Bytes(at)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.no_direct.store(true, Ordering::Relaxed);
@@ -172,10 +163,11 @@ impl<'a> Target<'a> {
 
     /// Reads what the device holds, from the medium where that can be told.
     pub(super) fn read(&self, buffer: &mut [u8], at: u64) -> Result<(), StreamError> {
-        let whole = count(buffer.len()).is_multiple_of(ALIGNMENT) && at.is_multiple_of(ALIGNMENT);
+        let unit = count(ALIGNMENT);
+        let whole = count(buffer.len()).is_multiple_of(unit) && at.is_multiple_of(unit);
         let is_read = match self.direct().filter(|_| whole) {
             None => Ok(false),
-            Some((file, start)) => match file.read_exact_at(buffer, start + at) {
+            Some(direct) => match direct.read_at(buffer, Bytes(at)) {
                 Ok(()) => Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
                 Err(error) => Err(error),

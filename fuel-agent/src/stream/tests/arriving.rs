@@ -9,8 +9,8 @@ use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::units::Bytes;
 
 use super::{
-    DISK, MIB, Plan, RecordedEvents, client, content, digest_only, dirty, expected, frames, gzip,
-    image, job, on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
+    DISK, RecordedEvents, MIB, Plan, client, content, digest_only, dirty, expected, frames, gzip, image,
+    job, on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
 };
 use crate::events::Event;
 use crate::model::request::Container;
@@ -130,7 +130,7 @@ fn direct_writes_to_a_block_device_arrive_whatever_its_sectors() {
             .open(node.path(), Access::Exclusive)
             .unwrap();
         assert!(
-            target.reopen_direct().unwrap().is_some(),
+            target.direct().unwrap().is_some(),
             "nothing direct to test"
         );
         for length in [5 * MIB + 4096 + 512, 3 * MIB + 1, 700] {
@@ -142,13 +142,7 @@ fn direct_writes_to_a_block_device_arrive_whatever_its_sectors() {
                 container: Container::Gzip,
                 expected: expected(&raw),
             };
-            write_image(job(
-                plan,
-                &mut *target,
-                &client(),
-                &RecordedEvents::default(),
-            ))
-            .unwrap();
+            write_image(job(plan, &mut *target, &client(), &RecordedEvents::default())).unwrap();
             // as a reader of the device sees it, and as it lies in the file behind it
             let mut seen = vec![0; length];
             target.read_at(&mut seen, Bytes::ZERO).unwrap();
