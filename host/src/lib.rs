@@ -16,7 +16,6 @@
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot, power off, and the kernel that starts without the firmware
 //!   tree       files of a system that is not running, confined to its root
-//!   apt        where this machine gets Debian packages from
 //!   settle     waiting for a condition, bounded, never a bare sleep
 //!   cancel     a flag that SIGTERM sets and every long loop asks
 //!   fake       the same doors without a machine, for tests
@@ -24,7 +23,6 @@
 //!
 //! Nothing here decides anything; nothing elsewhere starts a program, opens a device or mounts.
 
-pub mod apt;
 pub mod blockdev;
 pub mod cancel;
 pub mod efivars;

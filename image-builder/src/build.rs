@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use host::apt;
+use apt_sources::{APT_CONFIG, Machine, SourcesError, Wanted};
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec};
+use host::exec::{Cmd, Exec, Program};
 use host::mount::{self, KernelMounts};
 use host::units::Bytes;
 use tempfile::TempDir;
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::cli::Build;
 use crate::debian;
+use crate::error::refused;
 use crate::pack::{self, Built, Packed};
 use crate::tools::Tool;
 
@@ -108,7 +109,7 @@ impl Drop for Work {
 /// Everything that can be known before minutes are spent.
 fn check(options: &Build, exec: &dyn Exec) -> Result<()> {
     pack::check_name(&options.name)?;
-    let needed = [Tool::Mmdebstrap, Tool::Mke2fs, Tool::AptGet];
+    let needed: [Program; 3] = [Tool::Mmdebstrap.into(), Tool::Mke2fs.into(), APT_CONFIG];
     if let Some(program) = host::exec::missing(exec, needed).first() {
         bail!(
             "`{}` is not installed; install the Debian package {}",
@@ -124,10 +125,19 @@ fn sources_list(options: &Build, exec: &mut dyn Exec) -> Result<String> {
     if let Some(mirror) = &options.mirror {
         return Ok(format!("deb {mirror} {} main\n", debian::RELEASE));
     }
-    let archives = apt::archives(exec, debian::RELEASE)?;
-    Ok(archives
-        .iter()
-        .fold(String::new(), |text, archive| text + &archive.line() + "\n"))
+    let wanted = Wanted {
+        suite: debian::RELEASE,
+        architecture: debian::ARCHITECTURE,
+        mirrors: &[],
+        firmware: false,
+    };
+    let entries = Machine::ask(exec)?.entries()?;
+    apt_sources::render_lines(&entries, wanted).map_err(|error| match error {
+        SourcesError::NoArchive { .. } => {
+            refused(error.to_string(), "name a mirror with `--mirror URL`")
+        }
+        other => other.into(),
+    })
 }
 
 /// Makes an ext4 filesystem that holds `root`.
@@ -234,6 +244,29 @@ mod tests {
                 .to_string()
                 .contains("cannot name an image")
         );
+    }
+
+    #[test]
+    fn packages_come_from_where_this_machine_gets_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("sources.list");
+        let options = Build {
+            mirror: None,
+            ..options(folder.path())
+        };
+        let answer = format!("LIST='{}'\n", list.display());
+        let mut script = Script::new().answering("apt-config", &answer);
+        fs::write(
+            &list,
+            "deb [signed-by=/k] http://m.test/debian bookworm main",
+        )
+        .unwrap();
+        let lines = sources_list(&options, &mut script).unwrap();
+        assert_eq!(lines, "deb http://m.test/debian bookworm main\n");
+        fs::write(&list, "deb http://m.test/ubuntu noble main").unwrap();
+        let error = sources_list(&options, &mut script).unwrap_err();
+        let hint = crate::error::hint(&error).unwrap();
+        assert_eq!(hint, "name a mirror with `--mirror URL`");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::tools::Tool;
 /// The release that is built.
 pub(crate) const RELEASE: &str = "bookworm";
 
+/// Debian's name of the architecture that is built for.
+pub(crate) const ARCHITECTURE: &str = "amd64";
+
 /// What every image has: a system that boots from any layout `provision` makes, and is reached over ssh.
 const PACKAGES: [&str; 31] = [
     "ca-certificates",
@@ -71,11 +74,8 @@ pub(crate) fn packages(kernel: &str, more: &[String]) -> Vec<String> {
 pub(crate) fn unpack(root: &Path, sources: &Path, kernel: &str, more: &[String]) -> Cmd {
     let packages = packages(kernel, more);
     let mut cmd = Cmd::new(Tool::Mmdebstrap)
-        .args([
-            "--variant=minbase",
-            "--architectures=amd64",
-            "--format=directory",
-        ])
+        .args(["--variant=minbase", "--format=directory"])
+        .arg(format!("--architectures={ARCHITECTURE}"))
         .arg("--aptopt=APT::Install-Recommends \"false\"")
         .arg("--aptopt=Acquire::Retries \"5\"")
         .arg("--dpkgopt=force-unsafe-io");

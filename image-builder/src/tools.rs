@@ -5,8 +5,6 @@ use host::exec::Program;
 /// A program that image-builder starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tool {
-    /// Downloads packages, and answers what apt would install.
-    AptGet,
     /// Looks into an ext filesystem that is not mounted.
     Debugfs,
     /// Lists what an ext filesystem does not use.
@@ -26,7 +24,6 @@ pub(crate) enum Tool {
 impl From<Tool> for Program {
     fn from(tool: Tool) -> Self {
         match tool {
-            Tool::AptGet => Self::new("apt-get", "apt"),
             Tool::Debugfs => Self::new("debugfs", "e2fsprogs"),
             Tool::Dumpe2fs => Self::new("dumpe2fs", "e2fsprogs"),
             Tool::E2fsck => Self::new("e2fsck", "e2fsprogs"),

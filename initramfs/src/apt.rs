@@ -6,12 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use apt_sources::stanza::{self, Stanza};
+use apt_sources::{Machine, Wanted};
 use host::exec::{Cmd, Exec, ExecError};
 
 use crate::error::{self, Error};
 use crate::lock::{self, Package};
-use crate::source::check::{self, Wanted};
-use crate::stanza::{self, Stanza};
 use crate::tools::Tool;
 
 /// Debian's name of the only architecture there is so far.
@@ -67,34 +67,6 @@ impl std::fmt::Debug for Apt<'_> {
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
-}
-
-/// What the machine's own configuration says, as `apt-config shell` prints it.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Machine {
-    list: Option<PathBuf>,
-    parts: Option<PathBuf>,
-    http_proxy: bool,
-    https_proxy: bool,
-}
-
-/// Reads `NAME='value'` lines.
-fn parse_machine(text: &str) -> Machine {
-    let mut machine = Machine::default();
-    for line in text.lines() {
-        let Some((name, value)) = line.split_once('=') else {
-            continue;
-        };
-        let value = value.trim_matches('\'').replace(r"'\''", "'");
-        match name {
-            "LIST" => machine.list = Some(value.into()),
-            "PARTS" => machine.parts = Some(value.into()),
-            "HTTP" => machine.http_proxy = !value.is_empty(),
-            "HTTPS" => machine.https_proxy = !value.is_empty(),
-            _ => {}
-        }
-    }
-    machine
 }
 
 /// The configuration file that shuts out the machine's packages, pins and hooks.
@@ -160,7 +132,7 @@ impl<'e> Apt<'e> {
         if self.ready {
             return Ok(());
         }
-        let machine = self.ask_machine()?;
+        let machine = Machine::ask(self.exec)?;
         for folder in [
             "state/lists/partial",
             "cache/archives/partial",
@@ -170,15 +142,11 @@ impl<'e> Apt<'e> {
             let path = self.state.join(folder);
             fs::create_dir_all(&path).map_err(error::io("create", &path))?;
         }
-        let nothing = Path::new("/dev/null");
-        let entries = sources::read_machine(
-            machine.list.as_deref().unwrap_or(nothing),
-            machine.parts.as_deref().unwrap_or(nothing),
-        )?;
+        let entries = machine.entries()?;
         write_private(&self.state.join("status"), "")?;
         write_private(
             &self.state.join("sources.list.d/release.sources"),
-            &sources::render(&entries, self.wanted)?,
+            &apt_sources::render(&entries, self.wanted)?,
         )?;
         write_private(
             &self.state.join("apt.conf"),
@@ -193,26 +161,6 @@ impl<'e> Apt<'e> {
             .map_err(error::tool("fetch apt's package lists"))?;
         self.ready = true;
         Ok(())
-    }
-
-    /// Where the machine keeps its sources, and whether it names a proxy itself.
-    fn ask_machine(&mut self) -> Result<Machine, Error> {
-        let ask = Cmd::new(Tool::AptConfig).args([
-            "shell",
-            "LIST",
-            "Dir::Etc::sourcelist/f",
-            "PARTS",
-            "Dir::Etc::sourceparts/d",
-            "HTTP",
-            "Acquire::http::Proxy",
-            "HTTPS",
-            "Acquire::https::Proxy",
-        ]);
-        let answer = self
-            .exec
-            .run(&ask)
-            .map_err(error::tool("read apt's configuration"))?;
-        Ok(parse_machine(&answer.stdout))
     }
 
     /// A command that sees only our state.
@@ -382,11 +330,8 @@ mod tests {
             https: Some("http://p.test:2".to_owned()),
             none_for: None,
         };
-        let machine = parse_machine("LIST='/etc/apt/sources.list'\nHTTP='http://own.test'\n");
-        assert_eq!(
-            machine.list.as_deref(),
-            Some(Path::new("/etc/apt/sources.list"))
-        );
+        let mut script = Script::new().answering("apt-config", "HTTP='http://own.test'\n");
+        let machine = Machine::ask(&mut script).unwrap();
         let text = render_config(Path::new("/s"), &proxies, &machine);
         assert!(!text.contains("Acquire::http::Proxy"));
         assert!(text.contains("Acquire::https::Proxy \"http://p.test:2\";"));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use apt_sources::Wanted;
 use host::exec::Exec;
 
 use crate::apt::{Apt, Proxies};
@@ -15,7 +16,6 @@ use crate::manifest::{self, Artifact, Manifest};
 use crate::modules::{self, Modules};
 use crate::recipe::{self, RecipeEntry};
 use crate::resolve::{self, ResolveInput};
-use crate::source::check::Wanted;
 use crate::tree::{Node, Tree};
 use crate::unpack::Unpacked;
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use apt_sources::SourcesError;
 use host::exec::ExecError;
 
 /// Why there is no ramdisk.
@@ -29,12 +30,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The machine's apt has no entry for the suite.
-    #[error("apt on this machine has no Debian archive entry for the suite `{suite}`")]
-    NoSources {
-        /// The suite that was asked for.
-        suite: String,
-    },
+    /// Where packages come from is not known.
+    #[error(transparent)]
+    Sources(#[from] SourcesError),
     /// apt knows no such package.
     #[error("apt knows no package `{package}` in the suite `{suite}`")]
     NoPackage {
@@ -177,7 +175,10 @@ impl Error {
                 source: ExecError::Missing { program },
                 ..
             } => format!("install the package `{}`", program.package()),
-            Self::NoSources { .. } => {
+            Self::Sources(SourcesError::Config(ExecError::Missing { program })) => {
+                format!("install the package `{}`", program.package())
+            }
+            Self::Sources(SourcesError::NoArchive { .. }) => {
                 "name a mirror with `--mirror URL`, or another release with `--suite`".to_owned()
             }
             Self::NoPackage { .. } => {

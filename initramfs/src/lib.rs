@@ -9,7 +9,7 @@
 //! ```
 //!
 //! - [`compose`]: the walk; [`inspect`]: what is in a finished ramdisk
-//! - [`apt`], [`sources`], [`stanza`]: Debian's archive through apt, with a state of its own
+//! - [`apt`]: Debian's archive through apt, with a state of its own
 //! - [`lock`], [`resolve`]: which package files, once and for all
 //! - [`recipe`], [`elf`], [`modules`], [`unpack`]: which of their files
 //! - [`tree`], [`archive`], [`manifest`]: the bytes that come out
@@ -29,8 +29,6 @@ pub mod manifest;
 pub mod modules;
 pub mod recipe;
 pub mod resolve;
-pub mod sources;
-pub mod stanza;
 mod tools;
 pub mod tree;
 pub mod unpack;

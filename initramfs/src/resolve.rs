@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use apt_sources::stanza::Stanza;
+
 use crate::apt::Apt;
 use crate::elf::{self, Missing};
 use crate::error::Error;
 use crate::lock::{Lock, Package};
 use crate::recipe::{self, RecipeEntry};
-use crate::stanza::{self, Stanza};
 use crate::unpack::{self, Unpacked};
 
 /// What a ramdisk is asked to be made of.
@@ -124,7 +125,7 @@ fn fetch_and_unpack(
 /// The package that holds the kernel: what the asked-for package depends on, where that is only a name for it.
 fn kernel_of(asked: &str, known: &BTreeMap<String, Stanza>) -> String {
     let depends = known.get(asked).and_then(|stanza| stanza.field("Depends"));
-    stanza::dependency_names(depends.unwrap_or_default())
+    dependency_names(depends.unwrap_or_default())
         .into_iter()
         .find(|name| name.starts_with("linux-image-") && known.contains_key(name))
         .unwrap_or_else(|| asked.to_owned())
@@ -183,7 +184,7 @@ fn guess(
 ) -> Result<String, Error> {
     let depends = |field: &str| {
         let stanza = known.get(&missing.package);
-        stanza::dependency_names(stanza.and_then(|s| s.field(field)).unwrap_or_default())
+        dependency_names(stanza.and_then(|s| s.field(field)).unwrap_or_default())
     };
     let size = |name: &str| -> u64 {
         known
@@ -203,12 +204,22 @@ fn guess(
         })
 }
 
+/// The package names of a `Depends` value, every alternative of it, without versions and architectures.
+fn dependency_names(value: &str) -> Vec<String> {
+    value
+        .split([',', '|'])
+        .filter_map(|word| word.split_whitespace().next())
+        .map(|name| name.split(':').next().unwrap_or(name).to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn known(text: &str) -> BTreeMap<String, Stanza> {
-        stanza::parse_stanzas(text)
+        apt_sources::stanza::parse_stanzas(text)
             .into_iter()
             .map(|stanza| (stanza.field("Package").unwrap().to_owned(), stanza))
             .collect()
@@ -258,5 +269,13 @@ mod tests {
         for asked in ["linux-image-amd64", "linux-image-6.1.0-40-amd64"] {
             assert_eq!(kernel_of(asked, &known), "linux-image-6.1.0-40-amd64");
         }
+    }
+
+    #[test]
+    fn dependencies_lose_versions_architectures_and_bars() {
+        assert_eq!(
+            dependency_names("libc6 (>= 2.34), python3:any, a | b (<< 2), "),
+            ["libc6", "python3", "a", "b"]
+        );
     }
 }

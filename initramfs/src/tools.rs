@@ -7,8 +7,6 @@ use host::exec::Program;
 pub(crate) enum Tool {
     /// Asks apt's package lists.
     AptCache,
-    /// Reads apt's configuration.
-    AptConfig,
     /// Downloads packages, and answers what apt would install.
     AptGet,
     /// Makes a module index.
@@ -21,7 +19,6 @@ impl From<Tool> for Program {
     fn from(tool: Tool) -> Self {
         match tool {
             Tool::AptCache => Self::new("apt-cache", "apt"),
-            Tool::AptConfig => Self::new("apt-config", "apt"),
             Tool::AptGet => Self::new("apt-get", "apt"),
             Tool::Depmod => Self::new("depmod", "kmod"),
             Tool::DpkgDeb => Self::new("dpkg-deb", "dpkg"),

@@ -92,11 +92,7 @@ impl Drop for DirectWriteQueue {
     }
 }
 
-fn write(
-    target: &DirectWriter,
-    work: &crossbeam::Receiver<(Slice, u64)>,
-    ended: &Sender<Completed>,
-) {
+fn write(target: &DirectWriter, work: &crossbeam::Receiver<(Slice, u64)>, ended: &Sender<Completed>) {
     for (bytes, at) in work {
         let result = target.write_at(&bytes, Bytes(at));
         let failed = result.err().map(|error| (error, bytes));

@@ -1,6 +1,5 @@
 //! Archives in plans: the filesystem is made first, and nothing is grown.
 
-
 use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
 use crate::model::request::ARCHIVE;

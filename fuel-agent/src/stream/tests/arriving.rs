@@ -129,10 +129,7 @@ fn direct_writes_to_a_block_device_arrive_whatever_its_sectors() {
         let mut target = NodeDevices::new()
             .open(node.path(), Access::Exclusive)
             .unwrap();
-        assert!(
-            target.direct().unwrap().is_some(),
-            "nothing direct to test"
-        );
+        assert!(target.direct().unwrap().is_some(), "nothing direct to test");
         for length in [5 * MIB + 4096 + 512, 3 * MIB + 1, 700] {
             let raw = image(length);
             let bytes = gzip(&raw);

@@ -1,10 +1,20 @@
-//! Where packages come from: the machine's apt entries for one suite of Debian, or a mirror named by hand.
+//! Where Debian packages come from: the machine's apt entries for one release of Debian, or a mirror named by hand.
+//!
+//! Where the entries are is asked of apt; what they say is read here, in either form (one line, deb822): apt tells
+//! neither their keys nor their other options. No mirror is ever written into our code.
+
+pub mod stanza;
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use crate::error::{self, Error};
-use crate::stanza::{self, Stanza};
+use host::exec::{Cmd, Exec, ExecError, Program};
+
+use crate::stanza::Stanza;
+
+/// Reads apt's configuration.
+pub const APT_CONFIG: Program = Program::new("apt-config", "apt");
 
 /// Where Debian keeps the keys of its archive, on Debian and on its derivatives that have the package.
 const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -56,13 +66,8 @@ fn parse_line(line: &str) -> Option<Stanza> {
 }
 
 /// Reads a one-line file (`sources.list`, `*.list`).
-pub fn parse_list(text: &str) -> Vec<Stanza> {
+fn parse_list(text: &str) -> Vec<Stanza> {
     text.lines().filter_map(parse_line).collect()
-}
-
-/// Reads a deb822 file (`*.sources`).
-pub fn parse_deb822(text: &str) -> Vec<Stanza> {
-    stanza::parse_stanzas(text)
 }
 
 /// The entry cut down to what this release's binaries need; `None` where nothing is left.
@@ -144,8 +149,8 @@ pub struct Wanted<'a> {
     pub firmware: bool,
 }
 
-/// The text of one `.sources` file that gives apt exactly what is wanted.
-pub fn render(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, Error> {
+/// The entries that have what is wanted, cut down to it.
+fn select(entries: &[Stanza], wanted: Wanted<'_>) -> Result<Vec<Stanza>, SourcesError> {
     let extra: &[&str] = if wanted.firmware {
         &["non-free-firmware"]
     } else {
@@ -162,45 +167,137 @@ pub fn render(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, Error> {
         .filter_map(|entry| narrowed(entry, wanted.suite, wanted.architecture, extra))
         .collect();
     if !has_release(&chosen, wanted.suite) {
-        return Err(Error::NoSources {
+        return Err(SourcesError::NoArchive {
             suite: wanted.suite.to_owned(),
         });
     }
-    Ok(chosen
-        .iter()
-        .map(Stanza::render)
-        .collect::<Vec<_>>()
-        .join("\n"))
+    Ok(chosen)
 }
 
-/// Reads every entry of the machine: the one file, then the folder in the order of its names.
-pub fn read_machine(list: &Path, parts: &Path) -> Result<Vec<Stanza>, Error> {
-    let mut entries = Vec::new();
-    if list.is_file() {
-        let text = fs::read_to_string(list).map_err(error::io("read", list))?;
-        entries.extend(parse_list(&text));
+/// The text of one `.sources` file that gives apt exactly what is wanted.
+pub fn render(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesError> {
+    let chosen = select(entries, wanted)?;
+    let paragraphs: Vec<String> = chosen.iter().map(Stanza::render).collect();
+    Ok(paragraphs.join("\n"))
+}
+
+/// The text of a `sources.list` with what is wanted, for another machine: without options, which name files of this one.
+pub fn render_lines(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesError> {
+    let mut text = String::new();
+    for entry in select(entries, wanted)? {
+        let components = entry.words("Components").join(" ");
+        for uri in entry.words("URIs") {
+            for suite in entry.words("Suites") {
+                text += &format!("deb {uri} {suite} {components}\n");
+            }
+        }
     }
-    if !parts.is_dir() {
-        return Ok(entries);
+    Ok(text)
+}
+
+/// Why it is not known where packages come from.
+#[derive(Debug, thiserror::Error)]
+pub enum SourcesError {
+    /// apt could not be asked.
+    #[error("cannot read apt's configuration")]
+    Config(#[from] ExecError),
+    /// A file of apt's could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The machine's apt has no entry for the suite.
+    #[error("apt on this machine has no Debian archive entry for the suite `{suite}`")]
+    NoArchive {
+        /// The suite that was asked for.
+        suite: String,
+    },
+}
+
+/// What the machine's own configuration says, as `apt-config shell` prints it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    list: Option<PathBuf>,
+    parts: Option<PathBuf>,
+    /// Whether it names a proxy for http.
+    pub http_proxy: bool,
+    /// Whether it names a proxy for https.
+    pub https_proxy: bool,
+}
+
+impl Machine {
+    /// Where the machine keeps its sources, and whether it names a proxy itself.
+    pub fn ask(exec: &mut dyn Exec) -> Result<Self, SourcesError> {
+        let ask = Cmd::new(APT_CONFIG).args([
+            "shell",
+            "LIST",
+            "Dir::Etc::sourcelist/f",
+            "PARTS",
+            "Dir::Etc::sourceparts/d",
+            "HTTP",
+            "Acquire::http::Proxy",
+            "HTTPS",
+            "Acquire::https::Proxy",
+        ]);
+        Ok(Self::parse(&exec.run(&ask)?.stdout))
     }
-    let mut files = fs::read_dir(parts)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(error::io("list", parts))?;
-    files.sort_by_key(fs::DirEntry::file_name);
-    for file in files {
-        let path = file.path();
-        let Some(kind) = path.extension().and_then(|kind| kind.to_str()) else {
-            continue;
+
+    /// Reads `NAME='value'` lines.
+    fn parse(text: &str) -> Self {
+        let mut machine = Self::default();
+        for line in text.lines() {
+            let Some((name, value)) = line.split_once('=') else {
+                continue;
+            };
+            let value = value.trim_matches('\'').replace(r"'\''", "'");
+            match name {
+                "LIST" => machine.list = Some(value.into()),
+                "PARTS" => machine.parts = Some(value.into()),
+                "HTTP" => machine.http_proxy = !value.is_empty(),
+                "HTTPS" => machine.https_proxy = !value.is_empty(),
+                _ => {}
+            }
+        }
+        machine
+    }
+
+    /// Reads every entry of the machine: the one file, then the folder in the order of its names.
+    pub fn entries(&self) -> Result<Vec<Stanza>, SourcesError> {
+        let mut entries = Vec::new();
+        if let Some(list) = self.list.as_deref().filter(|list| list.is_file()) {
+            entries.extend(parse_list(&read(list)?));
+        }
+        let Some(parts) = self.parts.as_deref().filter(|parts| parts.is_dir()) else {
+            return Ok(entries);
         };
-        let parse = match kind {
-            "list" => parse_list,
-            "sources" => parse_deb822,
-            _ => continue,
-        };
-        let text = fs::read_to_string(&path).map_err(error::io("read", &path))?;
-        entries.extend(parse(&text));
+        let mut files = fs::read_dir(parts)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(unreadable(parts))?;
+        files.sort_by_key(fs::DirEntry::file_name);
+        for file in files {
+            let path = file.path();
+            let parse = match path.extension().and_then(|kind| kind.to_str()) {
+                Some("list") => parse_list,
+                Some("sources") => stanza::parse_stanzas,
+                _ => continue,
+            };
+            entries.extend(parse(&read(&path)?));
+        }
+        Ok(entries)
     }
-    Ok(entries)
+}
+
+fn read(path: &Path) -> Result<String, SourcesError> {
+    fs::read_to_string(path).map_err(unreadable(path))
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> SourcesError {
+    let path = path.to_owned();
+    |source| SourcesError::Read { path, source }
 }
 
 #[cfg(test)]
@@ -220,7 +317,7 @@ mod tests {
 
     #[test]
     fn only_the_release_of_the_debian_archive_is_taken() {
-        let text = render(&parse_deb822(DEB822), wanted(&[], false)).unwrap();
+        let text = render(&stanza::parse_stanzas(DEB822), wanted(&[], false)).unwrap();
         assert_eq!(
             text,
             "Types: deb\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates\nComponents: main contrib\nSigned-By: /keys.gpg\nArchitectures: amd64\nTargets: Packages\n"
@@ -229,9 +326,9 @@ mod tests {
 
     #[test]
     fn firmware_adds_its_component_once() {
-        let text = render(&parse_deb822(DEB822), wanted(&[], true)).unwrap();
+        let text = render(&stanza::parse_stanzas(DEB822), wanted(&[], true)).unwrap();
         assert!(text.contains("Components: main contrib non-free-firmware\n"));
-        let again = render(&parse_deb822(&text), wanted(&[], true)).unwrap();
+        let again = render(&stanza::parse_stanzas(&text), wanted(&[], true)).unwrap();
         assert_eq!(again, text);
     }
 
@@ -250,15 +347,37 @@ mod tests {
         let entries = parse_list("deb [arch=arm64] http://m.test/debian bookworm main");
         assert!(matches!(
             render(&entries, wanted(&[], false)),
-            Err(Error::NoSources { .. })
+            Err(SourcesError::NoArchive { .. })
         ));
     }
 
     #[test]
-    fn a_machine_without_the_release_is_told_about_mirror() {
-        let entries = parse_list("deb http://m.test/ubuntu noble main");
-        let error = render(&entries, wanted(&[], false)).unwrap_err();
-        assert!(error.hint().unwrap().contains("--mirror"));
+    fn a_list_for_another_machine_has_a_line_for_each_suite_and_no_options() {
+        let lines = render_lines(&stanza::parse_stanzas(DEB822), wanted(&[], false)).unwrap();
+        assert_eq!(
+            lines,
+            "deb http://mirror.test/debian bookworm main contrib\n\
+             deb http://mirror.test/debian bookworm-updates main contrib\n"
+        );
+        let other = parse_list("deb http://m.test/ubuntu noble main");
+        render_lines(&other, wanted(&[], false)).unwrap_err();
+    }
+
+    #[test]
+    fn apt_is_asked_where_its_sources_are() {
+        let answer =
+            "LIST='/etc/apt/sources.list'\nPARTS='/etc/apt/it'\\''s'\nHTTP='http://own.test'\n";
+        let mut script = host::fake::Script::new().answering("apt-config shell LIST", answer);
+        let machine = Machine::ask(&mut script).unwrap();
+        let expected = Machine {
+            list: Some("/etc/apt/sources.list".into()),
+            parts: Some("/etc/apt/it's".into()),
+            http_proxy: true,
+            https_proxy: false,
+        };
+        assert_eq!(machine, expected);
+        let mut script = host::fake::Script::new().without(APT_CONFIG);
+        Machine::ask(&mut script).unwrap_err();
     }
 
     #[test]
@@ -267,7 +386,7 @@ mod tests {
             "http://own.test/debian".to_owned(),
             "http://own.test/debian-security/".to_owned(),
         ];
-        let text = render(&parse_deb822(DEB822), wanted(&mirrors, false)).unwrap();
+        let text = render(&stanza::parse_stanzas(DEB822), wanted(&mirrors, false)).unwrap();
         assert!(text.contains("Suites: bookworm bookworm-updates\n"));
         assert!(text.contains("Suites: bookworm-security\n"));
         assert!(!text.contains("mirror.test"));
@@ -289,7 +408,12 @@ mod tests {
             "deb http://c.test/ bookworm main",
         )
         .unwrap();
-        let entries = read_machine(&dir.path().join("none"), &parts).unwrap();
+        let machine = Machine {
+            list: Some(dir.path().join("none")),
+            parts: Some(parts),
+            ..Machine::default()
+        };
+        let entries = machine.entries().unwrap();
         let uris: Vec<_> = entries.iter().filter_map(|e| e.field("URIs")).collect();
         assert_eq!(uris, ["http://a.test", "http://b.test/"]);
     }

@@ -73,16 +73,6 @@ pub fn parse_stanzas(text: &str) -> Vec<Stanza> {
     stanzas
 }
 
-/// The package names of a `Depends` value, every alternative of it, without versions and architectures.
-pub fn dependency_names(value: &str) -> Vec<String> {
-    value
-        .split([',', '|'])
-        .filter_map(|word| word.split_whitespace().next())
-        .map(|name| name.split(':').next().unwrap_or(name).to_owned())
-        .filter(|name| !name.is_empty())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,13 +94,5 @@ mod tests {
         let text = "Types: deb\nSigned-By:\n -----BEGIN\n .\n abc\n";
         let stanzas = parse_stanzas(text);
         assert_eq!(parse_stanzas(&stanzas[0].render()), stanzas);
-    }
-
-    #[test]
-    fn dependencies_lose_versions_architectures_and_bars() {
-        assert_eq!(
-            dependency_names("libc6 (>= 2.34), python3:any, a | b (<< 2), "),
-            ["libc6", "python3", "a", "b"]
-        );
     }
 }
