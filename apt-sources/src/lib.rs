@@ -5,6 +5,7 @@
 
 pub mod stanza;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -188,7 +189,7 @@ pub fn render_lines(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, So
         let components = entry.words("Components").join(" ");
         for uri in entry.words("URIs") {
             for suite in entry.words("Suites") {
-                text += &format!("deb {uri} {suite} {components}\n");
+                let _ = writeln!(text, "deb {uri} {suite} {components}");
             }
         }
     }

@@ -18,6 +18,7 @@
 //!   tree       files of a system that is not running, confined to its root
 //!   settle     waiting for a condition, bounded, never a bare sleep
 //!   cancel     a flag that SIGTERM sets and every long loop asks
+//!   error      how an error is shown: its lines, or one line
 //!   fake       the same doors without a machine, for tests
 //! ```
 //!
@@ -26,6 +27,7 @@
 pub mod blockdev;
 pub mod cancel;
 pub mod efivars;
+pub mod error;
 pub mod exec;
 pub mod extract;
 pub mod ioctl;

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use apt_sources::{APT_CONFIG, Machine, SourcesError, Wanted};
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, Program};
+use host::exec::{Cmd, Exec, ExecError, Program};
 use host::mount::{self, KernelMounts};
 use host::units::Bytes;
 use tempfile::TempDir;
@@ -111,11 +111,7 @@ fn check(options: &Build, exec: &dyn Exec) -> Result<()> {
     pack::check_name(&options.name)?;
     let needed: [Program; 3] = [Tool::Mmdebstrap.into(), Tool::Mke2fs.into(), APT_CONFIG];
     if let Some(program) = host::exec::missing(exec, needed).first() {
-        bail!(
-            "`{}` is not installed; install the Debian package {}",
-            program.name(),
-            program.package()
-        );
+        return Err(ExecError::Missing { program: *program }.into());
     }
     Ok(())
 }
@@ -221,13 +217,10 @@ mod tests {
     fn a_missing_tool_is_found_before_anything_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let mut script = Script::new().without(Tool::Mmdebstrap);
-        let error = build(&options(folder.path()), &mut script, &Cancel::new())
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "`mmdebstrap` is not installed; install the Debian package mmdebstrap"
-        );
+        let error = build(&options(folder.path()), &mut script, &Cancel::new()).unwrap_err();
+        assert_eq!(error.to_string(), "`mmdebstrap` is not installed");
+        let hint = crate::error::hint(&error).unwrap();
+        assert_eq!(hint, "install the package `mmdebstrap`");
         assert!(!folder.path().join("out").exists());
     }
 

@@ -1,5 +1,6 @@
 //! Errors with a hint, as people see them.
 
+use host::exec::ExecError;
 use os_image::disk::DiskImageError;
 use os_image::error::ManifestError;
 use os_image::signature::SignatureError;
@@ -37,6 +38,9 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if let Some(error) = cause.downcast_ref::<DiskImageError>() {
             return Some(error.hint().to_owned());
+        }
+        if let Some(error) = cause.downcast_ref::<ExecError>() {
+            return error.hint();
         }
         let error = cause.downcast_ref::<std::io::Error>()?;
         let full = error.kind() == std::io::ErrorKind::StorageFull;

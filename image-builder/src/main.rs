@@ -42,13 +42,8 @@ fn main() -> ExitCode {
     match run(&cli, &cancel) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
-            for cause in error.chain().skip(1) {
-                eprintln!("  cause: {cause}");
-            }
-            if let Some(hint) = error::hint(&error) {
-                eprintln!("  hint: {hint}");
-            }
+            let hint = error::hint(&error);
+            eprint!("{}", host::error::render(error.as_ref(), hint.as_deref()));
             if cancel.was_cancelled() || error.is::<Interrupted>() {
                 return ExitCode::from(INTERRUPTED);
             }

@@ -171,12 +171,8 @@ impl Error {
     /// An order to the reader, where there is one.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Tool {
-                source: ExecError::Missing { program },
-                ..
-            } => format!("install the package `{}`", program.package()),
-            Self::Sources(SourcesError::Config(ExecError::Missing { program })) => {
-                format!("install the package `{}`", program.package())
+            Self::Tool { source, .. } | Self::Sources(SourcesError::Config(source)) => {
+                return source.hint();
             }
             Self::Sources(SourcesError::NoArchive { .. }) => {
                 "name a mirror with `--mirror URL`, or another release with `--suite`".to_owned()

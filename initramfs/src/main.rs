@@ -5,8 +5,6 @@
     reason = "this is the door"
 )]
 
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -29,7 +27,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprint!("{}", render(&error));
+            eprint!("{}", host::error::render(&error, error.hint().as_deref()));
             ExitCode::FAILURE
         }
     }
@@ -61,18 +59,4 @@ fn run(command: Command) -> Result<String, Error> {
             })
         }
     }
-}
-
-/// The error, its causes and what to try.
-fn render(error: &Error) -> String {
-    let mut text = format!("error: {error}\n");
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let _ = writeln!(text, "  cause: {source}");
-        cause = source.source();
-    }
-    if let Some(hint) = error.hint() {
-        let _ = writeln!(text, "  hint: {hint}");
-    }
-    text
 }

@@ -21,16 +21,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use host::exec::ExecError;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
-            for cause in error.chain().skip(1) {
-                eprintln!("  cause: {cause}");
-            }
+            let hint = error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<ExecError>()?.hint());
+            eprint!("{}", host::error::render(error.as_ref(), hint.as_deref()));
             ExitCode::FAILURE
         }
     }

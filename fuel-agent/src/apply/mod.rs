@@ -17,34 +17,34 @@
 //!
 //! `perform` matches on the step and calls the file that knows how; whatever is decided was decided in `plan`.
 
-#[cfg(test)]
-pub(crate) mod step_harness;
 pub mod bootcode;
 pub mod bootconfig;
 pub mod configdrive;
 pub mod content;
 pub mod disarm;
+mod disk_region;
 pub mod filesystem;
 pub mod fstab;
 mod gpt;
 pub mod identity;
 pub mod image;
-mod target_tree;
 pub mod lvm;
-mod disk_region;
 mod network;
 #[cfg(test)]
 #[path = "tests/on_loops.rs"]
 mod on_loops;
+pub mod partition_table;
 pub mod raid;
 pub mod release;
 #[cfg(test)]
 pub(crate) mod sample;
-mod staging;
 mod signature;
+mod staging;
 pub mod stamp;
-pub mod partition_table;
+#[cfg(test)]
+pub(crate) mod step_harness;
 pub mod target;
+mod target_tree;
 pub mod undo;
 pub mod verify;
 

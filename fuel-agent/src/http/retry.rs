@@ -97,12 +97,5 @@ fn jittered(pause: Duration) -> Duration {
 
 /// An error and its cause on one line.
 pub(crate) fn chain(error: &HttpError) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
+    host::error::one_line(error)
 }

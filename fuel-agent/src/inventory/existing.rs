@@ -210,10 +210,8 @@ pub(super) fn stacks(
 
 /// Something is there that we cannot look into: to go on would be to guess what lies on which disk.
 fn blind(what: &str, error: ExecError) -> Error {
-    let hint = match &error {
-        ExecError::Missing { program } => format!("install the package `{}`", program.package()),
-        _ => "run it by hand to see more".to_owned(),
-    };
+    let by_hand = || "run it by hand to see more".to_owned();
+    let hint = error.hint().unwrap_or_else(by_hand);
     Error::new(
         Kind::Tool,
         format!("cannot find out which disks the {what} of this machine lie on"),

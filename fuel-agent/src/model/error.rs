@@ -150,20 +150,12 @@ impl Error {
 
     /// The causes, outermost first, each said once.
     pub fn causes(&self) -> Vec<String> {
-        let mut causes: Vec<String> = Vec::new();
-        let mut next: Option<&(dyn std::error::Error + 'static)> =
-            self.source.as_deref().map(|e| {
-                let e: &(dyn std::error::Error + 'static) = e;
-                e
-            });
-        while let Some(error) = next {
-            let text = error.to_string();
-            if causes.last() != Some(&text) {
-                causes.push(text);
-            }
-            next = error.source();
-        }
-        causes
+        host::error::causes(self)
+    }
+
+    /// What, and the causes, on one line.
+    pub fn one_line(&self) -> String {
+        host::error::one_line(self)
     }
 }
 
@@ -185,18 +177,7 @@ impl std::error::Error for Error {
 
 /// How `main` prints an error: `error:`, `cause:`, `hint:` lines.
 pub fn render(error: &Error) -> String {
-    let mut text = format!("error: {}\n", error.what);
-    for cause in error.causes() {
-        text.push_str("  cause: ");
-        text.push_str(cause.trim_end());
-        text.push('\n');
-    }
-    if let Some(hint) = &error.hint {
-        text.push_str("  hint: ");
-        text.push_str(hint);
-        text.push('\n');
-    }
-    text
+    host::error::render(error, error.hint.as_deref())
 }
 
 #[cfg(test)]

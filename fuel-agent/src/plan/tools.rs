@@ -1,6 +1,5 @@
 //! Which programs the steps need: looked for before anything is touched.
 
-
 use crate::model::node::Firmware;
 use crate::tools::Tool;
 

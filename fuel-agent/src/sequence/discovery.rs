@@ -110,10 +110,7 @@ pub fn refusal_errors<'a>(refusals: impl Iterator<Item = &'a Refusal>) -> Vec<Er
 }
 
 fn line(error: &Error) -> String {
-    let mut line = error.what.clone();
-    for cause in error.causes() {
-        line = line + ": " + cause.trim_end();
-    }
+    let line = error.one_line();
     match &error.hint {
         Some(hint) => format!("{line}; {hint}"),
         None => line,

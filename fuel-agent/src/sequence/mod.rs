@@ -138,13 +138,9 @@ fn interrupted(stage: Stage, has_pending: bool) -> Error {
 
 /// Tells of an error.
 pub fn tell(error: &Error, stage: Stage, touched: bool, events: &dyn Events) {
-    let mut message = error.what.clone();
-    for cause in error.causes() {
-        message = message + ": " + cause.trim_end();
-    }
     events.tell(&Event::Error {
         stage,
-        message,
+        message: error.one_line(),
         device: error.device.clone(),
         hint: error.hint.clone(),
         retryable: error.retryable,

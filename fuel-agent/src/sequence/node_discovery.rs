@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use host::cancel::Cancel;
 use host::exec::Program;
-use host::wait;
 use host::units::Bytes;
+use host::wait;
 use uuid::Uuid;
 
 use super::discovery::{Discovery, combine, request_error};
@@ -26,7 +26,6 @@ use crate::request::{self, Driver, MAX_BYTES};
 use crate::settings::{End, Settings};
 use crate::source;
 use crate::tools::Tool;
-
 
 /// What only devices of the kernel can be given: on files these steps are skipped.
 const UNUSED_ON_FILES: [Tool; 6] = [

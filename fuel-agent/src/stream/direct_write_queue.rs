@@ -57,7 +57,11 @@ impl DirectWriteQueue {
     }
 
     /// Begins to write `bytes` at `at`, as soon as there is room for one more; gives one that has ended, if any has.
-    pub(super) fn start(&mut self, bytes: Slice, at: u64) -> Result<Option<Completed>, StreamError> {
+    pub(super) fn start(
+        &mut self,
+        bytes: Slice,
+        at: u64,
+    ) -> Result<Option<Completed>, StreamError> {
         let completed = if self.under_way < DEPTH {
             self.completed.try_recv().ok()
         } else {
@@ -92,7 +96,11 @@ impl Drop for DirectWriteQueue {
     }
 }
 
-fn write(target: &DirectWriter, work: &crossbeam::Receiver<(Slice, u64)>, ended: &Sender<Completed>) {
+fn write(
+    target: &DirectWriter,
+    work: &crossbeam::Receiver<(Slice, u64)>,
+    ended: &Sender<Completed>,
+) {
     for (bytes, at) in work {
         let result = target.write_at(&bytes, Bytes(at));
         let failed = result.err().map(|error| (error, bytes));

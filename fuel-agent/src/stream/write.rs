@@ -7,10 +7,10 @@ use host::blockdev::DirectWriter;
 use host::units::{Bytes, Extent};
 
 use super::digest::{Digests, GRANULE};
+use super::direct_write_queue::{Completed, DirectWriteQueue};
 use super::error::StreamError;
-use super::direct_write_queue::{DirectWriteQueue, Completed};
-use super::slice::Slice;
 use super::progress::ProgressReporter;
+use super::slice::Slice;
 use super::{BLOCK_LENGTH, Block, Job, StreamMessage};
 use crate::http::address;
 use crate::source::Meter;

@@ -67,7 +67,7 @@ mod tests {
             start in 0..FILE, length in 0..FILE, at: u64, near in 0..FILE, data in prop::collection::vec(1_u8..=9, 0..2000),
         ) {
             let file = tempfile::tempfile().unwrap();
-            file.write_all_at(&[0xaa; FILE], 0).unwrap();
+            file.write_all_at(&vec![0xaa; FILE], 0).unwrap();
             let length = length.min(FILE - start);
             let bytes = |count: usize| Bytes(u64::try_from(count).unwrap());
             let extent = Extent::new(bytes(start), bytes(length)).unwrap();

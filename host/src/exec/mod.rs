@@ -246,6 +246,18 @@ pub enum ExecError {
     },
 }
 
+impl ExecError {
+    /// What to try, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { program } => {
+                Some(format!("install the package `{}`", program.package()))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Runs programs. The real one is `System`; tests bring `fake::Script`.
 pub trait Exec: Send {
     /// Runs `cmd` to its end.

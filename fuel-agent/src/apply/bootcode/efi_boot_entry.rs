@@ -7,9 +7,9 @@
 
 use std::io;
 
+use host::efivars::Variables;
 use host::partition_table::FoundPartition;
 use host::units::Bytes;
-use host::efivars::Variables;
 
 /// What our entries are called; with a number behind it where several disks of the node have one.
 const NAME: &str = "provision";

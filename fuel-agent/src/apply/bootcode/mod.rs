@@ -38,7 +38,7 @@ pub(super) fn install(context: &mut Context<'_>, disk: usize) -> Result<Outcome,
         // At once; the error that led here is the one that is told.
         for error in disarm_again(context.plan, context.host) {
             let stage = Some(Stage::Bootloader);
-            let message = format!("{}: {}", error.what, error.causes().join(": "));
+            let message = error.one_line();
             context.events.tell(&Event::Warning { stage, message });
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use host::Host;
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, ExecError, Program, System};
+use host::exec::{Cmd, ExecError, Program, System};
 use host::units::Bytes;
 
 use super::*;

@@ -1,8 +1,8 @@
 //! Boot code on disks in memory: what is written where, and that a disk at which anything went wrong does not boot.
 
+use host::efivars::Variables;
 use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
 use host::units::Extent;
-use host::efivars::Variables;
 
 use super::*;
 use crate::apply::Options;

@@ -168,8 +168,10 @@ fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Err
 
 fn grow_xfs(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     let folder = context.options.work.join("grow");
-    fs::create_dir_all(&folder)
-        .map_err(disk_error(format!("cannot make {}", folder.display()), node))?;
+    fs::create_dir_all(&folder).map_err(disk_error(
+        format!("cannot make {}", folder.display()),
+        node,
+    ))?;
     let mounts = &mut context.host.mounts;
     let mounted = mounts.mount(node, &folder, "xfs", MountMode::Write);
     mounted.map_err(disk_error(
@@ -181,7 +183,10 @@ fn grow_xfs(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     let grown = context.run(&grow, what);
     let unmounted = context.host.mounts.unmount(&folder);
     grown.map_err(|error| error.device(node.display()))?;
-    unmounted.map_err(disk_error(format!("cannot unmount {}", node.display()), node))
+    unmounted.map_err(disk_error(
+        format!("cannot unmount {}", node.display()),
+        node,
+    ))
 }
 
 #[cfg(test)]

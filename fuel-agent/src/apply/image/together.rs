@@ -138,11 +138,9 @@ impl Group<'_> {
             return Written::Failed(error);
         }
         if error.kind != crate::model::error::Kind::Interrupted {
-            let causes = error.causes().into_iter();
-            let message = causes.fold(error.what.clone(), |text, cause| text + ": " + cause.trim());
             self.events.tell(&Event::Warning {
                 stage: Some(Stage::Image),
-                message: format!("another image failed as well: {message}"),
+                message: format!("another image failed as well: {}", error.one_line()),
             });
         }
         Written::Stopped

@@ -6,11 +6,11 @@ use std::time::Duration;
 use host::blockdev::{Access, BlockDevice};
 use host::partition_table::gpt::{Gpt, GptError};
 use host::partition_table::mbr::BOOT_CODE;
-use host::wait;
 use host::units::{Bytes, Extent};
+use host::wait;
 
 use super::gpt::{self, TableError};
-use super::{Context, NODE_PATIENCE, Outcome, is_not_there, disk_error};
+use super::{Context, NODE_PATIENCE, Outcome, disk_error, is_not_there};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedDisk;
 use crate::model::storage::Table;

@@ -6,7 +6,7 @@ use host::blockdev::Access;
 use host::exec::Cmd;
 
 use super::lvm::lvm;
-use super::{Context, Outcome, is_not_there, lvm as groups, disk_error, raid};
+use super::{Context, Outcome, disk_error, is_not_there, lvm as groups, raid};
 use crate::model::error::{Error, Kind};
 use crate::model::step::Step;
 use crate::tools::Tool;
@@ -33,9 +33,10 @@ pub(super) fn is_there(context: &Context<'_>, node: &Path) -> Result<bool, Error
     match context.host.devices.open(node, Access::Read) {
         Ok(_) => Ok(true),
         Err(error) if is_not_there(&error) => Ok(false),
-        Err(error) => Err(disk_error(format!("cannot look at {}", node.display()), node)(
-            error,
-        )),
+        Err(error) => Err(disk_error(
+            format!("cannot look at {}", node.display()),
+            node,
+        )(error)),
     }
 }
 

@@ -9,7 +9,7 @@ use host::blockdev::Access;
 use host::mount::MountMode;
 
 use super::filesystem::unreachable;
-use super::{Context, Outcome, image, disk_error, signature, partition_table};
+use super::{Context, Outcome, disk_error, image, partition_table, signature};
 use crate::http::address;
 use crate::model::error::{Error, Kind};
 use crate::model::storage::BlockRef;
@@ -62,7 +62,8 @@ fn check_table(context: &Context<'_>, disk: usize) -> Result<(), Error> {
     if !context.plan.keeps_partitions {
         let device = context.open(path, Access::Read, "read")?;
         let compared = partition_table::of_plan(planned, device.as_ref())?.compare(device.as_ref());
-        return compared.map_err(|source| partition_table::failed("read back", planned, source.into()));
+        return compared
+            .map_err(|source| partition_table::failed("read back", planned, source.into()));
     }
     let what = format!("cannot look at the partitions of {}", path.display());
     let known = context.host.devices.partitions(path);

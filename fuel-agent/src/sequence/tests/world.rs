@@ -8,15 +8,15 @@ use host::cancel::Cancel;
 use host::exec::Program;
 use serde_json::Value;
 
-use super::super::executor::Executor;
 use super::super::completion::Call;
 use super::super::discovery::Discovery;
+use super::super::executor::Executor;
 use super::super::machine::Machine;
 use super::super::preflight::{Discovered, Preflight};
 use super::super::rundir::{RunDir, StateFile};
-use super::super::stages::{RunContext, Run};
+use super::super::stages::{Run, RunContext};
 use super::super::{RunOutcome, run_stages};
-use crate::apply::{StepResult, Outcome, StepRun, State};
+use crate::apply::{Outcome, State, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::inventory::Inventory;
 use crate::model::error::{Error, Kind};
@@ -179,12 +179,7 @@ impl Executor for World {
         }
     }
 
-    fn together(
-        &mut self,
-        plan: &Plan,
-        steps: &[&PlannedStep],
-        state: &mut State,
-    ) -> Vec<StepRun> {
+    fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun> {
         let mut has_failed = false;
         let each = steps.iter().map(|step| {
             let ending = if has_failed {

@@ -6,11 +6,12 @@
 use std::time::{Duration, Instant};
 
 use host::cancel::Cancel;
+use host::error::one_line;
 
 use super::super::error::StreamError;
 use super::error::PackedError;
 use super::meter::Meter;
-use super::mirror::{Mirror, Mirrors, random, told};
+use super::mirror::{Mirror, Mirrors, random};
 use super::scheduler::{Arrived, ChunkScheduler, Group};
 use crate::events::{Event, Events};
 use crate::http::retry::Retry;
@@ -129,7 +130,7 @@ impl Fetcher<'_> {
 
     /// The server is given up.
     fn lose(&self, why: StreamError) -> Result<(), StreamError> {
-        self.warn(format!("not asked any more: {}", told(&why)));
+        self.warn(format!("not asked any more: {}", one_line(&why)));
         self.context.mirrors.drop_out(self.mirror, why)
     }
 

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use host::error::one_line;
 use host::units::Bytes;
 
 use super::super::error::StreamError;
@@ -107,7 +108,7 @@ impl Mirrors {
         for mirror in &self.0 {
             let state = mirror.lock();
             let Some(why) = &state.dropped else { continue };
-            reasons.push(told(why));
+            reasons.push(one_line(why));
             retryable |= is_retryable(why);
         }
         PackedError::NoMirror { reasons, retryable }.into()
@@ -137,7 +138,7 @@ impl Mirrors {
         let outcome = |mirror: &Mirror| MirrorOutcome {
             url: mirror.file.name().to_owned(),
             fetched_bytes: Bytes(mirror.fetched.load(Ordering::Relaxed)),
-            dropped: mirror.lock().dropped.as_ref().map(told),
+            dropped: mirror.lock().dropped.as_ref().map(|why| one_line(why)),
         };
         self.0.iter().map(outcome).collect()
     }
@@ -172,21 +173,6 @@ impl Mirror {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.fetched.fetch_add(bytes, Ordering::Relaxed);
     }
-}
-
-/// An error and its causes on one line.
-pub(super) fn told(error: &StreamError) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        // a transparent layer says the same as what is below it
-        if !text.ends_with(&cause_text) {
-            text = text + ": " + &cause_text;
-        }
-        next = cause.source();
-    }
-    text
 }
 
 fn is_retryable(error: &StreamError) -> bool {

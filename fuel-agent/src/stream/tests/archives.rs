@@ -235,9 +235,7 @@ fn failed(container: Container, bytes: &[u8], expected: Expected) -> (String, Ki
         .unpack_bytes(container, bytes, expected)
         .unwrap_err();
     let error = Error::from(error);
-    let causes = error.causes().into_iter();
-    let text = causes.fold(error.what.clone(), |text, cause| text + ": " + cause.trim());
-    (text, error.kind)
+    (error.one_line(), error.kind)
 }
 
 #[test]

@@ -9,8 +9,8 @@ use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::units::Bytes;
 
 use super::{
-    DISK, RecordedEvents, MIB, Plan, client, content, digest_only, dirty, expected, frames, gzip, image,
-    job, on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
+    DISK, MIB, Plan, RecordedEvents, client, content, digest_only, dirty, expected, frames, gzip,
+    image, job, on_file, scripted, sha256, size, wrapped, write_file, write_to, zstandard,
 };
 use crate::events::Event;
 use crate::model::request::Container;
@@ -139,7 +139,13 @@ fn direct_writes_to_a_block_device_arrive_whatever_its_sectors() {
                 container: Container::Gzip,
                 expected: expected(&raw),
             };
-            write_image(job(plan, &mut *target, &client(), &RecordedEvents::default())).unwrap();
+            write_image(job(
+                plan,
+                &mut *target,
+                &client(),
+                &RecordedEvents::default(),
+            ))
+            .unwrap();
             // as a reader of the device sees it, and as it lies in the file behind it
             let mut seen = vec![0; length];
             target.read_at(&mut seen, Bytes::ZERO).unwrap();

@@ -1,8 +1,8 @@
 //! GUID partition tables (UEFI 2.10, section 5.3): the parts of one as values, from bytes and to bytes.
 
-mod table;
+mod copies;
 
-pub use partition_table::{Gpt, GptError, GptPartition};
+pub use copies::{Gpt, GptError, GptPartition};
 
 use std::io;
 use std::ops::Range;

@@ -160,7 +160,7 @@ fn run(exec: &mut dyn Exec, cmd: Cmd) -> Result<Output> {
         refused(
             format!("`{}` is not installed", program.name()),
             format!(
-                "install the Debian package {}, or leave --skip-free out",
+                "install the package `{}`, or leave `--skip-free` out",
                 program.package()
             ),
         )

@@ -1,0 +1,78 @@
+//! How an error is shown, the same by every program: what, why, and what to try. Lines of their own for people, or one
+//! line where there is room for one only.
+
+use std::error::Error;
+
+/// The causes of `error`, outermost first. One that the line before it ends with is not said again.
+pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    let mut said = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        let text = text.trim_end();
+        if !said.ends_with(text) {
+            causes.push(text.to_owned());
+            text.clone_into(&mut said);
+        }
+        next = cause.source();
+    }
+    causes
+}
+
+/// The error and its causes on one line.
+pub fn one_line(error: &(dyn Error + 'static)) -> String {
+    causes(error)
+        .iter()
+        .fold(error.to_string(), |line, cause| line + ": " + cause)
+}
+
+/// How a program ends that failed: `error:`, `cause:` and `hint:` lines.
+pub fn render(error: &(dyn Error + 'static), hint: Option<&str>) -> String {
+    let mut text = format!("error: {error}\n");
+    for cause in causes(error) {
+        text = text + "  cause: " + &cause + "\n";
+    }
+    if let Some(hint) = hint {
+        text = text + "  hint: " + hint + "\n";
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Sample {
+        #[error("cannot write /dev/sda")]
+        Write(#[source] io::Error),
+        #[error("cannot read it: {0}")]
+        Told(#[source] io::Error),
+        #[error("cannot load {}", .0.len())]
+        Deep(&'static str, #[source] Box<Sample>),
+    }
+
+    #[test]
+    fn an_error_prints_what_why_and_what_to_try() {
+        let error = Sample::Deep(
+            "image",
+            Box::new(Sample::Write(io::Error::other("no space\n"))),
+        );
+        insta::assert_snapshot!(render(&error, Some("make room there")), @"
+        error: cannot load 5
+          cause: cannot write /dev/sda
+          cause: no space
+          hint: make room there
+        ");
+        assert_eq!(
+            one_line(&error),
+            "cannot load 5: cannot write /dev/sda: no space"
+        );
+        assert_eq!(
+            render(&Sample::Told(io::Error::other("x")), None),
+            "error: cannot read it: x\n"
+        );
+    }
+}
