@@ -9,6 +9,7 @@ use host::units::Bytes;
 use crate::events::clock;
 use crate::model::report::{ImageOutcome, Outcome, Report};
 use crate::model::stage::Stage;
+use crate::model::url::redacted;
 
 /// The most memory that this process had.
 pub fn peak_memory() -> Option<Bytes> {
@@ -83,7 +84,7 @@ fn image_line(image: &ImageOutcome) -> String {
     let rate = u128::from(image.raw_bytes.0) * 1000 / u128::from(millis);
     let mut line = format!(
         "  image    {}, {} in {}, {}/s",
-        crate::http::address::redacted(&image.url),
+        redacted(&image.url),
         clock::amount(image.raw_bytes.0),
         clock::short(Duration::from_millis(image.took_ms)),
         clock::amount(u64::try_from(rate).unwrap_or(u64::MAX)),

@@ -127,7 +127,7 @@ pub(crate) fn plan() -> Plan {
 
 fn image() -> PlannedImage {
     PlannedImage {
-        url: "http://10.20.0.2/root.img.gz".to_owned(),
+        url: "http://10.20.0.2/root.img.gz".into(),
         filesystem: 1,
         format: "ext4".to_owned(),
         container: Container::Gzip,

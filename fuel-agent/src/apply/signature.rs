@@ -5,7 +5,6 @@ use std::path::Path;
 use host::exec::{Cmd, ExecError};
 
 use super::{Context, tool_error};
-use crate::http::address;
 use crate::model::error::{Error, Kind};
 use crate::source::check::mounts_as;
 use crate::tools::Tool;
@@ -115,7 +114,7 @@ impl Context<'_> {
     ) -> impl Fn(String, String) -> Error + use<> {
         let planned = &self.plan.filesystems[filesystem];
         let image = self.plan.image_over(planned);
-        let image = image.map(|image| address::redacted(&image.url));
+        let image = image.map(|image| image.url.to_string());
         let (node, is_kept) = (node.display().to_string(), planned.keep_data);
         move |what, cause| {
             let (what, hint) = match &image {

@@ -53,7 +53,7 @@ pub fn seed(plan: &Plan) -> Result<Seed, YamlError> {
     let family = Family::of(plan);
     let mut cloud_config = cloud_config(node, &hostname, &fqdn, &instance_id);
     if let Some(url) = &plan.phone_home {
-        cloud_config["phone_home"] = phone_home(url);
+        cloud_config["phone_home"] = phone_home(url.reveal());
     }
     let cloud_config = configdrive::cloud_config(&cloud_config)?;
     let part = |kind, file_name: &str, content| Part {

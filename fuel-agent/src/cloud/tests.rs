@@ -282,7 +282,7 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
 fn the_system_calls_where_it_is_told_to_and_nowhere_else() {
     assert!(!part(PartKind::CloudConfig).contains("phone_home"));
     let mut plan = sample::plan();
-    plan.phone_home = Some("http://orchestrator.test/alive?mac=x&y".to_owned());
+    plan.phone_home = Some("http://orchestrator.test/alive?mac=x&y".into());
     let seed = seed(&plan).unwrap();
     let text = &seed.user_data.last().unwrap().content;
     assert!(

@@ -1,10 +1,11 @@
-//! URLs: which ones are fetched, and how they are shown without what is secret in them.
+//! URLs: which ones are fetched, and what lies beside them.
 
 use std::path::PathBuf;
 
 use url::Url;
 
 use super::HttpError;
+use crate::model::url::redacted;
 
 /// An address that something is fetched from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,32 +33,6 @@ impl Address {
             _ => Err(wrong("only http, https and file are fetched")),
         }
     }
-}
-
-/// `url` without what may be secret in it: user, password, query, fragment.
-pub fn redacted(url: &str) -> String {
-    let Ok(mut parsed) = Url::parse(url) else {
-        // not a URL, so nobody knows where in it a secret might be; its beginning has to do
-        let start = url
-            .split(['?', '#'])
-            .next()
-            .unwrap_or_default()
-            .rsplit('@')
-            .next()
-            .unwrap_or_default();
-        return start.to_owned();
-    };
-    // neither can fail for a URL with a host, and one without has nothing to hide there
-    let _ = parsed.set_username("");
-    let _ = parsed.set_password(None);
-    let query = parsed.query().is_some();
-    parsed.set_query(None);
-    parsed.set_fragment(None);
-    let mut text = String::from(parsed);
-    if query {
-        text.push_str("?...");
-    }
-    text
 }
 
 /// Last component of the URL's path, as it stands there.
@@ -89,25 +64,6 @@ pub(crate) fn within(base: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_are_not_shown() {
-        for (url, text) in [
-            (
-                "https://user:secret@host:8443/a/b.img.gz?token=secret#secret",
-                "https://host:8443/a/b.img.gz?...",
-            ),
-            ("http://[fd00::1]:8080/x", "http://[fd00::1]:8080/x"),
-            ("file:///srv/a%20b.img", "file:///srv/a%20b.img"),
-            ("http://host", "http://host/"),
-            ("http://a:secret@", ""),
-            ("not a url?secret", "not a url"),
-            ("//user:secret@host/x", "host/x"),
-        ] {
-            assert_eq!(redacted(url), text, "{url}");
-            assert!(!redacted(url).contains("secret"));
-        }
-    }
 
     #[test]
     fn only_three_schemes_are_fetched() {

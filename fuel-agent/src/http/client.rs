@@ -14,7 +14,8 @@ use url::Url;
 
 use super::error::{Cause, HttpError};
 use super::head::Head;
-use super::{HttpSettings, address, exchange, trust};
+use super::{HttpSettings, exchange, trust};
+use crate::model::url::redacted;
 use crate::pool::{Buffer, Pool};
 
 /// Bytes of a buffer for what comes from the network.
@@ -224,7 +225,7 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
-            .field("url", &address::redacted(self.url.as_str()))
+            .field("url", &redacted(self.url.as_str()))
             .finish_non_exhaustive()
     }
 }

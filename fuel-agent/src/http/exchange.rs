@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
-use super::address::redacted;
 use super::client::{Body, Command, HttpContext, PART_COUNT, Part, Request, Response};
 use super::error::{Cause, HttpError};
 use super::head::Head;
 use super::trust;
+use crate::model::url::redacted;
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;

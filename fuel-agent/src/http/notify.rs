@@ -11,11 +11,12 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::address::{Address, redacted};
+use super::address::Address;
 use super::client::{Client, Request};
 use super::error::{HttpError, seconds};
 use super::retry::{Retry, chain};
 use crate::model::error::{Error, Kind};
+use crate::model::url::redacted;
 use crate::pool::Pool;
 
 /// The longest answer that is read.

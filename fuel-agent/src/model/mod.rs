@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   stage        the stages of a run, in their order
+//!   url          addresses, whose secrets are never printed
 //!   error        what can go wrong, and who can fix it
 //!   node         who the node is
 //!   storage      what shall be on its disks
@@ -20,3 +21,4 @@ pub mod sources;
 pub mod stage;
 pub mod step;
 pub mod storage;
+pub mod url;

@@ -9,6 +9,7 @@ use super::request::{ARCHIVE, BootSpec, Container, Dialect};
 use super::sources::SourceFacts;
 use super::step::PlannedStep;
 use super::storage::{BlockRef, LogicalVolumeSpec, Mount, Role, Table};
+use super::url::RedactedUrl;
 
 /// Everything that will happen. Apply takes no decision that is not in here.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct Plan {
     /// The partition that gets the cloud-init data.
     pub configdrive: Option<BlockRef>,
     /// Where cloud-init of the installed system calls when it is done.
-    pub phone_home: Option<String>,
+    pub phone_home: Option<RedactedUrl>,
     /// Whether the installed kernel is started without the firmware in between.
     pub kexec: bool,
     /// Nodes that the request uses without making them; `run` refuses.
@@ -206,7 +207,7 @@ pub struct PlannedFilesystem {
 #[derive(Clone, Debug)]
 pub struct PlannedImage {
     /// Where it comes from.
-    pub url: String,
+    pub url: RedactedUrl,
     /// The filesystem it replaces, by index.
     pub filesystem: usize,
     /// Filesystem type inside it, or [`ARCHIVE`].

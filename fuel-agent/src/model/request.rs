@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::node::NodeSpec;
 use super::storage::{BlockRef, Mount, Storage};
+use super::url::RedactedUrl;
 
 /// Which kind of `provision.json` it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -87,7 +88,7 @@ pub struct ImageSpec {
     /// The filesystem it replaces, by index.
     pub filesystem: usize,
     /// `http://`, `https://` or `file://`.
-    pub url: String,
+    pub url: RedactedUrl,
     /// Filesystem type inside it; `ext2`, `ext3`, `ext4`, `xfs` are grown afterwards. [`ARCHIVE`] has none inside.
     pub format: String,
     /// How it is wrapped, by the request; its content has to agree.

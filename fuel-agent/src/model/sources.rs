@@ -6,13 +6,14 @@ use host::units::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::request::Container;
+use super::url::RedactedUrl;
 
 /// What is known of the images of a request, by URL.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Sources {
     /// Facts by image URL; a URL that is missing here is unknown.
     #[serde(default)]
-    pub images: BTreeMap<String, SourceFacts>,
+    pub images: BTreeMap<RedactedUrl, SourceFacts>,
 }
 
 /// What is known of one image. `None` is unknown and prints as that.

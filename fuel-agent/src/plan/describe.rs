@@ -210,7 +210,7 @@ fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
     };
     format!(
         "{} {to} {target}: {} in {}, {size}, {digest}",
-        format::printable_url(&image.url),
+        &image.url,
         image.format,
         format::container(image.container)
     )

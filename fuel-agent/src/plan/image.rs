@@ -42,7 +42,7 @@ pub(super) fn images(
                     diagnostics.error(PlanError::UsedTwice {
                         device: filesystem.device.clone(),
                         first: "target of an image".to_owned(),
-                        second: format!("target of {}", format::printable_url(&spec.url)),
+                        second: format!("target of {}", spec.url),
                     });
                 }
                 filesystem.image = Some(index);
@@ -54,7 +54,7 @@ pub(super) fn images(
         } else {
             diagnostics.warn(format!(
                 "nothing is known of {}: it was not looked up",
-                format::printable_url(&spec.url)
+                spec.url
             ));
         }
     }
@@ -64,7 +64,7 @@ pub(super) fn images(
 }
 
 fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics) {
-    let url = format::printable_url(&image.url);
+    let url = &image.url;
     let facts = &image.facts;
     if let Some(problem) = &facts.problem {
         diagnostics.refuse_run(
@@ -111,7 +111,7 @@ fn target(image: &PlannedImage, plan: &Plan, diagnostics: &mut Diagnostics) {
     let Some(filesystem) = plan.filesystems.get(image.filesystem) else {
         return;
     };
-    let url = format::printable_url(&image.url);
+    let url = &image.url;
     if matches!(filesystem.mount, Some(Mount::Swap)) {
         diagnostics.refuse_run(
             Kind::Request,
@@ -170,9 +170,7 @@ fn sectors(
             Kind::Image,
             format!(
                 "{} holds `{kind}` for sectors of {most} at most, and those of {} have {}",
-                format::printable_url(&image.url),
-                disk.device,
-                disk.sector_size
+                image.url, disk.device, disk.sector_size
             ),
             "use an image that was made for such disks",
         );
@@ -187,7 +185,7 @@ fn archive(
     room: Option<Bytes>,
     diagnostics: &mut Diagnostics,
 ) {
-    let url = format::printable_url(&image.url);
+    let url = &image.url;
     if image.facts.packed.is_some() {
         diagnostics.refuse_run(
             Kind::Image,

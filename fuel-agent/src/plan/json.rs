@@ -89,7 +89,7 @@ fn images(plan: &Plan) -> Value {
     list(&plan.images, |image| {
         let target = plan.filesystems.get(image.filesystem);
         let mut value = json!({
-            "url": format::printable_url(&image.url),
+            "url": &image.url,
             "device": target.map(|filesystem| filesystem.device.as_str()),
             "mount": target.and_then(|filesystem| filesystem.mount.as_ref()).map(Mount::as_str),
             "format": image.format,

@@ -42,7 +42,6 @@ mod tests;
 
 pub use disks::refusals;
 pub use error::PlanError;
-pub use format::printable_url;
 pub use ids::{CountedIds, Ids};
 pub use options::Options;
 pub use width::Width;

@@ -1,6 +1,7 @@
 //! What the ramdisk and the command line say about planning.
 
 use crate::inventory::Disk;
+use crate::model::url::RedactedUrl;
 
 /// Settings that planning obeys. None of them can be weakened by a request.
 #[expect(
@@ -22,7 +23,7 @@ pub struct Options {
     /// The oldest release of a packed image that is written.
     pub min_release: u64,
     /// Where cloud-init of the installed system calls when it is done (`provision.phone_home=URL`).
-    pub phone_home: Option<String>,
+    pub phone_home: Option<RedactedUrl>,
     /// The installed kernel is to be started without the firmware (`provision.end=kexec`).
     pub kexec: bool,
 }

@@ -6,8 +6,8 @@ use crate::model::node::Firmware;
 use crate::model::sources::PackedFacts;
 use crate::model::storage::Mount;
 
+use super::Options;
 use super::diagnostics::Diagnostics;
-use super::{Options, format};
 use crate::model::plan::{Plan, PlannedImage};
 
 /// Checks the manifests of all images against the plan.
@@ -23,7 +23,7 @@ pub(super) fn check(
         if !is_known && !options.require_signature {
             continue;
         }
-        let url = format::printable_url(&image.url);
+        let url = &image.url;
         let (signed, oldest) = (options.require_signature, options.min_release);
         if let Some((why, hint)) = image.facts.rejected(signed, oldest) {
             diagnostics.refuse_run(Kind::Image, format!("{url} {why}"), hint);
@@ -38,7 +38,7 @@ pub(super) fn check(
 
 /// Whether it is what the request says.
 fn content(image: &PlannedImage, packed: &PackedFacts, diagnostics: &mut Diagnostics) {
-    let url = format::printable_url(&image.url);
+    let url = &image.url;
     if packed.whole_disk {
         diagnostics.refuse_run(
             Kind::Image,
@@ -78,7 +78,7 @@ fn twins(
     let mut partitions = others.flat_map(|disk| &disk.partitions);
     let is_same = |found: &String| found.eq_ignore_ascii_case(uuid);
     if let Some(twin) = partitions.find(|partition| partition.uuid.as_ref().is_some_and(is_same)) {
-        let url = format::printable_url(&image.url);
+        let url = &image.url;
         diagnostics.refuse_run(
             Kind::Refused,
             format!(
@@ -103,7 +103,7 @@ fn system(
     if mount.map(Mount::as_str) != Some("/") {
         return;
     }
-    let url = format::printable_url(&image.url);
+    let url = &image.url;
     let (needed, known) = (&inventory.architecture, &packed.architecture);
     if !known.is_empty() && !needed.is_empty() && known != needed {
         diagnostics.refuse_run(

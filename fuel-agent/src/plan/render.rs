@@ -195,8 +195,7 @@ fn content(plan: &Plan, filesystem: &PlannedFilesystem) -> String {
         .image
         .and_then(|image| plan.images.get(image))
         .map_or(String::new(), |image| {
-            let url = format::printable_url(&image.url);
-            format!(", from {}", url.rsplit('/').next().unwrap_or(&url))
+            format!(", from {}", image.url.file_name())
         });
     format!("{}{mount}{image}", filesystem.kind)
 }

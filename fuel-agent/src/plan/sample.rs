@@ -147,7 +147,7 @@ pub(crate) fn image(mount: &str, filesystem: usize) -> ImageSpec {
     ImageSpec {
         mount: Mount::Path(mount.to_owned()),
         filesystem,
-        url: URL.to_owned(),
+        url: URL.into(),
         format: "ext4".to_owned(),
         container: Container::Gzip,
     }
@@ -177,7 +177,7 @@ pub(crate) fn request(storage: Storage) -> Request {
 pub(crate) fn known() -> Sources {
     Sources {
         images: [(
-            URL.to_owned(),
+            URL.into(),
             SourceFacts {
                 size_bytes: Some(Bytes(812_341_231)),
                 raw_size_bytes: Some(mib(3072)),

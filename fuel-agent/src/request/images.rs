@@ -7,6 +7,7 @@ use super::names;
 use super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::request::{ARCHIVE, Container, Dialect, ImageSpec};
 use crate::model::storage::Mount;
+use crate::model::url::RedactedUrl;
 
 /// Reads `ks_meta.image_data`; its filesystems are looked up in `layout`, unless that has findings of its own.
 pub(super) fn read(
@@ -140,7 +141,7 @@ fn hint(mount: &str, layout: &Layout, mounts: &[&str]) -> String {
     format!("the layout has {}", mounts.join(", "))
 }
 
-fn url(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<String> {
+fn url(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<RedactedUrl> {
     let hint = "give a URL like `http://10.20.0.2:8080/images/root.img.gz`";
     let parsed = Url::parse(text)
         .ok()
@@ -165,7 +166,7 @@ fn url(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<String> 
         diagnostics.add(path, "names no host or no file", hint);
         return None;
     }
-    Some(text.to_owned())
+    Some(RedactedUrl::from(text))
 }
 
 fn format(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<String> {

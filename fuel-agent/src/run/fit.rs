@@ -4,10 +4,10 @@ use std::path::Path;
 
 use host::units::Bytes;
 
-use crate::http::address;
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
 use crate::model::sources::{ImageContent, PackedFacts, SourceFacts};
+use crate::model::url::redacted;
 use crate::sequence::discovery::combine;
 
 /// What an image is written to.
@@ -49,7 +49,7 @@ pub(super) struct Machine {
 /// Refuses an image that does not fit; returns what is odd about one that does.
 pub(super) fn check(url: &str, facts: &SourceFacts, goal: &Goal<'_>) -> Result<Vec<String>, Error> {
     let fit = Fit {
-        url: address::redacted(url),
+        url: redacted(url),
         facts,
         goal,
     };

@@ -132,7 +132,7 @@ fn input(options: &InputOptions, settings: &Settings) -> Input {
     let uploaded = Path::new(UPLOADED).exists();
     let text = options.input_data.as_ref().filter(|it| !it.is_empty());
     match (&options.url, text, &settings.url) {
-        (Some(url), ..) => Input::Url(url.clone()),
+        (Some(url), ..) => Input::Url(url.as_str().into()),
         (None, Some(text), _) => Input::Text(text.clone()),
         (None, None, Some(url)) if options.input_data_file.is_none() && !uploaded => {
             Input::Url(url.clone())

@@ -14,7 +14,6 @@ use crate::cli::{Format, NotifyOptions, StatusOptions, UPLOADED};
 use crate::events::clock;
 use crate::events::sink::Sink;
 use crate::http;
-use crate::http::address::redacted;
 use crate::inventory::{self, Reader};
 use crate::model::error::{Error, Kind};
 use crate::plan::STAMP;
@@ -233,10 +232,7 @@ fn accepted(
     owed: &PendingCompletion,
     options: &NotifyOptions,
 ) -> Result<u8, Error> {
-    Sink::stdout().line(&format!(
-        "{} accepted the completion",
-        redacted(&owed.call.url)
-    ));
+    Sink::stdout().line(&format!("{} accepted the completion", owed.call.url));
     let Some(_lock) = settled(folder, owed)? else {
         return Ok(0);
     };

@@ -21,7 +21,7 @@ use crate::apply::not_opened;
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
 use crate::events::sink::Sink;
 use crate::events::{Event, Events, Silence, clock};
-use crate::http::{Client, address};
+use crate::http::Client;
 use crate::model::error::{Error, Kind};
 use crate::model::report::ImageOutcome;
 use crate::model::request::{Container, ImageSpec};
@@ -71,11 +71,11 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         digest.join(&mut facts)?;
     }
     if let Some((why, hint)) = settings.packed.rejects(&facts) {
-        let url = address::redacted(&image.url);
+        let url = &image.url;
         return Err(Error::new(Kind::Image, format!("{url} {why}")).hint(hint));
     }
     if !facts.has_digest() && !settings.allow_unverified {
-        let url = address::redacted(&image.url);
+        let url = image.url.to_string();
         return Err(StreamError::Unverified { url }.into());
     }
     let source = Source {
@@ -169,7 +169,7 @@ fn look(
     let mut image = ImageSpec {
         mount: Mount::Path("/".to_owned()),
         filesystem: 0,
-        url: url.to_owned(),
+        url: url.into(),
         format: String::new(),
         container: Container::Raw,
     };
@@ -186,7 +186,7 @@ fn look(
     if let Some(content) = &facts.content
         && let Err(why) = check_identified(content, &image.format)
     {
-        let url = address::redacted(&image.url);
+        let url = &image.url;
         return Err(Error::new(Kind::Image, format!("{url} {why}")).hint(why.hint()));
     }
     Ok((image, facts))
@@ -213,7 +213,7 @@ struct Source<'a> {
 impl Source<'_> {
     fn write(&self, target: &mut dyn BlockDevice, device: &Path) -> Result<ImageOutcome, Error> {
         Ok(stream::write_image(Job {
-            url: &self.image.url,
+            url: self.image.url.reveal(),
             container: self.image.container,
             format: &self.image.format,
             expected: Expected::from(&self.facts),
@@ -270,7 +270,7 @@ fn onto(
         partitions: old.len(),
         machine: target.machine.as_ref(),
     };
-    for message in fit::check(&source.image.url, &source.facts, &goal)? {
+    for message in fit::check(source.image.url.reveal(), &source.facts, &goal)? {
         warn(source.events, message);
     }
     if target.is_disk {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::template::{Facts, Place, render};
 use crate::http::Notice;
-use crate::http::address::redacted;
 use crate::model::error::{Error, Kind};
+use crate::model::url::RedactedUrl;
 use crate::settings::{Callback, End};
 
 /// A call with everything filled in: it can be kept and made later.
@@ -14,7 +14,8 @@ pub struct Call {
     /// By which method.
     pub method: String,
     /// Where.
-    pub url: String,
+    #[serde(serialize_with = "RedactedUrl::serialize_revealed")]
+    pub url: RedactedUrl,
     /// With which headers.
     pub headers: Vec<(String, String)>,
     /// What is sent.
@@ -30,7 +31,7 @@ impl Call {
     pub fn notice(&self) -> Notice<'_> {
         Notice {
             method: &self.method,
-            url: &self.url,
+            url: self.url.reveal(),
             headers: &self.headers,
             body: &self.body,
             expect_status: &self.expect_status,
@@ -44,7 +45,7 @@ impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call")
             .field("method", &self.method)
-            .field("url", &redacted(&self.url))
+            .field("url", &self.url)
             .finish_non_exhaustive()
     }
 }
@@ -107,7 +108,8 @@ pub fn call(callback: &Callback, facts: &Facts) -> Result<Option<Call>, Error> {
                 .hint("docs/commands.md lists the names that can be used")
         }
     };
-    let url = render(template, facts, Place::Url).map_err(unknown("URL"))?;
+    let url = render(template.reveal(), facts, Place::Url).map_err(unknown("URL"))?;
+    let url = RedactedUrl::from(url);
     checked(&url)?;
     let mut headers = Vec::new();
     for (name, value) in &callback.headers {
@@ -141,13 +143,13 @@ pub fn call(callback: &Callback, facts: &Facts) -> Result<Option<Call>, Error> {
 }
 
 /// Whether a URL can be called at all.
-fn checked(url: &str) -> Result<(), Error> {
+fn checked(url: &RedactedUrl) -> Result<(), Error> {
     let wrong = |why: &str| {
-        Error::new(Kind::Usage, format!("cannot call `{}`", redacted(url)))
+        Error::new(Kind::Usage, format!("cannot call `{url}`"))
             .because(why)
             .hint("a callback is a URL like `http://host/path`")
     };
-    let parsed = url::Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
+    let parsed = url::Url::parse(url.reveal()).map_err(|error| wrong(&error.to_string()))?;
     match parsed.scheme() {
         "http" | "https" if parsed.host().is_some() => Ok(()),
         _ => Err(wrong("it is neither http nor https")),
@@ -200,7 +202,7 @@ pub fn sample() -> Facts {
 
 /// Whether both callbacks can be made: every name known, every URL well formed. Gives their URLs, filled in with what
 /// might be, the one of the completion first.
-pub fn check(success: &Callback, failure: &Callback) -> Result<Vec<String>, Error> {
+pub fn check(success: &Callback, failure: &Callback) -> Result<Vec<RedactedUrl>, Error> {
     let calls = [call(success, &sample())?, call(failure, &sample())?];
     Ok(calls.into_iter().flatten().map(|call| call.url).collect())
 }
@@ -220,7 +222,7 @@ mod tests {
 
     fn callback(url: &str) -> Callback {
         Callback {
-            url: Some(url.to_owned()),
+            url: Some(url.into()),
             ..Callback::default()
         }
     }

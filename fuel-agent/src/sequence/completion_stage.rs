@@ -13,7 +13,6 @@ use super::stages::Run;
 use super::template::Facts;
 use super::{RunOutcome, summary};
 use crate::events::Event;
-use crate::http::address::redacted;
 use crate::model::error::{Error, Kind};
 use crate::model::report::Report;
 use crate::model::stage::Stage;
@@ -49,7 +48,7 @@ impl Run<'_> {
         self.executor
             .notify(&owed.call, self.about.settings.notify_budget)
             .map_err(|error| {
-                let url = redacted(&owed.call.url);
+                let url = &owed.call.url;
                 let what =
                     format!("the node is installed, but {url} did not accept the completion");
                 Error::new(Kind::Notify, what)

@@ -21,6 +21,7 @@ use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
 use crate::model::request::Request;
 use crate::model::sources::Sources;
+use crate::model::url::{RedactedUrl, redacted};
 use crate::plan::{self, CountedIds, Ids};
 use crate::request::{self, Driver, MAX_BYTES};
 use crate::settings::{End, Settings};
@@ -45,7 +46,7 @@ pub enum Input {
     /// A file.
     File(PathBuf),
     /// A server; the run is pulled.
-    Url(String),
+    Url(RedactedUrl),
 }
 
 /// A file that stands for a disk.
@@ -154,24 +155,22 @@ impl NodeDiscovery<'_> {
         }
     }
 
-    fn fetch(&self, url: &str) -> Result<Vec<u8>, Error> {
+    fn fetch(&self, url: &RedactedUrl) -> Result<Vec<u8>, Error> {
         let facts = Facts::from([
             ("mac", self.machine.mac.clone()),
             ("uuid", self.machine.uuid.clone()),
             ("serial", self.machine.serial.clone()),
         ]);
-        let url = template::render(url, &facts, template::Place::Url).map_err(|error| {
-            Error::new(Kind::Usage, "cannot fill in `provision.url`")
-                .because(error)
-                .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
-        })?;
+        let url =
+            template::render(url.reveal(), &facts, template::Place::Url).map_err(|error| {
+                Error::new(Kind::Usage, "cannot fill in `provision.url`")
+                    .because(error)
+                    .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
+            })?;
         let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
         source::document(&self.client()?, &url, limit).map_err(|error| {
             let source = Error::from(error);
-            let what = format!(
-                "cannot fetch the request from {}",
-                http::address::redacted(&url)
-            );
+            let what = format!("cannot fetch the request from {}", redacted(&url));
             Error {
                 hint: source.hint.clone(),
                 retryable: source.retryable,

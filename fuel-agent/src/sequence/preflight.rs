@@ -9,6 +9,7 @@ use crate::model::plan::{Plan, RefusedBy};
 use crate::model::request::Request;
 use crate::model::sources::Sources;
 use crate::model::stage::Stage;
+use crate::model::url::RedactedUrl;
 use crate::settings::Settings;
 
 /// Looks, plans and validates; holds nothing that could write.
@@ -129,13 +130,13 @@ impl Preflight<'_> {
     }
 
     /// An orchestrator that is down now may be there when the run ends, so that is worth a word and no refusal.
-    fn ask_targets(&mut self, targets: &[String]) {
+    fn ask_targets(&mut self, targets: &[RedactedUrl]) {
         let mut asked: Vec<String> = Vec::new();
         for url in targets {
-            let Some(server) = server(url).filter(|server| !asked.contains(server)) else {
+            let Some(server) = server(url.reveal()).filter(|server| !asked.contains(server)) else {
                 continue;
             };
-            if let Err(error) = self.discovery.answers(url) {
+            if let Err(error) = self.discovery.answers(url.reveal()) {
                 let why = error.causes().last().cloned().unwrap_or(error.what);
                 self.warn(
                     Stage::Validate,

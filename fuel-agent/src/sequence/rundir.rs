@@ -387,7 +387,7 @@ mod tests {
         let owed = PendingCompletion {
             call: super::super::completion::call(
                 &crate::settings::Callback {
-                    url: Some("http://h/".to_owned()),
+                    url: Some("http://h/".into()),
                     ..Default::default()
                 },
                 &super::super::completion::sample(),

@@ -13,7 +13,6 @@ use super::rundir::{RunDir, StateFile, room_for};
 use super::{RunOutcome, StageHandler, changed, guarded};
 use crate::apply::{Outcome, State, StepResult, StepRun};
 use crate::events::{Event, Events};
-use crate::http::address::redacted;
 use crate::model::error::{Error, Kind};
 use crate::model::report::{Report, ReportedStep};
 use crate::model::stage::Stage;
@@ -129,7 +128,7 @@ impl<'a> Run<'a> {
         let mut unknown = plan.images.iter().filter(|image| !image.facts.has_digest());
         if let (Some(image), false) = (unknown.next(), self.about.settings.allow_unverified) {
             // What was looked up and has none is refused by the plan; this one was never looked up.
-            let what = format!("nothing is known of {}", redacted(&image.url));
+            let what = format!("nothing is known of {}", image.url);
             return Err(Error::new(Kind::Image, what)
                 .hint("run without `--offline`, or allow it with `--allow-unverified`"));
         }

@@ -76,7 +76,7 @@ fn sum(bytes: impl Iterator<Item = Bytes>) -> Bytes {
 /// An image without what may be a token in its URL.
 fn redacted(image: &ImageOutcome) -> ImageOutcome {
     ImageOutcome {
-        url: crate::http::address::redacted(&image.url),
+        url: crate::model::url::redacted(&image.url),
         ..image.clone()
     }
 }

@@ -7,7 +7,7 @@ use crate::wrap;
 use super::End;
 use super::key::{Key, Layers};
 use super::value::{
-    list, put_body, put_expect_body, put_expect_status, put_header, put_keys, put_method,
+    address, list, put_body, put_expect_body, put_expect_status, put_header, put_keys, put_method,
     put_mirrors, put_url, text, time, web, yes,
 };
 use crate::stream::packed::DeltaPolicy;
@@ -52,7 +52,7 @@ pub static KEYS: &[Key] = &[
         value: "URL",
         help: "Fetch `provision.json` from there and run with it: the run is *pulled*. `{mac}`, `{uuid}` and `{serial}` stand for the booting interface's address and the machine's identifiers.",
         set: |settings, value| {
-            settings.url = text(value)?;
+            settings.url = address(value);
             Ok(())
         },
         ..PLAIN

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::http::HttpSettings;
-use crate::http::address::redacted;
 use crate::model::error::{Error, Kind};
+use crate::model::url::RedactedUrl;
 use crate::stream::packed::Rules;
 pub use key::Key;
 use key::Layers;
@@ -30,7 +30,7 @@ use key::Layers;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where `provision.json` is fetched from, if it is pulled; `{mac}`, `{uuid}` and `{serial}` are filled in.
-    pub url: Option<String>,
+    pub url: Option<RedactedUrl>,
     /// Install again although the node is what the request asks for.
     pub reinstall: bool,
     /// What happens at the end of a run that went well; by default `none` when pushed and `reboot` when pulled.
@@ -50,7 +50,7 @@ pub struct Settings {
     /// What is called when a run has failed.
     pub failure: Callback,
     /// Where cloud-init of the installed system calls when it is done.
-    pub phone_home: Option<String>,
+    pub phone_home: Option<RedactedUrl>,
     /// How long one run goes on offering the completion.
     pub notify_budget: Duration,
     /// How long disks that the request names are waited for.
@@ -87,7 +87,7 @@ impl Default for Settings {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Callback {
     /// Where.
-    pub url: Option<String>,
+    pub url: Option<RedactedUrl>,
     /// By which method; `POST` by default.
     pub method: Option<String>,
     /// More headers.
@@ -104,7 +104,7 @@ impl fmt::Debug for Callback {
     /// Without header values, bodies and the URL's query: they may hold tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callback")
-            .field("url", &self.url.as_deref().map(redacted))
+            .field("url", &self.url)
             .field("method", &self.method)
             .finish_non_exhaustive()
     }
@@ -311,7 +311,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.end, Some(End::None));
-        assert_eq!(settings.url.as_deref(), Some("http://k/"));
+        assert_eq!(settings.url, Some("http://k/".into()));
         assert_eq!(warnings, [""; 0]);
     }
 
@@ -422,7 +422,7 @@ mod tests {
     #[test]
     fn a_callback_does_not_print_its_secrets() {
         let callback = Callback {
-            url: Some("http://u:p@h/built?token=t0p".to_owned()),
+            url: Some("http://u:p@h/built?token=t0p".into()),
             headers: vec![("Authorization".to_owned(), "s3cret".to_owned())],
             body: Some("s3cret".to_owned()),
             ..Callback::default()

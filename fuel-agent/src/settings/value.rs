@@ -6,9 +6,14 @@ use os_image::signature::TrustedKey;
 
 use super::Callback;
 use crate::http::address::Address;
+use crate::model::url::RedactedUrl;
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all readers of values have one shape"
+)]
 pub(super) fn put_url(callback: &mut Callback, value: &str) -> Result<(), String> {
-    callback.url = text(value)?;
+    callback.url = address(value);
     Ok(())
 }
 
@@ -68,11 +73,16 @@ pub(super) fn text(value: &str) -> Result<Option<String>, String> {
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
+/// An address, or the template of one; an empty one takes back what holds without it.
+pub(super) fn address(value: &str) -> Option<RedactedUrl> {
+    (!value.is_empty()).then(|| RedactedUrl::from(value))
+}
+
 /// The address of a web server, or nothing.
-pub(super) fn web(value: &str) -> Result<Option<String>, String> {
+pub(super) fn web(value: &str) -> Result<Option<RedactedUrl>, String> {
     match url::Url::parse(value) {
         _ if value.is_empty() => Ok(None),
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(value.to_owned())),
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(value.into())),
         // Not shown: it may hold a token.
         _ => Err("it is no URL like `http://host/path`".to_owned()),
     }
@@ -94,11 +104,12 @@ pub(super) fn put_keys(keys: &mut Vec<TrustedKey>, value: &str) -> Result<(), St
 }
 
 /// Folders on servers.
-pub(super) fn put_mirrors(mirrors: &mut Vec<String>, value: &str) -> Result<(), String> {
+pub(super) fn put_mirrors(mirrors: &mut Vec<RedactedUrl>, value: &str) -> Result<(), String> {
     for word in list(value) {
         Address::parse(&word).map_err(|error| error.to_string())?;
-        if !mirrors.contains(&word) {
-            mirrors.push(word);
+        let mirror = RedactedUrl::from(word);
+        if !mirrors.contains(&mirror) {
+            mirrors.push(mirror);
         }
     }
     Ok(())

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::file;
-use crate::http::address::{Address, redacted};
+use crate::http::address::Address;
 use crate::http::client::{Client, Request};
 use crate::http::error::HttpError;
 use crate::http::retry::Retry;
+use crate::model::url::redacted;
 use crate::pool::Pool;
 
 /// Fetches all of `url`, as long as it is not longer than `limit`; retried within the budget of the settings.

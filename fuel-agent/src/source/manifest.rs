@@ -12,11 +12,12 @@ use sha2::{Digest, Sha256};
 
 use super::document::document_within;
 use super::file;
-use crate::http::address::{self, Address, redacted};
+use crate::http::address::{self, Address};
 use crate::http::client::{Body, Client, Request};
 use crate::http::error::HttpError;
 use crate::http::retry::Retry;
 use crate::model::error::Kind;
+use crate::model::url::redacted;
 use crate::pool::{Buffer, Pool};
 
 /// Why a manifest is of no use.

@@ -36,9 +36,10 @@ use host::cancel::Cancel;
 use self::fetch::Fetch;
 use self::file::FileSource;
 use crate::events::Events;
-use crate::http::address::{Address, redacted};
+use crate::http::address::Address;
 use crate::http::client::Client;
 use crate::http::error::HttpError;
+use crate::model::url::redacted;
 use crate::pool::{Buffer, Pool};
 
 pub use self::document::document;

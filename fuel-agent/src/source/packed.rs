@@ -9,11 +9,12 @@ use os_image::manifest::{Image, manifest_file_name};
 
 use super::manifest::{FoundManifest, ManifestProblem, manifest};
 use super::probe::{ProbeOptions, RetryBudget};
-use crate::http::address::{self, redacted};
+use crate::http::address;
 use crate::http::client::Client;
 use crate::http::error::HttpError;
 use crate::http::retry::chain;
 use crate::model::sources::{PackedFacts, SourceFacts};
+use crate::model::url::redacted;
 
 /// Adds what the manifest says, where there is one: beside the image by its own name, or else by that of the root image.
 pub(super) fn join(
@@ -75,7 +76,7 @@ fn anywhere(
 ) -> Result<Search, HttpError> {
     let own = address::beside(url, name);
     let others = probe_options.mirrors.iter();
-    let others = others.filter_map(|base| address::within(base, name));
+    let others = others.filter_map(|base| address::within(base.reveal(), name));
     let mut first = None;
     for place in own.into_iter().chain(others) {
         let mut asked = None;

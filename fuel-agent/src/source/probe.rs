@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::http::header::{HeaderValue, RANGE};
+use crate::model::url::{RedactedUrl, redacted};
 use host::cancel::Cancel;
 use host::units::Bytes;
 use os_image::container::{FileFormat, HEAD_LENGTH};
@@ -23,7 +24,7 @@ use super::prefix::{self, Beginning, FETCH_MAX};
 use super::reader::Reader;
 use super::{Meter, TransferContext};
 use crate::events::Silence;
-use crate::http::address::{self, Address, redacted};
+use crate::http::address::{self, Address};
 use crate::http::client::{Client, PART_LENGTH, Request, Response};
 use crate::http::error::HttpError;
 use crate::http::retry::{Retry, chain};
@@ -48,7 +49,7 @@ pub struct ProbeOptions<'a> {
     /// Keys that may sign manifests. Where there are any, one of them has to have.
     pub keys: &'a [TrustedKey],
     /// Folders, as URLs, in which other servers have the same files.
-    pub mirrors: &'a [String],
+    pub mirrors: &'a [RedactedUrl],
 }
 
 /// What is known of all images, from their servers, from the YAML beside the root image, and from manifests.
@@ -61,7 +62,7 @@ pub fn look(
         .iter()
         .find(|image| image.mount == Mount::Path("/".to_owned()));
     let mut retries = RetryBudget(client.settings().retry_budget);
-    let found = SidecarMetadata::look(client, root.map(|root| root.url.as_str()), &mut retries)?;
+    let found = SidecarMetadata::look(client, root.map(|root| root.url.reveal()), &mut retries)?;
     let mut sources = Sources::default();
     for image in images {
         let probed = probe_anywhere(client, image, probe_options.mirrors, &mut retries)?;
@@ -71,17 +72,17 @@ pub fn look(
             ..SourceFacts::default()
         });
         if image.may_be_packed() {
-            let root = root.map(|root| root.url.as_str());
+            let root = root.map(|root| root.url.reveal());
             packed::join(
                 client,
-                &image.url,
+                image.url.reveal(),
                 root,
                 probe_options,
                 &mut retries,
                 &mut facts,
             )?;
         }
-        found.join(&image.url, &mut facts);
+        found.join(image.url.reveal(), &mut facts);
         sources.images.insert(image.url.clone(), facts);
     }
     Ok(sources)
@@ -92,14 +93,14 @@ pub fn look(
 fn probe_anywhere(
     client: &Client,
     image: &ImageSpec,
-    mirrors: &[String],
+    mirrors: &[RedactedUrl],
     retries: &mut RetryBudget,
 ) -> Result<Result<SourceFacts, HttpError>, HttpError> {
-    let first = retries.spend(|budget| probe(client, &image.url, image, budget))?;
+    let first = retries.spend(|budget| probe(client, image.url.reveal(), image, budget))?;
     let Err(error) = first else { return Ok(first) };
-    let name = address::base_name(&image.url);
+    let name = address::base_name(image.url.reveal());
     let others = mirrors.iter().filter(|_| image.may_be_packed());
-    for other in others.filter_map(|base| address::within(base, &name)) {
+    for other in others.filter_map(|base| address::within(base.reveal(), &name)) {
         let asked = retries.spend(|budget| probe(client, &other, image, budget))?;
         if asked.is_ok() {
             return Ok(asked);

@@ -8,10 +8,11 @@ use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use crate::http::header::{HeaderValue, RANGE};
+use crate::model::url::redacted;
 use host::cancel::Cancel;
 
 use super::file;
-use crate::http::address::{Address, redacted};
+use crate::http::address::Address;
 use crate::http::client::{Body, Client, Request};
 use crate::http::error::HttpError;
 use crate::http::head::Head;

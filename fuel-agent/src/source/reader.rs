@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::http::header::{HeaderValue, IF_RANGE, RANGE};
+use crate::model::url::redacted;
 use os_image::disk::ReadAt;
 use url::Url;
 
 use super::TransferContext;
 use super::file;
 use crate::events::Event;
-use crate::http::address::{Address, redacted};
+use crate::http::address::Address;
 use crate::http::client::{Body, Client, PART_COUNT, PART_LENGTH, Request, Response};
 use crate::http::error::HttpError;
 use crate::http::head::Head;

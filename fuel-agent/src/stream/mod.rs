@@ -34,10 +34,11 @@ use host::cancel::Cancel;
 use host::units::Bytes;
 
 use crate::events::Events;
-use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
+use crate::http::{Client, PART_COUNT, PART_LENGTH};
 use crate::model::report::ImageOutcome;
 use crate::model::request::Container;
 use crate::model::sources::SourceFacts;
+use crate::model::url::redacted;
 use crate::pool::Pool;
 use crate::source::reader::Reader;
 use crate::source::{self, Meter, Source, TransferContext};
@@ -141,7 +142,7 @@ pub struct Job<'a> {
 impl std::fmt::Debug for Job<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
-            .field("url", &address::redacted(self.url))
+            .field("url", &redacted(self.url))
             .field("container", &self.container)
             .field("device", &self.device)
             .finish_non_exhaustive()
@@ -193,7 +194,7 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
     pipeline.check()?;
     match job.expected.raw_size {
         Some(size) if size > job.target.size() => Err(StreamError::TooLarge {
-            url: address::redacted(job.url),
+            url: redacted(job.url),
             device: job.device.to_owned(),
             size: job.target.size(),
             needed: Some(size),
@@ -224,7 +225,7 @@ struct Pipeline<'a> {
 impl Pipeline<'_> {
     /// What can be known to be wrong before anything is fetched or written.
     fn check(&self) -> Result<(), StreamError> {
-        let url = || address::redacted(self.url);
+        let url = || redacted(self.url);
         let expected = &self.expected;
         for (algorithm, given) in [
             (Algorithm::Md5, &expected.raw_md5),
@@ -261,7 +262,7 @@ impl Pipeline<'_> {
             stop: stop.clone(),
             events: self.events,
         };
-        let url = address::redacted(self.url);
+        let url = redacted(self.url);
         let wanted = Wanted {
             url: &url,
             container: self.container,

@@ -7,6 +7,7 @@ use host::units::Bytes;
 use crate::events::{Event, Events};
 use crate::http::address;
 use crate::model::stage::Stage;
+use crate::model::url::redacted;
 use crate::source::Meter;
 
 /// How often.
@@ -29,7 +30,7 @@ impl<'a> ProgressReporter<'a> {
         events: &'a dyn Events,
     ) -> Self {
         Self {
-            what: address::base_name(&address::redacted(url)),
+            what: address::base_name(&redacted(url)),
             size,
             meter: meter.clone(),
             events,

@@ -12,7 +12,7 @@ use super::error::StreamError;
 use super::progress::ProgressReporter;
 use super::slice::Slice;
 use super::{BLOCK_LENGTH, Block, Job, StreamMessage};
-use crate::http::address;
+use crate::model::url::redacted;
 use crate::source::Meter;
 
 const ALIGNMENT: usize = DirectWriter::ALIGNMENT;
@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
             .transpose()
             .map_err(|source| StreamError::Thread { source })?;
         Ok(Self {
-            url: address::redacted(job.url),
+            url: redacted(job.url),
             direct,
             cached: false,
             head: None,

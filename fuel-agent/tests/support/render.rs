@@ -127,7 +127,9 @@ fn filesystems(request: &Request, lines: &mut Vec<String>) {
         let node = scheme::device(storage, storage.filesystems[image.filesystem].on);
         lines.push(format!(
             "image {} {:?} {} -> {node}",
-            image.url, image.container, image.format
+            image.url.reveal(),
+            image.container,
+            image.format
         ));
     }
 }

@@ -142,7 +142,7 @@ fn images(request: &Request) -> Value {
                 },
                 "format": image.format,
                 "target_device": device(&request.storage, filesystem.on),
-                "uri": image.url,
+                "uri": image.url.reveal(),
             })
         })
         .collect();

@@ -16,4 +16,5 @@ mod lab;
 mod loop_disk;
 mod packed;
 mod round_trip;
+mod secrets;
 mod write;

@@ -34,7 +34,7 @@ fn fill(context: &mut Context<'_>, image: usize, root: &Path) -> Result<ImageOut
     let client = Client::new(&options.http, context.host.cancel.clone())?;
     context.state.touched = true;
     Ok(stream::unpack_archive(Unpacking {
-        url: &planned.url,
+        url: planned.url.reveal(),
         container: planned.container,
         expected: Expected::from(&planned.facts),
         allow_unverified: options.allow_unverified,

@@ -12,7 +12,7 @@ use host::exec::Cmd;
 use super::filesystem::unreachable;
 use super::{Context, Options, Outcome};
 use crate::events::Events;
-use crate::http::{Client, address};
+use crate::http::Client;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedImage;
 use crate::model::report::ImageOutcome;
@@ -83,7 +83,7 @@ fn check_trust(context: &Context<'_>, planned: &PlannedImage) -> Result<(), Erro
     match context.options.packed.rejects(&planned.facts) {
         None => Ok(()),
         Some((why, hint)) => {
-            let what = format!("{} {why}", address::redacted(&planned.url));
+            let what = format!("{} {why}", planned.url);
             Err(Error::new(Kind::Image, what).hint(hint))
         }
     }
@@ -94,7 +94,7 @@ impl Ready<'_> {
     fn write(mut self, events: &dyn Events) -> Result<ImageOutcome, StreamError> {
         let (planned, options) = (self.planned, self.options);
         stream::write_image(Job {
-            url: &planned.url,
+            url: planned.url.reveal(),
             container: planned.container,
             format: &planned.format,
             expected: Expected::from(&planned.facts),

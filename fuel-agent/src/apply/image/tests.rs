@@ -35,7 +35,7 @@ fn harness() -> StepHarness {
         .write_all(&content())
         .unwrap();
     let image = &mut harness.plan.images[0];
-    image.url = format!("file://{}", path.display());
+    image.url = format!("file://{}", path.display()).into();
     image.container = Container::Raw;
     let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
     image.facts.raw_sha256 = Some(Sha256::digest(content()).iter().fold(String::new(), hex));
@@ -185,7 +185,7 @@ fn the_first_that_fails_stops_the_other_and_is_the_one_that_is_told() {
     for broken in [0, 1] {
         let mut harness = two();
         harness.plan.images[broken].facts.raw_sha256 = Some("00".repeat(32));
-        harness.plan.images[1 - broken].url = server.url("/root.img");
+        harness.plan.images[1 - broken].url = server.url("/root.img").into();
         let performed = harness.together(&[0, 1]);
         let expected = ["Image Stopped", "Stopped Image"][broken];
         assert_eq!(endings(&performed), expected);
@@ -261,7 +261,7 @@ fn who_says_stop_stops_both() {
     })
     .unwrap();
     for image in &mut harness.plan.images {
-        image.url = server.url("/root.img");
+        image.url = server.url("/root.img").into();
     }
     let performed = harness.together(&[0, 1]);
     let endings = endings(&performed);

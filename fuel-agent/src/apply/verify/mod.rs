@@ -10,7 +10,6 @@ use host::mount::MountMode;
 
 use super::filesystem::unreachable;
 use super::{Context, Outcome, disk_error, image, partition_table, signature};
-use crate::http::address;
 use crate::model::error::{Error, Kind};
 use crate::model::storage::BlockRef;
 
@@ -121,7 +120,7 @@ fn check_images(context: &Context<'_>) -> Result<(), Error> {
             }
             Some(_) => continue,
         };
-        let url = address::redacted(&image.url);
+        let url = &image.url;
         return Err(Error::new(kind, format!("{url} {what}")));
     }
     Ok(())

@@ -98,7 +98,7 @@ fn settings_allow_what_they_are_for() {
     inventory.disks[0].removable = true;
     inventory.disks[0].links.clear();
     let sources = Sources {
-        images: [(URL.to_owned(), SourceFacts::default())].into(),
+        images: [(URL.into(), SourceFacts::default())].into(),
     };
     let plan = plan(
         &lvm_request(),

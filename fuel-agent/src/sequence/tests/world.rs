@@ -203,8 +203,8 @@ impl Executor for World {
     }
 
     fn notify(&mut self, call: &Call, _: Duration) -> Result<(), Error> {
-        self.does(format!("call {}", call.url))?;
-        if self.0.lock().unwrap().refuses.contains(&call.url.as_str()) {
+        self.does(format!("call {}", call.url.reveal()))?;
+        if self.0.lock().unwrap().refuses.contains(&call.url.reveal()) {
             return Err(Error::new(Kind::Notify, "it answers 500"));
         }
         Ok(())
@@ -253,8 +253,8 @@ pub(super) const FAILED: &str = "http://o/failed";
 
 pub(super) fn settings() -> Settings {
     let mut settings = Settings::default();
-    settings.success.url = Some(BUILT.to_owned());
-    settings.failure.url = Some(FAILED.to_owned());
+    settings.success.url = Some(BUILT.into());
+    settings.failure.url = Some(FAILED.into());
     settings
 }
 

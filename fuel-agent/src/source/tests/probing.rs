@@ -20,7 +20,7 @@ fn image(mount: &str, url: String, container: Container) -> ImageSpec {
     ImageSpec {
         mount: Mount::Path(mount.to_owned()),
         filesystem: 0,
-        url,
+        url: url.into(),
         format: "ext4".to_owned(),
         container,
     }
@@ -47,7 +47,7 @@ fn facts_of(server: &FaultServer, path: &str, container: Container) -> SourceFac
         ProbeOptions::default(),
     )
     .unwrap();
-    sources.images[&url].clone()
+    sources.images[url.as_str()].clone()
 }
 
 fn yaml(name: &str, more: &str) -> Vec<u8> {
@@ -82,7 +82,7 @@ fn one_look_tells_all_there_is_to_know() {
     let sources = look(&client(&settings()), &images, ProbeOptions::default()).unwrap();
     let system = Some(("Ubuntu".to_owned(), "14".to_owned(), "4".to_owned()));
     assert_eq!(
-        sources.images[&root],
+        sources.images[root.as_str()],
         SourceFacts {
             size_bytes: Some(Bytes(45)),
             raw_size_bytes: Some(Bytes(4096)),
@@ -96,7 +96,7 @@ fn one_look_tells_all_there_is_to_know() {
         }
     );
     assert_eq!(
-        sources.images[&boot],
+        sources.images[boot.as_str()],
         SourceFacts {
             size_bytes: Some(Bytes(2000)),
             raw_size_bytes: Some(Bytes(2000)),
@@ -207,7 +207,7 @@ fn metadata_that_is_late_is_waited_for() {
         ProbeOptions::default(),
     )
     .unwrap();
-    assert!(sources.images[&url].has_digest());
+    assert!(sources.images[url.as_str()].has_digest());
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn files_have_their_metadata_beside_them() {
     let images = [image("/", url.clone(), Container::Gzip)];
     let facts = &look(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
-        .images[&url];
+        .images[url.as_str()];
     assert_eq!(facts.raw_md5, Some(MD5.to_lowercase()));
     assert_eq!(
         (facts.size_bytes, facts.container),
@@ -303,12 +303,12 @@ fn files_have_their_metadata_beside_them() {
     std::fs::remove_file(folder.path().join("x.yaml")).unwrap();
     let facts = &look(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
-        .images[&url];
+        .images[url.as_str()];
     assert!(facts.no_digest.is_some() && facts.problem.is_none());
     std::fs::remove_file(folder.path().join("x.img.gz")).unwrap();
     let facts = &look(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
-        .images[&url];
+        .images[url.as_str()];
     assert!(facts.problem.as_deref().unwrap().contains("cannot read"));
 }
 

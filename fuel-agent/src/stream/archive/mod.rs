@@ -16,9 +16,10 @@ use super::error::StreamError;
 use super::progress::ProgressReporter;
 use super::{BLOCK_COUNT, BLOCK_LENGTH, Expected, Pipeline, StreamMessage};
 use crate::events::Events;
-use crate::http::{Client, PART_COUNT, PART_LENGTH, address};
+use crate::http::{Client, PART_COUNT, PART_LENGTH};
 use crate::model::report::ImageOutcome;
 use crate::model::request::{ARCHIVE, Container};
+use crate::model::url::redacted;
 use crate::pool::Pool;
 use crate::source::Meter;
 use blocks::{Blocks, Interruption};
@@ -46,7 +47,7 @@ pub struct Unpacking<'a> {
 impl std::fmt::Debug for Unpacking<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Unpacking")
-            .field("url", &address::redacted(self.url))
+            .field("url", &redacted(self.url))
             .field("container", &self.container)
             .field("device", &self.device)
             .finish_non_exhaustive()
@@ -104,7 +105,7 @@ impl<'a> ArchiveExtractor<'a> {
     fn new(job: Unpacking<'a>, meter: &Meter) -> Result<Self, StreamError> {
         let unpacker = Unpacker::open(job.root);
         Ok(Self {
-            url: address::redacted(job.url),
+            url: redacted(job.url),
             telling: ProgressReporter::new(job.url, job.expected.raw_size, meter, job.events),
             unpacker: unpacker.map_err(|source| disk_error(&job, "open", source))?,
             job,

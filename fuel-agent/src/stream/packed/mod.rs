@@ -41,6 +41,7 @@ use super::error::StreamError;
 use crate::http::{Client, address};
 use crate::model::report::ImageOutcome;
 use crate::model::sources::{PackedFacts, SourceFacts};
+use crate::model::url::{RedactedUrl, redacted};
 use crate::pool::Pool;
 use crate::source::{FoundManifest, ManifestProblem, manifest};
 use check::PIECE;
@@ -55,7 +56,7 @@ use target::Target;
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// Folders, as URLs, in which other servers have the same files.
-    pub mirrors: Vec<String>,
+    pub mirrors: Vec<RedactedUrl>,
     /// Keys that may sign manifests. Where there are any, one of them has to have.
     pub keys: Vec<TrustedKey>,
     /// Whether nothing but packed images that one of them signed is written.
@@ -74,7 +75,7 @@ impl Rules {
 
     /// The same of a manifest that has come: facts may be from a file, and that of anybody.
     fn check(&self, found: &FoundManifest, url: &str) -> Result<(), PackedError> {
-        let url = || address::redacted(url);
+        let url = || redacted(url);
         if self.require_signature && found.signed_by.is_none() {
             return Err(PackedError::Untrusted { url: url() });
         }
@@ -125,7 +126,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     let (size, raw_size) = (target.size(), Bytes(image.raw_size));
     if raw_size > size {
         return Err(StreamError::TooLarge {
-            url: address::redacted(url),
+            url: redacted(url),
             device: device.to_owned(),
             size,
             needed: Some(raw_size),
@@ -151,7 +152,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     };
     let written = engine.run(packed.rules.delta, packed.ranges != Some(false))?;
     Ok(ImageOutcome {
-        url: address::redacted(url),
+        url: redacted(url),
         fetched_bytes: Bytes(mirrors.fetched()),
         raw_bytes: raw_size,
         raw_sha256: hex::text(&image.raw_sha256),
@@ -164,17 +165,17 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
 }
 
 fn manifest_url(url: &str) -> String {
-    address::redacted(
+    redacted(
         &address::beside(url, &manifest_file_name(&address::base_name(url))).unwrap_or_default(),
     )
 }
 
 /// Where the data file is: where the request says, and in every mirror's folder.
-fn places(url: &str, mirrors: &[String]) -> Vec<String> {
+fn places(url: &str, mirrors: &[RedactedUrl]) -> Vec<String> {
     let name = address::base_name(url);
     let others = mirrors
         .iter()
-        .filter_map(|base| address::within(base, &name));
+        .filter_map(|base| address::within(base.reveal(), &name));
     let mut places = vec![url.to_owned()];
     for other in others {
         if !places.contains(&other) {
@@ -199,7 +200,7 @@ fn fetch_manifest(
         let problem = match manifest(client, &url, &packed.rules.keys, budget) {
             Ok(found) if found.sha256 == packed.facts.manifest_sha256 => return Ok(found),
             Ok(_) => PackedError::Changed {
-                url: address::redacted(&url),
+                url: redacted(&url),
             },
             Err(ManifestProblem::Http(crate::http::HttpError::Cancelled)) => {
                 return Err(StreamError::Cancelled);

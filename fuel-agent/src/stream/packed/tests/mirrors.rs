@@ -5,7 +5,10 @@ use crate::stream::packed::DeltaPolicy;
 
 fn with(mirrors: &[&FaultServer]) -> Rules {
     Rules {
-        mirrors: mirrors.iter().map(|server| server.url("/")).collect(),
+        mirrors: mirrors
+            .iter()
+            .map(|server| server.url("/").into())
+            .collect(),
         delta: DeltaPolicy::Never,
         ..Rules::default()
     }
@@ -84,8 +87,8 @@ fn a_mirror_stands_in_for_a_server_that_is_down() {
     };
     let facts = look(&client, &[spec(&address)], probe_options)
         .unwrap()
-        .images[&address]
-        .clone();
+        .images[address.as_str()]
+    .clone();
     write_known(&devices, &address, &rules, &facts, &client).outcome();
     assert!(content(&devices, 0, 5 * MIB) == published.raw);
 }

@@ -224,7 +224,7 @@ fn spec(url: &str) -> ImageSpec {
     ImageSpec {
         mount: Mount::Path("/".to_owned()),
         filesystem: 0,
-        url: url.to_owned(),
+        url: url.into(),
         format: "ext4".to_owned(),
         container: Container::Zstd,
     }
