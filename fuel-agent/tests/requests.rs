@@ -66,7 +66,9 @@ fn archive(request: &str, change: impl FnOnce(&mut serde_json::Value)) -> Result
     match request::load(&document.to_string(), Driver::Auto) {
         Ok(request) => {
             let image = &request.images[0];
-            Ok(request.storage.filesystems[image.filesystem].kind.clone())
+            Ok(request.storage.filesystems[image.filesystem]
+                .kind
+                .to_string())
         }
         Err(found) => Err(problems(&found)),
     }

@@ -2,6 +2,7 @@
 
 use super::{Context, Outcome, bootcode, target_tree};
 use crate::model::error::{Error, Kind};
+use crate::model::filesystem::FilesystemType;
 use crate::model::node::Firmware;
 use crate::model::plan::Plan;
 use crate::model::storage::Mount;
@@ -44,12 +45,12 @@ pub(crate) fn render(plan: &Plan, uuids: &[Option<String>]) -> Result<String, Er
 
 /// A root that is damaged stops the node rather than letting it run on, as Fuel has it. Only ext knows the option (Fuel
 /// writes it for xfs too, which then does not mount).
-fn options(mount: &Mount, kind: &str) -> &'static str {
+fn options(mount: &Mount, kind: &FilesystemType) -> String {
     let root = *mount == Mount::Path("/".to_owned());
-    if root && matches!(kind, "ext2" | "ext3" | "ext4") {
-        "defaults,errors=panic"
-    } else {
-        "defaults"
+    let more = kind.capabilities().and_then(|known| known.root_options);
+    match more.filter(|_| root) {
+        Some(more) => format!("defaults,{more}"),
+        None => "defaults".to_owned(),
     }
 }
 
@@ -114,8 +115,8 @@ mod tests {
     #[test]
     fn an_xfs_root_gets_no_option_of_ext() {
         let mut plan = sample::plan();
-        plan.filesystems[1].kind = "xfs".to_owned();
-        plan.images[0].format = "xfs".to_owned();
+        plan.filesystems[1].kind = FilesystemType::Xfs;
+        plan.images[0].format = "xfs".into();
         let text = render(&plan, &sample::uuids()).unwrap();
         assert!(text.contains(" / xfs defaults 0 0\n"), "{text}");
     }

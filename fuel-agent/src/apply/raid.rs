@@ -6,9 +6,9 @@ use host::exec::Cmd;
 use uuid::Uuid;
 
 use super::{Context, Outcome};
-use crate::model::error::{Error, Kind};
+use crate::model::error::Error;
 use crate::model::plan::PlannedRaid;
-use crate::model::storage::BlockRef;
+use crate::model::storage::{BlockRef, RaidLevel};
 use crate::tools::Tool;
 
 /// Why there is no md where disks are files.
@@ -30,7 +30,7 @@ pub(super) fn make(context: &mut Context<'_>, raid: usize) -> Result<Outcome, Er
     }
     // udev may be looking at the members; mdadm wants them for itself.
     context.settle()?;
-    let cmd = create(planned, &members, &spares)?;
+    let cmd = create(planned, &members, &spares);
     context
         .run(&cmd, || format!("cannot make the array {}", planned.device))
         .map_err(|error| error.device(&planned.device))?;
@@ -60,41 +60,33 @@ fn clear_superblock(context: &mut Context<'_>, node: &Path) -> Result<(), Error>
 /// Never asks anything: `--run` answers, `--bitmap` leaves nothing to ask. A mirror resyncs in the background and is
 /// whole for readers at once, so nobody waits for it; `--assume-clean` would let the members differ where nothing is
 /// written, and a later check would call that damage.
-fn create(raid: &PlannedRaid, members: &[PathBuf], spares: &[PathBuf]) -> Result<Cmd, Error> {
+fn create(raid: &PlannedRaid, members: &[PathBuf], spares: &[PathBuf]) -> Cmd {
     let mut cmd = Cmd::new(Tool::Mdadm)
         .arg("--create")
         .arg(&raid.device)
         .args(["--run", "--force"])
         .arg(format!("--metadata={}", raid.metadata))
-        .arg(format!("--level={}", level(&raid.level)?))
+        .arg(format!("--level={}", level(raid.level)))
         .arg(format!("--raid-devices={}", members.len()));
     if !spares.is_empty() {
         cmd = cmd.arg(format!("--spare-devices={}", spares.len()));
     }
-    Ok(cmd
+    cmd
         // Assembled under the same name on whatever the node will be called.
         .arg("--homehost=any")
         .arg(format!("--name={}", name(&raid.device)))
         .arg(format!("--uuid={}", identifier(raid.uuid)))
         .arg("--bitmap=none")
         .args(members)
-        .args(spares))
+        .args(spares)
 }
 
-/// Levels by all the names that Fuel knows.
-fn level(name: &str) -> Result<&'static str, Error> {
-    Ok(match name {
-        "0" | "raid0" | "stripe" => "0",
-        "1" | "raid1" | "mirror" => "1",
-        "4" | "raid4" => "4",
-        "5" | "raid5" => "5",
-        "6" | "raid6" => "6",
-        "10" | "raid10" => "10",
-        other => {
-            let what = format!("there is no RAID level `{other}`");
-            return Err(Error::new(Kind::Request, what).hint("ask for raid0 or raid1"));
-        }
-    })
+/// As mdadm's own documentation has it.
+const fn level(level: RaidLevel) -> &'static str {
+    match level {
+        RaidLevel::Raid0 => "0",
+        RaidLevel::Raid1 => "1",
+    }
 }
 
 /// `0` of `/dev/md0`, `data` of `/dev/md/data`: the name that assembles it under that node.
@@ -117,6 +109,7 @@ fn identifier(uuid: Uuid) -> String {
 mod tests {
     use super::*;
     use crate::apply::step_harness::{StepHarness, sized};
+    use crate::model::error::Kind;
     use crate::model::step::Step;
 
     fn harness() -> StepHarness {
@@ -124,8 +117,8 @@ mod tests {
         let partition = |number| BlockRef::Partition { disk: 0, number };
         harness.plan.raids = vec![PlannedRaid {
             device: "/dev/md0".to_owned(),
-            level: "mirror".to_owned(),
-            metadata: "default".to_owned(),
+            level: RaidLevel::Raid1,
+            metadata: crate::model::storage::RaidMetadata::Default,
             members: vec![partition(3), partition(4)],
             spares: vec![partition(5)],
             uuid: Uuid::from_u128(0x1234),
@@ -159,9 +152,8 @@ mod tests {
 
     #[test]
     fn levels_have_one_name_for_mdadm() {
-        assert_eq!(level("mirror").unwrap(), "1");
-        assert_eq!(level("raid0").unwrap(), "0");
-        assert_eq!(level("container").unwrap_err().kind, Kind::Request);
+        assert_eq!(level(RaidLevel::Raid1), "1");
+        assert_eq!(level(RaidLevel::Raid0), "0");
     }
 
     #[test]

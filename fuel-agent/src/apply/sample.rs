@@ -40,7 +40,7 @@ fn filesystem(on: BlockRef, device: &str, mount: Mount, kind: &str) -> PlannedFi
         device: device.to_owned(),
         size: mib(512),
         mount: Some(mount),
-        kind: kind.to_owned(),
+        kind: kind.into(),
         label: String::new(),
         options: String::new(),
         uuid: Uuid::from_u128(7),
@@ -129,7 +129,7 @@ fn image() -> PlannedImage {
     PlannedImage {
         url: "http://10.20.0.2/root.img.gz".into(),
         filesystem: 1,
-        format: "ext4".to_owned(),
+        format: "ext4".into(),
         container: Container::Gzip,
         facts: crate::model::sources::SourceFacts::default(),
     }

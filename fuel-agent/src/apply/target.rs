@@ -84,7 +84,7 @@ impl Context<'_> {
         } else {
             mount_point(root, path, mode).map_err(failed)?
         };
-        let kind = self.plan.kind_of(planned);
+        let kind = self.plan.kind_of(planned).as_str();
         let mounted = self.host.mounts.mount(&node, &at, kind, mode);
         mounted.map_err(|source| {
             disk_error(what(), &node)(source).hint("`dmesg` tells what the kernel has against it")
@@ -107,7 +107,7 @@ impl Context<'_> {
         let folder = self.options.work.join(name);
         let what = format!("cannot mount {} to {purpose}", node.display());
         let made = fs::create_dir_all(&folder);
-        let kind = self.plan.kind_of(planned);
+        let kind = self.plan.kind_of(planned).as_str();
         let mounted = made.and_then(|()| {
             let mounts = &mut self.host.mounts;
             mounts.mount(&node, &folder, kind, MountMode::Write)

@@ -1,10 +1,12 @@
-//! The ground floor: what all rooms speak of. Pure; imports nothing of the agent, and of `host` its units only.
+//! The ground floor: what all rooms speak of. Pure; imports nothing of the agent, and of `host` its units and
+//! the names of its tools.
 //!
 //! ```text
 //!   stage        the stages of a run, in their order
 //!   url          addresses, whose secrets are never printed
 //!   error        what can go wrong, and who can fix it
 //!   node         who the node is
+//!   filesystem   what can be done with each type of filesystem
 //!   storage      what shall be on its disks
 //!   request      what is asked: both together, with the images
 //!   sources      what is known of the images
@@ -13,6 +15,7 @@
 //! ```
 
 pub mod error;
+pub mod filesystem;
 pub mod node;
 pub mod plan;
 pub mod report;

@@ -4,11 +4,12 @@ use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
 use super::error::Kind;
+use super::filesystem::{FilesystemType, ImageFormat};
 use super::node::{Firmware, NodeSpec};
-use super::request::{ARCHIVE, BootSpec, Container, Dialect};
+use super::request::{BootSpec, Container, Dialect};
 use super::sources::SourceFacts;
 use super::step::PlannedStep;
-use super::storage::{BlockRef, LogicalVolumeSpec, Mount, Role, Table};
+use super::storage::{BlockRef, LogicalVolumeSpec, Mount, RaidLevel, RaidMetadata, Role, Table};
 use super::url::RedactedUrl;
 
 /// Everything that will happen. Apply takes no decision that is not in here.
@@ -133,10 +134,10 @@ pub struct PlannedPartition {
 pub struct PlannedRaid {
     /// Its node.
     pub device: String,
-    /// `raid0`, `raid1`, ….
-    pub level: String,
-    /// `default`, `0.90`, ….
-    pub metadata: String,
+    /// Its level.
+    pub level: RaidLevel,
+    /// Format of its superblocks.
+    pub metadata: RaidMetadata,
     /// Its members.
     pub members: Vec<BlockRef>,
     /// Its spares.
@@ -190,7 +191,7 @@ pub struct PlannedFilesystem {
     /// Where it is mounted.
     pub mount: Option<Mount>,
     /// Its type.
-    pub kind: String,
+    pub kind: FilesystemType,
     /// Its label, as asked for.
     pub label: String,
     /// More options for mkfs.
@@ -210,8 +211,8 @@ pub struct PlannedImage {
     pub url: RedactedUrl,
     /// The filesystem it replaces, by index.
     pub filesystem: usize,
-    /// Filesystem type inside it, or [`ARCHIVE`].
-    pub format: String,
+    /// What is in it.
+    pub format: ImageFormat,
     /// How it is wrapped.
     pub container: Container,
     /// What is known of it.
@@ -221,6 +222,6 @@ pub struct PlannedImage {
 impl PlannedImage {
     /// Whether it is no filesystem, but files for one that is made.
     pub fn is_archive(&self) -> bool {
-        self.format == ARCHIVE
+        self.format == ImageFormat::Archive
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::filesystem::ImageFormat;
 use super::node::NodeSpec;
 use super::storage::{BlockRef, Mount, Storage};
 use super::url::RedactedUrl;
@@ -89,8 +90,8 @@ pub struct ImageSpec {
     pub filesystem: usize,
     /// `http://`, `https://` or `file://`.
     pub url: RedactedUrl,
-    /// Filesystem type inside it; `ext2`, `ext3`, `ext4`, `xfs` are grown afterwards. [`ARCHIVE`] has none inside.
-    pub format: String,
+    /// What is in it.
+    pub format: ImageFormat,
     /// How it is wrapped, by the request; its content has to agree.
     pub container: Container,
 }
@@ -98,12 +99,9 @@ pub struct ImageSpec {
 impl ImageSpec {
     /// Whether it may be a packed image: nothing else has a manifest. An archive never is one.
     pub fn may_be_packed(&self) -> bool {
-        self.container == Container::Zstd && self.format != ARCHIVE
+        self.container == Container::Zstd && self.format != ImageFormat::Archive
     }
 }
-
-/// The format of an image that is no filesystem but what goes into one: it is unpacked into the one that the layout names.
-pub const ARCHIVE: &str = "tar";
 
 /// How the installed system starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,12 @@
 //! Disks are named by selectors, not by nodes; everything on them refers to (disk, partition number), array or logical
 //! volume by index. Which real disk is meant is decided in `inventory::select`, where its extents lie in `plan`.
 
+use std::fmt;
+
 use host::units::Bytes;
 use serde::Serialize;
+
+use super::filesystem::FilesystemType;
 
 /// The storage part of a request. References are indexes into these lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,15 +151,114 @@ pub enum BlockRef {
     Undefined(usize),
 }
 
+/// Level of an md array. There are no others: a request that asks for one is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RaidLevel {
+    /// Striped: without redundancy.
+    Raid0,
+    /// Mirrored.
+    Raid1,
+}
+
+impl RaidLevel {
+    /// The words of requests, and what each means.
+    pub const WORDS: [(&str, Self); 6] = [
+        ("0", Self::Raid0),
+        ("1", Self::Raid1),
+        ("raid0", Self::Raid0),
+        ("raid1", Self::Raid1),
+        ("stripe", Self::Raid0),
+        ("mirror", Self::Raid1),
+    ];
+
+    /// The level that a request calls `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let known = Self::WORDS.iter().find(|(known, _)| *known == word);
+        known.map(|(_, level)| *level)
+    }
+
+    /// As mdadm names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raid0 => "raid0",
+            Self::Raid1 => "raid1",
+        }
+    }
+}
+
+impl fmt::Display for RaidLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Format of the superblocks of an md array's members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RaidMetadata {
+    /// What mdadm takes by itself: 1.2.
+    #[default]
+    Default,
+    /// 0.90, at the end of each member.
+    V0_90,
+    /// 1.0, at the end of each member.
+    V1_0,
+    /// 1.1, at the beginning of each member.
+    V1_1,
+    /// 1.2, 4 KiB from the beginning of each member.
+    V1_2,
+}
+
+impl RaidMetadata {
+    /// The words of requests, and what each means.
+    pub const WORDS: [(&str, Self); 7] = [
+        ("default", Self::Default),
+        ("0", Self::V0_90),
+        ("0.90", Self::V0_90),
+        ("1", Self::V1_2),
+        ("1.0", Self::V1_0),
+        ("1.1", Self::V1_1),
+        ("1.2", Self::V1_2),
+    ];
+
+    /// The format that a request calls `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let known = Self::WORDS.iter().find(|(known, _)| *known == word);
+        known.map(|(_, metadata)| *metadata)
+    }
+
+    /// As mdadm names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::V0_90 => "0.90",
+            Self::V1_0 => "1.0",
+            Self::V1_1 => "1.1",
+            Self::V1_2 => "1.2",
+        }
+    }
+
+    /// Whether it lies at the end, so that the member begins with the array's own first byte.
+    pub const fn at_end(self) -> bool {
+        matches!(self, Self::V0_90 | Self::V1_0)
+    }
+}
+
+impl fmt::Display for RaidMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// An md array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaidSpec {
     /// Node it gets, like `/dev/md0`.
     pub device: String,
-    /// Level as upstream names it: `mirror`, `raid1`, `1`, `stripe`, `raid0`, `0`.
-    pub level: String,
-    /// `default` or `0.90`, `1.0`, `1.2`.
-    pub metadata: String,
+    /// Its level.
+    pub level: RaidLevel,
+    /// Format of its superblocks.
+    pub metadata: RaidMetadata,
     /// Its members.
     pub members: Vec<BlockRef>,
     /// Its spares (parsed by upstream, never given to mdadm there; given here).
@@ -246,8 +349,8 @@ pub struct FilesystemSpec {
     pub on: BlockRef,
     /// Where it is mounted; `None` is formatted but not mounted.
     pub mount: Option<Mount>,
-    /// Its type as in `mkfs.TYPE`; unknown types are planned, `run` refuses them.
-    pub kind: String,
+    /// Its type; one that is not made here is planned, and refused by `run` where it would have to be made.
+    pub kind: FilesystemType,
     /// Its label; cut to what the type can hold when it is made.
     pub label: String,
     /// More options for mkfs, split at spaces (explicit layout only).

@@ -6,7 +6,7 @@ use host::units::{Bytes, Extent};
 
 use crate::model::error::Kind;
 use crate::model::node::Firmware;
-use crate::model::storage::{BlockRef, Mount, Role};
+use crate::model::storage::{BlockRef, Mount, RaidLevel, Role};
 
 use super::diagnostics::Diagnostics;
 use super::{STAMP, keep};
@@ -69,7 +69,7 @@ fn is_mirrored(plan: &Plan, on: BlockRef) -> bool {
     match on {
         BlockRef::Raid(index) => plan.raids.get(index).is_some_and(|raid| {
             let disks: BTreeSet<usize> = raid.members.iter().filter_map(disk_of).collect();
-            raid.level == "raid1" && disks.len() > 1
+            raid.level == RaidLevel::Raid1 && disks.len() > 1
         }),
         BlockRef::Logical(index) => {
             let volume = plan.logical_volumes.get(index);
@@ -200,10 +200,10 @@ mod tests {
     fn a_mirror_under_the_root_alone_is_worth_a_word_and_no_other_is() {
         let machine = node(vec![empty_disk("/dev/sda", 20480)]);
         let plan = plan_of(&lvm_request(), &machine).unwrap();
-        let array = |level: &str, members| PlannedRaid {
+        let array = |level: RaidLevel, members| PlannedRaid {
             device: "/dev/md0".to_owned(),
-            level: level.to_owned(),
-            metadata: "default".to_owned(),
+            level,
+            metadata: crate::model::storage::RaidMetadata::Default,
             members,
             spares: Vec::new(),
             uuid: uuid::Uuid::nil(),
@@ -211,11 +211,19 @@ mod tests {
         };
         let two = || vec![part(0, 4), part(1, 4)];
         for (root, boot, is_said) in [
-            (array("raid1", two()), None, true),
-            (array("raid1", two()), Some(array("raid1", two())), false),
-            (array("raid0", two()), None, false),
-            (array("raid1", vec![part(0, 4)]), None, false),
-            (array("raid1", vec![part(0, 4), part(0, 7)]), None, false),
+            (array(RaidLevel::Raid1, two()), None, true),
+            (
+                array(RaidLevel::Raid1, two()),
+                Some(array(RaidLevel::Raid1, two())),
+                false,
+            ),
+            (array(RaidLevel::Raid0, two()), None, false),
+            (array(RaidLevel::Raid1, vec![part(0, 4)]), None, false),
+            (
+                array(RaidLevel::Raid1, vec![part(0, 4), part(0, 7)]),
+                None,
+                false,
+            ),
         ] {
             let case = format!("{root:?} {boot:?}");
             let mut plan = plan.clone();

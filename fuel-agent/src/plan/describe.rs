@@ -159,7 +159,7 @@ fn make_filesystem(filesystem: &PlannedFilesystem) -> String {
     };
     let size = format::short(filesystem.size);
     let device = &filesystem.device;
-    if filesystem.kind == "swap" {
+    if filesystem.kind.is_swap() {
         return format!("make swap space{label} on {device}, {size}");
     }
     if filesystem.mount.is_none() {

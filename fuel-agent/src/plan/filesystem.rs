@@ -3,18 +3,11 @@
 use host::units::Bytes;
 
 use crate::model::error::Kind;
-use crate::model::storage::{BlockRef, FilesystemSpec, Mount, Storage};
+use crate::model::storage::{BlockRef, Storage};
 
 use super::diagnostics::Diagnostics;
-use super::{Ids, PlanError, boot, format};
+use super::{Ids, PlanError, boot};
 use crate::model::plan::{Plan, PlannedFilesystem};
-
-/// Types that can be made and grown.
-const KNOWN: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "swap"];
-/// `mkfs.xfs` of xfsprogs 5.19 and newer refuses less.
-const LEAST_XFS: Bytes = Bytes(300 << 20);
-/// Least room in which mkfs and mkswap make anything of use.
-const LEAST: Bytes = Bytes::MIB;
 
 /// Plans filesystems in the order of the request.
 pub(super) fn filesystems(storage: &Storage, ids: &mut dyn Ids, plan: &mut Plan) {
@@ -35,78 +28,24 @@ pub(super) fn filesystems(storage: &Storage, ids: &mut dyn Ids, plan: &mut Plan)
     }
 }
 
-/// What is odd about them, once it is known which of them come with an image.
-pub(super) fn sane(plan: &Plan, specs: &[FilesystemSpec], diagnostics: &mut Diagnostics) {
-    for (index, filesystem) in plan.filesystems.iter().enumerate() {
-        let (device, kind) = (&filesystem.device, filesystem.kind.as_str());
-        if !KNOWN.contains(&kind) {
-            diagnostics.refuse_run(
-                Kind::Request,
-                format!("{device} asks for a filesystem of type `{kind}`"),
-                format!("ask for one of {}", KNOWN.join(", ")),
-            );
-        }
-        let is_swap = kind == "swap";
-        if is_swap != matches!(filesystem.mount, Some(Mount::Swap))
-            && (is_swap || filesystem.mount.is_some())
-        {
-            diagnostics.refuse_run(
-                Kind::Request,
-                format!(
-                    "{device} of type `{kind}` has the mount point `{}`",
-                    filesystem.mount.as_ref().map_or("none", Mount::as_str)
-                ),
-                "give `swap` as type and as mount point, or as neither",
-            );
-        }
-        let twin = plan.filesystems[..index].iter().find(|other| {
-            matches!(filesystem.mount, Some(Mount::Path(_))) && other.mount == filesystem.mount
-        });
-        if let Some(twin) = twin {
-            diagnostics.refuse_run(
-                Kind::Request,
-                format!(
-                    "{} and {device} are both mounted on {}",
-                    twin.device,
-                    format::purpose(filesystem.mount.as_ref())
-                ),
-                "give each its own mount point",
-            );
-        }
-        if let Some(Mount::Path(path)) = &filesystem.mount {
-            mount_point(device, path, diagnostics);
-        }
+/// Whether what is made has the room that its maker wants, once it is known which of them come with an image.
+pub(super) fn sane(plan: &Plan, diagnostics: &mut Diagnostics) {
+    for filesystem in &plan.filesystems {
         if plan.is_made(filesystem) && plan.size_of(filesystem.on).is_some() {
-            room(filesystem, &specs[index], diagnostics);
+            room(filesystem, diagnostics);
         }
     }
 }
 
-fn mount_point(device: &str, path: &str, diagnostics: &mut Diagnostics) {
-    let odd = path.split('/').any(|part| part == "." || part == "..")
-        || path.contains("//")
-        || path.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\');
-    let trailing = path.len() > 1 && path.ends_with('/');
-    if odd || trailing || !path.starts_with('/') {
-        diagnostics.refuse_run(
-            Kind::Request,
-            format!(
-                "the mount point `{}` of {device} is not a plain absolute path",
-                path.escape_debug()
-            ),
-            "write it like /var/log: no `..`, no spaces, no slash at the end",
-        );
-    }
-}
-
-fn room(filesystem: &PlannedFilesystem, spec: &FilesystemSpec, diagnostics: &mut Diagnostics) {
-    let least = if spec.kind == "xfs" { LEAST_XFS } else { LEAST };
+fn room(filesystem: &PlannedFilesystem, diagnostics: &mut Diagnostics) {
+    let known = filesystem.kind.capabilities();
+    let least = known.map_or(Bytes::ZERO, |known| known.least);
     if filesystem.size < least {
         diagnostics.refuse_run(
             Kind::Request,
             format!(
                 "{} has {}, too little for {}",
-                filesystem.device, filesystem.size, spec.kind
+                filesystem.device, filesystem.size, filesystem.kind
             ),
             format!("give it at least {least}, or another type"),
         );
@@ -136,7 +75,7 @@ pub(super) fn used_once(plan: &Plan, diagnostics: &mut Diagnostics) {
     }
     let is_esp = |on: BlockRef| {
         let mut filesystems = plan.filesystems.iter();
-        filesystems.any(|filesystem| filesystem.on == on && filesystem.kind == "vfat")
+        filesystems.any(|filesystem| filesystem.on == on && filesystem.kind.as_str() == "vfat")
     };
     uses.extend(
         boot::targets(plan)

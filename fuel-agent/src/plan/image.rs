@@ -12,9 +12,6 @@ use super::{Options, PlanError, extents, format};
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
 use crate::source::check::check_identified;
 
-/// Filesystem types that are grown to their volume once the image is there.
-pub(super) const GROWN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
-
 /// Plans images in the order of the request.
 pub(super) fn images(
     specs: &[ImageSpec],
@@ -83,7 +80,7 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
         }
     }
     if let Some(content) = &facts.content
-        && let Err(why) = check_identified(content, &image.format)
+        && let Err(why) = check_identified(content, image.format.as_str())
     {
         diagnostics.refuse_run(Kind::Image, format!("{url} {why}"), why.hint());
     }
@@ -123,7 +120,7 @@ fn target(image: &PlannedImage, plan: &Plan, diagnostics: &mut Diagnostics) {
     if image.is_archive() {
         return archive(image, filesystem, room, diagnostics);
     }
-    if filesystem.kind != image.format && filesystem.mount.is_some() {
+    if image.format.filesystem() != Some(&filesystem.kind) && filesystem.mount.is_some() {
         diagnostics.warn(format!(
             "{} is `{}` in the layout, but its image holds `{}`: that is what it will be",
             filesystem.device, filesystem.kind, image.format

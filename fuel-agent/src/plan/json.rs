@@ -133,7 +133,7 @@ fn raids(plan: &Plan) -> Value {
         json!({
             "device": raid.device,
             "level": raid.level,
-            "metadata": raid.metadata,
+            "metadata": raid.metadata.as_str(),
             "members": nodes(&raid.members),
             "spares": nodes(&raid.spares),
             "keep_data": raid.keep_data,

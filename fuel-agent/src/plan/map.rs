@@ -172,7 +172,7 @@ fn label(plan: &Plan, on: BlockRef, role: Role) -> String {
         match &filesystem.mount {
             Some(Mount::Path(path)) => return path.clone(),
             Some(Mount::Swap) => return "swap".to_owned(),
-            None => return filesystem.kind.clone(),
+            None => return filesystem.kind.to_string(),
         }
     }
     if let Some(raid) = plan

@@ -118,7 +118,7 @@ pub fn plan(
     if !plan.keeps_partitions {
         lvm::fits(&plan, &mut diagnostics);
     }
-    filesystem::sane(&plan, &storage.filesystems, &mut diagnostics);
+    filesystem::sane(&plan, &mut diagnostics);
     boot::bootable(&plan, &mut diagnostics);
     raid::taken_names(&plan, inventory, &mut diagnostics);
     keep::check(&plan, inventory, &mut diagnostics);

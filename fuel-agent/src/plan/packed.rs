@@ -47,7 +47,7 @@ fn content(image: &PlannedImage, packed: &PackedFacts, diagnostics: &mut Diagnos
         );
     }
     if let Some(found) = &packed.filesystem
-        && *found != image.format
+        && found != image.format.as_str()
         && !image.is_archive()
     {
         diagnostics.refuse_run(

@@ -2,6 +2,7 @@
 
 use host::units::Bytes;
 
+use crate::model::filesystem::FilesystemType;
 use crate::model::storage::{BlockRef, Mount};
 use crate::tools::Tool;
 
@@ -88,11 +89,10 @@ impl Plan {
     }
 
     /// The type that a filesystem will really have: an image brings its own.
-    pub fn kind_of<'a>(&'a self, filesystem: &'a PlannedFilesystem) -> &'a str {
-        match self.image_over(filesystem) {
-            Some(image) if !image.format.is_empty() => &image.format,
-            _ => &filesystem.kind,
-        }
+    pub fn kind_of<'a>(&'a self, filesystem: &'a PlannedFilesystem) -> &'a FilesystemType {
+        let image = self.image_over(filesystem);
+        let brought = image.and_then(|image| image.format.filesystem());
+        brought.unwrap_or(&filesystem.kind)
     }
 
     /// The filesystem mounted on `/`, by index.

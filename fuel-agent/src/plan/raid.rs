@@ -4,7 +4,7 @@ use host::units::Bytes;
 
 use crate::inventory::{Inventory, StackKind};
 use crate::model::error::Kind;
-use crate::model::storage::{BlockRef, RaidSpec};
+use crate::model::storage::{BlockRef, RaidLevel, RaidSpec};
 
 use super::diagnostics::Diagnostics;
 use super::{Ids, PlanError};
@@ -25,8 +25,8 @@ pub(super) fn arrays(
         }
         let raid = PlannedRaid {
             device: spec.device.clone(),
-            level: level(&spec.level).unwrap_or(&spec.level).to_owned(),
-            metadata: spec.metadata.clone(),
+            level: spec.level,
+            metadata: spec.metadata,
             members: spec.members.clone(),
             spares: spec.spares.clone(),
             uuid: ids.uuid(),
@@ -37,24 +37,8 @@ pub(super) fn arrays(
     }
 }
 
-/// The name that mdadm itself uses; `None` for a level that is not made here.
-fn level(name: &str) -> Option<&'static str> {
-    match name {
-        "mirror" | "raid1" | "1" => Some("raid1"),
-        "stripe" | "raid0" | "0" => Some("raid0"),
-        _ => None,
-    }
-}
-
 fn members(raid: &PlannedRaid, plan: &Plan, diagnostics: &mut Diagnostics) {
     let device = &raid.device;
-    if level(&raid.level).is_none() {
-        diagnostics.refuse_run(
-            Kind::Request,
-            format!("{device} asks for level `{}`", raid.level),
-            "ask for `raid1` (`mirror`) or `raid0` (`stripe`)",
-        );
-    }
     if raid.members.is_empty() {
         diagnostics.refuse_run(
             Kind::Request,
@@ -137,7 +121,7 @@ pub(super) fn capacity(raid: &PlannedRaid, plan: &Plan) -> Option<Bytes> {
         .filter_map(|member| plan.size_of(*member))
         .collect();
     let least = *sizes.iter().min()?;
-    let overhead = if matches!(raid.metadata.as_str(), "0.90" | "0" | "1.0") {
+    let overhead = if raid.metadata.at_end() {
         Bytes(128 << 10)
     } else {
         let mut room = 128u64 << 20;
@@ -147,9 +131,11 @@ pub(super) fn capacity(raid: &PlannedRaid, plan: &Plan) -> Option<Bytes> {
         Bytes(room).saturating_add(Bytes::MIB)
     };
     let each = least.saturating_sub(overhead);
-    if level(&raid.level) == Some("raid0") {
-        let count = u64::try_from(sizes.len()).ok()?;
-        return each.0.checked_mul(count).map(Bytes);
+    match raid.level {
+        RaidLevel::Raid0 => {
+            let count = u64::try_from(sizes.len()).ok()?;
+            each.0.checked_mul(count).map(Bytes)
+        }
+        RaidLevel::Raid1 => Some(each),
     }
-    Some(each)
 }

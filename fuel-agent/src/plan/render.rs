@@ -238,7 +238,7 @@ fn volumes(plan: &Plan, page: Width) -> Vec<String> {
             device: &raid.device,
             size: plan.size_of(on).unwrap_or_default(),
             start: None,
-            role: &raid.level,
+            role: raid.level.as_str(),
             state: format!("of {}; {}", members.join(", "), state(plan, on)),
         };
         lines.push(row.line(first, page));

@@ -82,7 +82,7 @@ pub(crate) fn filesystem(on: BlockRef, mount: Option<&str>, kind: &str) -> Files
             "swap" => Mount::Swap,
             path => Mount::Path(path.to_owned()),
         }),
-        kind: kind.to_owned(),
+        kind: kind.into(),
         label: String::new(),
         options: String::new(),
         keep_data: false,
@@ -148,7 +148,7 @@ pub(crate) fn image(mount: &str, filesystem: usize) -> ImageSpec {
         mount: Mount::Path(mount.to_owned()),
         filesystem,
         url: URL.into(),
-        format: "ext4".to_owned(),
+        format: "ext4".into(),
         container: Container::Gzip,
     }
 }

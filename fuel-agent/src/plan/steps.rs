@@ -3,7 +3,8 @@
 use crate::inventory::Inventory;
 use crate::model::stage::Stage;
 
-use super::{boot, concurrency, content, describe, destroys, image, wipe};
+use super::{boot, concurrency, content, describe, destroys, wipe};
+use crate::model::filesystem::FilesystemType;
 use crate::model::plan::{Plan, PlannedImage};
 use crate::model::step::{PlannedStep, Step};
 
@@ -83,7 +84,10 @@ fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
             .map(|filesystem| Step::MakeFilesystem { filesystem }),
     );
     steps.extend(concurrency::writes(plan, inventory));
-    let is_grown = |image: &&PlannedImage| image::GROWN.contains(&image.format.as_str());
+    let is_grown = |image: &&PlannedImage| {
+        let kind = image.format.filesystem();
+        kind.and_then(FilesystemType::growth).is_some()
+    };
     steps.extend(
         (plan.images.iter().filter(is_grown)).map(|image| Step::GrowFilesystem {
             filesystem: image.filesystem,

@@ -31,7 +31,8 @@ fn of(step: &Step, plan: &Plan) -> Vec<Tool> {
             let lvm = (!plan.volume_groups.is_empty()).then_some(Tool::Lvm);
             raid.into_iter().chain(lvm).collect()
         }
-        Step::MakeFilesystem { filesystem } => maker(&plan.filesystems[*filesystem].kind)
+        Step::MakeFilesystem { filesystem } => (plan.filesystems[*filesystem].kind.capabilities())
+            .map(|known| known.maker.tool)
             .into_iter()
             .chain([Tool::Blkid])
             .collect(),
@@ -54,26 +55,9 @@ fn of(step: &Step, plan: &Plan) -> Vec<Tool> {
     }
 }
 
-fn maker(kind: &str) -> Option<Tool> {
-    match kind {
-        "ext2" => Some(Tool::MkfsExt2),
-        "ext3" => Some(Tool::MkfsExt3),
-        "ext4" => Some(Tool::MkfsExt4),
-        "xfs" => Some(Tool::MkfsXfs),
-        "swap" => Some(Tool::Mkswap),
-        // Refused by `run`.
-        _ => None,
-    }
-}
-
 /// By the type that the image holds, which may be another than the layout's.
 fn growers(plan: &Plan, filesystem: usize) -> Vec<Tool> {
-    let format = plan.filesystems[filesystem]
-        .image
-        .and_then(|image| plan.images.get(image))
-        .map_or("", |image| image.format.as_str());
-    match format {
-        "xfs" => vec![Tool::XfsGrowfs],
-        _ => vec![Tool::E2fsck, Tool::Resize2fs],
-    }
+    let kind = plan.kind_of(&plan.filesystems[filesystem]);
+    let growth = kind.growth();
+    growth.map_or(Vec::new(), |growth| growth.tools().to_vec())
 }

@@ -5,7 +5,8 @@ use url::Url;
 use super::layout::Layout;
 use super::names;
 use super::reader::{Diagnostics, JsonCursor, redacted};
-use crate::model::request::{ARCHIVE, Container, Dialect, ImageSpec};
+use crate::model::filesystem::{FilesystemType, ImageFormat};
+use crate::model::request::{Container, Dialect, ImageSpec};
 use crate::model::storage::Mount;
 use crate::model::url::RedactedUrl;
 
@@ -60,7 +61,7 @@ fn image(
         format: format?,
         container: container?,
     };
-    if image.format == ARCHIVE {
+    if image.format == ImageFormat::Archive {
         archive(&image, at, layout, diagnostics);
     }
     Some(image)
@@ -79,9 +80,10 @@ fn archive(image: &ImageSpec, at: &JsonCursor<'_>, layout: &Layout, diagnostics:
     ) else {
         return;
     };
-    let kind = filesystem.kind.as_str();
-    let hint = format!("give {MADE}: it is made, and the archive unpacked into it");
-    if image.mount == Mount::Swap || kind == "swap" {
+    let kind = &filesystem.kind;
+    let made = FilesystemType::listed(|known| known.holds_files);
+    let hint = format!("give {made}: it is made, and the archive unpacked into it");
+    if image.mount == Mount::Swap || kind.is_swap() {
         let what = "is `tar`, and swap space holds no files";
         let hint = "give the archive a mount point that holds files";
         diagnostics.add(at.path_of("format"), what, hint);
@@ -91,19 +93,15 @@ fn archive(image: &ImageSpec, at: &JsonCursor<'_>, layout: &Layout, diagnostics:
             image.mount.as_str()
         );
         diagnostics.add(origin.kind_path(), what, hint);
-    } else if !FILESYSTEMS.contains(&kind) {
+    } else if kind.capabilities().is_none() {
         let what = format!(
             "`{}` is no filesystem that can be made, and the archive for `{}` brings none of its own",
-            redacted(kind),
+            redacted(kind.as_str()),
             image.mount.as_str()
         );
         diagnostics.add(origin.kind_path(), what, hint);
     }
 }
-
-/// Filesystems that are made here and hold files, and the same for a sentence.
-const FILESYSTEMS: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
-const MADE: &str = "`ext2`, `ext3`, `ext4` or `xfs`";
 
 /// The first filesystem that is mounted there, as upstream takes it.
 fn filesystem(
@@ -169,7 +167,7 @@ fn url(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<Redacted
     Some(RedactedUrl::from(text))
 }
 
-fn format(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<String> {
+fn format(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<ImageFormat> {
     match names::bad_filesystem(text) {
         Some(why) => {
             let what = format!("`{}` {why}", redacted(text));
@@ -180,7 +178,7 @@ fn format(text: &str, path: &str, diagnostics: &mut Diagnostics) -> Option<Strin
             );
             None
         }
-        None => Some(text.to_owned()),
+        None => Some(text.into()),
     }
 }
 

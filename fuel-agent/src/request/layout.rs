@@ -2,6 +2,7 @@
 
 use super::names;
 use super::reader::{Diagnostics, redacted};
+use crate::model::filesystem::FilesystemType;
 use crate::model::storage::{BlockRef, FilesystemSpec, Mount, Storage};
 
 /// The storage, and where the cloud-init data goes.
@@ -65,7 +66,7 @@ impl Layout {
             diagnostics.add(
                 format!("{}.{}", place.path, place.kind_key),
                 format!("`{}` {why}", redacted(kind)),
-                "give `ext2`, `ext3`, `ext4`, `xfs` or `swap`",
+                format!("give {}", FilesystemType::listed(|_| true)),
             );
         }
         if diagnostics.len() > before {
@@ -79,7 +80,7 @@ impl Layout {
         self.storage.filesystems.push(FilesystemSpec {
             on: place.on,
             mount: place.mount.map(Mount::from_text),
-            kind: kind.to_owned(),
+            kind: kind.into(),
             label: place.label.to_owned(),
             options: String::new(),
             keep_data: false,

@@ -1,6 +1,7 @@
 //! Which operating system upstream takes an image for, and the two things that it decides by that.
 
 use crate::model::request::{Dialect, Request};
+use crate::model::storage::RaidMetadata;
 
 /// Name, major and minor version.
 pub type System = (String, String, String);
@@ -48,11 +49,11 @@ pub fn grub_version(system: &System) -> u32 {
 }
 
 /// The superblock format of md arrays.
-pub fn raid_metadata(system: &System) -> &'static str {
+pub fn raid_metadata(system: &System) -> RaidMetadata {
     if is_centos6(system) {
-        "0.90"
+        RaidMetadata::V0_90
     } else {
-        "default"
+        RaidMetadata::Default
     }
 }
 
@@ -62,7 +63,7 @@ pub fn refine(request: &mut Request, image: Option<&System>) {
     request.boot.grub_version = grub_version(&system);
     if request.dialect != Dialect::NailgunSimple {
         for raid in &mut request.storage.raids {
-            raid_metadata(&system).clone_into(&mut raid.metadata);
+            raid.metadata = raid_metadata(&system);
         }
     }
     request.boot.system = system;
@@ -97,11 +98,14 @@ mod tests {
             effective("ubuntu_1404", Some(&grub)),
             system("Ubuntu", "14", "4")
         );
-        assert_eq!((grub_version(&six), raid_metadata(&six)), (1, "0.90"));
+        assert_eq!(
+            (grub_version(&six), raid_metadata(&six)),
+            (1, RaidMetadata::V0_90)
+        );
         let seven = system("Centos", "7", "0");
         assert_eq!(
             (grub_version(&seven), raid_metadata(&seven)),
-            (2, "default")
+            (2, RaidMetadata::Default)
         );
     }
 }

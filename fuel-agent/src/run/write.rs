@@ -23,6 +23,7 @@ use crate::events::sink::Sink;
 use crate::events::{Event, Events, Silence, clock};
 use crate::http::Client;
 use crate::model::error::{Error, Kind};
+use crate::model::filesystem::ImageFormat;
 use crate::model::report::ImageOutcome;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
@@ -170,7 +171,7 @@ fn look(
         mount: Mount::Path("/".to_owned()),
         filesystem: 0,
         url: url.into(),
-        format: String::new(),
+        format: ImageFormat::Unspecified,
         container: Container::Raw,
     };
     let mut facts = look_once(client, &image, probe_options)?;
@@ -184,7 +185,7 @@ fn look(
         return Err(Error::new(Kind::Image, problem.clone()).hint(facts.problem_hint()));
     }
     if let Some(content) = &facts.content
-        && let Err(why) = check_identified(content, &image.format)
+        && let Err(why) = check_identified(content, image.format.as_str())
     {
         let url = &image.url;
         return Err(Error::new(Kind::Image, format!("{url} {why}")).hint(why.hint()));
@@ -215,7 +216,7 @@ impl Source<'_> {
         Ok(stream::write_image(Job {
             url: self.image.url.reveal(),
             container: self.image.container,
-            format: &self.image.format,
+            format: self.image.format.as_str(),
             expected: Expected::from(&self.facts),
             allow_unverified: self.settings.allow_unverified,
             packed: self.facts.packed.as_ref().map(|facts| Packed {

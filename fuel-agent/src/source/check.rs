@@ -9,7 +9,8 @@ use liblzma::bufread::XzDecoder;
 use os_image::container::{FileFormat, HEAD_LENGTH, WINDOW_MAX};
 use os_image::disk::{DiskImage, DiskImageError, Qcow2};
 
-use crate::model::request::{ARCHIVE, Container};
+use crate::model::filesystem::{ARCHIVE, FilesystemType};
+use crate::model::request::Container;
 use crate::model::sources::ImageContent;
 
 /// What to do about a window that is too wide.
@@ -285,7 +286,11 @@ pub fn check_identified(content: &ImageContent, format: &str) -> Result<(), Mism
             Err(Mismatch::Format { found, expected })
         }
         ImageContent::Disk { .. } => Err(Mismatch::WholeDisk { expected }),
-        ImageContent::Filesystem { filesystem, .. } if mounts_as(filesystem, format) => Ok(()),
+        ImageContent::Filesystem { filesystem, .. }
+            if FilesystemType::from(format).takes(filesystem) =>
+        {
+            Ok(())
+        }
         ImageContent::Filesystem { filesystem, .. } => {
             let found = filesystem.clone();
             Err(Mismatch::Filesystem { found, expected })
@@ -295,15 +300,6 @@ pub fn check_identified(content: &ImageContent, format: &str) -> Result<(), Mism
         }
         ImageContent::Unknown => Ok(()),
     }
-}
-
-/// Whether a filesystem of type `found` mounts as `wanted`. The ext4 driver takes its elders.
-pub fn mounts_as(found: &str, wanted: &str) -> bool {
-    found == wanted
-        || matches!(
-            (found, wanted),
-            ("ext2" | "ext3", "ext4") | ("ext2", "ext3")
-        )
 }
 
 /// What comes out of the container first, as far as `head` goes: nothing of those that unpack whole blocks only.

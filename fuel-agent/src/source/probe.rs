@@ -280,7 +280,7 @@ fn probe(
     if let (Some(Container::Qcow2), Ok(size)) = (facts.container, disk_size(head)) {
         facts.raw_size_bytes = Some(size);
     }
-    let checked = check_head(head, container, &image.format);
+    let checked = check_head(head, container, image.format.as_str());
     let checked = checked.and_then(|()| look_inside(client, at, &start, &mut facts));
     if let Err(why) = checked {
         facts.complain(format!("{} {why}", redacted(at)), Some(why.hint()));

@@ -2,7 +2,9 @@
 
 use fuel_agent::model::node::NodeSpec;
 use fuel_agent::model::request::{Container, Request};
-use fuel_agent::model::storage::{BlockRef, DiskSelector, Mount, Role, Storage, Table};
+use fuel_agent::model::storage::{
+    BlockRef, DiskSelector, Mount, RaidLevel, RaidMetadata, Role, Storage, Table,
+};
 use host::units::Bytes;
 use serde_json::{Value, json};
 
@@ -31,6 +33,14 @@ pub fn dump(request: &Request) -> Value {
 
 /// Upstream's dump, reduced to what [`dump`] has. Secrets and templates are not in it; the order of images is not meant.
 pub fn upstream(mut dump: Value) -> Value {
+    // it has the words of the request for what means the same
+    let arrays = dump["partition_scheme"]["mds"].as_array_mut();
+    for array in arrays.into_iter().flatten() {
+        let level = array["level"].as_str().and_then(RaidLevel::from_word);
+        let metadata = array["metadata"].as_str().and_then(RaidMetadata::from_word);
+        array["level"] = level.map(RaidLevel::as_str).into();
+        array["metadata"] = metadata.map(RaidMetadata::as_str).into();
+    }
     for key in [
         "kernel_name",
         "kernel_regexp",
@@ -168,8 +178,8 @@ fn scheme(request: &Request) -> Value {
         "mds": storage.raids.iter().map(|md| json!({
             "devices": md.members.iter().map(on).collect::<Vec<_>>(),
             "keep_data": md.keep_data,
-            "level": md.level,
-            "metadata": md.metadata,
+            "level": md.level.as_str(),
+            "metadata": md.metadata.as_str(),
             "name": md.device,
             "spares": md.spares.iter().map(on).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),

@@ -9,6 +9,7 @@ use host::mount::MountMode;
 use super::staging::Staging;
 use super::{Context, Outcome, disk_error};
 use crate::model::error::{Error, Kind};
+use crate::model::filesystem::Growth;
 use crate::model::plan::PlannedFilesystem;
 use crate::model::storage::BlockRef;
 use crate::tools::Tool;
@@ -61,35 +62,22 @@ pub(super) fn unreachable(context: &Context<'_>, on: BlockRef) -> Option<Outcome
     }
 }
 
-/// The command that makes it, its device still missing.
+/// The command that makes it, its device still missing. Of a type that is not made here no plan is approved.
 fn mkfs(planned: &PlannedFilesystem) -> Result<Cmd, Error> {
-    let uuid = planned.uuid.to_string();
-    let (cmd, longest) = match planned.kind.as_str() {
-        "ext2" => (ext(Tool::MkfsExt2, &uuid), 16),
-        "ext3" => (ext(Tool::MkfsExt3, &uuid), 16),
-        "ext4" => (ext(Tool::MkfsExt4, &uuid), 16),
-        "xfs" => {
-            let uuid = format!("uuid={uuid}");
-            (Cmd::new(Tool::MkfsXfs).args(["-f", "-q", "-m", &uuid]), 12)
-        }
-        "swap" => (Cmd::new(Tool::Mkswap).args(["-f", "-U", &uuid]), 15),
-        other => {
-            let what = format!("nobody here makes a filesystem of type `{other}`");
-            return Err(Error::new(Kind::Request, what)
-                .device(&planned.device)
-                .hint("ask for ext2, ext3, ext4, xfs or swap"));
-        }
+    let Some(known) = planned.kind.capabilities() else {
+        let what = format!("the plan makes a filesystem of type `{}`", planned.kind);
+        return Err(Error::new(Kind::Internal, what).device(&planned.device));
     };
-    let cmd = match label(&planned.label, longest) {
+    let maker = &known.maker;
+    let (option, prefix) = maker.uuid;
+    let cmd = Cmd::new(maker.tool)
+        .args(maker.flags.iter().copied())
+        .args([option, &format!("{prefix}{}", planned.uuid)]);
+    let cmd = match label(&planned.label, known.label_bytes) {
         "" => cmd,
-        label => cmd.args(["-L", label]),
+        text => cmd.args([maker.label, text]),
     };
     Ok(cmd.args(planned.options.split_whitespace()))
-}
-
-/// `-F`: the device is the one that was planned, whatever mkfs thinks of it; nothing is asked.
-fn ext(tool: Tool, uuid: &str) -> Cmd {
-    Cmd::new(tool).args(["-F", "-q", "-U", uuid])
 }
 
 /// The label as Fuel cuts it, and then as the type holds it: a character may be several bytes.
@@ -110,17 +98,18 @@ pub(super) fn grow(context: &mut Context<'_>, filesystem: usize) -> Result<Outco
     }
     let node = context.node(planned.on)?;
     let before = context.filesystem_uuid(filesystem)?;
-    match context.plan.kind_of(planned) {
-        "ext2" | "ext3" | "ext4" => grow_ext(context, &node)?,
-        "xfs" => {
+    match context.plan.kind_of(planned).growth() {
+        Some(Growth::Unmounted) => grow_unmounted(context, &node)?,
+        Some(Growth::Mounted) => {
             if let Some(skipped) = context
                 .skipped_on_files("xfs, which grows while it is mounted, needs a block device")
             {
                 return Ok(skipped);
             }
-            grow_xfs(context, &node)?;
+            let kind = context.plan.kind_of(planned).as_str();
+            grow_mounted(context, &node, kind)?;
         }
-        _ => return Ok(Outcome::Unchanged),
+        None => return Ok(Outcome::Unchanged),
     }
     let after = context.find_filesystem(filesystem)?.uuid;
     if before == after {
@@ -133,7 +122,7 @@ pub(super) fn grow(context: &mut Context<'_>, filesystem: usize) -> Result<Outco
     Err(Error::new(Kind::Disk, what).device(node.display()))
 }
 
-fn grow_ext(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
+fn grow_unmounted(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     if context.host.devices.backing(node).is_none() {
         return resize(context, node, node);
     }
@@ -166,14 +155,14 @@ fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Err
         .map_err(|error| error.device(node.display()))
 }
 
-fn grow_xfs(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
+fn grow_mounted(context: &mut Context<'_>, node: &Path, kind: &str) -> Result<(), Error> {
     let folder = context.options.work.join("grow");
     fs::create_dir_all(&folder).map_err(disk_error(
         format!("cannot make {}", folder.display()),
         node,
     ))?;
     let mounts = &mut context.host.mounts;
-    let mounted = mounts.mount(node, &folder, "xfs", MountMode::Write);
+    let mounted = mounts.mount(node, &folder, kind, MountMode::Write);
     mounted.map_err(disk_error(
         format!("cannot mount {} to grow it", node.display()),
         node,

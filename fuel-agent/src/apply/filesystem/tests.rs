@@ -10,7 +10,7 @@ const ROOT: usize = 1;
 fn harness(kind: &str) -> StepHarness {
     let mut harness = StepHarness::new();
     let planned = &mut harness.plan.filesystems[BOOT];
-    planned.kind = kind.to_owned();
+    planned.kind = kind.into();
     planned.label = "a label that is long".to_owned();
     planned.options = " -O  ^has_journal ".to_owned();
     let found = format!("UUID={}\nTYPE={kind}\n", planned.uuid);
@@ -89,7 +89,7 @@ fn labels_are_cut_as_fuel_does_and_then_as_the_type_must() {
 
 fn growing(format: &str) -> StepHarness {
     let mut harness = StepHarness::new();
-    harness.plan.images[0].format = format.to_owned();
+    harness.plan.images[0].format = format.into();
     let found = format!("UUID=aa\nTYPE={format}\n");
     harness.script = Script::new().answering("blkid", &found);
     harness

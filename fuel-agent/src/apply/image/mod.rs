@@ -96,7 +96,7 @@ impl Ready<'_> {
         stream::write_image(Job {
             url: planned.url.reveal(),
             container: planned.container,
-            format: &planned.format,
+            format: planned.format.as_str(),
             expected: Expected::from(&planned.facts),
             allow_unverified: options.allow_unverified,
             packed: planned.facts.packed.as_ref().map(|facts| Packed {

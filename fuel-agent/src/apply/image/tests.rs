@@ -142,7 +142,7 @@ fn two() -> StepHarness {
     };
     let boot = harness.plan.filesystems.iter().position(on_boot).unwrap();
     second.filesystem = boot;
-    second.format = harness.plan.filesystems[boot].kind.clone();
+    second.format = harness.plan.filesystems[boot].kind.as_str().into();
     harness.plan.images.push(second);
     let found = format!("UUID=cc-dd\nTYPE={}\n", harness.plan.filesystems[boot].kind);
     harness.script = harness

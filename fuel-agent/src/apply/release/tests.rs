@@ -103,8 +103,8 @@ fn kept() -> StepHarness {
     let partition = |number| BlockRef::Partition { disk: 0, number };
     harness.plan.raids = vec![PlannedRaid {
         device: "/dev/md1".to_owned(),
-        level: "raid1".to_owned(),
-        metadata: "default".to_owned(),
+        level: crate::model::storage::RaidLevel::Raid1,
+        metadata: crate::model::storage::RaidMetadata::Default,
         members: vec![partition(2), partition(3)],
         spares: Vec::new(),
         uuid: Uuid::from_u128(1),

@@ -133,7 +133,7 @@ fn filesystems_are_made_on_partitions_and_found_again() {
         .enumerate()
     {
         filesystems[index].on = on(number);
-        filesystems[index].kind = kind.to_owned();
+        filesystems[index].kind = kind.into();
         filesystems[index].label = "ein Name, länger als zwölf".to_owned();
         filesystems[index].image = None;
         filesystems[index].uuid = Uuid::from_u128(0x1000 + u128::from(number));

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 
 use super::super::sample::{self, disk_spec, empty_disk, filesystem, mib, node, part, request};
 use crate::inventory::{ExistingPartition, Inventory, Stack, StackKind};
+use crate::model::filesystem::ImageFormat;
 use crate::model::node::Firmware;
-use crate::model::request::{ARCHIVE, Request};
+use crate::model::request::Request;
 use crate::model::storage::{
-    BlockRef, LogicalVolumeSpec, PartitionSpec, PhysicalVolumeSpec, RaidSpec, Role, Storage,
-    VolumeGroupSpec,
+    BlockRef, LogicalVolumeSpec, PartitionSpec, PhysicalVolumeSpec, RaidLevel, RaidMetadata,
+    RaidSpec, Role, Storage, VolumeGroupSpec,
 };
 
 /// What is made on a random partition.
@@ -137,7 +138,7 @@ pub(super) fn build(
         .map(|index| {
             let mut image = sample::image("/", index);
             if index % 2 == 1 {
-                ARCHIVE.clone_into(&mut image.format);
+                image.format = ImageFormat::Archive;
             }
             image
         })
@@ -182,8 +183,8 @@ pub(super) fn physical_volume(on: BlockRef) -> PhysicalVolumeSpec {
 pub(super) fn mirror(index: usize, members: Vec<BlockRef>) -> RaidSpec {
     RaidSpec {
         device: format!("/dev/md{index}"),
-        level: "mirror".to_owned(),
-        metadata: "default".to_owned(),
+        level: RaidLevel::Raid1,
+        metadata: RaidMetadata::Default,
         members,
         spares: Vec::new(),
         keep_data: false,

@@ -2,7 +2,7 @@
 
 use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
-use crate::model::request::ARCHIVE;
+use crate::model::filesystem::ImageFormat;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::stage::Stage;
 use crate::model::step::Step;
@@ -11,7 +11,7 @@ use crate::tools::Tool;
 /// Fuel's usual layout with an archive for `/`.
 fn archive_request() -> Request {
     let mut request = lvm_request();
-    ARCHIVE.clone_into(&mut request.images[0].format);
+    request.images[0].format = ImageFormat::Archive;
     request
 }
 
@@ -52,7 +52,7 @@ fn the_filesystem_of_an_archive_is_made_and_it_is_unpacked_into_that() {
     assert_eq!(json["filesystems"][2]["type"], "ext4");
     let root = &plan.filesystems[2];
     assert!(plan.is_made(root) && plan.image_over(root).is_none());
-    assert_eq!(plan.kind_of(root), "ext4");
+    assert_eq!(plan.kind_of(root).as_str(), "ext4");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn what_an_archive_goes_into_must_not_be_kept_or_be_too_small() {
     let conflict = "/dev/mapper/os-root (/) is to be kept, but an image would overwrite it";
     assert!(said.iter().any(|it| it.ends_with(conflict)), "{said:?}");
     let mut request = archive_request();
-    "xfs".clone_into(&mut request.storage.filesystems[2].kind);
+    request.storage.filesystems[2].kind = "xfs".into();
     request.storage.logical_volumes[0].size = mib(200);
     let small = refusals(&planned(&request, |_| {}));
     let room = "Run Request: /dev/mapper/os-root has 200 MiB, too little for xfs";

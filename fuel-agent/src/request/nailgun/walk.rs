@@ -8,8 +8,10 @@ use super::super::reader::{Diagnostics, redacted};
 use super::journals::{Journals, Share};
 use super::spaces::{Disk, Kind, Spaces, Volume};
 use super::{boot, keep, lvm};
+use crate::model::filesystem::FilesystemType;
 use crate::model::storage::{
-    BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidSpec, Role, Table,
+    BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidLevel, RaidMetadata, RaidSpec,
+    Role, Table,
 };
 
 /// Space for GRUB's core image, in MiB.
@@ -29,7 +31,7 @@ pub(super) struct LayoutOptions<'a> {
     /// Whether there has to be a partition for the cloud-init data.
     pub(super) configdrive: bool,
     /// Superblock format of md arrays.
-    pub(super) raid_metadata: &'a str,
+    pub(super) raid_metadata: RaidMetadata,
     /// Where `ks_spaces` stands.
     pub(super) path: &'a str,
 }
@@ -242,8 +244,8 @@ impl Walk<'_> {
         };
         self.layout.storage.raids.push(RaidSpec {
             device,
-            level: "mirror".to_owned(),
-            metadata: self.options.raid_metadata.to_owned(),
+            level: RaidLevel::Raid1,
+            metadata: self.options.raid_metadata,
             members: vec![on],
             spares: Vec::new(),
             keep_data: false,
@@ -345,5 +347,6 @@ impl Walk<'_> {
 }
 
 fn is_swap(volume: &Volume) -> bool {
-    volume.mount() == Some("swap") || volume.file_system.as_deref() == Some("swap")
+    volume.mount() == Some("swap")
+        || volume.file_system.as_deref() == Some(FilesystemType::Swap.as_str())
 }

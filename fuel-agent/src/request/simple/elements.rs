@@ -1,5 +1,6 @@
 //! `partitioning` as it is written: six lists of elements, whose keys are all known; what they refer to is not looked at.
 
+use crate::model::filesystem::FilesystemType;
 use host::units::Bytes;
 
 use super::super::reader::{Diagnostics, JsonCursor};
@@ -104,8 +105,8 @@ impl Fs {
     /// Its type where none is named.
     pub(super) const DEFAULT_KIND: &str = "xfs";
 
-    pub(super) fn kind(&self) -> &str {
-        self.kind.as_deref().unwrap_or(Self::DEFAULT_KIND)
+    pub(super) fn kind(&self) -> FilesystemType {
+        self.kind.as_deref().unwrap_or(Self::DEFAULT_KIND).into()
     }
 }
 

@@ -12,14 +12,16 @@ use super::layout::{Layout, Place};
 use super::names;
 use super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::storage::{
-    BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, RaidSpec, Role, VolumeGroupSpec,
+    BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, RaidLevel, RaidMetadata, RaidSpec, Role,
+    VolumeGroupSpec,
 };
 use elements::{Elements, Fs, Lv, Md, Named, Vg};
 
-/// Levels that upstream gives to mdadm.
-const LEVELS: [&str; 6] = ["0", "1", "raid0", "raid1", "stripe", "mirror"];
-/// Superblock formats that mdadm knows.
-const METADATA: [&str; 7] = ["default", "0", "0.90", "1", "1.0", "1.1", "1.2"];
+/// The hint for a word that is none of these.
+fn one_of<T>(words: &[(&str, T)]) -> String {
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    format!("give one of {}", words.join(", "))
+}
 
 /// The layout that `partitioning` describes.
 pub(super) fn lay_out(document: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Layout> {
@@ -93,14 +95,17 @@ impl Builder<'_> {
     fn raids(&mut self, elements: &Elements) {
         for md in &elements.mds {
             let index = self.layout.storage.raids.len();
-            self.check_raid(md);
+            // A wrong one is a problem of the request already; what refers to it is still looked at.
+            let (level, metadata) = self
+                .check_raid(md)
+                .unwrap_or((RaidLevel::Raid1, RaidMetadata::Default));
             self.define(&md.path, &md.name, BlockRef::Raid(index));
             let members = self.take_all(&md.devices, Role::Raid);
             let spares = self.take_all(&md.spares, Role::Raid);
             self.layout.storage.raids.push(RaidSpec {
                 device: md.name.clone(),
-                level: md.level.clone(),
-                metadata: md.metadata.clone(),
+                level,
+                metadata,
                 members,
                 spares,
                 keep_data: md.keep_data,
@@ -108,7 +113,8 @@ impl Builder<'_> {
         }
     }
 
-    fn check_raid(&mut self, md: &Md) {
+    /// Names all that is wrong with an array; gives what it is to be.
+    fn check_raid(&mut self, md: &Md) -> Option<(RaidLevel, RaidMetadata)> {
         let mut wrong = |key: &str, what: String, hint: String| {
             self.diagnostics
                 .add(format!("{}.{key}", md.path), what, hint);
@@ -121,17 +127,15 @@ impl Builder<'_> {
             let what = format!("`{}` is no node of an array", redacted(&md.name));
             wrong("name", what, "give one like `/dev/md0`".to_owned());
         }
-        if !LEVELS.contains(&md.level.as_str()) {
+        let level = RaidLevel::from_word(&md.level);
+        if level.is_none() {
             let what = format!("is `{}`", redacted(&md.level));
-            wrong("level", what, format!("give one of {}", LEVELS.join(", ")));
+            wrong("level", what, one_of(&RaidLevel::WORDS));
         }
-        if !METADATA.contains(&md.metadata.as_str()) {
+        let metadata = RaidMetadata::from_word(&md.metadata);
+        if metadata.is_none() {
             let what = format!("is `{}`", redacted(&md.metadata));
-            wrong(
-                "metadata",
-                what,
-                format!("give one of {}", METADATA.join(", ")),
-            );
+            wrong("metadata", what, one_of(&RaidMetadata::WORDS));
         }
         if md.devices.is_empty() {
             wrong(
@@ -140,11 +144,11 @@ impl Builder<'_> {
                 "list the array's members".to_owned(),
             );
         }
-        let mirror = matches!(md.level.as_str(), "1" | "raid1" | "mirror");
-        if !md.spares.is_empty() && !mirror {
+        if !md.spares.is_empty() && level != Some(RaidLevel::Raid1) {
             let what = "is given, and only a mirror can have spares".to_owned();
             wrong("spares", what, "leave it out".to_owned());
         }
+        level.zip(metadata)
     }
 
     fn groups(&mut self, elements: &Elements) {
@@ -254,7 +258,7 @@ impl Builder<'_> {
             let role = match fs.mount.as_deref() {
                 Some("/boot") => Role::Boot,
                 Some("swap") => Role::Swap,
-                _ if fs.kind() == "swap" => Role::Swap,
+                _ if fs.kind().is_swap() => Role::Swap,
                 _ => Role::Data,
             };
             let Some(on) = self.take(&fs.device, role) else {
@@ -270,7 +274,7 @@ impl Builder<'_> {
                     );
                 }
             }
-            if let Some(word) = options::stray(fs.kind(), &fs.options) {
+            if let Some(word) = options::stray(&fs.kind(), &fs.options) {
                 let what = format!(
                     "has `{}`, which is no option, or leads to another device or file",
                     redacted(word)

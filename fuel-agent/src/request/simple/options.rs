@@ -1,25 +1,19 @@
 //! `fs_options`: words for the maker of a filesystem. Among them may be another device, in whose place ours is written, or
 //! that is written to beside ours; only options and their values get through.
 
-/// Options of each maker that take a value, which may be the next word.
-const WITH_VALUE: [(&str, &str); 5] = [
-    ("ext2", "bCEgGiIJLmNOTe"),
-    ("ext3", "bCEgGiIJLmNOTe"),
-    ("ext4", "bCEgGiIJLmNOTe"),
-    ("xfs", "bmdilLnrs"),
-    ("swap", "pL"),
-];
+use crate::model::filesystem::FilesystemType;
+
 /// Values that name something beside the filesystem's own device.
 const ELSEWHERE: [&str; 5] = ["device", "logdev", "rtdev", "file", "name"];
 
 /// The first word that is neither an option nor the value of one, or that leads to another device or file.
-pub(super) fn stray<'a>(kind: &str, options: &'a str) -> Option<&'a str> {
-    let with_value = WITH_VALUE.iter().find(|(maker, _)| *maker == kind);
+pub(super) fn stray<'a>(kind: &FilesystemType, options: &'a str) -> Option<&'a str> {
+    let with_value = kind.capabilities().map(|known| known.maker.with_value);
     // Of other types the request is refused anyway.
     let takes_value = |option: &str| {
         let mut letters = option.chars().skip(1);
         let letter = letters.next().filter(|_| letters.next().is_none());
-        with_value.is_none_or(|(_, known)| letter.is_some_and(|it| known.contains(it)))
+        with_value.is_none_or(|known| letter.is_some_and(|it| known.contains(it)))
     };
     let mut waits = false;
     options.split_whitespace().find(|word| {
@@ -54,7 +48,7 @@ mod tests {
             ("xfs", "-K -i size=512 -n ftype=1 -l size=64m,su=4096"),
             ("swap", "-p 4096"),
         ] {
-            assert_eq!(stray(kind, options), None, "{kind} {options}");
+            assert_eq!(stray(&kind.into(), options), None, "{kind} {options}");
         }
     }
 
@@ -79,7 +73,7 @@ mod tests {
             ("swap", "-f sdb", "sdb"),
             ("btrfs", "/dev/sdb", "/dev/sdb"),
         ] {
-            assert_eq!(stray(kind, options), Some(word), "{kind} {options}");
+            assert_eq!(stray(&kind.into(), options), Some(word), "{kind} {options}");
         }
     }
 }

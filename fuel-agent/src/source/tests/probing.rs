@@ -21,7 +21,7 @@ fn image(mount: &str, url: String, container: Container) -> ImageSpec {
         mount: Mount::Path(mount.to_owned()),
         filesystem: 0,
         url: url.into(),
-        format: "ext4".to_owned(),
+        format: "ext4".into(),
         container,
     }
 }

@@ -225,7 +225,7 @@ fn spec(url: &str) -> ImageSpec {
         mount: Mount::Path("/".to_owned()),
         filesystem: 0,
         url: url.into(),
-        format: "ext4".to_owned(),
+        format: "ext4".into(),
         container: Container::Zstd,
     }
 }
