@@ -108,6 +108,20 @@ pub struct StepRun {
     pub took: Duration,
 }
 
+impl StepRun {
+    /// For each of several steps that could not even begin for the same reason: the first failed, the others stopped.
+    pub(crate) fn none_of(count: usize, error: Error) -> Vec<Self> {
+        let others = (1..count).map(|_| StepResult::Stopped);
+        let results = std::iter::once(StepResult::Failed(error)).chain(others);
+        results
+            .map(|ending| Self {
+                ending,
+                took: Duration::ZERO,
+            })
+            .collect()
+    }
+}
+
 /// What apply is told beside the plan: where things are on this machine, and how careful to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -336,19 +350,13 @@ fn tool_error(what: String, source: ExecError) -> Error {
 /// Performs steps that go together: those that write images. One [`StepRun`] for each, in their order; where any failed,
 /// one is [`StepResult::Failed`] and it is the first that did.
 pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Vec<StepRun> {
-    let images = steps.iter().map(|planned| match planned.step {
-        Step::WriteImage { image, .. } => Some(image),
-        _ => None,
-    });
+    let images = steps.iter().map(|planned| planned.step.image());
     if let Some(images) = images.collect::<Option<Vec<usize>>>() {
         return image::write_together(context, &images);
     }
     // the plan's own check refuses it
     let error = Error::new(Kind::Internal, "only images are written at the same time");
-    vec![StepRun {
-        ending: StepResult::Failed(error),
-        took: Duration::ZERO,
-    }]
+    StepRun::none_of(steps.len(), error)
 }
 
 /// Performs one step.
@@ -382,5 +390,32 @@ pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome,
         Step::Verify => verify::verify(context),
         Step::InstallBootcode { disk } => bootcode::install(context, *disk),
         Step::WriteStamp { disk } => stamp::write(context, *disk),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::step_harness::StepHarness;
+    use super::*;
+
+    #[test]
+    fn every_step_of_a_group_has_a_result_although_none_could_begin() {
+        let mut harness = StepHarness::new();
+        for steps in [
+            vec![Step::WriteFstab, Step::WriteIdentity, Step::Verify],
+            vec![
+                Step::WriteImage {
+                    image: 0,
+                    with_previous: false,
+                },
+                Step::WriteFstab,
+            ],
+        ] {
+            let performed = harness.group(&steps);
+            assert_eq!(performed.len(), steps.len());
+            assert!(matches!(performed[0].ending, StepResult::Failed(_)));
+            let mut others = performed[1..].iter();
+            assert!(others.all(|it| matches!(it.ending, StepResult::Stopped)));
+        }
     }
 }

@@ -131,6 +131,28 @@ impl StepHarness {
         perform(&step, &mut context)
     }
 
+    /// Performs steps that are said to go together.
+    pub(crate) fn group(&mut self, steps: &[Step]) -> Vec<StepRun> {
+        let options = self.options();
+        let mut host = fake::host(&self.script, &self.disks, &self.mounts);
+        let planned = |step: &Step| PlannedStep {
+            number: 1,
+            stage: Stage::Image,
+            step: step.clone(),
+            what: String::new(),
+            destroys: Vec::new(),
+        };
+        let steps: Vec<PlannedStep> = steps.iter().map(planned).collect();
+        let mut context = Context {
+            plan: &self.plan,
+            host: &mut host,
+            events: &self.heard,
+            options: &options,
+            state: &mut self.state,
+        };
+        super::perform_together(&steps.iter().collect::<Vec<_>>(), &mut context)
+    }
+
     /// Writes images at the same time.
     pub(crate) fn together(&mut self, images: &[usize]) -> Vec<StepRun> {
         let options = self.options();

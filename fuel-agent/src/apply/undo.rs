@@ -29,7 +29,27 @@ pub fn made_by(step: &Step, plan: &Plan) -> Vec<Acquired> {
             let groups = (0..plan.volume_groups.len()).map(Acquired::VolumeGroup);
             raids.chain(groups).collect()
         }
-        _ => Vec::new(),
+        Step::StopRaid { .. }
+        | Step::DeactivateVolumeGroup { .. }
+        | Step::CloseMapping { .. }
+        | Step::Disarm { .. }
+        | Step::Wipe { .. }
+        | Step::WriteTable { .. }
+        | Step::MakePhysicalVolume { .. }
+        | Step::MakeLogicalVolume { .. }
+        | Step::MakeFilesystem { .. }
+        | Step::WriteImage { .. }
+        | Step::UnpackArchive { .. }
+        | Step::GrowFilesystem { .. }
+        | Step::MoveContent { .. }
+        | Step::WriteFstab
+        | Step::WriteIdentity
+        | Step::WriteBootConfig
+        | Step::LoadKernel
+        | Step::WriteConfigdrive { .. }
+        | Step::Verify
+        | Step::InstallBootcode { .. }
+        | Step::WriteStamp { .. } => Vec::new(),
     }
 }
 

@@ -156,6 +156,36 @@ pub enum Step {
 }
 
 impl Step {
+    /// The image that it writes onto its device, by index.
+    pub const fn image(&self) -> Option<usize> {
+        match self {
+            Self::WriteImage { image, .. } => Some(*image),
+            Self::StopRaid { .. }
+            | Self::DeactivateVolumeGroup { .. }
+            | Self::CloseMapping { .. }
+            | Self::Disarm { .. }
+            | Self::Wipe { .. }
+            | Self::WriteTable { .. }
+            | Self::MakeRaid { .. }
+            | Self::MakePhysicalVolume { .. }
+            | Self::MakeVolumeGroup { .. }
+            | Self::MakeLogicalVolume { .. }
+            | Self::ActivateKept
+            | Self::MakeFilesystem { .. }
+            | Self::UnpackArchive { .. }
+            | Self::GrowFilesystem { .. }
+            | Self::MoveContent { .. }
+            | Self::WriteFstab
+            | Self::WriteIdentity
+            | Self::WriteBootConfig
+            | Self::LoadKernel
+            | Self::WriteConfigdrive { .. }
+            | Self::Verify
+            | Self::InstallBootcode { .. }
+            | Self::WriteStamp { .. } => None,
+        }
+    }
+
     /// Whether it is performed at the same time as the step before it.
     pub const fn goes_with_previous(&self) -> bool {
         matches!(

@@ -17,7 +17,7 @@ use super::completion::Call;
 use super::executor::Executor;
 use super::rundir::{RunDir, room_for};
 use crate::apply::undo::{self, Acquired};
-use crate::apply::{self, Context, Outcome, State, StepResult, StepRun, bootcode, stamp};
+use crate::apply::{self, Context, Outcome, State, StepRun, bootcode, stamp};
 use crate::events::Events;
 use crate::http;
 use crate::model::error::{Error, Kind};
@@ -115,7 +115,6 @@ impl std::fmt::Debug for HostExecutor<'_> {
     }
 }
 
-/// Another agent, or no lock at all.
 /// Why this machine's lock was not given, for people.
 pub(crate) fn lock_error(error: LockError) -> Error {
     match error {
@@ -217,12 +216,7 @@ impl Executor for HostExecutor<'_> {
     fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun> {
         let host = match self.host.host() {
             Ok(host) => host,
-            Err(error) => {
-                return vec![StepRun {
-                    ending: StepResult::Failed(error),
-                    took: Duration::ZERO,
-                }];
-            }
+            Err(error) => return StepRun::none_of(steps.len(), error),
         };
         let mut context = Context {
             plan,

@@ -22,7 +22,7 @@ use crate::model::plan::Plan;
 use crate::model::request::Request;
 use crate::model::sources::Sources;
 use crate::model::url::{RedactedUrl, redacted};
-use crate::plan::{self, CountedIds, Ids};
+use crate::plan::{self, Ids};
 use crate::request::{self, Driver, MAX_BYTES};
 use crate::settings::{End, Settings};
 use crate::source;
@@ -185,14 +185,9 @@ impl NodeDiscovery<'_> {
     }
 }
 
-/// Whether planning finds every disk that the request names.
-fn complete(request: &Request, inventory: &Inventory, options: &plan::Options) -> bool {
-    let sources = Sources::default();
-    let ids = &mut CountedIds::default();
-    match plan::plan(request, inventory, &sources, options, ids) {
-        Ok(_) => true,
-        Err(errors) => errors.iter().all(|error| error.kind() != Kind::Hardware),
-    }
+/// Whether every disk that the request names is there, and only once.
+fn complete(request: &Request, inventory: &Inventory) -> bool {
+    inventory::select::select_all(&request.storage.disks, inventory).is_ok()
 }
 
 /// Reads no more than a request can be long, whatever it is that is read.
@@ -240,12 +235,11 @@ impl Discovery for NodeDiscovery<'_> {
             });
             return inventory::from_json(&text.map_err(failed)?);
         }
-        let options = self.options();
         let reader = &mut self.reader;
         let mut last = None;
         let found = wait::until_or_cancelled(self.settings.discover_wait, &self.cancel, || {
             let inventory = inventory::probe(reader).map_err(io::Error::other)?;
-            if complete(request, &inventory, &options) {
+            if complete(request, &inventory) {
                 return Ok(Some(inventory));
             }
             last = Some(inventory);

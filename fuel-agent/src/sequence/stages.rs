@@ -14,6 +14,7 @@ use super::{RunOutcome, StageHandler, changed, guarded};
 use crate::apply::{Outcome, State, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
+use crate::model::plan::Plan;
 use crate::model::report::{Report, ReportedStep};
 use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
@@ -200,27 +201,8 @@ impl<'a> Run<'a> {
                     of,
                     what: step.what.clone(),
                 });
-                // What was held when the run began has been let go by the steps before this one.
-                if let Step::Disarm { disk, .. } = step.step
-                    && !self.progress.claimed.contains(&disk)
-                {
-                    self.executor
-                        .probe_exclusive(Path::new(&plan.disks[disk].device))?;
-                    self.progress.claimed.push(disk);
-                }
-                // Before it is done: a step that fails half way has touched the disk too.
-                self.progress.state.touched |= writes(step);
             }
-            let found = &mut self.progress.state;
-            let performed = match group {
-                [step] => {
-                    let began = Instant::now();
-                    let ending = self.executor.step(plan, step, found).into();
-                    let took = began.elapsed();
-                    vec![StepRun { ending, took }]
-                }
-                several => self.executor.together(plan, several, found),
-            };
+            let performed = perform(plan, group, &mut *self.executor, &mut self.progress);
             let ended = group.iter().zip(performed);
             let failed: Vec<Error> = ended
                 .filter_map(|(step, performed)| self.progress.note(step, performed))
@@ -289,6 +271,38 @@ impl<'a> Run<'a> {
 
     pub(super) fn times(&self) -> (&str, Duration) {
         (&self.about.started, self.began.elapsed())
+    }
+}
+
+/// Performs steps that go together, of which most are alone: a result for each, whatever happens.
+fn perform(
+    plan: &Plan,
+    group: &[&PlannedStep],
+    executor: &mut dyn Executor,
+    progress: &mut Progress,
+) -> Vec<StepRun> {
+    for step in group {
+        // What was held when the run began has been let go by the steps before this one.
+        if let Step::Disarm { disk, .. } = step.step
+            && !progress.claimed.contains(&disk)
+        {
+            if let Err(error) = executor.probe_exclusive(Path::new(&plan.disks[disk].device)) {
+                return StepRun::none_of(group.len(), error);
+            }
+            progress.claimed.push(disk);
+        }
+    }
+    // Before it is done: a step that fails half way has touched the disk too.
+    progress.state.touched |= group.iter().any(|step| writes(step));
+    let found = &mut progress.state;
+    match group {
+        [step] => {
+            let began = Instant::now();
+            let ending = executor.step(plan, step, found).into();
+            let took = began.elapsed();
+            vec![StepRun { ending, took }]
+        }
+        several => executor.together(plan, several, found),
     }
 }
 

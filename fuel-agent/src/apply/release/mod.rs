@@ -95,10 +95,11 @@ fn chosen_nodes(context: &Context<'_>) -> Result<Vec<PathBuf>, Error> {
         }
     }
     for planned in &context.plan.steps {
-        match &planned.step {
-            Step::StopRaid { device, .. } => nodes.push(PathBuf::from(device)),
-            Step::CloseMapping { name } => nodes.push(mapping(name)),
-            _ => {}
+        if let Step::StopRaid { device, .. } = &planned.step {
+            nodes.push(PathBuf::from(device));
+        }
+        if let Step::CloseMapping { name } = &planned.step {
+            nodes.push(mapping(name));
         }
     }
     Ok(nodes)
