@@ -6,7 +6,8 @@ use crate::model::error::Kind;
 use crate::model::request::Request;
 
 use super::diagnostics::Diagnostics;
-use super::{Options, PlanError, format};
+use super::text::format;
+use super::{Options, PlanError};
 use crate::model::plan::Refusal;
 
 /// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).

@@ -8,7 +8,8 @@ use crate::model::sources::{ImageContent, Sources};
 use crate::model::storage::Mount;
 
 use super::diagnostics::Diagnostics;
-use super::{Options, PlanError, extents, format};
+use super::text::format;
+use super::{Options, PlanError, extents};
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
 use crate::source::check::check_identified;
 

@@ -8,7 +8,8 @@ use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Table};
 
 use super::diagnostics::Diagnostics;
-use super::{boot, extents, format, layout, wipe};
+use super::text::format;
+use super::{boot, extents, layout, wipe};
 use crate::model::plan::{Plan, PlannedDisk, PlannedPartition};
 
 /// Bytes of the boot code in the first sector: never kept, whatever else is.

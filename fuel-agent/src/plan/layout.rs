@@ -8,7 +8,8 @@ use crate::model::node::Firmware;
 use crate::model::storage::{DiskSpec, PartitionSpec, Role, Table};
 
 use super::diagnostics::Diagnostics;
-use super::{Ids, PlanError, extents, format};
+use super::text::format;
+use super::{Ids, PlanError, extents};
 use crate::model::plan::{PlannedDisk, PlannedPartition};
 
 /// GPT type of GRUB's core image.

@@ -1,36 +1,29 @@
 //! The planner: a pure function of request, inventory and sources, whose value says everything that will happen.
 
 pub mod check;
-pub mod diff;
 pub mod ids;
 pub mod layout;
 
 mod boot;
 mod concurrency;
 mod content;
-mod describe;
 mod destroys;
 mod diagnostics;
 mod disks;
 mod error;
 mod extents;
 mod filesystem;
-mod format;
 mod image;
-mod json;
 mod keep;
-mod listing;
 mod lvm;
-mod map;
 mod options;
 mod packed;
 mod query;
 mod raid;
 mod release;
-mod render;
 mod steps;
+mod text;
 mod tools;
-mod width;
 mod wipe;
 
 #[cfg(test)]
@@ -44,7 +37,8 @@ pub use disks::refusals;
 pub use error::PlanError;
 pub use ids::{CountedIds, Ids};
 pub use options::Options;
-pub use width::Width;
+pub use text::Width;
+pub use text::diff;
 pub use wipe::around_image;
 
 use crate::inventory::Inventory;

@@ -6,7 +6,8 @@ use crate::model::filesystem::FilesystemType;
 use crate::model::storage::{BlockRef, Mount};
 use crate::tools::Tool;
 
-use super::{json, lvm, raid, tools};
+use super::text::json;
+use super::{lvm, raid, tools};
 use crate::model::plan::{
     Plan, PlannedFilesystem, PlannedImage, PlannedPartition, PlannedVolumeGroup,
 };

@@ -6,7 +6,7 @@ use crate::inventory::{Inventory, Stack, StackKind};
 use crate::model::error::Kind;
 
 use super::diagnostics::Diagnostics;
-use super::format;
+use super::text::format;
 use crate::model::plan::Plan;
 use crate::model::step::Step;
 

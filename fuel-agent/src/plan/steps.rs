@@ -3,7 +3,8 @@
 use crate::inventory::Inventory;
 use crate::model::stage::Stage;
 
-use super::{boot, concurrency, content, describe, destroys, wipe};
+use super::text::describe;
+use super::{boot, concurrency, content, destroys, wipe};
 use crate::model::filesystem::FilesystemType;
 use crate::model::plan::{Plan, PlannedImage};
 use crate::model::step::{PlannedStep, Step};

@@ -249,8 +249,8 @@ proptest! {
     fn every_step_is_drawn_within_the_page(disks in pieces(), volumes in volumes(), inventory in machine()) {
         if let Ok(plan) = of(&build(&disks, &volumes, Some(0)), &inventory) {
             for index in 0..plan.disks.len() {
-                for line in super::map::lines(&plan, index, super::map::WIDTH).iter().take(5) {
-                    prop_assert!(line.starts_with('(') || line.chars().count() == super::map::WIDTH, "{}", line);
+                for line in super::text::map::lines(&plan, index, super::text::map::WIDTH).iter().take(5) {
+                    prop_assert!(line.starts_with('(') || line.chars().count() == super::text::map::WIDTH, "{}", line);
                 }
             }
             for columns in [80, 100, 200] {

@@ -12,7 +12,7 @@ use crate::model::plan::{Plan, PlannedDisk, PlannedImage, PlannedPartition, Refu
 use crate::model::step::PlannedStep;
 
 /// The plan as the contract has it.
-pub(super) fn plan(plan: &Plan) -> Value {
+pub(in crate::plan) fn plan(plan: &Plan) -> Value {
     json!({
         "disks": list(&plan.disks, disk),
         "raids": raids(plan),

@@ -18,27 +18,27 @@ impl Width {
     }
 
     /// The columns that tables and maps are laid out for.
-    pub(super) fn columns(self) -> usize {
+    pub(in crate::plan) fn columns(self) -> usize {
         self.0.unwrap_or(WIDE).clamp(NARROW, WIDE)
     }
 
     /// Whether there is less room than everything takes.
-    pub(super) fn is_narrow(self) -> bool {
+    pub(in crate::plan) fn is_narrow(self) -> bool {
         self.columns() < WIDE
     }
 
     /// The columns of a map.
-    pub(super) fn map(self) -> usize {
+    pub(in crate::plan) fn map(self) -> usize {
         self.columns().min(map::WIDTH)
     }
 
     /// How wide the first column of a table is, whose longest entry has so many characters.
-    pub(super) fn first_column(self, longest: usize) -> usize {
+    pub(in crate::plan) fn first_column(self, longest: usize) -> usize {
         if self.is_narrow() { longest } else { 26 }
     }
 
     /// The line, broken at spaces where it would go beyond the edge; what follows is indented.
-    pub(super) fn wrapped(self, line: &str) -> Vec<String> {
+    pub(in crate::plan) fn wrapped(self, line: &str) -> Vec<String> {
         let edge = self.0.map_or(usize::MAX, |columns| columns.max(NARROW));
         let indent = line.len() - line.trim_start().len() + 6;
         let mut lines = Vec::new();

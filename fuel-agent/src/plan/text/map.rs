@@ -8,7 +8,7 @@ use super::format;
 use crate::model::plan::{Plan, PlannedDisk};
 
 /// Columns of a map, its borders included, where there is room for it.
-pub(super) const WIDTH: usize = 96;
+pub(in crate::plan) const WIDTH: usize = 96;
 /// Room that no partition takes is drawn from here on; the holes that Fuel leaves are not.
 const LEAST_FREE: Bytes = Bytes(4 << 20);
 
@@ -35,7 +35,7 @@ impl Cell {
 }
 
 /// The lines of the map of disk `index`, so many columns wide.
-pub(super) fn lines(plan: &Plan, index: usize, columns: usize) -> Vec<String> {
+pub(in crate::plan) fn lines(plan: &Plan, index: usize, columns: usize) -> Vec<String> {
     let cells = cells(plan, index);
     let Some(widths) = widths(&cells, columns) else {
         return vec![format!("({} partitions: too many to draw)", cells.len())];

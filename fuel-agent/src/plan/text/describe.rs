@@ -10,7 +10,7 @@ use crate::model::step::Step;
 use crate::model::storage::{BlockRef, Table};
 
 /// What the step does.
-pub(super) fn step(step: &Step, plan: &Plan) -> String {
+pub(in crate::plan) fn step(step: &Step, plan: &Plan) -> String {
     let device = |disk: usize| plan.disks[disk].device.as_str();
     match step {
         Step::StopRaid { device, members } => stop_raid(device, members),

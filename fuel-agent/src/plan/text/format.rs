@@ -6,7 +6,7 @@ use crate::model::request::Container;
 use crate::model::storage::{Mount, Role};
 
 /// A role as the Plan JSON spells it.
-pub(super) const fn role(role: Role) -> &'static str {
+pub(in crate::plan) const fn role(role: Role) -> &'static str {
     match role {
         Role::BiosGrub => "bios-grub",
         Role::Esp => "esp",
@@ -20,7 +20,7 @@ pub(super) const fn role(role: Role) -> &'static str {
 }
 
 /// A container as requests spell it.
-pub(super) const fn container(container: Container) -> &'static str {
+pub(in crate::plan) const fn container(container: Container) -> &'static str {
     match container {
         Container::Raw => "raw",
         Container::Gzip => "gzip",
@@ -32,7 +32,7 @@ pub(super) const fn container(container: Container) -> &'static str {
 }
 
 /// Where a filesystem is mounted, for a sentence.
-pub(super) fn purpose(mount: Option<&Mount>) -> String {
+pub(in crate::plan) fn purpose(mount: Option<&Mount>) -> String {
     match mount {
         Some(Mount::Path(path)) => path.clone(),
         Some(Mount::Swap) => "swap".to_owned(),
@@ -42,7 +42,7 @@ pub(super) fn purpose(mount: Option<&Mount>) -> String {
 
 /// Forecast of a partition's node. The kernel puts a `p` where the disk's name ends in a digit; multipath maps have
 /// `-part`. For people only: whoever opens one asks sysfs.
-pub(super) fn partition_node(disk: &str, number: u32) -> String {
+pub(in crate::plan) fn partition_node(disk: &str, number: u32) -> String {
     let separator = if disk.starts_with("/dev/mapper/") {
         "-part"
     } else if disk.ends_with(|c: char| c.is_ascii_digit()) {
@@ -54,7 +54,7 @@ pub(super) fn partition_node(disk: &str, number: u32) -> String {
 }
 
 /// An amount in at most four digits, for headers and maps: exact where that is short, else rounded down with a `~`.
-pub(super) fn short(bytes: Bytes) -> String {
+pub(in crate::plan) fn short(bytes: Bytes) -> String {
     let exact = bytes.to_string();
     if exact.len() <= 8 && (bytes.0 < 1024 || !exact.ends_with(" B")) {
         return exact;
@@ -73,7 +73,7 @@ pub(super) fn short(bytes: Bytes) -> String {
 }
 
 /// Several names in a sentence.
-pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(in crate::plan) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 

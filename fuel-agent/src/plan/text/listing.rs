@@ -15,7 +15,7 @@ const DESTROYED: usize = 34;
 const MARGIN: usize = 12;
 
 /// The list, by stages.
-pub(super) fn steps(plan: &Plan, page: Width) -> Vec<String> {
+pub(in crate::plan) fn steps(plan: &Plan, page: Width) -> Vec<String> {
     let (destroys, wide) = (page.columns() - DESTROYED, page.columns() - MARGIN);
     let mut lines = vec![format!("{:<destroys$}destroys", "steps")];
     let mut stage = None;

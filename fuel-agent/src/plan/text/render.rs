@@ -281,7 +281,7 @@ fn fate(plan: &Plan) -> Vec<String> {
         "kept      the partition tables of {}",
         disks.join(", ")
     )];
-    for node in super::keep::nodes(plan) {
+    for node in super::super::keep::nodes(plan) {
         lines.push(format!("kept      {node}"));
     }
     for filesystem in plan
