@@ -58,11 +58,11 @@ use host::{Host, wait};
 
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
-use crate::model::plan::Plan;
 use crate::model::report::ImageOutcome;
 use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
 use crate::model::storage::BlockRef;
+use crate::plan::approve::ApprovedPlan;
 use crate::tools::Tool;
 
 /// What one step did to the machine.
@@ -155,7 +155,7 @@ pub struct State {
 /// Everything that performing a step may use.
 pub struct Context<'a> {
     /// What is being done.
-    pub plan: &'a Plan,
+    pub plan: &'a ApprovedPlan,
     /// The machine.
     pub host: &'a mut Host,
     /// Who hears of it.

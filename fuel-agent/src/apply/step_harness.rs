@@ -14,6 +14,7 @@ use crate::model::plan::{Plan, PlannedPhysicalVolume, PlannedVolumeGroup};
 use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
 use crate::model::storage::BlockRef;
+use crate::plan::approve::ApprovedPlan;
 use crate::stream::packed::Rules;
 use host::blockdev::Devices;
 
@@ -114,6 +115,7 @@ impl StepHarness {
     /// Performs a step on another host than that of the fakes.
     pub(crate) fn on(&mut self, host: &mut host::Host, step: &Step) -> Result<Outcome, Error> {
         let options = self.options();
+        let plan = ApprovedPlan::assumed(self.plan.clone());
         let step = PlannedStep {
             number: 1,
             stage: Stage::Partition,
@@ -122,7 +124,7 @@ impl StepHarness {
             destroys: Vec::new(),
         };
         let mut context = Context {
-            plan: &self.plan,
+            plan: &plan,
             host,
             events: &self.heard,
             options: &options,
@@ -134,6 +136,7 @@ impl StepHarness {
     /// Performs steps that are said to go together.
     pub(crate) fn group(&mut self, steps: &[Step]) -> Vec<StepRun> {
         let options = self.options();
+        let plan = ApprovedPlan::assumed(self.plan.clone());
         let mut host = fake::host(&self.script, &self.disks, &self.mounts);
         let planned = |step: &Step| PlannedStep {
             number: 1,
@@ -144,7 +147,7 @@ impl StepHarness {
         };
         let steps: Vec<PlannedStep> = steps.iter().map(planned).collect();
         let mut context = Context {
-            plan: &self.plan,
+            plan: &plan,
             host: &mut host,
             events: &self.heard,
             options: &options,
@@ -156,10 +159,11 @@ impl StepHarness {
     /// Writes images at the same time.
     pub(crate) fn together(&mut self, images: &[usize]) -> Vec<StepRun> {
         let options = self.options();
+        let plan = ApprovedPlan::assumed(self.plan.clone());
         let mut host = fake::host(&self.script, &self.disks, &self.mounts);
         host.cancel = self.cancel.clone();
         let mut context = Context {
-            plan: &self.plan,
+            plan: &plan,
             host: &mut host,
             events: &self.heard,
             options: &options,
@@ -171,8 +175,9 @@ impl StepHarness {
     /// Lets go of something that a step made.
     pub(crate) fn undo(&mut self, made: undo::Acquired) -> Result<(), Error> {
         let options = self.options();
+        let plan = ApprovedPlan::assumed(self.plan.clone());
         let mut context = Context {
-            plan: &self.plan,
+            plan: &plan,
             host: &mut fake::host(&self.script, &self.disks, &self.mounts),
             events: &self.heard,
             options: &options,

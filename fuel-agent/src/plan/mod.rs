@@ -1,5 +1,6 @@
 //! The planner: a pure function of request, inventory and sources, whose value says everything that will happen.
 
+pub mod approve;
 pub mod check;
 pub mod ids;
 pub mod layout;

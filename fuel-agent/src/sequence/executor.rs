@@ -8,6 +8,7 @@ use crate::apply::{Outcome, State, StepRun};
 use crate::model::error::Error;
 use crate::model::plan::Plan;
 use crate::model::step::PlannedStep;
+use crate::plan::approve::ApprovedPlan;
 use crate::settings::End;
 
 /// The hands of a run. The real ones are `sequence::host_executor::HostExecutor`, which hold the host; tests bring their own.
@@ -24,19 +25,24 @@ pub trait Executor {
     /// Performs one step.
     fn step(
         &mut self,
-        plan: &Plan,
+        plan: &ApprovedPlan,
         step: &PlannedStep,
         state: &mut State,
     ) -> Result<Outcome, Error>;
     /// Performs steps that go together, at the same time: one [`StepRun`] for each, in their order. The first that fails
     /// stops the others.
-    fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun>;
+    fn together(
+        &mut self,
+        plan: &ApprovedPlan,
+        steps: &[&PlannedStep],
+        state: &mut State,
+    ) -> Vec<StepRun>;
     /// Takes back all that makes the node boot, because the run failed when it may have been there already. All that
     /// cannot be taken is told.
-    fn disarm_again(&mut self, plan: &Plan) -> Vec<Error>;
+    fn disarm_again(&mut self, plan: &ApprovedPlan) -> Vec<Error>;
     /// Unmounts and deactivates what the run mounted and activated, and removes what is temporary. All that cannot be
     /// undone is told; one failure does not keep the rest from being tried.
-    fn clean_up(&mut self, plan: Option<&Plan>, state: &mut State) -> Vec<Error>;
+    fn clean_up(&mut self, plan: Option<&ApprovedPlan>, state: &mut State) -> Vec<Error>;
     /// Makes a call, again and again until it is accepted or `budget` is used up.
     fn notify(&mut self, call: &Call, budget: Duration) -> Result<(), Error>;
     /// Reboots or switches off. Returns only where that cannot be done.

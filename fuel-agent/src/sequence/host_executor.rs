@@ -23,6 +23,7 @@ use crate::http;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
 use crate::model::step::PlannedStep;
+use crate::plan::approve::ApprovedPlan;
 use crate::settings::End;
 
 /// What a run writes into its folder, at most, where disks are disks: core images of GRUB, log and report.
@@ -187,7 +188,7 @@ impl Executor for HostExecutor<'_> {
 
     fn step(
         &mut self,
-        plan: &Plan,
+        plan: &ApprovedPlan,
         step: &PlannedStep,
         state: &mut State,
     ) -> Result<Outcome, Error> {
@@ -213,7 +214,12 @@ impl Executor for HostExecutor<'_> {
         result
     }
 
-    fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun> {
+    fn together(
+        &mut self,
+        plan: &ApprovedPlan,
+        steps: &[&PlannedStep],
+        state: &mut State,
+    ) -> Vec<StepRun> {
         let host = match self.host.host() {
             Ok(host) => host,
             Err(error) => return StepRun::none_of(steps.len(), error),
@@ -228,14 +234,14 @@ impl Executor for HostExecutor<'_> {
         apply::perform_together(steps, &mut context)
     }
 
-    fn disarm_again(&mut self, plan: &Plan) -> Vec<Error> {
+    fn disarm_again(&mut self, plan: &ApprovedPlan) -> Vec<Error> {
         match self.host.host() {
             Ok(host) => bootcode::disarm_again(plan, host),
             Err(error) => vec![error],
         }
     }
 
-    fn clean_up(&mut self, plan: Option<&Plan>, state: &mut State) -> Vec<Error> {
+    fn clean_up(&mut self, plan: Option<&ApprovedPlan>, state: &mut State) -> Vec<Error> {
         state.target = None;
         let mut errors = match &mut self.host {
             LazyHost::Made(host) => unmount_below(&self.options.work, host.mounts.as_mut()),

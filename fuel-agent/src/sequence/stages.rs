@@ -1,6 +1,7 @@
 //! What each stage of a run does: the rehearsal first, then the steps of the plan, then what undoes them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use host::cancel::Cancel;
@@ -14,10 +15,10 @@ use super::{RunOutcome, StageHandler, changed, guarded};
 use crate::apply::{Outcome, State, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
-use crate::model::plan::Plan;
 use crate::model::report::{Report, ReportedStep};
 use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
+use crate::plan::approve::{ApprovedPlan, NotApproved, approve};
 use crate::settings::{End, Settings};
 
 /// More than a report takes.
@@ -71,6 +72,8 @@ pub(super) struct Progress {
     /// Another agent has it.
     pub(super) locked_out: bool,
     claimed: Vec<usize>,
+    /// The plan, once the last look before the first write has passed.
+    approved: Option<Arc<ApprovedPlan>>,
 }
 
 impl<'a> Run<'a> {
@@ -145,24 +148,9 @@ impl<'a> Run<'a> {
         let known = &mut self.preflight.known;
         let (request, before) = (known.request()?, known.inventory()?);
         let now = self.preflight.discovery.inventory(request)?;
-        let plan = known.plan()?;
-        if let Some(what) = changed::since(plan, before, &now) {
-            return Err(Error::new(
-                Kind::Refused,
-                format!("the machine has changed since it was looked at: {what}"),
-            )
-            .hint("run again")
-            .retryable());
-        }
-        if let Some(real) = self.preflight.discovery.reality()?
-            && let Some(what) = changed::contradiction(plan, before, &real)
-        {
-            return Err(Error::new(
-                Kind::Refused,
-                format!("the inventory is not this node's: {what}"),
-            )
-            .hint("run without `--inventory`"));
-        }
+        let real = self.preflight.discovery.reality()?;
+        let approved = approve(known.plan()?, before, &now, real.as_ref()).map_err(not_approved)?;
+        let plan = &**self.progress.approved.insert(Arc::new(approved));
         self.progress.state.filesystem_uuids = vec![None; plan.filesystems.len()];
         self.progress.state.images = vec![None; plan.images.len()];
         let lines = changed::overwritten(plan, before);
@@ -185,7 +173,13 @@ impl<'a> Run<'a> {
 
     /// Performs the plan's steps of a stage.
     fn steps(&mut self, stage: Stage) -> Result<(), Error> {
-        let plan = self.preflight.known.plan()?;
+        let approved = self.progress.approved.clone();
+        let plan = &*approved.ok_or_else(|| {
+            Error::new(
+                Kind::Internal,
+                "a step was to be performed before the plan was approved",
+            )
+        })?;
         let of = plan.steps.len();
         let steps = plan.steps.iter().filter(|step| step.stage == stage);
         let steps: Vec<&PlannedStep> = steps.collect();
@@ -219,14 +213,18 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let armed_in_vain = self.is_armed_in_vain(so_far);
-        let plan = self.preflight.known.plan.as_ref();
+        // Nothing was done of a plan that was not approved.
+        let plan = self.progress.approved.clone();
         let mut errors = Vec::new();
         // First of all, and a defect in it does not keep the rest from being done.
-        if let (Some(plan), true) = (plan, armed_in_vain) {
+        if let (Some(plan), true) = (&plan, armed_in_vain) {
             let disarmed = guarded(|| Ok(self.executor.disarm_again(plan)));
             errors = disarmed.unwrap_or_else(|error| vec![error]);
         }
-        errors.extend(self.executor.clean_up(plan, &mut self.progress.state));
+        errors.extend(
+            self.executor
+                .clean_up(plan.as_deref(), &mut self.progress.state),
+        );
         combine("cannot clean up", errors)
     }
 
@@ -276,7 +274,7 @@ impl<'a> Run<'a> {
 
 /// Performs steps that go together, of which most are alone: a result for each, whatever happens.
 fn perform(
-    plan: &Plan,
+    plan: &ApprovedPlan,
     group: &[&PlannedStep],
     executor: &mut dyn Executor,
     progress: &mut Progress,
@@ -303,6 +301,25 @@ fn perform(
             vec![StepRun { ending, took }]
         }
         several => executor.together(plan, several, found),
+    }
+}
+
+fn not_approved(why: NotApproved) -> Error {
+    match why {
+        NotApproved::Refused(what) => Error::new(
+            Kind::Internal,
+            format!("a refused plan was to be carried out: {what}"),
+        ),
+        NotApproved::Changed(what) => {
+            let what = format!("the machine has changed since it was looked at: {what}");
+            Error::new(Kind::Refused, what)
+                .hint("run again")
+                .retryable()
+        }
+        NotApproved::OtherNode(what) => {
+            let what = format!("the inventory is not this node's: {what}");
+            Error::new(Kind::Refused, what).hint("run without `--inventory`")
+        }
     }
 }
 

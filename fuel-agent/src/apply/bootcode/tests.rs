@@ -104,8 +104,9 @@ impl Node {
             }),
             ..State::default()
         };
+        let approved = crate::plan::approve::ApprovedPlan::assumed(self.plan.clone());
         let mut context = Context {
-            plan: &self.plan,
+            plan: &approved,
             host: &mut host,
             events,
             options: &self.options,

@@ -189,8 +189,9 @@ fn configure(
     let heard = RecordedEvents(std::sync::Mutex::new(Vec::new()));
     let mut outcomes = Vec::new();
     for step in [Step::WriteFstab, Step::WriteIdentity, Step::WriteBootConfig] {
+        let approved = crate::plan::approve::ApprovedPlan::assumed(plan.clone());
         let mut context = Context {
-            plan: &plan,
+            plan: &approved,
             host: &mut host,
             events: &heard,
             options: &options,

@@ -51,8 +51,9 @@ fn run(plan: &Plan, devices: &FakeDevices) -> (Result<Outcome, Error>, bool) {
         packed: crate::stream::packed::Rules::default(),
         http: crate::http::HttpSettings::default(),
     };
+    let approved = crate::plan::approve::ApprovedPlan::assumed(plan.clone());
     let mut context = Context {
-        plan,
+        plan: &approved,
         host: &mut host,
         events: &Deaf,
         options: &options,

@@ -24,6 +24,7 @@ use crate::model::plan::Plan;
 use crate::model::request::Request;
 use crate::model::sources::Sources;
 use crate::model::step::PlannedStep;
+use crate::plan::approve::ApprovedPlan;
 use crate::plan::sample;
 use crate::settings::{End, Settings};
 
@@ -169,7 +170,12 @@ impl Executor for World {
         self.does(format!("claim {}", disk.display()))
     }
 
-    fn step(&mut self, _: &Plan, step: &PlannedStep, _: &mut State) -> Result<Outcome, Error> {
+    fn step(
+        &mut self,
+        _: &ApprovedPlan,
+        step: &PlannedStep,
+        _: &mut State,
+    ) -> Result<Outcome, Error> {
         self.does(format!("step {}", step.what))?;
         match self.0.lock().unwrap().skips {
             Some(start) if step.what.starts_with(start) => Ok(Outcome::Skipped {
@@ -179,7 +185,12 @@ impl Executor for World {
         }
     }
 
-    fn together(&mut self, plan: &Plan, steps: &[&PlannedStep], state: &mut State) -> Vec<StepRun> {
+    fn together(
+        &mut self,
+        plan: &ApprovedPlan,
+        steps: &[&PlannedStep],
+        state: &mut State,
+    ) -> Vec<StepRun> {
         let mut has_failed = false;
         let each = steps.iter().map(|step| {
             let ending = if has_failed {
@@ -194,11 +205,11 @@ impl Executor for World {
         each.collect()
     }
 
-    fn disarm_again(&mut self, _: &Plan) -> Vec<Error> {
+    fn disarm_again(&mut self, _: &ApprovedPlan) -> Vec<Error> {
         self.does("disarm again").err().into_iter().collect()
     }
 
-    fn clean_up(&mut self, _: Option<&Plan>, _: &mut State) -> Vec<Error> {
+    fn clean_up(&mut self, _: Option<&ApprovedPlan>, _: &mut State) -> Vec<Error> {
         self.does("clean up").err().into_iter().collect()
     }
 
