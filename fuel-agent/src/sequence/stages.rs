@@ -174,12 +174,11 @@ impl<'a> Run<'a> {
     /// Performs the plan's steps of a stage.
     fn steps(&mut self, stage: Stage) -> Result<(), Error> {
         let approved = self.progress.approved.clone();
-        let plan = &*approved.ok_or_else(|| {
-            Error::new(
-                Kind::Internal,
-                "a step was to be performed before the plan was approved",
-            )
+        let approved = approved.ok_or_else(|| {
+            let what = "a step was to be performed before the plan was approved";
+            Error::new(Kind::Internal, what)
         })?;
+        let plan = &*approved;
         let of = plan.steps.len();
         let steps = plan.steps.iter().filter(|step| step.stage == stage);
         let steps: Vec<&PlannedStep> = steps.collect();

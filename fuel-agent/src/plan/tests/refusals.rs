@@ -10,7 +10,7 @@ use crate::model::plan::RefusedBy;
 use crate::model::request::{Container, Request};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::{
-    BlockRef, DiskSelector, RaidLevel, RaidMetadata, RaidSpec, Role, Table,
+    BlockRef, DiskSelector, RaidLevel, RaidMetadata, RaidSpec, Role, Storage, Table,
 };
 use crate::plan::sample::{
     URL, disk_spec, empty_disk, filesystem, image, known, lvm_request, mib, node, part, plan_of,
