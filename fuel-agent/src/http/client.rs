@@ -150,9 +150,13 @@ pub struct Request {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// Whether it carries what another host must not see: then it is not sent there.
+    /// Whether it carries what another server must not see: then it is not sent there.
     pub(super) private: bool,
     pub(super) deadline: Option<Instant>,
+    /// The limit that `deadline` was set by, for the error; `None`: `HttpSettings::total_timeout`.
+    pub(super) limit: Option<Duration>,
+    /// How long the body may take, from the head on.
+    pub(super) body_limit: Option<Duration>,
     pub(super) stop: Cancel,
     pub(super) pool: Pool,
     /// Lengths of the buffers that the body is handed out in; full ones where nothing is said.
@@ -169,13 +173,15 @@ impl Request {
             body: Vec::new(),
             private: false,
             deadline: None,
+            limit: None,
+            body_limit: None,
             stop: Cancel::new(),
             pool: Pool::new(PART_COUNT, PART_LENGTH),
             cuts: None,
         }
     }
 
-    /// Another method, and a body. Redirects are then followed on the same host only.
+    /// Another method, and a body. Redirects are then followed within the same origin only: scheme, host and port.
     #[must_use]
     pub fn with_body(mut self, method: Method, body: Vec<u8>) -> Self {
         self.method = method;
@@ -195,6 +201,21 @@ impl Request {
     #[must_use]
     pub fn deadline(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Fails at `deadline`, wherever it is then; the error names `limit`, of which `deadline` is the end.
+    #[must_use]
+    pub fn within(mut self, deadline: Instant, limit: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The body fails where it takes longer than `limit`, from the head on.
+    #[must_use]
+    pub fn body_limit(mut self, limit: Option<Duration>) -> Self {
+        self.body_limit = limit;
         self
     }
 

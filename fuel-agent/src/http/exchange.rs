@@ -142,7 +142,7 @@ fn out_of_time(context: &HttpContext, request: &Request, url: &Url, after: Durat
     let over = request
         .deadline
         .is_some_and(|deadline| Instant::from(deadline) <= Instant::now());
-    match context.settings.total_timeout {
+    match request.limit.or(context.settings.total_timeout) {
         Some(limit) if over => HttpError::TooSlow { url, limit },
         _ => HttpError::Stalled { url, after },
     }
@@ -177,7 +177,7 @@ fn redirect(
     let location = location
         .to_str()
         .map_err(|_| refused("its target is no URL".to_owned()))?;
-    let next = url
+    let mut next = url
         .join(location)
         .map_err(|_| refused("its target is no URL".to_owned()))?;
     let target = redacted(next.as_str());
@@ -187,8 +187,8 @@ fn redirect(
     if url.scheme() == "https" && next.scheme() == "http" {
         return Err(refused(format!("{target} is without TLS")));
     }
-    if request.private && next.host_str() != url.host_str() {
-        return Err(refused(format!("{target} is another host")));
+    if request.private && next.origin() != url.origin() {
+        return Err(refused(format!("{target} is another server")));
     }
     let keeps_method = matches!(
         status,
@@ -200,7 +200,17 @@ fn redirect(
             request.method
         )));
     }
+    keep_credentials(url, &mut next);
     Ok(Some(next))
+}
+
+/// A redirect within one origin goes on with the same user and password; to another origin they are not carried.
+fn keep_credentials(url: &Url, next: &mut Url) {
+    if next.origin() == url.origin() && next.username().is_empty() && next.password().is_none() {
+        // Neither can fail: both URLs have a host.
+        let _ = next.set_username(url.username());
+        let _ = next.set_password(url.password());
+    }
 }
 
 /// Brings the body into the queue, and its end, or why it did not come.
@@ -234,6 +244,7 @@ async fn pump(
     parts: &mpsc::Sender<Part>,
 ) -> Result<(), HttpError> {
     let stall = context.settings.stall_timeout;
+    let body_end = request.body_limit.map(|limit| Instant::now() + limit);
     let mut cuts = BufferLengths::of(request);
     let mut filling = match cuts.advance() {
         Some(goal) => Some((request.pool.take_async().await, goal)),
@@ -241,7 +252,9 @@ async fn pump(
     };
     let (mut until, mut trickled) = (Instant::now() + stall, 0);
     loop {
-        let chunk = match timeout_at(limit(until, request), response.chunk()).await {
+        let soonest = limit(until, request);
+        let soonest = body_end.map_or(soonest, |end| soonest.min(end));
+        let chunk = match timeout_at(soonest, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             ended => {
                 // what has come is handed on before the error: the next attempt goes on after it

@@ -1,10 +1,12 @@
 //! Telling the orchestrator: a call that is made again and again until it is accepted.
 //!
 //! What counts as accepted is the status, and the body where one is expected: there are orchestrators that answer 200
-//! and `False`. Anything else is tried again within the budget, a clear no too: whoever says 404 today may be starting up.
+//! and `False`. Without an expected body the status decides, and a body that is long, cut off or late changes nothing.
+//! Anything else is tried again within the budget, a clear no too: a server that says 404 now may still be starting.
+//! The budget bounds everything: names, connections, redirects, bodies and pauses.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use host::cancel::Cancel;
 use reqwest::Method;
@@ -12,15 +14,21 @@ use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::address::Address;
-use super::client::{Client, Request};
+use super::client::{Body, Client, Request};
 use super::error::{HttpError, seconds};
 use super::retry::{Retry, chain};
 use crate::model::error::{Error, Kind};
 use crate::model::url::redacted;
 use crate::pool::Pool;
 
-/// The longest answer that is read.
-const ANSWER_LIMIT: u64 = 64 * 1024;
+/// Bytes of an answer that are read; an expected body is never longer.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// How long the body of an answer is waited for when the status alone decides: its beginning is shown, at most.
+const BODY_LIMIT: Duration = Duration::from_secs(2);
+
+/// A shorter budget is one call that may take this long.
+const SHORTEST_BUDGET: Duration = Duration::from_secs(1);
 
 /// How much of an answer that was not expected is shown.
 const SHOWN: usize = 200;
@@ -107,7 +115,7 @@ pub enum Refusal {
         body: String,
     },
     /// Another body than expected.
-    #[error("it answers `{body}`, expected is `{expected}`")]
+    #[error("it answers `{body}`, expected is `{expected}`{}", cobbler(body))]
     Body {
         /// How the answer begins.
         body: String,
@@ -135,7 +143,17 @@ impl From<NotifyError> for Error {
     }
 }
 
-/// Makes the call until it is accepted or `budget` is used up.
+/// What Cobbler means by an answer that says nothing about its reason.
+fn cobbler(body: &str) -> &'static str {
+    match body {
+        "False" => {
+            "; Cobbler says so where it has no system of the name in the URL, or where `pxe_just_once` is off"
+        }
+        _ => "",
+    }
+}
+
+/// Makes the call until it is accepted or `budget` is used up, and never longer.
 pub fn notify(
     client: &Client,
     notice: &Notice<'_>,
@@ -147,17 +165,22 @@ pub fn notify(
         why,
     })?;
     let mut retry = Retry::new(client, &name, budget);
+    let limit = budget.max(SHORTEST_BUDGET);
+    let deadline = Instant::now() + limit;
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let refusal = match prepared.call(client) {
+        let refusal = match prepared.call(client, deadline, limit) {
             Ok(status) => return Ok(Accepted { status, attempts }),
             Err(Refusal::Unanswered(HttpError::Cancelled)) => {
                 return Err(NotifyError::Cancelled { url: name });
             }
             Err(refusal) => refusal,
         };
-        let Some(pause) = retry.spend(client, None) else {
+        let pause = retry
+            .spend(client, None)
+            .filter(|pause| Instant::now() + *pause < deadline);
+        let Some(pause) = pause else {
             return Err(NotifyError::Refused {
                 url: name,
                 attempts,
@@ -206,20 +229,21 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// Once.
-    fn call(&self, client: &Client) -> Result<u16, Refusal> {
+    /// Once, and not beyond `deadline`, which is the end of `limit`.
+    fn call(&self, client: &Client, deadline: Instant, limit: Duration) -> Result<u16, Refusal> {
         let body = self.notice.body.as_bytes().to_vec();
+        let is_read = self.notice.expect_body.is_some();
         let mut request = Request::get(self.url.clone())
             .with_body(self.method.clone(), body)
+            .within(deadline, limit)
+            .body_limit((!is_read).then_some(BODY_LIMIT))
             .pool(&Pool::new(2, 16 * 1024));
         for (name, value) in &self.headers {
             request = request.header(name.clone(), value.clone());
         }
         let response = client.send(request).map_err(Refusal::Unanswered)?;
         let status = response.head.status;
-        let body = response
-            .bytes(&redacted(self.notice.url), ANSWER_LIMIT)
-            .map_err(Refusal::Unanswered)?;
+        let (body, complete) = beginning(response.body);
         let body = String::from_utf8_lossy(&body);
         let body = body.trim();
         let expected = self.notice.expect_status;
@@ -234,12 +258,29 @@ impl<'a> Prepared<'a> {
                 body: start(),
             });
         }
-        match self.notice.expect_body {
-            Some(expected) if expected.trim() != body => Err(Refusal::Body {
+        let Some(expected) = self.notice.expect_body.map(str::trim) else {
+            return Ok(status);
+        };
+        complete.map_err(Refusal::Unanswered)?;
+        if expected != body {
+            return Err(Refusal::Body {
                 body: start(),
-                expected: expected.trim().to_owned(),
-            }),
-            _ => Ok(status),
+                expected: expected.to_owned(),
+            });
+        }
+        Ok(status)
+    }
+}
+
+/// The first [`ANSWER_LIMIT`] bytes of a body, as far as they came, and why no more of them did.
+fn beginning(mut body: Body) -> (Vec<u8>, Result<(), HttpError>) {
+    let mut bytes = Vec::new();
+    while bytes.len() <= ANSWER_LIMIT {
+        match body.advance() {
+            Ok(Some(part)) => bytes.extend_from_slice(&part),
+            Ok(None) => return (bytes, Ok(())),
+            Err(error) => return (bytes, Err(error)),
         }
     }
+    (bytes, Ok(()))
 }

@@ -2,6 +2,7 @@
 
 mod giving_up;
 mod notifying;
+mod redirecting;
 mod trusting;
 
 use std::collections::VecDeque;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{client, settings};
-use crate::http::{HttpError, Notice, NotifyError, answers, notify};
+use host::cancel::Cancel;
+
+use super::{client, impatient, settings};
+use crate::http::{Client, HttpError, HttpSettings, Notice, NotifyError, Refusal, answers, notify};
 use crate::model::error::{Error, Kind, render};
-use crate::testing::fault_server::{Fault, FaultServer, Reply};
+use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
 
 fn notice(url: &str) -> Notice<'_> {
     Notice {
@@ -95,7 +97,7 @@ fn the_answer_that_is_not_accepted_is_told() {
     let text = render(&error).replace(&server.address().to_string(), "HOST");
     insta::assert_snapshot!(text, @r"
     error: http://HOST/nopxe?... did not accept the call (tried 1 times within 0 s)
-      cause: it answers `False`, expected is `True`
+      cause: it answers `False`, expected is `True`; Cobbler says so where it has no system of the name in the URL, or where `pxe_just_once` is off
       hint: look into the orchestrator's log, then offer it again
     ");
 }
@@ -206,4 +208,167 @@ fn nobody_there_and_nobody_that_is_trusted_are_told_apart_from_any_answer() {
     })
     .unwrap();
     answers(&client(&settings()), &elsewhere.url("/")).unwrap();
+}
+
+/// What a server may do with the body of an answer whose status says everything.
+const BODIES: [(&str, Fault, Option<usize>); 3] = [
+    ("cut off", Fault::DropAt(3), Some(10)),
+    ("reset", Fault::ResetAt(3), Some(10)),
+    ("hanging", Fault::StallAt(3), Some(10)),
+];
+
+#[test]
+fn without_an_expected_body_the_status_decides_whatever_comes_after_it() {
+    for (name, fault, length) in BODIES {
+        let server = FaultServer::start(move |_| Reply {
+            length,
+            ..saying(200, "installed, and that is all").fault(fault)
+        })
+        .unwrap();
+        let url = server.url("/");
+        let accepted = notify(&client(&settings()), &notice(&url), LONG).unwrap();
+        assert_eq!((accepted.status, accepted.attempts), (200, 1), "{name}");
+        assert_eq!(server.asked().len(), 1, "{name}");
+    }
+    let long = vec![b'y'; 1 << 20];
+    let server = FaultServer::start(move |_| Reply::whole(&long)).unwrap();
+    let url = server.url("/");
+    notify(&client(&settings()), &notice(&url), LONG).unwrap();
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[test]
+fn an_expected_body_has_to_come_whole() {
+    for (name, fault, length) in BODIES {
+        let server = FaultServer::start(move |_| Reply {
+            length,
+            ..saying(200, "True").fault(fault)
+        })
+        .unwrap();
+        let url = server.url("/");
+        let notice = Notice {
+            expect_body: Some("Tru"),
+            ..notice(&url)
+        };
+        let error = notify(&client(&impatient()), &notice, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, NotifyError::Refused { .. }), "{name}");
+    }
+}
+
+#[test]
+fn a_refusal_is_shown_as_far_as_it_came() {
+    let server = FaultServer::start(|_| Reply {
+        length: Some(1 << 30),
+        ..saying(500, "no such node").fault(Fault::DropAt(7))
+    })
+    .unwrap();
+    let url = server.url("/");
+    let error = notify(&client(&settings()), &notice(&url), Duration::ZERO).unwrap_err();
+    let text = render(&error.into());
+    assert!(text.contains("it answers 500: `no such`"), "{text}");
+}
+
+/// Limits that are far longer than the budget: only the budget can end the call.
+fn patient() -> HttpSettings {
+    HttpSettings {
+        connect_timeout: Duration::from_hours(1),
+        stall_timeout: Duration::from_hours(1),
+        ..settings()
+    }
+}
+
+#[test]
+fn the_budget_bounds_a_call_wherever_it_hangs() {
+    let moved = |asked: &Asked| Reply::status(307).header("Location", &asked.target);
+    let hanging: [fn(&Asked) -> Reply; 3] = [
+        |_| saying(200, "").fault(Fault::StallInHead),
+        |_| saying(200, "True").fault(Fault::StallAt(2)),
+        |asked| match asked.target.as_str() {
+            "/" => Reply::status(307).header("Location", "/further"),
+            _ => saying(200, "").fault(Fault::StallInHead),
+        },
+    ];
+    for script in hanging {
+        let server = FaultServer::start(script).unwrap();
+        let url = server.url("/");
+        let notice = Notice {
+            expect_body: Some("True"),
+            ..notice(&url)
+        };
+        let error = notify(&client(&patient()), &notice, Duration::from_secs(1)).unwrap_err();
+        let NotifyError::Refused {
+            attempts, source, ..
+        } = error
+        else {
+            panic!("{error}")
+        };
+        // the first call takes all of the budget
+        assert_eq!(attempts, 1);
+        let Refusal::Unanswered(HttpError::TooSlow { limit, .. }) = *source else {
+            panic!("{source}")
+        };
+        assert_eq!(limit, Duration::from_secs(1));
+    }
+    // a loop of redirects is an answer like any other: refused, and asked again no longer than the budget
+    let server = FaultServer::start(moved).unwrap();
+    let url = server.url("/");
+    notify(&client(&patient()), &notice(&url), Duration::ZERO).unwrap_err();
+    assert_eq!(server.asked().len(), 11);
+}
+
+#[test]
+fn a_pause_that_would_outlast_the_budget_is_not_begun() {
+    let server = FaultServer::start(|_| saying(500, "")).unwrap();
+    let url = server.url("/");
+    let slow = HttpSettings {
+        first_pause: Duration::from_hours(1),
+        longest_pause: Duration::from_hours(1),
+        ..settings()
+    };
+    notify(&client(&slow), &notice(&url), Duration::from_mins(1)).unwrap_err();
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[test]
+fn a_cancelled_call_ends_wherever_it_hangs() {
+    for fault in [Fault::StallInHead, Fault::StallAt(2)] {
+        let cancel = Cancel::new();
+        let stop = cancel.clone();
+        let server = FaultServer::start(move |_| {
+            stop.cancel();
+            saying(200, "True").fault(fault)
+        })
+        .unwrap();
+        let url = server.url("/");
+        let notice = Notice {
+            expect_body: Some("True"),
+            ..notice(&url)
+        };
+        let client = Client::new(&patient(), cancel).unwrap();
+        let error = notify(&client, &notice, Duration::from_hours(1)).unwrap_err();
+        assert!(matches!(error, NotifyError::Cancelled { .. }), "{error}");
+        assert_eq!(Error::from(error).kind, Kind::Interrupted);
+    }
+}
+
+#[test]
+fn a_call_with_its_headers_goes_to_no_other_server() {
+    let other = FaultServer::start(|_| saying(200, "")).unwrap();
+    let port = other.url("/steal");
+    let secure = port.replace("http:", "https:");
+    let name = port.replace("127.0.0.1", "localhost");
+    for elsewhere in [port, secure, name] {
+        let server =
+            FaultServer::start(move |_| Reply::status(307).header("Location", &elsewhere)).unwrap();
+        let url = server.url("/built");
+        let headers = [("Authorization".to_owned(), "Bearer s3cret".to_owned())];
+        let notice = Notice {
+            headers: &headers,
+            ..notice(&url)
+        };
+        let error = notify(&client(&settings()), &notice, Duration::ZERO).unwrap_err();
+        let text = render(&error.into());
+        assert!(text.contains("is another server"), "{text}");
+    }
+    assert!(other.asked().is_empty());
 }

@@ -1,0 +1,55 @@
+//! Redirects of what is fetched: credentials of a URL stay with the server that they are for.
+
+use super::{content, fetch, settings};
+use crate::testing::fault_server::{FaultServer, Reply};
+
+/// `url` with a user and a password.
+fn with_credentials(url: &str) -> String {
+    url.replace("http://", "http://user:s3cret@")
+}
+
+#[test]
+fn credentials_are_not_carried_to_another_server() {
+    let bytes = content(5000);
+    let served = bytes.clone();
+    let other = FaultServer::start(move |_| Reply::whole(&served)).unwrap();
+    let port = other.url("/image");
+    let name = port.replace("127.0.0.1", "localhost");
+    let scheme_relative = port.replace("http:", "");
+    for elsewhere in [port, name, scheme_relative] {
+        let server =
+            FaultServer::start(move |_| Reply::status(302).header("Location", &elsewhere)).unwrap();
+        let got = fetch(&settings(), &with_credentials(&server.url("/image")));
+        assert_eq!(got.result.unwrap(), bytes);
+        assert!(server.asked()[0].header("authorization").is_some());
+    }
+    let asked = other.asked();
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|it| it.header("authorization").is_none()));
+}
+
+#[test]
+fn credentials_stay_within_one_server_however_it_writes_its_location() {
+    for is_absolute in [false, true] {
+        let bytes = content(5000);
+        let served = bytes.clone();
+        let server = FaultServer::start(move |asked| match asked.target.as_str() {
+            "/image" if is_absolute => {
+                let host = asked.header("host").unwrap_or_default();
+                Reply::status(302).header("Location", &format!("http://{host}/store/image"))
+            }
+            "/image" => Reply::status(302).header("Location", "/store/image"),
+            _ => Reply::whole(&served),
+        })
+        .unwrap();
+        let got = fetch(&settings(), &with_credentials(&server.url("/image")));
+        assert_eq!(got.result.unwrap(), bytes);
+        let asked = server.asked();
+        assert_eq!(asked.len(), 2);
+        assert_eq!(
+            asked[0].header("authorization"),
+            asked[1].header("authorization")
+        );
+        assert!(asked[1].header("authorization").is_some());
+    }
+}
