@@ -45,6 +45,8 @@ pub struct Request {
     pub dialect: Dialect,
     /// Lower-case hexadecimal sha256 of the input in canonical form (keys sorted, no spaces): its identity.
     pub digest: String,
+    /// The orchestrator's own name for the node, `slave_name` or else `name`: Cobbler's name of the system.
+    pub name: Option<String>,
     /// What the disks shall look like.
     pub storage: Storage,
     /// What is written onto filesystems.

@@ -158,6 +158,7 @@ pub(crate) fn request(storage: Storage) -> Request {
     Request {
         dialect: Dialect::Nailgun,
         digest: "0123456789abcdef".to_owned(),
+        name: None,
         storage,
         images: Vec::new(),
         boot: BootSpec {

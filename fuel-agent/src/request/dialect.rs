@@ -1,5 +1,7 @@
 //! Which dialect a document is written in: by `--data_driver`, else by its keys.
 
+use serde_json::Value;
+
 use super::reader::JsonCursor;
 use crate::model::request::{Dialect, Problem};
 
@@ -52,8 +54,14 @@ pub(super) fn detect(document: &JsonCursor<'_>, driver: Driver) -> Result<Dialec
         )
     };
     if !document.value().is_object() {
+        if document.value() == &Value::Bool(false) {
+            return Err(problem(
+                "is `False`, not an object",
+                "Cobbler answers so where it has no such system or profile: correct the address of the request, or add the system",
+            ));
+        }
         return Err(problem(
-            "is no object",
+            "is not an object",
             "send the description of one node: an object with `ks_meta`",
         ));
     }

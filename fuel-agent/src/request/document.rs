@@ -64,6 +64,7 @@ pub(super) fn read(
     Some(Request {
         dialect,
         digest: String::new(),
+        name: None,
         images,
         boot: BootSpec {
             kernel_params: kernel_params?,

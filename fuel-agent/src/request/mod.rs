@@ -15,7 +15,7 @@ pub mod system;
 mod text;
 
 pub use dialect::Driver;
-pub use text::{MAX_BYTES, parse, utf8};
+pub use text::{MAX_BYTES, is_missing, parse, utf8};
 
 use std::fmt::Write as _;
 
@@ -68,12 +68,21 @@ pub fn check(value: &Value, context: Context) -> Result<Request, Vec<Problem>> {
     match request {
         Some(request) if diagnostics.problems.is_empty() => Ok(Request {
             digest: digest(value),
+            name: orchestrators_name(&document),
             warnings: diagnostics.warnings,
             refusals: diagnostics.refusals,
             ..request
         }),
         _ => Err(diagnostics.problems),
     }
+}
+
+/// What the orchestrator calls the node. Anything but a text with something in it is no name.
+fn orchestrators_name(document: &JsonCursor<'_>) -> Option<String> {
+    let names = ["slave_name", "name"].map(|key| document.get(key));
+    let names = names.into_iter().flatten();
+    let mut texts = names.filter_map(|at| Some(at.value().as_str()?.trim().to_owned()));
+    texts.find(|name| !name.is_empty())
 }
 
 /// sha256 of the document with sorted keys and without spaces: the same whatever it was written like.

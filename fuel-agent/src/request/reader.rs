@@ -248,7 +248,7 @@ impl<'a> JsonCursor<'a> {
         diagnostics.add(
             self.path(),
             format!("is {}, not {right}", kind(self.value)),
-            format!("give {right}"),
+            format!("give {right}{}", pythonic(self.value)),
         );
     }
 
@@ -262,6 +262,14 @@ impl<'a> JsonCursor<'a> {
             Value::Array(items) => !items.is_empty(),
             Value::Object(map) => !map.is_empty(),
         }
+    }
+}
+
+/// What a template may have meant by a value that it wrote as Python has it.
+fn pythonic(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(false) => "; Cobbler's templates write `False` for a value that is not set",
+        _ => "",
     }
 }
 

@@ -25,11 +25,26 @@ pub fn parse(text: &str) -> Result<Value, Problem> {
             "send the description of one node, as JSON or YAML",
         ));
     }
+    if let Some(line) = only_comments(text) {
+        return Err(problem(
+            format!("the document has only comments; it begins with `{line}`"),
+            "look into the server's log for what kept it from writing the request",
+        ));
+    }
     let json = match serde_json::from_str(text) {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
     match parse_yaml(text) {
+        // As YAML that would be the text "None".
+        Ok(_) if is_none(text, &json) => Err(problem(
+            format!(
+                "the document is not JSON: line {} column {}: `None` is Python's",
+                json.line(),
+                json.column()
+            ),
+            "write `null` or leave the key out; in a template, `{{ value | tojson }}`",
+        )),
         Ok(value) => Ok(value),
         // Who wrote a brace meant JSON, and wants to hear what is wrong with that.
         Err(_) if text.trim_start().starts_with(['{', '[']) => Err(problem(
@@ -38,6 +53,39 @@ pub fn parse(text: &str) -> Result<Value, Problem> {
         )),
         Err(yaml) => Err(yaml),
     }
+}
+
+/// Why these bytes are no request yet: servers that make requests from templates answer so before there is one.
+pub fn is_missing(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    if text.trim().is_empty() {
+        return Some("the answer is empty".to_owned());
+    }
+    let line = only_comments(text)?;
+    Some(format!("the answer is only a comment: `{line}`"))
+}
+
+/// The first line, where there is nothing but comments: as Cobbler tells of an error, with status 200. No more of it than
+/// fits a message, and nothing that a terminal would obey.
+fn only_comments(text: &str) -> Option<String> {
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .peekable();
+    let first = *lines.peek()?;
+    if !lines.all(|line| line.starts_with('#')) {
+        return None;
+    }
+    let shown = first.chars().filter(|c| !c.is_control()).take(200);
+    Some(shown.collect())
+}
+
+/// Whether the JSON ends at Python's `None`.
+fn is_none(text: &str, error: &serde_json::Error) -> bool {
+    let line = text.lines().nth(error.line().saturating_sub(1));
+    let rest = line.and_then(|line| line.get(error.column().saturating_sub(1)..));
+    rest.is_some_and(|rest| rest.starts_with("None"))
 }
 
 /// Bytes to text: what is not UTF-8 is a problem that says where.
@@ -147,6 +195,41 @@ mod tests {
         "--- a\n--- b\n": $: the document is neither JSON nor YAML at line 2 column 5; correct it there; one document with plain scalars, lists and string keys is expected
         "a: *nowhere\n": $: the document is neither JSON nor YAML at line 1 column 4; correct it there; one document with plain scalars, lists and string keys is expected
         "#);
+    }
+
+    #[test]
+    fn comments_are_shown_by_their_first_line_and_are_no_request_yet() {
+        let cobbler = "\n# This file intentionally left blank\n# admin: edit the profile\n\n";
+        let problem = parse(cobbler).unwrap_err();
+        assert_eq!(
+            problem.what,
+            "the document has only comments; it begins with `# This file intentionally left blank`"
+        );
+        assert_eq!(
+            is_missing(cobbler.as_bytes()).unwrap(),
+            "the answer is only a comment: `# This file intentionally left blank`"
+        );
+        assert_eq!(is_missing(b" \r\n").unwrap(), "the answer is empty");
+        for text in ["{}", "# a comment\na: 1\n", "not a request", "False"] {
+            assert_eq!(is_missing(text.as_bytes()), None, "{text}");
+        }
+        let long = "# \u{1b}[2J".to_owned() + &"x".repeat(1000);
+        let problem = parse(&long).unwrap_err();
+        assert!(problem.what.len() < 300 && !problem.what.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn pythons_none_is_named_and_its_booleans_are_read() {
+        let problem = parse("{\"a\": 1,\n \"b\": None}").unwrap_err();
+        assert_eq!(
+            problem.what,
+            "the document is not JSON: line 2 column 7: `None` is Python's"
+        );
+        assert_eq!(
+            parse("{\"a\": True, \"b\": False}"),
+            Ok(json!({"a": true, "b": false}))
+        );
+        assert_eq!(parse("a: None\n"), Ok(json!({"a": "None"})));
     }
 
     #[test]

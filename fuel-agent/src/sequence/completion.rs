@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::template::{Facts, Place, render};
+use super::template::{Facts, Place, UnknownName, render};
 use crate::http::Notice;
 use crate::model::error::{Error, Kind};
 use crate::model::url::RedactedUrl;
@@ -68,7 +68,11 @@ pub const NAMES: &[(&str, &str)] = &[
         "`installed`, `incomplete`, `failed` or `interrupted`",
     ),
     ("exit_status", "the exit status of the run"),
-    ("hostname", "the node's name, as in the request"),
+    ("hostname", "the node's host name, as in the request"),
+    (
+        "name",
+        "the orchestrator's name for the node: `slave_name` of the request, else its `name`. Cobbler's name of the system",
+    ),
     (
         "mac",
         "address of the managed interface, else of the one that booted",
@@ -102,10 +106,14 @@ pub fn call(callback: &Callback, facts: &Facts) -> Result<Option<Call>, Error> {
     };
     let unknown = |what: &str| {
         let what = format!("cannot fill in the {what} of a callback");
-        move |error| {
-            Error::new(Kind::Usage, what)
-                .because(error)
-                .hint("docs/commands.md lists the names that can be used")
+        move |error: UnknownName| {
+            let hint = match error.0.as_str() {
+                "name" => {
+                    "the request has neither `slave_name` nor `name`: add one, or use `{hostname}`"
+                }
+                _ => "docs/commands.md lists the names that can be used",
+            };
+            Error::new(Kind::Usage, what).because(error).hint(hint)
         }
     };
     let url = render(template.reveal(), facts, Place::Url).map_err(unknown("URL"))?;
@@ -200,10 +208,14 @@ pub fn sample() -> Facts {
         .collect()
 }
 
-/// Whether both callbacks can be made: every name known, every URL well formed. Gives their URLs, filled in with what
-/// might be, the one of the completion first.
-pub fn check(success: &Callback, failure: &Callback) -> Result<Vec<RedactedUrl>, Error> {
-    let calls = [call(success, &sample())?, call(failure, &sample())?];
+/// Whether both callbacks can be made: every name known, every URL well formed; `named` says whether the request has the
+/// orchestrator's name for the node. Gives their URLs, filled in with what might be, the one of the completion first.
+pub fn check(success: &Callback, failure: &Callback, named: bool) -> Result<Vec<RedactedUrl>, Error> {
+    let mut facts = sample();
+    if !named {
+        facts.remove("name");
+    }
+    let calls = [call(success, &facts)?, call(failure, &facts)?];
     Ok(calls.into_iter().flatten().map(|call| call.url).collect())
 }
 
@@ -238,7 +250,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(call.method, "POST");
-        insta::assert_snapshot!(call.body, @r#"{"result":"x","exit_status":0,"hostname":"node-7","mac":"x","uuid":"x","serial":"x","instance_id":"x","request_digest":"x","stage":"x","error":"it \"broke\"","device":"x","retryable":"x","touched":true}"#);
+        insta::assert_snapshot!(call.body, @r#"{"result":"x","exit_status":0,"hostname":"node-7","name":"x","mac":"x","uuid":"x","serial":"x","instance_id":"x","request_digest":"x","stage":"x","error":"it \"broke\"","device":"x","retryable":"x","touched":true}"#);
         assert_eq!(call.headers[0].1, "application/json");
     }
 
@@ -276,16 +288,27 @@ mod tests {
             "http://h/{nme}",
             "file:///x",
         ] {
-            let error = check(&callback(url), &Callback::default()).unwrap_err();
+            let error = check(&callback(url), &Callback::default(), true).unwrap_err();
             assert_eq!(error.kind, Kind::Usage, "{url}");
-            let error = check(&Callback::default(), &callback(url)).unwrap_err();
+            let error = check(&Callback::default(), &callback(url), true).unwrap_err();
             assert_eq!(error.kind, Kind::Usage, "{url}");
         }
         check(
             &callback("https://h/{hostname}?m={mac}"),
             &Callback::default(),
+            false,
         )
         .unwrap();
+    }
+
+    #[test]
+    fn the_orchestrators_name_is_missed_before_anything_is_done() {
+        for url in ["http://h/{name}", "http://h/%7Bname%7D"] {
+            let urls = check(&callback(url), &Callback::default(), true).unwrap();
+            assert_eq!(urls[0].reveal(), "http://h/x");
+            let error = check(&callback(url), &Callback::default(), false).unwrap_err();
+            insta::assert_snapshot!(crate::model::error::render(&error), @"");
+        }
     }
 
     #[test]

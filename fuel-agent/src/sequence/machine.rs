@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::settings::boot_mac;
+
 /// What a machine is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
@@ -31,24 +33,14 @@ impl Machine {
     }
 }
 
-/// The address that PXELINUX, iPXE and GRUB put there: `BOOTIF=01-52-54-00-12-34-56`, `01` being Ethernet; else what
-/// somebody wrote by hand.
+/// What an operator wrote by hand, else what PXELINUX, iPXE and GRUB put there: `BOOTIF=01-52-54-00-12-34-56`, `01` being
+/// Ethernet. Of several the last counts, as in the ramdisk; one that is not an address does not.
 fn booted_from(kernel_command_line: &str) -> Option<String> {
-    let value = ["BOOTIF=", "provision.bootif="].iter().find_map(|name| {
-        let mut words = kernel_command_line.split_ascii_whitespace();
-        words.find_map(|word| word.strip_prefix(name))
-    })?;
-    let parts: Vec<&str> = value.split(['-', ':']).collect();
-    let address = match parts.as_slice() {
-        [_, rest @ ..] if rest.len() == 6 => rest,
-        all if all.len() == 6 => all,
-        _ => return None,
-    };
-    let hex = |part: &&str| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit());
-    address
-        .iter()
-        .all(hex)
-        .then(|| address.join(":").to_lowercase())
+    ["provision.bootif=", "BOOTIF="].iter().find_map(|name| {
+        let words = kernel_command_line.split_ascii_whitespace();
+        let value = words.rev().find_map(|word| word.strip_prefix(name))?;
+        boot_mac(value.trim_matches('"'))
+    })
 }
 
 /// The address of the first real interface with a link, by name; without any link, of the first real one.
@@ -79,6 +71,18 @@ mod tests {
             ("BOOTIF=52:54:00:ab:34:56", Some("52:54:00:ab:34:56")),
             (
                 "provision.bootif=52:54:00:ab:34:56",
+                Some("52:54:00:ab:34:56"),
+            ),
+            (
+                "BOOTIF=01-52-54-00-00-00-01 provision.bootif=52:54:00:ab:34:56",
+                Some("52:54:00:ab:34:56"),
+            ),
+            (
+                "provision.bootif= BOOTIF=01-52-54-00-ab-34-56",
+                Some("52:54:00:ab:34:56"),
+            ),
+            (
+                "BOOTIF=01-52-54-00-00-00-01 BOOTIF=01-52-54-00-ab-34-56",
                 Some("52:54:00:ab:34:56"),
             ),
             ("BOOTIF=01-52-54-00", None),

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use host::cancel::Cancel;
 use host::exec::Program;
@@ -15,12 +16,14 @@ use super::discovery::{Discovery, combine, request_error};
 use super::machine::Machine;
 use super::template::{self, Facts};
 use crate::apply::bootcode;
-use crate::http;
+use crate::events::{Event, Events, clock};
+use crate::http::{self, HttpError};
 use crate::inventory::{self, Inventory, Reader};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
 use crate::model::request::Request;
 use crate::model::sources::Sources;
+use crate::model::stage::Stage;
 use crate::model::url::{RedactedUrl, redacted};
 use crate::plan::{self, Ids};
 use crate::request::{self, Driver, MAX_BYTES};
@@ -93,7 +96,6 @@ impl StandIn {
 }
 
 /// The node, looked at.
-#[derive(Debug)]
 pub struct NodeDiscovery<'a> {
     /// Where the request comes from.
     pub input: Input,
@@ -109,6 +111,10 @@ pub struct NodeDiscovery<'a> {
     pub disks: &'a [StandIn],
     /// How it behaves.
     pub settings: &'a Settings,
+    /// How long a request is asked for that its server does not have yet; zero for those who only look.
+    pub url_wait: Duration,
+    /// Who hears that it is waited for.
+    pub events: &'a dyn Events,
     /// Who the machine is.
     pub machine: Machine,
     /// Set by SIGTERM.
@@ -168,20 +174,70 @@ impl NodeDiscovery<'_> {
                     .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
             })?;
         let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
-        source::document(&self.client()?, &url, limit).map_err(|error| {
-            let source = Error::from(error);
-            let what = format!("cannot fetch the request from {}", redacted(&url));
-            Error {
-                hint: source.hint.clone(),
-                retryable: source.retryable,
-                ..Error::new(source.kind, what)
+        let client = self.client()?;
+        let deadline = Instant::now() + self.url_wait;
+        let mut pause = self.settings.http.first_pause;
+        let mut is_told = false;
+        loop {
+            let answer = source::document(&client, &url, limit);
+            let missing = match &answer {
+                Ok(bytes) => request::is_missing(bytes),
+                Err(error) => is_absent(error).then(|| error.to_string()),
+            };
+            let Some(why) = missing.filter(|_| Instant::now() + pause < deadline) else {
+                return answer.map_err(|error| of_fetch(&url, error));
+            };
+            if !is_told {
+                is_told = true;
+                let wait = clock::short(self.url_wait);
+                self.events.tell(&Event::Note {
+                    stage: Stage::Setup,
+                    message: format!("waiting for the request, {wait} at most: {why}"),
+                });
             }
-            .because(source)
-        })
+            tracing::info!(why, pause_ms = pause.as_millis(), "no request yet");
+            client.pause(pause, &self.cancel)?;
+            pause = (pause * 2).min(self.settings.http.longest_pause);
+        }
     }
 
     fn client(&self) -> Result<http::Client, Error> {
         Ok(http::Client::new(&self.settings.http, self.cancel.clone())?)
+    }
+}
+
+/// Whether a server that makes requests may answer so before it has this one.
+fn is_absent(error: &HttpError) -> bool {
+    error.is_absent() || error.status() == Some(204)
+}
+
+/// Why a request did not come.
+fn of_fetch(url: &str, error: HttpError) -> Error {
+    let is_absent = is_absent(&error);
+    let source = Error::from(error);
+    let what = format!(
+        "cannot fetch the request from {}",
+        redacted(url)
+    );
+    let hint = if is_absent {
+        let hint = "check the address, and that its server has a request for this node";
+        Some(hint.to_owned())
+    } else {
+        source.hint.clone()
+    };
+    Error {
+        hint,
+        retryable: source.retryable || is_absent,
+        ..Error::new(source.kind, what)
+    }
+    .because(source)
+}
+
+impl std::fmt::Debug for NodeDiscovery<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("disks", &self.disks)
+            .finish_non_exhaustive()
     }
 }
 
@@ -329,6 +385,8 @@ impl Discovery for NodeDiscovery<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::fault_server::{FaultServer, Reply};
+    use crate::model::error::render;
 
     #[test]
     fn a_file_for_a_disk_is_read_with_and_without_a_size() {
@@ -367,6 +425,82 @@ mod tests {
             let error = StandIn::parse(text).unwrap_err();
             assert_eq!(error.kind, Kind::Usage, "{text}");
         }
+    }
+
+    /// A node that fetches its request from `url`, with what it tells.
+    fn fetched(url: &str, wait: Duration) -> (Result<Vec<u8>, Error>, usize) {
+        let heard = Notes::default();
+        let mut settings = Settings::default();
+        settings.http.first_pause = Duration::from_millis(1);
+        settings.http.longest_pause = Duration::from_millis(1);
+        settings.http.environment_proxy = false;
+        let cancel = Cancel::new();
+        let node = NodeDiscovery {
+            input: Input::Url(RedactedUrl::from(url.to_owned())),
+            driver: Driver::Auto,
+            inventory: None,
+            sources: None,
+            offline: false,
+            disks: &[],
+            settings: &settings,
+            url_wait: wait,
+            events: &heard,
+            machine: Machine::default(),
+            reader: Reader::real(&cancel),
+            cancel,
+        };
+        let text = node.text();
+        (text, heard.0.into_inner().unwrap())
+    }
+
+    /// Counts notes.
+    #[derive(Default)]
+    struct Notes(std::sync::Mutex<usize>);
+
+    impl Events for Notes {
+        fn tell(&self, event: &Event) {
+            assert!(matches!(event, Event::Note { .. }), "{event:?}");
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+
+    /// What Cobbler and others answer before there is a request, and then one.
+    fn not_yet() -> FaultServer {
+        FaultServer::start(|asked| match asked.number {
+            0 => Reply::status(404),
+            1 => Reply::status(204),
+            2 => Reply::whole(b""),
+            3 => Reply::whole(b"# this file intentionally left blank\n"),
+            4 => Reply::status(410),
+            _ => Reply::whole(b"{}"),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_request_that_is_not_there_yet_is_asked_for_again_and_told_of_once() {
+        let server = not_yet();
+        let (text, notes) = fetched(&server.url("/request"), Duration::from_hours(1));
+        assert_eq!(text.unwrap(), b"{}");
+        assert_eq!((server.asked().len(), notes), (6, 1));
+    }
+
+    #[test]
+    fn who_only_looks_does_not_wait_for_a_request() {
+        let server = not_yet();
+        let url = server.url("/request?token=s3cret");
+        let (text, notes) = fetched(&url, Duration::ZERO);
+        let text = render(&text.unwrap_err()).replace(&server.address().to_string(), "HOST");
+        insta::assert_snapshot!(text, @"");
+        assert_eq!((server.asked().len(), notes), (1, 0));
+    }
+
+    #[test]
+    fn a_clear_no_is_not_waited_for() {
+        let server = FaultServer::start(|_| Reply::status(403)).unwrap();
+        let (text, notes) = fetched(&server.url("/"), Duration::from_hours(1));
+        assert_eq!(text.unwrap_err().kind, Kind::Image);
+        assert_eq!((server.asked().len(), notes), (1, 0));
     }
 
     #[test]

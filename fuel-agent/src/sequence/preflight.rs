@@ -119,7 +119,9 @@ impl Preflight<'_> {
             );
         }
         wrong.extend(self.discovery.bootable(plan).err());
-        let callbacks = completion::check(&self.settings.success, &self.settings.failure);
+        let named = self.known.request()?.name.is_some();
+        let settings = self.settings;
+        let callbacks = completion::check(&settings.success, &settings.failure, named);
         let targets = callbacks.unwrap_or_else(|error| {
             wrong.push(error);
             Vec::new()

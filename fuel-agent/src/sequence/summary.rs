@@ -121,6 +121,12 @@ pub(super) fn facts(report: &Report, request: Option<&Request>, machine: &Machin
         ("result", report.result.name().to_owned()),
         ("exit_status", report.exit_status.to_string()),
         ("hostname", report.hostname.clone().unwrap_or_default()),
+        (
+            "name",
+            request
+                .and_then(|request| request.name.clone())
+                .unwrap_or_default(),
+        ),
         ("mac", managed.unwrap_or_else(|| machine.mac.clone())),
         ("uuid", machine.uuid.clone()),
         ("serial", machine.serial.clone()),

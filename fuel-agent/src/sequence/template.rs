@@ -23,34 +23,44 @@ pub enum Place {
 #[error("`{{{0}}}` stands for nothing")]
 pub struct UnknownName(pub String);
 
-/// The template with its names filled in. A name is lower-case letters and `_` between braces; any other brace is
-/// itself, so that JSON needs no escaping.
+/// The template with its names filled in. A name is lower-case letters and `_` between braces, or between `%7B` and `%7D`
+/// for those who cannot pass braces on (kernel command lines go through shells and templates); any other brace is itself,
+/// so that JSON needs no escaping.
 pub fn render(template: &str, facts: &Facts, place: Place) -> Result<String, UnknownName> {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
+    while let Some((before, name, after)) = next_name(rest) {
         text.push_str(before);
-        let name = after
-            .split_once('}')
-            .map(|(name, _)| name)
-            .filter(|name| is_name(name));
-        let Some(name) = name else {
-            text.push('{');
-            rest = after;
-            continue;
-        };
         let value = facts
             .get(name)
             .ok_or_else(|| UnknownName(name.to_owned()))?;
         text.push_str(&escaped(name, value, place));
-        rest = &after[name.len() + 1..];
+        rest = after;
     }
     text.push_str(rest);
     Ok(text)
 }
 
-fn is_name(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+/// What is before the first name, the name, and what is after it.
+fn next_name(text: &str) -> Option<(&str, &str, &str)> {
+    text.match_indices(['{', '%']).find_map(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        let (name, after) = name_at(rest)?;
+        Some((before, name, after))
+    })
+}
+
+/// The name that `text` begins with, and what is after it.
+fn name_at(text: &str) -> Option<(&str, &str)> {
+    let of = |open: &str, close: &str| {
+        let (start, rest) = text.split_at_checked(open.len())?;
+        let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_'))?;
+        let (name, rest) = rest.split_at(end);
+        let (last, after) = rest.split_at_checked(close.len())?;
+        let is_one = start.eq_ignore_ascii_case(open) && last.eq_ignore_ascii_case(close);
+        (is_one && !name.is_empty()).then_some((name, after))
+    };
+    of("{", "}").or_else(|| of("%7B", "%7D"))
 }
 
 fn escaped(name: &str, value: &str, place: Place) -> String {
@@ -109,6 +119,12 @@ mod tests {
                 r#"{"error": "cannot \"read\"\nü", "report": {"a":1}, "x": {}}"#,
             ),
             ("{error}", Place::Text, "cannot \"read\"\nü"),
+            (
+                "http://h/%7Bmac%7D?a=%7b%20&e=%7berror%7d%",
+                Place::Url,
+                "http://h/52:54:00:12:34:56?a=%7b%20&e=cannot%20%22read%22%0A%C3%BC%",
+            ),
+            ("{%7Bmac%7D}{", Place::Text, "{52:54:00:12:34:56}{"),
         ] {
             assert_eq!(render(template, &facts(), place).unwrap(), text);
         }
@@ -125,6 +141,12 @@ mod tests {
             "{Mac}",
             "a{",
             "{{}}",
+            "%7B",
+            "%7Bmac}",
+            "{mac%7D",
+            "%7B%7D",
+            "%7Bmac",
+            "%ü{",
         ] {
             assert_eq!(render(text, &facts(), Place::Text).unwrap(), text);
         }
@@ -133,6 +155,8 @@ mod tests {
     #[test]
     fn a_name_that_stands_for_nothing_is_an_error() {
         let error = render("{hostnme}", &facts(), Place::Url).unwrap_err();
+        assert_eq!(error.to_string(), "`{hostnme}` stands for nothing");
+        let error = render("%7Bhostnme%7D", &facts(), Place::Url).unwrap_err();
         assert_eq!(error.to_string(), "`{hostnme}` stands for nothing");
     }
 }

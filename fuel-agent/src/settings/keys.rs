@@ -58,6 +58,17 @@ pub static KEYS: &[Key] = &[
         ..PLAIN
     },
     Key {
+        name: "url.wait",
+        value: "TIME",
+        default: "5m",
+        help: "How long a run goes on asking for a request that is not there yet: the server answers 404, 410 or 204, an empty text or one of comments only.",
+        set: |settings, value| {
+            settings.url_wait = time(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
         name: "reinstall",
         help: "Install on a pulled run although the node already is what the request asks for.",
         set: |settings, value| {

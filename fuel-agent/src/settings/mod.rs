@@ -21,6 +21,7 @@ use crate::model::url::RedactedUrl;
 use crate::stream::packed::Rules;
 pub use key::Key;
 use key::Layers;
+pub(crate) use value::boot_mac;
 
 /// Everything that can be set.
 #[expect(
@@ -31,6 +32,8 @@ use key::Layers;
 pub struct Settings {
     /// Where `provision.json` is fetched from, if it is pulled; `{mac}`, `{uuid}` and `{serial}` are filled in.
     pub url: Option<RedactedUrl>,
+    /// How long a run asks again for a request that its server does not have yet.
+    pub url_wait: Duration,
     /// Install again although the node is what the request asks for.
     pub reinstall: bool,
     /// What happens at the end of a run that went well; by default `none` when pushed and `reboot` when pulled.
@@ -65,6 +68,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             url: None,
+            url_wait: Duration::from_mins(5),
             reinstall: false,
             end: None,
             match_by_name: false,
@@ -225,6 +229,13 @@ const FOR_THE_RAMDISK: [&str; 3] = ["bootif", "key", "shell"];
 /// this agent; our own command line and file are not.
 fn unknown(entry: &Entry, warnings: &mut Vec<String>) -> Result<(), Error> {
     if entry.place == Place::Kernel && FOR_THE_RAMDISK.contains(&entry.key.as_str()) {
+        let value = entry.value.as_deref().unwrap_or_default();
+        if entry.key == "bootif" && boot_mac(value).is_none() {
+            warnings.push(format!(
+                "`provision.bootif` of {} is not a MAC address and does not count: BOOTIF does, if it is there",
+                entry.place
+            ));
+        }
         return Ok(());
     }
     let near = Key::nearest(&entry.key);
@@ -401,6 +412,17 @@ mod tests {
         let line = ["provision.key=ssh-ed25519%20AAAA", "provision.shell"];
         let (_, warnings) = merged(&[], &line, &[]).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
+        let line = ["provision.bootif=01-52-54-00-12-34-56"];
+        assert_eq!(merged(&[], &line, &[]).unwrap().1, [""; 0]);
+        for odd in ["provision.bootif=", "provision.bootif=$net_default_mac"] {
+            let (_, warnings) = merged(&[], &[odd], &[]).unwrap();
+            assert_eq!(
+                warnings,
+                [
+                    "`provision.bootif` of the kernel command line is not a MAC address and does not count: BOOTIF does, if it is there"
+                ]
+            );
+        }
         assert!(merged(&[], &[], &["key=x"]).is_err());
     }
 

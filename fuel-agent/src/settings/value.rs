@@ -125,6 +125,20 @@ pub(super) fn list(value: &str) -> Vec<String> {
         .collect()
 }
 
+/// The address of a network card as boot loaders write it: `01-52-54-00-12-34-56`, `01` being Ethernet, or the address
+/// itself, with `-` or `:`. Gives `52:54:00:12:34:56`.
+pub(crate) fn boot_mac(value: &str) -> Option<String> {
+    let parts: Vec<&str> = value.split(['-', ':']).collect();
+    let address = match parts.as_slice() {
+        [_, rest @ ..] if rest.len() == 6 => rest,
+        all if all.len() == 6 => all,
+        _ => return None,
+    };
+    let hex = |part: &&str| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit());
+    let is_one = address.iter().all(hex);
+    is_one.then(|| address.join(":").to_lowercase())
+}
+
 /// A switch.
 pub(super) fn yes(value: &str) -> Result<bool, String> {
     match value {
