@@ -1,7 +1,7 @@
 //! `--dialect json`: one object a line, the contract of docs/commands.md. Nothing else goes to standard output.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -57,11 +57,15 @@ impl Json {
 
 impl Events for Json {
     fn tell(&self, event: &Event) {
+        self.tell_at(event, SystemTime::now());
+    }
+
+    fn tell_at(&self, event: &Event, time: SystemTime) {
         if let Some(object) = object(event)
             && self.due(event)
         {
             let mut line = Map::new();
-            line.insert("time".to_owned(), Value::String(clock::now()));
+            line.insert("time".to_owned(), Value::String(clock::rfc3339(time)));
             line.extend(object);
             self.sink.line(&Value::Object(line).to_string());
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::sink::Sink;
 use super::{Event, Events, clock};
@@ -89,6 +89,10 @@ fn moved(what: &str, done: u64, total: Option<u64>, rate: Option<u64>) -> String
 
 impl Events for Lines {
     fn tell(&self, event: &Event) {
+        self.tell_at(event, SystemTime::now());
+    }
+
+    fn tell_at(&self, event: &Event, time: SystemTime) {
         let line = match event {
             Event::StageStart { stage } => format!("{stage}: start"),
             Event::StageEnd { stage, took, ok } => {
@@ -119,7 +123,7 @@ impl Events for Lines {
             // The summary is printed by the sub-command, for both kinds of people's dialects.
             Event::Report { .. } => return,
         };
-        self.sink.line(&format!("{} {line}", clock::now()));
+        self.sink.line(&format!("{} {line}", clock::rfc3339(time)));
     }
 }
 

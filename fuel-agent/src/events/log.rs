@@ -1,16 +1,18 @@
 //! The log file: what happens, with the command lines and answers that `tracing` hears of. Never a secret.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use host::outlet::{self, Outlet};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::outbox::{Class, Item, Limits, Outbox};
 use super::{Event, Events};
 
 /// Passes events on to `tracing`, whose subscriber writes the log.
@@ -41,7 +43,7 @@ impl Events for Log {
                 tracing::warn!(
                     stage = stage.map(crate::model::stage::Stage::name),
                     message,
-                    "odd"
+                    "warning"
                 );
             }
             Event::Error {
@@ -57,16 +59,82 @@ impl Events for Log {
             Event::Report { report, .. } => tracing::info!(%report, "report"),
         }
     }
+
+    fn flush(&self) {
+        flush();
+    }
+}
+
+/// One log: a file, or a FIFO or a console that may keep its writer waiting.
+#[derive(Debug)]
+pub struct LogFile(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Regular(File),
+    /// Written by a thread of its own; what has no room is dropped and counted in the log.
+    Special(Outbox<Vec<u8>>),
+}
+
+impl LogFile {
+    fn special(file: File, limits: Limits) -> io::Result<Self> {
+        let mut outlet = Some(Outlet::new(file));
+        let outbox = Outbox::start("log", limits, move |item: Item<Vec<u8>>| {
+            let bytes = match item {
+                Item::Entry(bytes) => bytes,
+                Item::Dropped(count) => {
+                    format!("{count} lines of the log are missing here: it was not read\n")
+                        .into_bytes()
+                }
+            };
+            // After the first error it is left alone.
+            outlet = outlet
+                .take()
+                .and_then(|mut it| it.write_all(&bytes).is_ok().then_some(it));
+        })?;
+        Ok(Self(Kind::Special(outbox)))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.0 {
+            Kind::Regular(file) => file.write_all(bytes),
+            Kind::Special(outbox) => {
+                outbox.put(bytes.to_owned(), Class::Line);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Files that all get the same lines; one that cannot be written any more is left out from then on.
 #[derive(Clone, Debug, Default)]
-struct Files(Arc<Mutex<Vec<File>>>);
+struct Files(Arc<Mutex<Vec<LogFile>>>);
+
+impl Files {
+    fn flush(&self) {
+        let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in files.iter() {
+            if let Kind::Special(outbox) = &file.0 {
+                outbox.flush();
+            }
+        }
+    }
+}
+
+/// The logs of this process, once there are any.
+static FILES: OnceLock<Files> = OnceLock::new();
+
+/// Waits until everything has been written, for a bounded time.
+pub fn flush() {
+    if let Some(files) = FILES.get() {
+        files.flush();
+    }
+}
 
 impl Write for Files {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.retain_mut(|file| file.write_all(bytes).is_ok());
+        files.retain_mut(|file| file.write(bytes).is_ok());
         Ok(bytes.len())
     }
 
@@ -83,23 +151,30 @@ impl<'a> MakeWriter<'a> for Files {
     }
 }
 
-/// Opens a log for appending; only its owner may read it.
-pub fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+/// Opens a log for appending; only its owner may read one that is made here. What is there and is no regular file (a
+/// FIFO, a console) is written into; a FIFO that no process reads is an error.
+pub fn open(path: &Path) -> io::Result<LogFile> {
+    let is_special = |it: fs::Metadata| !it.is_file() && !it.is_dir();
+    if fs::metadata(path).is_ok_and(is_special) {
+        return LogFile::special(outlet::open(path)?, Limits::DEFAULT);
+    }
+    let file = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(path)
+        .open(path)?;
+    Ok(LogFile(Kind::Regular(file)))
 }
 
 /// Lets everything that `tracing` hears of be written to `files`, from now to the end of the process. Of our own crates
 /// all but `trace` (that too when `verbose`), of others warnings: an HTTP library's chatter may hold tokens.
-pub fn start(files: Vec<File>, verbose: bool) {
+pub fn start(files: Vec<LogFile>, verbose: bool) {
     let ours = if verbose {
         LevelFilter::TRACE
     } else {
         LevelFilter::DEBUG
     };
+    let files = Files(Arc::new(Mutex::new(files)));
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target("fuel_agent", ours)
@@ -107,7 +182,8 @@ pub fn start(files: Vec<File>, verbose: bool) {
         .with_target("provision", ours);
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(false)
-        .with_writer(Files(Arc::new(Mutex::new(files))));
+        .with_writer(files.clone());
+    let _ = FILES.set(files);
     // A subscriber that is there already (a test's) stays; the log is then that one's affair.
     let _ = tracing_subscriber::registry()
         .with(targets)
@@ -136,9 +212,38 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = LogFile(Kind::Regular(full));
         let mut files = Files(Arc::new(Mutex::new(vec![full, open(&path).unwrap()])));
         files.write_all(b"one\n").unwrap();
         files.write_all(b"two\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn a_device_is_written_into_and_stays_what_it_is() {
+        use std::os::unix::fs::FileTypeExt;
+        let null = Path::new("/dev/null");
+        let mut files = Files(Arc::new(Mutex::new(vec![open(null).unwrap()])));
+        files.write_all(b"one\n").unwrap();
+        files.flush();
+        assert!(fs::metadata(null).unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn a_log_that_is_not_read_keeps_no_one_waiting() {
+        let (reader, writer) = io::pipe().unwrap();
+        let limits = Limits {
+            stall: std::time::Duration::from_millis(1),
+            ..Limits::DEFAULT
+        };
+        let log = LogFile::special(File::from(std::os::fd::OwnedFd::from(writer)), limits);
+        let mut files = Files(Arc::new(Mutex::new(vec![log.unwrap()])));
+        let line = vec![b'x'; 4096];
+        // far more than a pipe and the queue hold
+        for _ in 0..2000 {
+            files.write_all(&line).unwrap();
+        }
+        files.flush();
+        drop(reader);
     }
 }

@@ -8,6 +8,7 @@
 //!   joint   several that move bytes at the same time, as one
 //!   clock   times as RFC 3339
 //!   sink    a stream that goes quiet, instead of failing, when its reader has gone
+//!   outbox  a queue before a stream that may not be read: the run goes on
 //! ```
 
 pub mod bars;
@@ -16,10 +17,12 @@ pub mod joint;
 pub mod json;
 pub mod lines;
 pub mod log;
+pub mod outbox;
 pub mod sink;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::model::stage::Stage;
 
@@ -104,6 +107,14 @@ pub enum Event {
 pub trait Events: Send + Sync {
     /// Takes note of one event.
     fn tell(&self, event: &Event);
+
+    /// The same of an event that happened at `time`, for listeners that print times.
+    fn tell_at(&self, event: &Event, _time: SystemTime) {
+        self.tell(event);
+    }
+
+    /// Waits until what was told has been written, for a bounded time.
+    fn flush(&self) {}
 }
 
 /// Tells every listener in turn.
@@ -127,6 +138,12 @@ impl Events for FanOut {
     fn tell(&self, event: &Event) {
         for listener in &self.0 {
             listener.tell(event);
+        }
+    }
+
+    fn flush(&self) {
+        for listener in &self.0 {
+            listener.flush();
         }
     }
 }

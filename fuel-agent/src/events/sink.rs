@@ -1,7 +1,12 @@
 //! A stream that goes quiet, instead of failing, when its reader has gone.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
+
+use host::outlet::Outlet;
+
+use super::outbox::{Class, Item, Limits, Outbox};
 
 /// Writes lines, each in one piece, until the first error; from then on it drops them.
 ///
@@ -17,12 +22,20 @@ impl Sink {
 
     /// Writes to standard output.
     pub fn stdout() -> Self {
-        Self::new(std::io::stdout())
+        Self::of(io::stdout())
     }
 
     /// Writes to standard error.
     pub fn stderr() -> Self {
-        Self::new(std::io::stderr())
+        Self::of(io::stderr())
+    }
+
+    /// Writes to the descriptor itself: a thread that a slow reader keeps waiting holds no lock of the library.
+    fn of(stream: impl AsFd + Write + Send + 'static) -> Self {
+        match Outlet::copy_of(&stream) {
+            Ok(outlet) => Self::new(outlet),
+            Err(_) => Self::new(stream),
+        }
     }
 
     /// Writes `text` and a line end, at once.
@@ -60,6 +73,45 @@ impl std::fmt::Debug for Sink {
     }
 }
 
+/// Prints text from a thread of its own, for commands that must come to their end though their output is not read.
+/// Dropping it waits for what was printed, for a bounded time.
+#[derive(Debug)]
+pub struct Printer(Outbox<String>);
+
+impl Printer {
+    /// Prints to standard output.
+    pub fn stdout() -> io::Result<Self> {
+        Self::new(Sink::stdout())
+    }
+
+    /// Prints to standard error.
+    pub fn stderr() -> io::Result<Self> {
+        Self::new(Sink::stderr())
+    }
+
+    fn new(sink: Sink) -> io::Result<Self> {
+        Outbox::start(
+            "printer",
+            Limits::DEFAULT,
+            move |item: Item<String>| match item {
+                Item::Entry(text) => sink.text(&text),
+                Item::Dropped(count) => sink.line(&format!("{count} lines are missing here")),
+            },
+        )
+        .map(Self)
+    }
+
+    /// Prints `text` and a line end.
+    pub fn line(&self, text: &str) {
+        self.text(&format!("{text}\n"));
+    }
+
+    /// Prints `text` as it is.
+    pub fn text(&self, text: &str) {
+        self.0.put(text.to_owned(), Class::Line);
+    }
+}
+
 /// A stream for tests whose content can be read while others write to it.
 #[cfg(test)]
 #[derive(Clone, Debug, Default)]
@@ -74,11 +126,11 @@ impl Shared {
 
 #[cfg(test)]
 impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -91,12 +143,12 @@ mod tests {
     struct Hangup(std::sync::Arc<Mutex<u32>>);
 
     impl Write for Hangup {
-        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             *self.0.lock().unwrap() += 1;
-            Err(std::io::ErrorKind::BrokenPipe.into())
+            Err(io::ErrorKind::BrokenPipe.into())
         }
 
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use host::Host;
 use host::cancel::{Cancel, ignore_hangup};
 
-use super::{Places, node, said, stand_ins, start_log};
+use super::{Places, node, printer, said, stand_ins, start_log};
 use crate::apply;
 use crate::cli::{Dialect, RunOptions};
 use crate::events::log::Log;
-use crate::events::sink::Sink;
 use crate::events::{Events, FanOut, clock};
 use crate::model::error::{Error, Kind};
 use crate::model::stage::Stage;
@@ -38,8 +37,6 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Ru
         // What was installed is not what this machine would start.
         settings.end.get_or_insert(End::None);
     }
-    let mut node = node(&options.input, &disks, &settings, &places, &cancel)?;
-    let pulled = matches!(node.input, Input::Url(_));
     let state_file = Arc::new(StateFile::new(&folder));
     let listeners: Vec<Arc<dyn Events>> = vec![
         Arc::clone(told),
@@ -47,6 +44,9 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Ru
         Arc::<StateFile>::clone(&state_file),
     ];
     let events = FanOut::new(listeners);
+    let mut node = node(&options.input, &disks, &settings, &places, &events, &cancel)?;
+    node.url_wait = settings.url_wait;
+    let pulled = matches!(node.input, Input::Url(_));
     let mut preflight = Preflight {
         discovery: &mut node,
         settings: &settings,
@@ -80,7 +80,9 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Ru
     if options.dialect != Dialect::Json
         && let Some(report) = run.last_report()
     {
-        Sink::stdout().text(&report.to_string());
+        // After the last event, and not in the middle of it.
+        told.flush();
+        printer()?.text(&report.to_string());
     }
     Ok(outcome)
 }

@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use host::cancel::Cancel;
@@ -30,7 +31,8 @@ use crate::events::bars::Bars;
 use crate::events::json::Json;
 use crate::events::lines::Lines;
 use crate::events::log;
-use crate::events::sink::Sink;
+use crate::events::outbox::Background;
+use crate::events::sink::{Printer, Sink};
 use crate::inventory::Reader;
 use crate::model::error::{Error, Kind, render};
 use crate::model::stage::Stage;
@@ -62,10 +64,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Some(Command::Notify(options)) => status::notify(&options),
         Some(Command::Write(options)) => write::write(&options),
     };
-    result.unwrap_or_else(|error| {
-        Sink::stderr().text(&render(&error));
+    let status = result.unwrap_or_else(|error| {
+        // The status is what counts: it does not wait for ever for those who do not read.
+        if let Ok(printer) = Printer::stderr() {
+            printer.text(&render(&error));
+        }
         error.kind.exit_status()
-    })
+    });
+    log::flush();
+    status
 }
 
 /// Files that tests put elsewhere, by environment variables; a node has them where they belong.
@@ -150,6 +157,7 @@ fn node<'a>(
     disks: &'a [StandIn],
     settings: &'a Settings,
     places: &Places,
+    events: &'a dyn Events,
     cancel: &Cancel,
 ) -> Result<NodeDiscovery<'a>, Error> {
     Ok(NodeDiscovery {
@@ -160,6 +168,8 @@ fn node<'a>(
         offline: options.offline,
         disks,
         settings,
+        url_wait: Duration::ZERO,
+        events,
         machine: places.machine(),
         cancel: cancel.clone(),
         reader: reader(disks, cancel)?,
@@ -197,13 +207,24 @@ fn start_log(options: &LogOptions, also: Option<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-fn told(dialect: Dialect) -> Arc<dyn Events> {
-    match dialect {
-        Dialect::Human => Arc::new(Bars::stdout()),
-        Dialect::Auto if std::io::stdout().is_terminal() => Arc::new(Bars::stdout()),
-        Dialect::Auto | Dialect::Plain => Arc::new(Lines::new(Sink::stdout())),
-        Dialect::Json => Arc::new(Json::new(Sink::stdout())),
-    }
+/// The listener that prints to standard output, behind a queue: an output that is not read stops no run.
+fn told(dialect: Dialect) -> Result<Arc<dyn Events>, Error> {
+    let listener = match dialect {
+        Dialect::Human => Background::new(Bars::stdout()),
+        Dialect::Auto if std::io::stdout().is_terminal() => Background::new(Bars::stdout()),
+        Dialect::Auto | Dialect::Plain => Background::new(Lines::new(Sink::stdout())),
+        Dialect::Json => Background::new(Json::new(Sink::stdout())),
+    };
+    Ok(Arc::new(listener.map_err(no_thread)?))
+}
+
+/// The printer of results of a command that must end though its output is not read.
+fn printer() -> Result<Printer, Error> {
+    Printer::stdout().map_err(no_thread)
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    Error::new(Kind::Internal, "cannot start a thread for the output").because(error)
 }
 
 /// The error of a walk, if it has one.
@@ -215,7 +236,7 @@ fn failure(outcome: RunOutcome) -> Result<u8, Error> {
 }
 
 fn run(options: &RunOptions) -> Result<u8, Error> {
-    let events = told(options.dialect);
+    let events = told(options.dialect)?;
     let record = if options.dry_run {
         preflight::dry_run(options, &events)
     } else {

@@ -60,8 +60,8 @@ fn preflight(
     let (settings, warnings) = places.settings(said(input))?;
     let disks = stand_ins(&input.disk)?;
     let cancel = Cancel::new();
-    let mut node = node(input, &disks, &settings, places, &cancel)?;
     let events = FanOut::new(vec![Arc::clone(events), Arc::new(Log)]);
+    let mut node = node(input, &disks, &settings, places, &events, &cancel)?;
     let mut preflight = Preflight {
         discovery: &mut node,
         settings: &settings,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use host::cancel::Cancel;
 use host::lock::{Lock, LockError};
@@ -34,12 +35,15 @@ enum Condition {
     Running,
     /// The last run failed, with this exit status.
     Failed(u8),
+    /// What the last run came to cannot be read.
+    Unknown(String),
 }
 
 impl Condition {
     const fn exit_status(&self) -> u8 {
         match self {
             Self::Ready => 0,
+            Self::Unknown(_) => Kind::Internal.exit_status(),
             Self::Owed => 20,
             Self::NotInstalled(_) => 21,
             Self::Running => 22,
@@ -54,6 +58,7 @@ impl Condition {
             Self::NotInstalled(_) => "not-installed",
             Self::Running => "running",
             Self::Failed(_) => "failed",
+            Self::Unknown(_) => "unknown",
         }
     }
 }
@@ -64,6 +69,8 @@ struct Evidence {
     running: bool,
     /// The last run, if there was one since the node started.
     run: Option<State>,
+    /// Why that cannot be read, where it cannot.
+    unreadable: Option<String>,
     /// Whether a completion is owed.
     owed: bool,
 }
@@ -75,6 +82,9 @@ fn condition(evidence: &Evidence, stamped: impl FnOnce(Option<&State>) -> bool) 
     }
     if evidence.owed {
         return Condition::Owed;
+    }
+    if let Some(why) = &evidence.unreadable {
+        return Condition::Unknown(why.clone());
     }
     match &evidence.run {
         // Accepted later by `notify`: nothing is owed any more.
@@ -103,9 +113,14 @@ pub(super) fn status(options: &StatusOptions) -> Result<u8, Error> {
     let holder = Lock::holder(&folder.lock()).map_err(|error| {
         Error::new(Kind::Internal, "cannot find out whether a run is under way").because(error)
     })?;
+    let (run, unreadable) = match folder.state() {
+        Ok(run) => (run, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let evidence = Evidence {
         running: holder.is_some(),
-        run: folder.state(),
+        run,
+        unreadable,
         owed: folder.owed().is_some(),
     };
     let condition = condition(&evidence, |run| {
@@ -177,6 +192,9 @@ fn text(condition: &Condition, evidence: &Evidence) -> String {
         Condition::NotInstalled(why) => format!("not installed: {why}"),
         Condition::Running => "a run is under way".to_owned(),
         Condition::Failed(status) => format!("the last run failed with exit status {status}"),
+        Condition::Unknown(why) => {
+            format!("unknown: the state of the last run cannot be read: {why}")
+        }
     };
     text.push('\n');
     let Some(run) = &evidence.run else {
@@ -206,7 +224,7 @@ pub(super) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
     let cancel = Cancel::new();
     super::install::on_signals(&cancel)?;
     let client = http::Client::new(&settings.http, cancel.clone())?;
-    let out = Sink::stdout();
+    let out = super::printer()?;
     loop {
         // Read each time: a run that began meanwhile owes something else, or nothing.
         let Some(owed) = folder.owed() else {
@@ -221,6 +239,8 @@ pub(super) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
                     return Err(error.into());
                 }
                 out.line(&format!("{} {error}; offering it again", clock::now()));
+                // However small the budget is.
+                client.pause(Duration::from_secs(1), &cancel)?;
             }
         }
     }
@@ -232,7 +252,7 @@ fn accepted(
     owed: &PendingCompletion,
     options: &NotifyOptions,
 ) -> Result<u8, Error> {
-    Sink::stdout().line(&format!("{} accepted the completion", owed.call.url));
+    super::printer()?.line(&format!("{} accepted the completion", owed.call.url));
     let Some(_lock) = settled(folder, owed)? else {
         return Ok(0);
     };
@@ -275,8 +295,28 @@ mod tests {
     }
 
     fn status_of(running: bool, run: Option<State>, owed: bool, stamp: bool) -> u8 {
-        let evidence = Evidence { running, run, owed };
+        let evidence = Evidence {
+            running,
+            run,
+            unreadable: None,
+            owed,
+        };
         condition(&evidence, |_| stamp).exit_status()
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_is_neither_ready_nor_to_be_loaded_again() {
+        let mut evidence = Evidence {
+            running: false,
+            run: None,
+            unreadable: Some("EOF while parsing".to_owned()),
+            owed: false,
+        };
+        let unknown = condition(&evidence, |_| true);
+        assert_eq!(unknown.exit_status(), 1);
+        insta::assert_snapshot!(text(&unknown, &evidence), @"unknown: the state of the last run cannot be read: EOF while parsing");
+        evidence.running = true;
+        assert_eq!(condition(&evidence, |_| true).exit_status(), 22);
     }
 
     #[test]
@@ -341,6 +381,7 @@ mod tests {
         let evidence = Evidence {
             running: true,
             run: Some(state),
+            unreadable: None,
             owed: false,
         };
         insta::assert_snapshot!(text(&Condition::Running, &evidence), @r"

@@ -16,10 +16,9 @@ use serde::Serialize;
 
 use super::fit::{self, Goal};
 use super::target::{self, NullDevice, Target};
-use super::{Places, start_log, told};
+use super::{Places, printer, start_log, told};
 use crate::apply::not_opened;
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
-use crate::events::sink::Sink;
 use crate::events::{Event, Events, Silence, clock};
 use crate::http::Client;
 use crate::model::error::{Error, Kind};
@@ -58,7 +57,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
     start_log(&LogOptions::default(), options.log_file.clone())?;
     let (settings, warnings) = places.settings(said(options))?;
     let digest = options.digest.as_deref().map(Digest::parse).transpose()?;
-    let events = heard(options.format);
+    let events = heard(options.format)?;
     for message in warnings {
         warn(&*events, message);
     }
@@ -94,6 +93,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
             (Some(target.node), outcome)
         }
     };
+    events.flush();
     tell(options.format, device, outcome)?;
     Ok(0)
 }
@@ -108,10 +108,10 @@ fn said(options: &WriteOptions) -> Vec<Entry> {
 }
 
 /// Who hears of progress: people, or with JSON nobody.
-fn heard(format: Format) -> Arc<dyn Events> {
+fn heard(format: Format) -> Result<Arc<dyn Events>, Error> {
     match format {
         Format::Text => told(Dialect::Auto),
-        Format::Json => Arc::new(Silence),
+        Format::Json => Ok(Arc::new(Silence)),
     }
 }
 
@@ -349,7 +349,7 @@ fn reread(target: &Target, events: &dyn Events) {
 }
 
 fn tell(format: Format, device: Option<PathBuf>, image: ImageOutcome) -> Result<(), Error> {
-    let out = Sink::stdout();
+    let out = printer()?;
     let written = Written {
         device,
         image,

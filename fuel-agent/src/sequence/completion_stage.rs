@@ -1,6 +1,6 @@
 //! What a run says of itself: the completion, what stays owed of it, the report, the failure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::StageHandler as _;
 use super::completion::{self, PendingCompletion};
 use super::discovery::combine;
+use super::report_file::ReportFile;
 use super::rundir::replace;
 use super::stages::Run;
 use super::template::Facts;
@@ -43,6 +44,7 @@ impl Run<'_> {
             request_digest: report.request_digest.clone().unwrap_or_default(),
             end: self.end(),
         };
+        self.about.folder.give_back_reserve();
         // Before the first try: it stays owed if we are killed meanwhile.
         self.set_pending(Some(&owed))?;
         self.executor
@@ -87,20 +89,29 @@ impl Run<'_> {
     }
 
     /// To the run's folder, unless another run has that, and to where the command line says.
-    fn write_report(&self, json: &Value) -> Vec<Error> {
+    fn write_report(&mut self, json: &Value) -> Vec<Error> {
         let text = format!("{json:#}\n");
-        let folder = self
-            .progress
-            .locked
-            .then(|| self.about.folder.report().clone());
-        let paths = folder.into_iter().chain(self.about.report.clone());
-        paths
-            .filter_map(|path| {
-                let error = replace(&path, text.as_bytes()).err()?;
-                let what = format!("cannot write the report to {}", path.display());
-                Some(Error::new(Kind::Internal, what).because(error))
-            })
-            .collect()
+        let failed = |path: &Path, error| {
+            let what = format!("cannot write the report to {}", path.display());
+            Error::new(Kind::Internal, what).because(error)
+        };
+        let mut errors = Vec::new();
+        if self.progress.locked {
+            self.about.folder.give_back_reserve();
+            let path = self.about.folder.report();
+            let written = replace(&path, text.as_bytes());
+            errors.extend(written.err().map(|error| failed(&path, error)));
+        }
+        if let Some(path) = &self.about.report {
+            // A run that ended before it looked there does so now.
+            let found = match self.progress.report_file.take() {
+                Some(found) => Ok(found),
+                None => ReportFile::find(path),
+            };
+            let written = found.and_then(|mut file| file.write(text.as_bytes()));
+            errors.extend(written.err().map(|error| failed(path, error)));
+        }
+        errors
     }
 
     /// Another run's orchestrator is not told that this one could not begin, nor that an installed node failed.

@@ -145,7 +145,9 @@ impl Executor for HostExecutor<'_> {
             return Err(error);
         }
         let work = &self.options.work;
-        let made = fs::create_dir(work).and_then(|()| room_for(&work.join("room"), WORK_ROOM));
+        let made = fs::create_dir(work)
+            .and_then(|()| self.folder.reserve())
+            .and_then(|()| room_for(&work.join("room"), WORK_ROOM));
         made.map_err(|error| {
             let what = format!(
                 "there is no room for the work of a run in {}",
@@ -267,7 +269,15 @@ impl Executor for HostExecutor<'_> {
     }
 
     fn notify(&mut self, call: &Call, budget: Duration) -> Result<(), Error> {
-        let client = http::Client::new(&self.options.http, self.cancel.clone())?;
+        // The run's own flag stops nothing any more once clean-up has begun; a signal that comes now ends the call.
+        let stop = Cancel::new();
+        stop.on_signals().map_err(|error| {
+            Error::new(Kind::Internal, "cannot listen to signals").because(error)
+        })?;
+        if self.cancel.is_cancelled() {
+            return Err(http::HttpError::Cancelled.into());
+        }
+        let client = http::Client::new(&self.options.http, stop)?;
         let accepted = http::notify(&client, &call.notice(), budget)?;
         tracing::info!(
             status = accepted.status,

@@ -14,6 +14,7 @@
 //!   machine      who this machine is
 //!   completion   who is told, with what words, and whether they accepted
 //!   template     `{names}` in URLs, headers and bodies
+//!   report_file  where `--report` points
 //!   rundir       /run/provision: lock, state, report, log, what is owed
 //! ```
 
@@ -26,6 +27,7 @@ pub mod host_executor;
 pub mod machine;
 pub mod node_discovery;
 pub mod preflight;
+mod report_file;
 pub mod rundir;
 pub mod stages;
 mod summary;

@@ -14,6 +14,12 @@ use crate::events::joint::Joint;
 use crate::events::{Event, Events, clock};
 use crate::model::stage::Stage;
 
+/// Bytes of the state file, at least: spaces at its end. A file of one length can be written anew where nothing is free.
+const STATE_LENGTH: usize = 4096;
+
+/// Bytes that are kept for the report and what is owed.
+const RESERVE: usize = 512 << 10;
+
 /// The folder of a run's state. It is in memory: after a reboot nothing of it is left, and only the stamp on the disks
 /// tells.
 #[derive(Clone, Debug)]
@@ -64,14 +70,38 @@ impl RunDir {
         self.0.join("work")
     }
 
-    /// The state of the last run, if there was one since the node started.
-    pub fn state(&self) -> Option<State> {
-        read(&self.state_file())
+    /// The state of the last run, if there was one since the node started. An error is one that cannot be read: what the
+    /// run came to is not known.
+    pub fn state(&self) -> io::Result<Option<State>> {
+        match fs::read(self.state_file()) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What is owed to the orchestrator.
     pub fn owed(&self) -> Option<PendingCompletion> {
         read(&self.owed_file())
+    }
+
+    fn reserve_file(&self) -> PathBuf {
+        self.0.join("reserve")
+    }
+
+    /// Takes the room that the end of a run needs, for the report and for what is owed, from all who write there meanwhile.
+    pub fn reserve(&self) -> io::Result<()> {
+        let path = self.reserve_file();
+        let taken = create(&path).and_then(|mut file| file.write_all(&vec![0x5a; RESERVE]));
+        if taken.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        taken
+    }
+
+    /// Gives that room back; none may have been taken.
+    pub fn give_back_reserve(&self) {
+        let _ = fs::remove_file(self.reserve_file());
     }
 
     /// Notes what is owed, or that nothing is any more.
@@ -95,15 +125,35 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
-    let mut file = fs::OpenOptions::new()
+    let put = create(&new)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&new, path));
+    if put.is_err() {
+        // Half of it would only take room.
+        let _ = fs::remove_file(&new);
+    }
+    put
+}
+
+/// An empty file that only its owner may read.
+fn create(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new()
         .create(true)
         .truncate(true)
         .write(true)
         .mode(0o600)
-        .open(&new)?;
-    file.write_all(bytes)?;
-    drop(file);
-    fs::rename(&new, path)
+        .open(path)
+}
+
+/// Puts a state there: in one piece, or where there is no room for a second file, over the old one, which is as long.
+fn record(path: &Path, state: &State) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(state)?;
+    bytes.resize(bytes.len().max(STATE_LENGTH), b' ');
+    replace(path, &bytes).or_else(|_| {
+        let mut file = fs::OpenOptions::new().write(true).open(path)?;
+        file.write_all(&bytes)?;
+        file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+    })
 }
 
 /// Whether so many bytes more can be written under the name `path`: what is found out now does not stop a run at its end.
@@ -111,13 +161,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn room_for(path: &Path, bytes: usize) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".try");
-    let tried = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&name)
-        .and_then(|mut file| file.write_all(&vec![0x5a; bytes]));
+    let tried = create(Path::new(&name)).and_then(|mut file| file.write_all(&vec![0x5a; bytes]));
     match fs::remove_file(&name) {
         Err(error) if tried.is_ok() => Err(error),
         _ => tried,
@@ -184,15 +228,16 @@ impl StateFile {
         warnings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// This run begins, and has the lock.
-    pub fn begin(&self) {
+    /// This run begins, and has the lock. An error is told: from here on the state says of this run what it is.
+    pub fn begin(&self) -> io::Result<()> {
         let state = State {
             pid: std::process::id(),
             started: clock::now(),
             ..State::default()
         };
+        record(&self.path, &state)?;
         *self.lock() = Some((state, Instant::now()));
-        self.change(|_| ());
+        Ok(())
     }
 
     /// The request has been read.
@@ -217,10 +262,7 @@ impl StateFile {
         };
         change(state);
         *at = Instant::now();
-        let written = serde_json::to_vec(state)
-            .map_err(io::Error::from)
-            .and_then(|bytes| replace(&self.path, &bytes));
-        if let Err(error) = written {
+        if let Err(error) = record(&self.path, state) {
             tracing::warn!(%error, path = %self.path.display(), "cannot write the state of the run");
         }
     }
@@ -296,11 +338,11 @@ mod tests {
     fn the_state_tells_where_a_run_is_and_what_it_came_to() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::open(folder.path().join("run/provision")).unwrap();
-        assert!(run.state().is_none());
+        assert!(run.state().unwrap().is_none());
         let file = StateFile::new(&run);
         file.request("of a run without the lock");
-        assert!(run.state().is_none());
-        file.begin();
+        assert!(run.state().unwrap().is_none());
+        file.begin().unwrap();
         file.request("abc");
         file.tell(&Event::StageStart {
             stage: Stage::Image,
@@ -313,13 +355,16 @@ mod tests {
         };
         file.tell(&moved(1));
         file.tell(&moved(2));
-        let state = run.state().unwrap();
+        let state = run.state().unwrap().unwrap();
         assert_eq!(state.pid, std::process::id());
         assert_eq!(state.request_digest.as_deref(), Some("abc"));
         assert_eq!(state.stage.as_deref(), Some("image"));
         assert_eq!(state.progress.unwrap().done_bytes, 1);
         file.tell(&moved(9));
-        assert_eq!(run.state().unwrap().progress.unwrap().done_bytes, 9);
+        assert_eq!(
+            run.state().unwrap().unwrap().progress.unwrap().done_bytes,
+            9
+        );
         // a second image at the same time
         file.tell(&Event::Progress {
             stage: Stage::Image,
@@ -327,7 +372,7 @@ mod tests {
             done_bytes: 5,
             total_bytes: Some(5),
         });
-        let both = run.state().unwrap().progress.unwrap();
+        let both = run.state().unwrap().unwrap().progress.unwrap();
         assert_eq!((both.what.as_str(), both.done_bytes), ("2 images", 14));
         file.tell(&Event::Step {
             stage: Stage::Image,
@@ -336,15 +381,67 @@ mod tests {
             what: "grow".to_owned(),
         });
         file.tell(&moved(9));
-        assert_eq!(run.state().unwrap().progress.unwrap().what, "/");
+        assert_eq!(run.state().unwrap().unwrap().progress.unwrap().what, "/");
         file.tell(&Event::StageStart {
             stage: Stage::Cleanup,
         });
         file.end(6);
-        let state = run.state().unwrap();
+        let state = run.state().unwrap().unwrap();
         assert_eq!(state.stage.as_deref(), Some("image"));
         assert_eq!(state.exit_status, Some(6));
         assert!(state.progress.is_none());
+    }
+
+    #[test]
+    fn where_nothing_can_be_made_any_more_the_state_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::open(folder.path().join("p")).unwrap();
+        let file = StateFile::new(&run);
+        file.begin().unwrap();
+        let length = fs::metadata(run.state_file()).unwrap().len();
+        // A folder under the name of the new file keeps it from being made, as a full disk does.
+        fs::create_dir(folder.path().join("p/state.json.new")).unwrap();
+        file.tell(&Event::StageStart {
+            stage: Stage::Image,
+        });
+        file.end(8);
+        let state = run.state().unwrap().unwrap();
+        assert_eq!(state.stage.as_deref(), Some("image"));
+        assert_eq!(state.exit_status, Some(8));
+        // nothing more was taken
+        assert_eq!(fs::metadata(run.state_file()).unwrap().len(), length);
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_is_an_error_at_the_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::open(folder.path().join("p")).unwrap();
+        fs::create_dir(run.state_file()).unwrap();
+        StateFile::new(&run).begin().unwrap_err();
+        assert!(run.state().is_err());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("y"), "").unwrap();
+        replace(&path, b"new").unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_reserve_is_taken_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::open(folder.path().join("p")).unwrap();
+        run.reserve().unwrap();
+        run.reserve().unwrap();
+        let taken = fs::metadata(folder.path().join("p/reserve")).unwrap();
+        assert_eq!(taken.len(), 512 << 10);
+        run.give_back_reserve();
+        run.give_back_reserve();
+        assert_eq!(fs::read_dir(folder.path().join("p")).unwrap().count(), 0);
     }
 
     #[test]
@@ -373,7 +470,7 @@ mod tests {
             message: message.to_owned(),
         };
         file.tell(&odd("a setting"));
-        file.begin();
+        file.begin().unwrap();
         file.tell(&odd("a step"));
         assert_eq!(file.warnings(), ["a setting", "a step"]);
     }

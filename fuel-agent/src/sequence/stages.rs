@@ -10,7 +10,8 @@ use super::discovery::combine;
 use super::executor::Executor;
 use super::machine::Machine;
 use super::preflight::Preflight;
-use super::rundir::{RunDir, StateFile, room_for};
+use super::report_file::ReportFile;
+use super::rundir::{RunDir, StateFile};
 use super::{RunOutcome, StageHandler, changed, guarded};
 use crate::apply::{Outcome, State, StepResult, StepRun};
 use crate::events::{Event, Events};
@@ -20,9 +21,6 @@ use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
 use crate::plan::approve::{ApprovedPlan, NotApproved, approve};
 use crate::settings::{End, Settings};
-
-/// More than a report takes.
-const REPORT_ROOM: usize = 256 << 10;
 
 /// Why a step did not come to its end that failed only since another did.
 const STOPPED: &str = "stopped, as what was done at the same time failed";
@@ -74,6 +72,8 @@ pub(super) struct Progress {
     claimed: Vec<usize>,
     /// The plan, once the last look before the first write has passed.
     approved: Option<Arc<ApprovedPlan>>,
+    /// Where the report goes beside the run's folder, once that was found out.
+    pub(super) report_file: Option<ReportFile>,
 }
 
 impl<'a> Run<'a> {
@@ -106,18 +106,26 @@ impl<'a> Run<'a> {
         }
         begun?;
         self.progress.locked = true;
-        self.about.state_file.begin();
+        self.about.state_file.begin().map_err(|error| {
+            let path = self.about.folder.state_file();
+            let what = format!("cannot write the state of the run to {}", path.display());
+            Error::new(Kind::Internal, what)
+                .because(error)
+                .hint("`df` shows what is full; nothing was touched")
+        })?;
         self.executor.make_room()?;
         // A node that is installed must not end as a failure because nobody can be told so.
         let Some(path) = &self.about.report else {
             return Ok(());
         };
-        room_for(path, REPORT_ROOM).map_err(|error| {
+        let found = ReportFile::find(path).map_err(|error| {
             let what = format!("the report cannot be written to {}", path.display());
             Error::new(Kind::Usage, what)
                 .because(error)
                 .hint("name another file with `--report`, or make room")
-        })
+        });
+        self.progress.report_file = Some(found?);
+        Ok(())
     }
 
     fn setup(&mut self) -> Result<(), Error> {
@@ -400,7 +408,11 @@ impl StageHandler for Run<'_> {
             Stage::Report => self.report(so_far),
             Stage::Terminate => match self.end() {
                 End::None => Ok(()),
-                end => self.executor.end(end),
+                end => {
+                    // What is still to be printed would end with the machine.
+                    self.events.flush();
+                    self.executor.end(end)
+                }
             },
         }
     }

@@ -10,7 +10,7 @@ use host::mount::{KernelMounts, MountMode, Mounts};
 use serde_json::{Value, json};
 
 use super::file_disk::{DISK, REQUEST};
-use super::lab::{IMAGE, Lab, Left, equipped, tool};
+use super::lab::{IMAGE, Lab, Left, equipped, signal, tool};
 
 /// Retries end soon: whoever does not recover in a test never will.
 const IMPATIENT: [&str; 3] = [
@@ -268,8 +268,15 @@ struct Full {
 impl Full {
     /// So many bytes are left.
     fn on(folder: &Path, left: u64) -> Option<Self> {
+        let full = Self::empty(folder, 2 << 20)?;
+        full.fill(left);
+        Some(full)
+    }
+
+    /// Nothing is in it yet.
+    fn empty(folder: &Path, size: u64) -> Option<Self> {
         let file = tempfile::tempfile().unwrap();
-        file.set_len(2 << 20).unwrap();
+        file.set_len(size).unwrap();
         let device = match LoopDevice::attach(&file, LoopOptions::default()) {
             Ok(device) => device,
             Err(error) => {
@@ -287,15 +294,17 @@ impl Full {
             host::fake::skipped(format_args!("nothing can be mounted here: {error}"));
             return None;
         }
-        let full = Self {
+        Some(Self {
             folder: folder.to_owned(),
             _device: device,
-        };
-        let mut filler = fs::File::create(folder.join("filler")).unwrap();
+        })
+    }
+
+    fn fill(&self, left: u64) {
+        let mut filler = fs::File::create(self.folder.join("filler")).unwrap();
         while filler.write_all(&[0x5a; 1024]).is_ok() {}
         let length = filler.metadata().unwrap().len();
         filler.set_len(length - left).unwrap();
-        Some(full)
     }
 }
 
@@ -335,6 +344,28 @@ fn a_full_folder_is_an_error_before_anything_is_touched() {
     // A log that cannot be written stops nothing: there is another one.
     let left = lab.call(&["run", DISK, REQUEST, "--log-file=tmp/log"]);
     assert_eq!(left.status, 10, "{}{}", left.out, left.error);
+}
+
+#[test]
+fn a_folder_that_fills_up_in_mid_run_keeps_neither_state_nor_report_from_being_written() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let Some(full) = Full::empty(&lab.path("run"), 16 << 20) else {
+        return;
+    };
+    lab.mood.lock().unwrap().image = Some(stalls_on_and_on);
+    let child = lab.start(&["run", DISK, REQUEST]);
+    lab.until_image_flows();
+    full.fill(0);
+    assert_eq!(lab.call(&["status"]).status, 22, "a run is under way");
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let status = lab.call(&["status"]);
+    assert_eq!(status.status, 130, "{}{}", status.out, status.error);
+    assert_eq!(lab.report()["result"], "interrupted");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use flate2::write::GzEncoder;
-use fuel_agent::testing::fault_server::{Asked, FaultServer, Reply};
+use fuel_agent::testing::fault_server::{Asked, Fault, FaultServer, Reply};
 use serde_json::{Value, json};
 
 /// Programs that these tests need beside the agent.
@@ -133,6 +133,8 @@ pub(crate) struct Mood {
     pub(crate) other: Option<fn(&Asked, Reply) -> Reply>,
     /// There is an archive, `/root.tar.gz`: this, unpacked.
     pub(crate) archive: Option<Vec<u8>>,
+    /// The failure callback is never answered.
+    pub(crate) failed_hangs: bool,
     /// The digest that the metadata names instead of the right one.
     pub(crate) digest: Option<&'static str>,
     /// The metadata says that the image is as long as this.
@@ -227,6 +229,13 @@ impl Lab {
         command.spawn().unwrap()
     }
 
+    /// The same with `output` as standard output and standard error.
+    pub(crate) fn start_on(&self, args: &[&str], output: fs::File) -> Child {
+        let mut command = self.provision(args);
+        command.stderr(output.try_clone().unwrap()).stdout(output);
+        command.spawn().unwrap()
+    }
+
     pub(crate) fn report(&self) -> Value {
         let bytes = fs::read(self.path("run/report.json")).unwrap();
         serde_json::from_slice(&bytes).unwrap()
@@ -296,6 +305,7 @@ fn answer(asked: &Asked, mood: &mut Mood, request: &Path) -> Reply {
             [last] => Reply::status(*last),
             _ => Reply::status(mood.built.remove(0)),
         },
+        "/failed" if mood.failed_hangs => Reply::status(200).fault(Fault::StallInHead),
         "/failed" => Reply::status(200),
         _ => Reply::status(404),
     }

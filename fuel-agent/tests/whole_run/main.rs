@@ -17,4 +17,5 @@ mod loop_disk;
 mod packed;
 mod round_trip;
 mod secrets;
+mod talking;
 mod write;

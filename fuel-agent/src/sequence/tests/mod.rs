@@ -51,7 +51,7 @@ fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator
     ");
     assert_eq!(left.report["result"], "installed");
     assert!(left.folder.owed().is_none());
-    let state = left.folder.state().unwrap();
+    let state = left.folder.state().unwrap().unwrap();
     assert_eq!(state.exit_status, Some(0));
     assert_eq!(state.request_digest.as_deref(), Some("0123456789abcdef"));
 }
@@ -86,7 +86,7 @@ fn whatever_fails_is_the_error_that_is_told_and_clean_up_and_report_come() {
         assert!(left.did(&format!("call {FAILED}")), "{what}");
         assert!(!left.did(&format!("call {BUILT}")), "{what}");
         assert!(!left.did("end"), "{what}");
-        assert_eq!(left.folder.state().unwrap().exit_status, Some(7));
+        assert_eq!(left.folder.state().unwrap().unwrap().exit_status, Some(7));
         let after = left.done.iter().position(|it| it == "clean up").unwrap();
         assert_eq!(
             after,
@@ -362,7 +362,7 @@ fn a_second_agent_leaves_no_trace_of_itself_where_the_first_one_writes() {
         !left.did("call"),
         "the first one's orchestrator hears of it"
     );
-    assert!(left.folder.state().is_none());
+    assert!(left.folder.state().unwrap().is_none());
     assert!(!left.folder.report().exists());
     assert_eq!(left.report["error"]["message"], "another agent is running");
 }
@@ -401,5 +401,8 @@ fn a_run_that_cannot_begin_for_want_of_a_lock_tells_so() {
     let left = run(&world, &settings(), false);
     let failed = format!("call {FAILED}");
     assert_eq!(left.done, ["begin", failed.as_str()]);
-    assert!(left.folder.state().is_none(), "the folder is not ours");
+    assert!(
+        left.folder.state().unwrap().is_none(),
+        "the folder is not ours"
+    );
 }

@@ -1,0 +1,380 @@
+//! A queue before a thread that may be kept waiting: a stream that is not read stops that thread and nothing else.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Event, Events};
+
+/// What is taken out of an outbox.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Item<T> {
+    /// What was put in.
+    Entry(T),
+    /// At this place so many entries were dropped, since there was no room.
+    Dropped(u64),
+}
+
+/// What may become of an entry where there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Dropped without a word: the next one says more.
+    Progress,
+    /// Dropped, and counted at its place.
+    Line,
+    /// Never dropped: there are only a few of them in a run.
+    Kept,
+}
+
+/// How much an outbox holds, and how long its end is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Entries that wait before lines are dropped; progress is dropped at a quarter of them.
+    pub(crate) entries: usize,
+    /// A flush gives up where not one entry was taken for so long.
+    pub(crate) stall: Duration,
+    /// A flush gives up after so long.
+    pub(crate) flush: Duration,
+}
+
+impl Limits {
+    pub(crate) const DEFAULT: Self = Self {
+        entries: 256,
+        stall: Duration::from_secs(2),
+        flush: Duration::from_secs(10),
+    };
+}
+
+/// The end of the queue where entries are put in. Putting in never waits; dropping it waits as [`Self::flush`] does.
+pub(crate) struct Outbox<T> {
+    shared: Arc<Shared<T>>,
+    limits: Limits,
+}
+
+struct Shared<T> {
+    queue: Mutex<Queue<T>>,
+    changed: Condvar,
+}
+
+struct Queue<T> {
+    waiting: VecDeque<Item<T>>,
+    /// Whether the thread is writing an item.
+    busy: bool,
+    /// Items that were written.
+    done: u64,
+    /// `done` when a flush gave up: the next one does not wait again before that has changed.
+    stuck_at: Option<u64>,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.busy
+    }
+
+    fn put(&mut self, entry: T, class: Class, entries: usize) {
+        let has_room = match class {
+            Class::Progress => self.waiting.len() < entries / 4,
+            Class::Line => self.waiting.len() < entries,
+            Class::Kept => true,
+        };
+        if has_room {
+            self.waiting.push_back(Item::Entry(entry));
+            return;
+        }
+        if class == Class::Line {
+            match self.waiting.back_mut() {
+                Some(Item::Dropped(count)) => *count += 1,
+                _ => self.waiting.push_back(Item::Dropped(1)),
+            }
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next item; `None` after the last one.
+    fn take(&self) -> Option<Item<T>> {
+        let mut queue = self
+            .changed
+            .wait_while(self.lock(), |queue| {
+                queue.waiting.is_empty() && !queue.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        let item = queue.waiting.pop_front();
+        queue.busy = item.is_some();
+        item
+    }
+
+    fn wrote(&self) {
+        let mut queue = self.lock();
+        queue.busy = false;
+        queue.done += 1;
+        drop(queue);
+        self.changed.notify_all();
+    }
+}
+
+impl<T: Send + 'static> Outbox<T> {
+    /// Starts the thread `name`, which gives every item to `write`.
+    pub(crate) fn start(
+        name: &str,
+        limits: Limits,
+        mut write: impl FnMut(Item<T>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue {
+                waiting: VecDeque::new(),
+                busy: false,
+                done: 0,
+                stuck_at: None,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&shared);
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                while let Some(item) = of_thread.take() {
+                    write(item);
+                    of_thread.wrote();
+                }
+            })?;
+        Ok(Self { shared, limits })
+    }
+}
+
+impl<T> Outbox<T> {
+    /// Puts an entry in, or drops it.
+    pub(crate) fn put(&self, entry: T, class: Class) {
+        let mut queue = self.shared.lock();
+        queue.put(entry, class, self.limits.entries);
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until everything has been written, for a bounded time. Says whether it was.
+    pub(crate) fn flush(&self) -> bool {
+        let deadline = Instant::now() + self.limits.flush;
+        let mut queue = self.shared.lock();
+        while !queue.is_idle() {
+            let before = queue.done;
+            if queue.stuck_at == Some(before) {
+                return false;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (next, waited) = self
+                .shared
+                .changed
+                .wait_timeout_while(queue, left.min(self.limits.stall), |queue| {
+                    !queue.is_idle() && queue.done == before
+                })
+                .unwrap_or_else(PoisonError::into_inner);
+            queue = next;
+            if waited.timed_out() {
+                queue.stuck_at = Some(queue.done);
+            }
+        }
+        true
+    }
+}
+
+impl<T> Drop for Outbox<T> {
+    fn drop(&mut self) {
+        self.flush();
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl<T> fmt::Debug for Outbox<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("waiting", &self.shared.lock().waiting.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A listener in a thread of its own: its stream may keep that waiting, and the run goes on.
+#[derive(Debug)]
+pub struct Background(Outbox<(SystemTime, Event)>);
+
+impl Background {
+    /// Tells `listener`.
+    pub fn new(listener: impl Events + 'static) -> io::Result<Self> {
+        Self::with_limits(listener, Limits::DEFAULT)
+    }
+
+    fn with_limits(listener: impl Events + 'static, limits: Limits) -> io::Result<Self> {
+        let outbox = Outbox::start("events", limits, move |item| match item {
+            Item::Entry((time, event)) => listener.tell_at(&event, time),
+            Item::Dropped(count) => listener.tell(&Event::Warning {
+                stage: None,
+                message: format!("{count} messages are missing here: the output was not read"),
+            }),
+        })?;
+        Ok(Self(outbox))
+    }
+}
+
+impl Events for Background {
+    fn tell(&self, event: &Event) {
+        self.tell_at(event, SystemTime::now());
+    }
+
+    fn tell_at(&self, event: &Event, time: SystemTime) {
+        let class = match event {
+            Event::Progress { .. } => Class::Progress,
+            Event::Step { .. } | Event::Note { .. } | Event::Warning { .. } => Class::Line,
+            Event::StageStart { .. }
+            | Event::StageEnd { .. }
+            | Event::Error { .. }
+            | Event::Report { .. } => Class::Kept,
+        };
+        self.0.put((time, event.clone()), class);
+    }
+
+    fn flush(&self) {
+        if !self.0.flush() {
+            tracing::warn!("the output is not read: its last messages were not printed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::super::lines::Lines;
+    use super::super::sink::{Shared as Text, Sink};
+    use super::*;
+    use crate::model::stage::Stage;
+
+    /// Room for four, and time for everything.
+    const SMALL: Limits = Limits {
+        entries: 4,
+        stall: Duration::from_hours(1),
+        flush: Duration::from_hours(1),
+    };
+
+    /// A listener whose reader reads nothing before it is let.
+    struct Stuck {
+        let_go: Mutex<Receiver<()>>,
+        lines: Lines,
+    }
+
+    impl Events for Stuck {
+        fn tell_at(&self, event: &Event, time: SystemTime) {
+            // An error is a gate that stays open.
+            let _ = self.let_go.lock().unwrap().recv();
+            self.lines.tell_at(event, time);
+        }
+
+        fn tell(&self, event: &Event) {
+            self.tell_at(event, SystemTime::now());
+        }
+    }
+
+    fn stuck(limits: Limits) -> (Background, Text, Sender<()>) {
+        let (gate, let_go) = channel();
+        let text = Text::default();
+        let listener = Stuck {
+            let_go: Mutex::new(let_go),
+            lines: Lines::new(Sink::new(text.clone())),
+        };
+        let background = Background::with_limits(listener, limits).unwrap();
+        (background, text, gate)
+    }
+
+    fn warning(number: usize) -> Event {
+        Event::Warning {
+            stage: None,
+            message: format!("number {number}"),
+        }
+    }
+
+    fn told(text: &Text) -> Vec<String> {
+        let text = text.text();
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(_, rest)| rest.to_owned()).collect()
+    }
+
+    #[test]
+    fn an_output_that_is_not_read_keeps_no_one_waiting_and_says_what_is_missing() {
+        let (background, text, gate) = stuck(SMALL);
+        let stage = Stage::Image;
+        background.tell(&Event::StageStart { stage });
+        for number in 0..100 {
+            background.tell(&warning(number));
+            background.tell(&Event::Progress {
+                stage,
+                what: "/".to_owned(),
+                done_bytes: 1,
+                total_bytes: None,
+            });
+        }
+        background.tell(&Event::StageEnd {
+            stage,
+            took: Duration::ZERO,
+            ok: true,
+        });
+        assert_eq!(text.text(), "");
+        drop(gate);
+        background.flush();
+        // The thread took the first one or not before the others came: three or four of them had room.
+        let told = told(&text);
+        let missing: Vec<&String> = told.iter().filter(|it| it.contains("missing")).collect();
+        let shown = told.iter().filter(|it| it.contains("number")).count();
+        let [missing] = missing.as_slice() else {
+            panic!("{told:?}")
+        };
+        let expected = format!("warning: {} messages are missing here", 100 - shown);
+        assert!(missing.starts_with(&expected), "{told:?}");
+        assert_eq!(told[0], "image: start");
+        assert_eq!(told.last().unwrap(), "image: done after 0.0 s");
+    }
+
+    #[test]
+    fn an_end_that_is_not_read_is_waited_for_once_and_not_for_ever() {
+        let (background, text, gate) = stuck(Limits {
+            stall: Duration::from_millis(1),
+            ..SMALL
+        });
+        background.tell(&warning(1));
+        assert!(!background.0.flush());
+        assert_eq!(background.0.shared.lock().stuck_at, Some(0));
+        assert!(!background.0.flush());
+        drop(background);
+        assert_eq!(text.text(), "");
+        drop(gate);
+    }
+
+    #[test]
+    fn what_is_read_arrives_whole_and_in_order_before_the_end() {
+        let text = Text::default();
+        let lines = Lines::new(Sink::new(text.clone()));
+        let background = Background::new(lines).unwrap();
+        for number in 0..50 {
+            background.tell(&warning(number));
+        }
+        background.flush();
+        let expected: Vec<String> = (0..50).map(|n| format!("warning: number {n}")).collect();
+        assert_eq!(told(&text), expected);
+    }
+
+    #[test]
+    fn times_are_those_of_the_events_however_late_they_are_printed() {
+        let (background, text, gate) = stuck(SMALL);
+        background.tell_at(&warning(1), SystemTime::UNIX_EPOCH);
+        drop(gate);
+        drop(background);
+        assert_eq!(text.text(), "1970-01-01T00:00:00.000Z warning: number 1\n");
+    }
+}
