@@ -11,7 +11,7 @@
 //!   procfs     mounts and swap as the kernel lists them
 //!   moving     files from one filesystem to another, with everything that belongs to them
 //!   unpacking  what comes out of an archive, confined to its root
-//!   outlet     FIFOs, consoles and pipes: writing without waiting for ever
+//!   nonblocking  FIFOs, consoles and pipes: writing without waiting for ever
 //!   terminal   how wide a person's terminal is
 //!   removal    a folder removed, but never what is mounted in it
 //!   lock       one agent at a time; a disk whose table is being changed
@@ -35,7 +35,7 @@ pub mod ioctl;
 pub mod lock;
 pub mod mount;
 pub mod move_tree;
-pub mod outlet;
+pub mod nonblocking;
 pub mod partition_table;
 pub mod power;
 pub mod procfs;

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use host::outlet::{self, Outlet};
+use host::nonblocking::{self, PollingWriter};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -78,7 +78,7 @@ enum Kind {
 
 impl LogFile {
     fn special(file: File, limits: Limits) -> io::Result<Self> {
-        let mut outlet = Some(Outlet::new(file));
+        let mut writer = Some(PollingWriter::new(file));
         let outbox = Outbox::start("log", limits, move |item: Item<Vec<u8>>| {
             let bytes = match item {
                 Item::Entry(bytes) => bytes,
@@ -88,7 +88,7 @@ impl LogFile {
                 }
             };
             // After the first error it is left alone.
-            outlet = outlet
+            writer = writer
                 .take()
                 .and_then(|mut it| it.write_all(&bytes).is_ok().then_some(it));
         })?;
@@ -156,7 +156,7 @@ impl<'a> MakeWriter<'a> for Files {
 pub fn open(path: &Path) -> io::Result<LogFile> {
     let is_special = |it: fs::Metadata| !it.is_file() && !it.is_dir();
     if fs::metadata(path).is_ok_and(is_special) {
-        return LogFile::special(outlet::open(path)?, Limits::DEFAULT);
+        return LogFile::special(nonblocking::open(path)?, Limits::DEFAULT);
     }
     let file = OpenOptions::new()
         .create(true)

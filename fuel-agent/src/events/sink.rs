@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
-use host::outlet::Outlet;
+use host::nonblocking::PollingWriter;
 
 use super::outbox::{Class, Item, Limits, Outbox};
 
@@ -32,8 +32,8 @@ impl Sink {
 
     /// Writes to the descriptor itself: a thread that a slow reader keeps waiting holds no lock of the library.
     fn of(stream: impl AsFd + Write + Send + 'static) -> Self {
-        match Outlet::copy_of(&stream) {
-            Ok(outlet) => Self::new(outlet),
+        match PollingWriter::copy_of(&stream) {
+            Ok(writer) => Self::new(writer),
             Err(_) => Self::new(stream),
         }
     }

@@ -38,12 +38,7 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Ru
         settings.end.get_or_insert(End::None);
     }
     let state_file = Arc::new(StateFile::new(&folder));
-    let listeners: Vec<Arc<dyn Events>> = vec![
-        Arc::clone(told),
-        Arc::new(Log),
-        Arc::<StateFile>::clone(&state_file),
-    ];
-    let events = FanOut::new(listeners);
+    let events = listeners(told, &state_file);
     let mut node = node(&options.input, &disks, &settings, &places, &events, &cancel)?;
     node.url_wait = settings.url_wait;
     let pulled = matches!(node.input, Input::Url(_));
@@ -85,6 +80,14 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Ru
         printer()?.text(&report.to_string());
     }
     Ok(outcome)
+}
+
+fn listeners(told: &Arc<dyn Events>, state_file: &Arc<StateFile>) -> FanOut {
+    FanOut::new(vec![
+        Arc::clone(told),
+        Arc::new(Log),
+        Arc::<StateFile>::clone(state_file),
+    ])
 }
 
 /// A lost ssh session sends `SIGHUP`, and must not stop a run; `SIGTERM` and `SIGINT` do, after clean-up.

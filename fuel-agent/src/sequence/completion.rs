@@ -71,7 +71,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("hostname", "the node's host name, as in the request"),
     (
         "name",
-        "the orchestrator's name for the node: `slave_name` of the request, else its `name`. Cobbler's name of the system",
+        "Cobbler's system: `slave_name` of the request, else `name`",
     ),
     (
         "mac",
@@ -307,7 +307,11 @@ mod tests {
             let urls = check(&callback(url), &Callback::default(), true).unwrap();
             assert_eq!(urls[0].reveal(), "http://h/x");
             let error = check(&callback(url), &Callback::default(), false).unwrap_err();
-            insta::assert_snapshot!(crate::model::error::render(&error), @"");
+            insta::assert_snapshot!(crate::model::error::render(&error), @r"
+            error: cannot fill in the URL of a callback
+              cause: `{name}` stands for nothing
+              hint: the request has neither `slave_name` nor `name`: add one, or use `{hostname}`
+            ");
         }
     }
 

@@ -491,7 +491,11 @@ mod tests {
         let url = server.url("/request?token=s3cret");
         let (text, notes) = fetched(&url, Duration::ZERO);
         let text = render(&text.unwrap_err()).replace(&server.address().to_string(), "HOST");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        error: cannot fetch the request from http://HOST/request?...
+          cause: http://HOST/request?... answers 404 Not Found
+          hint: check the address, and that its server has a request for this node
+        ");
         assert_eq!((server.asked().len(), notes), (1, 0));
     }
 

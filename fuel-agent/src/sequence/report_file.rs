@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use host::outlet::{self, Outlet};
+use host::nonblocking::{self, PollingWriter};
 
 use super::rundir::{replace, room_for};
 
@@ -25,14 +25,14 @@ pub(super) enum ReportFile {
     /// A regular file, or none yet; links are resolved, so that they stay.
     Regular(PathBuf),
     /// Opened already: a FIFO's reader would take closing for the end.
-    Special(Outlet),
+    Special(PollingWriter),
 }
 
 impl ReportFile {
     /// The place at `path`; an error where a report cannot be written there. Nothing is changed.
     pub(super) fn find(path: &Path) -> io::Result<Self> {
         let Some(resolved) = resolved(path)? else {
-            return Ok(Self::Special(Outlet::new(outlet::open(path)?)));
+            return Ok(Self::Special(PollingWriter::new(nonblocking::open(path)?)));
         };
         let kind = match fs::metadata(&resolved) {
             Ok(metadata) => metadata.file_type(),
@@ -52,13 +52,15 @@ impl ReportFile {
             room_for(&resolved, ROOM)?;
             return Ok(Self::Regular(resolved));
         }
-        Ok(Self::Special(Outlet::new(outlet::open(&resolved)?)))
+        Ok(Self::Special(PollingWriter::new(nonblocking::open(
+            &resolved,
+        )?)))
     }
 
     /// Writes all of `bytes`.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Special(outlet) => outlet.write_within(bytes, READ_WITHIN),
+            Self::Special(writer) => writer.write_within(bytes, READ_WITHIN),
             Self::Regular(path) => match replace(path, bytes) {
                 // A file that something is mounted on, as containers do, cannot be replaced.
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::time::Duration;
 
 use fuel_agent::testing::fault_server::Fault;
-use host::outlet::{self, Outlet};
+use host::nonblocking::{self, PollingWriter};
 
 use super::file_disk::{DISK, REQUEST};
 use super::lab::{Lab, equipped, signal};
@@ -17,7 +17,7 @@ fn full_pipe() -> (io::PipeReader, File) {
     let (reader, writer) = io::pipe().unwrap();
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
     // opened anew, so that filling it does not wait; the end that is handed on does
-    let mut filler = Outlet::new(outlet::open(path.as_ref()).unwrap());
+    let mut filler = PollingWriter::new(nonblocking::open(path.as_ref()).unwrap());
     for bytes in [&[b'x'; 1 << 20][..], &[b'x'][..]] {
         let error = filler
             .write_within(bytes, Duration::from_millis(1))

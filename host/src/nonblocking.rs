@@ -22,9 +22,9 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// A file whose writer waits for room, whether or not it was opened so that it must not wait. Nothing is buffered.
 #[derive(Debug)]
-pub struct OutputCapture(File);
+pub struct PollingWriter(File);
 
-impl OutputCapture {
+impl PollingWriter {
     /// Writes to `file`.
     pub const fn new(file: File) -> Self {
         Self(file)
@@ -70,7 +70,7 @@ impl OutputCapture {
     }
 }
 
-impl Write for OutputCapture {
+impl Write for PollingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.0.write(bytes) {
@@ -121,9 +121,9 @@ mod tests {
     fn a_reader_that_does_not_read_ends_a_bounded_write() {
         let folder = tempfile::tempdir().unwrap();
         let (path, mut reader) = fifo(folder.path());
-        let mut outlet = OutputCapture::new(open(&path).unwrap());
+        let mut writer = PollingWriter::new(open(&path).unwrap());
         let much = vec![7; 4 << 20];
-        let error = outlet
+        let error = writer
             .write_within(&much, Duration::from_millis(5))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -137,7 +137,7 @@ mod tests {
     fn a_writer_waits_for_room_though_its_descriptor_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let (path, reader) = fifo(folder.path());
-        let mut outlet = OutputCapture::new(open(&path).unwrap());
+        let mut writer = PollingWriter::new(open(&path).unwrap());
         let reading = std::thread::spawn(move || {
             // blocking from here on, as `cat` would
             let path = folder.path().join("fifo");
@@ -147,8 +147,8 @@ mod tests {
             again.read_to_end(&mut all).unwrap();
             all.len()
         });
-        outlet.write_all(&vec![1; 1 << 20]).unwrap();
-        drop(outlet);
+        writer.write_all(&vec![1; 1 << 20]).unwrap();
+        drop(writer);
         assert_eq!(reading.join().unwrap(), 1 << 20);
     }
 }
