@@ -210,7 +210,11 @@ pub fn sample() -> Facts {
 
 /// Whether both callbacks can be made: every name known, every URL well formed; `named` says whether the request has the
 /// orchestrator's name for the node. Gives their URLs, filled in with what might be, the one of the completion first.
-pub fn check(success: &Callback, failure: &Callback, named: bool) -> Result<Vec<RedactedUrl>, Error> {
+pub fn check(
+    success: &Callback,
+    failure: &Callback,
+    named: bool,
+) -> Result<Vec<RedactedUrl>, Error> {
     let mut facts = sample();
     if !named {
         facts.remove("name");

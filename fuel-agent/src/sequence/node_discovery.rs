@@ -215,10 +215,7 @@ fn is_absent(error: &HttpError) -> bool {
 fn of_fetch(url: &str, error: HttpError) -> Error {
     let is_absent = is_absent(&error);
     let source = Error::from(error);
-    let what = format!(
-        "cannot fetch the request from {}",
-        redacted(url)
-    );
+    let what = format!("cannot fetch the request from {}", redacted(url));
     let hint = if is_absent {
         let hint = "check the address, and that its server has a request for this node";
         Some(hint.to_owned())
@@ -385,8 +382,8 @@ impl Discovery for NodeDiscovery<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::fault_server::{FaultServer, Reply};
     use crate::model::error::render;
+    use crate::testing::fault_server::{FaultServer, Reply};
 
     #[test]
     fn a_file_for_a_disk_is_read_with_and_without_a_size() {
