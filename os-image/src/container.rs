@@ -34,8 +34,8 @@ pub enum FileFormat {
     Zip,
     /// A tar archive.
     Tar,
-    /// Another kind of file that is known by sight and that nothing here reads, by its name: a disk image of a virtual machine,
-    /// an archive.
+    /// Another kind of file that is known by sight and that nothing here reads, by its name: a disk image of a virtual
+    /// machine, an archive.
     Foreign(&'static str),
     /// A page for a browser: what a portal or an error handler answers in place of a file.
     WebPage,

@@ -137,6 +137,15 @@ fn uuid_at(head: &[u8], offset: usize) -> String {
     at::<16>(head, offset).map_or_else(String::new, |bytes| uuid(&bytes))
 }
 
+/// A size of sectors that a filesystem names; one that cannot be says nothing.
+const fn largest_sector(size: u32) -> u32 {
+    if size >= 512 && size.is_power_of_two() {
+        size
+    } else {
+        4096
+    }
+}
+
 fn has_boot_code(head: &[u8]) -> bool {
     head.iter().take(440).any(|byte| *byte != 0)
 }
@@ -252,7 +261,7 @@ fn xfs(head: &[u8]) -> Option<Filesystem> {
         uuid: uuid_at(head, 32),
         // its log and headers are written in these; smaller ones than the disk's cannot be mounted
         sector_size: if sector_size == 4096 { 4096 } else { 512 },
-        sector_size_max: sector_size,
+        sector_size_max: largest_sector(sector_size),
         size: blocks.checked_mul(block_size),
     })
 }
@@ -266,7 +275,7 @@ fn btrfs(head: &[u8]) -> Option<Filesystem> {
         kind: "btrfs",
         uuid: uuid_at(head, SUPERBLOCK + 32),
         sector_size: 512,
-        sector_size_max: le32(head, SUPERBLOCK + 144),
+        sector_size_max: largest_sector(le32(head, SUPERBLOCK + 144)),
         size: Some(le64(head, SUPERBLOCK + 112)),
     })
 }
@@ -302,7 +311,7 @@ fn fat(head: &[u8]) -> Option<Filesystem> {
         kind: "vfat",
         uuid: format!("{high:04X}-{low:04X}"),
         sector_size: if sector_size == 4096 { 4096 } else { 512 },
-        sector_size_max: sector_size,
+        sector_size_max: largest_sector(sector_size),
         size: Some(u64::from(sectors) * u64::from(sector_size)),
     })
 }

@@ -11,7 +11,7 @@ use super::diagnostics::Diagnostics;
 use super::text::format;
 use super::{Options, PlanError, extents};
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
-use crate::source::check::check_identified;
+use crate::source::check::{check_identified, mounts_as};
 
 /// Plans images in the order of the request.
 pub(super) fn images(
@@ -161,6 +161,7 @@ fn sectors(
         sector_size_max_bytes: most,
         ..
     }) = &image.facts.content
+        && mounts_as(kind, &image.format)
         && let Some(disk) = largest
         && disk.sector_size > *most
     {

@@ -35,8 +35,8 @@ pub(super) fn boot_areas(plan: &Plan, index: usize, inventory: &Inventory) -> Ve
     spared(plan, index, areas)
 }
 
-/// Where a device of `size` bytes that gets an image may hold old signatures that the image does not cover: at its own ends,
-/// and at those of the partitions that it has. The image has `image` bytes, where that is known.
+/// Where a device of `size` bytes that gets an image may hold old signatures that the image does not cover: at its own
+/// ends, and at those of the partitions that it has. The image has `image` bytes, where that is known.
 pub fn around_image(size: Bytes, old: &[Extent], image: Option<Bytes>) -> Vec<Extent> {
     let whole = Extent {
         start: Bytes::ZERO,

@@ -108,8 +108,8 @@ impl Fit<'_> {
         ))
     }
 
-    /// A partition table counts in sectors: on a disk with others nothing finds its partitions. Some filesystems cannot be
-    /// mounted from sectors that are larger than theirs.
+    /// A partition table counts in sectors: on a disk with others nothing finds its partitions. Some filesystems cannot
+    /// be mounted from sectors that are larger than theirs.
     fn sectors(&self) -> Option<Error> {
         let found = self.goal.sector_size;
         if self.goal.kind == GoalKind::File {
@@ -159,7 +159,7 @@ impl Fit<'_> {
                 );
                 Some(self.refuse(
                     format!(
-                        "{url} is the image of a filesystem, and {node} has a table with {} partitions",
+                        "{url} is the image of a filesystem, and {node} has partitions ({})",
                         self.goal.partitions
                     ),
                     &hint,
@@ -364,7 +364,7 @@ mod tests {
             ..goal(GoalKind::Device, 512)
         };
         let text = told(&filesystem("ext4", 4096, 8 << 20), &partitioned);
-        assert!(text.contains("has a table with 3 partitions"), "{text}");
+        assert!(text.contains("has partitions (3)"), "{text}");
         assert_eq!(told(&disk("gpt", 512), &partitioned), "");
     }
 

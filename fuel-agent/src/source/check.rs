@@ -179,7 +179,7 @@ impl Mismatch {
                 "publish it as gzip or zstd, or say `container: {found}` in a request of another dialect than nailgun's"
             ),
             Self::Container { .. } | Self::Unread { .. } => {
-                "use an image that is raw, gzip, zstd, xz, bzip2 or qcow2; `image-builder pack` and `qemu-img convert` make one"
+                "use raw, gzip, zstd, xz, bzip2 or qcow2; `image-builder pack` and `qemu-img convert` make one"
                     .to_owned()
             }
             Self::Nested { inside } => nested_hint(inside).to_owned(),
@@ -235,7 +235,7 @@ pub fn check_head(head: &[u8], container: Container, format: &str) -> Result<(),
     }
 }
 
-/// Whether what begins with `content` out of its container is an archive, if it should be one, and else no file of any kind.
+/// Whether what begins with `content` out of its container is an archive, if it should be one, and else no file.
 fn check_file(content: &[u8], format: &str) -> Result<(), Mismatch> {
     let found = FileFormat::by(content);
     let is_right = match format {
@@ -266,7 +266,7 @@ pub fn check_content(content: &[u8], format: &str) -> Result<(), Mismatch> {
     }
 }
 
-/// Whether what an image holds is what it should be: a filesystem of type `format`, an archive, or, where that says nothing,
+/// Whether what an image holds is what it should be: a filesystem of type `format`, an archive, or, where that is empty,
 /// any disk or filesystem.
 pub fn check_identified(content: &ImageContent, format: &str) -> Result<(), Mismatch> {
     let expected = format.to_owned();

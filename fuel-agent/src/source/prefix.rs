@@ -93,11 +93,15 @@ fn drain(file: Beginning<'_>, mut decoder: impl Read) -> Result<Option<Vec<u8>>,
         // the end of a member or frame; another one may follow
         Ok(()) if !file.is_all() => Ok(None),
         Ok(()) if filled == 0 => Err(Mismatch::Empty),
-        Err(error) if filled == 0 => Err(match error.kind() {
-            io::ErrorKind::UnexpectedEof => Mismatch::Cut,
-            _ => Mismatch::Damaged {
-                why: error.to_string(),
-            },
+        // zeros behind the end are padding
+        Err(error)
+            if error.kind() == io::ErrorKind::UnexpectedEof
+                && (filled == 0 || !file.bytes.ends_with(&[0])) =>
+        {
+            Err(Mismatch::Cut)
+        }
+        Err(error) if filled == 0 => Err(Mismatch::Damaged {
+            why: error.to_string(),
         }),
         Ok(()) | Err(_) => Ok(Some(head)),
     }

@@ -288,7 +288,7 @@ fn probe(
     Ok(facts)
 }
 
-/// Notes what is in the container, as far as the beginning of the file tells. A disk image says itself where its disk begins.
+/// Notes what is in the container, as far as the beginning of the file tells. A disk image says where its disk begins.
 fn look_inside(
     client: &Client,
     at: &str,
@@ -337,7 +337,7 @@ struct Start {
 }
 
 impl Start {
-    /// Whether no more is needed. It is looked into when it has doubled: what packs whole blocks needs many bytes for one.
+    /// Whether no more is needed. It is looked into when it has doubled: some containers need many bytes for one block.
     fn is_enough(&mut self, size: Option<u64>) -> bool {
         if self.bytes.len() >= FETCH_MAX {
             return true;

@@ -25,7 +25,9 @@ fn every_container_arrives_exactly_and_nothing_else_changes() {
             let devices = dirty(4 * MIB);
             let outcome = write_file(&devices, container, &bytes, expected(&raw)).unwrap();
             assert!(content(&devices, 0, length) == raw, "{name} {length}");
-            let rest = content(&devices, length, 4 * MIB - length);
+            // the head is voided first, whatever the image takes of it
+            let end = length.max(MIB);
+            let rest = content(&devices, end, 4 * MIB - end);
             assert!(rest.iter().all(|byte| *byte == 0xaa), "{name} {length}");
             assert!(outcome.verified);
             assert_eq!(outcome.raw_bytes, size(length));
@@ -76,7 +78,7 @@ fn direct_writes_to_a_real_file_arrive() {
         write_to(&devices, plan).unwrap();
         let disk = std::fs::read(&path).unwrap();
         assert!(disk[..length] == raw);
-        assert!(disk[length..].iter().all(|byte| *byte == 0xaa));
+        assert!(disk[length.max(MIB)..].iter().all(|byte| *byte == 0xaa));
     }
 }
 

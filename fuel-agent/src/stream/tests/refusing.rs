@@ -36,12 +36,12 @@ fn what_is_not_what_the_request_says_is_not_written() {
         (
             b"KDMV\x01\0\0\0".to_vec(),
             Container::Bzip2,
-            "is vmdk, the request says bzip2",
+            "is vmdk, which cannot be written",
         ),
         (
             page.to_vec(),
             Container::Gzip,
-            "is web page, the request says gzip",
+            "is web page, which cannot be written",
         ),
     ] {
         let devices = dirty(MIB);
