@@ -11,7 +11,7 @@ use super::diagnostics::Diagnostics;
 use super::text::format;
 use super::{Options, PlanError, extents};
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
-use crate::source::check::{check_identified, mounts_as};
+use crate::source::check::check_identified;
 
 /// Plans images in the order of the request.
 pub(super) fn images(
@@ -161,7 +161,10 @@ fn sectors(
         sector_size_max_bytes: most,
         ..
     }) = &image.facts.content
-        && mounts_as(kind, &image.format)
+        && image
+            .format
+            .filesystem()
+            .is_some_and(|format| format.takes(kind))
         && let Some(disk) = largest
         && disk.sector_size > *most
     {
