@@ -270,6 +270,9 @@ pub struct StatusOptions {
         verbatim_doc_comment
     )]
     pub input_data_file: Option<PathBuf>,
+    /// Do not ask servers: images are not compared with what was installed.
+    #[arg(long)]
+    pub offline: bool,
     /// How it is printed.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     pub format: Format,

@@ -122,20 +122,95 @@ fn what_cannot_be_looked_into_is_an_error_with_a_hint() {
     inventory::probe(&mut machine.reader()).unwrap();
 }
 
+/// Three disks: `vda` and `vdb` with signatures of that kind, `vdc` empty.
+fn three_disks(kind: &str) -> String {
+    let mut text = String::new();
+    for (number, name) in ["vda", "vdb", "vdc"].into_iter().enumerate() {
+        let disk = ONE_DISK
+            .replace("vda", name)
+            .replace("254:0", &format!("254:{number}"));
+        text += &disk.replace("virtio0", &format!("virtio{number}"));
+    }
+    for name in ["vda", "vdb"] {
+        text += &format!("\n$ 0 blkid -p -o export /dev/{name}\n| TYPE={kind}\n");
+    }
+    text
+}
+
+/// What could not be examined, a line a disk.
+fn unexamined(inventory: &Inventory) -> String {
+    let lines = inventory.disks.iter().flat_map(|disk| {
+        let questions = disk.unexamined.iter();
+        questions.map(move |it| format!("{}: {}: {}", disk.path, it.by, it.why))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
-fn an_answer_that_is_none_is_an_error() {
-    let text = format!(
-        "{ONE_DISK}\n$ 0 blkid -p -o export /dev/vda\n| TYPE=LVM2_member\n\n$ 0 lvm pvs\n| nonsense\n"
-    );
-    let error = inventory::probe(&mut Machine::parse(&text).reader()).unwrap_err();
+fn a_disk_on_which_mdadm_dies_costs_what_is_known_of_that_disk() {
+    let text = three_disks("linux_raid_member")
+        + "\n$ 134 mdadm --examine --scan --verbose --config=partitions\n| malloc assertion failure\n\
+           \n$ 134 mdadm --examine --scan --verbose /dev/vda\n| malloc assertion failure\n\
+           \n$ 0 mdadm --examine --scan --verbose /dev/vdb\n\
+           | ARRAY /dev/md/0  level=raid1 metadata=1.2 num-devices=2 UUID=5f:1 name=node:0\n|    devices=/dev/vdb\n";
+    let machine = Machine::parse(&text);
+    let inventory = inventory::probe(&mut machine.reader()).unwrap();
+    insta::assert_snapshot!(unexamined(&inventory), @"");
+    let stacks: Vec<(&str, &[String])> = inventory
+        .stacks
+        .iter()
+        .map(|stack| (stack.name.as_str(), &stack.disks[..]))
+        .collect();
+    assert_eq!(stacks, [("/dev/md/0", &["/dev/vdb".to_owned()][..])]);
     assert_eq!(
-        error.to_string(),
-        "cannot understand what `lvm pvs` says about volume groups"
+        inventory::from_json(&serde_json::to_string(&inventory).unwrap()).unwrap(),
+        inventory
     );
-    let text = text.replace("$ 0 lvm", "$ 5 lvm");
-    let error = inventory::probe(&mut Machine::parse(&text).reader()).unwrap_err();
-    assert_eq!(error.kind, Kind::Tool);
-    assert!(error.causes()[0].ends_with("exited with status 5: nonsense"));
+}
+
+#[test]
+fn members_of_one_array_are_put_together_where_they_are_asked_one_by_one() {
+    let array = "ARRAY /dev/md/0  level=raid1 UUID=5f:1\n|    devices";
+    let text = three_disks("isw_raid_member")
+        + "\n$ 134 mdadm --examine --scan --verbose --config=partitions\n| dead\n"
+        + &format!("\n$ 0 mdadm --examine --scan --verbose /dev/vda\n| {array}=/dev/vda\n")
+        + &format!("\n$ 0 mdadm --examine --scan --verbose /dev/vdb\n| {array}=/dev/vdb\n");
+    let inventory = inventory::probe(&mut Machine::parse(&text).reader()).unwrap();
+    assert_eq!(unexamined(&inventory), "");
+    assert_eq!(inventory.stacks.len(), 1);
+    assert_eq!(inventory.stacks[0].disks, ["/dev/vda", "/dev/vdb"]);
+}
+
+#[test]
+fn a_disk_on_which_lvm_fails_or_says_nonsense_costs_what_is_known_of_that_disk() {
+    let config = |name: &str| {
+        format!(
+            r#"$ 0 lvm pvs --readonly --reportformat json -o pv_name,vg_name,vg_uuid --config 'devices {{ filter=["a|^/dev/{name}$|", "r|.*|"]"#
+        )
+    };
+    let report = r#"{"report":[{"pv":[{"pv_name":"/dev/vdb","vg_name":"os","vg_uuid":"ab-cd"}]}]}"#;
+    for (status, answer) in [(5, "cannot read"), (0, "nonsense")] {
+        let text = three_disks("LVM2_member")
+            + &format!("\n{}\n| {report}\n", config("vdb"))
+            + &format!("\n$ {status} lvm pvs\n| {answer}\n");
+        let inventory = inventory::probe(&mut Machine::parse(&text).reader()).unwrap();
+        let said = unexamined(&inventory);
+        assert!(
+            said.starts_with("/dev/vda: lvm: /dev/vda: ") && said.lines().count() == 1,
+            "{said}"
+        );
+        assert_eq!(inventory.stacks[0].disks, ["/dev/vdb"]);
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_known_as_such() {
+    let text = three_disks("ext4") + "\n$ 1 blkid -p -o export /dev/vdc\n| Input/output error\n";
+    let devices = FakeDevices::new()
+        .with("/dev/vda", Bytes(16384 * 512))
+        .failing(host::fake::Fault::ReadAt(Bytes::ZERO));
+    let inventory = inventory::probe(&mut Machine::parse(&text).reader_of(&devices)).unwrap();
+    insta::assert_snapshot!(unexamined(&inventory), @"");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
+use crate::exec::{Cmd, Exec, ExecError, Output};
 
 /// The first pause; each is twice as long as the one before, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -54,19 +55,40 @@ pub fn until_or_cancelled<T>(
 }
 
 /// Tries again while the kernel says `EBUSY`, up to `limit`; then that error.
-pub fn while_busy<T>(
+pub fn while_busy<T, E: Into<io::Error>>(
     limit: Duration,
-    mut attempt: impl FnMut() -> nix::Result<T>,
+    mut attempt: impl FnMut() -> Result<T, E>,
 ) -> io::Result<T> {
-    let found = until(limit, || match attempt() {
+    let found = until(limit, || match attempt().map_err(Into::into) {
         Ok(done) => Ok(Some(done)),
-        Err(nix::errno::Errno::EBUSY) => Ok(None),
-        Err(other) => Err(other.into()),
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(None),
+        Err(other) => Err(other),
     });
     found.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::from(nix::errno::Errno::EBUSY),
         _ => error,
     })
+}
+
+/// Runs a tool, and again while it says that another program holds a device, up to `limit`; then its last answer. Programs
+/// that look at every new device (udev, scanners) let go of it in a moment, and tools that want a device for themselves
+/// give up before they change anything.
+pub fn run_while_busy(
+    exec: &mut dyn Exec,
+    cmd: &Cmd,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<Output, ExecError> {
+    let is_busy = |done: &Result<Output, ExecError>| done.as_ref().is_err_and(ExecError::is_busy);
+    let mut last = exec.run(cmd);
+    if is_busy(&last) {
+        // How the wait ends does not matter: what the tool said last does.
+        let _ = until_or_cancelled(limit, cancel, || {
+            last = exec.run(cmd);
+            Ok((!is_busy(&last)).then_some(()))
+        });
+    }
+    last
 }
 
 /// Pauses as a retry with back-off has to, unless `cancel` is set meanwhile; `false` says that it was.
@@ -128,5 +150,41 @@ mod tests {
         assert_eq!(error.raw_os_error(), Some(nix::libc::EBUSY));
         let error = while_busy(Duration::from_mins(1), || Err::<(), _>(Errno::EIO)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(nix::libc::EIO));
+    }
+
+    #[test]
+    fn a_tool_is_run_again_while_something_holds_its_device() {
+        use crate::exec::Program;
+        use crate::fake::Script;
+        let busy = "mkswap: cannot open /dev/sda1: Device or resource busy";
+        let cmd = Cmd::new(Program::new("mkswap", "util-linux")).arg("/dev/sda1");
+        let run = |mut script: Script, limit, cancel: &Cancel| {
+            let done = run_while_busy(&mut script, &cmd, limit, cancel);
+            (done, script.commands().len())
+        };
+        let minute = Duration::from_mins(1);
+        let held = Script::new()
+            .exiting_once("mkswap", 1, busy)
+            .exiting_once("mkswap", 1, busy);
+        let (done, runs) = run(held, minute, &Cancel::new());
+        assert_eq!((done.is_ok(), runs), (true, 3));
+        // it is still held in the end, or the run is stopped
+        let (done, _) = run(
+            Script::new().exiting("mkswap", 1, busy),
+            Duration::ZERO,
+            &Cancel::new(),
+        );
+        assert!(done.unwrap_err().is_busy());
+        let stopped = Cancel::new();
+        stopped.cancel();
+        let (done, runs) = run(Script::new().exiting("mkswap", 1, busy), minute, &stopped);
+        assert_eq!((done.is_err(), runs), (true, 1));
+        // whatever else is wrong stays so
+        let (done, runs) = run(
+            Script::new().exiting("mkswap", 1, "no"),
+            minute,
+            &Cancel::new(),
+        );
+        assert_eq!((done.is_err(), runs), (true, 1));
     }
 }

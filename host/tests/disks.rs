@@ -68,6 +68,46 @@ fn what_cannot_stand_for_a_disk_is_refused() {
     assert!(add("sdb", &path, Some(512)).contains("1 MiB long already, and would be cut to 512 B"));
     assert!(add("/dev/sda", &path, None).contains("two disks `/dev/sda`"));
     assert!(add("sdb", &path, None).contains("stands for `/dev/sda` already"));
+    // by another name that it has, and by another way to it
+    let (hard, soft) = (folder.path().join("hard"), folder.path().join("soft"));
+    fs::hard_link(&path, &hard).unwrap();
+    std::os::unix::fs::symlink(&path, &soft).unwrap();
+    for other in [
+        hard,
+        soft,
+        folder
+            .path()
+            .join("./../")
+            .join(folder.path().file_name().unwrap())
+            .join("disk"),
+    ] {
+        let said = add("sdb", &other, None);
+        assert!(
+            said.contains("stands for `/dev/sda` already"),
+            "{} {said}",
+            other.display()
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_still_to_be_made_stands_for_one_disk_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = Some(Bytes::MIB);
+    let mut devices = FileDevices::new();
+    devices
+        .look_at("sda", &folder.path().join("new"), size)
+        .unwrap();
+    let error = devices
+        .look_at("sdb", &folder.path().join("./new"), size)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("stands for `/dev/sda` already"),
+        "{error}"
+    );
+    devices
+        .look_at("sdb", &folder.path().join("newer"), size)
+        .unwrap();
 }
 
 #[test]

@@ -106,13 +106,17 @@ fn another_status_is_an_error_with_the_last_line() {
         status,
         last_line,
         stderr,
+        stdout,
         ..
     } = &error
     else {
         panic!("{error}")
     };
     assert_eq!((*status, last_line.as_str()), (3, "the cause"));
-    assert_eq!(stderr, "first\nthe cause\n\n");
+    assert_eq!(
+        (stderr.as_str(), stdout.as_str()),
+        ("first\nthe cause\n\n", "")
+    );
     let error = run(&script("echo only out; exit 1")).unwrap_err();
     assert!(error.to_string().ends_with("status 1: only out"), "{error}");
     let error = run(&script("exit 1")).unwrap_err();

@@ -146,6 +146,7 @@ fn failed(command: &str, stderr: &str) -> ExecError {
         status: 100,
         last_line: stderr.to_owned(),
         stderr: stderr.to_owned(),
+        stdout: String::new(),
     }
 }
 

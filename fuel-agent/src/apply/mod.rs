@@ -234,8 +234,13 @@ impl<'a> Context<'a> {
 
     /// Runs a tool; `what` could not be done where it fails.
     fn run(&mut self, cmd: &Cmd, what: impl FnOnce() -> String) -> Result<Output, Error> {
-        let done = self.host.exec.run(cmd);
-        done.map_err(|source| tool_error(what(), source))
+        self.ask(cmd).map_err(|source| tool_error(what(), source))
+    }
+
+    /// Runs a tool, again and again while another program holds the device that it is for.
+    fn ask(&mut self, cmd: &Cmd) -> Result<Output, ExecError> {
+        let host = &mut *self.host;
+        wait::run_while_busy(host.exec.as_mut(), cmd, HELD_PATIENCE, &host.cancel)
     }
 
     /// Says that something is odd and goes on.
@@ -284,6 +289,9 @@ impl<'a> Context<'a> {
         })
     }
 }
+
+/// How long a program that looks at every new device may hold one that a tool is to change.
+const HELD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a node may take to appear.
 const NODE_PATIENCE: Duration = Duration::from_secs(30);
@@ -334,6 +342,9 @@ fn tool_error(what: String, source: ExecError) -> Error {
             "put the package `{}` into the ramdisk",
             program.package()
         )),
+        held if held.is_busy() => Some(
+            "look what holds the device (`lsblk`, `fuser --verbose`), and run again".to_owned(),
+        ),
         _ => None,
     };
     let kind = match &source {

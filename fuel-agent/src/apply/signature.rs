@@ -35,7 +35,7 @@ pub(super) fn probe(context: &mut Context<'_>, node: &Path) -> Result<Option<Sig
         None => cmd.arg(node),
     };
     let what = || format!("cannot find out what is on {}", node.display());
-    match context.host.exec.run(&cmd.accept(&[0, NOTHING])) {
+    match context.ask(&cmd.accept(&[0, NOTHING])) {
         Ok(output) if output.status == NOTHING => Ok(None),
         Ok(output) => Ok(parse(&output.stdout)),
         Err(ExecError::Failed { status, .. }) if status == AMBIVALENT => {

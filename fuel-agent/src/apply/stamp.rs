@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 use super::{Context, Outcome, bootcode, disk_region};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::{Plan, PlannedImage};
+use crate::model::sources::SourceFacts;
+use crate::model::url::RedactedUrl;
 use crate::plan::STAMP;
 
 /// What it begins with; the last byte is the version of this layout: magic, length, JSON, sha256 of the JSON.
@@ -52,19 +54,22 @@ impl Stamp {
     /// Whether this is what the plan would install: the same request, and images that their sources still name by the
     /// digests of what was written. An image whose source names no digest may be another one by now.
     pub fn is_of(&self, plan: &Plan) -> bool {
-        let written = |image: &PlannedImage| {
-            // A stamp holds addresses without what is secret in them; two may look alike then.
-            let shown = image.url.to_string();
-            let mut stamped = self.images.iter().filter(|it| it.url == shown);
-            stamped.any(|it| match (&image.facts.raw_sha256, &image.facts.raw_md5) {
-                (Some(sha256), _) => *sha256 == it.sha256,
-                (None, Some(md5)) => Some(md5) == it.md5.as_ref(),
-                (None, None) => false,
-            })
-        };
+        let written = |image: &PlannedImage| self.holds(&image.url, &image.facts) == Some(true);
         self.request_digest == plan.request_digest
             && self.images.len() == plan.images.len()
             && plan.images.iter().all(written)
+    }
+
+    /// Whether the image at `url` was installed as its source names it now; `None` where the source names no digest.
+    pub fn holds(&self, url: &RedactedUrl, facts: &SourceFacts) -> Option<bool> {
+        // A stamp holds addresses without what is secret in them; two may look alike then.
+        let shown = url.to_string();
+        let mut stamped = self.images.iter().filter(|it| it.url == shown);
+        match (&facts.raw_sha256, &facts.raw_md5) {
+            (Some(sha256), _) => Some(stamped.any(|it| *sha256 == it.sha256)),
+            (None, Some(md5)) => Some(stamped.any(|it| Some(md5) == it.md5.as_ref())),
+            (None, None) => None,
+        }
     }
 }
 

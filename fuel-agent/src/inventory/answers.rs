@@ -11,13 +11,25 @@ pub(super) struct Signature {
     pub(super) kind: Option<String>,
     pub(super) label: Option<String>,
     pub(super) uuid: Option<String>,
+    /// Why it could not be looked at; then nothing else is known.
+    pub(super) failure: Option<String>,
+}
+
+impl Signature {
+    /// Of a device that could not be looked at.
+    pub(super) fn unknown(why: String) -> Self {
+        Self {
+            failure: Some(why),
+            ..Self::default()
+        }
+    }
 }
 
 /// What lies on each device that has any content, by kernel name.
 pub(super) type Signatures = BTreeMap<String, Signature>;
 
 /// Two signatures at once, an old one not wiped by whoever made the new one: blkid does not say which.
-pub(super) const AMBIVALENT: &str = "ambivalent";
+pub(crate) const AMBIVALENT: &str = "ambivalent";
 
 /// Reads `blkid -p -o export`: `KEY=VALUE` lines, whose values have a backslash before what a shell would take otherwise.
 pub(super) fn parse_blkid(status: i32, text: &str) -> Signature {
@@ -31,6 +43,7 @@ pub(super) fn parse_blkid(status: i32, text: &str) -> Signature {
         kind: value("TYPE").or_else(|| (status == 8).then(|| AMBIVALENT.to_owned())),
         label: value("LABEL"),
         uuid: value("UUID"),
+        failure: None,
     }
 }
 
@@ -139,6 +152,7 @@ mod tests {
                 kind: Some("ext4".to_owned()),
                 label: Some("my root\\x".to_owned()),
                 uuid: Some("0a-1b".to_owned()),
+                failure: None,
             }
         );
         assert_eq!(parse_blkid(2, ""), Signature::default());

@@ -4,17 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use host::exec::ExecError;
 use host::procfs::{MountInfo, parse_mountinfo, parse_swaps};
 
-use super::answers::{AMBIVALENT, Array, Signatures, parse_mdadm, parse_pvs};
+use super::answers::{AMBIVALENT, Array, Signatures};
 use super::graph::{Graph, Node};
-use super::reader::{Query, Reader};
-use super::{Disk, Stack, StackKind};
-use crate::model::error::{Error, Kind};
+use super::members;
+use super::reader::Reader;
+use super::{Disk, PHYSICAL_VOLUME, RAID_MEMBERS, Stack, StackKind, Unexamined};
+use crate::model::error::Error;
 
 /// Filesystem types of a root that came with the kernel's own ramdisk: then `root=` was not followed.
 const RAMDISK_ROOTS: [&str; 3] = ["rootfs", "tmpfs", "ramfs"];
+
+/// Disks, by path, each with a question about it that got no answer.
+pub(super) type Unanswered = Vec<(String, Unexamined)>;
 
 /// Which devices are in use, by kernel name.
 #[derive(Debug, Default)]
@@ -136,6 +139,16 @@ impl Ground<'_> {
         paths.map(|path| (*path).to_owned()).collect()
     }
 
+    /// Notes that a device could not be examined for each disk below it.
+    fn note(&self, unexamined: &mut Unanswered, node: &Node, by: &str, why: &str) {
+        let what = Unexamined {
+            by: by.to_owned(),
+            why: format!("{}: {why}", node.path),
+        };
+        let disks = self.disks_of(&node.name).into_iter();
+        unexamined.extend(disks.map(|disk| (disk, what.clone())));
+    }
+
     fn slaves(&self, node: &Node) -> Vec<&Node> {
         let names = node.slaves.iter();
         names.filter_map(|name| self.graph.get(name)).collect()
@@ -153,13 +166,14 @@ impl Ground<'_> {
     }
 }
 
-/// Everything that lies across disks or partitions. Signatures are those of all devices, by kernel name.
+/// Everything that lies across disks or partitions, and the disks, by path, of which that cannot be told. Signatures are
+/// those of all devices, by kernel name.
 pub(super) fn stacks(
     reader: &mut Reader,
     graph: &Graph,
     disks: &[(&Node, &Disk)],
     signatures: &Signatures,
-) -> Result<Vec<Stack>, Error> {
+) -> Result<(Vec<Stack>, Unanswered), Error> {
     let ground = Ground {
         graph,
         disks: disks
@@ -167,57 +181,36 @@ pub(super) fn stacks(
             .map(|(node, disk)| (node.name.as_str(), disk.path.as_str()))
             .collect(),
     };
-    let has = |kinds: &[&str]| {
-        let mut found = signatures
-            .values()
-            .filter_map(|found| found.kind.as_deref());
-        found.any(|kind| kinds.contains(&kind))
-    };
+    let mut unexamined = Unanswered::new();
     let mut stacks = running_arrays(&ground);
-    if has(&[
-        "linux_raid_member",
-        "isw_raid_member",
-        "ddf_raid_member",
-        AMBIVALENT,
-    ]) {
-        let said = reader
-            .ask(Query::Arrays)
-            .map_err(|error| blind("md arrays", error))?;
-        stopped_arrays(&ground, &parse_mdadm(&said.stdout), &mut stacks);
-    }
+    let members = suspects(graph, signatures, &RAID_MEMBERS);
+    let arrays = members::arrays(reader, &members, |node, why| {
+        ground.note(&mut unexamined, node, Unexamined::MDADM, why);
+    })?;
+    stopped_arrays(&ground, &arrays, &mut stacks);
+    let members = suspects(graph, signatures, &[PHYSICAL_VOLUME, AMBIVALENT]);
+    let volumes = members::volumes(reader, &members, |node, why| {
+        ground.note(&mut unexamined, node, Unexamined::LVM, why);
+    })?;
     let mut groups = BTreeMap::new();
-    if has(&["LVM2_member", AMBIVALENT]) {
-        let said = reader.ask(Query::PhysicalVolumes);
-        let said = said.map_err(|error| blind("volume groups", error))?;
-        let volumes = parse_pvs(&said.stdout).filter(|_| !said.truncated);
-        let volumes = volumes.ok_or_else(|| {
-            Error::new(
-                Kind::Tool,
-                "cannot understand what `lvm pvs` says about volume groups",
-            )
-        })?;
-        for volume in volumes {
-            let group: &mut Group = groups.entry(volume.group_uuid).or_default();
-            group.name = volume.group;
-            group.members.extend(graph.by_path(&volume.device));
-        }
+    for volume in volumes {
+        let group: &mut Group = groups.entry(volume.group_uuid).or_default();
+        group.name = volume.group;
+        group.members.extend(graph.by_path(&volume.device));
     }
     stacks.extend(volume_groups(&ground, groups));
     stacks.extend(mappings(&ground));
     stacks.extend(btrfs(reader, &ground, signatures));
-    Ok(stacks)
+    Ok((stacks, unexamined))
 }
 
-/// Something is there that we cannot look into: to go on would be to guess what lies on which disk.
-fn blind(what: &str, error: ExecError) -> Error {
-    let by_hand = || "run it by hand to see more".to_owned();
-    let hint = error.hint().unwrap_or_else(by_hand);
-    Error::new(
-        Kind::Tool,
-        format!("cannot find out which disks the {what} of this machine lie on"),
-    )
-    .hint(hint)
-    .because(error)
+/// The devices with one of these signatures.
+fn suspects<'a>(graph: &'a Graph, signatures: &Signatures, kinds: &[&str]) -> Vec<&'a Node> {
+    let found = signatures.iter().filter(|(_, signature)| {
+        let kind = signature.kind.as_deref();
+        kind.is_some_and(|kind| kinds.contains(&kind))
+    });
+    found.filter_map(|(name, _)| graph.get(name)).collect()
 }
 
 /// Arrays that the kernel has, started or only assembled: both hold their members. A container of the firmware is not one:

@@ -8,11 +8,20 @@ use serde_json::{Map, Value};
 
 use super::{Disk, ExistingPartition, Interface, Inventory};
 use crate::model::error::{Error, Kind};
+use crate::request::count::{Count, MOST_VALUES, TOO_MANY};
 
 /// Reads it.
 pub fn from_json(text: &str) -> Result<Inventory, Error> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|source| wrong("the inventory is not JSON").because(source))?;
+    // Counted before anything is kept of it.
+    let value = serde_json::from_str(text).and_then(|Count(_)| serde_json::from_str(text));
+    let value: Value = value.map_err(|source| {
+        if source.to_string().contains(TOO_MANY) {
+            return wrong(format!(
+                "the inventory holds more than the {MOST_VALUES} values that are read"
+            ));
+        }
+        wrong("the inventory is not JSON").because(source)
+    })?;
     let mut problems = Vec::new();
     check(&value, &mut problems);
     if !problems.is_empty() {

@@ -7,7 +7,9 @@
 //!   graph      block devices and what lies on what
 //!   sysfs      disks and partitions           identity, udev   who they are
 //!   existing   mounts, swap, arrays, groups   answers          what query tools say
+//!   members    what arrays and volume groups are made of, disk by disk where a tool dies
 //!   machine    firmware, memory, interfaces
+//!   multipath  one medium behind several block devices
 //!   json       the same from a file
 //!   select     which real disk a request means
 //! ```
@@ -18,6 +20,8 @@ mod graph;
 mod identity;
 mod json;
 mod machine;
+mod members;
+mod multipath;
 mod reader;
 pub mod select;
 mod sysfs;
@@ -34,6 +38,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
+pub(crate) use answers::AMBIVALENT;
 use answers::Signatures;
 
 /// Everything that planning may know of a machine. Its JSON form is contract (DESIGN.md, Inventory JSON).
@@ -106,6 +111,26 @@ pub struct Disk {
     pub partitions: Vec<ExistingPartition>,
     /// A signature on the disk as a whole, if any (`LVM2_member`, `linux_raid_member`, `crypto_LUKS`, `ext4`, …).
     pub signature: Option<String>,
+    /// What could not be found out about it, because a tool died or the disk did not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unexamined: Vec<Unexamined>,
+}
+
+/// A question about a disk that got no answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unexamined {
+    /// What was asked: `mdadm`, `lvm`, `blkid`, `partition table`.
+    pub by: String,
+    /// What happened, for people.
+    pub why: String,
+}
+
+impl Unexamined {
+    /// mdadm was asked for the arrays that a disk belongs to.
+    pub const MDADM: &'static str = "mdadm";
+    /// LVM was asked for the volume groups that a disk belongs to.
+    pub const LVM: &'static str = "lvm";
 }
 
 /// A partition that is already there.
@@ -173,6 +198,17 @@ pub enum StackKind {
     Mapping,
 }
 
+/// Signatures of members of arrays that mdadm knows, as blkid names them.
+pub(crate) const RAID_MEMBERS: [&str; 4] = [
+    "linux_raid_member",
+    "isw_raid_member",
+    "ddf_raid_member",
+    AMBIVALENT,
+];
+
+/// Signature of a physical volume, as blkid names it.
+pub(crate) const PHYSICAL_VOLUME: &str = "LVM2_member";
+
 /// Asks the machine. Cheap enough to be repeated while a disk is waited for.
 pub fn probe(reader: &mut Reader) -> Result<Inventory, Error> {
     let (disks, stacks) = match reader.files().map(<[_]>::to_vec) {
@@ -209,8 +245,14 @@ fn probe_devices(reader: &mut Reader) -> Result<(Vec<Disk>, Vec<Stack>), Error> 
         }
     }
     let found: Vec<_> = disks.iter().map(|(node, disk)| (*node, disk)).collect();
-    let stacks = existing::stacks(reader, &graph, &found, &signatures)?;
-    Ok((disks.into_iter().map(|(_, disk)| disk).collect(), stacks))
+    let (stacks, unexamined) = existing::stacks(reader, &graph, &found, &signatures)?;
+    let mut disks: Vec<Disk> = disks.into_iter().map(|(_, disk)| disk).collect();
+    for (path, what) in unexamined {
+        if let Some(disk) = disks.iter_mut().find(|disk| disk.path == path) {
+            disk.unexamined.push(what);
+        }
+    }
+    Ok((disks, stacks))
 }
 
 impl Inventory {

@@ -26,8 +26,12 @@ pub(super) enum Query<'a> {
     SignatureWithin(&'a Path, Extent),
     /// Arrays by what their members say, assembled or not.
     Arrays,
+    /// The array that one device is a member of, by what it says itself.
+    ArrayOf(&'a Path),
     /// Physical volumes and the groups that they belong to.
     PhysicalVolumes,
+    /// The group that one physical volume belongs to; no other device is looked at.
+    PhysicalVolume(&'a Path),
 }
 
 impl Query<'_> {
@@ -47,12 +51,31 @@ impl Query<'_> {
                 "--verbose",
                 "--config=partitions",
             ]),
-            Self::PhysicalVolumes => Cmd::new(Tool::Lvm)
-                .args(["pvs", "--readonly", "--reportformat", "json"])
-                .args(["-o", "pv_name,vg_name,vg_uuid", "--config", LVM_CONFIG]),
+            Self::ArrayOf(device) => Cmd::new(Tool::Mdadm)
+                .args(["--examine", "--scan", "--verbose"])
+                .arg(device),
+            Self::PhysicalVolumes => pvs(LVM_CONFIG),
+            Self::PhysicalVolume(device) => pvs(&lvm_config_for(device)),
         };
         cmd.timeout(Duration::from_mins(2))
     }
+}
+
+fn pvs(config: &str) -> Cmd {
+    Cmd::new(Tool::Lvm)
+        .args(["pvs", "--readonly", "--reportformat", "json"])
+        .args(["-o", "pv_name,vg_name,vg_uuid", "--config", config])
+}
+
+/// Like [`LVM_CONFIG`], for one device. Whatever is no plain letter of its name may be any character.
+fn lvm_config_for(device: &Path) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/_-".contains(c);
+    let name = device.to_string_lossy();
+    let name: String = name
+        .chars()
+        .map(|c| if plain(c) { c } else { '.' })
+        .collect();
+    LVM_CONFIG.replace(r#"["a|.*|"]"#, &format!(r#"["a|^{name}$|", "r|.*|"]"#))
 }
 
 /// Looks at a machine, or at files that stand for disks. Handed to those who must not write: it can open nothing for

@@ -4,9 +4,11 @@
 //! machine's firmware makes of several disks. Not one: what the kernel makes up (loop, ram, zram, nbd, md, other maps), optical
 //! and floppy drives, boot areas of eMMC chips, hidden paths of `NVMe`, a reader without a card.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use host::blockdev::{FileDisk, forecast};
+use host::exec::ExecError;
 use host::partition_table::{FoundPartition, FoundTable};
 use host::units::{Bytes, Extent, KernelSectors};
 
@@ -15,7 +17,7 @@ use super::existing::Usage;
 use super::graph::{Graph, Node};
 use super::reader::{Query, Reader};
 use super::udev::{Record, words};
-use super::{Disk, ExistingPartition, identity};
+use super::{Disk, ExistingPartition, Unexamined, identity};
 
 /// Whether the device is one that a request may name.
 pub(super) fn is_disk(reader: &Reader, node: &Node) -> bool {
@@ -50,27 +52,44 @@ pub(super) fn is_disk(reader: &Reader, node: &Node) -> bool {
 pub(super) fn files(reader: &mut Reader, files: &[FileDisk]) -> Vec<Disk> {
     let mut disks = Vec::new();
     for file in files {
-        let table = reader.table(&file.device).unwrap_or_else(|error| {
-            tracing::debug!(file = %file.file.display(), %error, "cannot read the partition table");
-            None
-        });
+        if !file.file.exists() {
+            disks.push(file_disk(file));
+            continue;
+        }
+        let mut unexamined = Vec::new();
+        let table = table(reader, &file.device, &mut unexamined);
         let listed = table.as_ref().map(|table| table.partitions.as_slice());
         let whole = probed(reader, Query::Signature(&file.file));
-        let partitions = from_table(reader, &file.device, &file.file, listed.unwrap_or_default());
+        unexamined.extend(failure_of(&file.device, &whole));
+        let partitions = from_table(
+            reader,
+            &file.device,
+            &file.file,
+            listed.unwrap_or_default(),
+            &mut unexamined,
+        );
         disks.push(Disk {
-            path: file.device.display().to_string(),
-            size_bytes: file.size,
-            logical_sector_size: 512,
-            physical_sector_size: 512,
-            model: "file".to_owned(),
-            transport: "file".to_owned(),
             table: table.map(|table| table.kind.name().to_owned()),
             partitions,
             signature: whole.kind,
-            ..Disk::default()
+            unexamined,
+            ..file_disk(file)
         });
     }
     disks
+}
+
+/// A file that stands for an empty disk.
+fn file_disk(file: &FileDisk) -> Disk {
+    Disk {
+        path: file.device.display().to_string(),
+        size_bytes: file.size,
+        logical_sector_size: 512,
+        physical_sector_size: 512,
+        model: "file".to_owned(),
+        transport: "file".to_owned(),
+        ..Disk::default()
+    }
 }
 
 /// Whether it is an array inside a container of the firmware: to the firmware, and so to the boot order, it is a disk.
@@ -121,11 +140,22 @@ pub(super) fn disk(
     let transport = identity::transport(&node.name, &node.folder);
     let logical = number(reader, node, "queue/logical_block_size").unwrap_or(512);
     let physical: Option<u32> = number(reader, node, "queue/physical_block_size");
-    let table = reader.table(Path::new(&node.path)).unwrap_or_else(|error| {
-        tracing::debug!(device = node.path, %error, "cannot read the partition table");
-        None
-    });
-    let partitions = partitions(reader, graph, signatures, node, table.as_ref());
+    let mut unexamined = Vec::new();
+    let table = table(reader, Path::new(&node.path), &mut unexamined);
+    let probed = [node].into_iter().chain(graph.partitions(&node.name));
+    unexamined.extend(
+        probed.filter_map(|probed| {
+            failure_of(Path::new(&probed.path), signatures.get(&probed.name)?)
+        }),
+    );
+    let partitions = partitions(
+        reader,
+        graph,
+        signatures,
+        node,
+        table.as_ref(),
+        &mut unexamined,
+    );
     let kind = table.map(|table| table.kind.name().to_owned());
     let record = node.record.as_ref();
     let claimed = record.and_then(|record| record.get("ID_PART_TABLE_TYPE"));
@@ -157,7 +187,44 @@ pub(super) fn disk(
         signature: signatures
             .get(&node.name)
             .and_then(|found| found.kind.clone()),
+        unexamined,
     }
+}
+
+/// The partition table of a disk; one that cannot be read is noted.
+fn table(reader: &Reader, disk: &Path, unexamined: &mut Vec<Unexamined>) -> Option<FoundTable> {
+    match reader.table(disk) {
+        Ok(table) => table,
+        // No device node, no permission to read it, or a file that is still to be made longer: nothing is wrong with it.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::UnexpectedEof
+            ) =>
+        {
+            tracing::debug!(device = %disk.display(), %error, "cannot read the partition table");
+            None
+        }
+        Err(error) => {
+            unexamined.push(Unexamined {
+                by: "partition table".to_owned(),
+                why: format!(
+                    "cannot read the partition table of {}: {error}",
+                    disk.display()
+                ),
+            });
+            None
+        }
+    }
+}
+
+/// Why a device could not be looked at, where that is so.
+fn failure_of(device: &Path, signature: &Signature) -> Option<Unexamined> {
+    let why = signature.failure.as_ref()?;
+    Some(Unexamined {
+        by: "blkid".to_owned(),
+        why: format!("cannot look for signatures on {}: {why}", device.display()),
+    })
 }
 
 fn model(reader: &Reader, node: &Node) -> String {
@@ -218,12 +285,14 @@ fn partitions(
     signatures: &Signatures,
     disk: &Node,
     table: Option<&FoundTable>,
+    unexamined: &mut Vec<Unexamined>,
 ) -> Vec<ExistingPartition> {
     let listed = table.map(|table| table.partitions.as_slice());
     let listed = listed.unwrap_or_default();
     let known = graph.partitions(&disk.name);
     if known.is_empty() {
-        return from_table(reader, Path::new(&disk.path), Path::new(&disk.path), listed);
+        let path = Path::new(&disk.path);
+        return from_table(reader, path, path, listed, unexamined);
     }
     known
         .into_iter()
@@ -267,10 +336,12 @@ fn from_table(
     disk: &Path,
     content: &Path,
     listed: &[FoundPartition],
+    unexamined: &mut Vec<Unexamined>,
 ) -> Vec<ExistingPartition> {
     let mut found = Vec::new();
     for entry in listed {
         let inside = probed(reader, Query::SignatureWithin(content, entry.extent));
+        unexamined.extend(failure_of(&forecast(disk, entry.number), &inside));
         found.push(ExistingPartition {
             number: entry.number,
             path: forecast(disk, entry.number).display().to_string(),
@@ -309,16 +380,18 @@ fn recorded(record: &Record) -> Option<Signature> {
         kind: Some(text("ID_FS_TYPE").or_else(ambivalent)?),
         label: record.decoded("ID_FS_LABEL"),
         uuid: text("ID_FS_UUID"),
+        failure: None,
     })
 }
 
 fn probed(reader: &mut Reader, query: Query<'_>) -> Signature {
     match reader.ask(query) {
         Ok(output) => parse_blkid(output.status, &output.stdout),
-        Err(error) => {
-            // Without it, or with a disk that does not answer, there is still everything else to say.
+        // Without it there is still everything else to say, and a run asks for it before it writes.
+        Err(error @ ExecError::Missing { .. }) => {
             tracing::debug!(%error, "cannot look for signatures");
             Signature::default()
         }
+        Err(error) => Signature::unknown(error.to_string()),
     }
 }

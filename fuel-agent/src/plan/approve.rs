@@ -86,7 +86,7 @@ fn since(plan: &Plan, before: &Inventory, now: &Inventory) -> Option<String> {
 fn contradiction(plan: &Plan, file: &Inventory, real: &Inventory) -> Option<String> {
     plan.disks.iter().find_map(|planned| {
         let said = disk(file, &planned.device)?;
-        let real = disk(real, &planned.device)?;
+        let real = disk(real, &planned.device).or_else(|| linked(real, &planned.device))?;
         let differs = |said: &str, real: &str| !said.is_empty() && said != real;
         let what = if real.mounted {
             "is mounted"
@@ -96,6 +96,8 @@ fn contradiction(plan: &Plan, file: &Inventory, real: &Inventory) -> Option<Stri
             "is read-only"
         } else if said.size_bytes != real.size_bytes {
             "has another size"
+        } else if said.logical_sector_size.max(512) != real.logical_sector_size.max(512) {
+            "has sectors of another size"
         } else if differs(&said.serial, &real.serial) || differs(&said.wwn, &real.wwn) {
             "is another disk"
         } else {
@@ -103,6 +105,12 @@ fn contradiction(plan: &Plan, file: &Inventory, real: &Inventory) -> Option<Stri
         };
         Some(format!("{} {what}", planned.device))
     })
+}
+
+/// The disk that a link of that name leads to.
+fn linked<'i>(inventory: &'i Inventory, link: &str) -> Option<&'i Disk> {
+    let has = |disk: &&Disk| disk.links.iter().any(|known| known == link);
+    inventory.disks.iter().find(has)
 }
 
 fn disk<'i>(inventory: &'i Inventory, path: &str) -> Option<&'i Disk> {
@@ -133,7 +141,7 @@ mod tests {
         };
         assert_eq!(spoilt(|_| ()), None);
         assert_eq!(contradiction(&plan, &said, &node(Vec::new())), None);
-        let changes: [(Change, &str); 5] = [
+        let changes: [(Change, &str); 6] = [
             (|disk| disk.mounted = true, "is mounted"),
             (
                 |disk| disk.booted_from = true,
@@ -141,6 +149,10 @@ mod tests {
             ),
             (|disk| disk.read_only = true, "is read-only"),
             (|disk| disk.size_bytes.0 += 512, "has another size"),
+            (
+                |disk| disk.logical_sector_size = 4096,
+                "has sectors of another size",
+            ),
             (|disk| disk.serial.push('x'), "is another disk"),
         ];
         for (change, what) in changes {

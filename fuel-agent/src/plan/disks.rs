@@ -1,13 +1,13 @@
 //! Which disks of the node are chosen, and whether they may be written to at all.
 
-use crate::inventory::select::{self, Selected};
+use crate::inventory::select::{self, Objection, Selected};
 use crate::inventory::{Disk, Inventory, Stack};
 use crate::model::error::Kind;
 use crate::model::request::Request;
 
 use super::diagnostics::Diagnostics;
 use super::text::format;
-use super::{Options, PlanError};
+use super::{Options, PlanError, unexamined};
 use crate::model::plan::Refusal;
 
 /// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).
@@ -42,17 +42,46 @@ pub(super) fn choose(
         }
     }
     twice(request, inventory, &chosen, diagnostics);
+    protections(inventory, options, diagnostics);
+    unexamined::check(&distinct(&chosen), inventory, diagnostics);
     for index in distinct(&chosen) {
         may_be_written(&inventory.disks[index], inventory, options, diagnostics);
+        one_path_of_several(index, inventory, diagnostics);
     }
     chosen
 }
 
-/// Everything that forbids writing to `disk`, whoever asks.
-pub fn refusals(disk: &Disk, inventory: &Inventory, options: &Options) -> Vec<Refusal> {
+/// Everything that forbids writing to `disk`, which nothing is planned for; and what is odd about it.
+pub fn refusals(
+    disk: &Disk,
+    inventory: &Inventory,
+    options: &Options,
+) -> (Vec<Refusal>, Vec<String>) {
     let mut diagnostics = Diagnostics::default();
+    protections(inventory, options, &mut diagnostics);
     may_be_written(disk, inventory, options, &mut diagnostics);
-    diagnostics.refusals
+    if let Some(index) = inventory
+        .disks
+        .iter()
+        .position(|known| known.path == disk.path)
+    {
+        unexamined::check(&[index], inventory, &mut diagnostics);
+        one_path_of_several(index, inventory, &mut diagnostics);
+    }
+    (diagnostics.refusals, diagnostics.warnings)
+}
+
+/// An entry of `protect` that means no disk protects none, and its author thinks that it does.
+fn protections(inventory: &Inventory, options: &Options, diagnostics: &mut Diagnostics) {
+    for entry in options.protects_nothing(inventory) {
+        let what = format!("`protect` names `{entry}`, which is no disk of this node");
+        if options.protect_strict {
+            let hint = "correct the entry (`provision inventory` shows names, serial numbers and wwns), or unset `protect.strict`";
+            diagnostics.refuse_run(Kind::Refused, what, hint);
+        } else {
+            diagnostics.warn(format!("{what}: it protects nothing"));
+        }
+    }
 }
 
 /// The chosen disks, each once, in order.
@@ -70,16 +99,38 @@ fn lints(selected: &Selected, disk: &Disk, options: &Options, diagnostics: &mut 
     if let Some(warning) = &selected.warning {
         diagnostics.warn(warning.clone());
     }
-    if selected.name_fallback_despite_ids && !options.match_by_name {
-        diagnostics.refuse_run(
+    let device = &disk.path;
+    match &selected.objection {
+        Some(Objection::NameAlone) if !options.match_by_name => diagnostics.refuse_run(
             Kind::Refused,
-            format!(
-                "{} was found by its name alone: none of the ids that were given is on this node",
-                disk.path
-            ),
+            format!("{device} was found by its name alone: none of the ids that were given is on this node"),
             "correct the ids, or set `provision.match=name` if names are stable here",
-        );
+        ),
+        Some(Objection::Contradiction(links)) => diagnostics.refuse_run(
+            Kind::Refused,
+            format!("{device} was found by its {}, but {links}", selected.how),
+            "correct the ids in the request: all of them have to be of one disk (`provision inventory` shows the links)",
+        ),
+        Some(Objection::NameAlone) | None => {}
     }
+}
+
+/// A disk with several paths is written to through one of them.
+fn one_path_of_several(index: usize, inventory: &Inventory, diagnostics: &mut Diagnostics) {
+    let disk = &inventory.disks[index];
+    let others = inventory.other_paths(index);
+    if others.is_empty() || disk.multipath {
+        return;
+    }
+    let others = format::list(
+        others
+            .iter()
+            .map(|other| inventory.disks[*other].path.as_str()),
+    );
+    let device = &disk.path;
+    diagnostics.warn(format!(
+        "{device} and {others} are paths to one medium, which is written to through {device}"
+    ));
 }
 
 fn twice(
@@ -89,24 +140,28 @@ fn twice(
     diagnostics: &mut Diagnostics,
 ) {
     for (second, index) in chosen.iter().enumerate() {
-        let Some(index) = index else { continue };
-        let Some(first) = chosen[..second]
+        let Some(index) = *index else { continue };
+        let paths = inventory.other_paths(index);
+        let is_same = |other: &usize| *other == index || paths.contains(other);
+        let Some((first, other)) = chosen[..second]
             .iter()
-            .position(|other| *other == Some(*index))
+            .enumerate()
+            .find_map(|(first, other)| Some((first, other.filter(is_same)?)))
         else {
             continue;
         };
-        let (disks, device) = (&request.storage.disks, &inventory.disks[*index].path);
-        diagnostics.warn(format!(
-            "{} and {} are the same disk, {device}",
-            disks[first].path, disks[second].path
-        ));
+        let entry = |index: usize| &request.storage.disks[index].path;
+        let (first, second) = (entry(first), entry(second));
+        let (device, other) = (&inventory.disks[index].path, &inventory.disks[other].path);
+        let medium = if device == other {
+            device.clone()
+        } else {
+            format!("one medium, with the paths {other} and {device}")
+        };
+        diagnostics.warn(format!("{first} and {second} are the same disk, {medium}"));
         diagnostics.refuse_run(
             Kind::Refused,
-            format!(
-                "{} and {} both mean {device}",
-                disks[first].path, disks[second].path
-            ),
+            format!("{first} and {second} both mean {medium}"),
             "give each disk its own ids",
         );
     }
@@ -161,8 +216,56 @@ fn may_be_written(
             format!("{device} is a multipath map, which is planned but not yet written to"),
             "choose another disk",
         );
+    } else {
+        used_through_another_path(disk, inventory, options, diagnostics);
     }
     held(disk, inventory, diagnostics);
+}
+
+/// What the kernel does with a medium by another path, it does not know of by this one.
+fn used_through_another_path(
+    disk: &Disk,
+    inventory: &Inventory,
+    options: &Options,
+    diagnostics: &mut Diagnostics,
+) {
+    let device = &disk.path;
+    let Some(index) = inventory
+        .disks
+        .iter()
+        .position(|known| known.path == *device)
+    else {
+        return;
+    };
+    for other in inventory.other_paths(index) {
+        let other = &inventory.disks[other];
+        let active = |stack: &&Stack| stack.active && stack.disks.contains(&other.path);
+        let stack = inventory.stacks.iter().find(active);
+        let use_of_it = if let Some(entry) = options.protects(other) {
+            format!("is protected (`{entry}`)")
+        } else if other.booted_from {
+            "is what the running system was started from".to_owned()
+        } else if other.mounted {
+            "holds a mounted filesystem or active swap".to_owned()
+        } else if let Some(stack) = stack {
+            format!("holds `{}`", stack.name)
+        } else if other.holders.is_empty() {
+            continue;
+        } else {
+            format!(
+                "is held by {}",
+                format::list(other.holders.iter().map(String::as_str))
+            )
+        };
+        diagnostics.refuse_run(
+            Kind::Refused,
+            format!(
+                "{}, which is another path to the medium of {device}, {use_of_it}",
+                other.path
+            ),
+            "release it there, or choose another disk",
+        );
+    }
 }
 
 /// What holds the disk has to be known, or it cannot be released.

@@ -25,6 +25,7 @@ mod release;
 mod steps;
 mod text;
 mod tools;
+mod unexamined;
 mod wipe;
 
 #[cfg(test)]

@@ -16,12 +16,15 @@ pub(super) fn steps(
     inventory: &Inventory,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Step> {
-    let chosen = |device: &String| plan.disks.iter().any(|disk| disk.device == *device);
+    let is_chosen = |device: &String| plan.disks.iter().any(|disk| disk.device == *device);
+    // What lies on another path to a chosen disk lies on that disk too.
+    let paths = other_paths(plan, inventory);
+    let chosen = |device: &String| is_chosen(device) || paths.contains(device);
     let mut ours: Vec<&Stack> = Vec::new();
     for stack in inventory
         .stacks
         .iter()
-        .filter(|stack| stack.disks.iter().any(chosen))
+        .filter(|stack| stack.disks.iter().any(is_chosen))
     {
         let strangers: Vec<&str> = stack
             .disks
@@ -45,6 +48,16 @@ pub(super) fn steps(
         }
     }
     top_down(ours).into_iter().filter_map(step).collect()
+}
+
+/// The devices of other paths to the plan's disks.
+fn other_paths(plan: &Plan, inventory: &Inventory) -> Vec<String> {
+    let disks = inventory.disks.iter().enumerate();
+    let chosen = disks.filter(|(_, disk)| plan.disks.iter().any(|it| it.device == disk.path));
+    chosen
+        .flat_map(|(index, _)| inventory.other_paths(index))
+        .map(|other| inventory.disks[other].path.clone())
+        .collect()
 }
 
 /// What kind of stack, for a sentence.

@@ -1,6 +1,7 @@
 //! What the orchestrator asks: `provision.json` in any dialect, to one typed [`Request`].
 
 mod accounts;
+pub(crate) mod count;
 mod dialect;
 mod document;
 mod images;
@@ -18,6 +19,7 @@ pub use dialect::Driver;
 pub use text::{MAX_BYTES, is_missing, parse, utf8};
 
 use std::fmt::Write as _;
+use std::io;
 
 use host::units::Bytes;
 use serde_json::Value;
@@ -87,27 +89,71 @@ fn orchestrators_name(document: &JsonCursor<'_>) -> Option<String> {
 
 /// sha256 of the document with sorted keys and without spaces: the same whatever it was written like.
 pub fn digest(value: &Value) -> String {
-    let text = canonical(value).to_string();
+    let mut hash = Hashed(Sha256::new());
+    canonical(value, &mut hash);
     let mut hexadecimal = String::with_capacity(64);
-    for byte in Sha256::digest(text.as_bytes()) {
+    for byte in hash.0.finalize() {
         // Writing to a string cannot fail.
         let _ = write!(hexadecimal, "{byte:02x}");
     }
     hexadecimal
 }
 
-/// The same value with sorted keys.
-fn canonical(value: &Value) -> Value {
+/// Takes bytes and keeps none.
+struct Hashed(Sha256);
+
+impl io::Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the value as JSON with sorted keys: piece by piece, as a request may be long.
+fn canonical(value: &Value, into: &mut Hashed) {
     match value {
         Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort();
-            let sorted = keys
-                .into_iter()
-                .map(|key| (key.clone(), canonical(&map[key])));
-            Value::Object(sorted.collect())
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            into.0.update("{");
+            for (index, (key, value)) in entries.into_iter().enumerate() {
+                into.0.update(if index == 0 { "" } else { "," });
+                // Writing to a hash cannot fail.
+                let _ = serde_json::to_writer(&mut *into, key);
+                into.0.update(":");
+                canonical(value, into);
+            }
+            into.0.update("}");
         }
-        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
-        other => other.clone(),
+        Value::Array(items) => {
+            into.0.update("[");
+            for (index, item) in items.iter().enumerate() {
+                into.0.update(if index == 0 { "" } else { "," });
+                canonical(item, into);
+            }
+            into.0.update("]");
+        }
+        scalar => {
+            let _ = serde_json::to_writer(into, scalar);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_digest_is_that_of_the_document_with_sorted_keys_and_no_spaces() {
+        let value = json!({"b": [1, {"z": null, "a": "ä\n\""}, [], {}], "a": -2.5, "": true});
+        let text = r#"{"":true,"a":-2.5,"b":[1,{"a":"ä\n\"","z":null},[],{}]}"#;
+        let hash = Sha256::digest(text.as_bytes());
+        let expected: Vec<String> = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest(&value), expected.concat());
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::count::{Count, MOST_VALUES, TOO_MANY};
 use crate::model::request::Problem;
 
 /// No `provision.json` is larger; Fuel's largest have some tens of KiB.
@@ -31,8 +32,10 @@ pub fn parse(text: &str) -> Result<Value, Problem> {
             "look into the server's log for what kept it from writing the request",
         ));
     }
-    let json = match serde_json::from_str(text) {
+    // Counted before anything is kept of it.
+    let json = match serde_json::from_str(text).and_then(|Count(_)| serde_json::from_str(text)) {
         Ok(value) => return Ok(value),
+        Err(error) if error.to_string().contains(TOO_MANY) => return Err(too_many()),
         Err(error) => error,
     };
     match parse_yaml(text) {
@@ -109,7 +112,14 @@ fn parse_yaml(text: &str) -> Result<Value, Problem> {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    let counted = serde_saphyr::from_str_with_options(text, options.clone());
+    let value = counted.and_then(|Count(_)| serde_saphyr::from_str_with_options(text, options));
+    value.map_err(|error| {
+        let said = error.to_string();
+        // The library's own budgets are of the same size.
+        if said.contains(TOO_MANY) || said.contains("budget") {
+            return too_many();
+        }
         let place = error.location().map_or_else(String::new, |location| {
             format!(" at line {} column {}", location.line(), location.column())
         });
@@ -118,6 +128,13 @@ fn parse_yaml(text: &str) -> Result<Value, Problem> {
             "correct it there; one document with plain scalars, lists and string keys is expected",
         )
     })
+}
+
+fn too_many() -> Problem {
+    problem(
+        format!("the document holds more than the {MOST_VALUES} values that are read"),
+        "send the description of one node, without what is not for it",
+    )
 }
 
 /// `line 3 column 7: expected …`, without any of the text.
@@ -261,6 +278,26 @@ mod tests {
         for text in [deep, aliases, huge, nested, "- ".repeat(100_000)] {
             assert!(parse(&text).is_err(), "{}", &text[..20]);
         }
+    }
+
+    #[test]
+    fn a_document_of_too_many_values_is_refused_in_a_key_that_nothing_reads_too() {
+        let objects = "{},".repeat(MOST_VALUES);
+        let json = format!(r#"{{"ignored":[{objects}0]}}"#);
+        let yaml = format!("ignored:\n{}", "- {}\n".repeat(MOST_VALUES));
+        let anchors: String = (0..MOST_VALUES).map(|n| format!("- &a{n} x\n")).collect();
+        for text in [json, yaml, anchors] {
+            let problem = parse(&text).unwrap_err();
+            assert_eq!(
+                problem.what,
+                "the document holds more than the 200000 values that are read",
+                "{}",
+                &text[..20]
+            );
+        }
+        // many bytes in few values are nothing to refuse
+        let long = format!(r#"{{"ignored":"{}"}}"#, "x".repeat(8 << 20));
+        parse(&long).unwrap();
     }
 
     #[test]

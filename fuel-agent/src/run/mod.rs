@@ -3,12 +3,13 @@
 //! ```text
 //!   preflight   plan, validate, dry runs, inventory: looking only, held by tests/boundaries.rs
 //!   install    run
-//!   status     status, notify
+//!   status     status, notify; `installed` compares the disks with what is asked for
 //!   write      write, with what it writes to in `target`
 //! ```
 
 mod fit;
 mod install;
+mod installed;
 mod preflight;
 mod status;
 mod target;

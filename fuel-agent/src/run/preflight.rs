@@ -161,6 +161,9 @@ fn listed(inventory: &Inventory) -> String {
         for (_, fact) in facts.iter().filter(|(is_so, _)| *is_so) {
             let _ = writeln!(text, "  {fact}");
         }
+        for question in &disk.unexamined {
+            let _ = writeln!(text, "  could not be examined: {}", question.why);
+        }
     }
     for stack in &inventory.stacks {
         let kind = match stack.kind {

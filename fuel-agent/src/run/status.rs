@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host::cancel::Cancel;
@@ -10,15 +9,12 @@ use host::lock::{Lock, LockError};
 use serde_json::{Value, json};
 
 use super::Places;
-use crate::apply::stamp::{self, Stamp};
-use crate::cli::{Format, NotifyOptions, StatusOptions, UPLOADED};
+use super::installed::{self, Comparison};
+use crate::cli::{Format, NotifyOptions, StatusOptions};
 use crate::events::clock;
 use crate::events::sink::Sink;
 use crate::http;
-use crate::inventory::{self, Reader};
 use crate::model::error::{Error, Kind};
-use crate::plan::STAMP;
-use crate::request;
 use crate::sequence::completion::PendingCompletion;
 use crate::sequence::rundir::{RunDir, State};
 
@@ -29,8 +25,8 @@ enum Condition {
     Ready,
     /// Installed, but the orchestrator does not know.
     Owed,
-    /// Load again.
-    NotInstalled(&'static str),
+    /// Load again, for this reason.
+    NotInstalled(String),
     /// A run is under way.
     Running,
     /// The last run failed, with this exit status.
@@ -75,8 +71,11 @@ struct Evidence {
     owed: bool,
 }
 
-/// What state the node is in. `stamped` looks at the disks: whether the stamp of the request, or of any, is there.
-fn condition(evidence: &Evidence, stamped: impl FnOnce(Option<&State>) -> bool) -> Condition {
+/// What state the node is in. `difference` looks at the disks: why they do not hold what is asked for, if they do not.
+fn condition(
+    evidence: &Evidence,
+    difference: impl FnOnce(Option<&State>) -> Option<String>,
+) -> Condition {
     if evidence.running {
         return Condition::Running;
     }
@@ -93,17 +92,13 @@ fn condition(evidence: &Evidence, stamped: impl FnOnce(Option<&State>) -> bool) 
             ..
         })
         | None => {
-            if stamped(evidence.run.as_ref()) {
-                Condition::Ready
-            } else {
-                Condition::NotInstalled("no stamp of such an installation is on its disks")
-            }
+            difference(evidence.run.as_ref()).map_or(Condition::Ready, Condition::NotInstalled)
         }
         Some(State {
             exit_status: Some(status),
             ..
         }) => Condition::Failed(*status),
-        Some(_) => Condition::NotInstalled("the last run was killed"),
+        Some(_) => Condition::NotInstalled("the last run was killed".to_owned()),
     }
 }
 
@@ -123,69 +118,46 @@ pub(super) fn status(options: &StatusOptions) -> Result<u8, Error> {
         unreadable,
         owed: folder.owed().is_some(),
     };
+    let mut compared = None;
     let condition = condition(&evidence, |run| {
-        stamped(options, run.and_then(|run| run.request_digest.as_deref()))
+        let digest = run.and_then(|run| run.request_digest.as_deref());
+        compared
+            .insert(installed::compare(options, &places, digest))
+            .difference()
     });
     let out = Sink::stdout();
     match options.format {
-        Format::Text => out.text(&text(&condition, &evidence)),
+        Format::Text => out.text(&text(&condition, &evidence, compared.as_ref())),
         Format::Json => {
             let report = fs::read(folder.report())
                 .ok()
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            out.line(&object(&condition, &evidence, report).to_string());
+            let object = object(&condition, &evidence, compared.as_ref(), report);
+            out.line(&object.to_string());
         }
     }
     Ok(condition.exit_status())
 }
 
-/// Whether a disk of this node has the stamp of the request, or of any where no request is given. A request that cannot be
-/// read is one that nothing was installed by.
-fn stamped(options: &StatusOptions, digest: Option<&str>) -> bool {
-    let file = options.input_data_file.clone().or_else(|| {
-        let uploaded = PathBuf::from(UPLOADED);
-        uploaded.exists().then_some(uploaded)
-    });
-    let asked = match (file, digest) {
-        (Some(file), _) => match fs::read(file).ok().and_then(|bytes| digest_of(&bytes)) {
-            Some(digest) => Some(digest),
-            None => return false,
-        },
-        (None, digest) => digest.map(str::to_owned),
-    };
-    let mut reader = Reader::real(&Cancel::new());
-    let Ok(inventory) = inventory::probe(&mut reader) else {
-        return false;
-    };
-    inventory.disks.iter().any(|disk| {
-        let stamp = stamp_on(&reader, Path::new(&disk.path));
-        stamp.is_some_and(|stamp| asked.as_ref().is_none_or(|it| *it == stamp.request_digest))
-    })
-}
-
-fn digest_of(bytes: &[u8]) -> Option<String> {
-    let text = request::utf8(bytes).ok()?;
-    Some(request::digest(&request::parse(text).ok()?))
-}
-
-fn stamp_on(reader: &Reader, disk: &Path) -> Option<Stamp> {
-    let mut bytes = vec![0; usize::try_from(STAMP.length.0).ok()?];
-    reader.read_at(disk, &mut bytes, STAMP.start).ok()?;
-    stamp::parse(&bytes)
-}
-
-fn object(condition: &Condition, evidence: &Evidence, report: Option<Value>) -> Value {
+fn object(
+    condition: &Condition,
+    evidence: &Evidence,
+    compared: Option<&Comparison>,
+    report: Option<Value>,
+) -> Value {
     json!({
         "status": condition.name(),
         "exit_status": condition.exit_status(),
         "completion_owed": evidence.owed,
         "run": evidence.run,
+        // Null where the state is known without looking at the disks.
+        "compared": compared.map(Comparison::json),
         // A report belongs to a run that has ended: one under way has none yet.
         "report": report.filter(|_| *condition != Condition::Running),
     })
 }
 
-fn text(condition: &Condition, evidence: &Evidence) -> String {
+fn text(condition: &Condition, evidence: &Evidence, compared: Option<&Comparison>) -> String {
     let mut text = match condition {
         Condition::Ready => "installed and ready".to_owned(),
         Condition::Owed => "installed, but the orchestrator has not accepted it yet".to_owned(),
@@ -197,6 +169,9 @@ fn text(condition: &Condition, evidence: &Evidence) -> String {
         }
     };
     text.push('\n');
+    for line in compared.iter().flat_map(|compared| compared.lines()) {
+        let _ = writeln!(text, "  {line}");
+    }
     let Some(run) = &evidence.run else {
         return text;
     };
@@ -301,7 +276,8 @@ mod tests {
             unreadable: None,
             owed,
         };
-        condition(&evidence, |_| stamp).exit_status()
+        let difference = (!stamp).then(|| "not there".to_owned());
+        condition(&evidence, |_| difference).exit_status()
     }
 
     #[test]
@@ -312,11 +288,11 @@ mod tests {
             unreadable: Some("EOF while parsing".to_owned()),
             owed: false,
         };
-        let unknown = condition(&evidence, |_| true);
+        let unknown = condition(&evidence, |_| None);
         assert_eq!(unknown.exit_status(), 1);
-        insta::assert_snapshot!(text(&unknown, &evidence), @"unknown: the state of the last run cannot be read: EOF while parsing");
+        insta::assert_snapshot!(text(&unknown, &evidence, None), @"unknown: the state of the last run cannot be read: EOF while parsing");
         evidence.running = true;
-        assert_eq!(condition(&evidence, |_| true).exit_status(), 22);
+        assert_eq!(condition(&evidence, |_| None).exit_status(), 22);
     }
 
     #[test]
@@ -384,13 +360,13 @@ mod tests {
             unreadable: None,
             owed: false,
         };
-        insta::assert_snapshot!(text(&Condition::Running, &evidence), @r"
+        insta::assert_snapshot!(text(&Condition::Running, &evidence, None), @r"
         a run is under way
           started  2026-11-22T04:05:06.000Z
           stage    image
           moving   /: 1.0 GiB of 3.0 GiB
         ");
-        let json = object(&Condition::Running, &evidence, Some(json!({})));
+        let json = object(&Condition::Running, &evidence, None, Some(json!({})));
         insta::assert_snapshot!(format!("{json:#}"), @r#"
         {
           "status": "running",
@@ -409,6 +385,7 @@ mod tests {
             "ended": null,
             "exit_status": null
           },
+          "compared": null,
           "report": null
         }
         "#);

@@ -32,6 +32,8 @@ pub(super) struct Target {
     pub(super) is_disk: bool,
     /// The machine that starts from it, where it is a disk that is built in.
     pub(super) machine: Option<Machine>,
+    /// What is odd about it, but no reason to refuse.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Target {
@@ -46,10 +48,10 @@ impl Target {
             )
         })?;
         let kind = meta.file_type();
-        let mut machine = None;
+        let (mut machine, mut warnings) = (None, Vec::new());
         if kind.is_block_device() {
             let inventory = probe(&mut Reader::real(cancel))?;
-            may_be_written(&node, &inventory, settings)?;
+            warnings = may_be_written(&node, &inventory, settings)?;
             machine = machine_of(&node, inventory);
         } else if !kind.is_file() {
             let what = format!("{shown} is neither a block device nor a regular file");
@@ -60,6 +62,7 @@ impl Target {
             is_disk: kind.is_block_device() && !is_partition(&node),
             machine,
             node,
+            warnings,
         })
     }
 
@@ -111,20 +114,25 @@ fn is_partition(node: &Path) -> bool {
 
 /// Refuses a disk, or a partition of one, that `run` would not touch either, and one on which something is stacked: nothing
 /// is released here. Devices that are no disks (loop devices, volumes, arrays) are left to the kernel, which opens none
-/// that is in use.
-fn may_be_written(node: &Path, inventory: &Inventory, settings: &Settings) -> Result<(), Error> {
+/// that is in use, unless they or the disks that they lie on are protected. Returns what is odd.
+fn may_be_written(
+    node: &Path,
+    inventory: &Inventory,
+    settings: &Settings,
+) -> Result<Vec<String>, Error> {
     let path = node.to_string_lossy();
-    let is_on =
-        |disk: &&Disk| disk.path == path || disk.partitions.iter().any(|part| part.path == path);
-    let Some(disk) = inventory.disks.iter().find(is_on) else {
-        return Ok(());
-    };
     let options = plan::Options {
         protect: settings.protect.clone(),
+        protect_strict: settings.protect_strict,
         allow_removable: settings.allow_removable,
         ..plan::Options::default()
     };
-    let refusals = plan::refusals(disk, inventory, &options);
+    let is_on =
+        |disk: &&Disk| disk.path == path || disk.partitions.iter().any(|part| part.path == path);
+    let Some(disk) = inventory.disks.iter().find(is_on) else {
+        return protected(&path, inventory, &options);
+    };
+    let (refusals, warnings) = plan::refusals(disk, inventory, &options);
     let mut errors = refusal_errors(refusals.iter());
     for stack in inventory
         .stacks
@@ -137,7 +145,35 @@ fn may_be_written(node: &Path, inventory: &Inventory, settings: &Settings) -> Re
             errors.push(Error::new(Kind::Refused, what).hint(hint));
         }
     }
-    combine("the target is refused", errors)
+    combine("the target is refused", errors)?;
+    Ok(warnings)
+}
+
+/// Refuses a device that is no disk, where it or a disk below it is protected.
+fn protected(
+    path: &str,
+    inventory: &Inventory,
+    options: &plan::Options,
+) -> Result<Vec<String>, Error> {
+    let device = Disk {
+        path: path.to_owned(),
+        ..Disk::default()
+    };
+    let name = path.strip_prefix("/dev/").unwrap_or(path).to_owned();
+    let stacks = inventory
+        .stacks
+        .iter()
+        .filter(|stack| stack.nodes.contains(&name));
+    let below = stacks.flat_map(|stack| &stack.disks);
+    let below = below.filter_map(|path| inventory.disks.iter().find(|disk| disk.path == *path));
+    for disk in below.chain([&device]) {
+        if let Some(entry) = options.protects(disk) {
+            let what = format!("{} is protected (`{entry}`)", disk.path);
+            let hint = "choose another target, or take the disk out of `provision.protect`";
+            return Err(Error::new(Kind::Refused, what).device(path).hint(hint));
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Takes everything and keeps nothing: an image is fetched, unpacked and checked, and no disk is there.
@@ -235,6 +271,47 @@ mod tests {
             assert!(text.contains("holds a mounted filesystem"), "{text}");
         }
         assert_eq!(refused("/dev/loop7", &inventory, &settings), "");
+    }
+
+    #[test]
+    fn what_is_no_disk_is_protected_by_its_name_and_with_the_disks_below_it() {
+        let disk = Disk {
+            serial: "S3X9".to_owned(),
+            ..Disk::default()
+        };
+        let inventory = node_with(disk, vec![group(&["/dev/sda"], true)]);
+        for (entry, device, what) in [
+            ("s3x9", "/dev/dm-0", "/dev/sda is protected (`s3x9`)"),
+            ("loop7", "/dev/loop7", "/dev/loop7 is protected (`loop7`)"),
+        ] {
+            let settings = Settings {
+                protect: vec![entry.to_owned()],
+                ..Settings::default()
+            };
+            let text = refused(device, &inventory, &settings);
+            assert!(text.contains(what), "{text}");
+            assert_eq!(refused("/dev/loop8", &inventory, &settings), "");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_protects_nothing_is_told_or_refused() {
+        let mut settings = Settings {
+            protect: vec!["S3X8".to_owned()],
+            ..Settings::default()
+        };
+        let inventory = node_with(Disk::default(), Vec::new());
+        let warnings = may_be_written(Path::new("/dev/sda"), &inventory, &settings).unwrap();
+        assert_eq!(
+            warnings,
+            ["`protect` names `S3X8`, which is no disk of this node: it protects nothing"]
+        );
+        settings.protect_strict = true;
+        let text = refused("/dev/sda", &inventory, &settings);
+        assert!(
+            text.contains("`S3X8`, which is no disk of this node"),
+            "{text}"
+        );
     }
 
     #[test]

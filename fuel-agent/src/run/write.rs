@@ -6,12 +6,14 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use host::Host;
 use host::blockdev::{Access, BlockDevice};
 use host::cancel::Cancel;
 use host::lock::Lock;
 use host::units::{Bytes, Extent};
+use host::wait;
 use serde::Serialize;
 
 use super::fit::{self, Goal};
@@ -37,6 +39,9 @@ use crate::source;
 use crate::source::check::{check_identified, is_hexadecimal};
 use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, Job, StreamError};
+
+/// How long a program that looks at the new partitions may keep the kernel from reading their table.
+const REREAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is printed at the end: keys are added, never changed.
 #[derive(Debug, Serialize)]
@@ -89,6 +94,9 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         None => (None, source.write(&mut NullDevice, Path::new("nowhere"))?),
         Some(path) => {
             let target = Target::find(path, &settings, &cancel)?;
+            for warning in &target.warnings {
+                warn(&*events, warning.clone());
+            }
             let outcome = onto(&source, &target, &places, &cancel)?;
             (Some(target.node), outcome)
         }
@@ -332,8 +340,11 @@ fn disarm_end(disk: &mut dyn BlockDevice) -> io::Result<()> {
 
 /// Lets the kernel see the partitions that the image brought.
 fn reread(target: &Target, events: &dyn Events) {
-    let reread =
-        File::open(&target.node).and_then(|disk| host::ioctl::block::reread_partitions(&disk));
+    let reread = File::open(&target.node).and_then(|disk| {
+        wait::while_busy(REREAD_PATIENCE, || {
+            host::ioctl::block::reread_partitions(&disk)
+        })
+    });
     match reread {
         // EINVAL: no partitions on this kind of device at all.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}

@@ -2,9 +2,28 @@
 
 use std::collections::BTreeSet;
 
+use super::executor::Geometry;
 use crate::inventory::{Disk, Inventory};
-use crate::model::plan::Plan;
+use crate::model::error::{Error, Kind};
+use crate::model::plan::{Plan, PlannedDisk};
 use crate::model::step::Step;
+
+/// Whether an opened disk is as large, and has such sectors, as the plan was made for: it may be one that only a file tells
+/// of, or have changed since.
+pub(super) fn is_as_planned(planned: &PlannedDisk, found: Geometry) -> Result<(), Error> {
+    let device = &planned.device;
+    let (what, planned, found) = if planned.size != found.size {
+        ("size", planned.size, found.size)
+    } else if planned.sector_size != found.sector_size {
+        ("sector size", planned.sector_size, found.sector_size)
+    } else {
+        return Ok(());
+    };
+    let what = format!("the {what} of {device} is {found}, and the plan was made for {planned}");
+    Err(Error::new(Kind::Refused, what)
+        .device(device)
+        .hint("make the inventory anew (`provision inventory --format json`), or run without `--inventory`"))
+}
 
 fn disk<'i>(inventory: &'i Inventory, path: &str) -> Option<&'i Disk> {
     inventory.disks.iter().find(|disk| disk.path == path)

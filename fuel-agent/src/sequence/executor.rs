@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use host::units::Bytes;
+
 use super::completion::Call;
 use crate::apply::{Outcome, State, StepRun};
 use crate::model::error::Error;
@@ -10,6 +12,15 @@ use crate::model::plan::Plan;
 use crate::model::step::PlannedStep;
 use crate::plan::approve::ApprovedPlan;
 use crate::settings::End;
+
+/// What an open disk says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Size of the disk.
+    pub size: Bytes,
+    /// Size of a logical sector.
+    pub sector_size: Bytes,
+}
 
 /// The hands of a run. The real ones are `sequence::host_executor::HostExecutor`, which hold the host; tests bring their own.
 pub trait Executor {
@@ -20,8 +31,10 @@ pub trait Executor {
     /// The `instance-id` of what is installed, if the node already is what the plan asks for: the stamps on its disks name
     /// the same request and the same images, and its boot code is there.
     fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error>;
-    /// Opens the disk so that nobody else can hold it, and lets it go again.
-    fn probe_exclusive(&mut self, disk: &Path) -> Result<(), Error>;
+    /// Opens the disk so that nothing else can hold it, and lets it go again.
+    fn probe_exclusive(&mut self, disk: &Path) -> Result<Geometry, Error>;
+    /// Opens for reading a disk that something may hold.
+    fn geometry(&mut self, disk: &Path) -> Result<Geometry, Error>;
     /// Performs one step.
     fn step(
         &mut self,

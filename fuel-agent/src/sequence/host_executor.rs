@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use host::Host;
-use host::blockdev::Access;
+use host::blockdev::{Access, BlockDevice};
 use host::cancel::Cancel;
 use host::lock::{Lock, LockError};
 use host::mount::{KernelMounts, Mounts};
@@ -14,7 +14,7 @@ use host::power::{self, PowerAction, end_machine};
 use host::remove_tree::remove_folder;
 
 use super::completion::Call;
-use super::executor::Executor;
+use super::executor::{Executor, Geometry};
 use super::rundir::{RunDir, room_for};
 use crate::apply::undo::{self, Acquired};
 use crate::apply::{self, Context, Outcome, State, StepRun, bootcode, stamp};
@@ -84,6 +84,13 @@ impl<'a> HostExecutor<'a> {
         let error = remove_folder(&self.options.work).err()?;
         let what = format!("cannot remove {}", self.options.work.display());
         Some(Error::new(Kind::Internal, what).because(error))
+    }
+}
+
+fn geometry_of(device: &dyn BlockDevice) -> Geometry {
+    Geometry {
+        size: device.size(),
+        sector_size: device.sector_size(),
     }
 }
 
@@ -178,14 +185,25 @@ impl Executor for HostExecutor<'_> {
         Ok(instance.filter(|_| armed))
     }
 
-    fn probe_exclusive(&mut self, disk: &Path) -> Result<(), Error> {
+    fn probe_exclusive(&mut self, disk: &Path) -> Result<Geometry, Error> {
         let opened = self.host.host()?.devices.open(disk, Access::Exclusive);
         let device = opened.map_err(|error| apply::not_opened(disk, error))?;
         if device.read_only() {
             let error = io::ErrorKind::ReadOnlyFilesystem.into();
             return Err(apply::not_opened(disk, error));
         }
-        Ok(())
+        Ok(geometry_of(device.as_ref()))
+    }
+
+    fn geometry(&mut self, disk: &Path) -> Result<Geometry, Error> {
+        let opened = self.host.host()?.devices.open(disk, Access::Read);
+        let device = opened.map_err(|error| {
+            let what = format!("cannot open {}", disk.display());
+            Error::new(Kind::Disk, what)
+                .device(disk.display())
+                .because(error)
+        })?;
+        Ok(geometry_of(device.as_ref()))
     }
 
     fn step(

@@ -137,6 +137,7 @@ impl NodeDiscovery<'_> {
     fn options(&self) -> plan::Options {
         plan::Options {
             protect: self.settings.protect.clone(),
+            protect_strict: self.settings.protect_strict,
             allow_removable: self.settings.allow_removable,
             // A file has no ids; who named the disk on the command line has chosen it.
             match_by_name: self.settings.match_by_name || !self.disks.is_empty(),

@@ -171,10 +171,16 @@ impl<'a> Run<'a> {
             });
         }
         let held = changed::released_disks(plan, before);
-        for disk in (0..plan.disks.len()).filter(|disk| !held.contains(disk)) {
-            self.executor
-                .probe_exclusive(Path::new(&plan.disks[disk].device))?;
-            self.progress.claimed.push(disk);
+        for (disk, planned) in plan.disks.iter().enumerate() {
+            let device = Path::new(&planned.device);
+            let found = if held.contains(&disk) {
+                self.executor.geometry(device)?
+            } else {
+                let found = self.executor.probe_exclusive(device)?;
+                self.progress.claimed.push(disk);
+                found
+            };
+            changed::is_as_planned(planned, found)?;
         }
         Ok(())
     }

@@ -132,12 +132,22 @@ pub static KEYS: &[Key] = &[
         value: "DISK[,DISK]",
         many: true,
         layers: Layers::United,
-        help: "Disks that no request can choose, by name, link, serial number or wwn. What any layer protects is protected.",
+        help: "Disks that no request can choose, by name, link, serial number or wwn, in any case; a partition stands for its disk. What any layer protects is protected. An entry that is no disk of the node is a warning.",
         set: |settings, value| {
             settings.protect.extend(list(value));
             Ok(())
         },
         ..PLAIN
+    },
+    Key {
+        name: "protect.strict",
+        layers: Layers::United,
+        help: "Refuse (5) to write to any disk while an entry of `protect` is no disk of the node. Where any layer says it, it holds.",
+        set: |settings, value| {
+            settings.protect_strict |= yes(value)?;
+            Ok(())
+        },
+        ..SWITCH
     },
     Key {
         name: "require_signature",

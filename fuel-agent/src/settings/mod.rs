@@ -48,6 +48,8 @@ pub struct Settings {
     pub packed: Rules,
     /// Disks that are never chosen: names, links, serial numbers, wwns.
     pub protect: Vec<String>,
+    /// Whether an entry of `protect` that is no disk of this node is a refusal.
+    pub protect_strict: bool,
     /// What is called when the node is installed.
     pub success: Callback,
     /// What is called when a run has failed.
@@ -76,6 +78,7 @@ impl Default for Settings {
             allow_removable: false,
             packed: Rules::default(),
             protect: Vec::new(),
+            protect_strict: false,
             success: Callback::default(),
             failure: Callback::default(),
             phone_home: None,
@@ -333,6 +336,8 @@ mod tests {
         assert_eq!(settings.protect, ["sda", "sdb", "sdc", "S3X9"]);
         let (settings, _) = merged(&["protect="], &[], &["protect=S3X9"]).unwrap();
         assert_eq!(settings.protect, ["S3X9"]);
+        let (settings, _) = merged(&["protect.strict=no"], &[], &["protect.strict"]).unwrap();
+        assert!(settings.protect_strict);
     }
 
     const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";

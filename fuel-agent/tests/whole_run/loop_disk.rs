@@ -256,6 +256,34 @@ fn a_disk_that_cannot_be_written_to_is_refused_untouched() {
 }
 
 #[test]
+fn a_disk_that_is_not_as_its_inventory_says_is_refused_untouched() {
+    let Some(node) = Node::new() else { return };
+    let disk = fs::File::options()
+        .write(true)
+        .open(node.disk.path())
+        .unwrap();
+    disk.write_all_at(b"boot code of another system", 0)
+        .unwrap();
+    let (path, size) = (node.disk.path(), 2_u64 << 30);
+    for (size, sector) in [(4 << 30, 512), (size - (1 << 20), 512), (size, 4096)] {
+        let disk = json!({"path": path, "size_bytes": size, "logical_sector_size": sector, "serial": "LAB",
+            "links": ["/dev/disk/by-id/ata-lab"]});
+        let inventory = json!({"disks": [disk], "firmware": "bios", "architecture": "x86_64"});
+        node.lab.put("inventory.json", &inventory.to_string());
+        assert_eq!(node.push(), 5, "{size} {sector}");
+        let report = node.lab.report();
+        assert_eq!(report["touched"], false);
+        assert_eq!(report["error"]["stage"], "prepare");
+        let mut head = [0; 9];
+        fs::File::open(path)
+            .unwrap()
+            .read_exact_at(&mut head, 0)
+            .unwrap();
+        assert_eq!(&head, b"boot code");
+    }
+}
+
+#[test]
 fn sigterm_in_any_stage_leaves_a_node_that_does_not_boot_and_can_be_installed_at_once() {
     let Some(node) = Node::new() else { return };
     assert_eq!(node.push(), 0);

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::window::Window;
@@ -22,6 +23,24 @@ pub struct FileDisk {
     /// Its size.
     pub size: Bytes,
     partitions: Vec<(u32, Extent)>,
+}
+
+/// Whether two paths lead to one file: by the same resolved path, or by two names that it has.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+    a == b || identity(a).is_some_and(|it| identity(b) == Some(it))
+}
+
+/// The path of a file that is not there yet, with the links in its folder's path followed.
+fn with_real_folder(file: &Path) -> PathBuf {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    match (folder.canonicalize(), file.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => file.to_owned(),
+    }
 }
 
 /// Disks that are files. The machine's real ones cannot be seen through this.
@@ -68,7 +87,7 @@ impl FileDevices {
 
     /// Takes it in, with the partitions that it has already.
     fn push(&mut self, device: &Path, file: PathBuf, size: Bytes) -> io::Result<()> {
-        if let Some(other) = self.disks.iter().find(|disk| disk.file == file) {
+        if let Some(other) = self.disks.iter().find(|disk| is_same(&disk.file, &file)) {
             let (file, other) = (file.display(), other.device.display());
             return Err(invalid(format!("{file} stands for `{other}` already")));
         }
@@ -114,7 +133,7 @@ impl FileDevices {
             }
             (Err(error), Some(size)) if error.kind() == io::ErrorKind::NotFound => {
                 check_size(file, Bytes::ZERO, Some(size))?;
-                (file.to_owned(), size)
+                (with_real_folder(file), size)
             }
             (Err(error), _) => return Err(error),
         };

@@ -19,6 +19,9 @@ use crate::wait;
 /// How long a node may take to appear, or an old partition to be let go (udev looks into new ones).
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a program that looks at every new device may hold one that is wanted exclusively.
+const HELD_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The block devices of this machine.
 #[derive(Clone, Debug)]
 pub struct NodeDevices {
@@ -147,7 +150,7 @@ impl Devices for NodeDevices {
         if access == Access::Exclusive {
             options.custom_flags(O_EXCL);
         }
-        let file = options.open(path)?;
+        let file = wait::while_busy(HELD_PATIENCE, || options.open(path))?;
         if !file.metadata()?.file_type().is_block_device() {
             let what = format!("{} is not a block device", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
@@ -197,10 +200,12 @@ impl Devices for NodeDevices {
                 );
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
             }
-            None => match block::add_partition(&open_disk(disk)?, number, extent) {
-                Err(_) if self.partitions(disk)?.contains(&(number, extent)) => {}
-                other => other?,
-            },
+            None => wait::while_busy(HELD_PATIENCE, || {
+                match block::add_partition(&open_disk(disk)?, number, extent) {
+                    Err(_) if self.partitions(disk)?.contains(&(number, extent)) => Ok(()),
+                    other => other,
+                }
+            })?,
         }
         wait::until(self.patience, || {
             let node = self.partition(disk, number)?;
@@ -215,18 +220,12 @@ impl Devices for NodeDevices {
 
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()> {
         let file = open_disk(disk)?;
-        let removed = wait::until(self.patience, || {
+        // udev looks into a partition that has just come; anything else that holds it shows after the wait.
+        wait::while_busy(self.patience, || {
             match block::delete_partition(&file, number) {
-                Ok(()) => Ok(Some(())),
-                Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => Ok(Some(())),
-                // udev looks into a partition that has just come; anything else that holds it shows after the wait.
-                Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => Ok(None),
-                Err(error) => Err(error),
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => Ok(()),
+                other => other,
             }
-        });
-        removed.map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => io::Error::from_raw_os_error(nix::libc::EBUSY),
-            _ => error,
         })
     }
 

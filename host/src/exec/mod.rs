@@ -221,6 +221,8 @@ pub enum ExecError {
         last_line: String,
         /// Everything it wrote to standard error.
         stderr: String,
+        /// Everything it wrote to standard output: some tools say there what is wrong.
+        stdout: String,
     },
     /// A signal ended it.
     #[error("`{command}` was ended by signal {signal}")]
@@ -256,7 +258,26 @@ impl ExecError {
             _ => None,
         }
     }
+
+    /// Whether the program could not do its work because another one holds a device.
+    pub fn is_busy(&self) -> bool {
+        let Self::Failed { stdout, stderr, .. } = self else {
+            return false;
+        };
+        BUSY.iter()
+            .any(|words| stderr.contains(words) || stdout.contains(words))
+    }
 }
+
+/// What tools say where another program holds the device that they want for themselves: most repeat the kernel's words for
+/// `EBUSY`, and mke2fs, e2fsck, LVM and mdadm have words of their own.
+const BUSY: [&str; 5] = [
+    "Device or resource busy",
+    "is apparently in use by the system",
+    " in use.",
+    "exclusively.  Mounted filesystem?",
+    "Cannot get exclusive access to",
+];
 
 /// Runs programs. The real one is `System`; tests bring `fake::Script`.
 pub trait Exec: Send {
@@ -277,5 +298,47 @@ mod tests {
         let (here, gone) = (Program::new("here", "a"), Program::new("gone", "b"));
         let exec = Script::new().without(gone);
         assert_eq!(missing(&exec, [gone, here, gone]), [gone]);
+    }
+
+    #[test]
+    fn what_tools_say_of_a_device_that_is_held_is_understood() {
+        let failed = |stdout: &str, stderr: &str| ExecError::Failed {
+            command: String::new(),
+            status: 1,
+            last_line: String::new(),
+            stderr: stderr.to_owned(),
+            stdout: stdout.to_owned(),
+        };
+        for stderr in [
+            "/dev/sda1 is apparently in use by the system; will not make a filesystem here!",
+            "mkfs.xfs: cannot open /dev/sda1: Device or resource busy",
+            "mkswap: cannot open /dev/sda1: Device or resource busy",
+            "resize2fs 1.47.0\nresize2fs: Device or resource busy while trying to open /dev/sda1",
+            "mdadm: super1.x cannot open /dev/sda1: Device or resource busy\nmdadm: create aborted",
+            "mdadm: Cannot get exclusive access to /dev/md0:Perhaps a running process?",
+            "  Can't open /dev/sda1 exclusively.  Mounted filesystem?",
+            "  Logical volume os/root in use.",
+        ] {
+            assert!(failed("", stderr).is_busy(), "{stderr}");
+        }
+        assert!(
+            failed(
+                "/dev/sda1 is in use.\n",
+                "e2fsck: Cannot continue, aborting."
+            )
+            .is_busy()
+        );
+        for stderr in [
+            "",
+            "Input/output error",
+            "No space left on device",
+            "cannot use it",
+        ] {
+            assert!(!failed("", stderr).is_busy(), "{stderr}");
+        }
+        let missing = ExecError::Missing {
+            program: Program::new("mdadm", "mdadm"),
+        };
+        assert!(!missing.is_busy());
     }
 }

@@ -189,6 +189,7 @@ fn judge(cmd: &Cmd, end: End, output: Output) -> Result<Output, ExecError> {
         status: code,
         last_line,
         stderr: output.stderr,
+        stdout: output.stdout,
     })
 }
 

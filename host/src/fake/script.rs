@@ -143,6 +143,7 @@ impl Exec for Script {
             status,
             last_line: stderr.lines().last().unwrap_or_default().to_owned(),
             stderr,
+            stdout: String::new(),
         };
         if state.failing_at == Some(n) {
             return Err(failed(command, 1, "injected".to_owned()));

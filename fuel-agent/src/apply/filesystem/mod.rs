@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use host::exec::Cmd;
+use host::exec::{Cmd, ExecError};
 use host::mount::MountMode;
 
 use super::staging::Staging;
-use super::{Context, Outcome, disk_error};
+use super::{Context, Outcome, disk_error, tool_error};
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::Growth;
 use crate::model::plan::PlannedFilesystem;
@@ -139,20 +139,42 @@ fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Err
         .args(["-f", "-y"])
         .arg(path)
         .accept(&[0, 1]);
-    let unsound = || format!("the filesystem on {} is damaged", node.display());
-    context.run(&check, unsound).map_err(|mut error| {
-        if error.kind == Kind::Tool {
-            error.kind = Kind::Image;
-        }
-        let error = error.device(node.display());
-        error.hint("make the image again; `e2fsck -fn` on its raw form should find nothing")
-    })?;
+    let checked = context.ask(&check);
+    checked.map_err(|source| not_sound(source, node))?;
     let grow = Cmd::new(Tool::Resize2fs).arg(path);
     let what = || format!("cannot grow the filesystem on {}", node.display());
     let grown = context.run(&grow, what);
     grown
         .map(drop)
         .map_err(|error| error.device(node.display()))
+}
+
+/// Why the check of a filesystem did not end well: it is damaged, or could not be looked at, which says nothing of it.
+fn not_sound(source: ExecError, node: &Path) -> Error {
+    /// Bit of e2fsck's exit status: errors are left that it could not correct.
+    const UNCORRECTED: i32 = 4;
+    let node = node.display();
+    let is_damaged = match &source {
+        ExecError::Failed {
+            status,
+            stdout,
+            stderr,
+            ..
+        } => {
+            // It ends with an operational error too where it finds no filesystem.
+            let says = |words: &str| stdout.contains(words) || stderr.contains(words);
+            status & UNCORRECTED != 0 || says("Bad magic number") || says("superblock")
+        }
+        _ => false,
+    };
+    if !is_damaged {
+        let what = format!("cannot check the filesystem on {node}");
+        return tool_error(what, source).device(node);
+    }
+    Error::new(Kind::Image, format!("the filesystem on {node} is damaged"))
+        .because(source)
+        .device(node)
+        .hint("make the image again; `e2fsck -fn` on its raw form should find nothing")
 }
 
 fn grow_mounted(context: &mut Context<'_>, node: &Path, kind: &str) -> Result<(), Error> {

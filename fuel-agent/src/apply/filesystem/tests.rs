@@ -127,13 +127,10 @@ fn ext_is_checked_and_grown_where_it_lies_and_xfs_mounted() {
 
 #[test]
 fn growing_that_fails_is_told_and_leaves_nothing_mounted() {
-    for (n, kind) in [Kind::Tool, Kind::Image, Kind::Tool, Kind::Tool]
-        .into_iter()
-        .enumerate()
-    {
+    for n in 0..4 {
         let mut harness = growing("ext4");
         harness.script = harness.script.failing_at(n);
-        assert_eq!(grow(&mut harness).unwrap_err().kind, kind, "{n}");
+        assert_eq!(grow(&mut harness).unwrap_err().kind, Kind::Tool, "{n}");
     }
     for n in 0..3 {
         let mut harness = growing("xfs");
@@ -148,9 +145,62 @@ fn growing_that_fails_is_told_and_leaves_nothing_mounted() {
         harness.mounts = harness.mounts.failing_at(n);
         assert_eq!(grow(&mut harness).unwrap_err().kind, Kind::Disk, "{n}");
     }
-    let mut damaged = growing("ext4");
-    damaged.script = damaged.script.exiting("e2fsck", 4, "left uncorrected");
-    assert_eq!(grow(&mut damaged).unwrap_err().kind, Kind::Image);
+}
+
+#[test]
+fn a_filesystem_is_damaged_only_where_its_check_says_so() {
+    let table = [
+        (4, "left uncorrected", Kind::Image),
+        (12, "left uncorrected", Kind::Image),
+        (
+            8,
+            "e2fsck: Bad magic number in super-block while trying to open /dev/sda3",
+            Kind::Image,
+        ),
+        (8, "The superblock could not be read", Kind::Image),
+        (
+            8,
+            "e2fsck: Input/output error while trying to open /dev/sda3",
+            Kind::Tool,
+        ),
+        (
+            8,
+            "e2fsck: No such file or directory while trying to open /dev/sda3",
+            Kind::Tool,
+        ),
+        (32, "canceled", Kind::Tool),
+    ];
+    for (status, said, kind) in table {
+        let mut harness = growing("ext4");
+        harness.script = harness.script.exiting("e2fsck", status, said);
+        assert_eq!(
+            grow(&mut harness).unwrap_err().kind,
+            kind,
+            "{status} {said}"
+        );
+    }
+}
+
+#[test]
+fn what_is_held_for_a_moment_ends_nothing() {
+    let mut harness = growing("ext4");
+    harness.script = harness
+        .script
+        .exiting_once("e2fsck", 8, "/dev/mapper/os-root is in use.")
+        .exiting_once(
+            "resize2fs",
+            1,
+            "resize2fs: Device or resource busy while trying to open it",
+        );
+    assert_eq!(grow(&mut harness).unwrap(), Outcome::Changed);
+    insta::assert_snapshot!(harness.tools(), @r"
+    blkid --probe --output export /dev/mapper/os-root
+    e2fsck -f -y /dev/mapper/os-root
+    e2fsck -f -y /dev/mapper/os-root
+    resize2fs /dev/mapper/os-root
+    resize2fs /dev/mapper/os-root
+    blkid --probe --output export /dev/mapper/os-root
+    ");
 }
 
 #[test]

@@ -182,6 +182,68 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     assert!(!mounted.contains(node.path()), "{mounted}");
 }
 
+/// Holds a device as a program does that wants it for itself, and lets go of it soon after [`Holder::lets_go`].
+struct Holder {
+    release: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Holder {
+    fn of(node: &Path) -> Self {
+        use std::os::unix::fs::OpenOptionsExt;
+        const EXCLUSIVE: i32 = 0o200;
+        let mut options = File::options();
+        let held = options
+            .read(true)
+            .custom_flags(EXCLUSIVE)
+            .open(node)
+            .unwrap();
+        let (release, released) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            released.recv().unwrap();
+            // a moment of looking at it
+            let mut head = std::io::Read::take(&held, 4 << 20);
+            std::io::copy(&mut head, &mut std::io::sink()).unwrap();
+        });
+        Self { release, thread }
+    }
+
+    fn lets_go(&self) {
+        self.release.send(()).unwrap();
+    }
+}
+
+#[test]
+fn a_partition_that_another_program_looks_at_for_a_moment_is_waited_for() {
+    let Some(mut node) = Loop::new(512) else {
+        return;
+    };
+    if tool("mkfs.ext4", &["-V"]).is_none() {
+        return;
+    }
+    node.harness.plan.filesystems.truncate(1);
+    node.harness.plan.images.clear();
+    node.perform(&Step::WriteTable { disk: 0 }).unwrap();
+    let partition = node.host.devices.partition(node.device.path(), 3).unwrap();
+    for step in [
+        Step::MakeFilesystem { filesystem: 0 },
+        Step::GrowFilesystem { filesystem: 0 },
+        // takes the partition away, and makes it anew
+        Step::WriteTable { disk: 0 },
+    ] {
+        let holder = Holder::of(&partition);
+        holder.lets_go();
+        assert_eq!(node.perform(&step).unwrap(), Outcome::Changed, "{step:?}");
+        holder.thread.join().unwrap();
+    }
+    let holder = Holder::of(node.device.path());
+    holder.lets_go();
+    let devices = &node.host.devices;
+    let opened = devices.open(node.device.path(), host::blockdev::Access::Exclusive);
+    assert!(opened.is_ok(), "{:?}", opened.err());
+    holder.thread.join().unwrap();
+}
+
 #[test]
 fn whatever_is_damaged_afterwards_is_found_by_reading_back() {
     let places = [

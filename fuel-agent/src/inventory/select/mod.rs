@@ -19,9 +19,17 @@ pub struct Selected {
     pub how: How,
     /// What a person should know about the choice.
     pub warning: Option<String>,
-    /// Ids were given, and the disk was taken by its kernel name although none of them is its own: `run` refuses (5) unless
-    /// `provision.match=name` is set.
-    pub name_fallback_despite_ids: bool,
+    /// Why `run` refuses (5) to write to it, although it is what upstream would take.
+    pub objection: Option<Objection>,
+}
+
+/// What speaks against a disk that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// Links were given, none of them is on this node, and the kernel name decided. `provision.match=name` allows it.
+    NameAlone,
+    /// Links that were given lead to other disks; each as `LINK is on DISKS`. Nothing allows it.
+    Contradiction(String),
 }
 
 /// What a disk was found by.
@@ -67,7 +75,7 @@ pub enum SelectError {
         /// The disks that match.
         found: String,
     },
-    /// Two entries mean the same disk.
+    /// Two entries mean the same disk, by one path or by two.
     #[error("`{first}` and `{second}` are both {disk}")]
     Twice {
         /// JSON path of the entry that comes first.
@@ -114,9 +122,11 @@ pub fn select_all(
     for spec in disks {
         match select(&spec.selector, &spec.path, inventory) {
             Ok(choice) => {
-                if let Some((first, _)) =
-                    selected.iter().find(|(_, other)| other.disk == choice.disk)
-                {
+                let paths = inventory.other_paths(choice.disk);
+                let twin = selected
+                    .iter()
+                    .find(|(_, other)| other.disk == choice.disk || paths.contains(&other.disk));
+                if let Some((first, _)) = twin {
                     errors.push(SelectError::Twice {
                         first: (*first).to_owned(),
                         second: spec.path.clone(),
@@ -135,8 +145,37 @@ pub fn select_all(
     }
 }
 
-/// Upstream's rule: by-id links of `extra`, or without any `extra` the link `id`; the name where that finds nothing, and
-/// also where it finds several (udev may give two `NVMe` disks the same by-id link, and multipath has it on every path).
+/// A link that the request gives, and the disks of this node that have it: at least one.
+struct LinkMatch {
+    link: String,
+    disks: Vec<usize>,
+}
+
+/// Those of `links` (without their `/dev/`) that some disk has.
+fn found<'a>(links: impl Iterator<Item = &'a str>, inventory: &Inventory) -> Vec<LinkMatch> {
+    let on_disks = links.map(|link| {
+        let link = format!("/dev/{link}");
+        let disks = indexes(inventory, |disk| disk.links.contains(&link));
+        LinkMatch { link, disks }
+    });
+    on_disks.filter(|found| !found.disks.is_empty()).collect()
+}
+
+/// The disks that have all of these links.
+fn common(found: &[LinkMatch]) -> Vec<usize> {
+    let Some((first, rest)) = found.split_first() else {
+        return Vec::new();
+    };
+    let mut disks = first.disks.clone();
+    disks.retain(|disk| rest.iter().all(|other| other.disks.contains(disk)));
+    disks
+}
+
+/// Upstream's rule: by-id links of `extra`, or without any `extra` the link `id`; the name where that finds nothing.
+///
+/// Where it finds several (udev gives two `NVMe` disks the same by-id link, bridges and cheap disks share their identity,
+/// and multipath has it on every path), upstream takes the name. Here the links that fit fewer of them decide first, `id`
+/// included: names change with every start.
 fn fuel(
     extra: &[String],
     id: &str,
@@ -145,44 +184,120 @@ fn fuel(
     inventory: &Inventory,
 ) -> Result<Selected, SelectError> {
     let node = format!("/dev/{name}");
-    let link_of = |disk: &Disk| -> Option<String> {
-        let wanted = |link: &&String| {
-            let below_dev = link.strip_prefix("/dev/");
-            if extra.is_empty() {
-                below_dev == Some(id)
-            } else {
-                link.starts_with("/dev/disk/by-id") && extra.iter().any(|e| below_dev == Some(e))
-            }
-        };
-        disk.links.iter().find(wanted).cloned()
+    let named = indexes(inventory, |disk| disk.path == node);
+    let links = extra.iter().map(String::as_str);
+    let deciding = if extra.is_empty() {
+        found([id].into_iter(), inventory)
+    } else {
+        let by_id = links.clone().filter(|link| link.starts_with("disk/by-id"));
+        found(by_id, inventory)
     };
-    let matched: Vec<(usize, String)> = enumerate(inventory)
-        .filter_map(|(index, disk)| Some((index, link_of(disk)?)))
-        .collect();
-    let named: Vec<usize> = indexes(inventory, |disk| disk.path == node);
-    let sought = sought(extra, id, &node);
-    match (&matched[..], &named[..]) {
-        ([(disk, link)], _) => Ok(Selected {
-            disk: *disk,
-            how: if extra.is_empty() {
-                How::ByLink(link.clone())
-            } else {
-                How::ById(link.clone())
-            },
-            warning: None,
-            name_fallback_despite_ids: false,
+    let candidates = common(&deciding);
+    let selected = match (&candidates[..], &named[..]) {
+        ([disk], _) => by_link(*disk, &deciding, extra, entry),
+        ([_, _, ..], _)
+            if let Some(selected) = by_second_link(&candidates, id, entry, inventory) =>
+        {
+            selected
+        }
+        (several, [disk]) => {
+            let among = several.contains(disk);
+            let given = !deciding.is_empty() || gives_links(extra, id);
+            by_name(*disk, node, entry, among, given)
+        }
+        ([_, _, ..], []) if let Some(disk) = inventory.one_medium(&candidates) => {
+            by_link(disk, &deciding, extra, entry)
+        }
+        ([], []) if deciding.is_empty() => {
+            return Err(missing(entry, sought(extra, id, &node), inventory));
+        }
+        _ => {
+            let mut several = named;
+            several.extend(deciding.iter().flat_map(|found| &found.disks));
+            several.sort_unstable();
+            several.dedup();
+            return Err(ambiguous(
+                entry,
+                sought(extra, id, &node),
+                &several,
+                inventory,
+            ));
+        }
+    };
+    let given = found(links.chain([id]), inventory);
+    Ok(contradicted(selected, &given, inventory))
+}
+
+/// The disk that the links of `deciding` have in common.
+fn by_link(disk: usize, deciding: &[LinkMatch], extra: &[String], entry: &str) -> Selected {
+    let narrowest = deciding.iter().min_by_key(|found| found.disks.len());
+    let link = narrowest.map_or_else(String::new, |found| found.link.clone());
+    let shared = deciding.iter().find(|found| found.disks.len() > 1);
+    Selected {
+        disk,
+        warning: shared.map(|shared| {
+            format!(
+                "`{entry}`: several disks have the link {}, and {link} decides",
+                shared.link
+            )
         }),
-        (_, [disk]) => {
-            let among = matched.iter().any(|(index, _)| index == disk);
-            let given = !matched.is_empty() || gives_links(extra, id);
-            Ok(by_name(*disk, node, entry, among, given))
-        }
-        ([], []) => Err(missing(entry, sought, inventory)),
-        ([], several) => Err(ambiguous(entry, sought, several, inventory)),
-        (several, _) => {
-            let several: Vec<usize> = several.iter().map(|(index, _)| *index).collect();
-            Err(ambiguous(entry, sought, &several, inventory))
-        }
+        how: if extra.is_empty() {
+            How::ByLink(link)
+        } else {
+            How::ById(link)
+        },
+        objection: None,
+    }
+}
+
+/// The one of `candidates` that has the link `id`, which upstream passes over where there is any `extra`.
+fn by_second_link(
+    candidates: &[usize],
+    id: &str,
+    entry: &str,
+    inventory: &Inventory,
+) -> Option<Selected> {
+    let second = found([id].into_iter(), inventory).pop()?;
+    let mut fitting = candidates.iter().filter(|disk| second.disks.contains(disk));
+    let (Some(disk), None) = (fitting.next(), fitting.next()) else {
+        return None;
+    };
+    let link = second.link;
+    Some(Selected {
+        disk: *disk,
+        warning: Some(format!(
+            "`{entry}`: several disks have its by-id links, and {link} decides"
+        )),
+        how: How::ByLink(link),
+        objection: None,
+    })
+}
+
+/// What was selected, with the links of the request that are on other disks of this node only.
+fn contradicted(selected: Selected, given: &[LinkMatch], inventory: &Inventory) -> Selected {
+    const MOST: usize = 4;
+    let paths = inventory.other_paths(selected.disk);
+    let is_it = |disk: usize| disk == selected.disk || paths.contains(&disk);
+    let elsewhere = given
+        .iter()
+        .filter(|found| !found.disks.iter().any(|disk| is_it(*disk)));
+    let sentences: Vec<String> = elsewhere
+        .take(MOST)
+        .map(|found| {
+            let disks: Vec<&str> = found
+                .disks
+                .iter()
+                .map(|disk| inventory.disks[*disk].path.as_str())
+                .collect();
+            format!("{} is on {}", found.link, disks.join(" and "))
+        })
+        .collect();
+    if sentences.is_empty() {
+        return selected;
+    }
+    Selected {
+        objection: Some(Objection::Contradiction(sentences.join(", "))),
+        ..selected
     }
 }
 
@@ -202,7 +317,7 @@ fn by_name(disk: usize, node: String, entry: &str, among: bool, given: bool) -> 
         disk,
         how: How::Name(node),
         warning: Some(warning),
-        name_fallback_despite_ids: given && !among,
+        objection: (given && !among).then_some(Objection::NameAlone),
     }
 }
 
@@ -217,24 +332,29 @@ fn gives_links(extra: &[String], id: &str) -> bool {
 }
 
 fn by_node(node: &str, entry: &str, inventory: &Inventory) -> Result<Selected, SelectError> {
-    let named = indexes(inventory, |disk| disk.path == node);
-    let linked = indexes(inventory, |disk| disk.links.iter().any(|link| link == node));
-    match (&named[..], &linked[..]) {
-        ([disk], _) => Ok(Selected {
-            disk: *disk,
-            how: How::Name(node.to_owned()),
-            warning: None,
-            name_fallback_despite_ids: false,
-        }),
-        ([], [disk]) => Ok(Selected {
-            disk: *disk,
-            how: How::ByLink(node.to_owned()),
-            warning: None,
-            name_fallback_despite_ids: false,
-        }),
-        ([], []) => Err(missing(entry, node.to_owned(), inventory)),
-        ([], several) | (several, _) => Err(ambiguous(entry, node.to_owned(), several, inventory)),
-    }
+    let mut meant = indexes(inventory, |disk| disk.path == node);
+    let is_name = !meant.is_empty();
+    meant.extend(indexes(inventory, |disk| {
+        disk.path != node && disk.links.iter().any(|link| link == node)
+    }));
+    let disk = match &meant[..] {
+        [] => return Err(missing(entry, node.to_owned(), inventory)),
+        [disk] => *disk,
+        several => match inventory.one_medium(several) {
+            Some(disk) => disk,
+            None => return Err(ambiguous(entry, node.to_owned(), several, inventory)),
+        },
+    };
+    Ok(Selected {
+        disk,
+        how: if is_name {
+            How::Name(node.to_owned())
+        } else {
+            How::ByLink(node.to_owned())
+        },
+        warning: None,
+        objection: None,
+    })
 }
 
 fn enumerate(inventory: &Inventory) -> impl Iterator<Item = (usize, &Disk)> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::super::canonical;
+use super::super::digest;
 use super::super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::storage::DiskSelector;
 
@@ -116,7 +116,7 @@ pub(super) fn read(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Spaces
     let mut any_disk = items.is_empty();
     let mut seen = BTreeMap::new();
     for item in &items {
-        if let Some(first) = seen.insert(canonical(item.value()).to_string(), item.path()) {
+        if let Some(first) = seen.insert(digest(item.value()), item.path()) {
             diagnostics.add(
                 item.path(),
                 format!("is the same as `{first}`"),

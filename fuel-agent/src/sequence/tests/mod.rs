@@ -3,14 +3,17 @@
 mod world;
 
 use host::cancel::Cancel;
+use host::units::Bytes;
 use serde_json::Value;
 
 use super::RunOutcome;
+use super::executor::Geometry;
 use super::machine::Machine;
 use super::preflight::{Discovered, Preflight};
 use super::rundir::{RunDir, StateFile};
 use super::stages::{Run, RunContext};
 use crate::model::error::{Error, Kind};
+use crate::plan::sample;
 use crate::settings::{End, Settings};
 use world::{BUILT, FAILED, Mishap, RecordedEvents, World, run, settings};
 
@@ -313,6 +316,38 @@ fn a_pulled_run_reboots_a_pushed_one_does_not_and_a_setting_says_otherwise() {
         let end = left.done.iter().find(|it| it.starts_with("end"));
         assert_eq!(end.map(String::as_str), done);
     }
+}
+
+#[test]
+fn a_disk_that_is_not_as_planned_is_noticed_before_anything_is_touched() {
+    let as_planned = Geometry {
+        size: sample::mib(20 << 10),
+        sector_size: Bytes(512),
+    };
+    let others = [
+        Geometry {
+            size: sample::mib(40 << 10),
+            ..as_planned
+        },
+        Geometry {
+            size: Bytes(as_planned.size.0 - 512),
+            ..as_planned
+        },
+        Geometry {
+            sector_size: Bytes(4096),
+            ..as_planned
+        },
+    ];
+    for other in others {
+        let world = World::with(|script| script.geometry = Some(other));
+        let left = run(&world, &settings(), false);
+        assert_eq!(left.exit_status(), 5, "{other:?}");
+        assert!(!left.did("step"), "{other:?}");
+        assert_eq!(left.report["touched"], false);
+        assert_eq!(left.report["error"]["stage"], "prepare");
+    }
+    let world = World::with(|script| script.geometry = Some(as_planned));
+    assert_eq!(run(&world, &settings(), false).exit_status(), 0);
 }
 
 #[test]

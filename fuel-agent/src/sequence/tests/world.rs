@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use host::cancel::Cancel;
 use host::exec::Program;
+use host::units::Bytes;
 use serde_json::Value;
 
 use super::super::completion::Call;
 use super::super::discovery::Discovery;
-use super::super::executor::Executor;
+use super::super::executor::{Executor, Geometry};
 use super::super::machine::Machine;
 use super::super::preflight::{Discovered, Preflight};
 use super::super::rundir::{RunDir, StateFile};
@@ -54,6 +55,8 @@ pub(super) struct Script {
     pub(super) second_image: Option<&'static str>,
     /// Nobody answers at any callback's URL.
     pub(super) deaf: bool,
+    /// What a disk says of itself when it is opened; as planned, where nothing is said.
+    pub(super) geometry: Option<Geometry>,
 }
 
 #[derive(Clone, Default)]
@@ -166,8 +169,17 @@ impl Executor for World {
         Ok(self.0.lock().unwrap().installed.clone())
     }
 
-    fn probe_exclusive(&mut self, disk: &Path) -> Result<(), Error> {
-        self.does(format!("claim {}", disk.display()))
+    fn probe_exclusive(&mut self, disk: &Path) -> Result<Geometry, Error> {
+        self.does(format!("claim {}", disk.display()))?;
+        self.geometry(disk)
+    }
+
+    fn geometry(&mut self, _: &Path) -> Result<Geometry, Error> {
+        let other = self.0.lock().unwrap().geometry;
+        Ok(other.unwrap_or(Geometry {
+            size: sample::mib(20 << 10),
+            sector_size: Bytes(512),
+        }))
     }
 
     fn step(
