@@ -237,8 +237,8 @@ fn the_yaml_of_the_root_image_overrules_the_guess_by_the_profile() {
 fn the_dialect_is_found_out_or_asked_for() {
     for (text, driver, told) in [
         ("{}", Driver::Auto, "no known dialect"),
-        ("[]", Driver::Auto, "no object"),
-        ("5", Driver::Ironic, "no object"),
+        ("[]", Driver::Auto, "is not an object"),
+        ("5", Driver::Ironic, "is not an object"),
         (r#"{"version": 1}"#, Driver::Auto, "not supported"),
         ("{}", Driver::Native, "not supported"),
         (r#"{"nodes": []}"#, Driver::Auto, "envelope"),

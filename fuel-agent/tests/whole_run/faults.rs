@@ -221,7 +221,7 @@ fn a_request_that_is_none_is_refused_with_its_reason() {
         ("  \n", "empty"),
         ("{", "line 1"),
         ("{\"profile\": [}", "line 1"),
-        ("[]", "no object"),
+        ("[]", "is not an object"),
         ("null", ""),
         ("\u{0}\u{1}", ""),
         (huge.as_str(), "more than the 16777216 that are read"),
