@@ -255,7 +255,7 @@ fn an_error_names_its_server_and_no_secret() {
         "mirrors=ftp://h/",
         "url=ftp://",
     ] {
-        let bad = format!("--set={bad}{MARK}?{MARK}");
+        let bad = format!("--set={bad}x?{MARK}");
         let bad = bad.replace("//", &format!("//{MARK}:{MARK}@"));
         let (status, said) = call(&lab, &["validate", DISK, &bad], &[]);
         assert_ne!(status, 0);

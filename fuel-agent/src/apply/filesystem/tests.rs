@@ -72,9 +72,9 @@ fn whatever_fails_is_told() {
 }
 
 #[test]
-fn a_type_that_nobody_makes_is_refused_before_anything_is_touched() {
+fn a_plan_that_makes_an_unknown_type_is_a_defect_and_touches_nothing() {
     let mut harness = harness("reiserfs");
-    assert_eq!(make(&mut harness).unwrap_err().kind, Kind::Request);
+    assert_eq!(make(&mut harness).unwrap_err().kind, Kind::Internal);
     assert!(!harness.state.touched && harness.tools().is_empty());
 }
 
