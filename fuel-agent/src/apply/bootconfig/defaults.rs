@@ -1,4 +1,8 @@
 //! /etc/default/grub: so that a menu made by the installed system itself has the same kernel parameters.
+//!
+//! Debian's GRUB packages rewrite that file at an upgrade, and garble a `&` in it (their `sed` takes it for what it has
+//! found). A file below /etc/default/grub.d, read later, holds the same settings wherever a value has any such
+//! character.
 
 use super::parameters::Parameters;
 use crate::apply::target_tree::TargetTree;
@@ -20,8 +24,8 @@ pub(super) fn write(tree: &TargetTree, parameters: &Parameters, timeout: u32) ->
     );
     tree.write(path, edited(old.as_deref(), &settings), 0o644)?;
     let last = "etc/default/grub.d/zz-provision.cfg";
-    if overridden(tree, &settings)? {
-        let text = "# Other files in this folder set these as well; what the node was installed with comes last.\n";
+    if !parameters.are_plain() || overridden(tree, &settings)? {
+        let text = "# Read last: what the node was installed with, whatever else sets these.\n";
         let lines: Vec<String> = settings.iter().map(Setting::line).collect();
         tree.write(last, text.to_owned() + &lines.concat(), 0o644)?;
     } else {
@@ -138,7 +142,7 @@ mod tests {
         GRUB_DEFAULT=0
         GRUB_TIMEOUT=10
         GRUB_CMDLINE_LINUX_DEFAULT="quiet"
-        GRUB_CMDLINE_LINUX="console=ttyS0,115200 note=\"a b\" price=\$5"
+        GRUB_CMDLINE_LINUX="console=ttyS0,115200 'note=a b' 'price=\$5'"
         GRUB_TERMINAL="console serial"
         GRUB_RECORDFAIL_TIMEOUT=10
         GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"
@@ -171,20 +175,33 @@ mod tests {
     fn what_would_override_it_is_overridden() {
         let folder = tempfile::tempdir().unwrap();
         let tree = TargetTree::at(folder.path());
-        write(&tree, &parameters(), 10).unwrap();
+        let parameters = Parameters::parse("console=ttyS0 quiet");
+        write(&tree, &parameters, 10).unwrap();
         let path = "etc/default/grub.d/zz-provision.cfg";
         assert!(!tree.has_file(path).unwrap());
         let cloud = "etc/default/grub.d/50-cloudimg-settings.cfg";
         tree.write(cloud, "GRUB_CMDLINE_LINUX_DEFAULT=\"x\"\n", 0o644)
             .unwrap();
-        write(&tree, &parameters(), 10).unwrap();
+        write(&tree, &parameters, 10).unwrap();
         assert!(!tree.has_file(path).unwrap(), "another variable");
         tree.write(cloud, "GRUB_TIMEOUT=0\n", 0o644).unwrap();
-        write(&tree, &parameters(), 10).unwrap();
+        write(&tree, &parameters, 10).unwrap();
         let text = tree.read(path).unwrap().unwrap();
         assert!(
             text.contains("GRUB_TIMEOUT=10\n") && text.contains("GRUB_CMDLINE_LINUX="),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_an_upgrade_of_grub_would_garble_stands_in_a_file_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = TargetTree::at(folder.path());
+        write(&tree, &Parameters::parse("x=a&b"), 10).unwrap();
+        let path = "etc/default/grub.d/zz-provision.cfg";
+        let text = tree.read(path).unwrap().unwrap();
+        assert!(text.contains("GRUB_CMDLINE_LINUX=\"'x=a&b'\"\n"), "{text}");
+        write(&tree, &Parameters::parse("x=a"), 10).unwrap();
+        assert!(!tree.has_file(path).unwrap());
     }
 }

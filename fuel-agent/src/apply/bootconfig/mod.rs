@@ -191,4 +191,6 @@ fn modules(
 const ENVIRONMENT: u64 = 1024;
 
 #[cfg(test)]
+mod real_grub;
+#[cfg(test)]
 mod tests;

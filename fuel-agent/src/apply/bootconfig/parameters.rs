@@ -1,13 +1,14 @@
 //! The kernel's command line: words as the kernel splits them, and the quoting that GRUB and the shell need for them.
+//!
+//! GRUB hands every character of a word on to the kernel but three: it puts a backslash before `'`, `"` and `\`, which
+//! the kernel takes literally. A request with these is refused when it is read, except for quotes around a word or a
+//! value.
 
 use crate::apply::target_tree::one_line;
 
-/// A kernel command line.
+/// A kernel command line: its words, quotes taken off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parameters {
-    /// As the request has it, without control characters and outer spaces.
-    text: String,
-    /// Its words, quotes taken off.
     words: Vec<String>,
 }
 
@@ -23,7 +24,7 @@ pub(super) struct Serial {
 impl Parameters {
     /// Splits at spaces outside of double quotes, as the kernel does.
     pub(super) fn parse(text: &str) -> Self {
-        let text = one_line(&text.replace(['\n', '\t'], " ")).trim().to_owned();
+        let text = one_line(&text.replace(['\n', '\t'], " "));
         let mut words = Vec::new();
         let (mut word, mut quoted, mut begun) = (String::new(), false, false);
         for character in text.chars() {
@@ -44,7 +45,7 @@ impl Parameters {
         if begun {
             words.push(word);
         }
-        Self { text, words }
+        Self { words }
     }
 
     /// The words for a `linux` line of grub.cfg. Those that name a root are left out: the plan knows where it is.
@@ -67,16 +68,22 @@ impl Parameters {
         words.map(quoted).collect::<Vec<_>>().join(" ")
     }
 
-    /// The text for a double-quoted assignment in a shell script.
+    /// The text for a double-quoted assignment in `/etc/default/grub`. The installed system's `grub-mkconfig` copies
+    /// the value into a `linux` line of grub.cfg as it is, so it is quoted for GRUB first, then for the shell.
     pub(super) fn for_shell(&self) -> String {
         let mut text = String::new();
-        for character in self.text.chars() {
+        for character in self.for_grub().chars() {
             if matches!(character, '"' | '\\' | '$' | '`') {
                 text.push('\\');
             }
             text.push(character);
         }
         text
+    }
+
+    /// Whether no word needs quotes.
+    pub(super) fn are_plain(&self) -> bool {
+        self.words.iter().all(|word| is_plain(word))
     }
 
     /// What to say where the request names a root that is none of `names`.
@@ -113,11 +120,16 @@ impl Parameters {
 
 /// A word as GRUB's script has to be given it. GRUB puts quotes of its own around words with spaces for the kernel.
 pub(super) fn grub_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%^~".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    if is_plain(word) {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Whether it means only itself to GRUB's script and to a shell.
+fn is_plain(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%^~".contains(c);
+    !word.is_empty() && word.chars().all(plain)
 }
 
 #[cfg(test)]
@@ -151,9 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_them_ends_the_shells_quotes() {
-        let parameters = Parameters::parse(r#" a="b c" d=$e `f` \g"#);
-        assert_eq!(parameters.for_shell(), r#"a=\"b c\" d=\$e \`f\` \\g"#);
+    fn the_installed_systems_own_menu_gets_the_words_of_the_first_one() {
+        let parameters = Parameters::parse(r#" a="b c" d=$e `f` x;y&z root=/dev/sda9"#);
+        assert_eq!(parameters.for_grub(), "'a=b c' 'd=$e' '`f`' 'x;y&z'");
+        assert_eq!(parameters.for_shell(), r"'a=b c' 'd=\$e' '\`f\`' 'x;y&z'");
     }
 
     #[test]
