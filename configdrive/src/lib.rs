@@ -12,6 +12,7 @@ pub mod fat;
 mod meta;
 mod mime;
 mod network;
+pub mod ready;
 mod yaml;
 
 pub use mime::{Part, PartKind};

@@ -188,6 +188,7 @@ fn an_ironic_request_gets_a_configdrive_only_where_one_is_ready() {
         let context = Context {
             driver: Driver::Ironic,
             ready_configdrive,
+            ..Context::default()
         };
         request::load_with(&text, context)
     };
@@ -201,6 +202,36 @@ fn an_ironic_request_gets_a_configdrive_only_where_one_is_ready() {
         problems(&list).contains("the ready-made configdrive has 20971521 B"),
         "{list:?}"
     );
+}
+
+#[test]
+fn a_ready_configdrive_is_looked_at_before_anything_is_planned() {
+    let text = std::fs::read_to_string(folder().join("ironic.json")).expect("readable");
+    let load = |bytes: &[u8]| {
+        let mut context = Context {
+            driver: Driver::Ironic,
+            ready_configdrive: Some(Bytes(u64::try_from(bytes.len()).expect("small"))),
+            ..Context::default()
+        };
+        context.look_into(bytes.to_vec());
+        request::load_with(&text, context)
+    };
+    let list = load(b"QFI\xfb, a disk image").expect_err("no configdrive");
+    let text = problems(&list);
+    assert!(
+        text.contains("/tmp/config-drive.img is neither FAT, ISO 9660 nor ext"),
+        "{text}"
+    );
+    let mut iso = vec![0; 64 << 10];
+    for (at, field) in [
+        (0x8000, &b"\x01CD001"[..]),
+        (0x8028, b"config-2"),
+        (0x8050, &32_u32.to_le_bytes()),
+        (0x8080, &2048_u16.to_le_bytes()),
+    ] {
+        iso[at..at + field.len()].copy_from_slice(field);
+    }
+    assert!(load(&iso).expect("good").configdrive.is_some());
 }
 
 #[test]

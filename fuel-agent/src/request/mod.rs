@@ -1,10 +1,12 @@
 //! What the orchestrator asks: `provision.json` in any dialect, to one typed [`Request`].
 
 mod accounts;
+mod addresses;
 pub(crate) mod count;
 mod dialect;
 mod document;
 mod images;
+mod kernel_line;
 mod layout;
 mod lints;
 mod nailgun;
@@ -12,6 +14,7 @@ mod names;
 mod node;
 mod reader;
 mod simple;
+mod sudoers;
 pub mod system;
 mod text;
 
@@ -21,6 +24,7 @@ pub use text::{MAX_BYTES, is_missing, parse, utf8};
 use std::fmt::Write as _;
 use std::io;
 
+use configdrive::ready::ReadyError;
 use host::units::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -31,14 +35,34 @@ use reader::{Diagnostics, JsonCursor};
 /// Where a ready-made configdrive is looked for on the node; an ironic conductor uploads it there.
 pub const READY_CONFIGDRIVE: &str = "/tmp/config-drive.img";
 
+impl Context {
+    /// A file that is larger holds no configdrive that fits its partition: base64 takes a third more than what is in
+    /// it.
+    pub const LARGEST_WRAPPED: Bytes = Bytes(2 * nailgun::CONFIGDRIVE.0);
+
+    /// Takes a look at the ready-made configdrive, a file of these bytes.
+    pub fn look_into(&mut self, configdrive: Vec<u8>) {
+        let room = usize::try_from(nailgun::CONFIGDRIVE.0).unwrap_or(usize::MAX);
+        match configdrive::ready::unwrap(configdrive, room) {
+            Ok(ready) => {
+                let size = u64::try_from(ready.bytes.len()).unwrap_or(u64::MAX);
+                self.ready_configdrive = Some(Bytes(size));
+            }
+            Err(fault) => self.ready_fault = Some(fault),
+        }
+    }
+}
+
 /// What a document is read with, beside its text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// The dialect.
     pub driver: Driver,
     /// Size of the ready-made configdrive that lies on the node ([`READY_CONFIGDRIVE`]), if one does: then an ironic request
-    /// gets the partition for it too, as upstream does.
+    /// gets the partition for it too, as upstream does. That of its filesystem where it is wrapped in gzip or base64.
     pub ready_configdrive: Option<Bytes>,
+    /// Why that configdrive cannot be used.
+    pub ready_fault: Option<ReadyError>,
 }
 
 /// Reads a request. Whatever is wrong with it is reported at once; nothing of a password or key is in the report.
@@ -61,12 +85,7 @@ pub fn check(value: &Value, context: Context) -> Result<Request, Vec<Problem>> {
     let document = JsonCursor::document(value);
     let dialect = dialect::detect(&document, context.driver).map_err(|problem| vec![problem])?;
     let mut diagnostics = Diagnostics::default();
-    let request = document::read(
-        &document,
-        dialect,
-        context.ready_configdrive,
-        &mut diagnostics,
-    );
+    let request = document::read(&document, dialect, context, &mut diagnostics);
     match request {
         Some(request) if diagnostics.problems.is_empty() => Ok(Request {
             digest: digest(value),

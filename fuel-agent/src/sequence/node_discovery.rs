@@ -146,6 +146,7 @@ impl NodeDiscovery<'_> {
             min_release: self.settings.packed.min_release,
             phone_home: self.settings.phone_home.clone(),
             kexec: self.settings.end == Some(End::Kexec),
+            gpt_active: self.settings.gpt_active,
         }
     }
 
@@ -268,13 +269,22 @@ impl Discovery for NodeDiscovery<'_> {
     fn request(&mut self) -> Result<Request, Error> {
         let bytes = self.text()?;
         let text = request::utf8(&bytes).map_err(|problem| request_error(&[problem]))?;
-        let context = request::Context {
+        let mut context = request::Context {
             driver: self.driver,
-            ready_configdrive: std::fs::metadata(request::READY_CONFIGDRIVE)
-                .ok()
-                .filter(std::fs::Metadata::is_file)
-                .map(|file| Bytes(file.len())),
+            ..request::Context::default()
         };
+        let configdrive = Path::new(request::READY_CONFIGDRIVE);
+        if let Some(file) = std::fs::metadata(configdrive)
+            .ok()
+            .filter(std::fs::Metadata::is_file)
+        {
+            context.ready_configdrive = Some(Bytes(file.len()));
+            if Bytes(file.len()) <= request::Context::LARGEST_WRAPPED {
+                std::fs::read(configdrive)
+                    .map(|bytes| context.look_into(bytes))
+                    .ok();
+            }
+        }
         request::load_with(text, context).map_err(|problems| request_error(&problems))
     }
 

@@ -1,16 +1,17 @@
-//! A configdrive that was made elsewhere, of whatever format: its bytes onto the partition, read back and compared.
+//! A configdrive that was made elsewhere: its filesystem onto the partition, read back and compared.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Cursor, Read, Seek};
 use std::path::Path;
 
+use configdrive::ready;
 use host::blockdev::{Access, BlockDevice};
 use host::units::Bytes;
 
 use super::super::{Context, Outcome};
 use crate::model::error::{Error, Kind};
 
-/// How much is in memory at a time.
+/// How much is written at a time.
 const CHUNK: usize = 1 << 20;
 
 pub(super) fn write(
@@ -18,35 +19,43 @@ pub(super) fn write(
     node: &Path,
     source: &Path,
 ) -> Result<Outcome, Error> {
-    let unreadable = |error: io::Error| {
-        let what = format!("cannot read the configdrive {}", source.display());
-        Error::new(Kind::Request, what)
-            .because(error)
-            .hint("upload it again")
-    };
     let failed = |error: io::Error| {
         let what = format!("cannot write the configdrive to {}", node.display());
         Error::new(Kind::Disk, what)
             .device(node.display())
             .because(error)
     };
-    let mut file = File::open(source).map_err(unreadable)?;
-    let size = Bytes(file.metadata().map_err(unreadable)?.len());
-    let mut device = context
-        .host
-        .devices
-        .open(node, Access::Write)
-        .map_err(failed)?;
-    if size > device.size() {
-        let what = format!(
-            "the configdrive {} has {size}, and its partition {}",
-            source.display(),
-            device.size()
-        );
-        return Err(Error::new(Kind::Request, what).hint("make it smaller"));
-    }
-    copy(&mut file, device.as_mut()).map_err(failed)?;
+    let opened = context.host.devices.open(node, Access::Write);
+    let mut device = opened.map_err(failed)?;
+    let found = read(source, device.as_ref())?;
+    copy(&mut Cursor::new(found), device.as_mut()).map_err(failed)?;
     Ok(Outcome::Changed)
+}
+
+/// The filesystem in the file, if the partition can hold it. The request was read with the same check; the file may
+/// have changed.
+fn read(source: &Path, device: &dyn BlockDevice) -> Result<Vec<u8>, Error> {
+    let refused = |what: String| {
+        let what = format!("the configdrive {} {what}", source.display());
+        Error::new(Kind::Request, what)
+            .hint("upload a FAT or ISO 9660 filesystem labelled `config-2`")
+    };
+    let room = usize::try_from(device.size().0).unwrap_or(usize::MAX);
+    let mut bytes = Vec::new();
+    // base64 takes a third more than what it holds
+    let most = device.size().0.saturating_mul(2);
+    File::open(source)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|error| refused("cannot be read".to_owned()).because(error))?;
+    let found = ready::unwrap(bytes, room).map_err(|error| refused(error.to_string()))?;
+    if length(found.block) < device.sector_size() {
+        return Err(refused(format!(
+            "has blocks of {} bytes, which no system can mount from a disk with sectors of {}",
+            found.block,
+            device.sector_size()
+        )));
+    }
+    Ok(found.bytes)
 }
 
 /// Copies all of it, the first chunk last: what is half there is not found by its label.
@@ -112,7 +121,6 @@ mod tests {
     use host::blockdev::Devices;
     use host::fake::{FakeDevices, Fault};
     use host::units::Extent;
-    use std::io::Cursor;
 
     fn run(bytes: &[u8], disks: &FakeDevices) -> io::Result<()> {
         let mut device = disks.open("/dev/sda1".as_ref(), Access::Write).unwrap();
@@ -139,6 +147,37 @@ mod tests {
                 disks.content("/dev/sda1", all).unwrap() == bytes,
                 "{length}"
             );
+        }
+    }
+
+    #[test]
+    fn only_a_filesystem_for_cloud_init_that_the_disk_can_mount_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config-drive.img");
+        let format = configdrive::fat::Format {
+            size: 2 << 20,
+            sector_size: 512,
+            label: configdrive::LABEL_CONFIG_DRIVE,
+            volume_id: 1,
+            purpose: configdrive::fat::Purpose::Data,
+        };
+        let image = configdrive::fat::image(&format, &[]).unwrap();
+        let look = |bytes: &[u8], sector: u64| {
+            std::fs::write(&path, bytes).unwrap();
+            let disks =
+                FakeDevices::new().with_sectors("/dev/sda1", Bytes(20 << 20), Bytes(sector));
+            let device = disks.open("/dev/sda1".as_ref(), Access::Write).unwrap();
+            let found = read(&path, device.as_ref());
+            found.map_err(|error| (error.kind, error.what))
+        };
+        assert!(look(&image, 512).unwrap() == image);
+        for (bytes, sector, says) in [
+            (&image[..], 4096, "blocks of 512 bytes"),
+            (&b"#cloud-config"[..], 512, "is neither FAT"),
+        ] {
+            let (kind, what) = look(bytes, sector).unwrap_err();
+            assert_eq!(kind, Kind::Request);
+            assert!(what.contains(says), "{what}");
         }
     }
 
