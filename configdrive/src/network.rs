@@ -40,6 +40,29 @@ pub struct Address {
     pub prefix: u8,
 }
 
+impl Ethernet {
+    /// Whether the gateway is outside of all networks of the interface. Then the kernel takes a route through it only
+    /// if the route says that it is on the link. Link-local addresses always are.
+    fn is_off_net(&self, gateway: IpAddr) -> bool {
+        let is_near = match gateway {
+            IpAddr::V6(six) => six.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        };
+        let same = |address: &Address| match (address.ip, gateway) {
+            (IpAddr::V4(own), IpAddr::V4(gateway)) => {
+                let hosts = u32::MAX.checked_shr(address.prefix.into()).unwrap_or(0);
+                (own.to_bits() ^ gateway.to_bits()) & !hosts == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(gateway)) => {
+                let hosts = u128::MAX.checked_shr(address.prefix.into()).unwrap_or(0);
+                (own.to_bits() ^ gateway.to_bits()) & !hosts == 0
+            }
+            _ => false,
+        };
+        !is_near && !self.addresses.is_empty() && !self.addresses.iter().any(same)
+    }
+}
+
 /// Where the default route leads, written so that every renderer of cloud-init since 18.x understands it: the word
 /// `default` is netplan's alone, `gateway4` is deprecated there.
 const fn everywhere(ip: IpAddr) -> &'static str {
@@ -64,7 +87,13 @@ pub(crate) fn version_2(network: &Network) -> Result<String, YamlError> {
             entry["routes"] = ethernet
                 .gateways
                 .iter()
-                .map(|gateway| json!({"to": everywhere(*gateway), "via": gateway.to_string()}))
+                .map(|gateway| {
+                    let mut route = json!({"to": everywhere(*gateway), "via": gateway.to_string()});
+                    if ethernet.is_off_net(*gateway) {
+                        route["on-link"] = json!(true);
+                    }
+                    route
+                })
                 .collect();
         }
         if let Some(name_servers) = name_servers(ethernet) {
@@ -205,6 +234,27 @@ mod tests {
         network.ethernets[0].mac = "52:54:00:00:00:01".to_owned();
         let text = version_2(&network).unwrap();
         assert!(text.contains("macaddress: \"52:54:00:00:00:01\""), "{text}");
+    }
+
+    #[test]
+    fn a_gateway_outside_of_the_network_is_on_the_link() {
+        let mut network = admin();
+        assert!(!version_2(&network).unwrap().contains("on-link"));
+        network.ethernets[0].gateways = vec![[10, 9, 9, 1].into()];
+        let text = version_2(&network).unwrap();
+        assert!(
+            text.contains("via: \"10.9.9.1\"\n      on-link: true\n"),
+            "{text}"
+        );
+        network.ethernets[0].addresses[0].prefix = 32;
+        network.ethernets[0].gateways = vec![[10, 20, 0, 1].into()];
+        assert!(version_2(&network).unwrap().contains("on-link: true"));
+        network.ethernets[0].addresses = vec![Address {
+            ip: "fd00::3".parse().unwrap(),
+            prefix: 128,
+        }];
+        network.ethernets[0].gateways = vec!["fe80::1".parse().unwrap()];
+        assert!(!version_2(&network).unwrap().contains("on-link"));
     }
 
     #[test]

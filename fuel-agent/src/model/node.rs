@@ -84,6 +84,25 @@ pub struct AdminInterface {
     pub gateway: Option<IpAddr>,
 }
 
+impl AdminInterface {
+    /// Whether the gateway is outside of the interface's network: then the kernel takes a route through it only as
+    /// `on-link`. A link-local address always is on the link.
+    pub fn needs_on_link(&self) -> bool {
+        match (self.address, self.gateway) {
+            (IpAddr::V4(own), Some(IpAddr::V4(gateway))) => {
+                let hosts = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                (own.to_bits() ^ gateway.to_bits()) & !hosts != 0
+            }
+            (IpAddr::V6(own), Some(IpAddr::V6(gateway))) => {
+                let hosts = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                let outside = (own.to_bits() ^ gateway.to_bits()) & !hosts != 0;
+                outside && !gateway.is_unicast_link_local()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// An account of the installed system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {

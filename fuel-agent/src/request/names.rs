@@ -122,12 +122,11 @@ fn bad_lvm(name: &str) -> Option<&'static str> {
 /// What a good LVM name is, for hints.
 pub(super) const LVM_HINT: &str = "use letters, digits and `+_.-`, no leading hyphen, at most 127 characters, none of LVM's own names";
 
-/// Whether it can name a network interface, a file and a rule.
+/// Whether it can name a network interface, a file and a rule. The kernel takes more, but network scripts read the
+/// name as shell.
 pub(super) fn is_interface_name(name: &str) -> bool {
-    let bad = |c: char| {
-        c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '"' | '\'' | '\\' | '%')
-    };
-    !name.is_empty() && name.len() <= 15 && name != "." && name != ".." && !name.contains(bad)
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@');
+    !name.is_empty() && name.len() <= 15 && name.chars().all(good) && !name.starts_with(['.', '-'])
 }
 
 /// Whether it can be a host name, qualified or not.
@@ -233,6 +232,28 @@ mod tests {
             assert!(bad_logical_volume(bad).is_some(), "{bad:?}");
         }
         assert_eq!(bad_logical_volume("root"), None);
+    }
+
+    #[test]
+    fn interface_names_mean_nothing_to_a_shell() {
+        for good in ["eth0", "eno1_lan", "br-ex", "eth0.100", "enp0s3f1np1"] {
+            assert!(is_interface_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "-x",
+            "eth0:1",
+            "a b",
+            "$(x)",
+            "a;b",
+            "\u{202e}x",
+            "a234567890123456",
+            "a/b",
+        ] {
+            assert!(!is_interface_name(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde_json::Value;
 
 use super::accounts;
+use super::addresses;
 use super::names;
 use super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::node::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
@@ -21,7 +22,7 @@ pub(super) fn read(
     let mut reader = Reader { diagnostics };
     let hostname = reader.hostname(document);
     let name_servers = reader.name_servers(document);
-    let search_domain = reader.line(document, "name_servers_search", "the search domain");
+    let search_domain = reader.search_domain(document);
     let kernel_options = document.require(
         "kernel_options",
         "an object with `netcfg/choose_interface` and `udevrules`",
@@ -30,8 +31,20 @@ pub(super) fn read(
     let interface_names = kernel_options.as_ref().and_then(|at| reader.udevrules(at));
     let gateway = ks_meta.ok_or(Refused).and_then(|at| reader.gateway(at));
     let admin = reader.admin(document, kernel_options.as_ref(), gateway);
+    let admin = admin.map(|admin| reader.renamed(admin, interface_names.as_deref()));
     let ks_meta = ks_meta?;
-    let master_ip = reader.line(ks_meta, "master_ip", "the orchestrator's address");
+    if let Some(admin) = &admin {
+        addresses::gateway(admin, &ks_meta.path_of("gw"), reader.diagnostics);
+    }
+    let master_ip = reader.server(ks_meta, "master_ip", "the orchestrator's address", true);
+    let own = admin.as_ref().map(|admin| admin.address);
+    if let Some(same) = own.filter(|own| master_ip.as_deref() == Some(&own.to_string())) {
+        let what = format!("`{same}` is the address of the node itself");
+        let hint = "give the address of the orchestrator";
+        reader
+            .diagnostics
+            .add(ks_meta.path_of("master_ip"), what, hint);
+    }
     let timezone = reader.timezone(ks_meta);
     let authorized_keys = reader.keys(ks_meta);
     let accounts = accounts::read(ks_meta, reader.diagnostics);
@@ -45,7 +58,7 @@ pub(super) fn read(
         hostname: hostname?,
         admin: admin?,
         name_servers: name_servers?,
-        search_domain: names::unquoted(&search_domain?).to_owned(),
+        search_domain: search_domain?,
         interface_names: interface_names?,
         master_ip: master_ip?,
         timezone: timezone?,
@@ -96,6 +109,46 @@ impl Reader<'_> {
         Some(text)
     }
 
+    /// The name or address of a server, which becomes part of URLs and configuration files; empty only where it is not
+    /// `needed`.
+    fn server(
+        &mut self,
+        at: &JsonCursor<'_>,
+        key: &str,
+        right: &str,
+        needed: bool,
+    ) -> Option<String> {
+        let text = self.line(at, key, right)?;
+        let good = text.parse::<IpAddr>().is_ok() || names::is_hostname(&text);
+        if good || (text.is_empty() && !needed) {
+            return Some(text);
+        }
+        let what = format!(
+            "`{}` is neither an IP address nor a host name",
+            redacted(&text)
+        );
+        self.diagnostics
+            .add(at.path_of(key), what, "give one like `10.20.0.2`");
+        None
+    }
+
+    /// Domains between spaces or commas; none is fine.
+    fn search_domain(&mut self, document: &JsonCursor<'_>) -> Option<String> {
+        let key = "name_servers_search";
+        let text = self.line(document, key, "the search domain")?;
+        let domains = names::unquoted(&text);
+        let mut words = domains
+            .split(|c: char| c == ',' || c.is_whitespace())
+            .filter(|word| !word.is_empty());
+        if let Some(word) = words.find(|word| !names::is_hostname(word)) {
+            let what = format!("`{}` is no domain", redacted(word));
+            let hint = "use letters, digits, hyphens and dots, like `domain.tld`";
+            self.diagnostics.add(document.path_of(key), what, hint);
+            return None;
+        }
+        Some(domains.to_owned())
+    }
+
     fn hostname(&mut self, document: &JsonCursor<'_>) -> Option<String> {
         let name =
             document.required_text("hostname", "the node's qualified name", self.diagnostics)?;
@@ -124,17 +177,22 @@ impl Reader<'_> {
             }
             None => self.any(document, "name_servers", right)?,
         };
-        let mut servers = Vec::new();
+        let mut servers: Vec<String> = Vec::new();
         for server in text
-            .split([',', ' '])
+            .split(|c: char| c == ',' || c.is_whitespace())
             .map(names::unquoted)
             .map(|part| part.trim_matches('"'))
         {
-            if server.parse::<IpAddr>().is_ok() {
-                servers.push(server.to_owned());
+            let address = server.parse::<IpAddr>().ok();
+            let is_host =
+                |address: &IpAddr| address.is_loopback() || addresses::unusable(*address).is_none();
+            if address.is_some_and(|address| is_host(&address)) {
+                if !servers.iter().any(|other| other == server) {
+                    servers.push(server.to_owned());
+                }
             } else if !server.is_empty() {
                 self.diagnostics.warn(format!(
-                    "`name_servers`: `{}` is no IP address and is left out",
+                    "`name_servers`: `{}` is no IP address of a host and is left out",
                     redacted(server)
                 ));
             }
@@ -166,7 +224,41 @@ impl Reader<'_> {
                 ),
             }
         }
+        for (index, (mac, name)) in pairs.iter().enumerate() {
+            let earlier = &pairs[..index];
+            if earlier.iter().any(|(other, _)| other == mac)
+                || earlier.iter().any(|(_, other)| other == name)
+            {
+                self.diagnostics.add(
+                    kernel_options.path_of("udevrules"),
+                    format!("`{mac}` or `{name}` is in it twice"),
+                    "give each interface one name of its own",
+                );
+            }
+        }
         Some(pairs)
+    }
+
+    /// The admin interface with the name that udev will give it: everything else that names it has to say the same.
+    fn renamed(
+        &mut self,
+        admin: AdminInterface,
+        names: Option<&[(String, String)]>,
+    ) -> AdminInterface {
+        let mut names = names.unwrap_or_default().iter();
+        match names.find(|(mac, name)| *mac == admin.mac && *name != admin.name) {
+            None => admin,
+            Some((_, name)) => {
+                self.diagnostics.warn(format!(
+                    "`interfaces`: `{}` is called `{name}` in `udevrules`, and that is the name it gets",
+                    admin.name
+                ));
+                AdminInterface {
+                    name: name.clone(),
+                    ..admin
+                }
+            }
+        }
     }
 
     /// The interface whose MAC address is the one that the node boots from.
@@ -217,6 +309,16 @@ impl Reader<'_> {
                 matches.len()
             ));
         }
+        let text =
+            |at: &JsonCursor<'_>| Some(at.get("ip_address")?.value().as_str()?.trim().to_owned());
+        let own = text(at);
+        let mut others = entries.iter().filter(|entry| entry.0 != *name);
+        if let Some((_, other)) = others.find(|(_, other)| own.is_some() && text(other) == own) {
+            let what = format!("is the address of `{name}` too");
+            let hint = "give each interface an address of its own";
+            self.diagnostics
+                .add(other.path_of("ip_address"), what, hint);
+        }
         self.interface(name, at, wanted, gateway)
     }
 
@@ -231,7 +333,7 @@ impl Reader<'_> {
             self.diagnostics.add(
                 at.path(),
                 format!("`{}` is no name of an interface", redacted(name)),
-                "use at most 15 characters without spaces, slashes, colons and quotes",
+                "use at most 15 letters, digits and `._-@`",
             );
         }
         let lower = names::mac(mac);
@@ -250,6 +352,9 @@ impl Reader<'_> {
             self.diagnostics,
         );
         let prefix = netmask.and_then(|mask| self.prefix(mask, address, at));
+        if let (Some(address), Some(prefix)) = (address, prefix) {
+            addresses::own(address, prefix, at.path(), self.diagnostics);
+        }
         Some(AdminInterface {
             name: name.to_owned(),
             mac: lower?,
@@ -358,8 +463,13 @@ impl Reader<'_> {
     }
 
     fn puppet(&mut self, ks_meta: &JsonCursor<'_>) -> Option<Puppet> {
-        let master = self.line(ks_meta, "puppet_master", "the name of the puppet server");
         let enable = self.switch(ks_meta, "puppet_enable");
+        let (key, right) = ("puppet_master", "the name of the puppet server");
+        let master = if enable == Some(true) {
+            self.server(ks_meta, key, right, true)
+        } else {
+            self.line(ks_meta, key, right)
+        };
         Some(Puppet {
             master: master?,
             enable: enable?,

@@ -3,9 +3,10 @@
 //! There is one truth about addresses. Where the image uses ifupdown or Red Hat's network scripts, it is Fuel's files,
 //! and cloud-init is told to keep its hands off. Where it does not, and cloud-init is there to read the configdrive, it is
 //! the configdrive's `network-config`. Only an image with neither gets a file of netplan, NetworkManager or
-//! systemd-networkd from here.
+//! systemd-networkd from here; so does one with cloud-init where the gateway is outside of the node's network, for
+//! most of cloud-init's renderers lose the word `on-link`, and the kernel refuses the route without it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::target_tree::{TargetTree, one_line};
 use crate::model::error::Error;
@@ -29,7 +30,7 @@ pub(super) fn write(
     configdrive: bool,
 ) -> Result<Option<String>, Error> {
     names(tree, &node.interface_names)?;
-    let Some(manager) = manager(tree, configdrive)? else {
+    let Some(manager) = manager(tree, configdrive, node.admin.needs_on_link())? else {
         let warning = "nothing in the image sets up network interfaces as far as we know; the admin interface gets no address";
         return Ok(Some(warning.to_owned()));
     };
@@ -63,7 +64,7 @@ pub(super) fn write(
     Ok(None)
 }
 
-fn manager(tree: &TargetTree, configdrive: bool) -> Result<Option<SetUpBy>, Error> {
+fn manager(tree: &TargetTree, configdrive: bool, on_link: bool) -> Result<Option<SetUpBy>, Error> {
     let ifup = ["sbin/ifup", "usr/sbin/ifup"];
     if tree.has_file("etc/network/interfaces")? && tree.has_any(&ifup)? {
         return Ok(Some(SetUpBy::Ifupdown));
@@ -76,7 +77,8 @@ fn manager(tree: &TargetTree, configdrive: bool) -> Result<Option<SetUpBy>, Erro
     if tree.has_folder("etc/sysconfig/network-scripts")? && tree.has_any(&scripts)? {
         return Ok(Some(SetUpBy::NetworkScripts));
     }
-    if configdrive && tree.has_file("usr/bin/cloud-init")? {
+    let cloud_init = configdrive && tree.has_file("usr/bin/cloud-init")?;
+    if cloud_init && !on_link {
         return Ok(Some(SetUpBy::CloudInit));
     }
     let others = [
@@ -87,10 +89,13 @@ fn manager(tree: &TargetTree, configdrive: bool) -> Result<Option<SetUpBy>, Erro
     ];
     for (manager, program) in others {
         if tree.has_file(program)? {
+            if cloud_init {
+                hands_off(tree)?;
+            }
             return Ok(Some(manager));
         }
     }
-    Ok(None)
+    Ok(cloud_init.then_some(SetUpBy::CloudInit))
 }
 
 /// Rules for old udev, `.link` files for systemd's: both give the MAC the same name, so it does not matter which wins.
@@ -163,41 +168,72 @@ fn stanza(node: &NodeSpec) -> String {
     let admin = &node.admin;
     let name = one_line(&admin.name);
     let (family, mask) = match admin.address {
-        IpAddr::V4(_) => ("inet", one_line(&admin.netmask)),
+        IpAddr::V4(_) => ("inet", dotted(admin.prefix)),
         IpAddr::V6(_) => ("inet6", admin.prefix.to_string()),
     };
     let mut lines = vec![format!(
         "auto {name}\niface {name} {family} static\n\taddress {}\n\tnetmask {mask}\n",
         admin.address
     )];
-    if let Some(gateway) = admin.gateway {
-        lines.push(format!("\tgateway {gateway}\n"));
+    match admin.gateway {
+        Some(gateway) if admin.needs_on_link() => {
+            let family = if gateway.is_ipv4() { "-4" } else { "-6" };
+            let route =
+                format!("ip {family} route replace default via {gateway} dev {name} onlink");
+            lines.push(format!("\tup {route}\n"));
+        }
+        Some(gateway) => lines.push(format!("\tgateway {gateway}\n")),
+        None => {}
     }
     lines.concat()
+}
+
+/// The netmask of an IPv4 prefix.
+fn dotted(prefix: u8) -> String {
+    let hosts = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+    Ipv4Addr::from_bits(!hosts).to_string()
 }
 
 fn network_scripts(tree: &TargetTree, admin: &AdminInterface) -> Result<(), Error> {
     let name = one_line(&admin.name);
     hands_off(tree)?;
-    let path = format!("etc/sysconfig/network-scripts/ifcfg-{name}");
-    let text = format!(
-        "DEVICE={name}\nIPADDR={}\nNETMASK={}\nBOOTPROTO=none\nONBOOT=yes\nUSERCTL=no\n",
-        admin.address,
-        one_line(&admin.netmask)
-    );
-    tree.write(&path, text, 0o644)?;
-    if let Some(gateway) = admin.gateway {
-        let path = "etc/sysconfig/network";
-        let old = tree.read(path)?.unwrap_or_default();
-        let mut lines: Vec<&str> = old
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("GATEWAY="))
-            .collect();
-        let line = format!("GATEWAY={gateway}");
-        lines.push(&line);
-        tree.write(path, lines.join("\n") + "\n", 0o644)?;
+    let folder = "etc/sysconfig/network-scripts";
+    let (address, prefix) = (admin.address, admin.prefix);
+    let family = match address {
+        IpAddr::V4(_) => format!("IPADDR={address}\nNETMASK={}\n", dotted(prefix)),
+        IpAddr::V6(_) => {
+            format!("IPV6INIT=yes\nIPV6_AUTOCONF=no\nIPV6ADDR={address}/{prefix}\n")
+        }
+    };
+    let text = format!("DEVICE={name}\n{family}BOOTPROTO=none\nONBOOT=yes\nUSERCTL=no\n");
+    tree.write(&format!("{folder}/ifcfg-{name}"), text, 0o644)?;
+    let Some(gateway) = admin.gateway else {
+        return Ok(());
+    };
+    if admin.needs_on_link() {
+        // arguments of `ip route add`: the scripts set up no gateway that is outside of the network
+        let file = if gateway.is_ipv4() { "route" } else { "route6" };
+        let route = format!("default via {gateway} dev {name} onlink\n");
+        return tree.write(&format!("{folder}/{file}-{name}"), route, 0o644);
     }
-    Ok(())
+    let path = "etc/sysconfig/network";
+    let set = if gateway.is_ipv4() {
+        "GATEWAY="
+    } else {
+        "IPV6_DEFAULTGW="
+    };
+    let old = tree.read(path)?.unwrap_or_default();
+    let mut lines: Vec<&str> = old
+        .lines()
+        .filter(|line| !line.trim_start().starts_with(set))
+        .collect();
+    // a link-local address means nothing without its interface
+    let line = match gateway {
+        IpAddr::V6(six) if six.is_unicast_link_local() => format!("{set}{gateway}%{name}"),
+        _ => format!("{set}{gateway}"),
+    };
+    lines.push(&line);
+    tree.write(path, lines.join("\n") + "\n", 0o644)
 }
 
 /// Name servers that are addresses; search domains.
@@ -225,7 +261,11 @@ fn netplan(node: &NodeSpec) -> String {
         } else {
             "::/0"
         };
-        entry["routes"] = serde_json::json!([{"to": everywhere, "via": gateway.to_string()}]);
+        let mut route = serde_json::json!({"to": everywhere, "via": gateway.to_string()});
+        if admin.needs_on_link() {
+            route["on-link"] = true.into();
+        }
+        entry["routes"] = serde_json::json!([route]);
     }
     let name = one_line(&admin.name);
     let all = serde_json::json!({"network": {"version": 2, "ethernets": {name: entry}}});
@@ -241,10 +281,9 @@ fn network_manager(node: &NodeSpec) -> String {
         ("ipv6", "ipv4")
     };
     let (servers, search) = resolver(node);
-    let servers: Vec<String> = servers
+    let (ours, others): (Vec<String>, Vec<String>) = servers
         .into_iter()
-        .filter(|server| server.contains(':') == (family == "ipv6"))
-        .collect();
+        .partition(|server| server.contains(':') == (family == "ipv6"));
     let mut lines = vec![format!(
         "[connection]\nid={name}\ntype=ethernet\ninterface-name={name}\n\n[ethernet]\nmac-address={mac}\n\n[{family}]\n\
          method=manual\naddress1={}/{}\n",
@@ -253,16 +292,18 @@ fn network_manager(node: &NodeSpec) -> String {
     if let Some(gateway) = admin.gateway {
         lines.push(format!("gateway={gateway}\n"));
     }
-    if !servers.is_empty() {
-        lines.push(format!("dns={};\n", servers.join(";")));
+    if !ours.is_empty() {
+        lines.push(format!("dns={};\n", ours.join(";")));
     }
     if !search.is_empty() {
         lines.push(format!("dns-search={};\n", search.join(";")));
     }
-    lines.push(format!(
-        "\n[{other}]\nmethod={}\n",
-        if other == "ipv6" { "auto" } else { "disabled" }
-    ));
+    let method = if other == "ipv6" { "auto" } else { "disabled" };
+    lines.push(format!("\n[{other}]\nmethod={method}\n"));
+    // a family that is off takes no name servers
+    if !others.is_empty() && method == "auto" {
+        lines.push(format!("dns={};\n", others.join(";")));
+    }
     lines.concat()
 }
 
@@ -274,7 +315,8 @@ fn networkd(node: &NodeSpec) -> String {
         admin.address,
         admin.prefix
     )];
-    if let Some(gateway) = admin.gateway {
+    let on_link = admin.needs_on_link();
+    if let Some(gateway) = admin.gateway.filter(|_| !on_link) {
         lines.push(format!("Gateway={gateway}\n"));
     }
     let (servers, search) = resolver(node);
@@ -283,6 +325,10 @@ fn networkd(node: &NodeSpec) -> String {
     }
     if !search.is_empty() {
         lines.push(format!("Domains={}\n", search.join(" ")));
+    }
+    if let Some(gateway) = admin.gateway.filter(|_| on_link) {
+        let route = format!("\n[Route]\nGateway={gateway}\nGatewayOnLink=yes\n");
+        lines.push(route);
     }
     lines.concat()
 }

@@ -2,12 +2,16 @@ use super::*;
 use crate::apply::sample;
 
 fn written(files: &[&str], configdrive: bool) -> String {
+    written_for(&sample::node(), files, configdrive)
+}
+
+fn written_for(node: &NodeSpec, files: &[&str], configdrive: bool) -> String {
     let folder = tempfile::tempdir().unwrap();
     let tree = TargetTree::at(folder.path());
     for path in files {
         tree.write(path, "", 0o755).unwrap();
     }
-    let warning = write(&tree, &sample::node(), configdrive).unwrap();
+    let warning = write(&tree, node, configdrive).unwrap();
     let mut text = warning
         .map(|text| format!("warning: {text}\n"))
         .unwrap_or_default();
@@ -204,4 +208,111 @@ fn a_gateway_is_said_once() {
     }
     let text = tree.read("etc/sysconfig/network").unwrap().unwrap();
     assert_eq!(text, "NETWORKING=yes\nGATEWAY=10.20.0.1\n");
+}
+
+/// The sample node with a router that is outside of its network.
+fn with_far_router() -> NodeSpec {
+    let mut node = sample::node();
+    node.admin.gateway = Some([10, 9, 9, 1].into());
+    node
+}
+
+#[test]
+fn a_router_outside_of_the_network_is_said_to_be_on_the_link_whoever_sets_it_up() {
+    for (files, line) in [
+        (
+            vec!["etc/network/interfaces", "usr/sbin/ifup"],
+            "\tup ip -4 route replace default via 10.9.9.1 dev eth0 onlink\n",
+        ),
+        (
+            vec!["etc/sysconfig/network-scripts/ifup-eth"],
+            "--- etc/sysconfig/network-scripts/route-eth0\ndefault via 10.9.9.1 dev eth0 onlink\n",
+        ),
+        (
+            vec!["usr/sbin/netplan"],
+            "\"via\": \"10.9.9.1\",\n            \"on-link\": true\n",
+        ),
+        // adds a route to its gateway by itself
+        (vec!["usr/sbin/NetworkManager"], "gateway=10.9.9.1\n"),
+        (
+            vec!["usr/lib/systemd/systemd-networkd"],
+            "\n[Route]\nGateway=10.9.9.1\nGatewayOnLink=yes\n",
+        ),
+    ] {
+        let text = written_for(&with_far_router(), &files, false);
+        assert!(text.contains(line), "{text}");
+        let text = written_for(
+            &with_far_router(),
+            &[&files[..], &["usr/bin/cloud-init"]].concat(),
+            true,
+        );
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("config: disabled"), "{text}");
+    }
+    assert_eq!(
+        written_for(&with_far_router(), &["usr/bin/cloud-init"], true),
+        ""
+    );
+}
+
+#[test]
+fn an_address_of_ipv6_is_one_to_every_manager() {
+    let mut node = sample::node();
+    node.admin.address = "fd00::3".parse().unwrap();
+    node.admin.netmask = "64".to_owned();
+    node.admin.prefix = 64;
+    node.admin.gateway = Some("fe80::1".parse().unwrap());
+    for (files, line) in [
+        (
+            vec!["etc/network/interfaces", "usr/sbin/ifup"],
+            "iface eth0 inet6 static\n\taddress fd00::3\n\tnetmask 64\n\tgateway fe80::1\n",
+        ),
+        (
+            vec!["etc/sysconfig/network-scripts/ifup-eth"],
+            "IPV6_DEFAULTGW=fe80::1%eth0\n",
+        ),
+        (
+            vec!["etc/sysconfig/network-scripts/ifup-eth"],
+            "DEVICE=eth0\nIPV6INIT=yes\nIPV6_AUTOCONF=no\nIPV6ADDR=fd00::3/64\nBOOTPROTO=none\n",
+        ),
+        (vec!["usr/sbin/netplan"], "\"fd00::3/64\""),
+        (
+            vec!["usr/sbin/NetworkManager"],
+            "[ipv6]\nmethod=manual\naddress1=fd00::3/64\ngateway=fe80::1\n",
+        ),
+        (
+            vec!["usr/lib/systemd/systemd-networkd"],
+            "Address=fd00::3/64\nGateway=fe80::1\n",
+        ),
+    ] {
+        let text = written_for(&node, &files, false);
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn a_netmask_that_was_given_as_a_number_is_dotted_where_it_has_to_be() {
+    let mut node = sample::node();
+    node.admin.netmask = "24".to_owned();
+    for files in [
+        &["etc/network/interfaces", "usr/sbin/ifup"][..],
+        &["etc/sysconfig/network-scripts/ifup-eth"],
+    ] {
+        let text = written_for(&node, files, false).to_lowercase();
+        assert!(
+            text.replace(' ', "=").contains("netmask=255.255.255.0\n"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn network_manager_keeps_name_servers_of_the_other_family() {
+    let mut node = sample::node();
+    node.name_servers.push("fd00::53".to_owned());
+    let text = written_for(&node, &["usr/sbin/NetworkManager"], false);
+    assert!(
+        text.contains("[ipv6]\nmethod=auto\ndns=fd00::53;\n"),
+        "{text}"
+    );
 }
