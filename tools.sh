@@ -14,6 +14,7 @@ packages=(
   dnsmasq-base nginx-light iproute2 openssh-client              # their network
   procps python3-yaml                                           # kill, and what cloud-init reads YAML with, in tests
   shellcheck                                                    # lints of the ramdisk's scripts
+  sudo                                                          # visudo, in tests
 )
 [ "${1:-}" != bench ] || packages+=(
   bmap-tools qemu-utils pigz aria2 curl                         # peers

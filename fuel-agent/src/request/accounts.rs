@@ -2,6 +2,7 @@
 
 use super::names;
 use super::reader::{Diagnostics, JsonCursor, redacted};
+use super::sudoers;
 use crate::model::node::{Account, Secret};
 
 const KEYS: [&str; 7] = [
@@ -48,7 +49,7 @@ fn account(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Account
             diagnostics,
         )
         .map(|password| secret(Some(password), diagnostics));
-    let hashed_password = secret(at.get("hashed_password"), diagnostics);
+    let hashed_password = hash(at.get("hashed_password"), diagnostics);
     let shell = match at.get("shell") {
         None => Some("/bin/bash"),
         Some(shell) => absolute_path(&shell, "/bin/bash", diagnostics),
@@ -68,31 +69,53 @@ fn account(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Account
     })
 }
 
-/// A name that can stand in passwd.
+/// A portable user name (POSIX 3.437): what every `useradd`, cloud-init and sudo take. One of digits alone would be a
+/// number to them.
 fn login_name<'a>(at: &JsonCursor<'a>, diagnostics: &mut Diagnostics) -> Option<&'a str> {
     let name = at.text(diagnostics)?;
-    let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ':' | '/' | ',');
-    if name.is_empty() || name.starts_with('-') || name.contains(bad) {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let only_digits = name.chars().all(|c| c.is_ascii_digit());
+    if only_digits || !name.chars().all(good) || name.starts_with(['-', '.']) || name.len() > 32 {
         let what = format!("`{}` is no login name", redacted(name));
-        diagnostics.add(at.path(), what, "use letters, digits, `_` and `-`");
+        let hint = "use letters, digits, `_`, `-` and `.`, not digits alone, at most 32 characters";
+        diagnostics.add(at.path(), what, hint);
         return None;
     }
     Some(name)
 }
 
-/// A path that can stand in passwd.
+/// A path that can stand in passwd, and that no script has to quote.
 fn absolute_path<'a>(
     at: &JsonCursor<'a>,
     example: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<&'a str> {
     let path = at.text(diagnostics)?;
-    if !path.starts_with('/') || names::has_control(path) || path.contains(':') {
-        let what = format!("`{}` is no absolute path", redacted(path));
-        diagnostics.add(at.path(), what, format!("give one like `{example}`"));
+    let good =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.' | '+' | '@');
+    let is_step = |part: &str| part == "." || part == "..";
+    if !path.starts_with('/') || !path.chars().all(good) || path.split('/').any(is_step) {
+        let what = format!(
+            "`{}` is no absolute path that an account can have",
+            redacted(path)
+        );
+        let hint = format!("give one like `{example}`, of letters, digits and `/_-.+@`");
+        diagnostics.add(at.path(), what, hint);
         return None;
     }
     Some(path)
+}
+
+/// A crypt(3) hash, which becomes a field of shadow. It is never shown.
+fn hash(at: Option<JsonCursor<'_>>, diagnostics: &mut Diagnostics) -> Option<Secret> {
+    let at = at.filter(|at| !at.value().is_null())?;
+    let text = at.text(diagnostics)?;
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic() && c != ':') {
+        let hint = "give what `mkpasswd --method=sha-512` prints";
+        diagnostics.add(at.path(), "is no password hash", hint);
+        return None;
+    }
+    Some(Secret::new(text))
 }
 
 fn secret(at: Option<JsonCursor<'_>>, diagnostics: &mut Diagnostics) -> Option<Secret> {
@@ -100,22 +123,33 @@ fn secret(at: Option<JsonCursor<'_>>, diagnostics: &mut Diagnostics) -> Option<S
     at.text(diagnostics).map(Secret::new)
 }
 
+/// Rules for sudoers. Empty ones, as a cleared field of a form leaves them, are dropped.
 fn sudo(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Vec<String> {
     let Some(list) = at.get("sudo").filter(JsonCursor::truthy) else {
         return Vec::new();
     };
     let mut rules = Vec::new();
     for item in list.items(diagnostics) {
-        match item.text(diagnostics) {
-            Some(rule) if names::has_control(rule) => {
-                diagnostics.add(
-                    item.path(),
-                    "has control characters in it",
-                    "give one rule like `ALL=(ALL) NOPASSWD: ALL`",
-                );
-            }
-            rule => rules.extend(rule.map(ToOwned::to_owned)),
+        let Some(rule) = item.text(diagnostics).map(str::trim) else {
+            continue;
+        };
+        if rule.is_empty() {
+            diagnostics.warn(format!("`{}` is empty and is left out", item.path()));
+        } else if names::has_control(rule) || !sudoers::is_rule(rule) {
+            let hint = "give one rule like `ALL=(ALL) NOPASSWD: ALL`, without the account's name";
+            diagnostics.add(item.path(), "is no rule for sudoers", hint);
+        } else {
+            rules.push(rule.to_owned());
         }
+    }
+    let name = at.get("name").and_then(|name| name.value().as_str());
+    if let Some(name) = name.filter(|name| !rules.is_empty() && sudoers::is_taken(name)) {
+        let what = format!("`{}` means something else in sudoers", redacted(name));
+        diagnostics.add(
+            at.path_of("name"),
+            what,
+            "use small letters, or give no `sudo`",
+        );
     }
     rules
 }
