@@ -3,6 +3,7 @@
 //! The same bytes for the same input: timestamps are fixed, the volume id is given. What was there before does not
 //! shine through, though only what the filesystem uses is written.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use hadris_fat::format::{
@@ -107,6 +108,46 @@ pub fn write<V: Read + Write + Seek>(
     volume
         .sync()
         .map_err(failed("cannot finish the filesystem"))
+}
+
+/// Whether the files fit, found out without making the filesystem.
+pub fn fits(format: &Format<'_>, files: &[File]) -> Result<bool, FatError> {
+    let options = options(format)?;
+    let params = FatVolumeFormatter::calculate_params(&options).map_err(|_| no_format(format))?;
+    let sectors = usize::from(params.sectors_per_cluster);
+    let cluster = sectors.saturating_mul(params.sector_size).max(1);
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut clusters = 0_usize;
+    for file in files {
+        clusters = clusters.saturating_add(file.content.len().div_ceil(cluster));
+        let mut path = file.path.as_str();
+        // The file is an entry of its folder, and that one of the folder above.
+        loop {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let is_new = !folders.contains_key(folder);
+            *folders.entry(folder).or_insert(2) += entries(name);
+            if folder.is_empty() || !is_new {
+                break;
+            }
+            path = folder;
+        }
+    }
+    for (folder, entries) in folders {
+        let room = entries.saturating_mul(32);
+        if folder.is_empty() && params.root_entry_count > 0 {
+            if entries > usize::from(params.root_entry_count) {
+                return Ok(false);
+            }
+        } else {
+            clusters = clusters.saturating_add(room.div_ceil(cluster));
+        }
+    }
+    Ok(u32::try_from(clusters).is_ok_and(|clusters| clusters <= params.cluster_count))
+}
+
+/// Entries of a folder that a name takes at most: one of the old kind, and one for each 13 characters of a long name.
+fn entries(name: &str) -> usize {
+    1 + name.chars().count().div_ceil(13)
 }
 
 /// The whole filesystem as bytes: for small ones.

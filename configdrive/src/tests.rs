@@ -298,6 +298,39 @@ fn setting_aside_twice_replaces_what_was_set_aside() {
 }
 
 #[test]
+fn what_fits_is_known_without_making_it() {
+    for (size, sector) in [(1 << 20, 512), (2 << 20, 512), (8 << 20, 4096)] {
+        let format = format(size, sector);
+        let files = |length: u64| {
+            let length = usize::try_from(length).unwrap();
+            let mut files = files(&seed()).unwrap();
+            files.push(File::new("openstack/latest/more", vec![b'x'; length]));
+            files
+        };
+        // The largest file of which it is said that it fits, to the byte.
+        let (mut fits, mut too_large) = (0, size);
+        while too_large - fits > 1 {
+            let middle = u64::midpoint(fits, too_large);
+            if fat::fits(&format, &files(middle)).unwrap() {
+                fits = middle;
+            } else {
+                too_large = middle;
+            }
+        }
+        assert!(fits > size / 2, "{fits} of {size}");
+        assert!(
+            fat::image(&format, &files(fits)).is_ok(),
+            "{size}, {sector}: {fits}"
+        );
+        assert!(
+            fat::image(&format, &files(too_large)).is_err(),
+            "{size}, {sector}: {too_large}"
+        );
+    }
+    assert!(fat::fits(&format(4096, 512), &[]).is_err());
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     for (size, sector) in [(0, 512), (4096, 512), (20 << 20, 520), (100 << 10, 4096)] {
         let error = fat::image(&format(size, sector), &[]).unwrap_err();

@@ -6,17 +6,32 @@ use sha2::{Digest, Sha256};
 
 use crate::model::node::Account;
 
-/// cloud-init's `users`. An empty list is one too: without it cloud-init would make an account of its own.
-pub(super) fn users(accounts: &[Account], salt: &str) -> Vec<Value> {
-    accounts.iter().map(|account| user(account, salt)).collect()
+/// What becomes of a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hashing<'a> {
+    /// Hashed, with a salt made of this text.
+    Salted(&'a str),
+    /// A text of the same length, for those who only count: hashing takes its time.
+    Counted,
 }
 
-fn user(account: &Account, salt: &str) -> Value {
+/// How long a hash of ours is: `$6$rounds=5000$`, 16 characters of salt, `$`, 86 of the hash.
+const HASH_LENGTH: usize = 118;
+
+/// cloud-init's `users`. An empty list is one too: without it cloud-init would make an account of its own.
+pub(super) fn users(accounts: &[Account], hashing: Hashing<'_>) -> Vec<Value> {
+    accounts
+        .iter()
+        .map(|account| user(account, hashing))
+        .collect()
+}
+
+fn user(account: &Account, hashing: Hashing<'_>) -> Value {
     let mut user = Map::new();
     user.insert("name".to_owned(), json!(account.name));
     user.insert("homedir".to_owned(), json!(account.homedir));
     user.insert("shell".to_owned(), json!(account.shell));
-    let hash = hash(account, salt);
+    let hash = hash(account, hashing);
     user.insert("lock_passwd".to_owned(), json!(hash.is_none()));
     if let Some(hash) = hash {
         // not `passwd`: that is for accounts which cloud-init makes, and root is there already
@@ -35,8 +50,12 @@ fn user(account: &Account, salt: &str) -> Value {
 }
 
 /// SHA-512 crypt of the password, or the hash that was given. The salt differs for each installation and account.
-fn hash(account: &Account, salt: &str) -> Option<String> {
+fn hash(account: &Account, hashing: Hashing<'_>) -> Option<String> {
     if let Some(password) = &account.password {
+        let salt = match hashing {
+            Hashing::Salted(salt) => salt,
+            Hashing::Counted => return Some("x".repeat(HASH_LENGTH)),
+        };
         let digest = Sha256::digest(format!("{salt}/{}", account.name));
         let salt = digest.get(..12).unwrap_or_default();
         let hashed = ShaCrypt::SHA512.hash_password_with_salt(password.reveal().as_bytes(), salt);
@@ -57,12 +76,13 @@ mod tests {
     #[test]
     fn a_password_becomes_a_hash_that_crypt_knows() {
         let account = &sample::node().accounts[0];
-        let hash = hash(account, "8f0f6a3a").unwrap();
+        let hash = hash(account, Hashing::Salted("8f0f6a3a")).unwrap();
+        assert_eq!(hash.len(), HASH_LENGTH);
         // the same by `openssl passwd -6 -salt rounds=5000$SALT in-the-clear`
         insta::assert_snapshot!(hash, @"
         $6$rounds=5000$6d0P.lbo0nxGvZQu$ZlJe9NxGePHXxATCV1MWyH/PAJPMRODdaCVpRzl4MpgR6YBxCs9jh3aR4A2dFVxik3x3RYknPUn78yEQqFJBk1
         ");
-        insta::assert_snapshot!(serde_json::to_string_pretty(&user(account, "8f0f6a3a")).unwrap(), @r#"
+        insta::assert_snapshot!(serde_json::to_string_pretty(&user(account, Hashing::Salted("8f0f6a3a"))).unwrap(), @r#"
         {
           "name": "fueladmin",
           "homedir": "/home/fueladmin",
@@ -82,7 +102,12 @@ mod tests {
         let account = sample::node().accounts[0].clone();
         let mut other = account.clone();
         other.name = "other".to_owned();
-        let hashes = [hash(&account, "1"), hash(&account, "2"), hash(&other, "1")];
+        let salted = |account, salt| hash(account, Hashing::Salted(salt));
+        let hashes = [
+            salted(&account, "1"),
+            salted(&account, "2"),
+            salted(&other, "1"),
+        ];
         assert!(hashes[0] != hashes[1] && hashes[0] != hashes[2]);
     }
 
@@ -90,8 +115,14 @@ mod tests {
     fn a_ready_hash_is_taken_as_it_is_and_none_locks() {
         let mut account = sample::node().accounts[0].clone();
         account.password = None;
-        assert_eq!(user(&account, "")["lock_passwd"], json!(true));
+        assert_eq!(
+            user(&account, Hashing::Salted(""))["lock_passwd"],
+            json!(true)
+        );
         account.hashed_password = Some(Secret::new("$6$x$y"));
-        assert_eq!(user(&account, "")["hashed_passwd"], json!("$6$x$y"));
+        assert_eq!(
+            user(&account, Hashing::Salted(""))["hashed_passwd"],
+            json!("$6$x$y")
+        );
     }
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::model::node::NodeSpec;
 use crate::model::plan::Plan;
+use accounts::Hashing;
 
 /// The families that Fuel had templates for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,15 @@ impl Family {
 
 /// The seed of the plan's node. A request that does not say who the node is gets one with an identity only.
 pub fn seed(plan: &Plan) -> Result<Seed, YamlError> {
+    made_of(plan, Hashing::Salted(&plan.instance_id.to_string()))
+}
+
+/// Files of the lengths that those of [`seed`] will have, without its password hashes.
+pub fn measured(plan: &Plan) -> Result<Vec<configdrive::File>, YamlError> {
+    configdrive::files(&made_of(plan, Hashing::Counted)?)
+}
+
+fn made_of(plan: &Plan, hashing: Hashing<'_>) -> Result<Seed, YamlError> {
     let instance_id = plan.instance_id.to_string();
     let Some(node) = &plan.node else {
         let hostname = "localhost".to_owned();
@@ -51,7 +61,7 @@ pub fn seed(plan: &Plan) -> Result<Seed, YamlError> {
     let fqdn: String = node.hostname.chars().filter(|c| !c.is_control()).collect();
     let hostname = fqdn.split('.').next().unwrap_or(&fqdn).to_owned();
     let family = Family::of(plan);
-    let mut cloud_config = cloud_config(node, &hostname, &fqdn, &instance_id);
+    let mut cloud_config = cloud_config(node, &hostname, &fqdn, hashing);
     if let Some(url) = &plan.phone_home {
         cloud_config["phone_home"] = phone_home(url.reveal());
     }
@@ -120,7 +130,7 @@ fn network(node: &NodeSpec) -> Network {
 
 /// The declarative part. Modules that fail where something is missing (locale, timezone, rsyslog, puppet, mcollective, ntp)
 /// are not used: the files they would write are written here, or by the boothook where it finds whom they are for.
-fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, salt: &str) -> Value {
+fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_>) -> Value {
     let mut files = vec![
         file(
             "/etc/nailgun-agent/config.yaml",
@@ -164,7 +174,7 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, salt: &str) -> Valu
         "ssh_genkeytypes": ["ed25519", "ecdsa"],
         "ssh_authorized_keys": node.authorized_keys,
         "chpasswd": {"expire": false},
-        "users": accounts::users(&node.accounts, salt),
+        "users": accounts::users(&node.accounts, hashing),
         "write_files": files,
         "runcmd": runcmd(node),
     })

@@ -274,7 +274,8 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
     assert_eq!(answer[1], json!(seed.user_data[0].content));
     let plan = sample::plan();
     let node = plan.node.unwrap();
-    let expected = cloud_config(&node, &seed.hostname, &seed.fqdn, &seed.instance_id);
+    let salted = Hashing::Salted(&seed.instance_id);
+    let expected = cloud_config(&node, &seed.hostname, &seed.fqdn, salted);
     assert_eq!(answer[2], expected);
 }
 
@@ -289,4 +290,15 @@ fn the_system_calls_where_it_is_told_to_and_nowhere_else() {
         text.contains("phone_home:\n  url: http://orchestrator.test/alive?mac=x&y\n"),
         "{text}"
     );
+}
+
+#[test]
+fn the_data_is_as_long_as_it_was_measured() {
+    let plan = sample::plan();
+    let lengths = |files: Vec<configdrive::File>| -> Vec<(String, usize)> {
+        let each = |file: configdrive::File| (file.path, file.content.len());
+        files.into_iter().map(each).collect()
+    };
+    let made = configdrive::files(&seed(&plan).unwrap()).unwrap();
+    assert_eq!(lengths(made), lengths(measured(&plan).unwrap()));
 }

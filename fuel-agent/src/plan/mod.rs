@@ -7,6 +7,7 @@ pub mod layout;
 
 mod boot;
 mod concurrency;
+mod configdrive;
 mod content;
 mod destroys;
 mod diagnostics;
@@ -85,6 +86,7 @@ pub fn plan(
     let mut plan = empty(request, inventory.firmware, ids);
     plan.phone_home.clone_from(&options.phone_home);
     plan.kexec = options.kexec;
+    plan.gpt_active = options.gpt_active && plan.firmware == Firmware::Bios;
     for (spec, index) in storage.disks.iter().zip(&chosen) {
         let real = index.map(|index| &inventory.disks[index]);
         plan.disks.push(layout::disk(
@@ -115,6 +117,7 @@ pub fn plan(
         lvm::fits(&plan, &mut diagnostics);
     }
     filesystem::sane(&plan, &mut diagnostics);
+    configdrive::fits(&plan, &mut diagnostics);
     boot::bootable(&plan, &mut diagnostics);
     raid::taken_names(&plan, inventory, &mut diagnostics);
     keep::check(&plan, inventory, &mut diagnostics);
@@ -147,6 +150,7 @@ fn empty(request: &Request, firmware: Firmware, ids: &mut dyn Ids) -> Plan {
         configdrive: request.configdrive,
         phone_home: None,
         kexec: false,
+        gpt_active: false,
         undefined: request.storage.undefined.clone(),
         boot: request.boot.clone(),
         node: request.node.clone(),

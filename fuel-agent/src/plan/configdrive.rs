@@ -1,0 +1,53 @@
+//! Whether the cloud-init data fits the partition that is there for it.
+
+use ::configdrive::LABEL_NOCLOUD;
+use ::configdrive::fat::{self, Format, Purpose};
+use host::units::Bytes;
+
+use super::diagnostics::Diagnostics;
+use crate::cloud;
+use crate::model::error::Kind;
+use crate::model::plan::Plan;
+use crate::model::storage::BlockRef;
+
+/// Refuses data that would be found too large only when the disks are wiped already. A configdrive that was made
+/// elsewhere is looked at with the request.
+pub(super) fn fits(plan: &Plan, diagnostics: &mut Diagnostics) {
+    let (Some(on @ BlockRef::Partition { disk, .. }), Some(_)) = (plan.configdrive, &plan.node)
+    else {
+        return;
+    };
+    let (Some(size), Some(disk)) = (plan.size_of(on), plan.disks.get(disk)) else {
+        return;
+    };
+    let format = Format {
+        size: size.0,
+        sector_size: u32::try_from(disk.sector_size.0).unwrap_or(u32::MAX),
+        label: LABEL_NOCLOUD,
+        volume_id: 0,
+        purpose: Purpose::Data,
+    };
+    let Ok(files) = cloud::measured(plan) else {
+        return;
+    };
+    let length: usize = files.iter().map(|file| file.content.len()).sum();
+    let length = Bytes(u64::try_from(length).unwrap_or(u64::MAX));
+    let (what, hint) = match fat::fits(&format, &files) {
+        Ok(true) => return,
+        Ok(false) => (
+            format!(
+                "the cloud-init data has {length}, more than fits into the {size} of {}",
+                plan.node_of(on)
+            ),
+            "shorten keys, accounts and settings of the request, or make that partition larger",
+        ),
+        Err(_) => (
+            format!(
+                "no filesystem for the cloud-init data can be made on {}, which has {size}",
+                plan.node_of(on)
+            ),
+            "give the cloud-init partition 20 MiB",
+        ),
+    };
+    diagnostics.does_not_fit(Kind::Request, what, hint);
+}
