@@ -115,6 +115,7 @@ pub(crate) fn plan() -> Plan {
         configdrive: Some(BlockRef::Partition { disk: 0, number: 5 }),
         phone_home: None,
         kexec: false,
+        gpt_active: false,
         undefined: Vec::new(),
         boot: boot_spec(),
         node: Some(node()),

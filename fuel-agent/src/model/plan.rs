@@ -43,6 +43,9 @@ pub struct Plan {
     pub phone_home: Option<RedactedUrl>,
     /// Whether the installed kernel is started without the firmware in between.
     pub kexec: bool,
+    /// Whether boot code on a BIOS node comes with the protective entry of the disk's MBR marked active; never on a
+    /// UEFI node.
+    pub gpt_active: bool,
     /// Nodes that the request uses without making them; `run` refuses.
     pub undefined: Vec<String>,
     /// How the installed system starts.

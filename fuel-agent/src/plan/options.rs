@@ -28,6 +28,8 @@ pub struct Options {
     pub phone_home: Option<RedactedUrl>,
     /// The installed kernel is to be started without the firmware (`provision.end=kexec`).
     pub kexec: bool,
+    /// On BIOS nodes the protective entry of a disk with boot code is marked active (`provision.gpt_active`).
+    pub gpt_active: bool,
 }
 
 impl Options {

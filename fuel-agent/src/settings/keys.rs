@@ -314,6 +314,16 @@ pub static KEYS: &[Key] = &[
         ..PLAIN
     },
     Key {
+        name: "gpt_active",
+        default: "yes",
+        help: "On BIOS nodes, mark the protective entry in the MBR of a disk with boot code active: firmware of some makers (HP, Lenovo) finds no system without. Never done on UEFI nodes.",
+        set: |settings, value| {
+            settings.gpt_active = yes(value)?;
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
         name: "notify.budget",
         value: "TIME",
         default: "5m",

@@ -56,6 +56,8 @@ pub struct Settings {
     pub failure: Callback,
     /// Where cloud-init of the installed system calls when it is done.
     pub phone_home: Option<RedactedUrl>,
+    /// Whether BIOS nodes get the protective entry of a disk with boot code marked active.
+    pub gpt_active: bool,
     /// How long one run goes on offering the completion.
     pub notify_budget: Duration,
     /// How long disks that the request names are waited for.
@@ -82,6 +84,7 @@ impl Default for Settings {
             success: Callback::default(),
             failure: Callback::default(),
             phone_home: None,
+            gpt_active: true,
             notify_budget: Duration::from_mins(5),
             discover_wait: Duration::from_secs(30),
             grub: PathBuf::from("/usr/lib/grub"),

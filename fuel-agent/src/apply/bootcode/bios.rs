@@ -56,7 +56,10 @@ pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Erro
         .devices
         .open(planned.device.as_ref(), Access::Write);
     let mut device = opened.map_err(failed)?;
-    pieces.write(device.as_mut(), place.start).map_err(failed)
+    let active = context.plan.gpt_active;
+    pieces
+        .write(device.as_mut(), place.start, active)
+        .map_err(failed)
 }
 
 /// Whether BIOS boot code can work on the disk at all.
@@ -132,10 +135,16 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 }
 
 impl Code {
-    /// The core image first, on the medium and compared, then the boot sector's code: the write that arms the disk.
-    pub(crate) fn write(&self, device: &mut dyn BlockDevice, place: Bytes) -> io::Result<()> {
+    /// The core image first, on the medium and compared, then the boot sector's code, with the protective entry marked
+    /// active if that is asked for: the write that arms the disk.
+    pub(crate) fn write(
+        &self,
+        device: &mut dyn BlockDevice,
+        place: Bytes,
+        active: bool,
+    ) -> io::Result<()> {
         write_and_check(device, &self.core, place)?;
-        write_and_check(device, &self.boot, Bytes::ZERO)
+        stub::put(device, &self.boot, active)
     }
 }
 

@@ -16,9 +16,8 @@ use std::path::Path;
 
 use host::Host;
 use host::blockdev::{Access, Devices};
-use host::units::Bytes;
 
-use super::{Context, Outcome, disk_region, stamp};
+use super::{Context, Outcome, stamp};
 use crate::events::Event;
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
@@ -87,7 +86,7 @@ fn take_back(firmware: Firmware, disk: &PlannedDisk, devices: &dyn Devices) -> i
     let device = device.as_mut();
     let taken = match (firmware, esp(disk)) {
         (Firmware::Uefi, Some(esp)) => uefi::take_back(device, esp),
-        _ => disk_region::write_and_check(device, &stub::CODE, Bytes::ZERO),
+        _ => stub::write(device),
     };
     // Whether or not it was: a stamp says that the node is ready, and it is not.
     let cleared = stamp::clear(device).and_then(|_| device.flush());

@@ -3,6 +3,43 @@
 //! Not zeros: firmware that finds a valid signature jumps there, and on zeros it hangs. Not a missing signature either: the
 //! partition table shares the sector.
 
+use std::io;
+
+use host::blockdev::BlockDevice;
+use host::units::Bytes;
+
+use crate::apply::disk_region::write_and_check;
+
+/// The sector that boot code and partition table share.
+const SECTOR: usize = 512;
+/// In it: the flag of the first entry of the table; 0x80 says that it is active.
+const FLAG: usize = 446;
+/// In it: the type of the first entry; 0xee says that the disk has a GPT.
+const KIND: usize = FLAG + 4;
+
+/// Writes boot code. Where the table's first entry is the protective entry of a GPT and its mark has to change, that
+/// is done by the same write, so that a power cut leaves both or neither.
+pub(super) fn put(device: &mut dyn BlockDevice, code: &[u8], active: bool) -> io::Result<()> {
+    let mut sector = vec![0; SECTOR];
+    device.read_at(&mut sector, Bytes::ZERO)?;
+    let is_protective =
+        sector[KIND] == 0xee && matches!(sector[FLAG], 0 | 0x80) && sector.ends_with(&[0x55, 0xaa]);
+    let flag = if active { 0x80 } else { 0 };
+    if !is_protective || sector[FLAG] == flag {
+        return write_and_check(device, code, Bytes::ZERO);
+    }
+    sector[FLAG] = flag;
+    for (place, byte) in sector.iter_mut().zip(code.iter().take(LENGTH)) {
+        *place = *byte;
+    }
+    write_and_check(device, &sector, Bytes::ZERO)
+}
+
+/// Writes the stub, and takes the mark of the protective entry away: firmware that wants it does not even try the disk.
+pub(in crate::apply) fn write(device: &mut dyn BlockDevice) -> io::Result<()> {
+    put(device, &CODE, false)
+}
+
 /// Length of the boot code in the first sector; disk signature and partition table follow.
 pub(crate) const LENGTH: usize = 440;
 

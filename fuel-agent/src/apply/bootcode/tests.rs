@@ -2,12 +2,12 @@
 
 use host::efivars::Variables;
 use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
-use host::units::Extent;
+use host::units::{Bytes, Extent};
 
 use super::*;
 use crate::apply::Options;
 use crate::apply::bootconfig::BootFolder;
-use crate::apply::{State, gpt, sample};
+use crate::apply::{State, disk_region, gpt, sample};
 use crate::events::Events;
 use crate::model::error::Kind;
 
@@ -132,6 +132,51 @@ impl Node {
             plan.disks = vec![disk.clone()];
             is_armed(&plan, devices).unwrap()
         })
+    }
+}
+
+/// The mark of the first entry of a disk's MBR.
+fn mark(devices: &FakeDevices, disk: &str) -> u8 {
+    devices.content(disk, BOOT_SECTOR).unwrap()[446]
+}
+
+/// Disks whose first entry is of that type: 0xee is the protective one.
+fn disks_with(kind: u8) -> FakeDevices {
+    let devices = disks();
+    for disk in DISKS {
+        devices.put(disk, Bytes(450), &[kind]).unwrap();
+    }
+    devices
+}
+
+#[test]
+fn on_a_bios_node_the_protective_entry_becomes_active_with_the_boot_code_and_with_nothing_else() {
+    for (firmware, wanted, kind, marked) in [
+        (Firmware::Bios, true, 0xee, 0x80),
+        (Firmware::Bios, false, 0xee, 0),
+        (Firmware::Bios, true, 0x83, 0),
+        (Firmware::Uefi, false, 0xee, 0),
+    ] {
+        let (mut node, devices) = (node(firmware), disks_with(kind));
+        node.plan.gpt_active = wanted;
+        node.install(&devices).unwrap();
+        for disk in DISKS {
+            assert_eq!(
+                mark(&devices, disk),
+                marked,
+                "{firmware:?} {wanted} {kind:x}"
+            );
+            let sector = devices.content(disk, BOOT_SECTOR).unwrap();
+            assert_eq!((sector[450], &sector[510..]), (kind, &[0x55, 0xaa][..]));
+        }
+        // what arms a disk is one write: the mark is never there without the code
+        let writes = devices.log().into_iter().filter(
+            |done| matches!(done.what, What::Write(extent) if extent.overlaps(BOOT_SECTOR)),
+        );
+        let expected = if firmware == Firmware::Bios { 2 } else { 0 };
+        assert_eq!(writes.count(), expected);
+        assert!(node.disarm_again(&devices).is_empty());
+        assert_eq!((mark(&devices, DISKS[0]), mark(&devices, DISKS[1])), (0, 0));
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use configdrive::fat;
 use host::blockdev::{Access, BlockDevice};
-use host::units::{Bytes, Extent};
+use host::units::Extent;
 
 use super::bootcode::{efi_boot_entry, stub, uefi};
-use super::disk_region::{DiskRegion, write_and_check};
+use super::disk_region::DiskRegion;
 use super::{Context, Outcome, stamp};
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
@@ -63,7 +63,7 @@ fn take_boot_code(
     disk: &PlannedDisk,
     areas: &[Extent],
 ) -> Result<(), Error> {
-    write_and_check(device, &stub::CODE, Bytes::ZERO).map_err(failed(disk, "write to"))?;
+    stub::write(device).map_err(failed(disk, "write to"))?;
     for area in areas {
         device.zero(*area).map_err(failed(disk, "zero a part of"))?;
     }

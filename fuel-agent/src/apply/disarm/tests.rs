@@ -2,6 +2,7 @@
 
 use host::blockdev::Devices;
 use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
+use host::units::Bytes;
 
 use super::*;
 use crate::apply::bootcode::bios;
@@ -103,6 +104,29 @@ fn nothing_that_boots_is_left_and_the_table_stays() {
     flush /dev/sda
     open /dev/sda Read
     ");
+}
+
+#[test]
+fn the_mark_of_a_protective_entry_goes_with_the_boot_code_whatever_the_firmware() {
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let devices = armed();
+        devices
+            .put(DISK, Bytes(446), &[0x80, 0, 2, 0, 0xee])
+            .unwrap();
+        let mut plan = sample::plan();
+        plan.firmware = firmware;
+        run(&plan, &devices).0.unwrap();
+        assert_eq!(content(&devices, 446, 5), [0, 0, 2, 0, 0xee]);
+        assert_eq!(content(&devices, 0, 440), stub::CODE);
+        assert_eq!(content(&devices, 440, 6), b"disk\0\0");
+    }
+    // an entry that is a partition's is the business of its owner
+    let devices = armed();
+    devices
+        .put(DISK, Bytes(446), &[0x80, 0, 2, 0, 0x83])
+        .unwrap();
+    run(&sample::plan(), &devices).0.unwrap();
+    assert_eq!(content(&devices, 446, 1), [0x80]);
 }
 
 #[test]

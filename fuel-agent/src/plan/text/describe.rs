@@ -62,14 +62,18 @@ pub(in crate::plan) fn step(step: &Step, plan: &Plan) -> String {
         Step::Verify => {
             "flush, then read back tables, signatures and digests, and find the root".to_owned()
         }
-        Step::InstallBootcode { disk } => match plan.firmware {
-            Firmware::Bios => format!("install boot code on {}", device(*disk)),
-            Firmware::Uefi => format!(
-                "install GRUB on {}: EFI system partition, boot list",
-                device(*disk)
-            ),
-        },
+        Step::InstallBootcode { disk } => boot_code(plan, device(*disk)),
         Step::WriteStamp { disk } => format!("write the identity stamp to {}", device(*disk)),
+    }
+}
+
+fn boot_code(plan: &Plan, device: &str) -> String {
+    match plan.firmware {
+        Firmware::Bios if plan.gpt_active => {
+            format!("install boot code on {device}, its protective entry active")
+        }
+        Firmware::Bios => format!("install boot code on {device}"),
+        Firmware::Uefi => format!("install GRUB on {device}: EFI system partition, boot list"),
     }
 }
 
