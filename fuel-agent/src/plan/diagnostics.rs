@@ -5,6 +5,9 @@ use crate::model::error::Kind;
 use crate::model::plan::{Refusal, RefusedBy};
 use crate::model::request::Request;
 
+/// The most warnings that are kept: nobody reads more, and a bad request could have thousands.
+const MOST_LISTED: usize = 200;
+
 /// Collects what the makers find.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
@@ -71,7 +74,7 @@ impl Diagnostics {
     /// Something odd that will be done all the same.
     pub(super) fn warn(&mut self, what: impl Into<String>) {
         let what = what.into();
-        if !self.warnings.contains(&what) {
+        if self.warnings.len() < MOST_LISTED && !self.warnings.contains(&what) {
             self.warnings.push(what);
         }
     }

@@ -117,7 +117,15 @@ fn line(error: &Error) -> String {
     }
 }
 
-fn with_reasons(error: Error, texts: Vec<String>) -> Error {
+/// The most reasons that are listed: nobody reads more.
+const MOST_LISTED: usize = 200;
+
+fn with_reasons(error: Error, mut texts: Vec<String>) -> Error {
+    let more = texts.len().saturating_sub(MOST_LISTED);
+    if more > 0 {
+        texts.truncate(MOST_LISTED);
+        texts.push(format!("and {more} more"));
+    }
     match chain(texts) {
         Some(reasons) => error.because(reasons),
         None => error,
@@ -172,5 +180,26 @@ mod tests {
           cause: `/dev/sda` is mounted; unmount it
           cause: no answer: timed out
         ");
+    }
+
+    #[test]
+    fn of_very_many_reasons_the_first_200_are_listed() {
+        let errors = |count: usize| -> Vec<Error> {
+            let error = |number| Error::new(Kind::Hardware, format!("no disk {number}"));
+            (0..count).map(error).collect()
+        };
+        let text = render(&combine("refused", errors(1000)).unwrap_err());
+        assert!(
+            text.starts_with("error: refused for 1000 reasons\n"),
+            "{text}"
+        );
+        assert!(
+            text.trim_end()
+                .ends_with("cause: no disk 199\n  cause: and 800 more"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 202);
+        let text = render(&combine("refused", errors(200)).unwrap_err());
+        assert!(text.trim_end().ends_with("no disk 199"), "{text}");
     }
 }
