@@ -213,7 +213,7 @@ mod tests {
     use std::path::Path;
 
     use host::cancel::Cancel;
-    use host::exec::{Cmd, Exec, System, Tool};
+    use host::exec::{Cmd, Exec, Program, System};
 
     use super::*;
 
@@ -285,7 +285,7 @@ mod tests {
     fn visudo(lines: &str) -> bool {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), lines).unwrap();
-        let cmd = Cmd::new(Tool::Sh)
+        let cmd = Cmd::new(Program::new("sh", "dash"))
             .args(["-c", "exec /usr/sbin/visudo -q -c -f \"$0\""])
             .arg(file.path());
         System::new(Cancel::new()).run(&cmd).is_ok()

@@ -6,11 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, Output, System, Tool};
+use host::exec::{Cmd, Exec, Output, Program, System};
 
 use super::kernels::Kernel;
 use super::*;
+use crate::tools::Tool;
 
+const QEMU: Program = Program::new("qemu-system-x86_64", "qemu-system-x86");
+const SH: Program = Program::new("sh", "dash");
+const TAR: Program = Program::new("tar", "tar");
 const GRUB: &str = "/usr/lib/grub/i386-pc";
 /// Everything that a request may have in it.
 const TEXT: &str = r#" console=ttyS0,9600 price=$5 a=${b}$(c)`d` x;y|z&&w semi;
@@ -103,7 +107,7 @@ fn command_line(line: &str, folder: &Path) -> Vec<u8> {
     let config = format!("linux (memdisk)/vmlinuz {words}\nboot\noutb 0xf4 0x11\n");
     std::fs::write(tree.join("boot/grub/grub.cfg"), config).unwrap();
     let at = |name: &str| folder.join(name).display().to_string();
-    run(&Cmd::new(Tool::Tar).args(["-cf", &at("memdisk.tar"), "-C", &at("memdisk"), "."]));
+    run(&Cmd::new(TAR).args(["-cf", &at("memdisk.tar"), "-C", &at("memdisk"), "."]));
     let core = [
         "-O",
         "i386-pc",
@@ -121,7 +125,7 @@ fn command_line(line: &str, folder: &Path) -> Vec<u8> {
     let mut image = std::fs::read(Path::new(GRUB).join("lnxboot.img")).unwrap();
     image.extend(std::fs::read(at("core.img")).unwrap());
     std::fs::write(at("loader"), image).unwrap();
-    let start = Cmd::new(Tool::QemuSystem)
+    let start = Cmd::new(QEMU)
         .args([
             "-accel",
             "tcg",
@@ -156,7 +160,7 @@ fn installed_systems_own(tree: &Path, work: &Path) -> String {
                   mount --bind $2/probe /usr/sbin/grub-probe\ngrub-mkconfig\n";
     let inner = work.join("script");
     std::fs::write(&inner, script).unwrap();
-    let cmd = Cmd::new(Tool::Sh)
+    let cmd = Cmd::new(SH)
         .args(["-c", "exec unshare -rm sh \"$0\" \"$1\" \"$2\""])
         .arg(&inner)
         .arg(tree)
@@ -172,7 +176,7 @@ fn linux_lines(config: &str) -> Vec<&str> {
 /// Whether something that the test needs is not installed.
 fn lacks_something() -> bool {
     let exec = System::new(Cancel::new());
-    let needs = [Tool::QemuSystem, Tool::GrubMkimage, Tool::Tar];
+    let needs = [QEMU, Tool::GrubMkimage.into(), TAR];
     let files = [
         GRUB,
         "/usr/sbin/grub-mkconfig",
