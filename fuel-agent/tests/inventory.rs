@@ -31,6 +31,7 @@ fn mbr() -> Vec<u8> {
 }
 
 const ONE_DISK: &str = "\
+[]
 sys/class/block/vda -> ../../devices/pci0000:00/virtio0/block/vda
 [sys/devices/pci0000:00/virtio0/block/vda]
 dev = 254:0
@@ -155,7 +156,7 @@ fn a_disk_on_which_mdadm_dies_costs_what_is_known_of_that_disk() {
            | ARRAY /dev/md/0  level=raid1 metadata=1.2 num-devices=2 UUID=5f:1 name=node:0\n|    devices=/dev/vdb\n";
     let machine = Machine::parse(&text);
     let inventory = inventory::probe(&mut machine.reader()).unwrap();
-    insta::assert_snapshot!(unexamined(&inventory), @"");
+    insta::assert_snapshot!(unexamined(&inventory), @"/dev/vda: mdadm: /dev/vda: `mdadm --examine --scan --verbose /dev/vda` exited with status 134: malloc assertion failure");
     let stacks: Vec<(&str, &[String])> = inventory
         .stacks
         .iter()
@@ -210,7 +211,10 @@ fn a_disk_that_does_not_answer_is_known_as_such() {
         .with("/dev/vda", Bytes(16384 * 512))
         .failing(host::fake::Fault::ReadAt(Bytes::ZERO));
     let inventory = inventory::probe(&mut Machine::parse(&text).reader_of(&devices)).unwrap();
-    insta::assert_snapshot!(unexamined(&inventory), @"");
+    insta::assert_snapshot!(unexamined(&inventory), @r"
+    /dev/vda: partition table: cannot read the partition table of /dev/vda: Input/output error (os error 5)
+    /dev/vdc: blkid: cannot look for signatures on /dev/vdc: `blkid -p -o export /dev/vdc` exited with status 1: Input/output error
+    ");
 }
 
 #[test]

@@ -36,7 +36,8 @@ impl Inventory {
 }
 
 /// Whether two block devices are paths to one medium. The world-wide name decides; where neither has one, vendor, model and
-/// serial number together. Sizes have to agree, and a placeholder identifies nothing.
+/// serial number together. Sizes have to agree, and so does what is known of serial numbers and models; a placeholder
+/// identifies nothing.
 fn same_medium(a: &Disk, b: &Disk) -> bool {
     let sectors = |disk: &Disk| disk.logical_sector_size.max(512);
     if a.path == b.path
@@ -46,6 +47,10 @@ fn same_medium(a: &Disk, b: &Disk) -> bool {
         || has_single_path(b)
         || are_units_of_one_target(a, b)
     {
+        return false;
+    }
+    let differs = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
+    if differs(&a.serial, &b.serial) || differs(&a.model, &b.model) {
         return false;
     }
     if !a.wwn.is_empty() || !b.wwn.is_empty() {
@@ -191,6 +196,8 @@ mod tests {
         assert!(differs(|disk| disk.size_bytes.0 += 512));
         assert!(differs(|disk| disk.wwn.push('0')));
         assert!(differs(|disk| disk.wwn.clear()));
+        assert!(differs(|disk| disk.serial.push('0')));
+        assert!(differs(|disk| disk.model.push('0')));
         // two logical units of one target
         assert!(differs(|disk| {
             disk.links = vec!["/dev/disk/by-path/pci-0000:02:00.0-sas-phy-sda-lun-1".to_owned()];

@@ -207,6 +207,7 @@ fn a_link_of_all_paths_to_one_medium_is_no_riddle() {
     let path = |name: &str| Disk {
         wwn: "0x5000c500a1b2c3d4".to_owned(),
         transport: "sas".to_owned(),
+        serial: "ZC11A2B3".to_owned(),
         ..disk(name, &["/dev/disk/by-id/wwn-0x5000c500a1b2c3d4"])
     };
     let node = Inventory {

@@ -154,6 +154,7 @@ fn two_paths(change: impl FnOnce(&mut Disk, &mut Inventory)) -> Inventory {
     let path = |name: &str| Disk {
         wwn: "0x5000c500a1b2c3d4".to_owned(),
         transport: "sas".to_owned(),
+        serial: "ZC11A2B3".to_owned(),
         ..empty_disk(name, 20480)
     };
     let mut inventory = node(vec![path("/dev/sda")]);
@@ -209,7 +210,7 @@ fn a_medium_that_is_used_by_another_path_is_refused() {
             "is held by bcache0",
         ),
         (
-            |disk, _| disk.serial = "PROTECTED".to_owned(),
+            |disk, _| disk.links.push("/dev/PROTECTED".to_owned()),
             "is protected (`PROTECTED`)",
         ),
     ];
