@@ -299,8 +299,8 @@ pub struct WriteOptions {
     /// Only fetch, unpack and check the image. Writes nothing.
     #[arg(long, conflicts_with = "target")]
     pub check: bool,
-    /// What the image is when unpacked, where nothing beside it says so.
-    #[arg(long, value_name = "sha256:HEX|md5:HEX")]
+    /// What the image is when unpacked. It is computed, whatever files beside the image say.
+    #[arg(long, value_name = "sha256:HEX|blake3:HEX|md5:HEX")]
     pub digest: Option<String>,
     /// Write it although no digest is known.
     #[arg(long, alias = "allow_unverified")]

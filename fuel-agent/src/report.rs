@@ -141,8 +141,11 @@ pub(crate) mod tests {
                 fetched_bytes: Bytes(1 << 30),
                 raw_bytes: Bytes(3 << 30),
                 raw_sha256: "0123".to_owned(),
+                raw_sha256_computed: true,
                 raw_md5: None,
+                raw_blake3: None,
                 verified: true,
+                digests_checked: Vec::new(),
                 retries: 2,
                 took_ms: 30_000,
                 packed: None,
@@ -235,8 +238,10 @@ pub(crate) mod tests {
               "fetched_bytes": 1073741824,
               "raw_bytes": 3221225472,
               "raw_sha256": "0123",
+              "raw_sha256_computed": true,
               "raw_md5": null,
               "verified": true,
+              "digests_checked": [],
               "retries": 2,
               "took_ms": 30000
             }

@@ -13,6 +13,8 @@ pub(crate) struct FileDigest {
     pub(crate) size: u64,
     /// Its sha256.
     pub(crate) sha256: [u8; 32],
+    /// Its BLAKE3.
+    pub(crate) blake3: [u8; 32],
     /// Its md5, which Fuel's agents compare; only where it was asked for, since it costs more than all the rest.
     pub(crate) md5: Option<[u8; 16]>,
 }
@@ -44,6 +46,7 @@ pub(crate) struct Digesting<W> {
     inner: W,
     size: u64,
     sha256: Sha256,
+    blake3: blake3::Hasher,
     md5: Option<Md5>,
 }
 
@@ -53,6 +56,7 @@ impl<W: Write> Digesting<W> {
             inner,
             size: 0,
             sha256: Sha256::new(),
+            blake3: blake3::Hasher::new(),
             md5: (md5 == WithMd5::Yes).then(Md5::new),
         }
     }
@@ -62,6 +66,7 @@ impl<W: Write> Digesting<W> {
         let digest = FileDigest {
             size: self.size,
             sha256: self.sha256.finalize().into(),
+            blake3: self.blake3.finalize().into(),
             md5: self.md5.map(|md5| md5.finalize().into()),
         };
         (self.inner, digest)
@@ -75,6 +80,7 @@ impl<W: Write> Write for Digesting<W> {
         let length = u64::try_from(bytes.len()).map_err(io::Error::other)?;
         self.size = self.size.saturating_add(length);
         self.sha256.update(bytes);
+        self.blake3.update(bytes);
         if let Some(md5) = &mut self.md5 {
             md5.update(bytes);
         }
@@ -102,6 +108,7 @@ mod tests {
             "900150983cd24fb0d6963f7d28e17f72"
         );
         assert!(digest.sha256_text().starts_with("ba7816bf8f01cfea"));
+        assert_eq!(digest.blake3, *blake3::hash(b"abc").as_bytes());
         let (_, digest) = Digesting::new(io::sink(), WithMd5::No).finish();
         assert_eq!(digest.md5, None);
     }

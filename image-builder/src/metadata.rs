@@ -1,5 +1,6 @@
 //! The YAML that lies beside an image and that Fuel's agents and ours read: sizes and digests of the raw data.
 
+use os_image::hex;
 use os_image::manifest::{Filesystem, System};
 use os_image::metadata::{self, Image, Metadata, MetadataError};
 
@@ -8,7 +9,7 @@ use crate::pack::Done;
 
 /// The document for an image whose forms are `NAME.img.zst`, and `NAME.img.gz` where that was made.
 ///
-/// `raw_sha256` and `container_sha256` are ours, and ignored by upstream's agents.
+/// `raw_sha256`, `raw_blake3` and `container_sha256` are ours, and ignored by upstream's agents.
 pub(crate) fn fuel_yaml(
     name: &str,
     packages: &[String],
@@ -27,6 +28,7 @@ pub(crate) fn fuel_yaml(
         raw_size: Some(done.raw.size),
         raw_md5: done.raw.md5_text(),
         raw_sha256: Some(done.raw.sha256_text()),
+        raw_blake3: Some(hex::text(&done.raw.blake3)),
     };
     let gzip = done
         .gzip
@@ -73,6 +75,7 @@ mod tests {
         let digest = |n: u8| FileDigest {
             size: n.into(),
             sha256: [n; 32],
+            blake3: [n; 32],
             md5: Some([n; 16]),
         };
         Done {
@@ -119,6 +122,7 @@ mod tests {
             (Some(1), Some("ext4"))
         );
         assert_eq!(image.raw_sha256, Some(done.raw.sha256_text()));
+        assert_eq!(image.raw_blake3, Some("01".repeat(32)));
         assert_eq!(image.container_md5, done.packed.md5_text());
         assert_eq!(
             read.image("debian-12.img.gz").unwrap().container_size,

@@ -5,6 +5,7 @@
 //!   container   which kind of file the first bytes belong to; what a zstd frame asks for
 //!   content     what a raw image is: a disk with a partition table, a filesystem
 //!   disk        disk images of virtual machines (qcow2, VMDK), in pieces, within bounds
+//!   members     compressed members one after the other, and what may follow the last
 //!   metadata    the YAML that Fuel publishes beside an image: sizes and digests, read and written
 //!   manifest    what a packed image is: read as a stream within bounds, and written
 //!   index       its chunks, in memory, consistent by construction
@@ -25,5 +26,6 @@ pub mod error;
 pub mod hex;
 pub mod index;
 pub mod manifest;
+pub mod members;
 pub mod metadata;
 pub mod signature;

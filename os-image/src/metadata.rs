@@ -1,8 +1,8 @@
 //! The YAML that Fuel publishes beside the image of the root filesystem: operating system, packages, sizes, digests.
 //!
 //! Reading is as lenient as upstream's agents are: only what they use is looked at, everything else may be missing or odd.
-//! Writing gives what upstream's builder writes, in its order, and `raw_sha256` and `container_sha256`, which are ours and
-//! which upstream's agents ignore.
+//! Writing gives what upstream's builder writes, in its order, and `raw_sha256`, `raw_blake3` and `container_sha256`, which are
+//! ours and which upstream's agents ignore.
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,9 @@ pub struct Image {
     /// Hexadecimal sha256 of what is in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_sha256: Option<String>,
+    /// Hexadecimal BLAKE3 of what is in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_blake3: Option<String>,
 }
 
 /// The text is not such a document.
@@ -135,6 +138,8 @@ struct RawImage {
     raw_md5: Option<String>,
     #[serde(default)]
     raw_sha256: Option<String>,
+    #[serde(default)]
+    raw_blake3: Option<String>,
 }
 
 impl Metadata {
@@ -183,6 +188,7 @@ impl From<RawImage> for Image {
             raw_size: raw.raw_size,
             raw_md5: raw.raw_md5,
             raw_sha256: raw.raw_sha256,
+            raw_blake3: raw.raw_blake3,
         }
     }
 }

@@ -48,6 +48,9 @@ pub struct StampedImage {
     /// md5 of what was written, where its source names one: often all that a source names.
     #[serde(default)]
     pub md5: Option<String>,
+    /// BLAKE3 of what was written, where its source names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
 }
 
 impl Stamp {
@@ -65,10 +68,11 @@ impl Stamp {
         // A stamp holds addresses without what is secret in them; two may look alike then.
         let shown = url.to_string();
         let mut stamped = self.images.iter().filter(|it| it.url == shown);
-        match (&facts.raw_sha256, &facts.raw_md5) {
-            (Some(sha256), _) => Some(stamped.any(|it| *sha256 == it.sha256)),
-            (None, Some(md5)) => Some(stamped.any(|it| Some(md5) == it.md5.as_ref())),
-            (None, None) => None,
+        match (&facts.raw_sha256, &facts.raw_blake3, &facts.raw_md5) {
+            (Some(sha256), _, _) => Some(stamped.any(|it| *sha256 == it.sha256)),
+            (None, Some(blake3), _) => Some(stamped.any(|it| Some(blake3) == it.blake3.as_ref())),
+            (None, None, Some(md5)) => Some(stamped.any(|it| Some(md5) == it.md5.as_ref())),
+            (None, None, None) => None,
         }
     }
 }
@@ -107,6 +111,7 @@ fn made(context: &Context<'_>) -> Stamp {
             url: image.url.clone(),
             sha256: image.raw_sha256.clone(),
             md5: image.raw_md5.clone(),
+            blake3: image.raw_blake3.clone(),
         });
     let armed = plan.disks.iter().filter(|disk| disk.bootloader);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -247,6 +252,7 @@ mod tests {
                 url: "http://10.20.0.2/root.img.gz".to_owned(),
                 sha256: "ab".repeat(32),
                 md5: None,
+                blake3: None,
             }],
             written_at: 1_795_000_000,
             armed: vec!["disk-1".to_owned()],

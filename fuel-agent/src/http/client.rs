@@ -14,6 +14,7 @@ use url::Url;
 
 use super::error::{Cause, HttpError};
 use super::head::Head;
+use super::proxy::Proxies;
 use super::{HttpSettings, exchange, trust};
 use crate::model::url::redacted;
 use crate::pool::{Buffer, Pool};
@@ -53,6 +54,8 @@ pub(super) enum Command {
 pub(super) struct HttpContext {
     pub(super) http: reqwest::Client,
     pub(super) settings: HttpSettings,
+    /// The proxies that requests go through.
+    pub(super) proxies: Proxies,
     pub(super) cancel: Cancel,
 }
 
@@ -69,12 +72,17 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .tls_certs_only(trust::roots(&settings.authorities)?);
-        if !settings.environment_proxy {
+        let mut proxies = Proxies::default();
+        if settings.environment_proxy {
+            proxies = Proxies::of(|name| std::env::var(name).ok());
+        }
+        if !settings.environment_proxy || proxies.is_off() {
             builder = builder.no_proxy();
         }
         let context = HttpContext {
             http: builder.build().map_err(|error| setup(&error))?,
             settings: settings.clone(),
+            proxies,
             cancel: cancel.clone(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()

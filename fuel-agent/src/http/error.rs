@@ -31,28 +31,34 @@ pub enum HttpError {
         source: Cause,
     },
     /// The server's certificate is not accepted.
-    #[error("the certificate of {url} is not accepted: {}", why.text())]
+    #[error("the certificate of {url} is not accepted{}: {}", through(via.as_deref()), why.text())]
     Certificate {
         /// The address.
         url: String,
         /// What is wrong with it.
         why: Distrust,
+        /// The proxy that it was asked through, without secrets.
+        via: Option<String>,
     },
     /// No connection, or none that stayed.
-    #[error("the connection for {url} failed")]
+    #[error("the connection for {url} failed{}", through(via.as_deref()))]
     Connection {
         /// The address.
         url: String,
         /// Why.
         source: Cause,
+        /// The proxy that it was asked through, without secrets.
+        via: Option<String>,
     },
     /// A connection that delivers nothing.
-    #[error("{url} delivered nothing for {}", seconds(*after))]
+    #[error("{url} delivered nothing for {}{}", seconds(*after), through(via.as_deref()))]
     Stalled {
         /// The address.
         url: String,
         /// For how long.
         after: Duration,
+        /// The proxy that it was asked through, without secrets.
+        via: Option<String>,
     },
     /// The limit for the whole transfer is over.
     #[error("{url} took longer than {} in all", seconds(*limit))]
@@ -63,7 +69,7 @@ pub enum HttpError {
         limit: Duration,
     },
     /// The server says no, or not now.
-    #[error("{url} answers {status} {}", phrase(*status))]
+    #[error("{url} answers {status} {}{}", phrase(*status), through(via.as_deref()))]
     Status {
         /// The address.
         url: String,
@@ -71,6 +77,8 @@ pub enum HttpError {
         status: u16,
         /// When it wants to be asked again.
         retry_after: Option<Duration>,
+        /// The proxy that it was asked through, without secrets.
+        via: Option<String>,
     },
     /// A redirect that is not followed.
     #[error("{url} redirects, and that is not followed: {why}")]
@@ -87,6 +95,14 @@ pub enum HttpError {
         url: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// The server has wrapped it in something that was not asked for.
+    #[error("{url} comes encoded (`Content-Encoding: {encoding}`), which was not asked for")]
+    Encoded {
+        /// The address.
+        url: String,
+        /// How.
+        encoding: String,
     },
     /// More than there is room for.
     #[error("{url} is longer than {limit} bytes")]
@@ -117,7 +133,7 @@ pub enum HttpError {
         url: String,
     },
     /// Retrying did not help.
-    #[error("gave up on {url} after {attempts} attempts without progress for {}", seconds(*budget))]
+    #[error("gave up on {url} after {attempts} {}: {}", attempts_of(*attempts), gave_up(*asked, *budget))]
     Exhausted {
         /// The address.
         url: String,
@@ -125,6 +141,8 @@ pub enum HttpError {
         attempts: u32,
         /// How long retries may go on.
         budget: Duration,
+        /// How long the server wants to be left alone, where that is why.
+        asked: Option<Duration>,
         /// The last error.
         source: Box<HttpError>,
     },
@@ -190,6 +208,7 @@ impl HttpError {
             | Self::Certificate { .. }
             | Self::TooSlow { .. }
             | Self::Redirect { .. }
+            | Self::Encoded { .. }
             | Self::TooLong { .. }
             | Self::Unstable { .. }
             | Self::Changed { .. }
@@ -234,15 +253,27 @@ impl HttpError {
                 }
                 Distrust::Other(_) => "check the server's certificate",
             },
+            Self::Connection { via: Some(_), .. } => {
+                "check the proxy, or name the host in `no_proxy`"
+            }
             Self::Connection { .. } => "check name resolution, routes and the server",
             Self::Stalled { .. } | Self::TooSlow { .. } => {
                 "check the server's load and the network"
             }
+            Self::Status { status: 407, .. } => {
+                "give user and password in the address of the proxy"
+            }
+            Self::Status { via: Some(_), .. } => {
+                "check the address, the proxy and the server, or name the host in `no_proxy`"
+            }
             Self::Status { status, .. } => match status {
                 404 | 410 => "check the address, and that the image was published",
-                401 | 403 | 407 => "check the server's access rules and the credentials in the URL",
+                401 | 403 => "check the server's access rules and the credentials in the URL",
                 _ => "look into the server's log",
             },
+            Self::Encoded { .. } => {
+                "let the server send the file as it is, without compressing or labelling it"
+            }
             Self::Redirect { .. } => "give the address that it leads to",
             Self::Answer { .. } => {
                 "check that the address is the server's, and no proxy is in between"
@@ -301,6 +332,25 @@ fn take_source(error: HttpError) -> Option<Box<dyn std::error::Error + Send + Sy
         HttpError::Exhausted { source, .. } => Some(source),
         _ => None,
     }
+}
+
+fn through(via: Option<&str>) -> String {
+    via.map_or_else(String::new, |proxy| format!(", through the proxy {proxy}"))
+}
+
+const fn attempts_of(count: u32) -> &'static str {
+    if count == 1 { "attempt" } else { "attempts" }
+}
+
+fn gave_up(asked: Option<Duration>, budget: Duration) -> String {
+    let budget = seconds(budget);
+    asked.map_or_else(
+        || format!("without progress, retries go on for {budget}"),
+        |asked| {
+            let asked = seconds(asked);
+            format!("it asks for a pause of {asked}, and retries go on for {budget} in all")
+        },
+    )
 }
 
 pub(super) fn seconds(duration: Duration) -> String {

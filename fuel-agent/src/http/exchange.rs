@@ -40,7 +40,8 @@ pub(super) async fn serve(
                     match answer {
                         Ok((url, response)) => {
                             let (parts, body) = mpsc::channel(PART_COUNT);
-                            let head = Head::read(&response);
+                            let mut head = Head::read(&response);
+                            head.via = context.proxies.via(&url);
                             let body = Body {
                                 parts: body,
                                 ended: false,
@@ -124,7 +125,7 @@ async fn send_once(
     let until = limit(Instant::now() + time_limit, request);
     match timeout_at(until, builder.send()).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(failure(url, &error)),
+        Ok(Err(error)) => Err(failure(context, url, &error)),
         Err(_) => Err(out_of_time(context, request, url, time_limit)),
     }
 }
@@ -138,24 +139,27 @@ fn limit(until: Instant, request: &Request) -> Instant {
 }
 
 fn out_of_time(context: &HttpContext, request: &Request, url: &Url, after: Duration) -> HttpError {
+    let via = context.proxies.via(url);
     let url = redacted(url.as_str());
     let over = request
         .deadline
         .is_some_and(|deadline| Instant::from(deadline) <= Instant::now());
     match request.limit.or(context.settings.total_timeout) {
         Some(limit) if over => HttpError::TooSlow { url, limit },
-        _ => HttpError::Stalled { url, after },
+        _ => HttpError::Stalled { url, after, via },
     }
 }
 
-fn failure(url: &Url, error: &reqwest::Error) -> HttpError {
+fn failure(context: &HttpContext, url: &Url, error: &reqwest::Error) -> HttpError {
+    let via = context.proxies.via(url);
     let url = redacted(url.as_str());
     if let Some(why) = trust::distrust(error) {
-        return HttpError::Certificate { url, why };
+        return HttpError::Certificate { url, why, via };
     }
     HttpError::Connection {
         url,
         source: Cause::of(error),
+        via,
     }
 }
 
@@ -263,7 +267,7 @@ async fn pump(
                 }
                 return match ended {
                     Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) => Err(failure(url, &error)),
+                    Ok(Err(error)) => Err(failure(context, url, &error)),
                     Err(_) => Err(out_of_time(context, request, url, stall)),
                 };
             }

@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{self, HeaderMap};
 
+use super::error::HttpError;
+use crate::model::request::Container;
+
 /// The first lines of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
@@ -19,6 +22,42 @@ pub struct Head {
     pub last_modified: Option<String>,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// How the server has encoded the body, in lower case; `None` where it sends the file as it is.
+    pub encoding: Option<String>,
+    /// When it answered, in seconds since 1970 by its own clock.
+    pub date: Option<u64>,
+    /// The proxy that it came through, without secrets.
+    pub via: Option<String>,
+}
+
+/// What a file is recognised by when it is asked for again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// A strong entity tag, with its quotes.
+    etag: Option<String>,
+    /// When it was changed last, as the server wrote it; only where that is a strong validator.
+    last_modified: Option<String>,
+}
+
+impl Identity {
+    /// What a later request can ask to be still the same: the tag, or else the date.
+    pub(crate) fn validator(&self) -> Option<&str> {
+        self.etag.as_deref().or(self.last_modified.as_deref())
+    }
+
+    /// Why `head` does not prove that it is of the same file. An answer to `If-Range` names the tag again (RFC 9110, 15.3.7); it
+    /// may leave out the date.
+    pub(crate) fn mismatch(&self, head: &Head) -> Option<&'static str> {
+        match (&self.etag, &head.etag) {
+            (Some(before), Some(now)) if before != now => Some("its entity tag changed"),
+            (Some(_), Some(_)) => None,
+            (Some(_), None) => Some("it does not name the entity tag that it had"),
+            (None, _) => match (&self.last_modified, &head.last_modified) {
+                (Some(before), Some(now)) if before != now => Some("its date changed"),
+                _ => None,
+            },
+        }
+    }
 }
 
 /// `Content-Range`: bytes `start` to `end` (not included) of `total`.
@@ -40,6 +79,9 @@ impl Head {
             status: response.status().as_u16(),
             length: response.content_length(),
             range: text(header::CONTENT_RANGE).and_then(|text| content_range(&text)),
+            encoding: encoding(headers),
+            date: text(header::DATE).and_then(|date| seconds_of(&date)),
+            via: None,
             etag: text(header::ETAG).filter(|tag| tag.starts_with('"')),
             last_modified: text(header::LAST_MODIFIED),
             retry_after: text(header::RETRY_AFTER)
@@ -47,9 +89,70 @@ impl Head {
         }
     }
 
-    /// What a later request can ask to be still the same: the tag, or else the date.
-    pub(crate) fn validator(&self) -> Option<String> {
-        self.etag.clone().or_else(|| self.last_modified.clone())
+    /// What the file is recognised by. A date within the second in which it was asked for tells nothing of what comes later
+    /// in that second (RFC 9110, 8.8.2.2).
+    pub(crate) fn identity(&self) -> Identity {
+        let changed = self.last_modified.as_deref().and_then(seconds_of);
+        let is_fresh = match (changed, self.date) {
+            (Some(changed), Some(now)) => changed >= now,
+            _ => false,
+        };
+        Identity {
+            etag: self.etag.clone(),
+            last_modified: self.last_modified.clone().filter(|_| !is_fresh),
+        }
+    }
+
+    /// The status as an error, about the file called `name`.
+    pub(crate) fn refusal(&self, name: &str) -> HttpError {
+        HttpError::Status {
+            url: name.to_owned(),
+            status: self.status,
+            retry_after: self.retry_after,
+            via: self.via.clone(),
+        }
+    }
+
+    /// Refuses what the server has encoded on its own, of the file called `name`. An encoding that is the file's own
+    /// container is no other than that: servers name it so (`AddEncoding x-gzip .gz`), and it is unpacked once.
+    pub(crate) fn check_encoding(&self, name: &str, container: Container) -> Result<(), HttpError> {
+        let Some(encoding) = &self.encoding else {
+            return Ok(());
+        };
+        let own: &[&str] = match container {
+            Container::Gzip => &["gzip", "x-gzip"],
+            Container::Zstd => &["zstd"],
+            Container::Xz => &["xz", "x-xz"],
+            Container::Bzip2 => &["bzip2", "x-bzip2"],
+            Container::Raw | Container::Qcow2 => &[],
+        };
+        if own.contains(&encoding.as_str()) {
+            return Ok(());
+        }
+        Err(HttpError::Encoded {
+            url: name.to_owned(),
+            encoding: encoding.clone(),
+        })
+    }
+
+    /// Whether this is the part of a file from `start` on, as long as it says; why not, where it is not.
+    pub(crate) fn check_part(&self, start: u64) -> Result<ContentRange, String> {
+        let Some(range) = self.range else {
+            return Err("its answer to a range does not say which part it is".to_owned());
+        };
+        if range.start != start {
+            return Err(format!(
+                "it sends from byte {}, not from {start}",
+                range.start
+            ));
+        }
+        match self.length {
+            Some(length) if length != range.end - range.start => Err(format!(
+                "it announces {length} bytes as those from {} to {}",
+                range.start, range.end
+            )),
+            _ => Ok(range),
+        }
     }
 }
 
@@ -58,6 +161,18 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
         .get(name)
         .and_then(|value| value.to_str().ok())
         .map(|value| value.trim().to_owned())
+}
+
+/// All encodings but `identity`, which is none.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(header::CONTENT_ENCODING).iter();
+    let all = all.map(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
+    let text = all.collect::<Vec<_>>().join(",");
+    let codings = text.split(',').map(str::trim);
+    let codings: Vec<&str> = codings
+        .filter(|coding| !coding.is_empty() && *coding != "identity")
+        .collect();
+    (!codings.is_empty()).then(|| codings.join(", "))
 }
 
 fn content_range(text: &str) -> Option<ContentRange> {

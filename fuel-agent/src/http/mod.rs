@@ -10,6 +10,7 @@
 //!   head     what a server says of an      │◀── bounded queue of pooled buffers
 //!            answer                        │
 //!   trust    why a certificate is refused  │
+//!   proxy    which proxy is asked           │
 //! ```
 //!
 //! Buffers come from a fixed [`Pool`](crate::pool::Pool): a slow disk slows the socket down, and memory stays what it is.
@@ -21,6 +22,7 @@ pub(crate) mod error;
 mod exchange;
 pub(crate) mod head;
 mod notify;
+mod proxy;
 mod reach;
 pub(crate) mod retry;
 mod trust;

@@ -51,11 +51,14 @@ impl Retry {
             HttpError::Status { retry_after, .. } => *retry_after,
             _ => None,
         };
+        // then it is the server's wish that is too long, and not that nothing has come for so long
+        let pause = self.pause;
         self.spend(client, asked)
             .ok_or_else(|| HttpError::Exhausted {
                 url: self.url.clone(),
                 attempts: self.attempts,
                 budget: self.budget,
+                asked: asked.filter(|asked| *asked >= pause),
                 source: Box::new(error),
             })
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use reqwest::Certificate;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, RootCertStore};
+use rustls::{CertificateError, InvalidMessage, OtherError, RootCertStore};
 
 use super::error::{Cause, Distrust, HttpError};
 
@@ -54,7 +54,17 @@ impl Cause {
         while let Some(source) = inner(innermost) {
             innermost = source;
         }
-        Self(innermost.to_string())
+        Self(words(innermost))
+    }
+}
+
+/// What an error says; where a library has only the name of a constant for it, in words.
+fn words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            "what answers there does not speak TLS".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -91,6 +101,70 @@ fn reason(why: &CertificateError) -> Distrust {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Distrust::NotYetValid
         }
-        other => Distrust::Other(other.to_string()),
+        other => Distrust::Other(reason_in_words(other)),
+    }
+}
+
+fn reason_in_words(why: &CertificateError) -> String {
+    let text = match why {
+        CertificateError::BadEncoding => "it is no certificate that can be read",
+        CertificateError::Revoked => "its authority has revoked it",
+        CertificateError::UnhandledCriticalExtension => {
+            "it asks for a check that is not known here"
+        }
+        CertificateError::BadSignature => "its signature is wrong",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not for a server"
+        }
+        CertificateError::Other(OtherError(other)) => return in_words(&format!("{other:?}")),
+        other => return in_words(&format!("{other:?}")),
+    };
+    text.to_owned()
+}
+
+/// What the name of a constant says: `PathLenConstraintViolated` as words.
+fn in_words(name: &str) -> String {
+    match name {
+        "CaUsedAsEndEntity" => {
+            return "it is that of an authority itself, and a server needs one of its own"
+                .to_owned();
+        }
+        "UnsupportedCertVersion" => return "it is not of version 3 of X.509".to_owned(),
+        _ => {}
+    }
+    // of one with details, its name
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric());
+    let mut words = String::new();
+    for c in name[..end.unwrap_or(name.len())].chars() {
+        if c.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    format!("it is not valid: {words}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_of_libraries_are_told_in_words() {
+        for (name, words) in [
+            (
+                "CaUsedAsEndEntity",
+                "it is that of an authority itself, and a server needs one of its own",
+            ),
+            (
+                "PathLenConstraintViolated",
+                "it is not valid: path len constraint violated",
+            ),
+            (
+                "UnsupportedSignatureAlgorithmContext { a: 1 }",
+                "it is not valid: unsupported signature algorithm context",
+            ),
+        ] {
+            assert_eq!(in_words(name), words);
+        }
     }
 }

@@ -9,11 +9,13 @@
 //!   filesystem   what can be done with each type of filesystem
 //!   storage      what shall be on its disks
 //!   request      what is asked: both together, with the images
+//!   digest       digests of whole images, and who states them
 //!   sources      what is known of the images
 //!   plan, step   what will happen
 //!   report       what happened
 //! ```
 
+pub mod digest;
 pub mod error;
 pub mod filesystem;
 pub mod node;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use host::units::Bytes;
 use serde::Serialize;
 
+use super::digest::{Algorithm, StatedDigest};
 use super::error::{Error, Kind};
 use super::stage::Stage;
 
@@ -199,12 +200,19 @@ pub struct ImageOutcome {
     pub fetched_bytes: Bytes,
     /// Bytes that the image is long when unpacked.
     pub raw_bytes: Bytes,
-    /// Lower-case hexadecimal sha256 of the unpacked bytes.
+    /// Lower-case hexadecimal sha256 of the unpacked bytes: computed, or what the manifest says.
     pub raw_sha256: String,
-    /// Lower-case hexadecimal md5 of the unpacked bytes, where the source names that and no sha256.
+    /// Whether `raw_sha256` was computed. Where it was not, it is a claim of the manifest, whose chunks were checked.
+    pub raw_sha256_computed: bool,
+    /// Lower-case hexadecimal md5 of the unpacked bytes, where that was computed, or what the manifest says.
     pub raw_md5: Option<String>,
-    /// Whether a digest given from outside was compared and equal.
+    /// Lower-case hexadecimal BLAKE3 of the unpacked bytes, where that was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_blake3: Option<String>,
+    /// Whether everything in `digests_checked` was computed and equal, and there is something in it.
     pub verified: bool,
+    /// What was computed, and with what it was compared.
+    pub digests_checked: Vec<CheckedDigest>,
     /// How often the transfer was resumed or started over.
     pub retries: u32,
     /// Milliseconds from the first request to the last flush.
@@ -212,6 +220,40 @@ pub struct ImageOutcome {
     /// More, where it is a packed image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packed: Option<PackedOutcome>,
+}
+
+/// A digest that was computed and is equal to the one that was stated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckedDigest {
+    /// What it is of.
+    pub of: DigestedPart,
+    /// How it was computed.
+    pub algorithm: Algorithm,
+    /// It itself, in lower-case hexadecimal; null where each chunk has one.
+    pub digest: Option<String>,
+    /// Who stated it: a document, or an option of the command line.
+    pub stated_by: String,
+}
+
+/// What a digest is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DigestedPart {
+    /// The whole unpacked image.
+    Image,
+    /// Each chunk of a packed image, packed and unpacked.
+    Chunks,
+}
+
+impl From<&StatedDigest> for CheckedDigest {
+    fn from(stated: &StatedDigest) -> Self {
+        Self {
+            of: DigestedPart::Image,
+            algorithm: stated.algorithm,
+            digest: Some(stated.digest.to_lowercase()),
+            stated_by: stated.stated_by.clone(),
+        }
+    }
 }
 
 /// What became of a packed image beside what becomes of any.

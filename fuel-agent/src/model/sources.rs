@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use host::units::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::digest::{Documented, StatedDigest};
 use super::request::Container;
 use super::url::RedactedUrl;
 
@@ -28,6 +29,13 @@ pub struct SourceFacts {
     pub raw_md5: Option<String>,
     /// Hexadecimal sha256 of what is written.
     pub raw_sha256: Option<String>,
+    /// Hexadecimal BLAKE3 of what is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_blake3: Option<String>,
+    /// Digests that have to be computed over what is written. What the manifest of a packed image says of the whole is
+    /// only above: it is a claim, and what is checked of that manifest are its chunks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stated: Vec<StatedDigest>,
     /// Container by its first bytes.
     pub container: Option<Container>,
     /// What is in it, by its first bytes out of the container.
@@ -137,6 +145,20 @@ pub struct PackedFacts {
     pub data_bytes: Bytes,
 }
 
+impl Sources {
+    /// Every digest in it that nobody is named for is stated by `document`, and computed: whether a manifest said so once
+    /// cannot be told from a file.
+    #[must_use]
+    pub fn stated_by(mut self, document: &str) -> Self {
+        for facts in self.images.values_mut() {
+            if facts.stated.is_empty() {
+                facts.stated = facts.stated_by(document).into_iter().collect();
+            }
+        }
+        self
+    }
+}
+
 impl SourceFacts {
     /// Notes what went wrong, and what to do about it, unless something has gone wrong already.
     pub fn complain(&mut self, why: String, hint: Option<String>) {
@@ -209,6 +231,19 @@ impl SourceFacts {
 
     /// Whether a digest of the written bytes is known.
     pub const fn has_digest(&self) -> bool {
-        self.raw_md5.is_some() || self.raw_sha256.is_some()
+        self.raw_md5.is_some()
+            || self.raw_sha256.is_some()
+            || self.raw_blake3.is_some()
+            || !self.stated.is_empty()
+    }
+
+    /// The digest that has to be computed where `document` is what states those of the whole.
+    pub fn stated_by(&self, document: &str) -> Option<StatedDigest> {
+        let documented = Documented {
+            sha256: self.raw_sha256.as_deref(),
+            blake3: self.raw_blake3.as_deref(),
+            md5: self.raw_md5.as_deref(),
+        };
+        documented.stated_by(document, self.packed.is_some())
     }
 }

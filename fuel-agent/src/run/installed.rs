@@ -222,6 +222,7 @@ mod tests {
                 url: crate::model::url::redacted(URL),
                 sha256: "ab".repeat(32),
                 md5: None,
+                blake3: None,
             }],
             ..Stamp::default()
         }

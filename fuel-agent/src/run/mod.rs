@@ -11,6 +11,7 @@ mod fit;
 mod install;
 mod installed;
 mod preflight;
+mod stated;
 mod status;
 mod target;
 mod write;

@@ -18,14 +18,14 @@ use serde::Serialize;
 
 use super::fit::{self, Goal};
 use super::target::{self, NullDevice, Target};
-use super::{Places, printer, start_log, told};
+use super::{Places, printer, start_log, stated, told};
 use crate::apply::not_opened;
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
 use crate::events::{Event, Events, Silence, clock};
 use crate::http::Client;
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::ImageFormat;
-use crate::model::report::ImageOutcome;
+use crate::model::report::{DigestedPart, ImageOutcome};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
 use crate::model::stage::Stage;
@@ -36,7 +36,7 @@ use crate::sequence::host_executor::lock_error;
 use crate::sequence::rundir::RunDir;
 use crate::settings::{Entry, Place, Settings};
 use crate::source;
-use crate::source::check::{check_identified, is_hexadecimal};
+use crate::source::check::check_identified;
 use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, Job, StreamError};
 
@@ -61,7 +61,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
     let places = Places::of_this_machine();
     start_log(&LogOptions::default(), options.log_file.clone())?;
     let (settings, warnings) = places.settings(said(options))?;
-    let digest = options.digest.as_deref().map(Digest::parse).transpose()?;
+    let digest = options.digest.as_deref().map(stated::parse).transpose()?;
     let events = heard(options.format)?;
     for message in warnings {
         warn(&*events, message);
@@ -73,7 +73,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
     };
     let (image, mut facts) = look(&client, &options.image, probe_options)?;
     if let Some(digest) = digest {
-        digest.join(&mut facts)?;
+        stated::join(digest, &mut facts)?;
     }
     if let Some((why, hint)) = settings.packed.rejects(&facts) {
         let url = &image.url;
@@ -89,6 +89,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         client: &client,
         settings: &settings,
         events: &*events,
+        discards: options.target.is_none(),
     };
     let (device, outcome) = match &options.target {
         None => (None, source.write(&mut NullDevice, Path::new("nowhere"))?),
@@ -126,47 +127,6 @@ fn heard(format: Format) -> Result<Arc<dyn Events>, Error> {
 fn warn(events: &dyn Events, message: String) {
     let stage = Some(Stage::Image);
     events.tell(&Event::Warning { stage, message });
-}
-
-/// A digest of the unpacked image, given by the caller.
-#[derive(Debug, PartialEq, Eq)]
-enum Digest {
-    Sha256(String),
-    Md5(String),
-}
-
-impl Digest {
-    fn parse(text: &str) -> Result<Self, Error> {
-        let (name, digits) = text.split_once(':').unwrap_or_default();
-        let digits = digits.to_lowercase();
-        match name {
-            "sha256" if is_hexadecimal(&digits, 64) => Ok(Self::Sha256(digits)),
-            "md5" if is_hexadecimal(&digits, 32) => Ok(Self::Md5(digits)),
-            _ => Err(
-                Error::new(Kind::Usage, format!("`--digest {text}` is no digest"))
-                    .hint("write `sha256:` and 64 hexadecimal digits, or `md5:` and 32"),
-            ),
-        }
-    }
-
-    /// Adds itself to what is known. What the server has beside the image must not say something else.
-    fn join(self, facts: &mut SourceFacts) -> Result<(), Error> {
-        let (name, given, known) = match self {
-            Self::Sha256(given) => ("sha256", given, &mut facts.raw_sha256),
-            Self::Md5(given) => ("md5", given, &mut facts.raw_md5),
-        };
-        if let Some(known) = known.as_ref().filter(|known| **known != given) {
-            let what = format!("the image's metadata says {name} {known}, `--digest` says {given}");
-            let hint = "correct `--digest`, or publish image and metadata together";
-            return Err(Error::new(Kind::Image, what).hint(hint));
-        }
-        if known.is_none() {
-            // its manifest does not have it, so only a stream can be compared with it
-            facts.packed = None;
-        }
-        *known = Some(given);
-        Ok(())
-    }
 }
 
 /// What the image is, by its own first bytes and by what lies beside it.
@@ -217,6 +177,8 @@ struct Source<'a> {
     client: &'a Client,
     settings: &'a Settings,
     events: &'a dyn Events,
+    /// Whether nothing is written: the image is only checked.
+    discards: bool,
 }
 
 impl Source<'_> {
@@ -232,6 +194,7 @@ impl Source<'_> {
                 ranges: self.facts.ranges,
                 rules: &self.settings.packed,
                 at_once: 1,
+                discards: self.discards,
             }),
             target,
             device: &device.display().to_string(),
@@ -384,8 +347,11 @@ fn summary(written: &Written) -> String {
         Some(device) => format!("written to {}", device.display()),
         None => "checked, nothing written".to_owned(),
     };
-    let how = if image.verified {
+    let checks = |of: DigestedPart| image.digests_checked.iter().any(|it| it.of == of);
+    let how = if checks(DigestedPart::Image) {
         "its digest is right"
+    } else if checks(DigestedPart::Chunks) {
+        "its chunks are those of its manifest"
     } else {
         "no digest was known"
     };
@@ -396,44 +362,4 @@ fn summary(written: &Written) -> String {
         clock::amount(image.raw_bytes.0),
         image.took_ms / 1000
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::error::render;
-
-    #[test]
-    fn a_digest_names_its_algorithm() {
-        let sha256 = "A".repeat(64);
-        let parsed = Digest::parse(&format!("sha256:{sha256}")).unwrap();
-        assert_eq!(parsed, Digest::Sha256(sha256.to_lowercase()));
-        for text in [
-            "",
-            "sha256:",
-            "sha256:xyz",
-            "md5",
-            "sha512:00",
-            &"0".repeat(64),
-        ] {
-            assert!(Digest::parse(text).is_err(), "{text}");
-        }
-        insta::assert_snapshot!(render(&Digest::parse("abc").unwrap_err()), @r"
-        error: `--digest abc` is no digest
-          hint: write `sha256:` and 64 hexadecimal digits, or `md5:` and 32
-        ");
-    }
-
-    #[test]
-    fn a_digest_that_the_metadata_contradicts_is_refused() {
-        let mut facts = SourceFacts {
-            raw_md5: Some("0".repeat(32)),
-            ..SourceFacts::default()
-        };
-        Digest::Sha256("1".repeat(64)).join(&mut facts).unwrap();
-        Digest::Md5("0".repeat(32)).join(&mut facts).unwrap();
-        let error = Digest::Md5("2".repeat(32)).join(&mut facts).unwrap_err();
-        assert_eq!(error.kind, Kind::Image);
-        assert_eq!(facts.raw_sha256, Some("1".repeat(64)));
-    }
 }

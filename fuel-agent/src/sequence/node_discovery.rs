@@ -324,7 +324,8 @@ impl Discovery for NodeDiscovery<'_> {
 
     fn sources(&mut self, request: &Request) -> Result<Sources, Error> {
         if let Some(path) = &self.sources {
-            return read_json(path, "sources");
+            let sources: Sources = read_json(path, "sources")?;
+            return Ok(sources.stated_by(&path.display().to_string()));
         }
         if self.offline {
             return Ok(Sources::default());

@@ -7,6 +7,7 @@ use crate::http::address::Address;
 use crate::http::client::{Client, Request};
 use crate::http::error::HttpError;
 use crate::http::retry::Retry;
+use crate::model::request::Container;
 use crate::model::url::redacted;
 use crate::pool::Pool;
 
@@ -32,12 +33,11 @@ pub(super) fn document_within(
         let request = Request::get(web.clone()).pool(&Pool::new(2, 64 * 1024));
         let response = client.send(request)?;
         match response.head.status {
-            200 => response.bytes(&name, limit),
-            status => Err(HttpError::Status {
-                url: name.clone(),
-                status,
-                retry_after: response.head.retry_after,
-            }),
+            200 => {
+                response.head.check_encoding(&name, Container::Raw)?;
+                response.bytes(&name, limit)
+            }
+            _ => Err(response.head.refusal(&name)),
         }
     })
 }

@@ -1,7 +1,7 @@
 //! One image from one server: resumed where it broke, started over where it is not the same any more.
 //!
 //! A transfer goes on only when the server proves that what follows is of the same thing: `206` with the range that was
-//! asked for, the same length, and the tag or date that the first answer named. Everything else starts over or fails.
+//! asked for, the same length, and the tag that the first answer named, or its date. Everything else starts over or fails.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::{Source, SourceEvent, TransferContext};
 use crate::events::Event;
 use crate::http::client::{Body, Client, Request, Response};
 use crate::http::error::HttpError;
-use crate::http::head::Head;
+use crate::http::head::{Head, Identity};
 use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
 
@@ -38,9 +38,8 @@ pub(super) struct Fetch<'a> {
     fresh: u64,
     /// Length of the whole, once known.
     total: Option<u64>,
-    /// What the first answer is recognised by.
-    validator: Option<String>,
-    etag: Option<String>,
+    /// What the file of the first answer is recognised by.
+    identity: Identity,
     /// Whether whoever listens has still to be told that it starts over.
     void: bool,
 }
@@ -68,15 +67,14 @@ impl<'a> Fetch<'a> {
             offset: 0,
             fresh: 0,
             total: None,
-            validator: None,
-            etag: None,
+            identity: Identity::default(),
             void: false,
         }
     }
 
     /// Asks for what is missing.
     fn connect(&mut self) -> Result<Body, HttpError> {
-        if self.offset > 0 && self.validator.is_none() {
+        if self.offset > 0 && self.identity.validator().is_none() {
             self.start_over("the server names neither an ETag nor a date to resume by")?;
         }
         let mut request = Request::get(self.url.clone())
@@ -84,7 +82,7 @@ impl<'a> Fetch<'a> {
             .stop(&self.context.stop)
             .pool(&self.context.pool);
         if self.offset > 0
-            && let Some(value) = self.validator.as_deref().and_then(header_value)
+            && let Some(value) = self.identity.validator().and_then(header_value)
             && let Some(range) = header_value(&format!("bytes={}-", self.offset))
         {
             request = request.header(RANGE, range).header(IF_RANGE, value);
@@ -96,6 +94,9 @@ impl<'a> Fetch<'a> {
 
     /// Decides whether the answer is what goes on at `offset`, or the beginning, or no use.
     fn adopt(&mut self, head: &Head) -> Result<(), HttpError> {
+        if matches!(head.status, 200 | 206) {
+            head.check_encoding(&self.name, self.context.container)?;
+        }
         match head.status {
             200 if self.offset > 0 => {
                 self.start_over("the server sends all of it, not the rest")?;
@@ -122,43 +123,31 @@ impl<'a> Fetch<'a> {
                 Err(self.wrong(why))
             }
             206 => Err(self.wrong("it sends a part although all was asked for")),
-            status => Err(HttpError::Status {
-                url: self.name.clone(),
-                status,
-                retry_after: head.retry_after,
-            }),
+            _ => Err(head.refusal(&self.name)),
         }
     }
 
     fn begin(&mut self, head: &Head) {
         self.total = head.length;
-        self.validator = head.validator();
-        self.etag.clone_from(&head.etag);
+        self.identity = head.identity();
         self.context.meter.set_total(head.length);
     }
 
     /// Why a `206` is not the rest of what we have.
     fn mismatch(&self, head: &Head) -> Option<String> {
-        let Some(range) = head.range else {
-            return Some("its answer to a range does not say which part it is".to_owned());
+        let range = match head.check_part(self.offset) {
+            Ok(range) => range,
+            Err(why) => return Some(why),
         };
-        if range.start != self.offset {
-            return Some(format!(
-                "it sends from byte {}, not from {}",
-                range.start, self.offset
-            ));
+        match (self.total, range.total) {
+            (Some(before), Some(now)) if before != now => {
+                return Some(format!("its length changed from {before} to {now} bytes"));
+            }
+            // then nobody could tell its end from the end of this part
+            (None, None) => return Some("it does not say how long the whole is".to_owned()),
+            _ => {}
         }
-        if let (Some(before), Some(now)) = (self.total, range.total)
-            && before != now
-        {
-            return Some(format!("its length changed from {before} to {now} bytes"));
-        }
-        if let (Some(before), Some(now)) = (&self.etag, &head.etag)
-            && before != now
-        {
-            return Some("its entity tag changed".to_owned());
-        }
-        None
+        self.identity.mismatch(head).map(str::to_owned)
     }
 
     fn wrong(&self, why: &str) -> HttpError {
@@ -174,7 +163,8 @@ impl<'a> Fetch<'a> {
             "the transfer of {} starts over after {} bytes: {why}",
             self.name, self.offset
         ));
-        (self.offset, self.void, self.total, self.validator) = (0, true, None, None);
+        (self.offset, self.void, self.total) = (0, true, None);
+        self.identity = Identity::default();
         if times > START_OVERS {
             return Err(HttpError::Unstable {
                 url: self.name.clone(),

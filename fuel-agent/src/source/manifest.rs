@@ -17,6 +17,7 @@ use crate::http::client::{Body, Client, Request};
 use crate::http::error::HttpError;
 use crate::http::retry::Retry;
 use crate::model::error::Kind;
+use crate::model::request::Container;
 use crate::model::url::redacted;
 use crate::pool::{Buffer, Pool};
 
@@ -115,12 +116,9 @@ pub fn manifest(
         let request = Request::get(web.clone()).pool(&Pool::new(2, 64 * 1024));
         let response = client.send(request)?;
         if response.head.status != 200 {
-            return Err(HttpError::Status {
-                url: name.clone(),
-                status: response.head.status,
-                retry_after: response.head.retry_after,
-            });
+            return Err(response.head.refusal(&name));
         }
+        response.head.check_encoding(&name, Container::Raw)?;
         let mut bytes = Hashed::new(From::Web(response.body, None));
         match read(&mut bytes, url, signature.as_deref(), keys) {
             Ok(found) => Ok(Some(found)),

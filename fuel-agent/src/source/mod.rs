@@ -39,6 +39,7 @@ use crate::events::Events;
 use crate::http::address::Address;
 use crate::http::client::Client;
 use crate::http::error::HttpError;
+use crate::model::request::Container;
 use crate::model::url::redacted;
 use crate::pool::{Buffer, Pool};
 
@@ -118,6 +119,8 @@ impl Meter {
 /// What a source is given beside its address.
 #[derive(Clone)]
 pub struct TransferContext<'a> {
+    /// What it is wrapped in, by the request.
+    pub container: Container,
     /// Buffers to fill.
     pub pool: Pool,
     /// Where it counts.

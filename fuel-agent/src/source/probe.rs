@@ -16,7 +16,7 @@ use os_image::metadata::{self, Metadata};
 use os_image::signature::TrustedKey;
 use url::Url;
 
-use super::check::{Mismatch, check_head, container_of, disk_size, is_hexadecimal};
+use super::check::{Mismatch, check_head, container_of, disk_size};
 use super::document::document_within;
 use super::file;
 use super::packed;
@@ -28,6 +28,7 @@ use crate::http::address::{self, Address};
 use crate::http::client::{Client, PART_LENGTH, Request, Response};
 use crate::http::error::HttpError;
 use crate::http::retry::{Retry, chain};
+use crate::model::digest::{Algorithm, Documented};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::Mount;
@@ -210,12 +211,13 @@ impl SidecarMetadata {
 fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts) {
     facts.raw_size_bytes = image.raw_size.map(Bytes).or(facts.raw_size_bytes);
     let mut problem = None;
-    for (digest, length, target) in [
-        (&image.raw_md5, 32, &mut facts.raw_md5),
-        (&image.raw_sha256, 64, &mut facts.raw_sha256),
-    ] {
-        let Some(digest) = digest else { continue };
-        if is_hexadecimal(digest, length) {
+    for (algorithm, digest) in digests(image) {
+        let target = match algorithm {
+            Algorithm::Sha256 => &mut facts.raw_sha256,
+            Algorithm::Blake3 => &mut facts.raw_blake3,
+            Algorithm::Md5 => &mut facts.raw_md5,
+        };
+        if algorithm.accepts(digest) {
             *target = Some(digest.to_lowercase());
         } else {
             problem = Some(format!("{place} has `{digest}` as a digest of `{name}`"));
@@ -224,40 +226,62 @@ fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts
     if let Some(why) = problem {
         facts.complain(why, Some(CORRECT_METADATA.to_owned()));
     }
+    facts.stated = facts.stated_by(place).into_iter().collect();
     if !facts.has_digest() {
         facts.no_digest = Some(format!("{place} has no digest of `{name}`"));
     }
 }
 
-/// What an entry says has to be what the manifest says.
+/// The digests of the whole that an entry has.
+fn digests(image: &metadata::Image) -> impl Iterator<Item = (Algorithm, &str)> {
+    let all = [
+        (Algorithm::Md5, &image.raw_md5),
+        (Algorithm::Sha256, &image.raw_sha256),
+        (Algorithm::Blake3, &image.raw_blake3),
+    ];
+    all.into_iter()
+        .filter_map(|(algorithm, digest)| Some((algorithm, digest.as_deref()?)))
+}
+
+/// What an entry says has to be what the manifest says, and is computed besides: what a manifest says of the whole is no
+/// more than a claim.
 fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
-    let size = |size: Bytes| size.0.to_string();
-    let lower = |digest: &String| digest.to_lowercase();
-    for (what, here, there) in [
-        (
-            "raw size",
-            image.raw_size.map(Bytes).map(size),
-            facts.raw_size_bytes.map(size),
-        ),
-        (
-            "raw md5",
-            image.raw_md5.as_ref().map(lower),
-            facts.raw_md5.clone(),
-        ),
-        (
-            "raw sha256",
-            image.raw_sha256.as_ref().map(lower),
-            facts.raw_sha256.clone(),
-        ),
-    ] {
-        if let (Some(here), Some(there)) = (here, there)
-            && here != there
-        {
-            let why = format!("{place} says that the {what} is {here}, the manifest says {there}");
-            let hint = "publish image, manifest and metadata of one build together";
-            facts.complain(why, Some(hint.to_owned()));
+    let differs = |what: &str, here: &str, there: &str| {
+        format!("{place} says that the {what} is {here}, the manifest says {there}")
+    };
+    let mut problem = None;
+    if let (Some(here), Some(there)) = (image.raw_size, facts.raw_size_bytes)
+        && Bytes(here) != there
+    {
+        problem = Some(differs("raw size", &here.to_string(), &there.0.to_string()));
+    }
+    for (algorithm, here) in digests(image) {
+        let claim = match algorithm {
+            Algorithm::Sha256 => &facts.raw_sha256,
+            Algorithm::Blake3 => &facts.raw_blake3,
+            Algorithm::Md5 => &facts.raw_md5,
+        };
+        let here = here.to_lowercase();
+        if let Some(there) = claim.as_ref().filter(|there| **there != here) {
+            let what = format!("raw {}", algorithm.name());
+            problem.get_or_insert_with(|| differs(&what, &here, there));
+        } else if !algorithm.accepts(&here) {
+            problem.get_or_insert_with(|| {
+                let name = algorithm.name();
+                format!("{place} has `{here}` as the {name} digest of a packed image")
+            });
         }
     }
+    if let Some(problem) = problem {
+        let hint = "publish image, manifest and metadata of one build together";
+        facts.complain(problem, Some(hint.to_owned()));
+    }
+    let documented = Documented {
+        sha256: image.raw_sha256.as_deref(),
+        blake3: image.raw_blake3.as_deref(),
+        md5: image.raw_md5.as_deref(),
+    };
+    facts.stated = documented.stated_by(place, true).into_iter().collect();
 }
 
 /// What the server, or the file, says of an image, looked for `at` its own address or a mirror's.
@@ -269,7 +293,7 @@ fn probe(
 ) -> Result<SourceFacts, HttpError> {
     let container = image.container;
     let (start, mut facts) = match Address::parse(at)? {
-        Address::Web(url) => probe_web(client, &url, budget)?,
+        Address::Web(url) => probe_web(client, &url, container, budget)?,
         Address::File(path) => probe_file(&path)?,
     };
     let head = start.get(..HEAD_LENGTH).unwrap_or(&start);
@@ -280,6 +304,7 @@ fn probe(
     if let (Some(Container::Qcow2), Ok(size)) = (facts.container, disk_size(head)) {
         facts.raw_size_bytes = Some(size);
     }
+    // how the server has encoded it explains more than what its first bytes are then, and comes first
     let checked = check_head(head, container, image.format.as_str());
     let checked = checked.and_then(|()| look_inside(client, at, &start, &mut facts));
     if let Err(why) = checked {
@@ -303,6 +328,7 @@ fn look_inside(
         return Ok(());
     }
     let context = TransferContext {
+        container,
         pool: Pool::new(1, PART_LENGTH),
         meter: Meter::default(),
         stop: Cancel::new(),
@@ -361,6 +387,7 @@ impl Start {
 fn probe_web(
     client: &Client,
     url: &Url,
+    container: Container,
     budget: Duration,
 ) -> Result<(Vec<u8>, SourceFacts), HttpError> {
     let name = redacted(url.as_str());
@@ -374,16 +401,16 @@ fn probe_web(
         let Response { head, mut body } = client.send(request)?;
         let (size, ranges) = match head.status {
             200 => (head.length, false),
-            206 => (head.range.and_then(|range| range.total), true),
+            206 => match head.check_part(0) {
+                Ok(range) => (range.total, true),
+                Err(why) => {
+                    let url = name.clone();
+                    return Err(HttpError::Answer { url, why });
+                }
+            },
             // a range of nothing: it is empty
             416 => (Some(0), true),
-            status => {
-                return Err(HttpError::Status {
-                    url: name.clone(),
-                    status,
-                    retry_after: head.retry_after,
-                });
-            }
+            _ => return Err(head.refusal(&name)),
         };
         let mut start = Start::default();
         while head.status != 416
@@ -392,7 +419,10 @@ fn probe_web(
         {
             start.bytes.extend_from_slice(&part);
         }
+        let encoded = head.check_encoding(&name, container).err();
         let facts = SourceFacts {
+            problem: encoded.as_ref().map(HttpError::to_string),
+            problem_hint: encoded.and_then(|error| error.hint().map(str::to_owned)),
             size_bytes: size.map(Bytes),
             ranges: Some(ranges),
             etag: head.etag,

@@ -16,6 +16,7 @@ use crate::http::address::Address;
 use crate::http::client::{Body, Client, Request};
 use crate::http::error::HttpError;
 use crate::http::head::Head;
+use crate::model::request::Container;
 use crate::pool::{Buffer, Pool};
 
 /// A file that is fetched in parts.
@@ -111,6 +112,11 @@ impl RangeFile {
             request = request.header(RANGE, range);
         }
         let response = asking.client.send(request)?;
+        if matches!(response.head.status, 200 | 206) {
+            // chunks are frames of zstd
+            let container = Container::Zstd;
+            response.head.check_encoding(&self.name, container)?;
+        }
         Ok(match self.judge(&response.head, wanted, whole)? {
             Verdict::AsAsked => self.pieces(wanted, From::Web(response.body)),
             Verdict::NoRanges => Answer::NoRanges,
@@ -151,11 +157,7 @@ impl RangeFile {
             (206, _) => Err(self.wrong("it sends a part and does not say which one".to_owned())),
             // the file ends before the part begins
             (416, _) => Ok(Verdict::OtherLength(None)),
-            (status, _) => Err(HttpError::Status {
-                url: self.name.clone(),
-                status,
-                retry_after: head.retry_after,
-            }),
+            _ => Err(head.refusal(&self.name)),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::events::Event;
 use crate::http::address::Address;
 use crate::http::client::{Body, Client, PART_COUNT, PART_LENGTH, Request, Response};
 use crate::http::error::HttpError;
-use crate::http::head::Head;
+use crate::http::head::{Head, Identity};
 use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
 use crate::pool::{Buffer, Pool};
@@ -71,8 +71,7 @@ struct Remote<'a> {
 /// What a later answer has to agree with.
 struct Known {
     length: u64,
-    validator: Option<String>,
-    etag: Option<String>,
+    identity: Identity,
     ranges: bool,
 }
 
@@ -334,24 +333,22 @@ impl Remote<'_> {
         let validator = self
             .known
             .as_ref()
-            .and_then(|known| known.validator.clone());
-        if let Some(value) = validator.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            .and_then(|known| known.identity.validator());
+        if let Some(value) = validator.and_then(|text| HeaderValue::from_str(text).ok()) {
             request = request.header(IF_RANGE, value);
         }
         let Response { head, body } = self.client.send(request)?;
-        let (length, from) = match (head.status, head.range) {
+        if matches!(head.status, 200 | 206) {
+            head.check_encoding(&self.name, self.context.container)?;
+        }
+        let (length, from) = match (head.status, head.check_part(start)) {
             (200, _) => (head.length, 0),
-            (206, Some(range)) if range.start == start => (range.total, number),
+            (206, Ok(range)) => (range.total, number),
+            (206, Err(why)) => return Err(self.wrong(&why)),
             // there is no first byte: it is empty
             (416, _) if start == 0 => (Some(0), 0),
-            (206 | 416, _) => return Err(self.wrong("it sends another part than it was asked for")),
-            (status, _) => {
-                return Err(HttpError::Status {
-                    url: self.name.clone(),
-                    status,
-                    retry_after: head.retry_after,
-                });
-            }
+            (416, _) => return Err(self.wrong("it sends another part than it was asked for")),
+            _ => return Err(head.refusal(&self.name)),
         };
         let length = length.ok_or_else(|| self.wrong("it does not say how long the file is"))?;
         self.agree(&head, length)?;
@@ -364,17 +361,13 @@ impl Remote<'_> {
             self.context.meter.set_total(Some(length));
             self.known = Some(Known {
                 length,
-                validator: head.validator(),
-                etag: head.etag.clone(),
+                identity: head.identity(),
                 ranges: head.status == 206,
             });
             return Ok(());
         };
-        let same_tag = match (&known.etag, &head.etag) {
-            (Some(before), Some(now)) => before == now,
-            _ => true,
-        };
-        if known.length == length && same_tag && (head.status == 206 || !known.ranges) {
+        let is_same = known.identity.mismatch(head).is_none();
+        if known.length == length && is_same && (head.status == 206 || !known.ranges) {
             return Ok(());
         }
         Err(HttpError::Changed {

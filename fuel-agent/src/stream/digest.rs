@@ -8,7 +8,7 @@ use sha2::Digest;
 use super::decode::send;
 use super::error::StreamError;
 use super::{BLOCK_LENGTH, Block, StreamMessage};
-use crate::source::check::is_hexadecimal;
+use crate::model::digest::{Algorithm, StatedDigest};
 
 /// Runs of zeros are found in pieces of this many bytes.
 pub(super) const GRANULE: usize = 64 * 1024;
@@ -17,74 +17,85 @@ const _: () = assert!(BLOCK_LENGTH / GRANULE <= 32, "a bit for each granule");
 
 static ZEROS: [u8; GRANULE] = [0; GRANULE];
 
-/// Which digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Algorithm {
-    Sha256,
-    Md5,
-}
-
-impl Algorithm {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Sha256 => "sha256",
-            Self::Md5 => "md5",
-        }
-    }
-
-    /// Whether `text` can be such a digest in hexadecimal.
-    pub(super) fn accepts(self, text: &str) -> bool {
-        let length = match self {
-            Self::Sha256 => 64,
-            Self::Md5 => 32,
-        };
-        is_hexadecimal(text, length)
-    }
-}
-
 /// What is known of an image when all of it has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Digests {
     pub(super) length: u64,
     pub(super) sha256: Option<String>,
+    pub(super) blake3: Option<String>,
     pub(super) md5: Option<String>,
 }
 
 impl Digests {
-    /// The one by `algorithm`.
-    pub(super) fn of(&self, algorithm: Algorithm) -> &str {
-        let found = match algorithm {
-            Algorithm::Sha256 => &self.sha256,
-            Algorithm::Md5 => &self.md5,
-        };
-        found.as_deref().unwrap_or("not known")
+    fn place(&mut self, algorithm: Algorithm) -> &mut Option<String> {
+        match algorithm {
+            Algorithm::Sha256 => &mut self.sha256,
+            Algorithm::Blake3 => &mut self.blake3,
+            Algorithm::Md5 => &mut self.md5,
+        }
+    }
+
+    /// Notes one that was computed.
+    pub(super) fn put(&mut self, algorithm: Algorithm, digest: String) {
+        *self.place(algorithm) = Some(digest);
+    }
+
+    /// The one by `algorithm`, in lower-case hexadecimal.
+    pub(super) fn of(&self, algorithm: Algorithm) -> Option<&str> {
+        match algorithm {
+            Algorithm::Sha256 => self.sha256.as_deref(),
+            Algorithm::Blake3 => self.blake3.as_deref(),
+            Algorithm::Md5 => self.md5.as_deref(),
+        }
+    }
+
+    /// Whether the image at `url` has the digest that is stated; one that was not computed is never right.
+    pub(super) fn verify(&self, url: &str, stated: &StatedDigest) -> Result<(), StreamError> {
+        let found = self.of(stated.algorithm).unwrap_or("not known");
+        if found.eq_ignore_ascii_case(&stated.digest) {
+            return Ok(());
+        }
+        Err(StreamError::Digest {
+            url: url.to_owned(),
+            algorithm: stated.algorithm.name(),
+            found: found.to_owned(),
+            expected: stated.digest.to_lowercase(),
+            stated_by: stated.stated_by.clone(),
+        })
     }
 }
 
-enum Hasher {
+/// Computes one digest.
+pub(super) enum Hasher {
     Sha256(sha2::Sha256),
+    Blake3(Box<blake3::Hasher>),
     Md5(md5::Md5),
 }
 
 impl Hasher {
-    fn new(algorithm: Algorithm) -> Self {
+    pub(super) fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
+            Algorithm::Blake3 => Self::Blake3(Box::default()),
             Algorithm::Md5 => Self::Md5(md5::Md5::new()),
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Blake3(hasher) => drop(hasher.update(bytes)),
             Self::Md5(hasher) => hasher.update(bytes),
         }
     }
 
-    fn finish(self, digests: &mut Digests) {
+    pub(super) fn finish(self, digests: &mut Digests) {
         match self {
-            Self::Sha256(hasher) => digests.sha256 = Some(hex(&hasher.finalize())),
-            Self::Md5(hasher) => digests.md5 = Some(hex(&hasher.finalize())),
+            Self::Sha256(hasher) => digests.put(Algorithm::Sha256, hex(&hasher.finalize())),
+            Self::Blake3(hasher) => {
+                digests.put(Algorithm::Blake3, hex(hasher.finalize().as_bytes()));
+            }
+            Self::Md5(hasher) => digests.put(Algorithm::Md5, hex(&hasher.finalize())),
         }
     }
 }

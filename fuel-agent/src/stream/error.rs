@@ -4,11 +4,15 @@ use std::io;
 
 use host::units::Bytes;
 use os_image::archive::ArchiveError;
+use os_image::members::Trailing;
 
 use super::packed::PackedError;
 use crate::http::HttpError;
 use crate::model::error::{Error, Kind};
 use crate::source::check::{Mismatch, NARROWER};
+
+/// What the command line is called as the one that states a digest.
+pub const DIGEST_OPTION: &str = "`--digest`";
 
 /// Why an image is not on its device.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,26 @@ pub enum StreamError {
         /// What the decoder says.
         why: String,
     },
+    /// It does not end where its container does.
+    #[error("{url} goes on after {raw} of unpacked data: {what}")]
+    Trailing {
+        /// The image.
+        url: String,
+        /// How much was unpacked.
+        raw: Bytes,
+        /// What comes then.
+        what: Trailing,
+    },
+    /// It goes on and on, and nothing comes out of it.
+    #[error("{url} does not unpack to anything: {packed} of it hold {raw}")]
+    Hollow {
+        /// The image.
+        url: String,
+        /// How much of it was read.
+        packed: Bytes,
+        /// How much came out.
+        raw: Bytes,
+    },
     /// It is a disk image that cannot be read.
     #[error("{url} cannot be read after {raw}: {source}")]
     DiskImage {
@@ -134,7 +158,7 @@ pub enum StreamError {
         expected: Bytes,
     },
     /// It is something else than its metadata says.
-    #[error("the {algorithm} digest of {url} is {found}, its metadata says {expected}")]
+    #[error("the {algorithm} digest of {url} is {found}, {stated_by} says {expected}")]
     Digest {
         /// The image.
         url: String,
@@ -144,6 +168,8 @@ pub enum StreamError {
         found: String,
         /// What was given.
         expected: String,
+        /// Who gave it.
+        stated_by: String,
     },
     /// The disk did not take it.
     #[error("cannot {doing} {device} at byte {offset}")]
@@ -191,6 +217,8 @@ impl StreamError {
             | Self::Window { .. }
             | Self::Truncated { .. }
             | Self::Corrupt { .. }
+            | Self::Trailing { .. }
+            | Self::Hollow { .. }
             | Self::DiskImage { .. }
             | Self::Archive { .. }
             | Self::Entry { .. }
@@ -214,11 +242,17 @@ impl StreamError {
             Self::Truncated { .. } => {
                 "check that the file on the server is complete, then run again".to_owned()
             }
-            Self::Corrupt { .. } => {
+            Self::Trailing { .. } => {
+                "cut off what does not belong to it, or publish it anew".to_owned()
+            }
+            Self::Corrupt { .. } | Self::Hollow { .. } => {
                 "check the file on the server (`gzip -t`, `zstd -t`, `xz -t`, `bzip2 -t`)"
                     .to_owned()
             }
             Self::DiskImage { source, .. } => source.hint().to_owned(),
+            Self::Digest { stated_by, .. } if stated_by == DIGEST_OPTION => {
+                "check that the digest is that of the unpacked image, and that the server has this image".to_owned()
+            }
             Self::Length { .. } | Self::Digest { .. } => {
                 "publish image and metadata together; one of them is of another build".to_owned()
             }
@@ -234,6 +268,12 @@ impl StreamError {
             }
             Self::Entry { source, .. } if !is_of_disk(source) => {
                 "make the archive anew, from the root of a system as it is on its disk".to_owned()
+            }
+            Self::Disk { source, .. } if is_full(source) => {
+                "make room where it is kept: `df` shows the filesystem of a file, `lvs` the pool of a thin volume".to_owned()
+            }
+            Self::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "leave the file alone while it is written, and run again".to_owned()
             }
             Self::Disk { .. } | Self::Files { .. } | Self::Entry { .. } => {
                 "look for errors of this disk in the kernel log (`dmesg`)".to_owned()

@@ -1,6 +1,8 @@
 //! A source as decoders like it: bytes one after the other, or an error that is remembered for whoever knows more.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
+use std::rc::Rc;
 
 use crate::http::HttpError;
 use crate::pool::Buffer;
@@ -12,6 +14,28 @@ pub(super) enum Interruption {
     StartOver,
     /// The source has failed.
     Failed(HttpError),
+    /// So many bytes were read, and hardly anything came out of them.
+    Hollow(u64),
+}
+
+/// How many bytes may be read beyond [`WORTH`] times what came out of them: metadata, padding, empty blocks.
+const HOLLOW_MOST: u64 = 64 << 20;
+
+/// The most bytes that one unpacked byte may take. No container makes more of anything than a few parts in a hundred.
+const WORTH: u64 = 4;
+
+/// How many bytes have come out of what was read, told by whoever unpacks. Clones are the same count.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unpacked(Rc<Cell<u64>>);
+
+impl Unpacked {
+    pub(super) fn get(&self) -> u64 {
+        self.0.get()
+    }
+
+    pub(super) fn set(&self, bytes: u64) {
+        self.0.set(bytes);
+    }
 }
 
 /// Reads from a source.
@@ -19,16 +43,22 @@ pub(super) struct Input<'a> {
     source: Box<dyn Source + 'a>,
     buffer: Option<Buffer>,
     consumed: usize,
+    /// Bytes that were read since the beginning of this pass.
+    taken: u64,
+    unpacked: Unpacked,
     ended: bool,
     broken: Option<Interruption>,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(source: Box<dyn Source + 'a>) -> Self {
+    /// Reads from `source` as long as `unpacked` grows.
+    pub(super) fn new(source: Box<dyn Source + 'a>, unpacked: Unpacked) -> Self {
         Self {
             source,
             buffer: None,
             consumed: 0,
+            taken: 0,
+            unpacked,
             ended: false,
             broken: None,
         }
@@ -37,6 +67,16 @@ impl<'a> Input<'a> {
     /// Why reading failed, where that was not the decoder's doing.
     pub(super) fn broken(&mut self) -> Option<Interruption> {
         self.broken.take()
+    }
+
+    /// A source without end that never unpacks to anything is one that would be followed for ever.
+    fn check_worth(&mut self) -> io::Result<()> {
+        let most = (self.unpacked.get().saturating_mul(WORTH)).saturating_add(HOLLOW_MOST);
+        if self.taken <= most {
+            return Ok(());
+        }
+        self.broken = Some(Interruption::Hollow(self.taken));
+        Err(io::Error::other("hardly anything comes out of it"))
     }
 
     fn advance(&mut self) -> io::Result<()> {
@@ -49,7 +89,10 @@ impl<'a> Input<'a> {
                 self.ended = true;
                 return Ok(());
             }
-            Ok(SourceEvent::StartOver) => Interruption::StartOver,
+            Ok(SourceEvent::StartOver) => {
+                self.taken = 0;
+                Interruption::StartOver
+            }
             Err(error) => Interruption::Failed(error),
         };
         self.broken = Some(why);
@@ -69,6 +112,7 @@ impl BufRead for Input<'_> {
             }
             // back to the pool before the next one is waited for
             self.buffer = None;
+            self.check_worth()?;
             self.advance()?;
         }
         let rest = self
@@ -80,6 +124,7 @@ impl BufRead for Input<'_> {
 
     fn consume(&mut self, count: usize) {
         self.consumed += count;
+        self.taken += u64::try_from(count).unwrap_or(0);
     }
 }
 

@@ -35,7 +35,8 @@ use host::units::Bytes;
 
 use crate::events::Events;
 use crate::http::{Client, PART_COUNT, PART_LENGTH};
-use crate::model::report::ImageOutcome;
+use crate::model::digest::{Algorithm, StatedDigest};
+use crate::model::report::{CheckedDigest, ImageOutcome};
 use crate::model::request::Container;
 use crate::model::sources::SourceFacts;
 use crate::model::url::redacted;
@@ -44,8 +45,8 @@ use crate::source::reader::Reader;
 use crate::source::{self, Meter, Source, TransferContext};
 pub use archive::{Unpacking, unpack_archive};
 use decode::Wanted;
-use digest::{Algorithm, Digests};
-pub use error::StreamError;
+use digest::Digests;
+pub use error::{DIGEST_OPTION, StreamError};
 use slice::Slice;
 use write::Writer;
 
@@ -60,57 +61,64 @@ const BLOCK_COUNT: usize = 8;
 pub struct Expected {
     /// Its length when unpacked.
     pub raw_size: Option<Bytes>,
-    /// Hexadecimal md5 of what is unpacked.
-    pub raw_md5: Option<String>,
-    /// Hexadecimal sha256 of what is unpacked.
-    pub raw_sha256: Option<String>,
+    /// Digests of what is unpacked: every one of them is computed and compared.
+    pub digests: Vec<StatedDigest>,
 }
 
 impl Expected {
-    /// The digest that tells whether an image is what it should be: of two the stronger one.
-    fn digest(&self) -> Option<(Algorithm, &str)> {
-        let sha256 = self.raw_sha256.as_deref();
-        let md5 = self.raw_md5.as_deref();
-        sha256
-            .map(|it| (Algorithm::Sha256, it))
-            .or(md5.map(|it| (Algorithm::Md5, it)))
+    /// What can be known to be wrong with the digests before anything is computed.
+    fn check(&self, url: &str) -> Result<(), StreamError> {
+        let wrong = |stated: &&StatedDigest| !stated.algorithm.accepts(&stated.digest);
+        match self.digests.iter().find(wrong) {
+            None => Ok(()),
+            Some(stated) => Err(StreamError::NoDigest {
+                url: url.to_owned(),
+                given: stated.digest.clone(),
+                algorithm: stated.algorithm.name(),
+            }),
+        }
     }
 
     /// Whether what has come is what it should be.
     fn verify(&self, url: &str, digests: &Digests) -> Result<(), StreamError> {
-        let url = || url.to_owned();
         if let Some(size) = self.raw_size
             && size != Bytes(digests.length)
         {
             return Err(StreamError::Length {
-                url: url(),
+                url: url.to_owned(),
                 found: Bytes(digests.length),
                 more: false,
                 expected: size,
             });
         }
-        let Some((algorithm, expected)) = self.digest() else {
-            return Ok(());
-        };
-        let found = digests.of(algorithm);
-        if found.eq_ignore_ascii_case(expected) {
-            return Ok(());
+        for stated in &self.digests {
+            digests.verify(url, stated)?;
         }
-        Err(StreamError::Digest {
-            url: url(),
-            algorithm: algorithm.name(),
-            found: found.to_owned(),
-            expected: expected.to_lowercase(),
-        })
+        Ok(())
+    }
+
+    /// The algorithms that are needed, each once.
+    fn algorithms(&self) -> Vec<Algorithm> {
+        let mut found = Vec::new();
+        for stated in &self.digests {
+            if !found.contains(&stated.algorithm) {
+                found.push(stated.algorithm);
+            }
+        }
+        found
     }
 }
 
 impl From<&SourceFacts> for Expected {
+    /// Of a packed image only what others than its manifest state: the manifest is checked by its chunks.
     fn from(facts: &SourceFacts) -> Self {
+        let mut digests = facts.stated.clone();
+        if digests.is_empty() && facts.packed.is_none() {
+            digests.extend(facts.stated_by("its metadata"));
+        }
         Self {
             raw_size: facts.raw_size_bytes,
-            raw_md5: facts.raw_md5.clone(),
-            raw_sha256: facts.raw_sha256.clone(),
+            digests,
         }
     }
 }
@@ -225,24 +233,10 @@ struct Pipeline<'a> {
 impl Pipeline<'_> {
     /// What can be known to be wrong before anything is fetched or written.
     fn check(&self) -> Result<(), StreamError> {
-        let url = || redacted(self.url);
-        let expected = &self.expected;
-        for (algorithm, given) in [
-            (Algorithm::Md5, &expected.raw_md5),
-            (Algorithm::Sha256, &expected.raw_sha256),
-        ] {
-            if let Some(given) = given
-                && !algorithm.accepts(given)
-            {
-                return Err(StreamError::NoDigest {
-                    url: url(),
-                    given: given.clone(),
-                    algorithm: algorithm.name(),
-                });
-            }
-        }
-        if expected.digest().is_none() && !self.allow_unverified {
-            return Err(StreamError::Unverified { url: url() });
+        let url = redacted(self.url);
+        self.expected.check(&url)?;
+        if self.expected.digests.is_empty() && !self.allow_unverified {
+            return Err(StreamError::Unverified { url });
         }
         Ok(())
     }
@@ -257,6 +251,7 @@ impl Pipeline<'_> {
         let started = Instant::now();
         let (meter, stop) = (Meter::default(), Cancel::new());
         let context = TransferContext {
+            container: self.container,
             pool: parts.clone(),
             meter: meter.clone(),
             stop: stop.clone(),
@@ -269,7 +264,7 @@ impl Pipeline<'_> {
             format: self.format,
         };
         let input = Origin::open(&self, context)?;
-        let decisive = self.expected.digest().map(|(algorithm, _)| algorithm);
+        let expected = &self.expected;
         let digests = thread::scope(|scope| {
             let mut stages = Stages::default();
             let (out, end) = sync_channel(BLOCK_COUNT);
@@ -277,13 +272,11 @@ impl Pipeline<'_> {
                 Origin::Stream(source) => decode::run(source, wanted, blocks, &out),
                 Origin::Disk(reader) => decode::qcow2::run(&reader, wanted, blocks, &out),
             })?;
-            let end = stages.digest(scope, Algorithm::Sha256, end)?;
-            // beside a sha256 it would tell nothing more, and cost more than all the rest
-            let end = if decisive == Some(Algorithm::Md5) {
-                stages.digest(scope, Algorithm::Md5, end)?
-            } else {
-                end
-            };
+            let mut end = stages.digest(scope, Algorithm::Sha256, end)?;
+            let others = expected.algorithms().into_iter();
+            for algorithm in others.filter(|algorithm| *algorithm != Algorithm::Sha256) {
+                end = stages.digest(scope, algorithm, end)?;
+            }
             let done = last(&meter, &end);
             // whoever is still waiting for a server has nothing to wait for any more
             stop.cancel();
@@ -294,8 +287,11 @@ impl Pipeline<'_> {
             fetched_bytes: Bytes(meter.fetched()),
             raw_bytes: Bytes(digests.length),
             raw_sha256: digests.sha256.unwrap_or_default(),
+            raw_sha256_computed: true,
             raw_md5: digests.md5,
-            verified: decisive.is_some(),
+            raw_blake3: digests.blake3,
+            verified: !expected.digests.is_empty(),
+            digests_checked: expected.digests.iter().map(CheckedDigest::from).collect(),
             retries: meter.retries(),
             took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             packed: None,

@@ -104,6 +104,8 @@ impl<'a> Writer<'a> {
     fn take(&mut self, block: Block) -> Result<(), StreamError> {
         let end = block.at.saturating_add(count(block.bytes.len()));
         self.check_length(end)?;
+        let whole = self.job.target.check_whole();
+        whole.map_err(|source| self.failed("write", block.at, source))?;
         if block.at == 0 {
             self.void()?;
             self.head = Some(block);

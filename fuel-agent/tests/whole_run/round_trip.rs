@@ -147,6 +147,7 @@ pub(crate) fn seen(tree: &Path, archive: &Path, format: &[&str]) -> Vec<u8> {
 fn unpack(archive: &Path, root: &Path) {
     let client = Client::new(&HttpSettings::default(), Cancel::new()).unwrap();
     unpack_archive(Unpacking {
+        volume: host::units::Bytes(1 << 40),
         url: &format!("file://{}", archive.display()),
         container: Container::Raw,
         expected: Expected::default(),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::window::check_file;
 use crate::units::{Bytes, Extent};
 
 /// An open device without the page cache in between (`O_DIRECT`). Offsets count from its own beginning, and what does not
@@ -36,6 +37,11 @@ impl DirectWriter {
     pub fn read_at(&self, buffer: &mut [u8], at: Bytes) -> io::Result<()> {
         self.file
             .read_exact_at(buffer, self.place(at, buffer.len())?)
+    }
+
+    /// The same as [`super::BlockDevice::check_whole`] of the device, for threads that do not have it at hand.
+    pub fn check_whole(&self) -> io::Result<()> {
+        check_file(&self.file, self.extent.end(), true)
     }
 
     /// Where in the file it lies.

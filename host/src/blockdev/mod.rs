@@ -48,6 +48,11 @@ pub trait BlockDevice: Send {
     /// Returns when everything written is on the medium; its error means that it is not, and stays: the kernel tells
     /// of a lost write only once.
     fn flush(&mut self) -> io::Result<()>;
+    /// An error where what is written would be lost: the regular file behind it was cut or deleted since it was opened. It
+    /// costs one look at the file, nothing is read.
+    fn check_whole(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// Lets the next read come from the medium: what is cached of it is written and dropped. Nothing to do where there is
     /// no cache, or none that could be dropped.
     fn drop_cache(&mut self) -> io::Result<()> {

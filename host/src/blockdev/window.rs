@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -25,14 +25,20 @@ pub struct Window {
     sector_size: Bytes,
     writable: bool,
     read_only: bool,
+    /// Whether it is a regular file that had a name when it was opened.
+    is_named: bool,
     lost: Option<Errno>,
 }
 
 impl Window {
     /// The window `extent` of `file`. `writable` says how the file was opened, `read_only` what the device says.
     pub(super) fn new(file: File, extent: Extent, sector_size: Bytes, writable: bool) -> Self {
+        let is_named = file
+            .metadata()
+            .is_ok_and(|it| it.is_file() && it.nlink() > 0);
         Self {
             file,
+            is_named,
             extent,
             sector_size,
             writable,
@@ -154,6 +160,7 @@ impl BlockDevice for Window {
         if let Some(errno) = self.lost {
             return Err(errno.into());
         }
+        self.check_whole()?;
         // Also where this was opened for reading: what others wrote is on the medium then, or that is told.
         let synced = nix::unistd::fsync(&self.file);
         // Told once, the kernel forgets which pages were lost: a second fsync would say that all is well.
@@ -161,6 +168,14 @@ impl BlockDevice for Window {
             self.lost = Some(errno);
             errno.into()
         })
+    }
+
+    fn check_whole(&self) -> io::Result<()> {
+        if !self.writable {
+            return Ok(());
+        }
+        // one without a name from the start is meant to be so
+        check_file(&self.file, self.extent.end(), self.is_named)
     }
 
     fn drop_cache(&mut self) -> io::Result<()> {
@@ -189,6 +204,24 @@ impl BlockDevice for Window {
     }
 }
 
+/// An error where the regular file, written up to `end`, is shorter than that, or has lost its name.
+pub(super) fn check_file(file: &File, end: Bytes, is_named: bool) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    if is_named && metadata.nlink() == 0 {
+        let what = "the file was deleted while it was written";
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    let length = Bytes(metadata.len());
+    if length < end {
+        let what = format!("the file was cut to {length} while it was written");
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    Ok(())
+}
+
 fn count(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
@@ -199,6 +232,28 @@ mod tests {
     use proptest::prelude::*;
 
     const FILE: u64 = 64 << 10;
+
+    #[test]
+    fn a_file_that_was_cut_or_deleted_is_not_flushed() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        named.as_file().set_len(FILE).unwrap();
+        let extent = Extent {
+            start: Bytes(512),
+            length: Bytes(FILE - 512),
+        };
+        let opened = File::options().read(true).write(true).open(named.path());
+        let mut window = Window::new(opened.unwrap(), extent, Bytes(512), true);
+        window.check_whole().unwrap();
+        window.flush().unwrap();
+        named.as_file().set_len(FILE - 1).unwrap();
+        let error = window.flush().unwrap_err();
+        assert!(error.to_string().contains("was cut to 65535 B"), "{error}");
+        named.as_file().set_len(FILE).unwrap();
+        window.flush().unwrap();
+        named.close().unwrap();
+        let error = window.flush().unwrap_err();
+        assert!(error.to_string().contains("was deleted"), "{error}");
+    }
 
     fn filled() -> File {
         let file = tempfile::tempfile().unwrap();

@@ -12,6 +12,7 @@ use host::ioctl::block;
 use os_image::codec::is_zero;
 use os_image::container::{FileFormat, HEAD_LENGTH, ZSTD_WINDOW_LOG_MAX};
 use os_image::disk::{DiskImage, Qcow2, SIZE_MAX, Vmdk};
+use os_image::members::{self, Members};
 use tracing::info;
 
 use super::probe;
@@ -170,7 +171,7 @@ impl Source {
 fn unpack(found: FileFormat, file: File, goal: &File, cancel: &Cancel) -> Result<u64> {
     let input = || BufReader::with_capacity(PIECE, &file);
     match found {
-        FileFormat::Gzip => stream(flate2::bufread::MultiGzDecoder::new(input()), goal, cancel),
+        FileFormat::Gzip => stream(members::gzip(input()), goal, cancel),
         FileFormat::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(input())?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
@@ -182,7 +183,14 @@ fn unpack(found: FileFormat, file: File, goal: &File, cancel: &Cancel) -> Result
             let decoder = liblzma::bufread::XzDecoder::new_stream(input(), decoder);
             stream(decoder, goal, cancel)
         }
-        FileFormat::Bzip2 => stream(bzip2::bufread::MultiBzDecoder::new(input()), goal, cancel),
+        FileFormat::Bzip2 => {
+            let kind = members::Kind {
+                first: b'B',
+                begin: bzip2::bufread::BzDecoder::new,
+                end: bzip2::bufread::BzDecoder::into_inner,
+            };
+            stream(Members::new(input(), kind), goal, cancel)
+        }
         FileFormat::Qcow2 => disk(&mut Qcow2::open(file)?, goal, cancel),
         FileFormat::Vmdk => disk(&mut Vmdk::open(file)?, goal, cancel),
         FileFormat::Raw

@@ -32,6 +32,12 @@ pub enum ArchiveError {
         /// Where.
         at: u64,
     },
+    /// The zeros behind its end are too many.
+    #[error("more than {most} zeros follow after its end")]
+    Endless {
+        /// The most that are read.
+        most: u64,
+    },
     /// A header, or what it stands for, cannot be.
     #[error("the header at byte {at} {why}")]
     Header {

@@ -10,6 +10,12 @@ use super::{ArchiveError, Entry};
 /// The longest extended header, and the longest name by itself.
 const EXTENDED_MOST: u64 = 1 << 20;
 
+/// How many bytes of headers there may be about one entry, or about none: an archive of nothing else never ends.
+const HEADERS_MOST: u64 = 8 * EXTENDED_MOST;
+
+/// How many zeros may follow after the end. `tar` makes at most one record of them, which nobody makes so long.
+const ZEROS_MOST: u64 = 64 << 20;
+
 /// [`BLOCK`] among counts of bytes in the archive.
 pub(super) const BLOCK_LENGTH: u64 = 512;
 
@@ -63,8 +69,14 @@ impl<R: BufRead> Archive<R> {
             extended: self.global.clone(),
             ..Before::default()
         };
+        let start = self.at;
         loop {
             let at = self.at;
+            if at - start > HEADERS_MOST {
+                let why =
+                    format!("is behind more than {HEADERS_MOST} bytes of others, and of no entry");
+                return Err(ArchiveError::Header { at, why });
+            }
             let Some(header) = self.header()? else {
                 if before.is_any {
                     let why = "ends an archive that announced one more entry".to_owned();
@@ -216,7 +228,11 @@ impl<R: BufRead> Archive<R> {
 
     /// Reads what is behind the end: zeros, in whole blocks.
     fn rest(&mut self) -> Result<(), ArchiveError> {
+        let start = self.at;
         loop {
+            if self.at - start > ZEROS_MOST {
+                return Err(ArchiveError::Endless { most: ZEROS_MOST });
+            }
             let bytes = self.fill()?;
             let length = bytes.len();
             let other = bytes.iter().position(|byte| *byte != 0);

@@ -30,7 +30,8 @@ pub(in crate::apply) fn unpack(context: &mut Context<'_>, image: usize) -> Resul
 
 fn fill(context: &mut Context<'_>, image: usize, root: &Path) -> Result<ImageOutcome, Error> {
     let (planned, options) = (&context.plan.images[image], context.options);
-    let node = context.node(context.plan.filesystems[planned.filesystem].on)?;
+    let on = context.plan.filesystems[planned.filesystem].on;
+    let node = context.node(on)?;
     let client = Client::new(&options.http, context.host.cancel.clone())?;
     context.state.touched = true;
     Ok(stream::unpack_archive(Unpacking {
@@ -40,6 +41,7 @@ fn fill(context: &mut Context<'_>, image: usize, root: &Path) -> Result<ImageOut
         allow_unverified: options.allow_unverified,
         root,
         device: &node.display().to_string(),
+        volume: context.plan.size_of(on).unwrap_or_default(),
         client: &client,
         events: context.events,
     })?)

@@ -104,6 +104,7 @@ impl Ready<'_> {
                 ranges: planned.facts.ranges,
                 rules: &options.packed,
                 at_once: self.at_once,
+                discards: false,
             }),
             target: self.target.as_mut(),
             device: &self.device,

@@ -76,7 +76,7 @@ fn giving_up_tells_the_last_reason() {
         .collect::<Vec<_>>()
         .join(" ");
     insta::assert_snapshot!(text, @r"
-    error: gave up on http://HOST/x?... after N attempts without progress for N ms
+    error: gave up on http://HOST/x?... after N attempts: without progress, retries go on for N ms
       cause: http://HOST/x?... answers 500 Internal Server Error
       hint: look into the server's log
     ");

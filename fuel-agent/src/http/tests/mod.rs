@@ -13,6 +13,7 @@ use host::cancel::Cancel;
 
 use super::{Client, HttpError, HttpSettings};
 use crate::events::{Event, Events};
+use crate::model::request::Container;
 use crate::pool::Pool;
 use crate::source::{self, Meter, SourceEvent, TransferContext};
 use crate::testing::fault_server::{Asked, FaultServer, Reply};
@@ -72,6 +73,7 @@ pub(crate) fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
     let heard = RecordedEvents::default();
     let meter = Meter::default();
     let context = TransferContext {
+        container: Container::Raw,
         pool: pool.clone(),
         meter: meter.clone(),
         stop: Cancel::new(),

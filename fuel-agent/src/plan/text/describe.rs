@@ -207,10 +207,11 @@ fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
     let size = facts
         .raw_size_bytes
         .map_or_else(|| "size unknown".to_owned(), format::short);
-    let digest = match (&facts.raw_sha256, &facts.raw_md5) {
-        (Some(digest), _) => format!("sha256 {}", head(digest)),
-        (None, Some(digest)) => format!("md5 {}", head(digest)),
-        (None, None) => "no digest known".to_owned(),
+    let digest = match (&facts.raw_sha256, &facts.raw_blake3, &facts.raw_md5) {
+        (Some(digest), _, _) => format!("sha256 {}", head(digest)),
+        (None, Some(digest), _) => format!("blake3 {}", head(digest)),
+        (None, None, Some(digest)) => format!("md5 {}", head(digest)),
+        (None, None, None) => "no digest known".to_owned(),
     };
     format!(
         "{} {to} {target}: {} in {}, {size}, {digest}",

@@ -1,5 +1,6 @@
 //! Images from a server that misbehaves, and from files.
 
+mod believing;
 mod fetching;
 mod probing;
 mod ranging;

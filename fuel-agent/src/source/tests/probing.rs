@@ -8,6 +8,7 @@ use host::units::Bytes;
 
 use crate::http::tests::{client, impatient, settings};
 use crate::http::{Client, HttpError};
+use crate::model::digest::{Algorithm, StatedDigest};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{ImageContent, SourceFacts};
 use crate::model::storage::Mount;
@@ -80,6 +81,8 @@ fn one_look_tells_all_there_is_to_know() {
         image("/", root.clone(), Container::Gzip),
     ];
     let sources = look(&client(&settings()), &images, ProbeOptions::default()).unwrap();
+    let document = server.url("/t/u-14.yaml");
+    let stated = |algorithm, digest: &str| vec![StatedDigest::new(algorithm, digest, &document)];
     let system = Some(("Ubuntu".to_owned(), "14".to_owned(), "4".to_owned()));
     assert_eq!(
         sources.images[root.as_str()],
@@ -87,6 +90,7 @@ fn one_look_tells_all_there_is_to_know() {
             size_bytes: Some(Bytes(45)),
             raw_size_bytes: Some(Bytes(4096)),
             raw_md5: Some(MD5.to_lowercase()),
+            stated: stated(Algorithm::Md5, MD5),
             container: Some(Container::Gzip),
             content: Some(ImageContent::Unknown),
             ranges: Some(true),
@@ -101,6 +105,7 @@ fn one_look_tells_all_there_is_to_know() {
             size_bytes: Some(Bytes(2000)),
             raw_size_bytes: Some(Bytes(2000)),
             raw_sha256: Some("ab".repeat(32)),
+            stated: stated(Algorithm::Sha256, &"ab".repeat(32)),
             container: Some(Container::Raw),
             content: Some(ImageContent::Unknown),
             ranges: Some(true),

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use crate::http::tests::{RecordedEvents, client, content, impatient, scripted, settings};
 use crate::http::{HttpError, HttpSettings};
+use crate::model::request::Container;
 use crate::pool::Pool;
 use crate::source::reader::Reader;
 use crate::source::{Meter, TransferContext};
@@ -23,6 +24,7 @@ fn read(
 ) -> (Vec<Vec<u8>>, Option<HttpError>, Meter) {
     let (heard, meter) = (RecordedEvents::default(), Meter::default());
     let context = TransferContext {
+        container: Container::Qcow2,
         pool: Pool::new(1, 1),
         meter: meter.clone(),
         stop: Cancel::new(),
@@ -168,6 +170,7 @@ fn files_of_this_machine_are_read_too_and_ends_are_ends() {
     ] {
         let heard = RecordedEvents::default();
         let context = TransferContext {
+            container: Container::Qcow2,
             pool: Pool::new(1, 1),
             meter: Meter::default(),
             stop: Cancel::new(),

@@ -3,6 +3,8 @@
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::Receiver;
 
+use host::units::Bytes;
+
 use crate::http::Client;
 use crate::stream::digest::Digests;
 use crate::stream::error::StreamError;
@@ -17,11 +19,54 @@ pub(super) enum Interruption {
     Failed(StreamError),
 }
 
+/// How long an archive may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lengths<'a> {
+    /// The archive.
+    pub(super) url: &'a str,
+    /// What people call the device of the filesystem.
+    pub(super) device: &'a str,
+    /// How long the archive is, where that is known.
+    pub(super) expected: Option<Bytes>,
+    /// How large that device is.
+    pub(super) volume: Bytes,
+}
+
+/// What an archive may be longer than it should be, or than twice its volume: a version that is replaced while it comes may
+/// be longer than the right one. One that fits is hardly longer than the filesystem, and one that makes the same files again
+/// and again never ends.
+const LONGER: Bytes = Bytes(64 << 20);
+
+impl Lengths<'_> {
+    /// Whether an archive that reaches to `end` is one to go on with.
+    fn check(&self, end: Bytes) -> Result<(), StreamError> {
+        let twice = Bytes(self.volume.0.saturating_mul(2));
+        if end <= self.expected.unwrap_or(twice).saturating_add(LONGER) {
+            return Ok(());
+        }
+        Err(match self.expected {
+            Some(expected) => StreamError::Length {
+                url: self.url.to_owned(),
+                found: expected,
+                more: true,
+                expected,
+            },
+            None => StreamError::TooLarge {
+                url: self.url.to_owned(),
+                device: self.device.to_owned(),
+                size: self.volume,
+                needed: None,
+            },
+        })
+    }
+}
+
 /// Reads one pass of what flows.
 pub(super) struct Blocks<'a, 'b> {
     input: &'a Receiver<StreamMessage>,
     client: &'a Client,
     telling: &'a mut ProgressReporter<'b>,
+    lengths: Lengths<'a>,
     block: Option<Block>,
     consumed: usize,
     digests: Option<Digests>,
@@ -33,11 +78,13 @@ impl<'a, 'b> Blocks<'a, 'b> {
         input: &'a Receiver<StreamMessage>,
         client: &'a Client,
         telling: &'a mut ProgressReporter<'b>,
+        lengths: Lengths<'a>,
     ) -> Self {
         Self {
             input,
             client,
             telling,
+            lengths,
             block: None,
             consumed: 0,
             digests: None,
@@ -59,9 +106,15 @@ impl<'a, 'b> Blocks<'a, 'b> {
         } else {
             match self.input.recv() {
                 Ok(StreamMessage::Block(block)) => {
-                    self.telling.tell(block.at);
-                    (self.block, self.consumed) = (Some(block), 0);
-                    return Ok(());
+                    let length = u64::try_from(block.bytes.len()).unwrap_or(u64::MAX);
+                    match self.lengths.check(Bytes(block.at.saturating_add(length))) {
+                        Ok(()) => {
+                            self.telling.tell(block.at);
+                            (self.block, self.consumed) = (Some(block), 0);
+                            return Ok(());
+                        }
+                        Err(error) => Interruption::Failed(error),
+                    }
                 }
                 Ok(StreamMessage::End(digests)) => {
                     self.digests = Some(digests);

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::mpsc::Receiver;
 
 use host::extract::{DeviceNode, Metadata, Unpacker};
+use host::units::Bytes;
 use os_image::archive::{Archive, ArchiveError, Entry, Kind, Name};
 
 use super::digest::Digests;
@@ -23,7 +24,7 @@ use crate::model::request::Container;
 use crate::model::url::redacted;
 use crate::pool::Pool;
 use crate::source::Meter;
-use blocks::{Blocks, Interruption};
+use blocks::{Blocks, Interruption, Lengths};
 
 /// One archive to be unpacked.
 pub struct Unpacking<'a> {
@@ -39,6 +40,8 @@ pub struct Unpacking<'a> {
     pub root: &'a Path,
     /// What people call that filesystem's device.
     pub device: &'a str,
+    /// How large that device is.
+    pub volume: Bytes,
     /// Speaks HTTP, and knows when somebody says stop.
     pub client: &'a Client,
     /// Hears of progress and retries.
@@ -131,7 +134,13 @@ impl<'a> ArchiveExtractor<'a> {
 
     /// One pass through the source; `None` where it starts over.
     fn pass(&mut self, input: &Receiver<StreamMessage>) -> Result<Option<Digests>, StreamError> {
-        let mut blocks = Blocks::new(input, self.job.client, &mut self.telling);
+        let lengths = Lengths {
+            url: &self.url,
+            device: self.job.device,
+            expected: self.job.expected.raw_size,
+            volume: self.job.volume,
+        };
+        let mut blocks = Blocks::new(input, self.job.client, &mut self.telling, lengths);
         let place = Place {
             url: &self.url,
             device: self.job.device,

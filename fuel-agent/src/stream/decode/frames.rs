@@ -11,6 +11,7 @@ use std::thread::{self, Scope};
 
 use crossbeam_channel as channel;
 use os_image::container::ZSTD_WINDOW_LOG_MAX;
+use os_image::members::Trailing;
 
 use super::{DecodeError, Outlet, cores};
 use crate::pool::{Buffer, Pool};
@@ -69,8 +70,11 @@ enum Next {
 fn next(input: &mut impl BufRead, packed: &mut Vec<u8>) -> io::Result<Next> {
     loop {
         packed.clear();
-        if input.fill_buf()?.is_empty() {
-            return Ok(Next::End);
+        match input.fill_buf()?.first() {
+            None => return Ok(Next::End),
+            Some(0x28 | 0x50..=0x5f) => {}
+            // the first frame was looked at before
+            Some(_) => return Err(Trailing::Other.error()),
         }
         take(input, packed, MAGIC.len())?;
         if !matches!(packed[..], [0x50..=0x5f, 0x2a, 0x4d, 0x18]) {

@@ -8,14 +8,14 @@ use std::io::{self, BufRead, Cursor, Read};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
-use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
+use bzip2::bufread::BzDecoder;
 use host::units::Bytes;
 use os_image::container::{HEAD_LENGTH, WINDOW_MAX};
+use os_image::members::{self, Members, Trailing};
 
 use super::digest::Digests;
 use super::error::StreamError;
-use super::input::{Input, Interruption};
+use super::input::{Input, Interruption, Unpacked};
 use super::slice::Slice;
 use super::{Block, StreamMessage};
 use crate::model::request::Container;
@@ -40,13 +40,14 @@ pub(super) fn run(
     pool: &Pool,
     out: &SyncSender<StreamMessage>,
 ) -> Result<(), StreamError> {
+    let raw = Unpacked::default();
     let mut decoder = Decoder {
-        input: Input::new(source),
+        input: Input::new(source, raw.clone()),
         outlet: Outlet {
             wanted,
             pool,
             out,
-            raw: 0,
+            raw,
         },
     };
     while decoder.pass()? == Pass::StartOver {
@@ -58,7 +59,7 @@ pub(super) fn run(
 /// Says that everything has come out.
 fn end(outlet: &Outlet<'_>) -> Result<(), StreamError> {
     let digests = Digests {
-        length: outlet.raw,
+        length: outlet.raw.get(),
         ..Digests::default()
     };
     send(outlet.out, StreamMessage::End(digests))
@@ -85,13 +86,18 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     fn pass(&mut self) -> Result<Pass, StreamError> {
-        self.outlet.raw = 0;
+        self.outlet.raw.set(0);
         match self.unpack() {
             Ok(()) => Ok(Pass::Complete),
             Err(DecodeError::Ours(error)) => Err(error),
             Err(DecodeError::Reading(error)) => match self.input.broken() {
                 Some(Interruption::StartOver) => Ok(Pass::StartOver),
                 Some(Interruption::Failed(error)) => Err(error.into()),
+                Some(Interruption::Hollow(packed)) => Err(StreamError::Hollow {
+                    url: self.outlet.wanted.url.to_owned(),
+                    packed: Bytes(packed),
+                    raw: Bytes(self.outlet.raw.get()),
+                }),
                 None => Err(self.corrupt(&error)),
             },
         }
@@ -114,8 +120,8 @@ impl Decoder<'_> {
         let outlet = &mut self.outlet;
         match container {
             Container::Raw => outlet.drain(&mut whole)?,
-            Container::Gzip => outlet.drain(&mut MultiGzDecoder::new(&mut whole))?,
-            Container::Bzip2 => outlet.drain(&mut MultiBzDecoder::new(&mut whole))?,
+            Container::Gzip => outlet.drain(&mut members::gzip(&mut whole))?,
+            Container::Bzip2 => outlet.drain(&mut bzip2(&mut whole))?,
             Container::Xz => outlet.drain(&mut Xz::new(&mut whole, cores())?)?,
             Container::Zstd => frames::unpack(&mut whole, outlet)?,
             // no stream: its stage is `qcow2`, and whoever sends it here has a defect
@@ -125,15 +131,12 @@ impl Decoder<'_> {
         if whole.fill_buf()?.is_empty() {
             return Ok(());
         }
-        Err(DecodeError::Ours(StreamError::Corrupt {
-            url: url.to_owned(),
-            raw: Bytes(self.outlet.raw),
-            why: "something follows after its end".to_owned(),
-        }))
+        Err(Trailing::Other.error().into())
     }
 
     fn corrupt(&self, error: &io::Error) -> StreamError {
-        let (url, raw) = (self.outlet.wanted.url.to_owned(), Bytes(self.outlet.raw));
+        let url = self.outlet.wanted.url.to_owned();
+        let raw = Bytes(self.outlet.raw.get());
         let why = error.to_string();
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return StreamError::Truncated { url, raw };
@@ -143,8 +146,23 @@ impl Decoder<'_> {
             let limit = Bytes(WINDOW_MAX);
             return StreamError::Window { url, limit };
         }
+        // by zstd, of what comes behind a frame
+        let is_no_frame = why == "Unknown frame descriptor";
+        if let Some(what) = Trailing::of(error).or(is_no_frame.then_some(Trailing::Other)) {
+            return StreamError::Trailing { url, raw, what };
+        }
         StreamError::Corrupt { url, raw, why }
     }
+}
+
+/// Streams of bzip2, one after the other.
+fn bzip2<R: BufRead>(input: R) -> Members<R, BzDecoder<R>> {
+    let kind = members::Kind {
+        first: b'B',
+        begin: BzDecoder::new,
+        end: BzDecoder::into_inner,
+    };
+    Members::new(input, kind)
 }
 
 /// Processors that may be used.
@@ -178,7 +196,7 @@ struct Outlet<'a> {
     pool: &'a Pool,
     out: &'a SyncSender<StreamMessage>,
     /// Bytes that have come out in this pass.
-    raw: u64,
+    raw: Unpacked,
 }
 
 impl Outlet<'_> {
@@ -205,15 +223,16 @@ impl Outlet<'_> {
     }
 
     fn send(&mut self, bytes: Slice) -> Result<(), StreamError> {
-        if self.raw == 0 {
+        let at = self.raw.get();
+        if at == 0 {
             let checked = check_content(&bytes, self.wanted.format);
             checked.map_err(|why| StreamError::Mismatch {
                 url: self.wanted.url.to_owned(),
                 why,
             })?;
         }
-        let at = self.raw;
-        self.raw += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.raw
+            .set(at + u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let zeros = 0;
         send(self.out, StreamMessage::Block(Block { at, bytes, zeros }))
     }

@@ -12,6 +12,7 @@ use crate::pool::Pool;
 use crate::source::check::check_head;
 use crate::source::reader::Reader;
 use crate::stream::error::StreamError;
+use crate::stream::input::Unpacked;
 use crate::stream::slice::Slice;
 use crate::stream::{BLOCK_COUNT, BLOCK_LENGTH, StreamMessage};
 
@@ -27,7 +28,7 @@ pub(in crate::stream) fn run(
         wanted,
         pool,
         out,
-        raw: 0,
+        raw: Unpacked::default(),
     };
     match unpack(reader, url, &mut outlet) {
         Ok(()) => end(&outlet),
@@ -36,7 +37,7 @@ pub(in crate::stream) fn run(
             Some(broken) => broken.into(),
             None => StreamError::DiskImage {
                 url: url.to_owned(),
-                raw: Bytes(outlet.raw),
+                raw: Bytes(outlet.raw.get()),
                 source: error.into(),
             },
         }),
@@ -55,7 +56,7 @@ fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(),
         DiskImageError::Io(error) => DecodeError::Reading(error),
         source => DecodeError::Ours(StreamError::DiskImage {
             url: url.to_owned(),
-            raw: Bytes(outlet.raw),
+            raw: Bytes(outlet.raw.get()),
             source,
         }),
     };

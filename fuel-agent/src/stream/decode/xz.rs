@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use liblzma::stream::{Action, Error, MtStreamBuilder, Status, Stream};
 use os_image::container::WINDOW_MAX;
+use os_image::members::Trailing;
 
 /// What the decoder needs beside the dictionary, generously.
 const OVERHEAD: u64 = 1 << 20;
@@ -13,8 +14,16 @@ pub(super) struct Xz<R> {
     input: R,
     /// The stream that is being unpacked; none between two.
     stream: Option<Stream>,
+    /// Streams in a row that held nothing, the one that is being unpacked among them until something comes of it.
+    empty: u32,
     threads: usize,
 }
+
+/// How many streams in a row may hold nothing.
+const EMPTY_MOST: u32 = 1000;
+
+/// The first byte of a stream.
+const FIRST: u8 = 0xfd;
 
 impl<R: BufRead> Xz<R> {
     /// Blocks are unpacked by up to `threads` threads, as long as their memory stays within [`WINDOW_MAX`]; one block at a
@@ -23,6 +32,7 @@ impl<R: BufRead> Xz<R> {
         Ok(Self {
             input,
             stream: Some(stream(threads)?),
+            empty: 1,
             threads,
         })
     }
@@ -35,15 +45,30 @@ impl<R: BufRead> Xz<R> {
             let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
             let (empty, more) = (bytes.is_empty(), zeros < bytes.len());
             self.input.consume(zeros);
-            padding += zeros % 4;
+            padding += zeros;
             if empty || more {
                 break more;
             }
         };
+        let is_stream = self.input.fill_buf()?.first() == Some(&FIRST);
+        if more && !is_stream {
+            let trailing = if padding == 0 {
+                Trailing::Other
+            } else {
+                Trailing::BehindZeros
+            };
+            return Err(trailing.error());
+        }
         if padding % 4 != 0 {
-            return Err(Error::Data.into());
+            let why = format!("{padding} zeros follow after its end, and xz pads by fours");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         if more {
+            self.empty += 1;
+            if self.empty > EMPTY_MOST {
+                let why = format!("more than {EMPTY_MOST} streams in a row hold nothing");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
             self.stream = Some(stream(self.threads)?);
         }
         Ok(more)
@@ -92,6 +117,7 @@ impl<R: BufRead> Read for Xz<R> {
                 Status::Ok | Status::GetCheck => {}
             }
             if given > 0 {
+                self.empty = 0;
                 return Ok(length(given));
             }
         }

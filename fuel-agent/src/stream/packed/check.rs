@@ -5,6 +5,7 @@ use os_image::index::{Chunk, Index};
 
 use super::super::error::StreamError;
 use super::choice::Sampled;
+use super::engine::Engine;
 use super::meter::Meter;
 use super::scheduler::ChunkScheduler;
 use super::target::Target;
@@ -42,7 +43,7 @@ pub(super) fn sample(index: &Index, target: &Target<'_>, pool: &Pool, meter: &Me
         let Some(chunk) = index.chunk(number) else {
             continue;
         };
-        if holds(&chunk, target, &mut buffer, meter) {
+        if holds(&chunk, target, &mut buffer, meter, None) {
             found.held += 1;
             found.last_held = Some(number);
         }
@@ -64,7 +65,14 @@ fn spread(index: &Index) -> Vec<usize> {
 }
 
 /// Whether the disk holds a chunk. One that cannot be read has to be written anew, and shows by that what the disk is worth.
-fn holds(chunk: &Chunk, target: &Target<'_>, buffer: &mut Buffer, meter: &Meter) -> bool {
+/// What of it belongs to the digest of the whole is digested by `subtree` on the way.
+fn holds(
+    chunk: &Chunk,
+    target: &Target<'_>,
+    buffer: &mut Buffer,
+    meter: &Meter,
+    mut subtree: Option<&mut blake3::Hasher>,
+) -> bool {
     let _busy = meter.begin();
     // zeros are compared with zeros: that is several times as fast as their digest
     let mut hasher = (!chunk.zero).then(blake3::Hasher::new);
@@ -80,7 +88,12 @@ fn holds(chunk: &Chunk, target: &Target<'_>, buffer: &mut Buffer, meter: &Meter)
             return false;
         }
         match &mut hasher {
-            Some(hasher) => drop(hasher.update(room)),
+            Some(hasher) => {
+                hasher.update(room);
+                if let Some(subtree) = &mut subtree {
+                    subtree.update(room);
+                }
+            }
             None if is_zero(room) => {}
             None => return false,
         }
@@ -93,18 +106,20 @@ fn holds(chunk: &Chunk, target: &Target<'_>, buffer: &mut Buffer, meter: &Meter)
 
 /// Looks for chunk after chunk until none is left, or it is not wanted any more.
 pub(super) fn run(
-    index: &Index,
+    engine: &Engine<'_, '_>,
     scheduler: &ChunkScheduler<'_>,
-    target: &Target<'_>,
-    pool: &Pool,
-    meter: &Meter,
 ) -> Result<(), StreamError> {
-    let mut buffer = pool.take();
+    let mut buffer = engine.checks.take();
     while let Some(number) = scheduler.next_unchecked() {
-        let Some(chunk) = index.chunk(number) else {
+        let Some(chunk) = engine.index.chunk(number) else {
             return Err(StreamError::HungUp);
         };
-        let holds = holds(&chunk, target, &mut buffer, meter);
+        let mut subtree = engine.whole.subtree(&chunk);
+        let (target, meter) = (engine.target, &engine.reading);
+        let holds = holds(&chunk, target, &mut buffer, meter, subtree.as_mut());
+        if holds && !chunk.zero {
+            engine.whole.put(number, subtree.as_ref());
+        }
         scheduler.checked(number, holds);
     }
     Ok(())

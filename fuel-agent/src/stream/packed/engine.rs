@@ -9,6 +9,7 @@ use host::cancel::Cancel;
 use host::units::Bytes;
 use os_image::index::Index;
 
+use super::super::digest::Digests;
 use super::super::error::StreamError;
 use super::check;
 use super::choice::{self, DeltaPolicy};
@@ -19,6 +20,7 @@ use super::scheduler::{ChunkScheduler, Progress};
 use super::supervisor::Supervisor;
 use super::target::Target;
 use super::thread_budget::{ThreadBudget, longest};
+use super::whole::Whole;
 use super::worker::{self, WriterContext};
 use crate::events::{Event, Events};
 use crate::http::Client;
@@ -35,6 +37,8 @@ pub(super) struct Written {
     way: WriteMode,
     why: String,
     progress: Progress,
+    /// What was computed of the whole.
+    pub(super) digests: Digests,
 }
 
 /// Everything that writing one image needs.
@@ -56,6 +60,8 @@ pub(super) struct Engine<'a, 'd> {
     pub(super) working: Meter,
     /// Buffers for what is read from the disk.
     pub(super) checks: Pool,
+    /// What others than the manifest say of the whole.
+    pub(super) whole: Whole<'a>,
 }
 
 impl Engine<'_, '_> {
@@ -88,9 +94,15 @@ impl Engine<'_, '_> {
             }
         });
         let progress = scheduler.result()?;
+        let digests = self.whole.verify(self)?;
         self.target.finish()?;
         let why = why.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Written { way, why, progress })
+        Ok(Written {
+            way,
+            why,
+            progress,
+            digests,
+        })
     }
 
     /// Lets everybody work for as long as `supervisor` runs.
@@ -101,7 +113,11 @@ impl Engine<'_, '_> {
         supervisor: impl FnOnce(&ChunkScheduler<'_>),
     ) {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let budget = ThreadBudget::of(self.index, self.mirrors.len(), cores, self.at_once);
+        let budget = if self.whole.is_in_order() {
+            ThreadBudget::in_order()
+        } else {
+            ThreadBudget::of(self.index, self.mirrors.len(), cores, self.at_once)
+        };
         let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let packed = Pool::new(
             budget.fetchers + budget.workers,
@@ -126,6 +142,7 @@ impl Engine<'_, '_> {
             scheduler,
             mirrors: self.mirrors,
             target: self.target,
+            whole: &self.whole,
             pool: &raw,
             meter: &self.working,
         };
@@ -141,15 +158,7 @@ impl Engine<'_, '_> {
             }
             let checkers = if way == WriteMode::Delta { CHECKERS } else { 0 };
             for _ in 0..checkers {
-                spawn(scope, "check", scheduler, || {
-                    check::run(
-                        self.index,
-                        scheduler,
-                        self.target,
-                        &self.checks,
-                        &self.reading,
-                    )
-                });
+                spawn(scope, "check", scheduler, || check::run(self, scheduler));
             }
             supervisor(scheduler);
             // whoever is still waiting for a server has nothing to wait for any more
@@ -158,14 +167,14 @@ impl Engine<'_, '_> {
     }
 
     /// What it came to, for the report.
-    pub(super) fn outcome(&self, found: &FoundManifest, written: Written) -> PackedOutcome {
+    pub(super) fn outcome(&self, found: &FoundManifest, written: &Written) -> PackedOutcome {
         let (kept, put) = (written.progress.kept, self.target.written());
         PackedOutcome {
             manifest_sha256: found.sha256.clone(),
             release: found.manifest.release,
             signed_by: found.signed_by.clone(),
             way: written.way,
-            why: written.why,
+            why: written.why.clone(),
             read_bytes: Bytes(self.reading.bytes()),
             kept_bytes: Bytes(kept),
             written_bytes: Bytes(put),

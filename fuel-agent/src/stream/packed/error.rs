@@ -20,6 +20,20 @@ pub enum PackedError {
         /// The image's file name.
         file: String,
     },
+    /// What it says of the whole is not what another document or the caller says.
+    #[error("the manifest of {url} says {algorithm} {claim}, {stated_by} says {stated}")]
+    Claim {
+        /// The image.
+        url: String,
+        /// Which digest.
+        algorithm: &'static str,
+        /// What the manifest says.
+        claim: String,
+        /// What the other one says.
+        stated: String,
+        /// Which other one.
+        stated_by: String,
+    },
     /// Only signed images are written here, and no key is trusted that could have signed it.
     #[error("{url} has to be signed by a key that is trusted here, and no key is trusted")]
     Untrusted {
@@ -103,7 +117,7 @@ impl PackedError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Manifest(problem) => return problem.hint().map(str::to_owned),
-            Self::NotListed { .. } => {
+            Self::NotListed { .. } | Self::Claim { .. } => {
                 "publish image and manifest of the same build together".to_owned()
             }
             Self::Untrusted { .. } => {
@@ -129,6 +143,7 @@ impl PackedError {
             Self::Changed { .. } | Self::Unstable { .. } => true,
             Self::NoMirror { retryable, .. } => *retryable,
             Self::NotListed { .. }
+            | Self::Claim { .. }
             | Self::Untrusted { .. }
             | Self::TooOld { .. }
             | Self::WrongChunk { .. }

@@ -1,5 +1,6 @@
 //! The servers that have the data file: who is asked, what each delivered, and who is not asked any more.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,6 +14,9 @@ use super::error::PackedError;
 use crate::http::HttpError;
 use crate::model::report::MirrorOutcome;
 use crate::source::range::RangeFile;
+
+/// How often a server that is the only one may send one chunk wrong.
+const WRONG_MOST: u32 = 3;
 
 /// One server.
 pub(super) struct Mirror {
@@ -28,8 +32,8 @@ struct MirrorState {
     dropped: Option<StreamError>,
     /// It sends everything or nothing.
     whole: bool,
-    /// Chunks from it that were wrong.
-    wrong: u32,
+    /// How often each of its chunks was wrong.
+    wrong: BTreeMap<usize, u32>,
 }
 
 /// All servers, in the order in which this node prefers them.
@@ -114,14 +118,21 @@ impl Mirrors {
         PackedError::NoMirror { reasons, retryable }.into()
     }
 
-    /// A wrong chunk came from a server: it is dropped where another can be asked, or when it does it again.
-    pub(super) fn sent_wrong(&self, index: usize, why: PackedError) -> Result<bool, StreamError> {
-        let again = self.0.get(index).is_some_and(|mirror| {
+    /// `chunk` came wrong from a server: it is dropped where another can be asked, or when it sends the same chunk wrong
+    /// [`WRONG_MOST`] times. A line that turns a bit now and then turns another one the next time.
+    pub(super) fn sent_wrong(
+        &self,
+        index: usize,
+        chunk: usize,
+        why: PackedError,
+    ) -> Result<bool, StreamError> {
+        let is_hopeless = self.0.get(index).is_some_and(|mirror| {
             let mut state = mirror.lock();
-            state.wrong += 1;
-            state.wrong > 1
+            let times = state.wrong.entry(chunk).or_default();
+            *times += 1;
+            *times >= WRONG_MOST
         });
-        if !again && !self.has_other(index) {
+        if !is_hopeless && !self.has_other(index) {
             return Ok(false);
         }
         self.drop_out(index, why.into()).map(|()| true)

@@ -22,6 +22,7 @@ mod scheduler;
 mod supervisor;
 mod target;
 mod thread_budget;
+mod whole;
 mod worker;
 
 #[cfg(test)]
@@ -33,13 +34,15 @@ use std::time::Instant;
 use host::cancel::Cancel;
 use host::units::Bytes;
 use os_image::hex;
-use os_image::manifest::manifest_file_name;
+use os_image::manifest::Image;
 use os_image::signature::TrustedKey;
 
-use super::Job;
+use super::digest::Digests;
 use super::error::StreamError;
+use super::{Expected, Job};
 use crate::http::{Client, address};
-use crate::model::report::ImageOutcome;
+use crate::model::digest::Algorithm;
+use crate::model::report::{CheckedDigest, DigestedPart, ImageOutcome};
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::url::{RedactedUrl, redacted};
 use crate::pool::Pool;
@@ -51,6 +54,7 @@ pub use error::PackedError;
 use meter::Meter;
 use mirror::Mirrors;
 use target::Target;
+use whole::{Whole, check_claims};
 
 /// What holds for packed images on this node.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +106,8 @@ pub struct Packed<'a> {
     pub rules: &'a Rules,
     /// How many images are written at the same time, this one among them: buffers and connections are shared out. Not 0.
     pub at_once: usize,
+    /// Whether the target keeps nothing of what is written to it: the image is only checked.
+    pub discards: bool,
 }
 
 /// Writes a packed image, checks it, and makes sure that it is on the medium.
@@ -109,29 +115,28 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     let started = Instant::now();
     let Job {
         url,
+        expected,
         target,
         device,
         client,
         events,
         ..
     } = job;
+    let shown = redacted(url);
+    expected.check(&shown)?;
     let found = fetch_manifest(client, url, packed)?;
     packed.rules.check(&found, url)?;
-    let file = address::base_name(url);
-    let image = found.manifest.image(&file);
-    let image = image.ok_or_else(|| PackedError::NotListed {
-        url: manifest_url(url),
-        file: file.clone(),
-    })?;
+    let image = listed(&found, url, packed.facts)?;
     let (size, raw_size) = (target.size(), Bytes(image.raw_size));
     if raw_size > size {
         return Err(StreamError::TooLarge {
-            url: redacted(url),
+            url: shown,
             device: device.to_owned(),
             size,
             needed: Some(raw_size),
         });
     }
+    check_claims(&shown, image, &expected.digests)?;
     let mirrors = Mirrors::new(&places(url, &packed.rules.mirrors), image.packed_size)?;
     let target = Target::new(target, device)?;
     let engine = Engine {
@@ -140,7 +145,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
         target: &target,
         client,
         events,
-        name: file,
+        name: address::base_name(url),
         at_once: packed.at_once,
         stop: Cancel::new(),
         deadline: (client.settings().total_timeout).map(|limit| started + limit),
@@ -149,25 +154,67 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
         fetching: Meter::default(),
         working: Meter::default(),
         checks: Pool::new(CHECKERS, PIECE),
+        whole: Whole::new(&shown, &image.index, &expected.digests, packed.discards),
     };
     let written = engine.run(packed.rules.delta, packed.ranges != Some(false))?;
     Ok(ImageOutcome {
-        url: redacted(url),
+        url: shown.clone(),
         fetched_bytes: Bytes(mirrors.fetched()),
-        raw_bytes: raw_size,
-        raw_sha256: hex::text(&image.raw_sha256),
-        raw_md5: image.raw_md5.as_ref().map(|digest| hex::text(digest)),
-        verified: true,
+        digests_checked: checked(&expected, manifest_url(url, packed.facts)),
         retries: engine.retries.load(Ordering::Relaxed),
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        packed: Some(engine.outcome(&found, written)),
+        packed: Some(engine.outcome(&found, &written)),
+        ..digested(image, &written.digests)
     })
 }
 
-fn manifest_url(url: &str) -> String {
-    redacted(
-        &address::beside(url, &manifest_file_name(&address::base_name(url))).unwrap_or_default(),
-    )
+/// What the manifest says of the image at `url`.
+fn listed<'m>(
+    found: &'m FoundManifest,
+    url: &str,
+    facts: &PackedFacts,
+) -> Result<&'m Image, PackedError> {
+    let file = address::base_name(url);
+    let image = found.manifest.image(&file);
+    image.ok_or_else(|| PackedError::NotListed {
+        url: manifest_url(url, facts),
+        file,
+    })
+}
+
+/// What was compared with what: the chunks with those of the manifest, and the whole with what others state.
+fn checked(expected: &Expected, manifest: String) -> Vec<CheckedDigest> {
+    let chunks = CheckedDigest {
+        of: DigestedPart::Chunks,
+        algorithm: Algorithm::Blake3,
+        digest: None,
+        stated_by: manifest,
+    };
+    let others = expected.digests.iter().map(CheckedDigest::from);
+    std::iter::once(chunks).chain(others).collect()
+}
+
+/// What is known of the whole: computed, or what the manifest claims.
+fn digested(image: &Image, digests: &Digests) -> ImageOutcome {
+    let claimed_md5 = image.raw_md5.as_ref().map(|digest| hex::text(digest));
+    ImageOutcome {
+        url: String::new(),
+        fetched_bytes: Bytes::ZERO,
+        raw_bytes: Bytes(image.raw_size),
+        raw_sha256_computed: digests.sha256.is_some(),
+        raw_sha256: (digests.sha256.clone()).unwrap_or_else(|| hex::text(&image.raw_sha256)),
+        raw_md5: digests.md5.clone().or(claimed_md5),
+        raw_blake3: digests.blake3.clone(),
+        verified: true,
+        digests_checked: Vec::new(),
+        retries: 0,
+        took_ms: 0,
+        packed: None,
+    }
+}
+
+fn manifest_url(url: &str, facts: &PackedFacts) -> String {
+    redacted(&address::beside(url, &facts.manifest).unwrap_or_default())
 }
 
 /// Where the data file is: where the request says, and in every mirror's folder.

@@ -8,6 +8,7 @@ use host::blockdev::{BlockDevice, DirectWriter};
 use host::units::{Bytes, Extent};
 
 use super::super::error::StreamError;
+use crate::pool::Buffer;
 
 const ALIGNMENT: usize = DirectWriter::ALIGNMENT;
 
@@ -18,7 +19,7 @@ const GRANULE: usize = 64 * 1024;
 const ZEROS_LEAST: usize = 512 * 1024;
 
 /// How much of the image is held back to the end.
-const HEAD: usize = 1 << 20;
+pub(super) const HEAD: usize = 1 << 20;
 
 static ZEROS: [u8; GRANULE] = [0; GRANULE];
 
@@ -80,6 +81,7 @@ impl<'a> Target<'a> {
 
     /// Writes bytes of the image to their place, but for its beginning, which is kept for [`Self::finish`].
     pub(super) fn write_chunk(&self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
+        self.check_whole(at)?;
         let (head, rest) = if at == 0 {
             bytes.split_at(bytes.len().min(HEAD))
         } else {
@@ -100,6 +102,16 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
+    /// Whether the file that stands for a disk, where it is one, is still there, as long as it was. Without the lock where that
+    /// can be: zeros are made under it.
+    fn check_whole(&self, at: u64) -> Result<(), StreamError> {
+        let checked = match &self.direct {
+            Some(direct) => direct.check_whole(),
+            None => self.device().check_whole(),
+        };
+        checked.map_err(|source| failed("write", self.name, at, source))
+    }
+
     /// Everything else is there: the beginning too, now.
     pub(super) fn finish(&self) -> Result<(), StreamError> {
         self.flush()?;
@@ -110,6 +122,20 @@ impl<'a> Target<'a> {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Everything that was written is on the medium, and is read from there.
+    pub(super) fn flush_to_medium(&self) -> Result<(), StreamError> {
+        self.flush()?;
+        let dropped = self.device().drop_cache();
+        dropped.map_err(|source| failed("flush", self.name, 0, source))
+    }
+
+    /// Copies the beginning of the image, which is not on the device yet; `false` where it is: zeros.
+    pub(super) fn copy_head(&self, buffer: &mut Buffer) -> bool {
+        let head = self.head();
+        buffer.push(&head);
+        !head.is_empty()
     }
 
     fn flush(&self) -> Result<(), StreamError> {

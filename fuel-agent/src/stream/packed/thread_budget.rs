@@ -22,6 +22,14 @@ pub(super) struct ThreadBudget {
 }
 
 impl ThreadBudget {
+    /// One of each: what is asked for in order comes in order, but for what has to come again.
+    pub(super) const fn in_order() -> Self {
+        Self {
+            fetchers: 1,
+            workers: 1,
+        }
+    }
+
     /// As many workers as there are cores and four more, so that some can wait for the disk; fewer where chunks are large.
     ///
     /// So many images `at_once` share memory, and the connections to a single server.

@@ -9,6 +9,7 @@ use super::meter::Meter;
 use super::mirror::Mirrors;
 use super::scheduler::{Arrived, ChunkOrigin, ChunkScheduler};
 use super::target::Target;
+use super::whole::Whole;
 use crate::pool::Pool;
 use host::units::Bytes;
 
@@ -18,6 +19,7 @@ pub(super) struct WriterContext<'a, 'd> {
     pub(super) scheduler: &'a ChunkScheduler<'a>,
     pub(super) mirrors: &'a Mirrors,
     pub(super) target: &'a Target<'d>,
+    pub(super) whole: &'a Whole<'a>,
     /// Buffers for chunks that are unpacked, one for each worker.
     pub(super) pool: &'a Pool,
     /// Counts unpacked bytes.
@@ -52,6 +54,10 @@ pub(super) fn run(context: &WriterContext<'_, '_>) -> Result<(), StreamError> {
             }
             Err(why) => return Err(context.contradiction(number, mirror, why)),
         }
+        if !context.whole.take(number, &chunk, &raw) {
+            context.scheduler.again(number);
+            continue;
+        }
         context.target.write_chunk(&raw, chunk.raw_offset)?;
         context.meter.add(chunk.raw_length.into());
         context
@@ -82,7 +88,7 @@ impl WriterContext<'_, '_> {
             chunk: number,
             offset: Bytes(chunk.packed_offset),
         };
-        self.mirrors.sent_wrong(mirror, why)?;
+        self.mirrors.sent_wrong(mirror, number, why)?;
         self.scheduler.again(number);
         Ok(())
     }

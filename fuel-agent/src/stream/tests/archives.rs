@@ -58,14 +58,14 @@ fn own_group() -> u32 {
     fs::metadata("/proc/self").unwrap().gid()
 }
 
-/// A root to unpack into, as a new ext4 is.
-struct Root(tempfile::TempDir);
+/// A root to unpack into, as a new ext4 is, and how large its device is.
+struct Root(tempfile::TempDir, Bytes);
 
 impl Root {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("root/lost+found")).unwrap();
-        Self(folder)
+        Self(folder, Bytes(1 << 30))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -93,6 +93,7 @@ impl Root {
             allow_unverified: false,
             root: &self.path(""),
             device: DISK,
+            volume: self.1,
             client,
             events: heard,
         })
@@ -246,7 +247,15 @@ fn an_archive_that_is_not_what_it_should_be_is_an_error() {
         raw_size: Some(size(raw.len() + 512)),
         ..digest_only(&raw)
     };
-    for (expected, what) in [(other, "the sha256 digest of "), (longer, " holds ")] {
+    let shorter = Expected {
+        raw_size: Some(size(raw.len() - 512)),
+        ..digest_only(&raw)
+    };
+    for (expected, what) in [
+        (other, "the sha256 digest of "),
+        (longer, " holds "),
+        (shorter, " holds "),
+    ] {
         let (text, kind) = failed(Container::Raw, &raw, expected);
         assert!(text.contains(what), "{text}");
         assert_eq!(kind, Kind::Image, "{text}");
@@ -254,6 +263,29 @@ fn an_archive_that_is_not_what_it_should_be_is_an_error() {
     let (text, kind) = failed(Container::Raw, &raw, Expected::default());
     assert!(text.starts_with("no digest is known of "), "{text}");
     assert_eq!(kind, Kind::Refused);
+}
+
+#[test]
+fn an_archive_without_end_comes_to_one() {
+    let again = Made::default().file("data", &vec![7; MIB]).0.repeat(90);
+    let headers = Made::default()
+        .entry(b'g', "g", "", &[0; 0])
+        .0
+        .repeat(20_000);
+    let zeros = [sample(), vec![0; 66 * MIB]].concat();
+    for (raw, said) in [
+        (again, "does not fit on /dev/sda, which holds 8 MiB"),
+        (headers, "bytes of others, and of no entry"),
+        (zeros, "zeros follow after its end"),
+    ] {
+        let mut root = Root::new();
+        root.1 = Bytes(8 << 20);
+        let packed = zstandard(&raw);
+        let error = root.unpack_bytes(Container::Zstd, &packed, digest_only(&raw));
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert_eq!(error.kind(), Kind::Image);
+    }
 }
 
 #[test]

@@ -209,3 +209,59 @@ proptest! {
         prop_assert_eq!(error.kind(), Kind::Image, "{}", error);
     }
 }
+
+#[test]
+fn a_file_that_is_cut_or_deleted_while_it_is_written_is_an_error_of_the_disk() {
+    let raw = image(6 * MIB);
+    let acts: [fn(&Path); 2] = [
+        |file| {
+            let file = std::fs::File::options().write(true).open(file);
+            file.unwrap().set_len(2 << 20).unwrap();
+        },
+        |file| std::fs::remove_file(file).unwrap(),
+    ];
+    for act in acts {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let file = folder.path().join("disk");
+        std::fs::write(&file, vec![0xaa; raw.len()]).unwrap();
+        let mut devices = host::blockdev::FileDevices::new();
+        devices.add("sda", &file, None).unwrap();
+        let (bytes, victim) = (raw.clone(), file.clone());
+        let server = FaultServer::start(move |asked| {
+            let reply = Reply::file(asked, &bytes, "\"a\"");
+            if asked.number == 0 {
+                return reply.fault(fault_server::Fault::DropAt(4 * MIB));
+            }
+            // some of it has been written by now, and the rest would make the file as long as it was
+            act(&victim);
+            reply
+        })
+        .unwrap();
+        let plan = Plan {
+            url: &server.url("/x"),
+            container: Container::Raw,
+            expected: expected(&raw),
+        };
+        let error = Error::from(write_to(&devices, plan).unwrap_err());
+        assert_eq!(error.kind, Kind::Disk);
+        let hint = error.hint.unwrap();
+        assert!(hint.contains("leave the file alone"), "{hint}");
+    }
+}
+
+#[test]
+fn no_room_is_told_by_where_to_look_for_it() {
+    let full = |source| {
+        let error = StreamError::Disk {
+            doing: "write",
+            device: DISK.to_owned(),
+            offset: 0,
+            source,
+        };
+        error.hint().unwrap()
+    };
+    let room = std::io::ErrorKind::StorageFull.into();
+    assert!(full(room).contains("`df`"));
+    let broken = std::io::Error::other("I/O error");
+    assert!(full(broken).contains("`dmesg`"));
+}

@@ -15,6 +15,7 @@ use sha2::Digest;
 use super::{Expected, Job, StreamError, write_image};
 use crate::events::{Event, Events};
 use crate::http::{Client, HttpSettings};
+use crate::model::digest::{Algorithm, StatedDigest};
 use crate::model::report::ImageOutcome;
 use crate::model::request::Container;
 use crate::testing::fault_server::{FaultServer, Reply};
@@ -79,16 +80,23 @@ fn sha256(bytes: &[u8]) -> String {
 fn expected(raw: &[u8]) -> Expected {
     Expected {
         raw_size: Some(size(raw.len())),
-        raw_md5: Some(hex(&md5::Md5::digest(raw))),
-        raw_sha256: Some(sha256(raw)),
+        ..digest_only(raw)
     }
 }
 
 fn digest_only(raw: &[u8]) -> Expected {
     Expected {
-        raw_sha256: Some(sha256(raw)),
+        digests: vec![stated(Algorithm::Sha256, &sha256(raw))],
         ..Expected::default()
     }
+}
+
+fn stated(algorithm: Algorithm, digest: &str) -> StatedDigest {
+    StatedDigest::new(algorithm, digest, "x.yaml")
+}
+
+fn md5(bytes: &[u8]) -> String {
+    hex(&md5::Md5::digest(bytes))
 }
 
 fn gzip(raw: &[u8]) -> Vec<u8> {

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use host::blockdev::{Access, Devices};
 use host::units::Bytes;
-use sha2::Digest;
 
 use super::{
-    DISK, MIB, PACKED, Plan, RecordedEvents, SKIPPABLE, bzip2, client, content, digest_only, dirty,
-    expected, frames, gzip, hex, image, job, on_file, sha256, size, wrapped, write_file, write_to,
-    wrote, xz, zstandard,
+    DISK, MIB, PACKED, Pack, Plan, RecordedEvents, SKIPPABLE, bzip2, client, content, digest_only,
+    dirty, expected, frames, gzip, image, job, md5, on_file, sha256, size, stated, wrapped,
+    write_file, write_to, wrote, xz, zstandard,
 };
+use crate::model::digest::Algorithm;
 use crate::model::error::{Error, Kind, render};
 use crate::model::request::Container;
 use crate::stream::{Expected, Job, StreamError, write_image};
@@ -149,45 +149,151 @@ fn a_cut_in_the_header_of_a_second_member_is_an_error() {
 }
 
 #[test]
-fn what_follows_after_the_end_is_an_error() {
+fn zeros_behind_the_end_are_taken_where_the_tools_take_them() {
     let raw = image(5000);
-    // zeros by fours are no garbage behind xz
-    let padded = [xz(&raw), vec![0; 512]].concat();
-    write_file(&dirty(MIB), Container::Xz, &padded, expected(&raw)).unwrap();
+    for (container, pack, zeros) in [
+        (
+            Container::Gzip,
+            gzip as Pack,
+            &[1, 511, 10_240, 3 * MIB][..],
+        ),
+        (Container::Bzip2, bzip2, &[1, 511, 10_240, 3 * MIB]),
+        // by fours
+        (Container::Xz, xz, &[4, 512, 10_240]),
+    ] {
+        for zeros in zeros {
+            let padded = [pack(&raw), vec![0; *zeros]].concat();
+            let written = write_file(&dirty(MIB), container, &padded, expected(&raw));
+            let outcome = written.unwrap_or_else(|error| panic!("{container:?} {zeros}: {error}"));
+            assert_eq!(outcome.raw_bytes, size(raw.len()));
+        }
+    }
+    let odd = [xz(&raw), vec![0; 511]].concat();
+    let error = write_file(&dirty(MIB), Container::Xz, &odd, expected(&raw)).unwrap_err();
+    assert!(
+        error.to_string().contains("511 zeros follow after its end"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_follows_after_the_end_is_an_error_that_says_so() {
+    let raw = image(5000);
     for (container, pack) in PACKED {
         let member = pack(&raw);
-        for garbage in [&b"x"[..], b"garbage and more of it", &[0; 511]] {
+        for (garbage, said) in [
+            (&b"x"[..], "something follows after its end"),
+            (b"garbage and more of it", "something follows after its end"),
+            (&[&[0; 512][..], b"more"].concat(), "follow"),
+            (&[&[0; 512][..], &member].concat(), "follow"),
+        ] {
+            let is_padded = garbage.first() == Some(&0);
+            if container == Container::Xz && is_padded && garbage.len() > 600 {
+                // streams with padding between them
+                continue;
+            }
             let bytes = [&member[..], garbage].concat();
             let error = write_file(&dirty(MIB), container, &bytes, digest_only(&raw)).unwrap_err();
-            assert_eq!(
-                error.kind(),
-                Kind::Image,
+            assert!(
+                matches!(error, StreamError::Trailing { .. }),
                 "{container:?} {garbage:?}: {error}"
             );
+            assert!(error.to_string().contains(said), "{container:?}: {error}");
+            assert_eq!(error.kind(), Kind::Image);
         }
+    }
+}
+
+/// Bytes without end that never unpack to anything: what they begin with, and what comes again and again.
+fn hollow() -> Vec<(&'static str, Container, Vec<u8>, Vec<u8>)> {
+    let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 0, 4, 0, 0][..], &[7; 1024]].concat();
+    let stored = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec();
+    vec![
+        ("gzip, empty members", Container::Gzip, vec![], gzip(b"")),
+        (
+            "gzip, empty blocks",
+            Container::Gzip,
+            stored,
+            b"\0\0\0\xff\xff".repeat(4096),
+        ),
+        ("gzip, zeros", Container::Gzip, gzip(b"x"), vec![0; 1 << 16]),
+        ("bzip2, empty streams", Container::Bzip2, vec![], bzip2(b"")),
+        (
+            "bzip2, zeros",
+            Container::Bzip2,
+            bzip2(b"x"),
+            vec![0; 1 << 16],
+        ),
+        ("xz, empty streams", Container::Xz, vec![], xz(b"")),
+        ("xz, padding", Container::Xz, xz(b"x"), vec![0; 1 << 16]),
+        (
+            "zstd, skippable frames",
+            Container::Zstd,
+            vec![],
+            skippable.clone(),
+        ),
+        (
+            "zstd, skippable frames after data",
+            Container::Zstd,
+            zstandard(&image(5000)),
+            skippable,
+        ),
+    ]
+}
+
+#[test]
+fn what_never_unpacks_to_anything_comes_to_an_end() {
+    for (name, container, start, again) in hollow() {
+        // far more than is followed; what is fetched shows that it was not followed to its end
+        let count = (96 << 20) / again.len();
+        let bytes = [start, again.repeat(count)].concat();
+        let devices = dirty(MIB);
+        let error = write_file(&devices, container, &bytes, digest_only(b"")).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StreamError::Hollow { .. } | StreamError::Corrupt { .. }
+            ),
+            "{name}: {error}"
+        );
+        let text = error.to_string();
+        let is_told =
+            text.contains("does not unpack to anything") || text.contains("in a row hold nothing");
+        assert!(is_told, "{name}: {text}");
+        assert_eq!(error.kind(), Kind::Image);
     }
 }
 
 #[test]
 fn another_image_than_its_metadata_says_leaves_no_filesystem() {
     let raw = image(3 * MIB);
-    let other = sha256(b"other");
-    let md5 = hex(&md5::Md5::digest(b"other"));
+    let blake3 = |bytes: &[u8]| blake3::hash(bytes).to_string();
+    let one = |algorithm, digest: String| Expected {
+        digests: vec![stated(algorithm, &digest)],
+        ..Expected::default()
+    };
+    // every digest that is stated is computed, also beside one that is right
+    let with = |algorithm, digest: String| {
+        let mut known = digest_only(&raw);
+        known.digests.push(stated(algorithm, &digest));
+        known
+    };
     for (known, said) in [
         (
-            Expected {
-                raw_sha256: Some(other),
-                ..Expected::default()
-            },
+            one(Algorithm::Sha256, sha256(b"other")),
             "the sha256 digest of",
         ),
+        (one(Algorithm::Md5, md5(b"other")), "the md5 digest of"),
         (
-            Expected {
-                raw_md5: Some(md5),
-                ..Expected::default()
-            },
-            "the md5 digest of",
+            one(Algorithm::Blake3, blake3(b"other")),
+            "the blake3 digest of",
         ),
+        (with(Algorithm::Md5, md5(b"other")), "the md5 digest of"),
+        (
+            with(Algorithm::Blake3, blake3(b"other")),
+            "the blake3 digest of",
+        ),
+        (with(Algorithm::Sha256, sha256(b"other")), "x.yaml says"),
         (
             Expected {
                 raw_size: Some(Bytes(2)),
@@ -213,25 +319,29 @@ fn another_image_than_its_metadata_says_leaves_no_filesystem() {
             "{said}"
         );
     }
-    // of two digests the stronger one tells
-    let both = Expected {
-        raw_md5: Some(hex(&md5::Md5::digest(b"other"))),
+    let right = Expected {
+        digests: vec![
+            stated(Algorithm::Md5, &md5(&raw)),
+            stated(Algorithm::Blake3, &blake3(&raw).to_uppercase()),
+            stated(Algorithm::Sha256, &sha256(&raw).to_uppercase()),
+        ],
         ..expected(&raw)
     };
-    write_file(&dirty(4 * MIB), Container::Raw, &raw, both).unwrap();
-    let upper = Expected {
-        raw_sha256: Some(sha256(&raw).to_uppercase()),
-        ..Expected::default()
-    };
-    write_file(&dirty(4 * MIB), Container::Raw, &raw, upper).unwrap();
+    let outcome = write_file(&dirty(4 * MIB), Container::Raw, &raw, right).unwrap();
+    assert!(outcome.verified && outcome.raw_sha256_computed);
+    let checked = outcome.digests_checked.iter().map(|it| it.algorithm.name());
+    assert_eq!(checked.collect::<Vec<_>>(), ["md5", "blake3", "sha256"]);
+    assert_eq!(outcome.raw_blake3, Some(blake3(&raw)));
 }
 
 #[test]
 fn nothing_is_fetched_for_an_image_that_cannot_be_taken() {
-    let known = |raw_md5: Option<&str>, raw_size| Expected {
-        raw_md5: raw_md5.map(str::to_owned),
+    let known = |md5: Option<&str>, raw_size| Expected {
+        digests: md5
+            .map(|md5| stated(Algorithm::Md5, md5))
+            .into_iter()
+            .collect(),
         raw_size,
-        ..Expected::default()
     };
     let zeros = "0".repeat(32);
     for (known, kind, said) in [

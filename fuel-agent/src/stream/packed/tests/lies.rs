@@ -222,7 +222,7 @@ proptest! {
                 format: "",
                 expected: Expected::from(&found),
                 allow_unverified: false,
-                packed: Some(Packed { facts: packed, ranges: found.ranges, rules: &rules, at_once: 1 }),
+                packed: Some(Packed { facts: packed, ranges: found.ranges, rules: &rules, at_once: 1, discards: false }),
                 target: &mut *disk,
                 device: "/dev/sda1",
                 client: &client(),

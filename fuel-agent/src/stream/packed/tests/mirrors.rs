@@ -49,6 +49,36 @@ fn a_mirror_that_lies_is_dropped_and_named_and_no_wrong_byte_is_written() {
 }
 
 #[test]
+fn a_line_that_turns_a_bit_now_and_then_delivers_in_the_end() {
+    let published = Published::of(image(12 * MIB));
+    // in each of the first answers a bit of one chunk is another
+    let server = published.serve_data(|_, mut reply, count| {
+        if count < 4 {
+            let middle = reply.body.len() / 2;
+            reply.body[middle] ^= 1;
+        }
+        reply
+    });
+    let devices = dirty(12 * MIB);
+    install(&devices, &url(&server), &with(&[])).outcome();
+    assert!(content(&devices, 0, 12 * MIB) == published.raw);
+}
+
+#[test]
+fn the_only_server_is_given_up_where_a_chunk_stays_wrong() {
+    let published = Published::of(image(12 * MIB));
+    let server = published.serve_data(|_, mut reply, _| {
+        reply.body[0] ^= 1;
+        reply
+    });
+    let devices = dirty(12 * MIB);
+    let error = install(&devices, &url(&server), &with(&[]))
+        .result
+        .unwrap_err();
+    assert!(error.to_string().contains("has other bytes at"), "{error}");
+}
+
+#[test]
 fn mirrors_that_are_gone_or_have_something_else_do_not_matter() {
     let published = Published::of(image(12 * MIB));
     let other = Published::of(image(3 * MIB));

@@ -30,6 +30,7 @@ mod faults;
 mod lies;
 mod mirrors;
 mod signed;
+mod whole;
 mod writing;
 
 const DISK: &str = "/dev/sda";
@@ -283,6 +284,7 @@ fn write_known(
             ranges: facts.ranges,
             rules,
             at_once: 1,
+            discards: false,
         }),
         target: &mut *target,
         device: DISK,

@@ -116,6 +116,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
                         ..Rules::default()
                     },
                     at_once: 1,
+                    discards: false,
                 }),
                 target: &mut *target,
                 device: "loop",

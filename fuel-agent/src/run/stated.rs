@@ -1,0 +1,107 @@
+//! `--digest`: what an image has to be when it is unpacked, by whoever calls.
+
+use crate::model::digest::{Algorithm, StatedDigest};
+use crate::model::error::{Error, Kind};
+use crate::model::sources::SourceFacts;
+use crate::stream::DIGEST_OPTION;
+
+/// Reads `ALGORITHM:HEX`.
+pub(super) fn parse(text: &str) -> Result<StatedDigest, Error> {
+    let (name, digits) = text.split_once(':').unwrap_or_default();
+    let algorithm = Algorithm::by_name(name).filter(|algorithm| algorithm.accepts(digits));
+    let stated = algorithm.map(|it| StatedDigest::new(it, digits, DIGEST_OPTION));
+    stated.ok_or_else(|| {
+        Error::new(Kind::Usage, format!("`--digest {text}` is no digest"))
+            .hint("write `sha256:` or `blake3:` and 64 hexadecimal digits, or `md5:` and 32")
+    })
+}
+
+/// Adds it to what is known. What the server has beside the image must not say something else; that it says the same proves
+/// nothing, so it is computed besides.
+pub(super) fn join(stated: StatedDigest, facts: &mut SourceFacts) -> Result<(), Error> {
+    let known = match stated.algorithm {
+        Algorithm::Sha256 => &mut facts.raw_sha256,
+        Algorithm::Blake3 => &mut facts.raw_blake3,
+        Algorithm::Md5 => &mut facts.raw_md5,
+    };
+    if let Some(known) = known.as_ref().filter(|known| **known != stated.digest) {
+        let document = if facts.packed.is_some() {
+            "manifest"
+        } else {
+            "metadata"
+        };
+        let (name, given) = (stated.algorithm.name(), &stated.digest);
+        let what =
+            format!("the image's {document} says {name} {known}, {DIGEST_OPTION} says {given}");
+        let hint = "correct `--digest`, or publish image and metadata together";
+        return Err(Error::new(Kind::Image, what).hint(hint));
+    }
+    *known = Some(stated.digest.clone());
+    let is_same = |other: &StatedDigest| {
+        (other.algorithm, &other.digest) == (stated.algorithm, &stated.digest)
+    };
+    facts.stated.retain(|other| !is_same(other));
+    facts.stated.push(stated);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::render;
+    use crate::model::sources::PackedFacts;
+
+    #[test]
+    fn a_digest_names_its_algorithm() {
+        let (long, short) = ("A".repeat(64), "B".repeat(32));
+        for (text, algorithm) in [
+            (format!("sha256:{long}"), Algorithm::Sha256),
+            (format!("blake3:{long}"), Algorithm::Blake3),
+            (format!("md5:{short}"), Algorithm::Md5),
+        ] {
+            let parsed = parse(&text).unwrap();
+            assert_eq!(parsed.algorithm, algorithm);
+            assert_eq!(parsed.digest, parsed.digest.to_lowercase());
+        }
+        for text in [
+            "",
+            "sha256:",
+            "sha256:xyz",
+            "md5",
+            "sha512:00",
+            "blake3:00",
+            &"0".repeat(64),
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        insta::assert_snapshot!(render(&parse("abc").unwrap_err()), @r"
+        error: `--digest abc` is no digest
+          hint: write `sha256:` or `blake3:` and 64 hexadecimal digits, or `md5:` and 32
+        ");
+    }
+
+    #[test]
+    fn a_digest_that_the_metadata_contradicts_is_refused_and_one_that_it_repeats_is_computed() {
+        let sha256 = |digit: &str| parse(&format!("sha256:{}", digit.repeat(64))).unwrap();
+        let md5 = |digit: &str| parse(&format!("md5:{}", digit.repeat(32))).unwrap();
+        let mut facts = SourceFacts {
+            raw_md5: Some("0".repeat(32)),
+            ..SourceFacts::default()
+        };
+        facts.stated = facts.stated_by("http://h/x.yaml").into_iter().collect();
+        join(sha256("1"), &mut facts).unwrap();
+        join(md5("0"), &mut facts).unwrap();
+        assert_eq!(facts.stated, [sha256("1"), md5("0")]);
+        let error = join(md5("2"), &mut facts).unwrap_err();
+        assert_eq!(error.kind, Kind::Image);
+        // a packed image stays one, whatever its manifest says of the whole
+        facts.packed = Some(PackedFacts::default());
+        join(sha256("1"), &mut facts).unwrap();
+        assert!(facts.packed.is_some());
+        let error = join(sha256("3"), &mut facts).unwrap_err();
+        assert!(
+            error.to_string().contains("manifest says sha256 1111"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,279 @@
+//! What servers say beside the bytes: believed, or refused, and never passed over.
+
+use std::time::Duration;
+
+use host::cancel::Cancel;
+use os_image::disk::ReadAt;
+
+use crate::http::HttpError;
+use crate::http::tests::{
+    RecordedEvents, client, content, fetch, first, impatient, scripted, settings,
+};
+use crate::model::error::{Error, render};
+use crate::model::request::{Container, ImageSpec};
+use crate::model::storage::Mount;
+use crate::pool::Pool;
+use crate::source::reader::Reader;
+use crate::source::{
+    self, Meter, ProbeOptions, SourceEvent, TransferContext, document, look, manifest,
+};
+use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
+
+/// A server that names `encoding` for everything that it has.
+fn encoding(encoding: &'static str, bytes: &[u8]) -> FaultServer {
+    let bytes = bytes.to_vec();
+    FaultServer::start(move |asked| {
+        if asked.target.ends_with(".yaml") {
+            return Reply::status(404);
+        }
+        Reply::file(asked, &bytes, "\"a\"").header("Content-Encoding", encoding)
+    })
+    .unwrap()
+}
+
+fn is_encoded(error: &HttpError) -> bool {
+    matches!(error, HttpError::Encoded { .. })
+}
+
+/// All of an image that should be wrapped so.
+fn fetched(url: &str, container: Container) -> Result<Vec<u8>, HttpError> {
+    let heard = RecordedEvents::default();
+    let context = TransferContext {
+        container,
+        pool: Pool::new(4, 1000),
+        meter: Meter::default(),
+        stop: Cancel::new(),
+        events: &heard,
+    };
+    let mut source = source::open(&client(&settings()), url, context)?;
+    let mut bytes = Vec::new();
+    loop {
+        match source.next()? {
+            SourceEvent::Bytes(buffer) => bytes.extend_from_slice(&buffer),
+            SourceEvent::StartOver => bytes.clear(),
+            SourceEvent::End => return Ok(bytes),
+        }
+    }
+}
+
+fn problem(url: &str, container: Container) -> Option<String> {
+    let image = ImageSpec {
+        mount: Mount::Path("/".to_owned()),
+        filesystem: 0,
+        url: url.into(),
+        format: "ext4".into(),
+        container,
+    };
+    let sources = look(&client(&settings()), &[image], ProbeOptions::default()).unwrap();
+    sources.images[url].problem.clone()
+}
+
+#[test]
+fn an_encoding_that_was_not_asked_for_is_refused_everywhere_and_at_once() {
+    let bytes = content(2000);
+    let server = encoding("gzip", &bytes);
+    let url = server.url("/x.img");
+    let asked = || server.asked().len();
+    assert!(is_encoded(&fetched(&url, Container::Raw).unwrap_err()));
+    assert!(is_encoded(&fetched(&url, Container::Zstd).unwrap_err()));
+    let error = document(&client(&settings()), &url, 4000).unwrap_err();
+    assert!(is_encoded(&error), "{error}");
+    let budget = Duration::from_secs(20);
+    let error = manifest(&client(&settings()), &url, &[], budget).unwrap_err();
+    assert!(
+        error.to_string().contains("Content-Encoding: gzip"),
+        "{error}"
+    );
+    let heard = RecordedEvents::default();
+    let context = TransferContext {
+        container: Container::Qcow2,
+        pool: Pool::new(1, 1),
+        meter: Meter::default(),
+        stop: Cancel::new(),
+        events: &heard,
+    };
+    let reader = Reader::new(&client(&settings()), &url, context).unwrap();
+    assert!((&reader).size().is_err());
+    assert!(is_encoded(&reader.broken().unwrap()));
+    assert_eq!(asked(), 5);
+    let found = problem(&url, Container::Raw).unwrap();
+    assert!(found.contains("Content-Encoding: gzip"), "{found}");
+    let address = server.address().to_string();
+    let error = Error::from(fetched(&url, Container::Raw).unwrap_err());
+    insta::assert_snapshot!(render(&error).replace(&address, "HOST"), @r"
+    error: http://HOST/x.img comes encoded (`Content-Encoding: gzip`), which was not asked for
+      hint: let the server send the file as it is, without compressing or labelling it
+    ");
+}
+
+#[test]
+fn a_label_that_names_the_files_own_container_is_no_other_encoding() {
+    let bytes = [&b"\x1f\x8b\x08\0"[..], &content(2000)].concat();
+    for (label, container) in [
+        ("gzip", Container::Gzip),
+        ("x-gzip", Container::Gzip),
+        ("Identity", Container::Raw),
+        ("identity", Container::Gzip),
+        ("", Container::Raw),
+        ("zstd", Container::Zstd),
+    ] {
+        let server = encoding(label, &bytes);
+        let got = fetched(&server.url("/x"), container);
+        assert_eq!(got.unwrap(), bytes, "{label}");
+    }
+    let server = encoding("x-gzip", &bytes);
+    assert_eq!(problem(&server.url("/x.img.gz"), Container::Gzip), None);
+    let server = encoding("gzip, gzip", &bytes);
+    let error = fetched(&server.url("/x"), Container::Gzip).unwrap_err();
+    assert!(is_encoded(&error), "{error}");
+}
+
+#[test]
+fn an_error_page_may_be_encoded_as_it_likes() {
+    let server =
+        FaultServer::start(|_| Reply::status(404).header("Content-Encoding", "gzip")).unwrap();
+    let error = fetched(&server.url("/x"), Container::Raw).unwrap_err();
+    assert_eq!(error.status(), Some(404));
+}
+
+const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+/// The answer without its tag.
+fn untagged(reply: Reply) -> Reply {
+    let headers = reply.headers.into_iter().filter(|(name, _)| name != "ETag");
+    Reply {
+        headers: headers.collect(),
+        ..reply
+    }
+}
+
+#[test]
+fn a_transfer_goes_on_only_where_the_answer_proves_that_it_is_the_same_file() {
+    let bytes = content(9000);
+    let rest = |range: &str| {
+        let mut reply = Reply::whole(&bytes[5000..]).header("Content-Range", range);
+        reply.status = 206;
+        reply
+    };
+    let right = || rest("bytes 5000-8999/9000").header("ETag", "\"a\"");
+    let dated = |reply: Reply, date: &str| untagged(reply).header("Last-Modified", date);
+    let broken = || first(&bytes).fault(Fault::DropAt(5000));
+    let announcing = Reply {
+        length: Some(4000),
+        body: bytes[5000..].to_vec(),
+        ..right()
+    };
+    for (what, begun, second, is_proven) in [
+        ("", broken(), announcing, true),
+        (
+            "does not name the entity tag",
+            broken(),
+            untagged(right()),
+            false,
+        ),
+        (
+            "does not name the entity tag",
+            broken(),
+            untagged(right()).header("ETag", "W/\"a\""),
+            false,
+        ),
+        (
+            "it announces 3000 bytes",
+            broken(),
+            Reply {
+                length: Some(3000),
+                ..right()
+            },
+            false,
+        ),
+        (
+            "which part it is",
+            broken(),
+            Reply {
+                headers: vec![(
+                    "Content-Type".to_owned(),
+                    "multipart/byteranges; boundary=x".to_owned(),
+                )],
+                ..right()
+            },
+            false,
+        ),
+        (
+            "its date changed",
+            dated(broken(), DATE),
+            dated(right(), LATER),
+            false,
+        ),
+        // an answer to `If-Range` may leave the date out
+        ("", dated(broken(), DATE), untagged(right()), true),
+        // a date of this very second is that of more than one version
+        (
+            "neither an ETag nor a date",
+            dated(broken(), DATE).header("Date", DATE),
+            dated(right(), DATE),
+            false,
+        ),
+        (
+            "",
+            dated(broken(), DATE).header("Date", LATER),
+            dated(right(), DATE),
+            true,
+        ),
+        (
+            "does not say how long the whole is",
+            Reply {
+                without_length: true,
+                ..broken()
+            }
+            .fault(Fault::ResetAt(5000)),
+            rest("bytes 5000-8999/*").header("ETag", "\"a\""),
+            false,
+        ),
+    ] {
+        let server = scripted(&bytes, vec![begun, second]);
+        let got = fetch(&settings(), &server.url("/x"));
+        assert_eq!(got.result.unwrap(), bytes, "{what}");
+        assert_eq!(got.meter.start_overs(), u32::from(!is_proven), "{what}");
+        let is_told = got.warnings.iter().any(|warning| warning.contains(what));
+        assert!(is_told || is_proven, "{what}: {:?}", got.warnings);
+    }
+}
+
+#[test]
+fn a_look_believes_no_other_part_than_the_one_that_it_asked_for() {
+    let bytes = content(2000);
+    for range in ["bytes 1-512/2000", "bytes 0-99/2000", "2000"] {
+        let copy = bytes.clone();
+        let server = FaultServer::start(move |asked: &Asked| {
+            let mut reply = Reply::whole(&copy[..512]).header("Content-Range", range);
+            reply.status = 206;
+            match asked.target.as_str() {
+                "/x.img" => reply,
+                _ => Reply::status(404),
+            }
+        })
+        .unwrap();
+        let url = server.url("/x.img");
+        let image = ImageSpec {
+            mount: Mount::Path("/".to_owned()),
+            filesystem: 0,
+            url: url.as_str().into(),
+            format: "ext4".into(),
+            container: Container::Raw,
+        };
+        let sources = look(&client(&impatient()), &[image], ProbeOptions::default()).unwrap();
+        let found = sources.images[url.as_str()].problem.clone().unwrap();
+        assert!(found.contains("answers wrongly"), "{found}");
+    }
+}
+
+#[test]
+fn giving_up_because_the_server_wants_to_be_left_alone_says_so() {
+    let server = FaultServer::start(|_| Reply::status(503).header("Retry-After", "3600")).unwrap();
+    let error = fetch(&settings(), &server.url("/x")).result.unwrap_err();
+    let text = error
+        .to_string()
+        .replace(&server.address().to_string(), "HOST");
+    insta::assert_snapshot!(text, @"gave up on http://HOST/x after 1 attempt: it asks for a pause of 3600 s, and retries go on for 20 s in all");
+}
