@@ -133,7 +133,8 @@ fn three_disks(kind: &str) -> String {
         text += &disk.replace("virtio0", &format!("virtio{number}"));
     }
     for name in ["vda", "vdb"] {
-        text += &format!("\n$ 0 blkid -p -o export /dev/{name}\n| TYPE={kind}\n");
+        let said = format!("\n$ 0 blkid -p -o export /dev/{name}\n| TYPE={kind}\n");
+        text += &said;
     }
     text
 }

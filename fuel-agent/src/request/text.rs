@@ -285,8 +285,8 @@ mod tests {
         let objects = "{},".repeat(MOST_VALUES);
         let json = format!(r#"{{"ignored":[{objects}0]}}"#);
         let yaml = format!("ignored:\n{}", "- {}\n".repeat(MOST_VALUES));
-        let anchors: String = (0..MOST_VALUES).map(|n| format!("- &a{n} x\n")).collect();
-        for text in [json, yaml, anchors] {
+        let anchors: Vec<String> = (0..MOST_VALUES).map(|n| format!("- &a{n} x\n")).collect();
+        for text in [json, yaml, anchors.concat()] {
             let problem = parse(&text).unwrap_err();
             assert_eq!(
                 problem.what,

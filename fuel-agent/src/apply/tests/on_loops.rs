@@ -202,8 +202,8 @@ impl Holder {
         let thread = std::thread::spawn(move || {
             released.recv().unwrap();
             // a moment of looking at it
-            let mut head = std::io::Read::take(&held, 4 << 20);
-            std::io::copy(&mut head, &mut std::io::sink()).unwrap();
+            let mut beginning = std::io::Read::take(&held, 4 << 20);
+            std::io::copy(&mut beginning, &mut std::io::sink()).unwrap();
         });
         Self { release, thread }
     }
