@@ -17,7 +17,7 @@ pub enum Error {
         doing: String,
         /// What the program said.
         #[source]
-        source: ExecError,
+        source: Box<ExecError>,
     },
     /// A file could not be read or written.
     #[error("cannot {doing} {}", path.display())]
@@ -171,7 +171,8 @@ impl Error {
     /// An order to the reader, where there is one.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Tool { source, .. } | Self::Sources(SourcesError::Config(source)) => {
+            Self::Tool { source, .. } => return source.hint(),
+            Self::Sources(SourcesError::Config(source)) => {
                 return source.hint();
             }
             Self::Sources(SourcesError::NoArchive { .. }) => {
@@ -205,7 +206,10 @@ impl Error {
 /// Names what was being done when a program failed.
 pub fn tool(doing: impl Into<String>) -> impl FnOnce(ExecError) -> Error {
     let doing = doing.into();
-    |source| Error::Tool { doing, source }
+    |source| Error::Tool {
+        doing,
+        source: Box::new(source),
+    }
 }
 
 /// Names the file and what was being done with it.
