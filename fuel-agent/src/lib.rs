@@ -7,8 +7,29 @@
 //!                                                                   events: bars, lines, JSON, log
 //! ```
 //!
-//! Arrows point one way. `model` is the ground floor, known to all; then `request`, `inventory` <- `plan` <- `sequence`;
-//! `plan`, `stream` <- `apply` <- `sequence` <- the sub-commands. `plan` touches nothing; `apply` decides nothing. `tests/boundaries.rs` holds that.
+//! The rooms, from the bottom up; each imports only what stands above it in this list, and `tests/boundaries` holds that.
+//!
+//! ```text
+//!   tools       the programs that the agent starts
+//!   model       the ground floor, pure: storage, addresses, plan and step, stages, errors, report data
+//!   wrap, pool  text in lines; a fixed number of buffers
+//!   request     `provision.json`, in every dialect, to one Request
+//!   inventory   what the machine has; which disk is meant
+//!   events      what is told, and to whom
+//!   http        HTTP, and nothing else
+//!   source      what an image is, and where its bytes come from
+//!   settings    all layers of settings as one
+//!   plan        the decision, pure
+//!   cloud       what cloud-init is told
+//!   stream      the data path: decode, verify, write
+//!   apply       effects, without decisions
+//!   report      what happened
+//!   sequence    the stages in their order
+//!   cli, run    the command line and its sub-commands
+//!   testing     rigs that tests share
+//! ```
+//!
+//! Where new code goes: docs/design.md.
 
 pub mod apply;
 pub mod cli;

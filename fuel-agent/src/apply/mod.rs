@@ -132,7 +132,7 @@ pub struct Options {
     /// Images without a digest may be written.
     pub allow_unverified: bool,
     /// What holds for packed images.
-    pub packed: crate::stream::packed::Rules,
+    pub packed: crate::source::policy::PackedPolicy,
     /// How sources are fetched.
     pub http: crate::http::HttpSettings,
 }

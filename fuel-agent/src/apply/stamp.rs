@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Context, Outcome, bootcode, disk_region};
 use crate::model::error::{Error, Kind};
+use crate::model::plan::STAMP;
 use crate::model::plan::{Plan, PlannedImage};
 use crate::model::sources::SourceFacts;
 use crate::model::url::RedactedUrl;
-use crate::plan::STAMP;
 
 /// What it begins with; the last byte is the version of this layout: magic, length, JSON, sha256 of the JSON.
 const MAGIC: [u8; 16] = *b"provision stamp\x01";

@@ -15,7 +15,7 @@ use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
 use crate::model::storage::BlockRef;
 use crate::plan::approve::ApprovedPlan;
-use crate::stream::packed::Rules;
+use crate::source::policy::PackedPolicy;
 use host::blockdev::Devices;
 
 /// What was told.
@@ -55,7 +55,7 @@ pub(crate) struct StepHarness {
     pub(crate) state: State,
     pub(crate) heard: RecordedEvents,
     pub(crate) work: tempfile::TempDir,
-    pub(crate) packed: Rules,
+    pub(crate) packed: PackedPolicy,
     /// Asked by images that are written at the same time.
     pub(crate) cancel: Cancel,
 }
@@ -102,7 +102,7 @@ impl StepHarness {
             state: State::default(),
             heard: RecordedEvents::default(),
             work: tempfile::tempdir().unwrap(),
-            packed: Rules::default(),
+            packed: PackedPolicy::default(),
             cancel: Cancel::new(),
         }
     }

@@ -17,6 +17,7 @@
 mod answers;
 mod existing;
 mod graph;
+pub(crate) mod grub;
 mod identity;
 mod json;
 mod machine;

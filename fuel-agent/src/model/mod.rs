@@ -18,7 +18,10 @@
 pub mod digest;
 pub mod error;
 pub mod filesystem;
+pub(crate) mod grub;
+pub mod mismatch;
 pub mod node;
+pub mod partition_type;
 pub mod plan;
 pub mod report;
 pub mod request;

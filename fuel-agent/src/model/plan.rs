@@ -12,6 +12,13 @@ use super::step::PlannedStep;
 use super::storage::{BlockRef, LogicalVolumeSpec, Mount, RaidLevel, RaidMetadata, Role, Table};
 use super::url::RedactedUrl;
 
+/// Where the identity stamp lies on every disk that gets boot code: in the gap between the partition table and the
+/// first MiB, where no partition of ours ever starts.
+pub const STAMP: Extent = Extent {
+    start: Bytes(512 << 10),
+    length: Bytes(64 << 10),
+};
+
 /// Everything that will happen. Apply takes no decision that is not in here.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -9,6 +9,9 @@ use super::node::NodeSpec;
 use super::storage::{BlockRef, Mount, Storage};
 use super::url::RedactedUrl;
 
+/// Where a ready-made configdrive is looked for on the node; an ironic conductor uploads it there.
+pub const READY_CONFIGDRIVE: &str = "/tmp/config-drive.img";
+
 /// Which kind of `provision.json` it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,7 +9,8 @@ use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Mount, RaidLevel, Role};
 
 use super::diagnostics::Diagnostics;
-use super::{STAMP, keep};
+use super::keep;
+use crate::model::plan::STAMP;
 use crate::model::plan::{Plan, PlannedDisk, PlannedFilesystem};
 
 /// How far a BIOS that counts sectors in 32 bits can read.

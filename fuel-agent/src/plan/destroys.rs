@@ -5,8 +5,9 @@ use host::units::{Bytes, Extent};
 use crate::model::node::Firmware;
 use crate::model::storage::BlockRef;
 
-use super::{STAMP, boot, extents, keep};
+use super::{boot, extents, keep};
 use crate::model::plan::Plan;
+use crate::model::plan::STAMP;
 use crate::model::step::{Destroyed, Step};
 
 /// Bytes whose old content is gone after the step, on disks in ascending order.

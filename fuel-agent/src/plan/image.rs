@@ -10,8 +10,8 @@ use crate::model::storage::Mount;
 use super::diagnostics::Diagnostics;
 use super::text::format;
 use super::{Options, PlanError, extents};
+use crate::model::mismatch::check_identified;
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
-use crate::source::check::check_identified;
 
 /// Plans images in the order of the request.
 pub(super) fn images(

@@ -9,7 +9,8 @@ use crate::model::storage::{BlockRef, Table};
 
 use super::diagnostics::Diagnostics;
 use super::text::format;
-use super::{boot, extents, layout, wipe};
+use super::{boot, extents, wipe};
+use crate::model::partition_type;
 use crate::model::plan::{Plan, PlannedDisk, PlannedPartition};
 
 /// Bytes of the boot code in the first sector: never kept, whatever else is.
@@ -227,7 +228,7 @@ fn foreign_esps(
         let is_bios = old
             .type_guid
             .as_deref()
-            .is_some_and(|guid| guid.eq_ignore_ascii_case(layout::BIOS_GRUB));
+            .is_some_and(|guid| guid.eq_ignore_ascii_case(partition_type::BIOS_GRUB));
         is_other(old.number) && wipe::may_boot(old) && !is_bios
     });
     for old in found {

@@ -51,14 +51,6 @@ use crate::model::request::Request;
 use crate::model::sources::Sources;
 use crate::request::system;
 use diagnostics::Diagnostics;
-use host::units::{Bytes, Extent};
-
-/// Where the identity stamp lies on every disk that gets boot code: in the gap between the partition table and the
-/// first MiB, where no partition of ours ever starts.
-pub const STAMP: Extent = Extent {
-    start: Bytes(512 << 10),
-    length: Bytes(64 << 10),
-};
 
 /// The request with what follows from the operating system decided again, now that the YAML of the image for `/` says which.
 fn as_its_image_says(request: &Request, sources: &Sources) -> Request {

@@ -1,9 +1,8 @@
 //! What the three dialects of Fuel have in common: profile, kernel parameters, images, the node; each with a layout of its own.
 
 use super::reader::{Diagnostics, JsonCursor};
-use super::{
-    Context, READY_CONFIGDRIVE, images, kernel_line, lints, nailgun, node, simple, system,
-};
+use super::{Context, images, kernel_line, lints, nailgun, node, simple, system};
+use crate::model::request::READY_CONFIGDRIVE;
 use crate::model::request::{BootSpec, Dialect, Request};
 
 /// Reads the document as one of the three dialects; a ready-made configdrive matters to ironic alone.

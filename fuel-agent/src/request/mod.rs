@@ -32,9 +32,6 @@ use sha2::{Digest, Sha256};
 use crate::model::request::{Problem, Request};
 use reader::{Diagnostics, JsonCursor};
 
-/// Where a ready-made configdrive is looked for on the node; an ironic conductor uploads it there.
-pub const READY_CONFIGDRIVE: &str = "/tmp/config-drive.img";
-
 impl Context {
     /// A file that is larger holds no configdrive that fits its partition: base64 takes a third more than what is in
     /// it.
@@ -58,8 +55,9 @@ impl Context {
 pub struct Context {
     /// The dialect.
     pub driver: Driver,
-    /// Size of the ready-made configdrive that lies on the node ([`READY_CONFIGDRIVE`]), if one does: then an ironic request
-    /// gets the partition for it too, as upstream does. That of its filesystem where it is wrapped in gzip or base64.
+    /// Size of the ready-made configdrive that lies on the node
+    /// ([`READY_CONFIGDRIVE`](crate::model::request::READY_CONFIGDRIVE)), if one does: then an ironic request gets the
+    /// partition for it too, as upstream does. That of its filesystem where it is wrapped in gzip or base64.
     pub ready_configdrive: Option<Bytes>,
     /// Why that configdrive cannot be used.
     pub ready_fault: Option<ReadyError>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use host::Host;
 use host::cancel::{Cancel, ignore_hangup};
 
-use super::{Places, node, printer, said, stand_ins, start_log};
+use super::context::{Places, node, printer, said, stand_ins, start_log};
 use crate::apply;
 use crate::cli::{Dialect, RunOptions};
 use crate::events::log::Log;

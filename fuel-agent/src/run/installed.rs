@@ -7,15 +7,15 @@ use std::time::Duration;
 use host::cancel::Cancel;
 use serde_json::{Value, json};
 
-use super::Places;
+use super::context::Places;
 use crate::apply::stamp::{self, Stamp};
 use crate::cli::{StatusOptions, UPLOADED};
 use crate::http;
 use crate::inventory::{self, Reader};
 use crate::model::error::Error;
+use crate::model::plan::STAMP;
 use crate::model::request::ImageSpec;
 use crate::model::sources::{SourceFacts, Sources};
-use crate::plan::STAMP;
 use crate::request::{self, Context};
 use crate::source;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use host::cancel::Cancel;
 use host::terminal::columns;
 
-use super::{Places, failure, node, reader, said, stand_ins, start_log};
+use super::context::{Places, failure, node, reader, said, stand_ins, start_log};
 use crate::cli::{
     Dialect, Format, InputOptions, InventoryOptions, LogOptions, PlanOptions, RunOptions,
     ValidateOptions,

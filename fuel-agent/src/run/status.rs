@@ -8,7 +8,7 @@ use host::cancel::Cancel;
 use host::lock::{Lock, LockError};
 use serde_json::{Value, json};
 
-use super::Places;
+use super::context::Places;
 use super::installed::{self, Comparison};
 use crate::cli::{Format, NotifyOptions, StatusOptions};
 use crate::events::clock;
@@ -199,7 +199,7 @@ pub(super) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
     let cancel = Cancel::new();
     super::install::on_signals(&cancel)?;
     let client = http::Client::new(&settings.http, cancel.clone())?;
-    let out = super::printer()?;
+    let out = super::context::printer()?;
     loop {
         // Read each time: a run that began meanwhile owes something else, or nothing.
         let Some(owed) = folder.owed() else {
@@ -227,7 +227,7 @@ fn accepted(
     owed: &PendingCompletion,
     options: &NotifyOptions,
 ) -> Result<u8, Error> {
-    super::printer()?.line(&format!("{} accepted the completion", owed.call.url));
+    super::context::printer()?.line(&format!("{} accepted the completion", owed.call.url));
     let Some(_lock) = settled(folder, owed)? else {
         return Ok(0);
     };

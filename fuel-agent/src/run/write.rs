@@ -16,15 +16,17 @@ use host::units::{Bytes, Extent};
 use host::wait;
 use serde::Serialize;
 
+use super::context::{Places, printer, start_log, told};
 use super::fit::{self, Goal};
+use super::stated;
 use super::target::{self, NullDevice, Target};
-use super::{Places, printer, start_log, stated, told};
 use crate::apply::not_opened;
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
 use crate::events::{Event, Events, Silence, clock};
 use crate::http::Client;
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::ImageFormat;
+use crate::model::mismatch::check_identified;
 use crate::model::report::{DigestedPart, ImageOutcome};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
@@ -36,7 +38,6 @@ use crate::sequence::host_executor::lock_error;
 use crate::sequence::rundir::RunDir;
 use crate::settings::{Entry, Place, Settings};
 use crate::source;
-use crate::source::check::check_identified;
 use crate::stream::packed::Packed;
 use crate::stream::{self, Expected, Job, StreamError};
 

@@ -18,6 +18,7 @@
 //!   rundir       /run/provision: lock, state, report, log, what is owed
 //! ```
 
+pub(crate) mod boot_code;
 mod changed;
 pub mod completion;
 mod completion_stage;

@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::discovery::{Discovery, combine, request_error};
 use super::machine::Machine;
 use super::template::{self, Facts};
-use crate::apply::bootcode;
 use crate::events::{Event, Events, clock};
 use crate::http::{self, HttpError};
 use crate::inventory::{self, Inventory, Reader};
@@ -273,7 +272,7 @@ impl Discovery for NodeDiscovery<'_> {
             driver: self.driver,
             ..request::Context::default()
         };
-        let configdrive = Path::new(request::READY_CONFIGDRIVE);
+        let configdrive = Path::new(crate::model::request::READY_CONFIGDRIVE);
         if let Some(file) = std::fs::metadata(configdrive)
             .ok()
             .filter(std::fs::Metadata::is_file)
@@ -378,7 +377,7 @@ impl Discovery for NodeDiscovery<'_> {
 
     fn bootable(&self, plan: &Plan) -> Result<(), Error> {
         if self.disks.is_empty() {
-            return bootcode::preflight(plan, &self.settings.grub);
+            return super::boot_code::check(plan, &self.settings.grub);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::value::{
     address, list, put_body, put_expect_body, put_expect_status, put_header, put_keys, put_method,
     put_mirrors, put_url, text, time, web, yes,
 };
-use crate::stream::packed::DeltaPolicy;
+use crate::source::policy::DeltaPolicy;
 
 const PLAIN: Key = Key {
     name: "",

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::http::HttpSettings;
 use crate::model::error::{Error, Kind};
 use crate::model::url::RedactedUrl;
-use crate::stream::packed::Rules;
+use crate::source::policy::PackedPolicy;
 pub use key::Key;
 use key::Layers;
 pub(crate) use value::boot_mac;
@@ -45,7 +45,7 @@ pub struct Settings {
     /// Whether removable disks may be chosen.
     pub allow_removable: bool,
     /// What holds for packed images: trusted keys, mirrors, whether what the disk holds is made use of.
-    pub packed: Rules,
+    pub packed: PackedPolicy,
     /// Disks that are never chosen: names, links, serial numbers, wwns.
     pub protect: Vec<String>,
     /// Whether an entry of `protect` that is no disk of this node is a refusal.
@@ -78,7 +78,7 @@ impl Default for Settings {
             match_by_name: false,
             allow_unverified: false,
             allow_removable: false,
-            packed: Rules::default(),
+            packed: PackedPolicy::default(),
             protect: Vec::new(),
             protect_strict: false,
             success: Callback::default(),

@@ -19,6 +19,7 @@ mod fetch;
 mod file;
 mod manifest;
 mod packed;
+pub mod policy;
 pub(crate) mod prefix;
 mod probe;
 pub(crate) mod range;

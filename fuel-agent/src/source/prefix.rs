@@ -11,7 +11,7 @@ use os_image::container::{WINDOW_MAX, ZSTD_WINDOW_LOG_MAX};
 use os_image::content::{Content, HEAD_LENGTH};
 use os_image::disk::{DiskImage, DiskImageError, Qcow2, ReadAt};
 
-use super::check::Mismatch;
+use crate::model::mismatch::Mismatch;
 use crate::model::request::Container;
 use crate::model::sources::ImageContent;
 use host::units::Bytes;

@@ -16,7 +16,7 @@ use os_image::metadata::{self, Metadata};
 use os_image::signature::TrustedKey;
 use url::Url;
 
-use super::check::{Mismatch, check_head, container_of, disk_size};
+use super::check::{check_head, disk_size};
 use super::document::document_within;
 use super::file;
 use super::packed;
@@ -29,6 +29,7 @@ use crate::http::client::{Client, PART_LENGTH, Request, Response};
 use crate::http::error::HttpError;
 use crate::http::retry::{Retry, chain};
 use crate::model::digest::{Algorithm, Documented};
+use crate::model::mismatch::{Mismatch, container_of};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::Mount;

@@ -9,7 +9,7 @@ use os_image::members::Trailing;
 use super::packed::PackedError;
 use crate::http::HttpError;
 use crate::model::error::{Error, Kind};
-use crate::source::check::{Mismatch, NARROWER};
+use crate::model::mismatch::{Mismatch, NARROWER};
 
 /// What the command line is called as the one that states a digest.
 pub const DIGEST_OPTION: &str = "`--digest`";

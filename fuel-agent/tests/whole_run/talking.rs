@@ -18,9 +18,9 @@ fn full_pipe() -> (io::PipeReader, File) {
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
     // opened anew, so that filling it does not wait; the end that is handed on does
     let mut filler = PollingWriter::new(nonblocking::open(path.as_ref()).unwrap());
-    for bytes in [&[b'x'; 1 << 20][..], &[b'x'][..]] {
+    for bytes in [vec![b'x'; 1 << 20], vec![b'x']] {
         let error = filler
-            .write_within(bytes, Duration::from_millis(1))
+            .write_within(&bytes, Duration::from_millis(1))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

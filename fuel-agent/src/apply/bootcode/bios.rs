@@ -32,9 +32,8 @@ const LONGEST: usize = 0x7_8000;
 
 pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
     let planned = &context.plan.disks[disk];
-    fits(planned)?;
     let place = place(planned)?;
-    let platform = core::Platform::Pc;
+    let platform = crate::model::grub::Platform::Pc;
     let path = context.options.grub.join(platform.name()).join("boot.img");
     let boot = std::fs::read(&path).map_err(|source| {
         let what = format!("cannot read {}", path.display());
@@ -60,20 +59,6 @@ pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Erro
     pieces
         .write(device.as_mut(), place.start, active)
         .map_err(failed)
-}
-
-/// Whether BIOS boot code can work on the disk at all.
-pub(crate) fn fits(disk: &PlannedDisk) -> Result<(), Error> {
-    if disk.sector_size == Bytes(512) {
-        return Ok(());
-    }
-    let what = format!(
-        "{} has sectors of {}, which GRUB cannot start from on a BIOS node",
-        disk.device, disk.sector_size
-    );
-    Err(Error::new(Kind::Hardware, what)
-        .device(&disk.device)
-        .hint("let the node boot by UEFI, or put /boot and the boot code on a disk with sectors of 512 bytes"))
 }
 
 fn place(disk: &PlannedDisk) -> Result<Extent, Error> {

@@ -7,18 +7,10 @@ use host::exec::Cmd;
 
 use crate::apply::Context;
 use crate::apply::bootconfig::BootFolder;
+use crate::inventory::grub;
 use crate::model::error::{Error, Kind};
-use crate::model::node::Firmware;
+use crate::model::grub::Platform;
 use crate::tools::Tool;
-
-/// A platform of GRUB's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Platform {
-    /// BIOS.
-    Pc,
-    /// UEFI on x86-64.
-    Efi,
-}
 
 /// In every core image, so that a system starts even if its module folder is lost: partition tables, md, LVM, the
 /// filesystems that can be under `/boot`, and what our grub.cfg uses.
@@ -58,53 +50,13 @@ const MODULES: [&str; 33] = [
     "sleep",
 ];
 
-impl Platform {
-    /// The one that a firmware starts.
-    pub(crate) const fn of(firmware: Firmware) -> Self {
-        match firmware {
-            Firmware::Bios => Self::Pc,
-            Firmware::Uefi => Self::Efi,
-        }
-    }
-
-    /// Its name, which is also its folder's.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Pc => "i386-pc",
-            Self::Efi => "x86_64-efi",
-        }
-    }
-
-    const fn package(self) -> &'static str {
-        match self {
-            Self::Pc => "grub-pc-bin",
-            Self::Efi => "grub-efi-amd64-bin",
-        }
-    }
-
-    /// Whether GRUB's folder holds this platform.
-    pub(crate) fn present(self, grub: &Path) -> Result<(), Error> {
-        let folder = grub.join(self.name());
-        if folder.join("normal.mod").is_file() {
-            return Ok(());
-        }
-        let what = format!(
-            "GRUB's files for {} are not in {}",
-            self.name(),
-            folder.display()
-        );
-        let hint = format!("install the package `{}`", self.package());
-        Err(Error::new(Kind::Tool, what).hint(hint))
-    }
-
-    fn modules(self) -> impl Iterator<Item = &'static str> {
-        let disk: &[&str] = match self {
-            Self::Pc => &["biosdisk"],
-            // the firmware reads disks for GRUB here
-            Self::Efi => &[],
-        };
-        disk.iter().copied().chain(MODULES)
-    }
+fn modules(platform: Platform) -> impl Iterator<Item = &'static str> {
+    let disk: &[&str] = match platform {
+        Platform::Pc => &["biosdisk"],
+        // the firmware reads disks for GRUB here
+        Platform::Efi => &[],
+    };
+    disk.iter().copied().chain(MODULES)
 }
 
 /// What the core image does before it reads grub.cfg.
@@ -115,7 +67,7 @@ pub(crate) fn early(boot: &BootFolder) -> String {
 
 /// The core image of a platform for this plan.
 pub(crate) fn image(context: &mut Context<'_>, platform: Platform) -> Result<Vec<u8>, Error> {
-    platform.present(&context.options.grub)?;
+    grub::present(platform, &context.options.grub)?;
     let boot = BootFolder::find(context)?;
     let work = &context.options.work;
     let (script, output) = (work.join("early.cfg"), work.join("core.img"));
@@ -154,7 +106,7 @@ fn command(
         .arg(script)
         .args(["--prefix", prefix, "--output"])
         .arg(output)
-        .args(platform.modules())
+        .args(modules(platform))
 }
 
 #[cfg(test)]
@@ -186,7 +138,7 @@ mod tests {
                 "/grub",
             )
             .to_string();
-            let first = platform.modules().next().unwrap();
+            let first = modules(platform).next().unwrap();
             assert!(line.contains(&format!("core.img {first} ")), "{line}");
             assert!(
                 line.contains(&format!("/usr/lib/grub/{}", platform.name())),

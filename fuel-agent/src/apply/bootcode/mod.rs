@@ -9,8 +9,6 @@ pub(crate) mod efi_boot_entry;
 pub(crate) mod stub;
 pub(crate) mod uefi;
 
-pub(crate) use core::Platform;
-
 use std::io;
 use std::path::Path;
 
@@ -91,20 +89,6 @@ fn take_back(firmware: Firmware, disk: &PlannedDisk, devices: &dyn Devices) -> i
     // Whether or not it was: a stamp says that the node is ready, and it is not.
     let cleared = stamp::clear(device).and_then(|_| device.flush());
     taken.and(cleared)
-}
-
-/// Whether boot code can be made at all on this node, asked before anything is touched. That `grub-mkimage` is installed is
-/// asked with the other tools of the plan.
-pub fn preflight(plan: &Plan, grub: &Path) -> Result<(), Error> {
-    let mut disks = plan.disks.iter().filter(|disk| disk.bootloader).peekable();
-    if disks.peek().is_none() {
-        return Ok(());
-    }
-    Platform::of(plan.firmware).present(grub)?;
-    match plan.firmware {
-        Firmware::Bios => disks.try_for_each(bios::fits),
-        Firmware::Uefi => Ok(()),
-    }
 }
 
 /// Whether every disk that the plan gives boot code has some now: what a later run asks before it calls a node installed.

@@ -3,6 +3,7 @@
 //! No serial line is scraped for success: whatever is reached at last tells QEMU a number of its own to exit with.
 //! Each test is over in seconds and is skipped, with a word, where its programs are not installed.
 
+use crate::model::grub::Platform;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl StepHarness {
             work: folder.path().to_owned(),
             grub: GRUB.into(),
             allow_unverified: false,
-            packed: crate::stream::packed::Rules::default(),
+            packed: crate::source::policy::PackedPolicy::default(),
             http: crate::http::HttpSettings::default(),
         };
         let mut harness = Self {

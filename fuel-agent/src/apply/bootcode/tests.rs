@@ -1,5 +1,6 @@
 //! Boot code on disks in memory: what is written where, and that a disk at which anything went wrong does not boot.
 
+use crate::model::grub::Platform;
 use host::efivars::Variables;
 use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
 use host::units::{Bytes, Extent};
@@ -48,7 +49,7 @@ fn node(firmware: Firmware) -> Node {
         work: work.path().to_owned(),
         grub: work.path().to_owned(),
         allow_unverified: false,
-        packed: crate::stream::packed::Rules::default(),
+        packed: crate::source::policy::PackedPolicy::default(),
         http: crate::http::HttpSettings::default(),
     };
     Node {
@@ -267,7 +268,7 @@ fn whatever_fails_no_disk_boots_and_the_error_is_told() {
 
 #[test]
 fn a_disk_that_fails_does_not_keep_the_others_from_being_disarmed_again() {
-    use crate::plan::STAMP;
+    use crate::model::plan::STAMP;
 
     let stamped = |devices: &FakeDevices| {
         for disk in DISKS {
@@ -427,22 +428,22 @@ fn what_is_not_grubs_is_refused_before_anything_is_written() {
 #[test]
 fn large_sectors_do_not_start_by_bios() {
     let mut node = node(Firmware::Bios);
-    preflight(&node.plan, &node.options.grub).unwrap();
+    crate::sequence::boot_code::check(&node.plan, &node.options.grub).unwrap();
     node.plan.disks[1].sector_size = Bytes(4096);
-    let error = preflight(&node.plan, &node.options.grub).unwrap_err();
+    let error = crate::sequence::boot_code::check(&node.plan, &node.options.grub).unwrap_err();
     assert_eq!(
         (error.kind, error.device.as_deref()),
         (Kind::Hardware, Some("/dev/sdb"))
     );
     node.plan.firmware = Firmware::Uefi;
-    preflight(&node.plan, &node.options.grub).unwrap();
+    crate::sequence::boot_code::check(&node.plan, &node.options.grub).unwrap();
 }
 
 #[test]
 fn a_missing_grub_is_noticed_before_anything_is_touched() {
     let mut node = node(Firmware::Bios);
     std::fs::remove_file(node.options.grub.join("i386-pc/normal.mod")).unwrap();
-    let error = preflight(&node.plan, &node.options.grub).unwrap_err();
+    let error = crate::sequence::boot_code::check(&node.plan, &node.options.grub).unwrap_err();
     assert_eq!(
         error.hint.as_deref(),
         Some("install the package `grub-pc-bin`")
@@ -450,5 +451,5 @@ fn a_missing_grub_is_noticed_before_anything_is_touched() {
     for disk in &mut node.plan.disks {
         disk.bootloader = false;
     }
-    preflight(&node.plan, &node.options.grub).unwrap();
+    crate::sequence::boot_code::check(&node.plan, &node.options.grub).unwrap();
 }

@@ -25,7 +25,7 @@ const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
 const LABEL: &str = "EFI";
 
 pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
-    let loader = core::image(context, core::Platform::Efi)?;
+    let loader = core::image(context, crate::model::grub::Platform::Efi)?;
     let planned = &context.plan.disks[disk];
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
         let what = format!(

@@ -8,11 +8,11 @@ mod parameters;
 
 use std::path::Path;
 
-use super::bootcode::Platform;
 use super::target_tree::TargetTree;
 use super::{Context, Outcome, target_tree};
 use crate::events::Event;
 use crate::model::error::{Error, Kind};
+use crate::model::grub::Platform;
 use crate::model::plan::Plan;
 use crate::model::stage::Stage;
 use crate::model::storage::{BlockRef, Mount};
@@ -168,7 +168,7 @@ fn modules(
     grub: &Path,
     platform: Platform,
 ) -> Result<(), Error> {
-    platform.present(grub)?;
+    crate::inventory::grub::present(platform, grub)?;
     let to = format!("{}/{}", folder.in_tree, platform.name());
     let wanted = |name: &str| {
         let end = Path::new(name).extension().and_then(|end| end.to_str());

@@ -174,7 +174,7 @@ fn configure(
         work: folder.to_owned(),
         grub: folder.join("lib"),
         allow_unverified: false,
-        packed: crate::stream::packed::Rules::default(),
+        packed: crate::source::policy::PackedPolicy::default(),
         http: crate::http::HttpSettings::default(),
     };
     let root = folder.join("root");

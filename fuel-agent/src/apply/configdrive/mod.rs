@@ -14,8 +14,8 @@ use super::disk_region::DiskRegion;
 use super::{Context, Outcome};
 use crate::cloud;
 use crate::model::error::{Error, Kind};
+use crate::model::request::READY_CONFIGDRIVE;
 use crate::model::storage::BlockRef;
-use crate::request::READY_CONFIGDRIVE;
 
 pub(super) fn write(context: &mut Context<'_>, on: BlockRef) -> Result<Outcome, Error> {
     let node = context.node(on)?;

@@ -76,10 +76,9 @@ fn kept_esps(disk: &PlannedDisk) -> Vec<Extent> {
     let kept = disk.partitions.iter().filter(|partition| {
         partition.keep_data
             && (partition.role == Role::Esp
-                || partition
-                    .type_guid
-                    .as_deref()
-                    .is_some_and(|guid| guid.eq_ignore_ascii_case(crate::plan::layout::ESP)))
+                || partition.type_guid.as_deref().is_some_and(|guid| {
+                    guid.eq_ignore_ascii_case(crate::model::partition_type::ESP)
+                }))
     });
     kept.map(|partition| partition.extent).collect()
 }

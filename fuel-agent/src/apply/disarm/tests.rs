@@ -9,7 +9,7 @@ use crate::apply::bootcode::bios;
 use crate::apply::{Options, State, sample};
 use crate::events::{Event, Events};
 use crate::model::plan::Plan;
-use crate::plan::STAMP;
+use crate::model::plan::STAMP;
 
 const DISK: &str = "/dev/sda";
 const AREAS: [Extent; 2] = [
@@ -49,7 +49,7 @@ fn run(plan: &Plan, devices: &FakeDevices) -> (Result<Outcome, Error>, bool) {
         work: "/nowhere".into(),
         grub: "/nowhere".into(),
         allow_unverified: false,
-        packed: crate::stream::packed::Rules::default(),
+        packed: crate::source::policy::PackedPolicy::default(),
         http: crate::http::HttpSettings::default(),
     };
     let approved = crate::plan::approve::ApprovedPlan::assumed(plan.clone());

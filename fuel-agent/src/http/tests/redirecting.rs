@@ -11,8 +11,8 @@ fn with_credentials(url: &str) -> String {
 #[test]
 fn credentials_are_not_carried_to_another_server() {
     let bytes = content(5000);
-    let served = bytes.clone();
-    let other = FaultServer::start(move |_| Reply::whole(&served)).unwrap();
+    let copy = bytes.clone();
+    let other = FaultServer::start(move |_| Reply::whole(&copy)).unwrap();
     let port = other.url("/image");
     let name = port.replace("127.0.0.1", "localhost");
     let scheme_relative = port.replace("http:", "");
@@ -32,14 +32,14 @@ fn credentials_are_not_carried_to_another_server() {
 fn credentials_stay_within_one_server_however_it_writes_its_location() {
     for is_absolute in [false, true] {
         let bytes = content(5000);
-        let served = bytes.clone();
+        let copy = bytes.clone();
         let server = FaultServer::start(move |asked| match asked.target.as_str() {
             "/image" if is_absolute => {
                 let host = asked.header("host").unwrap_or_default();
                 Reply::status(302).header("Location", &format!("http://{host}/store/image"))
             }
             "/image" => Reply::status(302).header("Location", "/store/image"),
-            _ => Reply::whole(&served),
+            _ => Reply::whole(&copy),
         })
         .unwrap();
         let got = fetch(&settings(), &with_credentials(&server.url("/image")));

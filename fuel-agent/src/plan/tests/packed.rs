@@ -6,6 +6,7 @@ use crate::inventory::{Disk, Inventory};
 use crate::model::error::Kind;
 use crate::model::plan::RefusedBy;
 use crate::model::sources::{ImageContent, PackedFacts};
+use host::units::Bytes;
 
 /// UUID of the filesystem in the image.
 const TWIN: &str = "6f0f7c3e-1d0d-4f60-8b62-0a9e5f2b7c11";

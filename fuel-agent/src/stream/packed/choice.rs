@@ -1,19 +1,7 @@
 //! Whether it is worth reading what the disk holds: a pure function of what was measured.
 
 use crate::model::report::WriteMode;
-
-/// What the request of whoever runs machines is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeltaPolicy {
-    /// Whatever is faster.
-    #[default]
-    Auto,
-    /// Read what the disk holds and fetch only what differs, however long that takes.
-    Always,
-    /// Fetch and write everything.
-    Never,
-}
+use crate::source::policy::DeltaPolicy;
 
 /// What a look at a few chunks came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use os_image::index::Index;
 use super::super::digest::Digests;
 use super::super::error::StreamError;
 use super::check;
-use super::choice::{self, DeltaPolicy};
+use super::choice;
 use super::fetcher::{self, FetchContext};
 use super::meter::Meter;
 use super::mirror::Mirrors;
@@ -28,6 +28,7 @@ use crate::model::report::{PackedOutcome, WriteMode};
 use crate::model::stage::Stage;
 use crate::pool::Pool;
 use crate::source::FoundManifest;
+use crate::source::policy::DeltaPolicy;
 
 /// Threads that read the disk: enough for its queue.
 pub(super) const CHECKERS: usize = 4;

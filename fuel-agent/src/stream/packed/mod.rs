@@ -35,7 +35,6 @@ use host::cancel::Cancel;
 use host::units::Bytes;
 use os_image::hex;
 use os_image::manifest::Image;
-use os_image::signature::TrustedKey;
 
 use super::digest::Digests;
 use super::error::StreamError;
@@ -43,12 +42,12 @@ use super::{Expected, Job};
 use crate::http::{Client, address};
 use crate::model::digest::Algorithm;
 use crate::model::report::{CheckedDigest, DigestedPart, ImageOutcome};
-use crate::model::sources::{PackedFacts, SourceFacts};
+use crate::model::sources::PackedFacts;
 use crate::model::url::{RedactedUrl, redacted};
 use crate::pool::Pool;
+use crate::source::policy::PackedPolicy;
 use crate::source::{FoundManifest, ManifestProblem, manifest};
 use check::PIECE;
-pub use choice::DeltaPolicy;
 use engine::{CHECKERS, Engine};
 pub use error::PackedError;
 use meter::Meter;
@@ -56,43 +55,25 @@ use mirror::Mirrors;
 use target::Target;
 use whole::{Whole, check_claims};
 
-/// What holds for packed images on this node.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// Folders, as URLs, in which other servers have the same files.
-    pub mirrors: Vec<RedactedUrl>,
-    /// Keys that may sign manifests. Where there are any, one of them has to have.
-    pub keys: Vec<TrustedKey>,
-    /// Whether nothing but packed images that one of them signed is written.
-    pub require_signature: bool,
-    /// The oldest release that is written.
-    pub min_release: u64,
-    /// Whether what the disk holds is made use of.
-    pub delta: DeltaPolicy,
-}
-
-impl Rules {
-    /// Why an image of which this is known is not written here, and what to do.
-    pub fn rejects(&self, facts: &SourceFacts) -> Option<(String, &'static str)> {
-        facts.rejected(self.require_signature, self.min_release)
+/// Whether the manifest that has come is one that this node takes: the facts of the plan may be from a file.
+fn check_policy(
+    policy: &PackedPolicy,
+    found: &FoundManifest,
+    url: &str,
+) -> Result<(), PackedError> {
+    let url = || redacted(url);
+    if policy.require_signature && found.signed_by.is_none() {
+        return Err(PackedError::Untrusted { url: url() });
     }
-
-    /// The same of a manifest that has come: facts may be from a file, and that of anybody.
-    fn check(&self, found: &FoundManifest, url: &str) -> Result<(), PackedError> {
-        let url = || redacted(url);
-        if self.require_signature && found.signed_by.is_none() {
-            return Err(PackedError::Untrusted { url: url() });
-        }
-        let (release, least) = (found.manifest.release, self.min_release);
-        if release < least {
-            return Err(PackedError::TooOld {
-                url: url(),
-                release,
-                least,
-            });
-        }
-        Ok(())
+    let (release, least) = (found.manifest.release, policy.min_release);
+    if release < least {
+        return Err(PackedError::TooOld {
+            url: url(),
+            release,
+            least,
+        });
     }
+    Ok(())
 }
 
 /// A packed image to be written.
@@ -103,7 +84,7 @@ pub struct Packed<'a> {
     /// Whether the server answers ranges, where that is known.
     pub ranges: Option<bool>,
     /// What holds here.
-    pub rules: &'a Rules,
+    pub rules: &'a PackedPolicy,
     /// How many images are written at the same time, this one among them: buffers and connections are shared out. Not 0.
     pub at_once: usize,
     /// Whether the target keeps nothing of what is written to it: the image is only checked.
@@ -125,7 +106,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     let shown = redacted(url);
     expected.check(&shown)?;
     let found = fetch_manifest(client, url, packed)?;
-    packed.rules.check(&found, url)?;
+    check_policy(packed.rules, &found, url)?;
     let image = listed(&found, url, packed.facts)?;
     let (size, raw_size) = (target.size(), Bytes(image.raw_size));
     if raw_size > size {

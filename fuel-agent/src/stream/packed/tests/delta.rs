@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::model::report::WriteMode;
-use crate::stream::packed::DeltaPolicy;
+use crate::source::policy::DeltaPolicy;
 
 const LENGTH: usize = 24 * MIB + 512;
 
-fn with(delta: DeltaPolicy) -> Rules {
-    Rules {
+fn with(delta: DeltaPolicy) -> PackedPolicy {
+    PackedPolicy {
         delta,
-        ..Rules::default()
+        ..PackedPolicy::default()
     }
 }
 

@@ -4,13 +4,13 @@ use host::fake::{Fault, What};
 
 use super::*;
 use crate::model::error::{Error, Kind};
-use crate::stream::packed::DeltaPolicy;
+use crate::source::policy::DeltaPolicy;
 use crate::testing::fault_server::Fault as Mishap;
 
-fn full() -> Rules {
-    Rules {
+fn full() -> PackedPolicy {
+    PackedPolicy {
         delta: DeltaPolicy::Never,
-        ..Rules::default()
+        ..PackedPolicy::default()
     }
 }
 

@@ -5,13 +5,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::error::{Error, Kind};
-use crate::stream::packed::{DeltaPolicy, PackedError};
+use crate::source::policy::DeltaPolicy;
+use crate::stream::packed::PackedError;
 use crate::testing::fault_server::Fault as Mishap;
 
-fn full() -> Rules {
-    Rules {
+fn full() -> PackedPolicy {
+    PackedPolicy {
         delta: DeltaPolicy::Never,
-        ..Rules::default()
+        ..PackedPolicy::default()
     }
 }
 
@@ -210,7 +211,7 @@ proptest! {
         devices.add("sda", &file, None).unwrap();
         let extent = Extent::new(size(FENCE), size(target)).unwrap();
         devices.add_partition(DISK.as_ref(), 1, extent).unwrap();
-        let rules = Rules { delta, ..Rules::default() };
+        let rules = PackedPolicy { delta, ..PackedPolicy::default() };
         let url = url(&server);
         let found = facts(&url, &rules);
         let known = found.problem.is_none().then_some(found.packed.as_ref()).flatten();

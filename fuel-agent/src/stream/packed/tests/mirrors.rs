@@ -1,16 +1,16 @@
 //! Several servers: some slow, some wrong, some gone.
 
 use super::*;
-use crate::stream::packed::DeltaPolicy;
+use crate::source::policy::DeltaPolicy;
 
-fn with(mirrors: &[&FaultServer]) -> Rules {
-    Rules {
+fn with(mirrors: &[&FaultServer]) -> PackedPolicy {
+    PackedPolicy {
         mirrors: mirrors
             .iter()
             .map(|server| server.url("/").into())
             .collect(),
         delta: DeltaPolicy::Never,
-        ..Rules::default()
+        ..PackedPolicy::default()
     }
 }
 

@@ -14,7 +14,7 @@ use os_image::index::{Chunk, IndexBuilder};
 use os_image::manifest::{Filesystem, Image, Manifest, System};
 use sha2::Digest;
 
-use super::{Packed, Rules};
+use super::{Packed, PackedPolicy};
 use crate::events::{Event, Events};
 use crate::http::{Client, HttpSettings};
 use crate::model::report::{ImageOutcome, PackedOutcome};
@@ -231,7 +231,7 @@ fn spec(url: &str) -> ImageSpec {
     }
 }
 
-fn facts(url: &str, rules: &Rules) -> SourceFacts {
+fn facts(url: &str, rules: &PackedPolicy) -> SourceFacts {
     let probe_options = ProbeOptions {
         keys: &rules.keys,
         mirrors: &rules.mirrors,
@@ -259,14 +259,14 @@ impl Done {
 }
 
 /// Looks, and writes onto `DISK`.
-fn install(devices: &dyn Devices, url: &str, rules: &Rules) -> Done {
+fn install(devices: &dyn Devices, url: &str, rules: &PackedPolicy) -> Done {
     write_known(devices, url, rules, &facts(url, rules), &client())
 }
 
 fn write_known(
     devices: &dyn Devices,
     url: &str,
-    rules: &Rules,
+    rules: &PackedPolicy,
     facts: &SourceFacts,
     client: &Client,
 ) -> Done {

@@ -11,11 +11,11 @@ fn sign(key: &KeyPair, bytes: &[u8]) -> Vec<u8> {
     signature.into_string().into_bytes()
 }
 
-fn trusting(keys: &[&KeyPair]) -> Rules {
+fn trusting(keys: &[&KeyPair]) -> PackedPolicy {
     let parse = |key: &&KeyPair| TrustedKey::parse(&key.pk.to_base64()).unwrap();
-    Rules {
+    PackedPolicy {
         keys: keys.iter().map(parse).collect(),
-        ..Rules::default()
+        ..PackedPolicy::default()
     }
 }
 
@@ -67,7 +67,7 @@ fn a_signature_that_is_missing_or_wrong_is_a_problem_that_says_why() {
         let problem = facts(&url(&server), &trusting(&[&ours])).problem.unwrap();
         assert!(problem.contains(why), "{problem}");
         // where nobody is trusted, nobody is asked
-        assert_eq!(facts(&url(&server), &Rules::default()).problem, None);
+        assert_eq!(facts(&url(&server), &PackedPolicy::default()).problem, None);
     }
 }
 
@@ -96,16 +96,16 @@ fn whoever_took_the_signature_away_after_planning_is_noticed() {
 fn facts_that_only_say_that_it_is_signed_are_not_believed() {
     let published = Published::of(image(3 * MIB));
     let server = with(&published, None);
-    let mut claimed = facts(&url(&server), &Rules::default());
+    let mut claimed = facts(&url(&server), &PackedPolicy::default());
     claimed.packed.as_mut().unwrap().signed_by = Some("57DD08A3D74587E8".to_owned());
     claimed.packed.as_mut().unwrap().release = 99;
-    let strict = Rules {
+    let strict = PackedPolicy {
         require_signature: true,
-        ..Rules::default()
+        ..PackedPolicy::default()
     };
-    let newer = Rules {
+    let newer = PackedPolicy {
         min_release: 8,
-        ..Rules::default()
+        ..PackedPolicy::default()
     };
     for (rules, why) in [
         (strict, "no key is trusted"),

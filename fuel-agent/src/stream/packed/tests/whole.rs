@@ -4,7 +4,8 @@ use super::*;
 use crate::model::digest::{Algorithm, StatedDigest};
 use crate::model::error::{Error, Kind};
 use crate::model::report::{CheckedDigest, DigestedPart};
-use crate::stream::packed::{DeltaPolicy, PackedError};
+use crate::source::policy::{DeltaPolicy, PackedPolicy};
+use crate::stream::packed::PackedError;
 
 const LENGTH: usize = 13 * MIB + 512;
 
@@ -36,10 +37,10 @@ fn pair() -> (Vec<u8>, Vec<u8>) {
     (good, other)
 }
 
-fn rules(delta: DeltaPolicy) -> Rules {
-    Rules {
+fn rules(delta: DeltaPolicy) -> PackedPolicy {
+    PackedPolicy {
         delta,
-        ..Rules::default()
+        ..PackedPolicy::default()
     }
 }
 
@@ -47,7 +48,7 @@ fn rules(delta: DeltaPolicy) -> Rules {
 fn write(
     devices: &FakeDevices,
     server: &FaultServer,
-    rules: &Rules,
+    rules: &PackedPolicy,
     stated: &[StatedDigest],
     discards: bool,
 ) -> Result<ImageOutcome, StreamError> {

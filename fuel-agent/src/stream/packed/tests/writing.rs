@@ -6,7 +6,7 @@ use host::ioctl::loops::{LoopDevice, LoopOptions};
 
 use super::*;
 use crate::model::report::WriteMode;
-use crate::stream::packed::DeltaPolicy;
+use crate::source::policy::DeltaPolicy;
 
 #[test]
 fn an_image_arrives_whole_and_nothing_stale_stays() {
@@ -14,7 +14,7 @@ fn an_image_arrives_whole_and_nothing_stale_stays() {
         let published = Published::of(image(length));
         let server = published.serve();
         let devices = dirty(10 * MIB);
-        let done = install(&devices, &url(&server), &Rules::default());
+        let done = install(&devices, &url(&server), &PackedPolicy::default());
         assert!(content(&devices, 0, length) == published.raw, "{length}");
         // and what is behind it and the head is not touched
         let end = length.max(MIB);
@@ -35,7 +35,7 @@ fn chunks_of_every_size_arrive() {
         let published = Published::in_chunks(image(17 * MIB + 512), chunk_size);
         let server = published.serve();
         let devices = dirty(18 * MIB);
-        install(&devices, &url(&server), &Rules::default()).outcome();
+        install(&devices, &url(&server), &PackedPolicy::default()).outcome();
         assert!(content(&devices, 0, 17 * MIB + 512) == published.raw);
     }
 }
@@ -45,7 +45,7 @@ fn files_are_servers_too() {
     let published = Published::of(image(5 * MIB + 512));
     let (_folder, url) = published.on_files();
     let devices = dirty(6 * MIB);
-    let done = install(&devices, &url, &Rules::default());
+    let done = install(&devices, &url, &PackedPolicy::default());
     done.outcome();
     assert!(content(&devices, 0, published.raw.len()) == published.raw);
 }
@@ -60,9 +60,9 @@ fn a_regular_file_stands_for_a_disk() {
     for delta in [DeltaPolicy::Auto, DeltaPolicy::Always, DeltaPolicy::Never] {
         let mut devices = FileDevices::new();
         devices.add("sda", &file, None).unwrap();
-        let rules = Rules {
+        let rules = PackedPolicy {
             delta,
-            ..Rules::default()
+            ..PackedPolicy::default()
         };
         let done = install(&devices, &url(&server), &rules);
         done.outcome();
@@ -97,7 +97,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
         // the last chunk ends within a unit of direct I/O, and within a sector of the larger ones
         let published = Published::of(image(7 * MIB + 512 * 3));
         let server = published.serve();
-        let rules = Rules::default();
+        let rules = PackedPolicy::default();
         let facts = facts(&url(&server), &rules);
         for delta in [DeltaPolicy::Never, DeltaPolicy::Always] {
             let opened = NodeDevices::new().open(node.path(), Access::Exclusive);
@@ -111,9 +111,9 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
                 packed: Some(Packed {
                     facts: facts.packed.as_ref().unwrap(),
                     ranges: facts.ranges,
-                    rules: &Rules {
+                    rules: &PackedPolicy {
                         delta,
-                        ..Rules::default()
+                        ..PackedPolicy::default()
                     },
                     at_once: 1,
                     discards: false,
@@ -138,7 +138,7 @@ fn the_first_mib_is_gone_first_and_written_last() {
     let published = Published::in_chunks(image(8 * MIB), 2 << 20);
     let server = published.serve();
     let devices = dirty(8 * MIB);
-    install(&devices, &url(&server), &Rules::default()).outcome();
+    install(&devices, &url(&server), &PackedPolicy::default()).outcome();
     let log: Vec<What> = devices.log().into_iter().map(|done| done.what).collect();
     let head = |what: &What| match what {
         What::Write(extent) | What::Zero(extent) => extent.start < size(MIB),
@@ -170,7 +170,7 @@ fn a_server_without_ranges_sends_all_of_it() {
     })
     .unwrap();
     let devices = dirty(10 * MIB);
-    let done = install(&devices, &url(&server), &Rules::default());
+    let done = install(&devices, &url(&server), &PackedPolicy::default());
     let fetched = done.outcome().fetched_bytes;
     assert!(content(&devices, 0, published.raw.len()) == published.raw);
     assert_eq!(fetched, size(published.data.len()));
@@ -186,7 +186,7 @@ fn an_image_that_does_not_fit_is_refused_before_anything_is_touched() {
     let published = Published::of(image(3 * MIB));
     let server = published.serve();
     let devices = dirty(3 * MIB - 512);
-    let done = install(&devices, &url(&server), &Rules::default());
+    let done = install(&devices, &url(&server), &PackedPolicy::default());
     let error = done.result.unwrap_err();
     assert!(matches!(error, StreamError::TooLarge { .. }), "{error}");
     assert!(
