@@ -299,7 +299,7 @@ pub struct WriteOptions {
     /// Only fetch, unpack and check the image. Writes nothing.
     #[arg(long, conflicts_with = "target")]
     pub check: bool,
-    /// What the image is when unpacked. It is computed, whatever files beside the image say.
+    /// Digest of the unpacked image; computed over all that is written.
     #[arg(long, value_name = "sha256:HEX|blake3:HEX|md5:HEX")]
     pub digest: Option<String>,
     /// Write it although no digest is known.

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Disk, ExistingPartition, Interface, Inventory};
+use crate::model::count::{Count, MOST_VALUES, TOO_MANY};
 use crate::model::error::{Error, Kind};
-use crate::request::count::{Count, MOST_VALUES, TOO_MANY};
 
 /// Reads it.
 pub fn from_json(text: &str) -> Result<Inventory, Error> {

@@ -15,6 +15,7 @@
 //!   report       what happened
 //! ```
 
+pub(crate) mod count;
 pub mod digest;
 pub mod error;
 pub mod filesystem;

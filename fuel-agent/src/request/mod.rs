@@ -2,7 +2,6 @@
 
 mod accounts;
 mod addresses;
-pub(crate) mod count;
 mod dialect;
 mod document;
 mod images;

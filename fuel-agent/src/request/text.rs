@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::count::{Count, MOST_VALUES, TOO_MANY};
+use crate::model::count::{Count, MOST_VALUES, TOO_MANY};
 use crate::model::request::Problem;
 
 /// No `provision.json` is larger; Fuel's largest have some tens of KiB.

@@ -23,8 +23,11 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("http", &["model", "pool"]),
     ("source", &["model", "events", "http", "pool"]),
     ("settings", &["model", "wrap", "http", "source"]),
-    ("plan", &["model", "tools", "wrap", "request", "inventory"]),
     ("cloud", &["model"]),
+    (
+        "plan",
+        &["model", "tools", "wrap", "request", "inventory", "cloud"],
+    ),
     ("stream", &["model", "pool", "events", "http", "source"]),
     (
         "apply",

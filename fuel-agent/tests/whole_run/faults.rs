@@ -114,10 +114,10 @@ fn always_cut(asked: &Asked, reply: Reply) -> Reply {
 fn always_dropped(asked: &Asked, reply: Reply) -> Reply {
     let is_whole = is_whole(asked, &reply);
     // No tag: nothing can be resumed, and each new start ends at the same place.
-    let plain = Reply {
-        headers: Vec::new(),
-        ..reply
-    };
+    let mut plain = reply;
+    plain
+        .headers
+        .retain(|(name, _)| !name.eq_ignore_ascii_case("etag"));
     if is_whole {
         return plain.fault(Fault::DropAt(70_000));
     }
