@@ -1,7 +1,7 @@
-//! A FAT filesystem written in process: no mount, no program, right on sectors of 512 and 4096 bytes.
+//! A FAT filesystem written in process, without mounts or external programs, for sectors of 512 and 4096 bytes.
 //!
-//! The same bytes for the same input: timestamps are fixed, the volume id is given. What was there before does not
-//! shine through, though only what the filesystem uses is written.
+//! The same input gives the same bytes: timestamps are fixed and the volume id is given. Earlier content does not show
+//! through, although only the used sectors are written.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,53 +17,53 @@ use hadris_fat::{
 
 use crate::File;
 
-/// What kind of filesystem is made.
+/// Parameters of a new filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format<'a> {
-    /// Bytes that it may use.
+    /// Size in bytes.
     pub size: u64,
-    /// Logical sector size of the medium: the kernel refuses a filesystem whose sectors are smaller.
+    /// Logical sector size of the disk in bytes: the kernel refuses a filesystem with smaller sectors.
     pub sector_size: u32,
-    /// At most 11 characters.
+    /// Volume label, at most 11 characters.
     pub label: &'a str,
-    /// Shows as its UUID, `1234-ABCD`.
+    /// Volume id, displayed as the UUID `1234-ABCD`.
     pub volume_id: u32,
-    /// What it is for.
+    /// Decides which FAT width is preferred.
     pub purpose: Purpose,
 }
 
-/// What a FAT filesystem is for; decides which of its three widths is tried first.
+/// The use of a FAT filesystem; decides which of the three FAT widths is tried first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A few small files: the narrowest that fits.
+    /// A few small files: the narrowest width that fits.
     Data,
-    /// Read by firmware: FAT32 wherever it is large enough, as the UEFI specification has it for fixed disks.
+    /// Read by firmware: FAT32 if it is large enough, as the UEFI specification requires for fixed disks.
     EfiSystem,
 }
 
 /// Why a FAT filesystem could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FatError {
-    /// Sectors are neither 512 nor 4096 bytes long, or it is too small or too large.
+    /// Sectors are neither 512 nor 4096 bytes long, or the size is too small or too large.
     #[error("no FAT filesystem fits into {size} bytes with sectors of {sector_size}")]
     NoFormat {
-        /// Bytes there are.
+        /// The available size in bytes.
         size: u64,
-        /// Bytes of a sector.
+        /// The sector size in bytes.
         sector_size: u32,
     },
     /// A path that FAT cannot hold.
     #[error("`{0}` is no path for a FAT filesystem")]
     Path(String),
-    /// The medium failed, it is full, or what is on it is damaged.
+    /// The disk failed, the filesystem is full, or it is damaged.
     #[error("{doing}: {source}")]
     Volume {
-        /// What was being done.
+        /// The failed operation: `cannot …`.
         doing: String,
-        /// What went wrong.
+        /// Error of the library or of the disk.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What was read back is not what was written.
+    /// A file reads back differently from what was written.
     #[error("`{0}` reads back differently")]
     Differs(String),
 }
@@ -76,7 +76,7 @@ fn failed(doing: impl Into<String>) -> impl FnOnce(hadris_fat::Error) -> FatErro
     }
 }
 
-/// A clock that stands still, so that images are reproducible: 2000-01-01.
+/// A clock fixed at 2000-01-01, so that images are reproducible.
 #[derive(Debug)]
 struct Fixed;
 
@@ -88,10 +88,10 @@ impl TimeProvider for Fixed {
     }
 }
 
-/// Distance that a number of clusters keeps from the numbers at which FAT changes its width: not all readers count alike.
+/// Minimal distance of the number of clusters from the limits between FAT widths: readers differ on the exact limits.
 const MARGIN: u32 = 16;
 
-/// Formats `volume` and writes the files, folders included.
+/// Formats `volume` and writes the files, creating their folders.
 pub fn write<V: Read + Write + Seek>(
     volume: V,
     format: &Format<'_>,
@@ -110,7 +110,7 @@ pub fn write<V: Read + Write + Seek>(
         .map_err(failed("cannot finish the filesystem"))
 }
 
-/// Whether the files fit, found out without making the filesystem.
+/// Whether the files fit, calculated without making the filesystem.
 pub fn fits(format: &Format<'_>, files: &[File]) -> Result<bool, FatError> {
     let options = options(format)?;
     let params = FatVolumeFormatter::calculate_params(&options).map_err(|_| no_format(format))?;
@@ -121,7 +121,7 @@ pub fn fits(format: &Format<'_>, files: &[File]) -> Result<bool, FatError> {
     for file in files {
         clusters = clusters.saturating_add(file.content.len().div_ceil(cluster));
         let mut path = file.path.as_str();
-        // The file is an entry of its folder, and that one of the folder above.
+        // The file is an entry of its folder, which is an entry of its own parent.
         loop {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
             let is_new = !folders.contains_key(folder);
@@ -145,12 +145,12 @@ pub fn fits(format: &Format<'_>, files: &[File]) -> Result<bool, FatError> {
     Ok(u32::try_from(clusters).is_ok_and(|clusters| clusters <= params.cluster_count))
 }
 
-/// Entries of a folder that a name takes at most: one of the old kind, and one for each 13 characters of a long name.
+/// The most folder entries that a name takes: a short one, and one for each 13 characters of a long name.
 fn entries(name: &str) -> usize {
     1 + name.chars().count().div_ceil(13)
 }
 
-/// The whole filesystem as bytes: for small ones.
+/// Makes a small filesystem in memory.
 pub fn image(format: &Format<'_>, files: &[File]) -> Result<Vec<u8>, FatError> {
     let size = usize::try_from(format.size).map_err(|_| no_format(format))?;
     let mut bytes = vec![0; size];
@@ -158,7 +158,7 @@ pub fn image(format: &Format<'_>, files: &[File]) -> Result<Vec<u8>, FatError> {
     Ok(bytes)
 }
 
-/// All files of a filesystem, folders walked in the order they are stored.
+/// Reads all files of a filesystem, in the order in which they are stored.
 pub fn read<V: Read + Seek>(volume: V) -> Result<Vec<File>, FatError> {
     let volume = open(volume)?;
     let mut files = Vec::new();
@@ -170,7 +170,7 @@ pub fn read<V: Read + Seek>(volume: V) -> Result<Vec<File>, FatError> {
     Ok(files)
 }
 
-/// Reads the filesystem back and compares: every file there, none changed, none more.
+/// Reads the filesystem back and checks that it holds exactly these files.
 pub fn check<V: Read + Seek>(volume: V, files: &[File]) -> Result<(), FatError> {
     let found = read(volume)?;
     let odd = found
@@ -183,7 +183,7 @@ pub fn check<V: Read + Seek>(volume: V, files: &[File]) -> Result<(), FatError> 
     }
 }
 
-/// Writes files into a filesystem that is there, replacing those of the same name.
+/// Writes files into an existing filesystem, replacing those of the same name.
 pub fn update<V: Read + Write + Seek>(volume: V, files: &[File]) -> Result<(), FatError> {
     let volume = open(volume)?;
     for file in files {
@@ -194,8 +194,8 @@ pub fn update<V: Read + Write + Seek>(volume: V, files: &[File]) -> Result<(), F
         .map_err(failed("cannot finish the filesystem"))
 }
 
-/// Renames every file whose path `chosen` picks by appending `suffix`, and says which: what firmware looks for by name it
-/// no longer finds, while its bytes stay.
+/// Appends `suffix` to the name of every file that `chosen` selects by path, and returns their paths. Firmware does not
+/// find such a file any more, but its content stays.
 pub fn set_aside<V: Read + Write + Seek>(
     volume: V,
     suffix: &str,
@@ -238,8 +238,8 @@ fn no_format(format: &Format<'_>) -> FatError {
     }
 }
 
-/// The width and cluster size that fit, tried in the order of preference. Never left to the library: its own choice
-/// leaves sizes for which it finds none.
+/// The first FAT width and cluster size that fit, in the order of preference. The library's own choice fails for some
+/// sizes.
 fn options(format: &Format<'_>) -> Result<FatFormatOptions, FatError> {
     let sector = match format.sector_size {
         512 => SectorSize::S512,
@@ -259,7 +259,7 @@ fn options(format: &Format<'_>) -> Result<FatFormatOptions, FatError> {
         ],
     };
     for width in widths {
-        // 4 KiB clusters first: a page, and what mkfs.fat takes most often; then smaller, then larger ones
+        // 4 KiB clusters first: the size of a page, and the usual choice of mkfs.fat; then smaller, then larger ones
         for cluster in [4096, 2048, 1024, 512, 8192, 16384, 32768] {
             let Ok(sectors) = u8::try_from(cluster / format.sector_size) else {
                 continue;
@@ -291,7 +291,7 @@ fn clear_of_borders(clusters: u32) -> bool {
             .all(|border| clusters.abs_diff(*border) > MARGIN)
 }
 
-/// Opens from the medium's first byte, wherever it was left.
+/// Rewinds the disk and opens the filesystem on it.
 fn open<V: Read + Seek>(mut volume: V) -> Result<FatVolume<V>, FatError> {
     volume
         .seek(SeekFrom::Start(0))

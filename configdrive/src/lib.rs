@@ -1,4 +1,5 @@
-//! Cloud-init data: from a [`Seed`] to files, and from files to a FAT filesystem, without a mount and without a program.
+//! Cloud-init data: from a [`Seed`] to files, and from files to a FAT filesystem, without a mount and without a
+//! program.
 //!
 //! ```text
 //!   Seed ──files()──▶ meta-data, user-data, network-config, vendor-data        NoCloud (label CIDATA)
@@ -6,7 +7,7 @@
 //!        ──fat::write──▶ bytes of a filesystem that cloud-init finds by its label
 //! ```
 //!
-//! Knows bytes and cloud-init's formats; nothing of disks, of Fuel or of the agent.
+//! This crate only knows bytes and cloud-init's formats: it does not depend on disks, Fuel or the agent.
 
 pub mod fat;
 mod meta;
@@ -21,33 +22,33 @@ pub use yaml::{YamlError, cloud_config};
 
 use std::fmt;
 
-/// Label under which cloud-init's NoCloud finds the filesystem. Upper case: FAT labels have no other.
+/// Label under which cloud-init's NoCloud finds the filesystem. Upper case: FAT labels have no lower case.
 pub const LABEL_NOCLOUD: &str = "CIDATA";
 /// Label under which cloud-init's ConfigDrive finds the filesystem; FAT keeps it in upper case, and blkid's by-label
 /// search of cloud-init asks for both spellings.
 pub const LABEL_CONFIG_DRIVE: &str = "config-2";
 
-/// Everything that an installed system is told at its first boot.
+/// The data that an installed system gets at its first boot.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Seed {
-    /// New for each installation: cloud-init does its once-per-instance work again when it changes.
+    /// Instance id, new for each installation: cloud-init runs its once-per-instance modules again when it changes.
     pub instance_id: String,
-    /// Name without domain.
+    /// Host name without domain.
     pub hostname: String,
-    /// Name with domain; the same where there is none.
+    /// Host name with domain; equals `hostname` if there is no domain.
     pub fqdn: String,
-    /// Keys for the image's default account.
+    /// ssh keys of the image's default account.
     pub public_keys: Vec<String>,
-    /// What cloud-init does; several parts become one MIME message, in this order.
+    /// user-data; several parts become one MIME message, in this order.
     pub user_data: Vec<Part>,
     /// Addresses and names of interfaces; `None` leaves them to the image.
     pub network: Option<Network>,
-    /// The operator's own defaults, as cloud-config.
+    /// vendor-data: the operator's defaults, as cloud-config.
     pub vendor_data: Option<String>,
 }
 
 impl fmt::Debug for Seed {
-    /// Without user data: password hashes and keys are in it.
+    /// Omits user-data, which holds password hashes and keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seed")
             .field("instance_id", &self.instance_id)
@@ -62,12 +63,12 @@ impl fmt::Debug for Seed {
 pub struct File {
     /// Path below the filesystem's root.
     pub path: String,
-    /// What is in it.
+    /// The content, any bytes.
     pub content: Vec<u8>,
 }
 
 impl File {
-    /// A file.
+    /// A file of this path and content.
     pub fn new(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
         Self {
             path: path.into(),
@@ -77,13 +78,13 @@ impl File {
 }
 
 impl fmt::Debug for File {
-    /// Path and length: what is in it may be secret.
+    /// Prints path and length only: the content may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({} bytes)", self.path, self.content.len())
     }
 }
 
-/// The files of a seed, NoCloud's first, then `openstack/latest/`, all made from the same data.
+/// Makes the files of a seed, NoCloud's first, then `openstack/latest/`, all made from the same data.
 pub fn files(seed: &Seed) -> Result<Vec<File>, YamlError> {
     let meta_data = meta::nocloud(seed)?;
     let user_data = mime::user_data(&seed.user_data);

@@ -1,11 +1,11 @@
-//! meta-data: who this instance is, in NoCloud's and in OpenStack's words.
+//! meta-data: the identity of the instance, in NoCloud's and OpenStack's formats.
 
 use serde_json::{Map, Value, json};
 
 use crate::yaml::{self, YamlError};
 use crate::{Part, Seed};
 
-/// NoCloud's `meta-data`.
+/// `meta-data` of NoCloud, as YAML.
 pub(crate) fn nocloud(seed: &Seed) -> Result<String, YamlError> {
     let mut value = json!({"instance-id": seed.instance_id, "local-hostname": seed.fqdn});
     if !seed.public_keys.is_empty() {
@@ -14,7 +14,7 @@ pub(crate) fn nocloud(seed: &Seed) -> Result<String, YamlError> {
     yaml::render(&value)
 }
 
-/// OpenStack's `meta_data.json`.
+/// `meta_data.json` of OpenStack.
 pub(crate) fn openstack(seed: &Seed) -> Vec<u8> {
     let keys: Map<String, Value> = seed
         .public_keys
@@ -30,7 +30,7 @@ pub(crate) fn openstack(seed: &Seed) -> Vec<u8> {
     }))
 }
 
-/// OpenStack's `vendor_data.json`: an object whose `cloud-init` key is what cloud-init takes.
+/// OpenStack's `vendor_data.json`: cloud-init reads its `cloud-init` key.
 pub(crate) fn vendor_data(seed: &Seed) -> Vec<u8> {
     match &seed.vendor_data {
         Some(text) => pretty(&json!({"cloud-init": text})),
@@ -38,13 +38,13 @@ pub(crate) fn vendor_data(seed: &Seed) -> Vec<u8> {
     }
 }
 
-/// JSON as people read it, with a newline at its end.
+/// Pretty-printed JSON with a newline at its end.
 pub(crate) fn pretty(value: &Value) -> Vec<u8> {
     format!("{value:#}\n").into_bytes()
 }
 
 impl Part {
-    /// Content that ends with a newline, as text files do.
+    /// The text with a newline at its end.
     pub(crate) fn text(&self) -> String {
         let mut text = self.content.clone();
         if !text.ends_with('\n') {

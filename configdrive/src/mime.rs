@@ -1,23 +1,23 @@
-//! user-data of several parts: a MIME message that a person can read and that is the same every time.
+//! user-data of several parts: a readable, reproducible MIME message.
 
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// What cloud-init does with a part.
+/// How cloud-init treats a part of user-data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartKind {
-    /// Run early at every boot, before any module.
+    /// A script that runs early at every boot, before any module.
     Boothook,
-    /// The declarative part.
+    /// Declarative configuration.
     CloudConfig,
-    /// Run once, late.
+    /// A script that runs once, late at the first boot.
     Script,
 }
 
 impl PartKind {
-    /// Its MIME type.
+    /// The MIME type that tells cloud-init the kind.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Boothook => "text/cloud-boothook",
@@ -30,24 +30,25 @@ impl PartKind {
 /// A part of user-data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Part {
-    /// What is done with it.
+    /// How cloud-init treats it.
     pub kind: PartKind,
-    /// Name under which cloud-init keeps it.
+    /// File name under which cloud-init stores it.
     pub file_name: String,
     /// Its text, header line included (`#cloud-config`, `#!/bin/sh`, …).
     pub content: String,
 }
 
 impl fmt::Debug for Part {
-    /// Without content: it may hold secrets.
+    /// Omits the content, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?})", self.file_name, self.kind)
     }
 }
 
-/// All of user-data: nothing, the one part as it is, or a message.
+/// The text of user-data: an empty cloud-config, a single part as it is, or a MIME message.
 ///
-/// A lone boothook or script is put into a message too: without one its type would be guessed from its first line.
+/// A single boothook or script is wrapped in a message too: otherwise cloud-init would guess its type from its first
+/// line.
 pub(crate) fn user_data(parts: &[Part]) -> String {
     match parts {
         [] => "#cloud-config\n{}\n".to_owned(),
@@ -78,7 +79,7 @@ fn message(parts: &[Part]) -> String {
     text + &format!("--{boundary}--\n")
 }
 
-/// A line that no part contains.
+/// A boundary that occurs in no part.
 fn boundary(parts: &[Part]) -> String {
     let mut boundary = "==provision==".to_owned();
     let mut n = 0;
@@ -106,7 +107,7 @@ fn folded(base64: &str) -> String {
     text
 }
 
-/// A file name that needs no quoting in a header.
+/// The file name with all characters replaced that need quoting in a header.
 fn safe_name(name: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     name.chars()

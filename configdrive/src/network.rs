@@ -1,4 +1,4 @@
-//! Network settings, as cloud-init's version 2 and as OpenStack's `network_data.json`.
+//! Network settings, in cloud-init's network-config version 2 and OpenStack's `network_data.json`.
 
 use std::net::IpAddr;
 
@@ -14,35 +14,35 @@ pub struct Network {
     pub ethernets: Vec<Ethernet>,
 }
 
-/// A wired interface, found by its address on the wire, given its name.
+/// A wired interface, matched by its MAC address and renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ethernet {
-    /// Name it gets.
+    /// Name that it is given, like `eth0`.
     pub name: String,
-    /// Address on the wire, lower case.
+    /// MAC address, lower case.
     pub mac: String,
-    /// Addresses; none means DHCP.
+    /// Static addresses; if empty, DHCP is used.
     pub addresses: Vec<Address>,
     /// Default gateways, at most one of each family.
     pub gateways: Vec<IpAddr>,
-    /// Name servers.
+    /// Addresses of DNS servers.
     pub name_servers: Vec<IpAddr>,
-    /// Search domains.
+    /// DNS search domains.
     pub search: Vec<String>,
 }
 
 /// An address with the length of its network prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// The address.
+    /// IPv4 or IPv6 address of the interface.
     pub ip: IpAddr,
-    /// Length of the prefix.
+    /// Prefix length in bits.
     pub prefix: u8,
 }
 
 impl Ethernet {
-    /// Whether the gateway is outside of all networks of the interface. Then the kernel takes a route through it only
-    /// if the route says that it is on the link. Link-local addresses always are.
+    /// Whether the gateway is outside of all networks of the interface. The kernel then accepts a route through it only
+    /// if the route is marked on-link. Link-local gateways are never outside.
     fn is_off_net(&self, gateway: IpAddr) -> bool {
         let is_near = match gateway {
             IpAddr::V6(six) => six.is_unicast_link_local(),
@@ -63,13 +63,13 @@ impl Ethernet {
     }
 }
 
-/// Where the default route leads, written so that every renderer of cloud-init since 18.x understands it: the word
-/// `default` is netplan's alone, `gateway4` is deprecated there.
+/// The destination of the default route, in the form that every renderer of cloud-init since 18.x accepts: only netplan
+/// accepts `default`, and it deprecates `gateway4`.
 const fn everywhere(ip: IpAddr) -> &'static str {
     if ip.is_ipv4() { "0.0.0.0/0" } else { "::/0" }
 }
 
-/// `network-config`, version 2.
+/// `network-config` version 2, as YAML.
 pub(crate) fn version_2(network: &Network) -> Result<String, YamlError> {
     let mut ethernets = Map::new();
     for ethernet in &network.ethernets {
@@ -124,7 +124,7 @@ fn name_servers(ethernet: &Ethernet) -> Option<Value> {
     (!entry.is_empty()).then_some(Value::Object(entry))
 }
 
-/// OpenStack's `network_data.json`.
+/// `network_data.json` of OpenStack.
 pub(crate) fn openstack(network: &Network) -> Vec<u8> {
     let mut links = Vec::new();
     let mut networks: Vec<Value> = Vec::new();
@@ -170,7 +170,7 @@ fn openstack_network(n: usize, ethernet: &Ethernet, address: Address) -> Value {
     })
 }
 
-/// The mask of a prefix, in the notation of its family.
+/// The netmask of a prefix, in the notation of its address family.
 fn netmask(address: Address) -> String {
     let prefix = u32::from(address.prefix);
     match address.ip {

@@ -1,13 +1,13 @@
-//! YAML that YAML 1.1 readers (cloud-init's PyYAML) understand as it was meant.
+//! YAML that YAML 1.1 readers (cloud-init's PyYAML) read back unchanged.
 
 use serde::Serialize;
 
-/// A value that YAML cannot say. None of ours is one.
+/// A value that YAML cannot represent; never returned for the values of this crate.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write as YAML: {0}")]
 pub struct YamlError(String);
 
-/// The value as a YAML document. Long lines are never folded: people read and copy these files.
+/// The value as a YAML document. Long lines are never folded, so that they can be copied from the file.
 pub(crate) fn render(value: &impl Serialize) -> Result<String, YamlError> {
     let options = serde_saphyr::ser_options! {
         compact_list_indent: true,

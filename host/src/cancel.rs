@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Asked by loops that may be long: "has somebody told us to stop?". Clones share one flag.
+/// A cancellation flag that long loops check. Clones share one flag.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     set: Arc<AtomicBool>,
-    /// Flags that stop whoever asks this one too.
+    /// Parent flags: setting one of them cancels this one too.
     above: Vec<Arc<AtomicBool>>,
     cleaning_up: Arc<AtomicBool>,
 }
 
 impl Cancel {
-    /// A flag that nobody has set.
+    /// A flag that is not set.
     pub fn new() -> Self {
         Self::default()
     }
@@ -46,8 +46,8 @@ impl Cancel {
         flags.any(|flag| flag.load(Ordering::SeqCst))
     }
 
-    /// From now on nobody is stopped any more: what undoes the work has to start programs and wait for them, though
-    /// the flag is set. What is done then is bounded by its own time limits.
+    /// From now on the flag stops no work: clean-up has to start programs and wait for them although the flag is set.
+    /// Clean-up is bounded by its own time limits.
     pub fn begin_clean_up(&self) {
         self.cleaning_up.store(true, Ordering::SeqCst);
     }
@@ -62,7 +62,8 @@ impl Cancel {
     }
 }
 
-/// Lets `SIGHUP` do nothing from now on. A handler of ours rather than `SIG_IGN`: that one programs we start would inherit.
+/// Lets `SIGHUP` do nothing from now on. A handler of ours rather than `SIG_IGN`: that one programs we start would
+/// inherit.
 pub fn ignore_hangup() -> std::io::Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default())?;
     Ok(())

@@ -3,21 +3,21 @@
 //! ```text
 //!   units      amounts of disk: Bytes, KernelSectors, Extent           pure
 //!   exec       Program, Cmd, trait Exec, System: every program we start
-//!   blockdev   trait BlockDevice and Devices: real nodes, or regular files standing for disks
+//!   blockdev   trait BlockDevice and Devices: real devices, or regular files standing for disks
 //!   partition_table  GPT and MBR, read and written
-//!   variables  what the firmware of a UEFI node keeps: its boot list
+//!   efivars    the EFI variables of a UEFI node: its boot list
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse
 //!   procfs     mounts and swap as the kernel lists them
-//!   moving     files from one filesystem to another, with everything that belongs to them
-//!   unpacking  what comes out of an archive, confined to its root
+//!   move_tree  files from one filesystem to another, with everything that belongs to them
+//!   extract    the entries of an archive, unpacked, confined to its root
 //!   nonblocking  FIFOs, consoles and pipes: writing without waiting for ever
 //!   terminal   how wide a person's terminal is
-//!   removal    a folder removed, but never what is mounted in it
+//!   remove_tree  a folder removed, but never what is mounted in it
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot, power off, and the kernel that starts without the firmware
 //!   tree       files of a system that is not running, confined to its root
-//!   settle     waiting for a condition, bounded, never a bare sleep
+//!   wait       waiting for a condition, bounded, never a bare sleep
 //!   cancel     a flag that SIGTERM sets and every long loop asks
 //!   error      how an error is shown: its lines, or one line
 //!   fake       the same doors without a machine, for tests

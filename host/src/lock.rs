@@ -16,10 +16,10 @@ pub const RUN_LOCK: &str = "/run/provision.lock";
 /// Why a lock was not given.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else has it.
+    /// Another process holds it.
     #[error("{} is locked{}", path.display(), holder.map_or_else(String::new, |pid| format!(" by process {pid}")))]
     Held {
-        /// The lock.
+        /// Path of the lock file.
         path: PathBuf,
         /// Who, if it says so.
         holder: Option<u32>,
@@ -27,7 +27,7 @@ pub enum LockError {
     /// It cannot be opened or locked at all.
     #[error("cannot lock {}", path.display())]
     Io {
-        /// The lock.
+        /// Path of the lock file.
         path: PathBuf,
         /// What the kernel said.
         #[source]
@@ -35,7 +35,7 @@ pub enum LockError {
     },
 }
 
-/// How long whoever asks for the holder may keep a new one out: it tries the lock itself, for an instant.
+/// How long [`Lock::acquire`] waits for processes that only ask for the holder: they take the lock for an instant.
 const ASKED: Duration = Duration::from_secs(1);
 
 /// A lock that is held until this is dropped, or until we end, however we end.
@@ -73,7 +73,8 @@ impl Lock {
         }
     }
 
-    /// Who holds the lock at `path` now; `None` where nobody does. It is taken for an instant, which [`Self::acquire`] waits for.
+    /// The holder of the lock at `path`; `None` if it is free. To find out, the lock is taken for an instant, which
+    /// [`Self::acquire`] tolerates.
     pub fn holder(path: &Path) -> io::Result<Option<u32>> {
         let mut file = match File::open(path) {
             Ok(file) => file,
@@ -81,7 +82,7 @@ impl Lock {
             Err(error) => return Err(error),
         };
         let holder = read_holder(&mut file);
-        // A shared lock is refused while somebody has the exclusive one; ours is let go with the descriptor.
+        // A shared lock is refused while another process has the exclusive one; ours is released with the descriptor.
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
             Ok(_) => Ok(None),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(holder.or(Some(0))),
@@ -92,7 +93,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Whoever reads it afterwards must not take us for the holder; where that fails the lock itself says so.
+        // A later reader must not take us for the holder; if this fails, the lock itself tells.
         let _ = self.0.set_len(0);
     }
 }
@@ -109,8 +110,8 @@ fn read_holder(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// The lock that udev heeds (BSD lock on the whole disk's node): while it is held, udev neither probes the disk nor has its
-/// table read again. To be held around a change of the table, and no longer.
+/// The lock that udev heeds (BSD lock on the whole disk's node): while it is held, udev neither probes the disk nor has
+/// its table read again. To be held around a change of the table, and no longer.
 #[derive(Debug)]
 pub struct DiskLock {
     _locked: Flock<File>,
@@ -133,7 +134,8 @@ pub fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
     }
 }
 
-/// Takes the exclusive lock of a file out of `file`; `None`, and the file is still there, where others have it all that time.
+/// Takes the exclusive lock of a file out of `file`; `None`, and the file is still there, where others have it all that
+/// time.
 fn lock_within(limit: Duration, file: &mut Option<File>) -> io::Result<Option<Flock<File>>> {
     let locked = wait::until(limit, || {
         let Some(unlocked) = file.take() else {

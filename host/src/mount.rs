@@ -57,7 +57,7 @@ impl Mounts for KernelMounts {
             flags |= MsFlags::MS_RDONLY;
         }
         tracing::debug!(device = %device.display(), target = %target.display(), kind, ?mode, "mount");
-        // Whoever looked at the device just before, or made what is on it, may not have let go of it yet.
+        // Programs that probed or formatted the device just before may still have it open.
         wait::while_busy(PATIENCE, || {
             mount(Some(device), target, Some(kind), flags, None::<&str>)
         })
@@ -82,15 +82,15 @@ impl Mounts for KernelMounts {
     }
 }
 
-/// Gives this process, and the programs that it starts from here on, mounts of their own: whatever they mount and forget
-/// is gone with the last of them. Call it before other threads are started.
+/// Gives this process, and the programs that it starts from here on, mounts of their own: mounts that they leave behind
+/// are gone with the last of them. Call it before other threads are started.
 pub fn own_namespace() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     own_mounts()
 }
 
-/// In a mount namespace that is new: what is mounted from here on is mounted for nobody else. Without it, what is mounted below
-/// a shared mount would be there for everybody.
+/// In a mount namespace that is new: later mounts are visible to this process and its children only. Without it, mounts
+/// below a shared mount would be visible to all processes.
 pub fn own_mounts() -> io::Result<()> {
     let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     match mount(None::<&str>, "/", None::<&str>, flags, None::<&str>) {
@@ -103,7 +103,7 @@ pub fn own_mounts() -> io::Result<()> {
     }
 }
 
-/// Unmounts whatever is mounted below a folder, the last first; gives back what could not be, with why.
+/// Unmounts everything below a folder, the last mount first; returns the mounts that stayed, with their errors.
 pub fn unmount_below(
     folder: &Path,
     mounts: &mut dyn Mounts,

@@ -18,7 +18,8 @@ use nix::unistd::{Whence, lseek};
 /// What is read at once.
 const PIECE: usize = 1 << 20;
 
-/// Moves everything in `from` into the folder `to`, which takes over owner, mode and attributes of `from`. `from` stays, empty.
+/// Moves everything in `from` into the folder `to`, which takes over owner, mode and attributes of `from`. `from`
+/// stays, empty.
 ///
 /// After an error both hold something; nothing of `from` is missing.
 pub fn move_content(from: &Path, to: &Path) -> io::Result<()> {
@@ -54,7 +55,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies one thing, whatever it is. `links` knows where files with several names have been copied to.
+/// Copies one entry of any kind. `links` knows where files with several names have been copied to.
 fn copy(from: &Path, to: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -> io::Result<()> {
     let found = fs::symlink_metadata(from)?;
     let kind = found.file_type();

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Opens what is there already for appending; it is neither made nor cut, and nothing waits for a reader: a FIFO that no
-/// process reads is the error `ENXIO`.
+/// Opens what is there already for appending; it is neither made nor cut, and nothing waits for a reader: a FIFO that
+/// no process reads is the error `ENXIO`.
 pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
@@ -127,7 +127,7 @@ mod tests {
             .write_within(&much, Duration::from_millis(5))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        // and whoever reads later gets what had room
+        // and a later reader gets what fitted
         let mut start = [0; 4096];
         reader.read_exact(&mut start).unwrap();
         assert_eq!(start, [7; 4096]);

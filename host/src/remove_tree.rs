@@ -1,5 +1,5 @@
-//! Removing a folder in which something may still be mounted: never across the border of a mount, not even a bind mount of
-//! the same filesystem. What is mounted there is somebody's data.
+//! Removing a folder in which something may still be mounted: never across the border of a mount, not even a bind mount
+//! of the same filesystem. A mounted filesystem holds data that is not part of the folder.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,8 +12,8 @@ use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{self, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
-/// Removes `folder` and all that is in it; one that is not there is no error. Links are removed, not followed. Stops at the
-/// first place where something is mounted, with an error that says so; what lies there is not looked at.
+/// Removes `folder` and all that is in it; one that is not there is no error. Links are removed, not followed. Stops at
+/// the first place where something is mounted, with an error that says so; what lies there is not looked at.
 pub fn remove_folder(folder: &Path) -> io::Result<()> {
     // The folder itself may lie on any mount, and be named through links; what is below it may not.
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -26,7 +26,8 @@ pub fn remove_folder(folder: &Path) -> io::Result<()> {
     fs::remove_dir(folder)
 }
 
-/// Removes all that is in `folder` but for one name, which may not be there; the folder stays. Stops like [`remove_folder`].
+/// Removes all that is in `folder` but for one name, which may not be there; the folder stays. Stops like
+/// [`remove_folder`].
 pub fn empty_folder_but(folder: &Path, kept: &OsStr) -> io::Result<()> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open = fcntl::openat(AT_FDCWD, folder, flags, stat::Mode::empty())?;
@@ -50,7 +51,7 @@ fn empty(folder: BorrowedFd<'_>, shown: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes one thing, whatever it is; `shown` is what people call its folder.
+/// Removes one entry of any kind; `shown` is its folder for messages.
 fn remove(folder: BorrowedFd<'_>, name: &Path, shown: &Path) -> io::Result<()> {
     let found = stat::fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;

@@ -133,7 +133,7 @@ impl FromStr for Bytes {
     }
 }
 
-/// A count of 512-byte sectors: the unit of `/sys/block/*/size`, whatever the disk's own sector size.
+/// A count of 512-byte sectors: the unit of `/sys/block/*/size`, independent of the disk's sector size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelSectors(pub u64);
 

@@ -62,13 +62,13 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Re
     pack::pack_built(&built, exec, cancel)
 }
 
-/// The folder that an image is made in. What a tool mounted there and left, interrupted say, is unmounted before the folder
-/// goes: removing a folder with something mounted in it would empty what is mounted.
+/// The folder that an image is made in. What a tool mounted there and left, interrupted say, is unmounted before the
+/// folder goes: removing a folder with something mounted in it would empty what is mounted.
 struct Work(Option<TempDir>);
 
 impl Work {
     fn make(within: &Path) -> Result<Self> {
-        // Nobody else sees those mounts, and none outlives us. Who is not root has no need of it, nor the right.
+        // The mounts are private and end with this process. Without root there is neither a need for it nor the right.
         match mount::own_namespace() {
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
                 return Err(error).context("cannot have mounts of our own");

@@ -19,7 +19,7 @@ pub(crate) fn refused(what: impl Into<String>, hint: impl Into<String>) -> anyho
     Refusal { what, hint }.into()
 }
 
-/// Somebody told us to stop.
+/// The run was interrupted by a signal.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; nothing was left behind")]
 pub(crate) struct Interrupted;

@@ -36,7 +36,7 @@ impl FileDigest {
 pub(crate) enum WithMd5 {
     /// For Fuel.
     Yes,
-    /// Nobody asked.
+    /// Only sha256 is taken.
     No,
 }
 

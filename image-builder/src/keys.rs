@@ -44,7 +44,7 @@ pub(crate) fn keygen(options: &Keygen) -> Result<(TrustedKey, PathBuf)> {
     let key = TrustedKey::parse(&public)?;
     write_new(&options.key, &secret.into_string(), 0o600)?;
     if let Err(error) = write_new(&public_path, &public, 0o644) {
-        // a secret key without its public key is of no use to anyone
+        // a secret key without its public key is useless
         drop(fs::remove_file(&options.key));
         return Err(error);
     }
@@ -144,7 +144,8 @@ pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
     let Manifest { name, release, .. } = &image.manifest;
     let what = || format!("cannot sign {}", image.path.display());
     let file = File::open(&image.path).with_context(what)?;
-    // which it checks itself with the public key; no time in it: who wants to know which is newer asks for the release, which is signed too
+    // which it checks itself with the public key; no time in it: who wants to know which is newer asks for the release,
+    // which is signed too
     let comment = format!("{name} release {release}");
     let signature = minisign::sign(
         Some(&public),

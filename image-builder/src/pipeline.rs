@@ -11,7 +11,7 @@ use host::cancel::Cancel;
 
 use crate::error::Interrupted;
 
-/// How many threads work when nobody says otherwise: one for every core.
+/// The default number of threads: one per core.
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
@@ -21,9 +21,10 @@ pub(crate) const fn slots(threads: usize) -> usize {
     threads + threads / 2 + 2
 }
 
-/// Calls `work` for the pieces 0 to `count` in parallel, each with what its thread made by `begin` and a buffer of `slots`, and `take` with what it gave in the
-/// order of the pieces. `take` gives the buffer back, now or later, from this thread or another: memory stays what `slots` is.
-/// Who keeps a clone of the sender beyond its buffer keeps the threads waiting.
+/// Calls `work` for the pieces 0 to `count` in parallel, each with what its thread made by `begin` and a buffer of
+/// `slots`, and `take` with what it gave in the order of the pieces. `take` gives the buffer back, now or later, from
+/// this thread or another: memory stays what `slots` is. Who keeps a clone of the sender beyond its buffer keeps the
+/// threads waiting.
 ///
 /// The first error, of the earliest piece that has one, ends it.
 pub(crate) fn in_order<W, S: Send, T: Send>(
@@ -100,7 +101,7 @@ mod tests {
         let mut taken = Vec::new();
         let take = |slot, n, give: &Sender<u64>| {
             taken.push(n);
-            // nobody wants it any more where the threads have gone home
+            // the receiver is gone if the threads have ended
             let _ = give.send(slot);
             Ok(())
         };

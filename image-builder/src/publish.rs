@@ -6,7 +6,7 @@
 //!   TO/NAME/latest           a link to the newest of them
 //! ```
 //!
-//! Whoever looks sees the state before or the one after: a release is put together under a hidden name and then renamed, the
+//! A reader sees the state before or the one after: a release is put together under a hidden name and then renamed, the
 //! link and the index are replaced by a rename. What was interrupted is completed by the next run.
 
 use std::fs::{self, File};
@@ -67,7 +67,7 @@ pub(crate) fn publish(options: &Publish, cancel: &Cancel) -> Result<Published> {
     Ok(Published { folder, before })
 }
 
-/// Removes what a run that was killed was putting together: we have the lock, so nobody is at it any more.
+/// Removes what a run that was killed was putting together: we have the lock, so that run has ended.
 fn remove_partial(home: &Path) -> Result<()> {
     let what = || format!("cannot clear {}", home.display());
     for entry in fs::read_dir(home).with_context(what)? {

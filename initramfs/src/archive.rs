@@ -6,7 +6,7 @@ use cpio::newc;
 
 use crate::tree::{Node, Tree};
 
-/// How hard zstd works when nobody says otherwise. Up to 19 its window stays at 8 MiB, which the kernel unpacks.
+/// The default level of zstd. Up to 19 its window stays at 8 MiB, which the kernel unpacks.
 pub const LEVEL: i32 = 12;
 
 const FOLDER: u32 = 0o040_000;

@@ -36,7 +36,7 @@ pub struct BuildOptions {
     pub level: i32,
     /// The lock file.
     pub lock: PathBuf,
-    /// Whether today's versions are taken, whatever the lock says.
+    /// Whether today's versions are taken instead of those of the lock.
     pub renew_lock: bool,
     /// Where package files are kept.
     pub cache: PathBuf,

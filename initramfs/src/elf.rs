@@ -70,7 +70,7 @@ pub struct Library {
     pub file: PathBuf,
 }
 
-/// A library that nobody brings (yet).
+/// A library that none of the packages has (yet).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The name that was asked for.
@@ -88,7 +88,7 @@ pub struct Closure {
     pub libraries: Vec<Library>,
     /// Loaders: the path that programs name.
     pub loaders: Vec<String>,
-    /// What nobody brings.
+    /// Libraries that none of the packages has.
     pub missing: Vec<Missing>,
 }
 

@@ -24,7 +24,7 @@ pub enum Error {
     Io {
         /// What was being done, like `read`.
         doing: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the kernel said.
         #[source]
@@ -36,7 +36,7 @@ pub enum Error {
     /// apt knows no such package.
     #[error("apt knows no package `{package}` in the suite `{suite}`")]
     NoPackage {
-        /// Its name.
+        /// Name of the package.
         package: String,
         /// The suite that was asked for.
         suite: String,
@@ -44,7 +44,7 @@ pub enum Error {
     /// apt's answer was not understood.
     #[error("apt's answer about {about} is not understood: {why}")]
     AptAnswer {
-        /// What was asked.
+        /// The subject of the question to apt.
         about: String,
         /// What is missing or wrong.
         why: String,
@@ -52,7 +52,7 @@ pub enum Error {
     /// The lock file is not one.
     #[error("{} is not a lock file of this program", path.display())]
     LockFormat {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the JSON parser said.
         #[source]
@@ -61,15 +61,15 @@ pub enum Error {
     /// The lock was made for something else.
     #[error("the lock {} was made for other input: {what}", path.display())]
     LockMismatch {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What differs.
+        /// The difference, as a clause.
         what: String,
     },
     /// A locked version is gone.
     #[error("the locked package `{package}` {version} is neither in the cache {} nor on the mirror", cache.display())]
     LockedVersionGone {
-        /// Its name.
+        /// Name of the package.
         package: String,
         /// The version that the lock names.
         version: String,
@@ -79,15 +79,15 @@ pub enum Error {
     /// The mirror's package file has other bytes than the lock says.
     #[error("the mirror's `{package}` {version} does not have the sha256 that the lock names")]
     WrongDigest {
-        /// Its name.
+        /// Name of the package.
         package: String,
-        /// Its version.
+        /// The version that the lock names.
         version: String,
     },
     /// A package does not hold a file that the recipe names.
     #[error("the package `{package}` has no file `{file}`")]
     NoFile {
-        /// The package.
+        /// Name of the package.
         package: String,
         /// The path or pattern.
         file: String,
@@ -103,7 +103,7 @@ pub enum Error {
     /// A file that should be a program or library cannot be read as one.
     #[error("{} is not an ELF file that can be read", path.display())]
     Elf {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the parser said.
         #[source]
@@ -112,7 +112,7 @@ pub enum Error {
     /// There is no agent to put into the ramdisk.
     #[error("cannot read the agent {}", path.display())]
     NoAgent {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -120,7 +120,7 @@ pub enum Error {
     /// The agent needs a loader and libraries.
     #[error("the agent {} is linked dynamically", path.display())]
     DynamicAgent {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The recipe or a module list is wrong: a mistake in this program.
@@ -130,7 +130,7 @@ pub enum Error {
         file: &'static str,
         /// The line's number, from 1.
         line: usize,
-        /// What is wrong.
+        /// The mistake in the line, as a clause.
         why: String,
     },
     /// No kernel in the package.
@@ -138,7 +138,7 @@ pub enum Error {
     NoKernel {
         /// The package that was asked for.
         package: String,
-        /// What is missing.
+        /// The missing file or folder, as a clause.
         why: String,
     },
     /// Two things want one path.
@@ -154,9 +154,9 @@ pub enum Error {
     /// A file is not a ramdisk of ours.
     #[error("{} is not a ramdisk made by `initramfs build`: {why}", path.display())]
     NotARamdisk {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is missing.
+        /// The missing file or folder, as a clause.
         why: String,
     },
     /// An option's value cannot be used.

@@ -36,7 +36,7 @@ pub struct Lock {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
-    /// The package.
+    /// Name of the package.
     pub package: String,
     /// Its version, epoch included.
     pub version: String,
@@ -44,7 +44,7 @@ pub struct Package {
     pub architecture: String,
     /// The digest of the package file.
     pub sha256: String,
-    /// Its size.
+    /// Size of the package file in bytes.
     pub size_bytes: u64,
     /// Where archives keep it.
     pub filename: String,

@@ -32,11 +32,11 @@ pub struct Contents {
 /// One package that brought files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Brought {
-    /// Its name.
+    /// Name of the package.
     pub package: String,
-    /// Its version.
+    /// Version with epoch.
     pub version: String,
-    /// Its architecture.
+    /// Debian's name of the architecture, or `all`.
     pub architecture: String,
 }
 
@@ -45,9 +45,9 @@ pub struct Brought {
 pub struct Artifact {
     /// Its name, in the folder of the manifest.
     pub file: String,
-    /// Its size.
+    /// Size in bytes.
     pub size_bytes: u64,
-    /// Its digest.
+    /// sha256 in hexadecimal.
     pub sha256: String,
 }
 

@@ -21,9 +21,9 @@ pub enum Node {
     Link(String),
     /// A character device.
     Character {
-        /// Its major number.
+        /// Major device number.
         major: u32,
-        /// Its minor number.
+        /// Minor device number.
         minor: u32,
     },
 }

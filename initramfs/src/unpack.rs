@@ -152,7 +152,7 @@ pub fn real_file(root: &Path, path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Whether somebody may run the file.
+/// Whether the file has an execute bit.
 pub fn is_executable(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|facts| facts.permissions().mode() & 0o111 != 0)
 }

@@ -1,4 +1,5 @@
-//! One chunk between its two forms: raw bytes, and one zstd frame. Nothing comes out whose digest was not right.
+//! Converts one chunk between its two forms: raw bytes, and one zstd frame. Both digests are checked before bytes are
+//! used.
 
 use std::fmt;
 
@@ -17,18 +18,18 @@ pub enum ChunkError {
     /// The frame is the one that the manifest lists, but not one frame of this chunk's length.
     #[error("its packed bytes are not one zstd frame of {raw_length} bytes")]
     Frame {
-        /// Bytes that the chunk has.
+        /// Length of the raw chunk in bytes.
         raw_length: u32,
     },
     /// It unpacks to other bytes than the manifest lists.
     #[error("its bytes are not those that the manifest lists")]
     Raw,
-    /// The caller's room is not that of the chunk.
+    /// The caller's buffer does not have the length of the chunk.
     #[error("the buffer for it has the wrong size")]
     Buffer,
 }
 
-/// Turns frames into checked chunks. Keep one per thread: it owns zstd's memory.
+/// Unpacks and checks frames. Use one per thread: it owns zstd's memory.
 pub struct Unpacker(Decompressor<'static>);
 
 impl fmt::Debug for Unpacker {
@@ -38,16 +39,16 @@ impl fmt::Debug for Unpacker {
 }
 
 impl Unpacker {
-    /// One with zstd's memory, which does not grow: chunks are decoded from buffer to buffer, without a window.
+    /// Allocates zstd's memory, which does not grow: chunks are decoded from buffer to buffer, without a window.
     pub fn new() -> std::io::Result<Self> {
         let mut decompressor = Decompressor::new()?;
-        // the frame's own checksum tells nothing that BLAKE3 of both forms does not, and costs a twelfth of the time
+        // BLAKE3 of both forms covers what the frame's own checksum covers, which costs a twelfth of the time
         decompressor.set_parameter(DParameter::ForceIgnoreChecksum(true))?;
         Ok(Self(decompressor))
     }
 
-    /// Checks that `packed` is the frame of `chunk`, unpacks it into `raw`, which has exactly `chunk.raw_length` bytes, and
-    /// checks what came out. After an error `raw` holds nothing that may be used.
+    /// Checks that `packed` is the frame of `chunk`, unpacks it into `raw`, which has exactly `chunk.raw_length` bytes,
+    /// and checks what came out. After an error `raw` holds nothing that may be used.
     pub fn unpack(
         &mut self,
         chunk: &Chunk,
@@ -64,7 +65,7 @@ impl Unpacker {
         {
             return Err(ChunkError::Packed);
         }
-        // exactly one frame, with the size in its header: no second one, no skippable one, none that goes on
+        // exactly one frame with the size in its header: no second frame, no skippable frame, no trailing bytes
         let size = zstd_safe::get_frame_content_size(packed).ok().flatten();
         let one = zstd_safe::find_frame_compressed_size(packed);
         if size != Some(raw_length.into()) || one != Ok(packed.len()) {
@@ -83,7 +84,7 @@ impl Unpacker {
 
 /// Whether all of `bytes` are zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
-    // zero first, and every byte like the one before it: that is one comparison of memory, which stops where they differ
+    // the first byte is zero, and every byte equals the one before it: one memory comparison, which stops early
     match bytes {
         [] | [0] => true,
         [0, rest @ ..] => bytes[..rest.len()] == *rest,
@@ -91,7 +92,7 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     }
 }
 
-/// A chunk that was packed: what the manifest says of it, but for its place.
+/// A packed chunk: its entry in the manifest without its offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packed {
     /// BLAKE3 of the raw bytes.
@@ -102,7 +103,7 @@ pub struct Packed {
     pub zero: bool,
 }
 
-/// Turns chunks into frames. Keep one per thread. The same bytes at the same level give the same frame, whoever packs.
+/// Packs chunks into frames. Use one per thread. The same bytes at the same level always give the same frame.
 pub struct Packer(Compressor<'static>);
 
 impl fmt::Debug for Packer {
@@ -115,7 +116,7 @@ impl Packer {
     /// Packs at zstd's `level`, 1 to 22.
     pub fn new(level: i32) -> std::io::Result<Self> {
         let mut compressor = Compressor::new(level)?;
-        // so that `zstd -d` and `zstd -t` check what they unpack, though they know of no manifest
+        // so that `zstd -d` and `zstd -t` can check what they unpack without a manifest
         compressor.include_checksum(true)?;
         compressor.include_contentsize(true)?;
         compressor.include_dictid(false)?;
@@ -154,7 +155,7 @@ mod tests {
         }
     }
 
-    /// A chunk whose packed form is `packed`, whatever that is.
+    /// A chunk whose digests are those of `raw` and `packed`, even if `packed` is not a frame.
     fn claiming(raw: &[u8], packed: &[u8]) -> Chunk {
         let digests = Packed {
             raw_digest: blake3::hash(raw).into(),

@@ -1,8 +1,8 @@
-//! Which kind of file a few first bytes belong to. A name or a header of a server is never asked.
+//! The format of a file by its first bytes. File names and HTTP headers are never used.
 
 use std::fmt;
 
-/// How many first bytes are enough for every question asked here.
+/// Number of leading bytes that every function here needs at most.
 pub const HEAD_LENGTH: usize = 512;
 
 /// The largest window of a zstd frame that we decode: memory that a frame may ask for, as a power of two.
@@ -10,13 +10,13 @@ pub const HEAD_LENGTH: usize = 512;
 /// `zstd` itself decodes this much without being told to (`--long=27`).
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// The same in bytes, and the largest dictionary of an xz block: the most that a file may declare.
+/// The same in bytes; also the largest dictionary that an xz block may declare.
 pub const WINDOW_MAX: u64 = 1 << ZSTD_WINDOW_LOG_MAX;
 
-/// What the first bytes say a file is.
+/// The format of a file by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileFormat {
-    /// gzip (RFC 1952).
+    /// gzip format (RFC 1952).
     Gzip,
     /// zstd (RFC 8878), also where a skippable frame comes first.
     Zstd,
@@ -34,12 +34,11 @@ pub enum FileFormat {
     Zip,
     /// A tar archive.
     Tar,
-    /// Another kind of file that is known by sight and that nothing here reads, by its name: a disk image of a virtual
-    /// machine, an archive.
+    /// A format that is recognised but not supported, by its name: another disk image format, an archive.
     Foreign(&'static str),
-    /// A page for a browser: what a portal or an error handler answers in place of a file.
+    /// An HTML page: what a captive portal or an error handler answers in place of a file.
     WebPage,
-    /// None of them: the bytes of a disk or a filesystem, as far as can be told.
+    /// None of these: presumably the bytes of a disk or a filesystem.
     Raw,
 }
 
@@ -56,7 +55,7 @@ const MAGIC: [(&[u8], FileFormat); 9] = [
     (b"PK\x03\x04", FileFormat::Zip),
 ];
 
-/// Magic bytes of files that nothing here reads: where they lie, and what people call such a file.
+/// Magic bytes of unsupported formats: offset, bytes, name of the format.
 const FOREIGN: [(usize, &[u8], &str); 20] = [
     (0, b"<<< ", "VDI"),
     (64, &[0x7f, 0x10, 0xda, 0xbe], "VDI"),
@@ -81,7 +80,8 @@ const FOREIGN: [(usize, &[u8], &str); 20] = [
 ];
 
 impl FileFormat {
-    /// What a file is that begins with `head`; [`HEAD_LENGTH`] bytes are enough, fewer only where the file is shorter.
+    /// The format of a file that begins with `head`: its first [`HEAD_LENGTH`] bytes, fewer only if the file is
+    /// shorter.
     pub fn by(head: &[u8]) -> Self {
         if let Some((_, found)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
             return *found;
@@ -104,8 +104,8 @@ impl FileFormat {
         Self::Raw
     }
 
-    /// How many bytes of memory unpacking a file asks for that is this and begins with `head`, as far as its beginning says
-    /// so: a zstd window, an xz dictionary.
+    /// The memory in bytes that unpacking a file of this format needs, by its first bytes `head`: the zstd window or
+    /// the xz dictionary. `None` if they do not tell.
     pub fn window(self, head: &[u8]) -> Option<u64> {
         match self {
             Self::Zstd => zstd_window(head),
@@ -114,7 +114,7 @@ impl FileFormat {
         }
     }
 
-    /// Its name as people write it.
+    /// The name of the format for messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -153,7 +153,7 @@ fn is_web_page(head: &[u8]) -> bool {
     begins(b"<!doctype html") || begins(b"<html")
 }
 
-/// How many bytes of memory the zstd frame that begins with `head` asks for: its window.
+/// Size of the window, in bytes, of the zstd frame that begins with `head`.
 ///
 /// `None` where `head` is too short to tell, or is not the header of a frame with data (a skippable frame, say).
 pub fn zstd_window(head: &[u8]) -> Option<u64> {
@@ -174,14 +174,14 @@ pub fn zstd_window(head: &[u8]) -> Option<u64> {
         .iter()
         .rev()
         .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
-    // two bytes hold a size less 256, so that it never overlaps with what one byte can say
+    // two bytes hold the size minus 256: smaller sizes are written in one byte
     value.checked_add(if length == 2 { 256 } else { 0 })
 }
 
-/// How many bytes of memory the first block of the xz stream that begins with `head` asks for: its dictionary.
+/// Size of the dictionary, in bytes, of the first block of the xz stream that begins with `head`.
 ///
-/// `None` where `head` is too short to tell, the stream has no block, or its filters are not understood: the decoder has its
-/// own limit. Layout by "The .xz File Format" 1.2.1, sections 2.1.1, 3.1 and 5.3.1.
+/// `None` where `head` is too short to tell, the stream has no block, or its filters are not understood: the decoder
+/// has its own limit. Layout by "The .xz File Format" 1.2.1, sections 2.1.1, 3.1 and 5.3.1.
 pub fn xz_dictionary(head: &[u8]) -> Option<u64> {
     let block = head
         .strip_prefix(&[0xfd, b'7', b'z', b'X', b'Z', 0])?
@@ -207,7 +207,7 @@ pub fn xz_dictionary(head: &[u8]) -> Option<u64> {
     None
 }
 
-/// xz's number for the only filter that needs memory worth the name.
+/// xz's id of the LZMA2 filter, the only one that needs much memory.
 const LZMA2: u64 = 0x21;
 
 fn lzma2_dictionary(bits: u8) -> Option<u64> {

@@ -1,4 +1,5 @@
-//! What a raw image is, by its first bytes: a disk with a partition table, or a filesystem, and how long it says it is.
+//! The content of a raw image by its first bytes: a disk with a partition table or a filesystem, and the size that it
+//! declares.
 
 use std::ops::Range;
 
@@ -7,63 +8,63 @@ use host::partition_table::{gpt, mbr};
 use crate::container::FileFormat;
 use crate::hex;
 
-/// How many first bytes are enough: the last superblock that is looked for is btrfs's, at 64 KiB.
+/// Number of leading bytes needed: the last superblock that is probed is btrfs's, at 64 KiB.
 pub const HEAD_LENGTH: usize = 128 << 10;
 
-/// What was found.
+/// The content of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Another file, as it is: compressed, an archive, or a disk image of a virtual machine.
+    /// Not a raw image: compressed, an archive, or a disk image of a virtual machine.
     File(FileFormat),
     /// A disk with a partition table.
     Disk(Disk),
     /// One filesystem.
     Filesystem(Filesystem),
-    /// Nothing that is known here.
+    /// No known content.
     Unknown,
 }
 
 /// A whole disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// Bytes in its sectors.
+    /// Logical sector size in bytes.
     pub sector_size: u32,
-    /// `gpt` or `dos`.
+    /// Kind of the partition table: `gpt` or `dos`.
     pub table: &'static str,
     /// Whether its first sector has boot code, which a BIOS would start.
     pub bios: bool,
     /// Whether it has an EFI system partition.
     pub uefi: bool,
-    /// Bytes of the disk that a GPT was made for: its second copy lies at the end.
+    /// Size in bytes of the disk that the GPT was made for (its backup is in the last sector).
     pub size: Option<u64>,
-    /// Its partitions that lie within the image, but for logical ones of a DOS table; in bytes.
+    /// The partitions within the image, in bytes; without the logical ones of a DOS table.
     pub partitions: Vec<Range<u64>>,
 }
 
 /// A filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filesystem {
-    /// As blkid calls it.
+    /// Type as blkid names it, like `ext4`.
     pub kind: &'static str,
-    /// As it stands in fstab; empty where it has none.
+    /// UUID as written in fstab; empty if it has none.
     pub uuid: String,
-    /// Bytes in the sectors it was made for, where it depends on them.
+    /// Sector size in bytes that it was made for, if it depends on one.
     pub sector_size: u32,
-    /// Bytes in the largest sectors of a disk from which it can be mounted.
+    /// The largest sector size in bytes of a disk from which it can be mounted.
     pub sector_size_max: u32,
-    /// How long it says it is, where that is read.
+    /// The size in bytes that its superblock declares, if that is read.
     size: Option<u64>,
 }
 
 impl Filesystem {
-    /// How many bytes it says it has, where that is read.
+    /// The size in bytes that it declares, if that is read.
     pub const fn size(&self) -> Option<u64> {
         self.size
     }
 }
 
 impl Content {
-    /// What an image is that begins with `head`: [`HEAD_LENGTH`] bytes, or all of it where it is shorter.
+    /// The content of an image that begins with `head`: [`HEAD_LENGTH`] bytes, or the whole image if it is shorter.
     pub fn of(head: &[u8]) -> Self {
         let file = FileFormat::by(head);
         if file != FileFormat::Raw {
@@ -71,7 +72,7 @@ impl Content {
         }
         match (look(head, u64::MAX), other(head)) {
             (Self::Unknown, Some(other)) => Self::Filesystem(other),
-            // boot sectors of filesystems pass for tables; an image of a CD that starts from a disk as well is a disk
+            // a filesystem's boot sector looks like a table; a hybrid CD image is a disk
             (Self::Disk(disk), Some(other)) if disk.table == "dos" && other.kind != "iso9660" => {
                 Self::Filesystem(other)
             }
@@ -79,7 +80,7 @@ impl Content {
         }
     }
 
-    /// How many bytes long it says it is itself, where that is read.
+    /// The size in bytes that the content itself declares, if that is read.
     pub const fn size(&self) -> Option<u64> {
         match self {
             Self::Disk(disk) => disk.size,
@@ -89,7 +90,7 @@ impl Content {
     }
 }
 
-/// What is there in `size` bytes, whatever it says of its own length; never [`Content::File`].
+/// The content of an image of `size` bytes, without comparing the size that it declares; never [`Content::File`].
 pub fn look(head: &[u8], size: u64) -> Content {
     for sector_size in [512, 4096] {
         if let Some(disk) = gpt_disk(head, sector_size, size) {
@@ -122,7 +123,7 @@ fn le64(head: &[u8], offset: usize) -> u64 {
     at(head, offset).map_or(0, u64::from_le_bytes)
 }
 
-/// Sixteen bytes as they are written.
+/// A UUID in its text form.
 fn uuid(bytes: &[u8]) -> String {
     let digits = hex::text(bytes);
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32];
@@ -182,14 +183,14 @@ fn gpt_disk(head: &[u8], sector_size: u32, size: u64) -> Option<Disk> {
     })
 }
 
-/// A partition in bytes, where it is one and lies within the image.
+/// The partition in bytes, if the entry is in use and lies within the image.
 fn within(sectors: Range<u64>, sector_size: u32, size: u64) -> Option<Range<u64>> {
     let bytes = |sector: u64| sector.checked_mul(sector_size.into());
     let part = bytes(sectors.start)?..bytes(sectors.end)?;
     (part.start > 0 && part.start < part.end && part.end <= size).then_some(part)
 }
 
-/// A boot sector with partitions that lie on the disk: filesystems begin with 55 AA too.
+/// Whether a boot sector has partitions that lie on the disk: boot sectors of filesystems have 55 AA too.
 fn mbr_disk(head: &[u8], size: u64) -> Option<Disk> {
     let entries = mbr::entries(head.first_chunk()?)?;
     let used = || entries.iter().filter(|entry| entry.kind != 0);
@@ -211,11 +212,11 @@ fn mbr_disk(head: &[u8], size: u64) -> Option<Disk> {
     })
 }
 
-/// ext2, 3 and 4 differ by their features, as blkid has it.
+/// Tells ext2, ext3 and ext4 apart by their features, as blkid does.
 fn ext(head: &[u8]) -> Option<Filesystem> {
     const SUPERBLOCK: usize = 1024;
     const HAS_JOURNAL: u32 = 0x4;
-    /// What ext3 knows: `filetype`, `recover`, `meta_bg` and `sparse_super`, `large_file`, `btree_dir`.
+    /// The features that ext3 supports: `filetype`, `recover`, `meta_bg` and `sparse_super`, `large_file`, `btree_dir`.
     const EXT3: (u32, u32) = (0x2 | 0x4 | 0x10, 0x1 | 0x2 | 0x4);
     let superblock = head.get(SUPERBLOCK..SUPERBLOCK + 1024)?;
     let block_shift = le32(superblock, 24);
@@ -259,7 +260,7 @@ fn xfs(head: &[u8]) -> Option<Filesystem> {
     Some(Filesystem {
         kind: "xfs",
         uuid: uuid_at(head, 32),
-        // its log and headers are written in these; smaller ones than the disk's cannot be mounted
+        // its log and headers are written in these; it cannot be mounted if they are smaller than the disk's
         sector_size: if sector_size == 4096 { 4096 } else { 512 },
         sector_size_max: largest_sector(sector_size),
         size: blocks.checked_mul(block_size),
@@ -316,7 +317,7 @@ fn fat(head: &[u8]) -> Option<Filesystem> {
     })
 }
 
-/// What else is known by sight: where its magic lies, and the name that blkid has for it.
+/// Other filesystems: offset of the magic, the magic, and blkid's name.
 const OTHERS: [(usize, &[u8], &str); 12] = [
     (0, b"LUKS\xba\xbe", "crypto_LUKS"),
     (0, b"hsqs", "squashfs"),

@@ -1,4 +1,4 @@
-//! What may be wrong with a manifest: the place, and what is not so there.
+//! Errors of manifests: the place, and what is wrong there.
 
 use std::io;
 
@@ -8,23 +8,23 @@ use crate::signature::SignatureError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// The bytes did not arrive.
+    /// The input failed before the end of the manifest.
     #[error("cannot read the manifest")]
     Io(#[source] io::Error),
-    /// It is no JSON, or a value is of the wrong type.
+    /// It is not JSON, or a value has the wrong type.
     #[error("the manifest is malformed at {at}: {problem}")]
     Malformed {
-        /// Where, like `images[0].chunks[7]`.
+        /// The place, like `images[0].chunks[7]`.
         at: String,
-        /// What the JSON reader says, with line and column.
+        /// The JSON parser's message, with line and column.
         problem: String,
     },
-    /// A value that cannot be.
+    /// A value is invalid.
     #[error("the manifest is wrong at {at}: {fault}")]
     Wrong {
-        /// Where, like `images[0].chunks[7]`.
+        /// The place, like `images[0].chunks[7]`.
         at: String,
-        /// What is not so.
+        /// The mistake in the value.
         #[source]
         fault: InvalidManifest,
     },
@@ -34,7 +34,7 @@ pub enum ManifestError {
 }
 
 impl ManifestError {
-    /// What to do about it.
+    /// The hint: an instruction to the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Io(_) => "try again",
@@ -54,7 +54,7 @@ impl ManifestError {
     }
 }
 
-/// One thing that is not so in a manifest.
+/// A single mistake in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidManifest {
@@ -67,12 +67,12 @@ pub enum InvalidManifest {
     /// A key is missing, or comes only after it was needed.
     #[error("`{key}` is missing, or comes after `{last}`, which has to be the last key")]
     Late {
-        /// The key.
+        /// Name of the key.
         key: &'static str,
-        /// The key that needed it.
+        /// The key that has to come after it.
         last: &'static str,
     },
-    /// A key stands there twice.
+    /// A key is given twice.
     #[error("`{0}` is given twice")]
     Twice(&'static str),
     /// A key that has to be the last one is not.
@@ -83,15 +83,15 @@ pub enum InvalidManifest {
         "`{text}` cannot be `{key}`: letters, digits, `.`, `-` and `_` only, not beginning with `.` or `-`"
     )]
     Name {
-        /// The key.
+        /// Name of the key.
         key: &'static str,
-        /// What it is given as.
+        /// The value as given, escaped and shortened.
         text: String,
     },
     /// Text that cannot be shown.
     #[error("text of more than 128 bytes, or with control characters")]
     Text,
-    /// Something like `./etc`, or with a control character.
+    /// A path like `./etc`, or with a control character.
     #[error("`{0}` is not an absolute path without `.`, `..` and empty parts")]
     Mount(String),
     /// An image is either a whole disk or belongs to a mount point.
@@ -106,7 +106,7 @@ pub enum InvalidManifest {
     /// A list is longer than it may be.
     #[error("more than {limit} entries")]
     TooMany {
-        /// How many there may be.
+        /// The allowed number of entries.
         limit: usize,
     },
     /// A sector size that no disk has.
@@ -120,19 +120,19 @@ pub enum InvalidManifest {
         "`raw_size` is {raw_size}, which is not a positive number of {sector_size}-byte sectors"
     )]
     RawSize {
-        /// The size.
+        /// The given size in bytes.
         raw_size: u64,
-        /// Bytes in a sector.
+        /// The image's sector size in bytes.
         sector_size: u32,
     },
     /// The chunk index would need more memory than it may.
     #[error("the index of {chunks} chunks needs {needed} bytes, and {limit} are allowed")]
     IndexTooLarge {
-        /// How many chunks there are.
+        /// The number of chunks that the sizes give.
         chunks: u64,
-        /// What they need in memory.
+        /// Bytes of memory that they need.
         needed: u64,
-        /// What they may need.
+        /// Bytes of memory that they may need.
         limit: u64,
     },
     /// A chunk does not begin where the one before it ends.
@@ -140,43 +140,43 @@ pub enum InvalidManifest {
     Offset {
         /// `raw` or `packed`.
         form: &'static str,
-        /// Where it has to begin.
+        /// The required offset in bytes.
         expected: u64,
-        /// Where it says it begins.
+        /// The given offset in bytes.
         found: u64,
     },
     /// A chunk is shorter or longer than chunks of this image are.
     #[error("`raw_length` is {found}, but this chunk has {expected} bytes")]
     RawLength {
-        /// What it has to be.
+        /// The required length in bytes.
         expected: u32,
-        /// What it says.
+        /// The given length in bytes.
         found: u64,
     },
     /// No zstd frame of such a chunk has this length.
     #[error("`packed_length` is {found}, but a frame of this chunk has {least} to {most} bytes")]
     PackedLength {
-        /// The shortest frame that there is.
+        /// Length of the shortest possible frame, in bytes.
         least: u32,
-        /// The longest that such a chunk can become.
+        /// Length of the longest frame of such a chunk, in bytes.
         most: u32,
-        /// What it says.
+        /// The given length in bytes.
         found: u64,
     },
     /// There are more or fewer chunks than the image has.
     #[error("there are {found} chunks, but the image has {expected}")]
     Count {
-        /// What the sizes say.
+        /// The number of chunks that `raw_size` and `chunk_size` give.
         expected: u64,
-        /// What was found; at the first one too many, the reading stops.
+        /// The number of entries in the list, counted up to the first one too many.
         found: u64,
     },
     /// The chunks do not add up to the file.
     #[error("the chunks add up to {found} packed bytes, but `packed_size` is {expected}")]
     PackedSize {
-        /// What the size says.
+        /// The given `packed_size` in bytes.
         expected: u64,
-        /// What the chunks add up to.
+        /// The sum of all `packed_length`, in bytes.
         found: u64,
     },
     /// A chunk is said to be zero and its digest is not that of zeros, or the other way round.
@@ -185,19 +185,19 @@ pub enum InvalidManifest {
     /// A piece of text or a number is longer than anything in a manifest.
     #[error("a single value of more than {limit} bytes")]
     TokenTooLong {
-        /// How long one may be.
+        /// The allowed length in bytes.
         limit: usize,
     },
     /// Objects and lists inside each other, deeper than anything in a manifest.
     #[error("values nested more than {limit} deep")]
     TooDeep {
-        /// How deep they may be.
+        /// The most levels that are allowed.
         limit: usize,
     },
     /// The whole text is longer than any manifest.
     #[error("the manifest has more than {limit} bytes")]
     TooLong {
-        /// How long it may be.
+        /// The allowed length in bytes.
         limit: u64,
     },
 }

@@ -13,7 +13,7 @@ pub fn text(bytes: &[u8]) -> String {
         })
 }
 
-/// Reads exactly `N` bytes of hexadecimal; `None` for anything else. Both cases are understood.
+/// Reads exactly `N` bytes of hexadecimal, in lower or upper case; `None` for anything else.
 pub fn parse<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != N * 2 {

@@ -1,11 +1,11 @@
-//! The chunk index of a packed image: in memory, in binary, and never larger than it may be.
+//! The chunk index of a packed image in memory: binary, and bounded in size.
 
 use std::cell::OnceCell;
 use std::fmt;
 
 use crate::error::InvalidManifest;
 
-/// How many bytes of memory the index of an image may take. `pack` chooses the chunk size so that it is enough.
+/// The most bytes of memory that the index of an image may take. `pack` chooses the chunk size accordingly.
 pub const INDEX_LIMIT: usize = 8 << 20;
 
 /// The smallest chunk size, 1 MiB.
@@ -22,19 +22,19 @@ const ZERO: u64 = 1 << 63;
 /// One piece of the raw image and the zstd frame that it is packed as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
-    /// Where it begins in the raw image, in bytes.
+    /// Offset in the raw image, in bytes.
     pub raw_offset: u64,
-    /// How many bytes of the raw image it is.
+    /// Length in the raw image, in bytes.
     pub raw_length: u32,
-    /// Where its frame begins in the data file, in bytes.
+    /// Offset of its frame in the data file, in bytes.
     pub packed_offset: u64,
-    /// How many bytes its frame has.
+    /// Length of its frame in bytes.
     pub packed_length: u32,
     /// BLAKE3 of the raw bytes.
     pub raw_digest: [u8; 32],
     /// BLAKE3 of the frame.
     pub packed_digest: [u8; 32],
-    /// Whether all raw bytes are zero. Then `raw_digest` is that of so many zeros: reading has checked it.
+    /// Whether all raw bytes are zero; if so, `raw_digest` is that of so many zeros (checked by the reader).
     pub zero: bool,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Debug for Chunk {
     }
 }
 
-/// What is kept of a chunk; the rest follows from its number and from its neighbour.
+/// The stored part of a chunk; the rest follows from its number and its neighbour.
 #[derive(Clone, PartialEq, Eq)]
 struct Entry {
     offset_and_zero: u64,
@@ -83,27 +83,27 @@ impl fmt::Debug for Index {
 }
 
 impl Index {
-    /// How many chunks there are.
+    /// Number of chunks.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none; an index that was read has at least one.
+    /// Whether there are no chunks; an index that was read has at least one.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes in every chunk but the last, which may be shorter. A power of two.
+    /// Length in bytes of every chunk but the last, which may be shorter. A power of two.
     pub fn chunk_size(&self) -> u32 {
         self.chunk_size
     }
 
-    /// Bytes of the raw image.
+    /// Length of the raw image in bytes.
     pub fn raw_size(&self) -> u64 {
         self.raw_size
     }
 
-    /// Bytes of the data file.
+    /// Length of the data file in bytes.
     pub fn packed_size(&self) -> u64 {
         self.packed_size
     }
@@ -137,7 +137,7 @@ impl Entry {
     }
 }
 
-/// How many chunks an image has.
+/// The number of chunks of an image of `raw_size` bytes.
 fn count(raw_size: u64, chunk_size: u32) -> u64 {
     raw_size.div_ceil(chunk_size.into())
 }
@@ -148,7 +148,7 @@ fn length_at(offset: u64, raw_size: u64, chunk_size: u32) -> u32 {
     u32::try_from(rest).map_or(chunk_size, |rest| rest.min(chunk_size))
 }
 
-/// The most bytes that zstd makes of `length` bytes in one frame (`ZSTD_COMPRESSBOUND` of zstd.h).
+/// The longest frame, in bytes, that zstd makes of `length` bytes (`ZSTD_COMPRESSBOUND` of zstd.h).
 pub const fn packed_length_max(length: u32) -> u32 {
     const SMALL: u32 = 128 << 10;
     let margin = if length < SMALL {
@@ -159,8 +159,8 @@ pub const fn packed_length_max(length: u32) -> u32 {
     length.saturating_add(length >> 8).saturating_add(margin)
 }
 
-/// The chunk size for an image of `raw_size` bytes: at least `smallest`, doubled until the index fits in [`INDEX_LIMIT`].
-/// `None` where even chunks of 16 MiB are too many.
+/// The chunk size for an image of `raw_size` bytes: at least `smallest`, doubled until the index fits in
+/// [`INDEX_LIMIT`]. `None` if even chunks of 16 MiB are too many.
 pub fn chunk_size_for(raw_size: u64, smallest: u32) -> Option<u32> {
     let limit = u64::try_from(INDEX_LIMIT).ok()?;
     let mut size = smallest;
@@ -173,18 +173,18 @@ pub fn chunk_size_for(raw_size: u64, smallest: u32) -> Option<u32> {
     None
 }
 
-/// Takes the chunks of an image one by one, and refuses the first that cannot be.
+/// Builds an index from the chunks of an image, one by one, and refuses the first invalid one.
 #[derive(Debug)]
 pub struct IndexBuilder {
     index: Index,
-    /// Digests of zeros, as many as a chunk has and as the last one has: known once asked for.
+    /// Digests of zeros of a chunk's length and of the last chunk's length, computed on first use.
     zeros: OnceCell<[u8; 32]>,
     tail_zeros: OnceCell<[u8; 32]>,
 }
 
 impl IndexBuilder {
     /// For an image of `raw_size` bytes in chunks of `chunk_size`, whose index may take `limit` bytes of memory; all of
-    /// that memory is asked for here.
+    /// that memory is allocated here.
     pub fn new(raw_size: u64, chunk_size: u32, limit: usize) -> Result<Self, InvalidManifest> {
         if !chunk_size.is_power_of_two() || !(CHUNK_SIZE_MIN..=CHUNK_SIZE_MAX).contains(&chunk_size)
         {
@@ -224,14 +224,14 @@ impl IndexBuilder {
             .saturating_mul(size_of::<Entry>())
     }
 
-    /// Where the next chunk has to begin, in the raw image and in the data file.
+    /// Required offsets of the next chunk in the raw image and in the data file.
     pub fn next_offsets(&self) -> (u64, u64) {
         let taken = u64::try_from(self.index.entries.len()).unwrap_or(u64::MAX);
         let raw = taken.saturating_mul(self.index.chunk_size.into());
         (raw, self.index.packed_size)
     }
 
-    /// Takes the next chunk.
+    /// Adds the next chunk, after checking it.
     pub fn push(&mut self, chunk: &Chunk) -> Result<(), InvalidManifest> {
         let index = &self.index;
         let taken = u64::try_from(index.entries.len()).unwrap_or(u64::MAX);
@@ -287,7 +287,7 @@ impl IndexBuilder {
         Ok(())
     }
 
-    /// The index, once all chunks were taken and add up to `packed_size`.
+    /// Returns the index, if all chunks were added and add up to `packed_size`.
     pub fn finish(self, packed_size: u64) -> Result<Index, InvalidManifest> {
         let found = u64::try_from(self.index.entries.len()).unwrap_or(u64::MAX);
         let expected = count(self.index.raw_size, self.index.chunk_size);

@@ -1,21 +1,22 @@
-//! What operating-system images are, as bytes: how they are wrapped, and what lies beside them.
+//! Formats of operating-system images, and of the files beside them.
 //!
 //! ```text
 //!   archive     a tar archive of a root filesystem, as a stream of entries
-//!   container   which kind of file the first bytes belong to; what a zstd frame asks for
-//!   content     what a raw image is: a disk with a partition table, a filesystem
+//!   container   the format of a file by its first bytes; the memory that a zstd frame needs
+//!   content     the content of a raw image: a disk with a partition table, a filesystem
 //!   disk        disk images of virtual machines (qcow2, VMDK), in pieces, within bounds
 //!   members     compressed members one after the other, and what may follow the last
 //!   metadata    the YAML that Fuel publishes beside an image: sizes and digests, read and written
-//!   manifest    what a packed image is: read as a stream within bounds, and written
+//!   manifest    the description of a packed image: read as a stream within bounds, and written
 //!   index       its chunks, in memory, consistent by construction
 //!   codec       one chunk packed and unpacked, checked on the way
-//!   signature   who vouches for a manifest
-//!   error       what may be wrong with one
+//!   signature   signatures of manifests
+//!   error       errors of manifests
 //!   hex         digests as text
 //! ```
 //!
-//! docs/packed-images.md specifies the format. Nothing here knows of disks, networks or agents; whoever has bytes may ask.
+//! docs/packed-images.md specifies the format. This crate only handles bytes: it does not depend on disks, networks or
+//! the agent.
 
 pub mod archive;
 pub mod codec;

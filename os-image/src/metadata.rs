@@ -1,8 +1,8 @@
 //! The YAML that Fuel publishes beside the image of the root filesystem: operating system, packages, sizes, digests.
 //!
-//! Reading is as lenient as upstream's agents are: only what they use is looked at, everything else may be missing or odd.
-//! Writing gives what upstream's builder writes, in its order, and `raw_sha256`, `raw_blake3` and `container_sha256`, which are
-//! ours and which upstream's agents ignore.
+//! Reading is as lenient as upstream's agents: only the fields that they use are examined, all others may be missing or
+//! malformed. Writing gives the fields of upstream's builder in its order, and `raw_sha256`, `raw_blake3` and
+//! `container_sha256`, which only our agent reads.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub struct Metadata {
     /// The operating system inside.
     #[serde(rename = "os", skip_serializing_if = "Option::is_none")]
     pub system: Option<System>,
-    /// Packages that were asked for; not read back.
+    /// Requested packages; not read back.
     pub packages: Vec<String>,
     /// Package sources that were used; not read back.
     pub repos: Vec<Repository>,
@@ -23,7 +23,7 @@ pub struct Metadata {
 /// An operating system and its version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct System {
-    /// Its name, like `Ubuntu`.
+    /// Name, like `Ubuntu`.
     pub name: String,
     /// First part of its version, like `14`.
     #[serde(serialize_with = "as_a_number")]
@@ -33,7 +33,7 @@ pub struct System {
     pub minor: String,
 }
 
-/// Upstream writes versions as numbers; what is none stays text.
+/// Upstream writes versions as numbers; other versions stay text.
 fn as_a_number<S: serde::Serializer>(text: &String, serializer: S) -> Result<S::Ok, S::Error> {
     match text.parse::<u32>() {
         Ok(number) if number.to_string() == *text => serializer.serialize_u32(number),
@@ -47,27 +47,28 @@ pub struct Repository {
     /// `deb` or `rpm`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Its name.
+    /// Name of the repository, like `debian`.
     pub name: String,
-    /// Its address; must not hold a password.
+    /// Its URL; must not contain a password.
     pub uri: String,
     /// The suite, for `deb`.
     pub suite: Option<String>,
     /// The components, for `deb`, separated by spaces.
     pub section: Option<String>,
-    /// Its priority among the others.
+    /// apt's pin priority.
     pub priority: Option<u32>,
 }
 
-/// An image in one container. Raw sizes and digests are of what is in it, container's of the file.
+/// An image in one container. Raw sizes and digests are those of the unpacked image, `container_` ones those of the
+/// file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Image {
-    /// Name of the file: what joins an image's URL with its entry.
+    /// Name of the file: links an image's URL to its entry.
     pub container_name: String,
     /// `gzip`, `zstd` or `raw`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// Length of the file.
+    /// Length of the file in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_size: Option<u64>,
     /// Hexadecimal md5 of the file.
@@ -81,16 +82,16 @@ pub struct Image {
     pub format: Option<String>,
     /// Always null.
     pub raw_name: Option<String>,
-    /// Length of what is in it.
+    /// Length of the unpacked image in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_size: Option<u64>,
-    /// Hexadecimal md5 of what is in it.
+    /// Hexadecimal md5 of the unpacked image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_md5: Option<String>,
-    /// Hexadecimal sha256 of what is in it.
+    /// Hexadecimal sha256 of the unpacked image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_sha256: Option<String>,
-    /// Hexadecimal BLAKE3 of what is in it.
+    /// Hexadecimal BLAKE3 of the unpacked image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_blake3: Option<String>,
 }
@@ -98,12 +99,12 @@ pub struct Image {
 /// The text is not such a document.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    /// It cannot be read as YAML, or what stands in it is of the wrong type.
+    /// It is not valid YAML, or a value has the wrong type.
     #[error("not the metadata of an image: {0}")]
     Malformed(String),
 }
 
-/// What is read of the document; the rest is skipped, whatever it is.
+/// The fields that are read; everything else is skipped.
 #[derive(Deserialize)]
 struct RawMetadata {
     #[serde(default)]
@@ -146,7 +147,7 @@ impl Metadata {
     /// Reads the document.
     pub fn parse(text: &str) -> Result<Self, MetadataError> {
         let raw: RawMetadata = serde_saphyr::from_str(text).map_err(|error| {
-            // the parser quotes the text around the fault over several lines; one line is enough here
+            // the parser quotes several lines of text around the error; one line is enough here
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             MetadataError::Malformed(line.trim().to_owned())
@@ -167,7 +168,7 @@ impl Metadata {
         serde_saphyr::to_string(self).map_err(|error| MetadataError::Malformed(error.to_string()))
     }
 
-    /// The entry of the file `name`; the first where several claim it.
+    /// The entry of the file `name`; the first one if there are several.
     pub fn image(&self, name: &str) -> Option<&Image> {
         self.images
             .iter()
@@ -229,7 +230,7 @@ repos: 7
         assert_eq!(metadata.system.as_ref().unwrap().minor, "4");
         let root = metadata.image("env_1_ubuntu_1404_amd64.img.gz").unwrap();
         assert_eq!(root.raw_size, Some(1_048_576));
-        // digits only, and without quotes: still the text that stands there
+        // digits without quotes still read as text
         assert_eq!(
             root.raw_md5.as_deref(),
             Some("12345678901234567890123456789012")

@@ -1,4 +1,4 @@
-//! Who vouches for a manifest: minisign signatures (Ed25519 over BLAKE2b-512), checked while the manifest streams by.
+//! Signatures of manifests: minisign (Ed25519 over BLAKE2b-512), checked while the manifest is read as a stream.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -10,12 +10,12 @@ use minisign_verify::{PublicKey, Signature, StreamVerifier};
 use crate::error::ManifestError;
 use crate::manifest::{Limits, Manifest};
 
-/// How the third line of a signature begins.
+/// Beginning of the third line of a signature.
 const TRUSTED_COMMENT: &str = "trusted comment: ";
-/// No signature file is longer, in bytes; minisign's own limit is about the same.
+/// The longest accepted signature file, in bytes; minisign's own limit is about the same.
 pub const SIGNATURE_LIMIT: usize = 16 << 10;
 
-/// Names a key; printed as minisign prints it.
+/// The id of a key, displayed as minisign does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; 8]);
 
@@ -31,7 +31,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// A public key whose signatures are believed.
+/// A public key whose signatures are trusted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TrustedKey {
     id: KeyId,
@@ -46,13 +46,13 @@ impl fmt::Debug for TrustedKey {
 }
 
 impl fmt::Display for TrustedKey {
-    /// The base64 line that [`TrustedKey::parse`] reads.
+    /// The key as a base64 line, which [`TrustedKey::parse`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-/// Why nobody is known to vouch for a manifest.
+/// Why a signature or a key was not accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
@@ -71,9 +71,9 @@ pub enum SignatureError {
         list(trusted)
     )]
     UnknownKey {
-        /// The key it names.
+        /// Id of the key that the signature names.
         by: KeyId,
-        /// Those that are trusted.
+        /// Ids of the trusted keys.
         trusted: Vec<KeyId>,
     },
     /// It does not belong to these bytes, or is forged.
@@ -90,7 +90,7 @@ fn list(keys: &[KeyId]) -> String {
 }
 
 impl SignatureError {
-    /// What to do about it.
+    /// The hint: an instruction to the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Key(_) => "give the line that begins with RW, or the text of the .pub file",
@@ -138,13 +138,13 @@ impl TrustedKey {
         })
     }
 
-    /// Its name.
+    /// The id in the key, which signatures name.
     pub const fn id(&self) -> KeyId {
         self.id
     }
 }
 
-/// A signature as it lies in a `.minisig` file, not yet compared with anything.
+/// A signature of a `.minisig` file, not yet verified.
 struct Claim {
     by: KeyId,
     signature: Signature,
@@ -185,7 +185,7 @@ impl Claim {
         })
     }
 
-    /// The key of `keys` that it names, and a check that the signed bytes are to be fed to.
+    /// The key of `keys` that it names, and a verifier for the signed bytes.
     fn check<'k>(&'k self, keys: &'k [TrustedKey]) -> Result<StreamVerifier<'k>, SignatureError> {
         let key = keys.iter().find(|key| key.id == self.by);
         let key = key.ok_or_else(|| SignatureError::UnknownKey {
@@ -198,7 +198,7 @@ impl Claim {
     }
 }
 
-/// Hands every byte that is read to the check of a signature too.
+/// Feeds all bytes that are read to the verifier too.
 struct Fed<'v, 'k, R> {
     inner: R,
     check: &'v mut StreamVerifier<'k>,
@@ -212,10 +212,10 @@ impl<R: Read> Read for Fed<'_, '_, R> {
     }
 }
 
-/// Reads a manifest that one of `keys` has signed: nothing of it is handed out before its signature was found right.
+/// Reads a manifest that one of `keys` has signed: nothing is returned before its signature was verified.
 ///
-/// `signature_text` is the text of its `.minisig` file. Old signatures, over the file rather than its hash, are refused:
-/// they cannot be checked as a stream.
+/// `signature_text` is the text of its `.minisig` file. Legacy signatures, over the file rather than its hash, are
+/// refused: they cannot be verified as a stream.
 pub fn read_signed(
     reader: impl Read,
     signature_text: &str,
@@ -235,7 +235,7 @@ pub fn read_signed(
     Ok((manifest, claim.by))
 }
 
-/// Checks a signature over any bytes, as a stream; gives the key that made it.
+/// Verifies a signature over any bytes, as a stream; returns the key that made it.
 pub fn verify(
     mut reader: impl Read,
     signature_text: &str,
@@ -258,7 +258,7 @@ pub fn verify(
 mod tests {
     use super::*;
 
-    // Made with minisign 0.11: `minisign -G -W`, `minisign -S -W`, and `minisign -S -l` for the old kind.
+    // Made with minisign 0.11: `minisign -G -W`, `minisign -S -W`, and `minisign -S -l` for a legacy signature.
     const TEXT: &str = "hello manifest\n";
     const PUB: &str = "untrusted comment: minisign public key 57DD08A3D74587E8\n\
                        RWToh0XXowjdV+aRMFOn6ftd821DFuH1wv4wMrA4uqNuZS4OmXZRl6zJ\n";
@@ -356,7 +356,7 @@ mod tests {
         assert!(TrustedKey::parse(secret).is_err());
     }
 
-    /// Must not be read.
+    /// A reader that fails the test if it is read.
     struct Untouched;
     impl Read for Untouched {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_manifest_is_handed_out_without_its_signature() {
-        // the text above is no manifest: what is read first is what it says, and that ends it
+        // the text is not a manifest, and the parser fails before the signature is complete
         let error = read_signed(
             TEXT.as_bytes(),
             SIGNATURE,
@@ -374,7 +374,7 @@ mod tests {
             &Limits::default(),
         );
         assert!(matches!(error, Err(ManifestError::Malformed { .. })));
-        // an unknown key ends it before a byte is read
+        // with an unknown key nothing is read
         let error = read_signed(Untouched, SIGNATURE, &keys(&[OTHER]), &Limits::default());
         assert!(matches!(
             error,

@@ -24,11 +24,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(15);
 pub(crate) struct Lab {
     /// Starts programs.
     pub(crate) system: System,
-    /// What was seen.
+    /// All events of this run so far.
     pub(crate) events: Events,
-    /// The orchestrator.
+    /// The reference orchestrator of this run.
     pub(crate) orchestrator: Orchestrator,
-    /// Its folder.
+    /// Folder of this run, below the work folder.
     pub(crate) work: PathBuf,
     /// What was built beforehand.
     pub(crate) artefacts: Artefacts,
@@ -197,7 +197,7 @@ impl Lab {
         .collect()
     }
 
-    /// Runs a command on a node and gives back what it said, whatever its exit status.
+    /// Runs a command on a node and returns its output for any exit status.
     pub(crate) fn ssh(&mut self, number: u8, user: &str, command: &str) -> Result<Output> {
         let any: Vec<i32> = (0..256).collect();
         let cmd = Cmd::new(Tool::Ssh)
@@ -208,7 +208,8 @@ impl Lab {
         Ok(self.system.run(&cmd)?)
     }
 
-    /// Runs a command on a node's ramdisk and gives back all it said; anything but `status` as its exit status is an error.
+    /// Runs a command on a node's ramdisk and gives back all it said; anything but `status` as its exit status is an
+    /// error.
     pub(crate) fn root(&mut self, number: u8, command: &str, status: i32) -> Result<String> {
         let output = self.ssh(number, "root", command)?;
         let said = format!("{}{}", output.stdout, output.stderr);

@@ -1,7 +1,7 @@
 //! A world of its own for each run: network, mounts and processes that all end with it.
 //!
-//! The outer process makes the namespaces and starts this same program again as their first process. When that ends, for
-//! whatever reason, the kernel ends every process in them and with the last one the network and the mounts go too.
+//! The outer process makes the namespaces and starts this same program again as their first process. When that ends,
+//! for any reason, the kernel kills every process in them; the network and the mounts end with the last one.
 
 #![expect(
     clippy::print_stdout,
@@ -37,8 +37,8 @@ pub(crate) fn inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs this same command line again inside new namespaces, and ends as it ends; or, where `kept` names a file, as soon as
-/// the inner process has written that file, leaving it and all it started running.
+/// Runs this same command line again inside new namespaces, and ends as it ends; or, where `kept` names a file, as soon
+/// as the inner process has written that file, leaving it and all it started running.
 pub(crate) fn enter(kept: Option<&Path>) -> Result<ExitCode> {
     anyhow::ensure!(
         geteuid().is_root(),

@@ -47,11 +47,12 @@ pub(crate) struct Shape {
     pub(crate) number: u8,
     /// Its memory in MiB.
     pub(crate) memory_mib: u32,
-    /// Its disks.
+    /// Disks, in the order of the guest's virtio names.
     pub(crate) disks: Vec<DiskShape>,
     /// What starts it.
     pub(crate) firmware: Firmware,
-    /// Whether the first disk comes before the network in the boot order; on UEFI that is for the node's own variables to say.
+    /// Whether the first disk comes before the network in the boot order; on UEFI that is for the node's own variables
+    /// to say.
     pub(crate) disk_first: bool,
     /// Whether KVM is used.
     pub(crate) kvm: bool,
@@ -67,7 +68,7 @@ pub(crate) struct Node {
 impl Drop for Node {
     fn drop(&mut self) {
         drop(self.qemu.take());
-        // its console ends with it; what it said last, and that it is off, is told before whoever pulled the plug goes on
+        // its console ends with it; what it said last, and that it is off, is recorded before the caller goes on
         if let Some(console) = self.console.take() {
             let _ = console.join();
         }
@@ -178,7 +179,7 @@ fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
             work.join(format!("console{}.log", shape.number)).display()
         ))
         .args(["-serial", "chardev:console"])
-        // for whoever wants to know what a node that says nothing does
+        // to examine a node whose console is silent
         .arg("-monitor")
         .arg(format!(
             "unix:{},server=on,wait=off",
@@ -212,8 +213,8 @@ fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
     cmd
 }
 
-/// The place in the boot order of the network card (`None`) or of a disk. OVMF would make QEMU's order its own at each start and leave out
-/// what it does not name: a UEFI node has the order that its variables hold, as a real one.
+/// The place in the boot order of the network card (`None`) or of a disk. OVMF would make QEMU's order its own at each
+/// start and leave out what it does not name: a UEFI node has the order that its variables hold, as a real one.
 fn boot_index(shape: &Shape, disk: Option<usize>) -> String {
     let (network, first_disk) = if shape.disk_first { (2, 1) } else { (1, 2) };
     match (shape.firmware, disk) {
@@ -223,8 +224,8 @@ fn boot_index(shape: &Shape, disk: Option<usize>) -> String {
     }
 }
 
-/// Cuts the console into lines, each stamped when its first byte came; what ends without a newline (a prompt) is told as
-/// soon as nothing follows for a moment.
+/// Cuts the console into lines, each stamped when its first byte came; what ends without a newline (a prompt) is told
+/// as soon as nothing follows for a moment.
 fn read_console(mut console: UnixStream, events: &Events) {
     let pause = Some(Duration::from_millis(300));
     let mut line: Vec<u8> = Vec::new();

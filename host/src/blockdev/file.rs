@@ -16,11 +16,11 @@ const SECTOR: Bytes = Bytes(512);
 /// A regular file that stands for a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileDisk {
-    /// The node that it stands for: `/dev/sda`.
+    /// The path of the disk that it stands for, like `/dev/sda`.
     pub device: PathBuf,
-    /// The file.
+    /// Absolute path of the regular file.
     pub file: PathBuf,
-    /// Its size.
+    /// Size in bytes.
     pub size: Bytes,
     partitions: Vec<(u32, Extent)>,
 }

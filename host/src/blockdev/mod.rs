@@ -27,13 +27,14 @@ pub enum Access {
     Read,
     /// For reading and writing through the page cache.
     Write,
-    /// For reading and writing, and nobody else may hold it (`O_EXCL`: fails while it is mounted or claimed by md, LVM, swap).
+    /// For reading and writing, with exclusive access (`O_EXCL`: fails while it is mounted or claimed by md, LVM,
+    /// swap).
     Exclusive,
 }
 
 /// An open disk, partition, or file that stands for one. Offsets count from its own beginning.
 pub trait BlockDevice: Send {
-    /// Its size.
+    /// Size in bytes.
     fn size(&self) -> Bytes;
     /// Its logical sector size: 512 or 4096.
     fn sector_size(&self) -> Bytes;
@@ -48,13 +49,13 @@ pub trait BlockDevice: Send {
     /// Returns when everything written is on the medium; its error means that it is not, and stays: the kernel tells
     /// of a lost write only once.
     fn flush(&mut self) -> io::Result<()>;
-    /// An error where what is written would be lost: the regular file behind it was cut or deleted since it was opened. It
-    /// costs one look at the file, nothing is read.
+    /// Fails where written data would be lost: the regular file behind it was truncated or deleted since it was
+    /// opened. It costs one `stat` of the file; nothing is read.
     fn check_whole(&self) -> io::Result<()> {
         Ok(())
     }
-    /// Lets the next read come from the medium: what is cached of it is written and dropped. Nothing to do where there is
-    /// no cache, or none that could be dropped.
+    /// Lets the next read come from the medium: what is cached of it is written and dropped. Nothing to do where there
+    /// is no cache, or none that could be dropped.
     fn drop_cache(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -79,8 +80,8 @@ pub trait Devices: Send {
     fn add_partition(&mut self, disk: &Path, number: u32, extent: Extent) -> io::Result<()>;
     /// Makes the kernel forget a partition; an unknown one is no error.
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()>;
-    /// The nodes that the kernel has put `node` together of: members of an array, what a mapping lies on. None for a disk,
-    /// and where nothing can be put together.
+    /// The nodes that the kernel has put `node` together of: members of an array, what a mapping lies on. None for a
+    /// disk, and where nothing can be put together.
     fn slaves(&self, node: &Path) -> io::Result<Vec<PathBuf>> {
         let _ = node;
         Ok(Vec::new())
@@ -92,8 +93,8 @@ pub trait Devices: Send {
         let _ = path;
         None
     }
-    /// Takes the lock that udev heeds (see [`crate::lock`]) for a change of the disk's table; `None` where nobody else
-    /// looks at the disk.
+    /// Takes the lock that udev heeds (see [`crate::lock`]) for a change of the disk's table; `None` if udev does not
+    /// watch the disk.
     fn lock(&self, disk: &Path, limit: Duration) -> Result<Option<DiskLock>, LockError> {
         let _ = (disk, limit);
         Ok(None)

@@ -111,7 +111,8 @@ fn read_known(folder: &Path) -> io::Result<Option<Known>> {
     }))
 }
 
-/// What the node of a folder of sysfs is called. Without a line of its own: sysfs writes `!` where the node's name has `/`.
+/// What the node of a folder of sysfs is called. Without a line of its own: sysfs writes `!` where the node's name has
+/// `/`.
 fn name_of(folder: &Path) -> io::Result<String> {
     let uevent = fs::read_to_string(folder.join("uevent"))?;
     let mut lines = uevent.lines();
@@ -189,7 +190,7 @@ impl Devices for NodeDevices {
     fn add_partition(&mut self, disk: &Path, number: u32, extent: Extent) -> io::Result<()> {
         let before = self.partitions(disk)?;
         match before.iter().find(|(known, _)| *known == number) {
-            // Somebody else, udev after a change say, let the kernel read the new table first.
+            // Another program, such as udev after a change, may have let the kernel read the new table first.
             Some((_, known)) if *known == extent => {}
             Some((_, known)) => {
                 let what = format!(

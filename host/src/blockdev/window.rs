@@ -192,7 +192,7 @@ impl BlockDevice for Window {
         if !self.extent.start.is_aligned(Bytes(alignment)) {
             return Ok(None);
         }
-        // By its descriptor, not by its name: it is the same file whatever the name means by now.
+        // By its descriptor, not by its name: it is the same file even if the name means another one by now.
         let name = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(O_DIRECT);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::{Cmd, Exec, ExecError, Output, Program};
 
-/// Runs what works on files, and refuses what finds devices by name: there it would be another one, of whoever's machine
-/// this is.
+/// Runs tools that work on files, and refuses those that find devices by name, since they would find devices of this
+/// machine.
 #[derive(Clone, Debug)]
 pub struct FileOnlyExec<E>(pub E);
 

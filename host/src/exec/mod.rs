@@ -32,7 +32,7 @@ impl Program {
         }
     }
 
-    /// One that finds devices of this machine by itself, whatever its arguments are: [`FileOnlyExec`] refuses it.
+    /// The tool finds devices of this machine regardless of its arguments: [`FileOnlyExec`] refuses it.
     #[must_use]
     pub const fn on_devices(mut self) -> Self {
         self.finds_devices = true;
@@ -68,7 +68,7 @@ pub fn missing<P: Into<Program>>(
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Cmd {
-    /// What is started.
+    /// The program to start.
     pub program: Program,
     /// Its arguments, as they are.
     pub args: Vec<OsString>,
@@ -186,8 +186,8 @@ pub struct Output {
     pub stdout: String,
     /// What it wrote to standard error.
     pub stderr: String,
-    /// Whether it wrote more than was to be kept, so that the beginning of an output is missing. Whoever parses an
-    /// output that may be long asks this first.
+    /// Whether the beginning of an output is missing because it exceeded the limit. Check this before parsing output
+    /// that may be long.
     pub truncated: bool,
 }
 
@@ -198,13 +198,13 @@ pub enum ExecError {
     /// It is not on `PATH`.
     #[error("`{}` is not installed", program.name())]
     Missing {
-        /// What was wanted.
+        /// The missing program.
         program: Program,
     },
     /// The kernel would not start it, or its pipes broke.
     #[error("cannot run `{command}`")]
     Io {
-        /// The command line.
+        /// The command line, quoted for a shell.
         command: String,
         /// What the kernel said.
         #[source]
@@ -213,9 +213,9 @@ pub enum ExecError {
     /// It ended with a status that is not accepted.
     #[error("`{command}` exited with status {status}: {last_line}")]
     Failed {
-        /// The command line.
+        /// The command line, quoted for a shell.
         command: String,
-        /// Its exit status.
+        /// Exit status of the program, 1 to 255.
         status: i32,
         /// The last line it wrote to standard error (or output, where that is empty).
         last_line: String,
@@ -227,7 +227,7 @@ pub enum ExecError {
     /// A signal ended it.
     #[error("`{command}` was ended by signal {signal}")]
     Signalled {
-        /// The command line.
+        /// The command line, quoted for a shell.
         command: String,
         /// The signal's number.
         signal: i32,
@@ -235,7 +235,7 @@ pub enum ExecError {
     /// It took longer than it may; its process group was killed.
     #[error("`{command}` did not end within {} seconds and was killed", timeout.as_secs())]
     TimedOut {
-        /// The command line.
+        /// The command line, quoted for a shell.
         command: String,
         /// What it had been given.
         timeout: Duration,
@@ -243,7 +243,7 @@ pub enum ExecError {
     /// We were told to stop while it ran; its process group was ended.
     #[error("stopped while `{command}` ran")]
     Cancelled {
-        /// The command line.
+        /// The command line, quoted for a shell.
         command: String,
     },
 }

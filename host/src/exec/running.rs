@@ -47,7 +47,7 @@ impl Running {
     /// Waits until it has ended, at most `time`.
     pub fn wait_timeout(&mut self, time: Duration) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() && self.wait_unreaped(time)? {
-            // It stays unreaped until we let it go: as long as it is, the number of its group means nobody else.
+            // It stays unreaped until it is released: until then its group's number cannot be reused.
             self.status = Some(self.peek()?);
         }
         Ok(self.status)
@@ -115,7 +115,7 @@ impl Drop for Running {
 }
 
 /// Starts `command` from a thread that lives as long as this process: the kernel's word to the child that its parent
-/// died is tied to the thread that started it, and whoever calls us may be a thread that ends soon.
+/// died is tied to the thread that started it, and the calling thread may end soon.
 pub(super) fn start(command: Command, cmd: &Cmd, grace: Duration) -> io::Result<Running> {
     type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
     static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();

@@ -25,7 +25,7 @@ use super::{Cmd, Exec, ExecError, Output, Program, Running, running};
 use crate::cancel::Cancel;
 use crate::ioctl::process;
 
-/// Where tools are looked for when nobody says otherwise.
+/// The default `PATH`.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// How often the flag is asked while a program runs.
 const LOOK: Duration = Duration::from_millis(100);

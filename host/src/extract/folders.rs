@@ -1,7 +1,8 @@
-//! The folders on the way to where something is being made, open from the root down. Memory does not grow with their number.
+//! The folders on the way to where something is being made, open from the root down. Memory does not grow with their
+//! number.
 //!
-//! Whatever is made in a folder changes its time. It gets the one that it should have when it is left: that of its entry, or, where
-//! it is entered again, the one that it had then.
+//! Creating an entry in a folder changes the folder's time. It gets the one that it should have when it is left: that
+//! of its entry, or, where it is entered again, the one that it had then.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

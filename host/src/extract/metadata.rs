@@ -1,5 +1,5 @@
-//! What belongs to a file beside its data. Owner first, since that takes capabilities and set-id bits away; then mode, attributes,
-//! and the time last.
+//! What belongs to a file beside its data. Owner first, since that takes capabilities and set-id bits away; then mode,
+//! attributes, and the time last.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -65,7 +65,7 @@ impl Metadata<'_> {
         self.set_by_name(parent, name)
     }
 
-    /// To a device or a pipe that was made just now: opening it would wake somebody up.
+    /// To a device or a pipe that was made just now: opening it could have side effects.
     pub(super) fn give_to_special(
         &self,
         parent: &File,

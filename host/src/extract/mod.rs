@@ -1,11 +1,11 @@
 //! What comes out of an archive, made one after the other below one folder: nothing outside of it is ever touched.
 //!
-//! An archive is not trusted. No part of a path is ever followed where it is a symbolic link, be it one that the archive made a
-//! moment before: that is an error, and what a link of a later name leads to is nobody's business here. Every folder is opened
+//! An archive is not trusted. No part of a path is ever followed where it is a symbolic link, be it one that the
+//! archive made a moment before: that is an error, and the targets of links are not examined. Every folder is opened
 //! from the one above it, by its name alone.
 //!
-//! What is there already makes way for what comes later, as with tar; a folder only where it is empty, and a link never for a
-//! folder.
+//! What is there already makes way for what comes later, as with tar; a folder only where it is empty, and a link never
+//! for a folder.
 
 mod folders;
 mod metadata;
@@ -96,7 +96,8 @@ impl Unpacker {
         Ok(())
     }
 
-    /// A regular file of that size, holes all over until it is written to; [`Self::complete`] gives it what belongs to it.
+    /// A regular file of that size, holes all over until it is written to; [`Self::complete`] gives it what belongs to
+    /// it.
     pub fn file(&mut self, path: &Path, size: u64) -> io::Result<NewFile> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -119,7 +120,7 @@ impl Unpacker {
         metadata::set_modified(&file.0, metadata.modified())
     }
 
-    /// A symbolic link, whatever it leads to.
+    /// A symbolic link with any target.
     pub fn symlink(&mut self, path: &Path, to: &OsStr, metadata: &Metadata<'_>) -> io::Result<()> {
         self.make(path, |parent, name| unistd::symlinkat(to, parent, name))?;
         let (parent, name) = self.place(path)?;
@@ -149,7 +150,7 @@ impl Unpacker {
         metadata.give_to_special(parent, name, is_passed_on)
     }
 
-    /// Another name of what is at `to`, which is no folder.
+    /// Another name of the entry at `to`, which is not a folder.
     pub fn hard_link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
         let to_parts = parts(to)?;
         let (Some((to_name, above)), false) = (to_parts.split_last(), path == to) else {

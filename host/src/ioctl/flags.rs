@@ -1,4 +1,4 @@
-//! Flags of an inode. efivarfs sets "immutable" on variables, so that nobody breaks the firmware by `rm -r`.
+//! Flags of an inode. efivarfs sets "immutable" on variables, so that `rm -r` cannot break the firmware.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -22,7 +22,8 @@ const IMMUTABLE: c_int = 0x10;
 pub fn set_immutable(file: &impl AsFd, immutable: bool) -> io::Result<bool> {
     let descriptor = file.as_fd().as_raw_fd();
     let mut flags: c_int = 0;
-    // SAFETY: FS_IOC_GETFLAGS writes one int through the pointer, which outlives the call; `file` is open for its length.
+    // SAFETY: FS_IOC_GETFLAGS writes one int through the pointer, which outlives the call; `file` is open for its
+    // length.
     unsafe { fs_get_flags(descriptor, &raw mut flags) }?;
     let before = flags & IMMUTABLE != 0;
     if before != immutable {

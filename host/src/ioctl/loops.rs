@@ -1,5 +1,5 @@
-//! Files as block devices: for tests and the testbed what a real disk would do, without one; for tools that want a device of
-//! their own what is only a part of a file.
+//! Files as block devices: for tests and the testbed what a real disk would do, without one; for tools that want a
+//! device of their own what is only a part of a file.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -93,7 +93,7 @@ impl LoopDevice {
             .read(true)
             .write(true)
             .open("/dev/loop-control")?;
-        // Between asking for a free one and taking it, somebody else may have taken it: ask again.
+        // Another process may have taken the free device meanwhile: ask again.
         for _ in 0..64 {
             // SAFETY: LOOP_CTL_GET_FREE takes no argument; `control` is open for the length of the call.
             let number = unsafe { loop_get_free(control.as_raw_fd()) }?;
@@ -137,13 +137,13 @@ impl LoopDevice {
             },
             reserved: [0; 8],
         };
-        // SAFETY: LOOP_CONFIGURE reads `config`, laid out as linux/loop.h says, which outlives the call; both descriptors
-        // are open for its length, and the kernel takes a reference of its own to the file.
+        // SAFETY: LOOP_CONFIGURE reads `config`, laid out as linux/loop.h says, which outlives the call; both
+        // descriptors are open for its length, and the kernel takes a reference of its own to the file.
         unsafe { loop_configure(device.as_raw_fd(), &raw const config) }?;
         Ok(Self { device, path })
     }
 
-    /// Its node.
+    /// Path of the loop device, like `/dev/loop0`.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -14,7 +14,7 @@ pub fn die_with_parent(command: &mut Command) {
     let parent = Pid::this();
     let arm = move || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-        // We may have died between fork and the line above: then nobody would tell the child any more.
+        // We may have died between fork and the line above: then the child would get no signal any more.
         if getppid() == parent {
             Ok(())
         } else {
@@ -22,7 +22,7 @@ pub fn die_with_parent(command: &mut Command) {
         }
     };
     // SAFETY: between fork and exec the closure makes two system calls and builds an error from a number: it takes no
-    // lock and allocates nothing, so that whatever other threads held at the fork does not matter.
+    // lock and allocates nothing, so that locks held by other threads at the fork do not matter.
     unsafe { command.pre_exec(arm) };
 }
 
@@ -39,6 +39,6 @@ pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
-    // SAFETY: the call has just given us this descriptor (close-on-exec by definition), and nobody else has it.
+    // SAFETY: the call has just given us this descriptor (close-on-exec by definition), and it has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -5,7 +5,7 @@
 //!   facts     what they are, by their first bytes
 //!   system    what the system in them is, by its own files
 //!   describe  what the manifest says of it: the options, and what was found
-//!   free      what of a filesystem nobody uses
+//!   free      the unused blocks of a filesystem
 //!   chunks    all of it packed, by all cores
 //!   gzip      the form for agents that know no zstd
 //! ```
@@ -39,7 +39,7 @@ use crate::file_digest::WithMd5;
 use crate::output::Outputs;
 use crate::{metadata, pipeline};
 
-/// The smallest chunks that are made when nobody says otherwise: smaller ones cost bytes, larger ones make less of a change
+/// The default for the smallest chunk size: smaller ones cost bytes, larger ones make less of a change
 /// travel alone.
 const CHUNK_SIZE: u32 = 2 << 20;
 /// gzip's level.

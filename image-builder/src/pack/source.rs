@@ -1,4 +1,4 @@
-//! What is packed: a raw image, where it lies or unpacked from whatever it was wrapped in.
+//! What is packed: a raw image, read in place or unpacked first.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
@@ -34,14 +34,14 @@ pub(crate) struct Source {
     pub(crate) size: u64,
     /// Where tools find it.
     pub(crate) path: PathBuf,
-    /// What it was at first, where somebody else might change it meanwhile.
+    /// Size and time of the file when it was opened, to detect a later change.
     watched: Option<(u64, i64, i64)>,
     /// Removed when all is done.
     _unpacked: Option<tempfile::TempPath>,
 }
 
-/// Opens `path` and unpacks it into a file in `work` where that is needed; `force` says what it is where its first bytes are
-/// not to be asked.
+/// Opens `path` and unpacks it into a file in `work` where that is needed; `force` says what it is where its first
+/// bytes are not to be asked.
 pub(crate) fn open(
     path: &Path,
     force: Option<FileFormat>,
@@ -155,7 +155,7 @@ impl Source {
         Ok(head)
     }
 
-    /// An error where somebody has written to it since it was opened.
+    /// Fails if the file was changed since it was opened.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         match self.watched {
             Some(before) if stamp(&self.file)? != before => Err(refused(

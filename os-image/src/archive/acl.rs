@@ -6,7 +6,7 @@ const VERSION: u32 = 2;
 /// `ACL_UNDEFINED_ID`: for entries that name nobody.
 const NOBODY: u32 = u32::MAX;
 
-/// What an entry is about, in the order in which the kernel wants them.
+/// Whom an entry applies to, in the order that the kernel requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tag {
     Owner,
@@ -31,8 +31,8 @@ impl Tag {
     }
 }
 
-/// The attribute's value for `user::rwx,user:1000:r-x,…`. Names of users and groups mean nothing here: a number has to stand in
-/// their place, or behind the permissions, as star has it.
+/// The attribute's value for `user::rwx,user:1000:r-x,…`. Names of users and groups cannot be resolved here: a numeric
+/// id has to stand in their place, or after the permissions, as star writes it.
 pub(super) fn value(text: &[u8]) -> Result<Vec<u8>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "is no text".to_owned())?;
     let lines = text.split([',', '\n']);

@@ -1,4 +1,4 @@
-//! What a header and those before it come to: an entry, and where its data belongs.
+//! Combines a header with the extended headers before it into an entry, and locates its data.
 
 use std::io::BufRead;
 
@@ -54,7 +54,7 @@ impl<R: BufRead> Archive<R> {
         })
     }
 
-    /// What kind of thing the entry is; where that is a file, its data is found.
+    /// The kind of the entry; for a regular file its data is located too.
     fn kind(
         &mut self,
         header: &Header,
@@ -82,7 +82,7 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// Finds out where the data of a file belongs, and where the next header is.
+    /// Locates the data segments of a file, and the next header.
     fn file(&mut self, header: &Header, map: Map, stored: u64) -> Result<Kind, Unreadable> {
         let (size, pieces, stored_data) = match (map, header.kind()) {
             (Map::Dense, b'S') => {
@@ -109,7 +109,7 @@ impl<R: BufRead> Archive<R> {
         Ok(Kind::File { size })
     }
 
-    /// GNU's old form: in the header, and in blocks behind it that do not count as data.
+    /// GNU's old format: the map is in the header, and in blocks after it that do not count as data.
     fn old_sparse(&mut self, header: &Header) -> Result<(u64, Vec<Piece>), Unreadable> {
         let (fields, size) = header.sparse()?;
         let mut pieces = Vec::new();
@@ -128,7 +128,8 @@ impl<R: BufRead> Archive<R> {
         Ok((size, pieces))
     }
 
-    /// The form 1.0: lines of decimal numbers in whole blocks in front of the data; and how long those are.
+    /// Format 1.0: lines of decimal numbers in whole blocks before the data. Returns the segments and the length of
+    /// those blocks in bytes.
     fn map_in_front(&mut self, stored: u64) -> Result<(Vec<Piece>, u64), Unreadable> {
         let (mut length, mut line) = (0, Line::default());
         let (mut count, mut numbers) = (None, Vec::new());
@@ -170,9 +171,9 @@ impl<R: BufRead> Archive<R> {
 
 /// Why the data of a file cannot be found.
 enum Unreadable {
-    /// What the entry says.
+    /// The entry is invalid.
     Entry(String),
-    /// The archive itself.
+    /// The archive is invalid or cannot be read.
     Archive(ArchiveError),
 }
 
@@ -194,7 +195,7 @@ impl From<ArchiveError> for Unreadable {
     }
 }
 
-/// What has no data.
+/// The kinds without data.
 fn special(kind: u8, header: &Header, link: Vec<u8>) -> Result<Kind, String> {
     Ok(match kind {
         b'1' => Kind::HardLink {
@@ -227,7 +228,7 @@ fn owner(
     header: impl FnOnce() -> Result<u64, &'static str>,
 ) -> Result<u32, &'static str> {
     let number = extended.map_or_else(header, Ok)?;
-    // the last one stands for none
+    // 2^32 - 1 means "no id"
     u32::try_from(number)
         .ok()
         .filter(|number| *number != u32::MAX)

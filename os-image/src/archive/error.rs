@@ -1,4 +1,4 @@
-//! What may be wrong with an archive: where, in which entry, and what is not so there.
+//! Errors of archives: the place, the entry, and what is wrong there.
 
 use std::io;
 
@@ -6,12 +6,12 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
-    /// The bytes did not arrive.
+    /// The input failed before the end of the archive.
     #[error("cannot read the archive after {at} bytes")]
     Read {
-        /// How many were read before.
+        /// Bytes read before the error.
         at: u64,
-        /// Why.
+        /// The reader's error.
         #[source]
         source: io::Error,
     },
@@ -21,37 +21,37 @@ pub enum ArchiveError {
     /// It ends before its two blocks of zeros, or in the middle of a block.
     #[error("it ends in the middle, after {at} bytes{}", of(.entry.as_deref()))]
     Truncated {
-        /// How many there are.
+        /// Length of the archive in bytes.
         at: u64,
-        /// What was being read.
+        /// The entry that was being read, if any.
         entry: Option<String>,
     },
-    /// There is something behind its end that is not zeros.
+    /// Its end is followed by data other than zeros.
     #[error("something follows after its end, at byte {at}")]
     Trailing {
-        /// Where.
+        /// Offset of that byte in the archive.
         at: u64,
     },
-    /// The zeros behind its end are too many.
+    /// Too many zeros follow after its end.
     #[error("more than {most} zeros follow after its end")]
     Endless {
-        /// The most that are read.
+        /// Limit in bytes.
         most: u64,
     },
-    /// A header, or what it stands for, cannot be.
+    /// A header is invalid.
     #[error("the header at byte {at} {why}")]
     Header {
-        /// Where it begins.
+        /// Offset of the header in the archive, in bytes.
         at: u64,
-        /// What is not so.
+        /// The problem, as a predicate: `has …`, `is …`.
         why: String,
     },
-    /// An entry cannot be.
+    /// An entry is invalid or not supported.
     #[error("its entry `{entry}` {why}")]
     Entry {
-        /// Its name, for people.
+        /// Its name, escaped and shortened for display.
         entry: String,
-        /// What is not so.
+        /// The problem, as a predicate: `has …`, `is …`.
         why: String,
     },
 }

@@ -1,21 +1,21 @@
-//! Extended headers (PAX): records of a keyword and a value, for what has no room in a block.
+//! Extended headers (PAX): records of a keyword and a value, for fields that do not fit into a header block.
 
 use super::acl;
 use super::sparse::Records;
 
-/// The attribute that an access control list is kept in.
+/// The attribute that holds an access control list.
 const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
-/// The one for what is made in a folder.
+/// The attribute that holds a folder's default access control list.
 const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
-/// Where SELinux keeps its label.
+/// The attribute that holds SELinux's label.
 const SELINUX: &[u8] = b"security.selinux";
 
-/// A moment.
+/// A point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Time {
     /// Seconds since 1970.
     pub seconds: i64,
-    /// And nanoseconds after that.
+    /// Nanoseconds after that second, below 10^9.
     pub nanoseconds: u32,
 }
 
@@ -24,11 +24,11 @@ pub struct Time {
 pub struct Attribute {
     /// Its name with its class, like `user.note`.
     pub name: Vec<u8>,
-    /// Its value.
+    /// Its value: any bytes.
     pub value: Vec<u8>,
 }
 
-/// What extended headers say of the entry that follows, or of all that follow.
+/// The fields that extended headers set for the next entry, or for all that follow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extended {
     pub(super) path: Option<Vec<u8>>,
@@ -38,7 +38,7 @@ pub(super) struct Extended {
     pub(super) group: Option<u64>,
     pub(super) modified: Option<Time>,
     pub(super) attributes: Vec<Attribute>,
-    /// Access control lists as text.
+    /// Access control lists in their text form.
     access: Option<Vec<u8>>,
     default: Option<Vec<u8>>,
     /// SELinux's label.
@@ -46,17 +46,17 @@ pub(super) struct Extended {
     pub(super) sparse: Records,
 }
 
-/// Whom the records of a header are about.
+/// The entries that the records of a header apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// The next entry.
+    /// The next entry only.
     Next,
     /// All entries that follow.
     All,
 }
 
 impl Extended {
-    /// Adds the records of a header. Keywords that say nothing of what is unpacked are passed over.
+    /// Adds the records of a header. Keywords that do not affect unpacking are ignored.
     pub(super) fn read(&mut self, mut text: &[u8], scope: Scope) -> Result<(), String> {
         while !text.is_empty() {
             let (keyword, value);
@@ -78,7 +78,7 @@ impl Extended {
     }
 
     fn take(&mut self, keyword: &[u8], value: &[u8]) -> Result<(), String> {
-        // a value that is empty takes back what was said before
+        // an empty value cancels an earlier record
         let text = || (!value.is_empty()).then(|| value.to_vec());
         match keyword {
             b"path" => self.path = text(),
@@ -102,8 +102,8 @@ impl Extended {
         Ok(())
     }
 
-    /// All attributes of the entry, each once: where one is there in two forms, the one under its own name counts. An archive of
-    /// GNU tar has its lists in both, and the text may have names in it that mean nothing here.
+    /// All attributes of the entry, each once: of an attribute in two forms, the one under its own name counts. GNU tar
+    /// archives have access control lists in both, and the text form may contain names that cannot be resolved here.
     pub(super) fn all_attributes(&mut self) -> Result<Vec<Attribute>, String> {
         let mut all = std::mem::take(&mut self.attributes);
         let is_there = |name: &[u8]| all.iter().any(|known| known.name == name);
@@ -134,7 +134,7 @@ fn set(attributes: &mut Vec<Attribute>, name: Vec<u8>, value: &[u8]) {
     });
 }
 
-/// Keyword, value, and what follows.
+/// Keyword, value, and the remaining bytes.
 type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
 /// The first record, `LENGTH KEYWORD=VALUE` and a line end.
@@ -152,7 +152,7 @@ fn record(text: &[u8]) -> Result<Record<'_>, String> {
     found().ok_or_else(|| "has a record that is malformed".to_owned())
 }
 
-/// GNU tar has `%3D` for `=` in the name of an attribute, and `%25` for `%`.
+/// GNU tar writes `%3D` for `=` in the name of an attribute, and `%25` for `%`.
 fn unescaped(name: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -168,7 +168,7 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// A number without a sign; nothing where there is no text.
+/// An unsigned decimal number; `None` for empty text.
 fn decimal(text: &[u8]) -> Result<Option<u64>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -177,7 +177,7 @@ fn decimal(text: &[u8]) -> Result<Option<u64>, String> {
     number.ok_or_else(|| "has a number that is none".to_owned())
 }
 
-/// Decimal digits and nothing else.
+/// Parses text that consists of decimal digits only.
 pub(super) fn digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -185,7 +185,7 @@ pub(super) fn digits(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// `-12.5`, `1700000000.123456789`; what is finer than a nanosecond is cut off, towards the past.
+/// `-12.5`, `1700000000.123456789`; digits beyond nanoseconds are cut off, rounding towards the past.
 fn time(text: &[u8]) -> Result<Option<Time>, String> {
     if text.is_empty() {
         return Ok(None);

@@ -1,38 +1,38 @@
-//! One block of 512 bytes that says what follows: fields at fixed places, in one of four layouts.
+//! One header block of 512 bytes: fields at fixed offsets, in one of four layouts.
 
-/// Archives consist of blocks of this many bytes.
+/// Length of a block, the unit of an archive, in bytes.
 pub(super) const BLOCK: usize = 512;
 
-/// What a block is by its magic: decides what the fields behind it mean.
+/// The layout of a block by its magic, which decides what the fields after it mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
-    /// From before POSIX: nothing behind the name of a link.
+    /// From before POSIX: no fields after the link name.
     Old,
-    /// POSIX: a prefix of the name.
+    /// POSIX: with a prefix of the name.
     Ustar,
     /// The same with a shorter prefix, and times behind it (star).
     Star,
-    /// GNU: times, and places in a sparse file.
+    /// GNU: with times and the map of a sparse file.
     Gnu,
 }
 
-/// A block that was found to be a header.
+/// A block whose checksum shows that it is a header.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     block: [u8; BLOCK],
     layout: Layout,
 }
 
-/// Where the first four pieces of a sparse file stand in its header, and the rest of them (GNU's old form).
+/// The part of a sparse file's map in its header (four segments) or in a block after it (GNU's old format).
 pub(super) struct SparseFields<'a> {
     /// Pairs of fields of 12 bytes: offset and length.
     pub(super) pieces: &'a [u8],
-    /// Whether a block with more of them follows.
+    /// Whether another block of segments follows.
     pub(super) is_extended: bool,
 }
 
 impl Header {
-    /// The block as a header: its checksum has to be right.
+    /// Reads the block as a header; its checksum has to match.
     pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Self, &'static str> {
         let said = number(&block[148..156]).and_then(|said| i64::try_from(said).ok());
         let said = said.ok_or("has no checksum")?;
@@ -53,12 +53,12 @@ impl Header {
         })
     }
 
-    /// Whether it has the magic of a tar archive of the last decades.
+    /// Whether it has the magic of POSIX, star or GNU.
     pub(super) fn is_known(&self) -> bool {
         self.layout != Layout::Old
     }
 
-    /// What kind of entry it is.
+    /// The type flag of the entry.
     pub(super) const fn kind(&self) -> u8 {
         self.block[156]
     }
@@ -77,7 +77,7 @@ impl Header {
         [prefix, b"/", name].concat()
     }
 
-    /// What a link leads to, as far as the block itself says it.
+    /// The target of a link, as far as the block itself holds it.
     pub(super) fn link(&self) -> &[u8] {
         text(&self.block[157..257])
     }
@@ -117,7 +117,7 @@ impl Header {
         }
     }
 
-    /// Where the pieces of a sparse file stand (kind `S`).
+    /// The map of a sparse file (type flag `S`), and the file's size in bytes.
     pub(super) fn sparse(&self) -> Result<(SparseFields<'_>, u64), &'static str> {
         if self.layout != Layout::Gnu {
             return Err("is sparse in a form that is not read (star's)");
@@ -131,7 +131,7 @@ impl Header {
     }
 }
 
-/// A block with more pieces of a sparse file.
+/// Reads a block with more segments of a sparse file.
 pub(super) fn more_sparse(block: &[u8; BLOCK]) -> SparseFields<'_> {
     SparseFields {
         pieces: &block[..504],
@@ -145,7 +145,7 @@ fn text(field: &[u8]) -> &[u8] {
     &field[..end.unwrap_or(field.len())]
 }
 
-/// The sums of all bytes, those of the checksum taken as blanks: plain, and with signs.
+/// The sums of all bytes, those of the checksum taken as blanks: of unsigned and of signed bytes.
 fn sums(block: &[u8; BLOCK]) -> (i64, i64) {
     let blank = |at: usize| (148..156).contains(&at);
     let bytes = block.iter().enumerate();
@@ -156,12 +156,12 @@ fn sums(block: &[u8; BLOCK]) -> (i64, i64) {
     })
 }
 
-/// A number that may not be negative.
+/// Reads a number that must not be negative.
 pub(super) fn unsigned(field: &[u8]) -> Option<u64> {
     number(field).and_then(|number| u64::try_from(number).ok())
 }
 
-/// A number in a field: octal digits between blanks, or, with its highest bit set, binary. An empty field is 0.
+/// Reads a number in a field: octal digits between blanks, or, with the highest bit set, binary. An empty field is 0.
 pub(super) fn number(field: &[u8]) -> Option<i128> {
     let (first, rest) = field.split_first()?;
     if first & 0x80 != 0 {

@@ -2,21 +2,22 @@
 //!
 //! ```text
 //!   walk        headers, data, the end
-//!   entry       what a header and those before it come to
+//!   entry       a header combined with the extended headers before it
 //!   header      one block: fields, checksum, four layouts (old, POSIX, star, GNU)
-//!   extended    records for what has no room in a block (PAX): names, sizes, times, attributes
+//!   extended    records for fields that do not fit into a block (PAX): names, sizes, times, attributes
 //!   acl         an access control list as text, to the kernel's own form
 //!   sparse      which parts of a file with holes are there
-//!   name        where an entry belongs: below the root, or nowhere
+//!   name        names of entries, confined to the root
 //! ```
 //!
-//! Read are the formats of GNU tar (`gnu`, `oldgnu`, `pax`, `posix`, `ustar`, `v7`), bsdtar and Go, with long names, large and
-//! negative numbers, extended attributes, and sparse files in GNU's four forms. What would be unpacked by guesswork, or not as it was
-//! archived, is an error that names the entry: unknown kinds, parts of incremental or multi-volume archives, links that
-//! have data, names that lead out. Memory is bounded: an extended header has 1 MiB at most.
+//! Read are the formats of GNU tar (`gnu`, `oldgnu`, `pax`, `posix`, `ustar`, `v7`), bsdtar and Go, with long names,
+//! large and negative numbers, extended attributes, and sparse files in GNU's four forms. An entry that cannot be
+//! unpacked exactly as it was archived is an error that names the entry: unknown types, parts of incremental or
+//! multi-volume archives, links with data, names that lead out of the archive. Memory is bounded: an extended header
+//! has 1 MiB at most.
 //!
-//! The end counts too. Two blocks of zeros have to be there, and nothing but zeros after them, so that whoever digests what is read
-//! digests everything.
+//! The end is checked too: two blocks of zeros, and nothing but zeros after them, so that a digest of the bytes that
+//! were read covers the whole file.
 
 mod acl;
 mod entry;
@@ -35,57 +36,57 @@ pub use extended::{Attribute, Time};
 pub use name::Name;
 pub use walk::Archive;
 
-/// An entry, as it is to be made.
+/// An entry, as it is to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it belongs.
+    /// Its path below the root.
     pub name: Name,
-    /// What it is.
+    /// Its kind, with what belongs to that kind only.
     pub kind: Kind,
-    /// Permissions, set-id and sticky bits.
+    /// Permissions, set-id and sticky bits (at most 0o7777).
     pub mode: u32,
-    /// Number of its owner; the name that an archive may have as well means nothing on another machine.
+    /// Numeric id of its owner; a user name in the archive is ignored, since it may mean another id on this machine.
     pub user: u32,
-    /// Number of its group.
+    /// Numeric id of its group.
     pub group: u32,
-    /// When it was changed last.
+    /// Time of its last modification.
     pub modified: Time,
     /// Its extended attributes, access control lists among them.
     pub attributes: Vec<Attribute>,
 }
 
-/// What an entry is.
+/// Kinds of entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file; its data follows.
     File {
-        /// How long it is, holes included.
+        /// Its size in bytes, holes included.
         size: u64,
     },
     /// A folder.
     Folder,
     /// A symbolic link.
     Symlink {
-        /// What is written in it: any bytes.
+        /// Its target: any bytes.
         to: Vec<u8>,
     },
-    /// Another name of a file that came before.
+    /// A hard link: another name of an earlier entry.
     HardLink {
-        /// Its name.
+        /// Path of the earlier entry, below the root.
         to: Name,
     },
     /// A character device.
     Character {
-        /// Its major number.
+        /// Major device number.
         major: u32,
-        /// Its minor number.
+        /// Minor device number.
         minor: u32,
     },
     /// A block device.
     Block {
-        /// Its major number.
+        /// Major device number.
         major: u32,
-        /// Its minor number.
+        /// Minor device number.
         minor: u32,
     },
     /// A named pipe.

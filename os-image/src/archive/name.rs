@@ -1,16 +1,17 @@
-//! Names of entries: where something goes below the root, and nothing else.
+//! Names of entries: relative paths that stay below the root.
 
 use std::fmt;
 
-/// The most characters of a name that are shown.
+/// A displayed name has at most this many characters.
 const SHOWN: usize = 200;
 
-/// A path below the root of the archive: no slash in front, no empty part, no `.` and no `..` in it. Empty is the root itself.
+/// A path below the root of the archive: relative, without empty parts, `.` and `..`. The empty path is the root
+/// itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Name(Vec<u8>);
 
 impl Name {
-    /// From the text of a header: slashes in front, `./`, doubled slashes and those at the end come off, as tar takes them off.
+    /// Parses the text of a header: leading, doubled and trailing slashes and `./` are removed, as tar does.
     pub(super) fn parse(text: &[u8]) -> Result<Self, &'static str> {
         if text.is_empty() {
             return Err("has no name");
@@ -28,12 +29,12 @@ impl Name {
         Ok(Self(parts.join(&b'/')))
     }
 
-    /// Its bytes, parts separated by single slashes.
+    /// The path as bytes, parts separated by single slashes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether it is the root itself.
+    /// Whether this is the empty path, the root itself.
     pub const fn is_root(&self) -> bool {
         self.0.is_empty()
     }
@@ -45,7 +46,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// A name as it may stand in a message: no control characters, no endless text.
+/// A name for messages: control characters are escaped, and long names are shortened.
 pub(super) fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut shown: String = text

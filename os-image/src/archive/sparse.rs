@@ -1,31 +1,31 @@
-//! Which parts of a sparse file are in the archive: four ways of writing it down, one way of checking it.
+//! The map of a sparse file: the segments whose data is in the archive, in four formats, checked in one place.
 
 use super::extended::digits;
 use super::header::{SparseFields, number, unsigned};
 
-/// The most pieces of one file: what is known of them takes 16 bytes each.
+/// A file has at most this many segments; each takes 16 bytes of memory.
 pub(super) const PIECES_MOST: usize = 1 << 18;
 
-/// A run of data in a file; what lies between two is a hole.
+/// A segment of data in a file; there are holes between segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// Where it belongs.
+    /// Offset in the file, in bytes.
     pub offset: u64,
-    /// How long it is.
+    /// Length in bytes.
     pub length: u64,
 }
 
-/// What extended headers say of a sparse file: `GNU.sparse.…`, in the forms 0.0, 0.1 and 1.0.
+/// The records of extended headers for a sparse file: `GNU.sparse.…`, formats 0.0, 0.1 and 1.0.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records {
     pub(super) name: Option<Vec<u8>>,
-    /// How long the file is (`size`, or `realsize` in the form 1.0).
+    /// Size of the file in bytes (`size`, or `realsize` in format 1.0).
     size: Option<u64>,
     major: Option<u64>,
     minor: Option<u64>,
-    /// How many pieces there should be.
+    /// The announced number of segments.
     count: Option<u64>,
-    /// What `offset` said last, waiting for its `numbytes`.
+    /// The last `offset`, until its `numbytes` comes.
     offset: Option<u64>,
     pieces: Option<Vec<Piece>>,
 }
@@ -33,23 +33,23 @@ pub(super) struct Records {
 /// How the data of an entry is laid out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Map {
-    /// All of it, one byte after the other.
+    /// Not sparse: all bytes of the file, in order.
     Dense,
-    /// In pieces that are known.
+    /// Sparse, with a map from the headers.
     Known {
-        /// How long the file is.
+        /// Size of the file in bytes, holes included.
         size: u64,
         pieces: Vec<Piece>,
     },
-    /// In pieces that stand in front of the data.
+    /// Sparse, with a map before the data (format 1.0).
     InFront {
-        /// How long the file is.
+        /// Size of the file in bytes, holes included.
         size: u64,
     },
 }
 
 impl Records {
-    /// One record, `what` without what all of them begin with.
+    /// Takes one record; `what` is its keyword without `GNU.sparse.`.
     pub(super) fn take(&mut self, what: &[u8], value: &[u8]) -> Result<(), String> {
         let number = || digits(value).ok_or_else(|| "has a number that is none".to_owned());
         match what {
@@ -88,7 +88,7 @@ impl Records {
         Ok(())
     }
 
-    /// What they come to, of an entry that is not sparse by its own header.
+    /// The map, of an entry that is not sparse by its own header.
     pub(super) fn map(self) -> Result<Map, String> {
         let form = (self.major.unwrap_or(0), self.minor);
         let is_said = self.size.is_some() || self.pieces.is_some() || self.major.is_some();
@@ -112,7 +112,7 @@ fn too_many() -> String {
     format!("is in more than {PIECES_MOST} pieces")
 }
 
-/// Adds the pieces that stand in a header, or in a block behind it; whether there may be more.
+/// Adds the segments in a header, or in a block after it.
 pub(super) fn from_fields(
     fields: &SparseFields<'_>,
     pieces: &mut Vec<Piece>,
@@ -133,7 +133,7 @@ pub(super) fn from_fields(
     Ok(())
 }
 
-/// A number of the form 1.0 that is being read: decimal digits up to a line end.
+/// A number of format 1.0 that is being read: decimal digits up to a line end.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     value: u64,
@@ -141,7 +141,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// One byte more; the number where that was its end.
+    /// Takes one more byte; returns the number at its line end.
     pub(super) fn push(&mut self, byte: u8) -> Result<Option<u64>, String> {
         let bad = || "has a list of pieces that is malformed".to_owned();
         if byte == b'\n' && self.digits > 0 {
@@ -155,8 +155,8 @@ impl Line {
     }
 }
 
-/// Whether pieces are one behind the other, within the file, and as long in all as what is `stored`. Empty ones go: they only say
-/// where the file ends.
+/// Checks that the segments are in order, within the file, and together as long as `stored`. Empty segments are
+/// dropped: they only mark the end of the file.
 pub(super) fn checked(pieces: Vec<Piece>, size: u64, stored: u64) -> Result<Vec<Piece>, String> {
     let (mut end, mut sum) = (0, 0_u64);
     for piece in &pieces {

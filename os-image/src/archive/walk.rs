@@ -1,4 +1,4 @@
-//! The walk through an archive: headers, the data between them, and the end.
+//! Iterates over an archive: headers, the data between them, and the end.
 
 use std::io::{self, BufRead};
 
@@ -10,40 +10,40 @@ use super::{ArchiveError, Entry};
 /// The longest extended header, and the longest name by itself.
 const EXTENDED_MOST: u64 = 1 << 20;
 
-/// How many bytes of headers there may be about one entry, or about none: an archive of nothing else never ends.
+/// Limit in bytes of the headers before one entry: an archive of headers only would never end.
 const HEADERS_MOST: u64 = 8 * EXTENDED_MOST;
 
-/// How many zeros may follow after the end. `tar` makes at most one record of them, which nobody makes so long.
+/// Limit in bytes of the zeros after the end. `tar` writes at most one record of them, which is far shorter.
 const ZEROS_MOST: u64 = 64 << 20;
 
-/// [`BLOCK`] among counts of bytes in the archive.
+/// [`BLOCK`] as `u64`, the type of offsets in the archive.
 pub(super) const BLOCK_LENGTH: u64 = 512;
 
 /// An archive that is being read.
 #[derive(Debug)]
 pub struct Archive<R> {
     input: R,
-    /// Bytes that were read.
+    /// Bytes read so far: the offset in the archive.
     at: u64,
-    /// What all entries have, unless they say otherwise.
+    /// Values of global headers, which hold for all entries that do not override them.
     global: Extended,
-    /// Pieces of the current entry's data that are still to come, the last one first.
+    /// Segments of the current entry that are still to be read, the last one first.
     pub(super) pieces: Vec<Piece>,
-    /// Bytes behind the data of the current entry, up to the next header.
+    /// Padding after the data of the current entry, in bytes.
     pub(super) padding: u64,
-    /// Bytes that were handed out, and count as read from the next call on.
+    /// Bytes that the last call returned; the next call consumes them.
     taken: usize,
-    /// Name of the current entry, for people.
+    /// Name of the current entry, for error messages.
     pub(super) current: Option<String>,
 }
 
-/// What headers before an entry have said of it.
+/// The extended headers before an entry.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     pub(super) extended: Extended,
     pub(super) long_name: Option<Vec<u8>>,
     pub(super) long_link: Option<Vec<u8>>,
-    /// Whether there were any.
+    /// Whether there was at least one.
     is_any: bool,
 }
 
@@ -61,8 +61,8 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// The next entry; what is left of the data of the one before is passed over. `None` is the end: two blocks of zeros were there,
-    /// and nothing but zeros up to the last byte of the input.
+    /// Reads the next entry; the rest of the previous entry's data is skipped. `None` at the end: two blocks of zeros,
+    /// followed by nothing but zeros up to the last byte of the input.
     pub fn advance(&mut self) -> Result<Option<Entry>, ArchiveError> {
         self.skip_data()?;
         let mut before = Before {
@@ -99,7 +99,7 @@ impl<R: BufRead> Archive<R> {
                 }
                 b'L' => before.long_name = Some(terminated(self.text(&header, at)?)),
                 b'K' => before.long_link = Some(terminated(self.text(&header, at)?)),
-                // a label of the archive says nothing of its entries
+                // a volume label does not affect the entries
                 b'V' => {
                     self.text(&header, at)?;
                     continue;
@@ -110,8 +110,8 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// The next bytes of the current entry's data, and where in the file they belong; `None` where it has no more. What lies
-    /// between is a hole.
+    /// The next bytes of the current entry's data, and their offset in the file; `None` after the last ones. There are
+    /// holes between them.
     pub fn data(&mut self) -> Result<Option<(u64, &[u8])>, ArchiveError> {
         self.settle();
         let (at, Some(piece)) = (self.at, self.pieces.last().copied()) else {
@@ -127,7 +127,7 @@ impl<R: BufRead> Archive<R> {
         Ok(Some((piece.offset, &bytes[..self.taken])))
     }
 
-    /// What was handed out counts as read.
+    /// Consumes the bytes that the last call returned.
     fn settle(&mut self) {
         let taken = std::mem::take(&mut self.taken);
         self.input.consume(taken);
@@ -199,7 +199,7 @@ impl<R: BufRead> Archive<R> {
         Ok(block)
     }
 
-    /// The next header; `None` where two blocks of zeros come in its place.
+    /// Reads the next header; `None` if two blocks of zeros come instead.
     fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
         let at = self.at;
         let block = self.block().map_err(|error| match error {
@@ -226,7 +226,7 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// Reads what is behind the end: zeros, in whole blocks.
+    /// Reads the rest of the input after the end marker: zeros, in whole blocks.
     fn rest(&mut self) -> Result<(), ArchiveError> {
         let start = self.at;
         loop {
@@ -251,7 +251,7 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// The data of a header that is about another entry.
+    /// Reads the data of an extended header.
     fn text(&mut self, header: &Header, at: u64) -> Result<Vec<u8>, ArchiveError> {
         let failed = |why: String| ArchiveError::Header { at, why };
         let size = header.size().map_err(|why| failed(why.to_owned()))?;
@@ -275,12 +275,12 @@ fn terminated(mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
-/// What is missing from a length to whole blocks.
+/// The number of bytes from the end of the data to the next block boundary.
 pub(super) fn padding(length: u64) -> u64 {
     length.next_multiple_of(BLOCK_LENGTH) - length
 }
 
-/// As much of a length as memory can hold.
+/// Converts a length, saturating at `usize::MAX`.
 fn fitting(length: u64) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }

@@ -1,8 +1,8 @@
-//! Disk images of virtual machines, read where they lie: qcow2 and VMDK.
+//! Disk images of virtual machines, read in place: qcow2 and VMDK.
 //!
-//! An image is looked at as pieces of equal size, each of which is data or zero. Nothing is trusted that stands in one: memory
-//! is a table and a piece, sizes are bounded before anything is done, and no other file is ever opened (neither a backing
-//! file nor an external data file: both are refused).
+//! An image is presented as pieces of equal size, each of which is data or zero. Its metadata is not trusted: memory is
+//! bounded by one table and one piece, sizes are checked before they are used, and no other file is ever opened (a
+//! backing file or an external data file is refused).
 
 mod qcow2;
 mod vmdk;
@@ -14,14 +14,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// The largest disk that is read: what the index of a packed image can describe is less.
+/// The largest supported disk, in bytes; the index of a packed image can only describe smaller ones.
 pub const SIZE_MAX: u64 = 1 << 41;
 
-/// Bytes that can be read anywhere.
+/// A file that can be read at any offset.
 pub trait ReadAt {
-    /// Fills `buffer` from `at`; an end before that is an error.
+    /// Fills `buffer` from offset `at`; a shorter file is an error.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
-    /// How many bytes there are.
+    /// Length in bytes.
     fn size(&self) -> io::Result<u64>;
 }
 
@@ -49,22 +49,22 @@ impl ReadAt for Vec<u8> {
     }
 }
 
-/// A disk in pieces.
+/// A disk that is read in pieces.
 pub trait DiskImage {
-    /// Bytes of the disk.
+    /// Size of the disk in bytes.
     fn size(&self) -> u64;
-    /// Bytes of every piece but the last, which may be shorter: a power of two, at most 2 MiB.
+    /// Length in bytes of every piece but the last, which may be shorter: a power of two, at most 2 MiB.
     fn piece_size(&self) -> u32;
-    /// Reads piece `number` into `buffer`, which has exactly the length of that piece; `false` where it is zero: then
-    /// `buffer` is left as it is.
+    /// Reads piece `number` into `buffer`, which has exactly the length of that piece. `false` if the piece is zero;
+    /// `buffer` is unchanged then.
     fn piece(&mut self, number: u64, buffer: &mut [u8]) -> Result<bool, DiskImageError>;
 
-    /// How many pieces there are.
+    /// Number of pieces, the last one included.
     fn pieces(&self) -> u64 {
         self.size().div_ceil(self.piece_size().into())
     }
 
-    /// The length of piece `number`.
+    /// Length of piece `number` in bytes.
     fn piece_length(&self, number: u64) -> usize {
         let rest = self
             .size()
@@ -79,37 +79,37 @@ pub trait DiskImage {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskImageError {
-    /// The bytes of the file did not arrive; an unexpected end says that it is cut off.
+    /// The file cannot be read; an unexpected end means that it is cut off.
     #[error("cannot read the file")]
     Io(#[from] io::Error),
-    /// It is damaged, or made to hurt.
+    /// It is damaged, or crafted.
     #[error("the {format} image is damaged: {problem}")]
     Damaged {
         /// `qcow2` or `VMDK`.
         format: &'static str,
-        /// What cannot be.
+        /// The inconsistency, as a clause.
         problem: &'static str,
     },
-    /// It is a valid image of a kind that is not read.
+    /// It is a valid image of an unsupported kind.
     #[error("the {format} image {problem}")]
     Unsupported {
         /// `qcow2` or `VMDK`.
         format: &'static str,
-        /// What it has or is.
+        /// The unsupported property, as a predicate: `is …`, `has …`.
         problem: &'static str,
-        /// What to do.
+        /// The hint: an instruction to the user.
         hint: &'static str,
     },
     /// Its disk is larger than any that is read.
     #[error("its disk has {size} bytes, and at most {SIZE_MAX} are read")]
     TooLarge {
-        /// Bytes of the disk.
+        /// Size of the disk in bytes.
         size: u64,
     },
 }
 
 impl DiskImageError {
-    /// What to do about it.
+    /// The hint: an instruction to the user.
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Io(_) | Self::Damaged { .. } => "fetch or export the image again",
@@ -119,7 +119,7 @@ impl DiskImageError {
     }
 }
 
-/// The big-endian number at `at`, or nothing where `bytes` end before.
+/// The big-endian number at `at`, or `None` if `bytes` are shorter.
 fn be<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let part: &[u8; N] = bytes.get(at..)?.first_chunk()?;
     Some(
@@ -128,7 +128,7 @@ fn be<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     )
 }
 
-/// The little-endian number at `at`, or nothing where `bytes` end before.
+/// The little-endian number at `at`, or `None` if `bytes` are shorter.
 fn le<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let part: &[u8; N] = bytes.get(at..)?.first_chunk()?;
     Some(
@@ -138,11 +138,11 @@ fn le<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     )
 }
 
-/// Inflates exactly as many bytes as `out` has room for, and no more; `zlib` says whether a zlib header comes first.
+/// Inflates exactly `out.len()` bytes; `zlib` tells whether a zlib header comes first.
 fn inflate(bytes: &[u8], out: &mut [u8], zlib: bool) -> Option<()> {
     let mut stream = flate2::Decompress::new(zlib);
     let status = stream.decompress(bytes, out, flate2::FlushDecompress::Finish);
-    // whoever packed it may have filled the rest of a sector; what counts is that all of the piece came out
+    // the rest of the last sector may be filled; only the length of the output is checked
     let whole = u64::try_from(out.len()).ok() == Some(stream.total_out());
     (status.is_ok() && whole).then_some(())
 }

@@ -1,26 +1,27 @@
-//! QEMU's qcow2, versions 2 and 3 (docs/interop/qcow2.txt of QEMU): plain, zlib and zstd clusters, also with subclusters.
+//! QEMU's qcow2, versions 2 and 3 (docs/interop/qcow2.txt of QEMU): plain, zlib and zstd clusters, also with
+//! subclusters.
 
 use super::{DiskImage, DiskImageError, ReadAt, SIZE_MAX, be, inflate};
 
-/// A header of version 3 with its compression type; no field behind it matters for reading.
+/// Length of a version 3 header up to its compression type; later fields do not matter for reading.
 const HEADER_LENGTH: usize = 112;
-/// Where the bits 9 to 55 of a table entry say that something lies.
+/// Mask of bits 9 to 55 of a table entry: an offset in the file.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// A cluster that is compressed.
+/// Bit of a compressed cluster.
 const COMPRESSED: u64 = 1 << 62;
-/// A cluster that reads as zeros (version 3).
+/// Bit of a cluster that reads as zeros (version 3).
 const ZERO: u64 = 1;
-/// Parts of a cluster that are there or not, one by one, where the image has extended table entries.
+/// Subclusters of a cluster, in images with extended table entries.
 const SUBCLUSTERS: usize = 32;
 
-/// Incompatible features, as bits: what a reader has to know.
+/// Bits of incompatible features: a reader has to support all that are set.
 const DIRTY: u64 = 1;
 const CORRUPT: u64 = 1 << 1;
 const EXTERNAL_DATA: u64 = 1 << 2;
 const COMPRESSION_TYPE: u64 = 1 << 3;
 const EXTENDED_L2: u64 = 1 << 4;
 
-/// How compressed clusters are packed.
+/// The compression type of clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Compression {
     Zlib,
@@ -38,7 +39,7 @@ pub struct Qcow2<R> {
     extended: bool,
     zero_flag: bool,
     compression: Compression,
-    /// The table of clusters that was read last, and which one it is.
+    /// The L2 table that was read last, and its index.
     l2: Vec<u8>,
     l2_number: Option<u64>,
     packed: Vec<u8>,
@@ -138,7 +139,7 @@ impl<R: ReadAt> Qcow2<R> {
         self.cluster_size() / self.entry_size()
     }
 
-    /// The two words of the table entry of cluster `number`; the second is 0 where there is none.
+    /// The two words of the table entry of cluster `number`; the second is 0 if the image has no extended entries.
     fn entry(&mut self, number: u64) -> Result<(u64, u64), DiskImageError> {
         let (table, index) = (number / self.l2_entries(), number % self.l2_entries());
         if self.l2_number != Some(table) {
@@ -157,7 +158,7 @@ impl<R: ReadAt> Qcow2<R> {
         Ok((first, second.unwrap_or_default()))
     }
 
-    /// Reads table `table` of the second level; it stays empty where there is none.
+    /// Reads L2 table `table`; it is empty if the image has none there.
     fn read_table(&mut self, table: u64) -> Result<(), DiskImageError> {
         let wrong = || damaged("its first table lies outside of the file");
         let at = table
@@ -205,7 +206,7 @@ impl<R: ReadAt> Qcow2<R> {
         self.packed
             .resize(usize::try_from(length).unwrap_or_default(), 0);
         self.source.read_at(&mut self.packed, offset)?;
-        // what is packed is a whole cluster, also where the disk ends within it
+        // a whole cluster is packed, even if the disk ends within it
         let mut cluster = Vec::new();
         let whole = usize::try_from(self.cluster_size()).unwrap_or_default();
         let out = if buffer.len() == whole {
@@ -225,7 +226,7 @@ impl<R: ReadAt> Qcow2<R> {
         Ok(())
     }
 
-    /// A cluster of which some parts are there and others are not.
+    /// Reads a cluster of which only some subclusters are allocated.
     fn read_parts(
         &self,
         offset: u64,
@@ -260,7 +261,7 @@ impl<R: ReadAt> Qcow2<R> {
     }
 }
 
-/// One frame at the beginning of `packed`, which may go on; exactly as many bytes as `out` has room for.
+/// Decodes one frame at the beginning of `packed`, which may be longer; it has to give exactly `out.len()` bytes.
 fn unpack_zstd(packed: &[u8], out: &mut [u8]) -> Option<()> {
     let frame = zstd::zstd_safe::find_frame_compressed_size(packed).ok()?;
     let length = zstd::bulk::decompress_to_buffer(packed.get(..frame)?, out).ok()?;

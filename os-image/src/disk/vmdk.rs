@@ -2,13 +2,13 @@
 
 use super::{DiskImage, DiskImageError, ReadAt, SIZE_MAX, inflate, le};
 
-/// What everything but lengths in grain markers is counted in.
+/// Sector size in bytes, the unit of all numbers but the lengths in grain markers.
 const SECTOR: u64 = 512;
-/// In the header of a stream: the directory is named by the footer, at the end.
+/// Directory offset in the header of a stream: the footer at the end holds the real one.
 const AT_END: u64 = u64::MAX;
-/// A grain that reads as zeros.
+/// Table entry of a grain that reads as zeros.
 const ZERO_GRAIN: u32 = 1;
-/// The most that a descriptor may have; those of one extent have about one sector.
+/// Largest supported descriptor in bytes; a descriptor of one extent has about one sector.
 const DESCRIPTOR_MAX: u64 = 20 << 10;
 
 /// A VMDK of one sparse extent.
@@ -17,13 +17,13 @@ pub struct Vmdk<R> {
     source: R,
     source_size: u64,
     header: Header,
-    /// The grain table that was read last, and which one it is.
+    /// The grain table that was read last, and its index.
     table: Vec<u8>,
     table_number: Option<u64>,
     packed: Vec<u8>,
 }
 
-/// What is used of the header.
+/// The header's fields that are used here.
 #[derive(Clone, Copy, Debug)]
 struct Header {
     capacity: u64,
@@ -164,7 +164,7 @@ impl<R: ReadAt> Vmdk<R> {
         entry.ok_or_else(|| damaged("a table is too short"))
     }
 
-    /// Reads grain table `table`; it stays empty where there is none.
+    /// Reads grain table `table`; it is empty if the image has none there.
     fn read_table(&mut self, table: u64) -> Result<(), DiskImageError> {
         // four bytes an entry: read with the sector that it is in
         let mut sector = [0; 512];
@@ -203,7 +203,7 @@ impl<R: ReadAt> Vmdk<R> {
         if lba != number * self.header.grain {
             return Err(damaged("a grain is not the one that its table names"));
         }
-        // what cannot be made smaller grows by a few bytes only
+        // incompressible data grows by a few bytes only
         let grain_size = self.header.grain * SECTOR;
         if length > grain_size * 2
             || data
@@ -219,7 +219,7 @@ impl<R: ReadAt> Vmdk<R> {
         if inflate(&self.packed, buffer, true).is_some() {
             return Ok(());
         }
-        // the last grain is packed whole, also where the disk ends within it
+        // the last grain is packed whole, even if the disk ends within it
         let mut grain = vec![0; usize::try_from(grain_size).unwrap_or_default()];
         inflate(&self.packed, &mut grain, true)
             .ok_or_else(|| damaged("a compressed grain cannot be unpacked"))?;
@@ -228,7 +228,7 @@ impl<R: ReadAt> Vmdk<R> {
     }
 }
 
-/// The descriptor says whether the file is the whole disk.
+/// Checks in the descriptor that the file is the whole disk.
 fn check_descriptor(
     source: &impl ReadAt,
     source_size: u64,

@@ -1,19 +1,19 @@
-//! Bounds on the text of a manifest before a parser sees it: whatever comes, no single value can fill the memory.
+//! Bounds on the text of a manifest before the parser sees it, so that no single value can fill the memory.
 
 use std::io::{self, Read};
 
 use super::TOKEN_LIMIT;
 use crate::error::InvalidManifest;
 
-/// How deep objects and lists may lie inside each other.
+/// The deepest allowed nesting of objects and lists.
 const DEPTH_LIMIT: usize = 32;
 
-/// Lets JSON through that is short enough, shallow enough and made of short values; an error ends it otherwise.
+/// Passes on JSON that is short enough, shallow enough and made of short values; otherwise reading fails.
 pub(super) struct LimitedReader<R> {
     inner: R,
     left: u64,
     limit: u64,
-    /// Bytes of the string, number or word that is under way.
+    /// Length so far of the current string, number or word, in bytes.
     token: usize,
     depth: usize,
     in_string: bool,
@@ -21,7 +21,7 @@ pub(super) struct LimitedReader<R> {
 }
 
 impl<R> LimitedReader<R> {
-    /// Lets `limit` bytes of `inner` through.
+    /// Passes on at most `limit` bytes of `inner`.
     pub(super) const fn new(inner: R, limit: u64) -> Self {
         Self {
             inner,

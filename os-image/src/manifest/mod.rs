@@ -1,4 +1,4 @@
-//! The manifest of a packed image: what it is, and where each of its chunks lies. docs/packed-images.md specifies it.
+//! The manifest of a packed image: its properties and its chunks. docs/packed-images.md specifies it.
 
 mod limited_reader;
 mod raw;
@@ -17,54 +17,55 @@ pub const VERSION: u64 = 1;
 /// The longest value in a manifest, in bytes: names, paths, digests.
 pub const TOKEN_LIMIT: usize = 4096;
 
-/// What a packed image is: one system, in one file per filesystem or for the whole disk.
+/// The manifest: one system, in one file per filesystem or in one for the whole disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// Name of the image, like `debian-12`.
     pub name: String,
-    /// Grows with every release of this name; who has seen a newer one may refuse an older.
+    /// Grows with every release of this name; a reader that has seen a newer release may refuse an older one.
     pub release: u64,
-    /// The system in it.
+    /// The operating system in the image.
     pub os: System,
-    /// What it runs on, like `x86_64` (as `uname -m` says).
+    /// Architecture, like `x86_64` (as printed by `uname -m`).
     pub architecture: String,
     /// Firmware that it can boot from: `bios`, `uefi`.
     pub firmware: Vec<String>,
-    /// What the system in it can do, in words like `lvm`, `md`, `cloud-init`, `grub-pc`, `grub-efi`.
+    /// Features of the system, in words like `lvm`, `md`, `cloud-init`, `grub-pc`, `grub-efi`.
     pub features: Vec<String>,
-    /// Its files.
+    /// The data files, at least one.
     pub images: Vec<Image>,
 }
 
-/// An operating system. What is not known is empty.
+/// An operating system. Unknown fields are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct System {
-    /// Like `debian` (`ID` of os-release).
+    /// Family, like `debian` (`ID` of os-release).
     pub family: String,
-    /// Like `Debian GNU/Linux`.
+    /// Name, like `Debian GNU/Linux`.
     pub name: String,
-    /// Like `12`.
+    /// Version, like `12`.
     pub version: String,
-    /// Like `bookworm`.
+    /// Codename, like `bookworm`.
     pub codename: String,
 }
 
-/// One data file and what it unpacks to.
+/// One data file and the image that it unpacks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Name of the data file, which lies beside the manifest.
+    /// Name of the data file, in the folder of the manifest.
     pub file: String,
-    /// Where its filesystem belongs, like `/`; `None` for a whole disk.
+    /// Mount point of its filesystem, like `/`; `None` for a whole disk.
     pub mount: Option<String>,
-    /// Whether it is a disk with its partition table rather than one filesystem.
+    /// Whether it is a disk with a partition table rather than one filesystem.
     pub whole_disk: bool,
-    /// The filesystem, where it is one.
+    /// The filesystem; `None` for a whole disk.
     pub filesystem: Option<Filesystem>,
-    /// Bytes in a sector of the disks it was made for: 512 or 4096. What counts in sectors does not work on the others.
+    /// Sector size of the disks that it was made for: 512 or 4096 bytes. Data structures that count in sectors do not
+    /// work on other disks.
     pub sector_size: u32,
-    /// Bytes of the raw image.
+    /// Length of the raw image in bytes.
     pub raw_size: u64,
-    /// Bytes of the data file.
+    /// Length of the data file in bytes.
     pub packed_size: u64,
     /// sha256 of the raw image.
     pub raw_sha256: [u8; 32],
@@ -72,27 +73,27 @@ pub struct Image {
     pub packed_sha256: [u8; 32],
     /// md5 of the raw image, which Fuel's metadata carries too.
     pub raw_md5: Option<[u8; 16]>,
-    /// Its chunks.
+    /// The chunks, which cover the raw image without gaps.
     pub index: Index,
 }
 
 /// A filesystem in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filesystem {
-    /// Like `ext4`, as `blkid` calls it.
+    /// Type as `blkid` names it, like `ext4`.
     pub kind: String,
-    /// As it stands in fstab; empty where it has none.
+    /// UUID as written in fstab; empty if it has none.
     pub uuid: String,
 }
 
-/// What a manifest may take. The default is for a node with little memory.
+/// Limits for reading a manifest. The default is for a node with little memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of its text. None of them is kept, but all have to be read.
+    /// Length of its text in bytes. The text is read as a stream and not kept.
     pub text: u64,
     /// Bytes of memory for the indexes of all its images together.
     pub index: usize,
-    /// How many images it may list.
+    /// The most images that it may list.
     pub images: usize,
 }
 
@@ -113,7 +114,7 @@ impl Manifest {
         self.images.iter().find(|image| image.file == file)
     }
 
-    /// Checks everything but the indexes, which are consistent by themselves: what [`Manifest::read`] would refuse.
+    /// Makes the checks of [`Manifest::read`] except those of the indexes, which are consistent by construction.
     pub fn check(&self) -> Result<(), (String, InvalidManifest)> {
         let top = |fault| (String::from("the top"), fault);
         check_name("name", &self.name).map_err(top)?;
@@ -179,12 +180,12 @@ fn check_sizes(raw_size: u64, sector_size: u32) -> Result<(), InvalidManifest> {
     Ok(())
 }
 
-/// What names an image, a file, an architecture or a feature: nothing that a path, a URL or a shell could misread.
+/// Checks the name of an image, a file, an architecture or a feature: it must be safe in paths, URLs and shells.
 fn check_name(key: &'static str, text: &str) -> Result<(), InvalidManifest> {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let bad_start = text.starts_with(['.', '-']);
     if text.is_empty() || text.len() > 128 || bad_start || !text.chars().all(good) {
-        // what is refused is quoted, but not a page of it
+        // a refused value is quoted, but shortened
         let text = text.chars().take(64).collect::<String>();
         let text = text.escape_debug().to_string();
         return Err(InvalidManifest::Name { key, text });
@@ -221,7 +222,8 @@ fn check_mount(path: &str) -> Result<(), InvalidManifest> {
     Ok(())
 }
 
-/// Name of the manifest that belongs to the data file `image_file_name`: up to its *first* dot, as Fuel's YAML is found.
+/// Name of the manifest that belongs to the data file `image_file_name`: up to its *first* dot, as Fuel's YAML is
+/// found.
 pub fn manifest_file_name(image_file_name: &str) -> String {
     let stem = image_file_name.split('.').next().unwrap_or_default();
     format!("{stem}.manifest.json")

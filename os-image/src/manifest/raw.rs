@@ -1,4 +1,4 @@
-//! A manifest's small values as they are written; no more of them is kept than they may be.
+//! A manifest's small values as they are written, bounded in length.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{Filesystem, System};
 use crate::hex;
 use crate::index::Chunk;
 
-/// How many words a list may have.
+/// The most words that a list may have.
 const WORDS_LIMIT: usize = 64;
 
 /// An operating system, as written.
@@ -77,7 +77,7 @@ impl From<RawChunk> for Chunk {
     }
 }
 
-/// A value that may be null: what is written as null stands there, and what is absent does not.
+/// A value that may be null: tells a null from an absent key.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Nullable<T>(pub(super) Option<T>);
@@ -102,7 +102,7 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     }
 }
 
-/// A list of words, not long.
+/// A list of at most [`WORDS_LIMIT`] words.
 pub(super) struct Words(pub(super) Vec<String>);
 
 impl<'de> Deserialize<'de> for Words {

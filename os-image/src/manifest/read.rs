@@ -19,10 +19,10 @@ const IMAGES: &str = "images";
 const CHUNKS: &str = "chunks";
 
 impl Manifest {
-    /// Reads it as a stream, to the end: memory is bounded by `limits` whatever comes, and every lie is an error that names
-    /// its place.
+    /// Reads it as a stream, to the end. Memory is bounded by `limits` for any input, and every inconsistency is an
+    /// error that names its place.
     ///
-    /// Nothing is said about who wrote it: see [`crate::signature::read_signed`].
+    /// The signature is not checked here: see [`crate::signature::read_signed`].
     pub fn read(reader: impl Read, limits: &Limits) -> Result<Self, ManifestError> {
         let walk = ManifestReader {
             limits,
@@ -44,13 +44,13 @@ impl Manifest {
     }
 }
 
-/// Where the reading is, and what it found wrong there.
+/// The current place, and the mistake found there.
 struct ManifestReader<'l> {
     limits: &'l Limits,
     image: Cell<Option<usize>>,
     chunk: Cell<Option<usize>>,
     fault: RefCell<Option<InvalidManifest>>,
-    /// Bytes that indexes may still take.
+    /// Bytes of memory that further indexes may take.
     memory: Cell<usize>,
 }
 
@@ -85,7 +85,7 @@ impl ManifestReader<'_> {
         }
     }
 
-    /// The value of a key that may stand there once.
+    /// Reads the value of a key that must not be repeated.
     fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
         &self,
         map: &mut A,
@@ -99,7 +99,7 @@ impl ManifestReader<'_> {
         Ok(())
     }
 
-    /// The value of a key that `last` needs to have come before it.
+    /// The value of a key that has to come before `last`.
     fn before<T, E: de::Error>(
         &self,
         slot: Option<T>,
@@ -109,7 +109,7 @@ impl ManifestReader<'_> {
         slot.ok_or_else(|| self.fail(InvalidManifest::Late { key, last }))
     }
 
-    /// Nothing may follow the last key.
+    /// Fails if another key follows the last one.
     fn end<'de, A: MapAccess<'de>>(&self, map: &mut A, last: &'static str) -> Result<(), A::Error> {
         match map.next_key::<IgnoredAny>()? {
             None => Ok(()),
@@ -118,7 +118,7 @@ impl ManifestReader<'_> {
     }
 }
 
-/// The whole document.
+/// Reads the object of a manifest.
 struct Top<'w>(&'w ManifestReader<'w>);
 
 impl<'de> DeserializeSeed<'de> for Top<'_> {
@@ -219,7 +219,7 @@ impl<'de> DeserializeSeed<'de> for OneImage<'_> {
     }
 }
 
-/// What is known of an image before its chunks come.
+/// The keys of an image before its chunks.
 #[derive(Default)]
 struct Head {
     file: Option<String>,
@@ -236,7 +236,7 @@ struct Head {
 }
 
 impl Head {
-    /// The value of `key`, or `false` where that is none of an image's.
+    /// Reads the value of `key`; `false` if images have no such key.
     fn take<'de, A: MapAccess<'de>>(
         &mut self,
         walk: &ManifestReader<'_>,
@@ -260,7 +260,7 @@ impl Head {
         Ok(true)
     }
 
-    /// The image, once its chunks are read: they are the next value of `map`.
+    /// Reads the chunks, which are the next value of `map`, and returns the image.
     fn finish<'de, A: MapAccess<'de>>(
         self,
         walk: &ManifestReader<'_>,

@@ -9,7 +9,7 @@ use crate::hex;
 use crate::index::Chunk;
 
 impl Manifest {
-    /// Writes it as JSON that [`Manifest::read`] reads, or says why it would not.
+    /// Writes it as JSON that [`Manifest::read`] accepts, or fails with the reason why it would not.
     pub fn write(&self, mut writer: impl Write) -> io::Result<()> {
         self.check().map_err(|(at, fault)| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{at}: {fault}"))
@@ -39,7 +39,7 @@ impl Manifest {
     }
 }
 
-/// Writes `head` but for its end: an object that goes on, its keys indented by `indent` and two spaces.
+/// Writes `head` without its closing brace; its keys are indented by `indent` and two spaces.
 fn open(writer: &mut impl Write, head: &Value, indent: &str) -> io::Result<()> {
     writer.write_all(b"{\n")?;
     for (key, value) in head.as_object().into_iter().flatten() {

@@ -1,4 +1,5 @@
-//! One realistic image in every form that somebody reads: a GPT disk with an ESP and ext4, filled from this machine's own files.
+//! One realistic image in every form that one of the tools reads: a GPT disk with an ESP and ext4, filled from this
+//! machine's own files.
 //!
 //! Made once and kept. Forms are made when a row first needs them; each appears under its name when it is whole.
 
@@ -178,7 +179,7 @@ impl Image {
         made.context("cannot make the image")
     }
 
-    /// mkfs writes over the first sectors of the file whatever its offset is, so the table comes last.
+    /// mkfs overwrites the first sectors of the file even with an offset, so the table is written last.
     fn raw_script(&self) -> String {
         let root_start = ESP_START_MIB + self.esp_mib;
         let root_length = self.raw_mib - root_start - 1;

@@ -10,11 +10,12 @@ use crate::lab::Lab;
 use crate::network;
 use crate::request::{Layout, RequestSpec};
 
-/// The port on which completions are heard in the end, and nobody listens at first.
+/// The port for completions; at first there is no listener.
 const LATE_PORT: u16 = 8001;
 
-/// An image that is not there: refused before anything is touched, told on the console, over ssh and to the orchestrator. Then the
-/// image is right, but nobody hears the completion: the node says so, stays, and goes on offering it until it is heard.
+/// An image that is not there: refused before anything is touched, told on the console, over ssh and to the
+/// orchestrator. Then the image is right, but the callback server is unreachable: the node says so, stays, and repeats
+/// the completion until it is accepted.
 pub(super) fn failure(lab: &mut Lab) -> Result<()> {
     let right = spec(lab, Layout::Lvm, 1)?;
     let wrong = RequestSpec {

@@ -34,8 +34,8 @@ pub(super) fn check_memory(report: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The disk stands before the network from the start: the firmware passes over it while it is empty, and after the installation
-/// boots from it without asking anybody.
+/// The disk stands before the network from the start: the firmware passes over it while it is empty, and after the
+/// installation boots from it without the network.
 pub(super) fn disk_first(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Plain, 1)?;
     enter_pulled(lab, &spec, "")?;
@@ -73,7 +73,7 @@ pub(super) fn again(lab: &mut Lab) -> Result<()> {
     let node = lab.power_on(&shape)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     let first = report(lab)?;
-    // whoever reset the orchestrator's books did so before the node asks what to boot
+    // the orchestrator's state is reset before the node asks what to boot
     enter_pulled(lab, &spec, "")?;
     let mark = lab.wait(mark, "the completion again", is_done, |_| ())?;
     let second = report(lab)?;

@@ -1,4 +1,5 @@
-//! The orchestrator comes to the node over ssh, and comes again: every push installs, whatever the one before has left.
+//! The orchestrator comes to the node over ssh, and comes again: every push installs, over all that the one before has
+//! left.
 
 use anyhow::{Result, ensure};
 
@@ -29,8 +30,8 @@ pub(super) fn push_plain(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A volume group on a mirror, twice. Before the second push somebody assembles and activates all of the first. Then the first disk
-/// is taken out, and the second starts the node alone.
+/// A volume group on a mirror, twice. Before the second push all arrays and volumes of the first are active. Then the
+/// first disk is taken out, and the second starts the node alone.
 pub(super) fn push_stack(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Stack, 2)?);
     enter_pushed(lab, NodeState::Install)?;
@@ -62,8 +63,8 @@ pub(super) fn push_stack(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The node has its second disk only. The cloud-init data was on the first, so what is promised is that the node starts and its
-/// administrator is let in.
+/// The node has its second disk only. The cloud-init data was on the first, so what is promised is that the node starts
+/// and its administrator is let in.
 fn check_second_disk(lab: &mut Lab) -> Result<()> {
     lab.wait_for_ssh(1, "admin")?;
     let disks = said(lab, "lsblk -dno SERIAL /dev/vda")?;
@@ -81,8 +82,8 @@ fn check_second_disk(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Pushes the request, runs the agent to its end, asks for the state of the node, and gives back the `instance-id` of what is
-/// installed.
+/// Pushes the request, runs the agent to its end, asks for the state of the node, and gives back the `instance-id` of
+/// what is installed.
 pub(super) fn install(lab: &mut Lab, request: &str) -> Result<String> {
     lab.push(1, request)?;
     let run = lab.root(1, "provision", 0)?;

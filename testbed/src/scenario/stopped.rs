@@ -1,5 +1,5 @@
-//! Runs that do not come to their end: the power goes, or somebody stops the agent. What is half there must not boot, and the next
-//! run must not mind it.
+//! Runs that do not come to their end: the power goes, or the agent gets a signal. What is half there must not boot,
+//! and the next run must not mind it.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -12,7 +12,8 @@ use crate::lab::Lab;
 use crate::orchestrator::NodeState;
 use crate::request::{self, Layout};
 
-/// Cuts the power while the image is written over an installed system, on a node that then tries its disk before the network.
+/// Cuts the power while the image is written over an installed system, on a node that then tries its disk before the
+/// network.
 pub(super) fn power_cut(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
     enter_pulled(lab, &spec, "")?;
@@ -47,8 +48,8 @@ fn check_resumed(report: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Stops a pushed run with SIGTERM while volumes are made, and another while the image is written: each cleans up behind itself, the
-/// disk does not boot, and the next push installs.
+/// Stops a pushed run with SIGTERM while volumes are made, and another while the image is written: each cleans up
+/// behind itself, the disk does not boot, and the next push installs.
 pub(super) fn sigterm(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Stack, 2)?);
     enter_pushed(lab, NodeState::Install)?;
@@ -69,7 +70,8 @@ pub(super) fn sigterm(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Starts the agent on the node, stops it as soon as its state says `pattern`, and checks how it ended and what it left.
+/// Starts the agent on the node, stops it as soon as its state says `pattern`, and checks how it ended and what it
+/// left.
 fn stop_in(lab: &mut Lab, stage: &str, pattern: &str) -> Result<()> {
     let run = format!(
         "provision >/tmp/run.log 2>&1 & run=$!

@@ -28,7 +28,7 @@ pub enum What {
 pub struct Operation {
     /// The disk or partition.
     pub device: PathBuf,
-    /// What was done.
+    /// The operation, with its extent or partition.
     pub what: What,
 }
 

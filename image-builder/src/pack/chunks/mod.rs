@@ -22,11 +22,11 @@ use crate::pipeline;
 /// How the image is packed.
 #[derive(Debug)]
 pub(crate) struct Job<'a> {
-    /// The raw image.
+    /// The raw image, readable at any offset.
     pub(crate) file: &'a File,
-    /// Its length.
+    /// Length of the raw image in bytes.
     pub(crate) size: u64,
-    /// What is recorded as zero, whatever it holds: sorted, without overlaps.
+    /// Extents that are recorded as zero without being read: sorted, without overlaps.
     pub(crate) free: &'a [Range<u64>],
     /// Bytes in a chunk.
     pub(crate) chunk_size: u32,
@@ -43,13 +43,13 @@ pub(crate) struct Job<'a> {
 /// What came of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Done {
-    /// The chunks.
+    /// Index of all chunks.
     pub(crate) index: Index,
     /// The raw image, with zeros where it is free.
     pub(crate) raw: FileDigest,
-    /// The data file.
+    /// Size and digests of the data file.
     pub(crate) packed: FileDigest,
-    /// The gzip form.
+    /// Size and digests of the gzip form, if it was made.
     pub(crate) gzip: Option<FileDigest>,
 }
 

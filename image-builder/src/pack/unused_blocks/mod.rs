@@ -1,5 +1,5 @@
-//! Which bytes of a filesystem, or of those on a disk, nobody uses: asked of the filesystem's own tools, believed only where it is
-//! clean and their sums are right.
+//! The unused bytes of a filesystem, or of those on a disk: listed by the filesystem's own tools, and trusted only if
+//! it is clean and the sums agree.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,7 +17,8 @@ use crate::tools::Tool;
 /// How much a list of free blocks may be; a line is about fifteen bytes.
 const LIST_MAX: usize = 256 << 20;
 
-/// What the filesystem in `source` does not use, or those in the partitions of a disk: in bytes of the image, sorted and joined.
+/// What the filesystem in `source` does not use, or those in the partitions of a disk: in bytes of the image, sorted
+/// and joined.
 pub(crate) fn extents(
     source: &Source,
     content: &Content,
@@ -81,7 +82,7 @@ fn is_member(head: &[u8]) -> bool {
     head.get(4096..).is_some_and(|at| at.starts_with(&MAGIC))
 }
 
-/// A partition as a device that nobody can write to: the tools know no place within a file.
+/// A partition as a read-only device: the tools do not accept an offset within a file.
 fn device(source: &Source, part: &Range<u64>) -> Result<LoopDevice> {
     let options = LoopOptions {
         read_only: true,
@@ -131,7 +132,7 @@ fn unclean(what: &str) -> anyhow::Error {
     )
 }
 
-/// A file that is the disk of somebody else is no more at rest than a mounted one. (A block device was opened exclusively.)
+/// A file that is attached to a loop device may change, as a mounted one. (A block device was opened exclusively.)
 fn in_use(path: &Path) -> Result<()> {
     let path = path.canonicalize().context("cannot find the image")?;
     let Ok(devices) = std::fs::read_dir("/sys/block") else {
