@@ -1,6 +1,8 @@
 //! /etc/fstab of the installed system: every filesystem of the plan by its UUID.
 
-use super::{Context, Outcome, bootcode, target_tree};
+use super::context::Context;
+use super::outcome::Outcome;
+use super::{bootcode, target_tree};
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::FilesystemType;
 use crate::model::node::Firmware;

@@ -3,8 +3,10 @@
 //! An image is one system copied to many nodes. What identifies a system (machine id, ssh host keys, random seed, LVM's
 //! list of devices) is taken out, so that each node makes its own.
 
+use super::context::Context;
+use super::network;
+use super::outcome::Outcome;
 use super::target_tree::{self, TargetTree, one_line};
-use super::{Context, Outcome, network};
 use crate::events::Event;
 use crate::model::error::Error;
 use crate::model::node::NodeSpec;

@@ -5,7 +5,8 @@ use std::path::Path;
 use host::exec::Cmd;
 use host::units::Bytes;
 
-use super::{Context, Outcome};
+use super::context::Context;
+use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedVolumeGroup;
 use crate::tools::Tool;

@@ -13,6 +13,7 @@
 //!   verify                     everything read back
 //!   bootcode, stamp            what makes the node bootable, last
 //!   undo                       letting go of what was made, at the end of the run
+//!   context, outcome           below them all: what steps share, and how they end
 //! ```
 //!
 //! `perform` matches on the step and calls the file that knows how; whatever is decided was decided in `plan`.
@@ -21,6 +22,7 @@ pub mod bootcode;
 pub mod bootconfig;
 pub mod configdrive;
 pub mod content;
+pub mod context;
 pub mod disarm;
 mod disk_region;
 pub mod filesystem;
@@ -33,6 +35,7 @@ mod network;
 #[cfg(test)]
 #[path = "tests/on_loops.rs"]
 mod on_loops;
+pub mod outcome;
 pub mod partition_table;
 pub mod raid;
 pub mod release;
@@ -48,318 +51,14 @@ mod target_tree;
 pub mod undo;
 pub mod verify;
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use context::Context;
+use outcome::{Outcome, StepRun};
 
-use host::blockdev::{Access, BlockDevice};
-use host::exec::{Cmd, ExecError, Output};
-use host::{Host, wait};
-
-use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
-use crate::model::report::ImageOutcome;
-use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
-use crate::model::storage::BlockRef;
-use crate::plan::approve::ApprovedPlan;
-use crate::tools::Tool;
-
-/// What one step did to the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Something is different now.
-    Changed,
-    /// It was as it should be.
-    Unchanged,
-    /// It could not be done here, and that is no error (a file that stands for a disk, say); the run ends incomplete.
-    Skipped {
-        /// Why.
-        why: String,
-    },
-}
-
-/// How a step ended.
-#[derive(Debug)]
-pub enum StepResult {
-    /// It was performed.
-    Done(Outcome),
-    /// It failed.
-    Failed(Error),
-    /// It was performed at the same time as one that failed, and stopped for that.
-    Stopped,
-}
-
-impl From<Result<Outcome, Error>> for StepResult {
-    fn from(result: Result<Outcome, Error>) -> Self {
-        match result {
-            Ok(outcome) => Self::Done(outcome),
-            Err(error) => Self::Failed(error),
-        }
-    }
-}
-
-/// A step that was performed, if only in part.
-#[derive(Debug)]
-pub struct StepRun {
-    /// How it ended.
-    pub ending: StepResult,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl StepRun {
-    /// For each of several steps that could not even begin for the same reason: the first failed, the others stopped.
-    pub(crate) fn none_of(count: usize, error: Error) -> Vec<Self> {
-        let others = (1..count).map(|_| StepResult::Stopped);
-        let results = std::iter::once(StepResult::Failed(error)).chain(others);
-        results
-            .map(|ending| Self {
-                ending,
-                took: Duration::ZERO,
-            })
-            .collect()
-    }
-}
-
-/// What apply is told beside the plan: where things are on this machine, and how careful to be.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Folder for mounts and temporary files of this run; exists, and is ours alone.
-    pub work: PathBuf,
-    /// Where GRUB's platforms lie: `i386-pc/`, `x86_64-efi/`.
-    pub grub: PathBuf,
-    /// Images without a digest may be written.
-    pub allow_unverified: bool,
-    /// What holds for packed images.
-    pub packed: crate::source::policy::PackedPolicy,
-    /// How sources are fetched.
-    pub http: crate::http::HttpSettings,
-}
-
-/// What steps find out that later steps need.
-#[derive(Debug, Default)]
-pub struct State {
-    /// Whether any chosen disk has been written to.
-    pub touched: bool,
-    /// Real UUID of each filesystem of the plan, once it is there (index as in the plan).
-    pub filesystem_uuids: Vec<Option<String>>,
-    /// The installed system's tree while it is mounted.
-    pub target: Option<target::Target>,
-    /// Where GRUB's things were put, once they are there.
-    pub boot_folder: Option<bootconfig::BootFolder>,
-    /// What became of each image (index as in the plan).
-    pub images: Vec<Option<ImageOutcome>>,
-}
-
-/// Everything that performing a step may use.
-pub struct Context<'a> {
-    /// What is being done.
-    pub plan: &'a ApprovedPlan,
-    /// The machine.
-    pub host: &'a mut Host,
-    /// Who hears of it.
-    pub events: &'a dyn Events,
-    /// Where things are.
-    pub options: &'a Options,
-    /// What was found out so far.
-    pub state: &'a mut State,
-}
-
-impl std::fmt::Debug for Context<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> Context<'a> {
-    /// The node of something that holds a filesystem, a physical volume or an array member, as it is now.
-    pub fn node(&self, on: BlockRef) -> Result<PathBuf, Error> {
-        match on {
-            BlockRef::Partition { disk, number } => {
-                let disk = self.disk(disk);
-                let node = self.host.devices.partition(disk, number);
-                node.map_err(|source| {
-                    let what = format!("cannot find partition {number} of {}", disk.display());
-                    disk_error(what, disk)(source)
-                })
-            }
-            BlockRef::Raid(raid) => Ok(PathBuf::from(&self.plan.raids[raid].device)),
-            BlockRef::Logical(volume) => {
-                Ok(PathBuf::from(&self.plan.logical_volumes[volume].device))
-            }
-            // Such a plan is refused long before: nothing is written to what the request does not make.
-            BlockRef::Undefined(_) => {
-                let what = "a step is about a device that the request names without making it";
-                Err(Error::new(Kind::Internal, what))
-            }
-        }
-    }
-
-    /// The node of a disk.
-    pub fn disk(&self, disk: usize) -> &'a Path {
-        Path::new(&self.plan.disks[disk].device)
-    }
-
-    /// Whether the disk is a regular file that stands for one.
-    pub fn is_file(&self, disk: usize) -> bool {
-        self.host.devices.is_file(self.disk(disk))
-    }
-
-    /// Whether any of the disks is a regular file: then nothing can be mounted, mapped or assembled.
-    pub fn on_files(&self) -> bool {
-        (0..self.plan.disks.len()).any(|disk| self.is_file(disk))
-    }
-
-    /// The outcome of a step that needs a mount, device-mapper or md, where disks are regular files.
-    fn skipped_on_files(&self, why: &str) -> Option<Outcome> {
-        self.on_files().then(|| Outcome::Skipped {
-            why: format!("a disk is a regular file, and {why}"),
-        })
-    }
-
-    /// Opens a node, for a purpose that the error names: `cannot PURPOSE NODE`.
-    fn open(
-        &self,
-        node: &Path,
-        access: Access,
-        purpose: &str,
-    ) -> Result<Box<dyn BlockDevice>, Error> {
-        let what = format!("cannot {purpose} {}", node.display());
-        let opened = self.host.devices.open(node, access);
-        opened.map_err(disk_error(what, node))
-    }
-
-    /// Runs a tool; `what` could not be done where it fails.
-    fn run(&mut self, cmd: &Cmd, what: impl FnOnce() -> String) -> Result<Output, Error> {
-        self.ask(cmd).map_err(|source| tool_error(what(), source))
-    }
-
-    /// Runs a tool, again and again while another program holds the device that it is for.
-    fn ask(&mut self, cmd: &Cmd) -> Result<Output, ExecError> {
-        let host = &mut *self.host;
-        wait::run_while_busy(host.exec.as_mut(), cmd, HELD_PATIENCE, &host.cancel)
-    }
-
-    /// Says that something is odd and goes on.
-    fn warn(&self, stage: Stage, message: String) {
-        let stage = Some(stage);
-        self.events.tell(&Event::Warning { stage, message });
-    }
-
-    /// Stops where somebody has asked for it.
-    fn check_cancel(&self) -> Result<(), Error> {
-        if self.host.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "stopped as asked"));
-        }
-        Ok(())
-    }
-
-    /// Lets udev come to rest, so that it holds nothing that is about to be changed, and has seen what was. Where there is
-    /// no udev there is nothing to wait for.
-    fn settle(&mut self) -> Result<(), Error> {
-        if self.host.exec.find(Tool::Udevadm.into()).is_none() {
-            return Ok(());
-        }
-        // Status 1 is its own time limit: something else is slow, and whatever that holds shows where it matters.
-        let cmd = Cmd::new(Tool::Udevadm)
-            .args(["settle", "--timeout=60"])
-            .accept(&[0, 1])
-            .timeout(Duration::from_secs(90));
-        self.run(&cmd, || "cannot wait for udev".to_owned())
-            .map(drop)
-    }
-
-    /// Waits until a node can be opened: md and device-mapper make theirs a moment after the tool has ended.
-    fn await_node(&self, node: &Path) -> Result<(), Error> {
-        let found = wait::until_or_cancelled(NODE_PATIENCE, &self.host.cancel, || {
-            match self.host.devices.open(node, Access::Read) {
-                Ok(_) => Ok(Some(())),
-                Err(error) if is_not_there(&error) => Ok(None),
-                Err(error) => Err(error),
-            }
-        });
-        found.map_err(|source| {
-            if source.kind() == io::ErrorKind::Interrupted {
-                return Error::new(Kind::Interrupted, "stopped as asked");
-            }
-            disk_error(format!("{} does not appear", node.display()), node)(source)
-        })
-    }
-}
-
-/// How long a program that looks at every new device may hold one that a tool is to change.
-const HELD_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long a node may take to appear.
-const NODE_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Whether a node is not there, or nothing is behind it.
-fn is_not_there(error: &io::Error) -> bool {
-    // ENODEV and ENXIO: the node is there already, what it stands for is not.
-    const NODEV: i32 = 19;
-    const NXIO: i32 = 6;
-    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(NODEV | NXIO))
-}
-
-/// Why a device could not be opened for writing: above all, that it is in use or cannot be written to.
-pub(crate) fn not_opened(device: &Path, error: io::Error) -> Error {
-    let (kind, why, hint) = match error.kind() {
-        io::ErrorKind::ResourceBusy => (
-            Kind::Refused,
-            "is in use",
-            "unmount it, stop what is stacked on it (`lsblk` shows both), or choose another one",
-        ),
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => (
-            Kind::Refused,
-            "is read-only",
-            "clear its write protection (`blockdev --setrw`, or a switch on it), or choose another one",
-        ),
-        _ => (
-            Kind::Disk,
-            "cannot be opened for writing",
-            "look for errors of this disk in the kernel log (`dmesg`)",
-        ),
-    };
-    Error::new(kind, format!("{} {why}", device.display()))
-        .device(device.display())
-        .because(error)
-        .hint(hint)
-}
-
-/// An error of a disk from one of the kernel.
-fn disk_error(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
-    let device = device.display().to_string();
-    move |source| Error::new(Kind::Disk, what).device(device).because(source)
-}
-
-/// An error from one of a tool.
-fn tool_error(what: String, source: ExecError) -> Error {
-    let hint = match &source {
-        ExecError::Missing { program } => Some(format!(
-            "put the package `{}` into the ramdisk",
-            program.package()
-        )),
-        held if held.is_busy() => Some(
-            "look what holds the device (`lsblk`, `fuser --verbose`), and run again".to_owned(),
-        ),
-        _ => None,
-    };
-    let kind = match &source {
-        ExecError::Cancelled { .. } => Kind::Interrupted,
-        _ => Kind::Tool,
-    };
-    let error = Error::new(kind, what).because(source);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
-}
 
 /// Performs steps that go together: those that write images. One [`StepRun`] for each, in their order; where any failed,
-/// one is [`StepResult::Failed`] and it is the first that did.
+/// one is [`StepResult::Failed`](outcome::StepResult::Failed) and it is the first that did.
 pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Vec<StepRun> {
     let images = steps.iter().map(|planned| planned.step.image());
     if let Some(images) = images.collect::<Option<Vec<usize>>>() {
@@ -406,6 +105,7 @@ pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome,
 
 #[cfg(test)]
 mod tests {
+    use super::outcome::StepResult;
     use super::step_harness::StepHarness;
     use super::*;
 

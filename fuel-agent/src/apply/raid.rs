@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use host::exec::Cmd;
 use uuid::Uuid;
 
-use super::{Context, Outcome};
+use super::context::Context;
+use super::outcome::Outcome;
 use crate::model::error::Error;
 use crate::model::plan::PlannedRaid;
 use crate::model::storage::{BlockRef, RaidLevel};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use host::exec::{Cmd, ExecError};
 
-use super::{Context, tool_error};
+use super::context::{Context, tool_error};
 use crate::model::error::{Error, Kind};
 use crate::tools::Tool;
 

@@ -11,7 +11,7 @@ use host::cancel::Cancel;
 use host::move_tree::next_data;
 use host::units::{Bytes, Extent};
 
-use super::{Context, disk_error};
+use super::context::{Context, disk_error};
 use crate::model::error::Error;
 
 /// What is copied at once.

@@ -9,7 +9,9 @@ use host::units::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Context, Outcome, bootcode, disk_region};
+use super::context::Context;
+use super::outcome::Outcome;
+use super::{bootcode, disk_region};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::STAMP;
 use crate::model::plan::{Plan, PlannedImage};

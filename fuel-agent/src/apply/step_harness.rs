@@ -6,7 +6,9 @@ use host::cancel::Cancel;
 use host::fake::{self, FakeDevices, FakeMounts, Script};
 use host::units::Bytes;
 
-use super::{Context, Options, Outcome, State, StepRun, image, perform, sample, undo};
+use super::context::{Context, Options, State};
+use super::outcome::{Outcome, StepRun};
+use super::{image, perform, sample, undo};
 use crate::events::{Event, Events};
 use crate::http::HttpSettings;
 use crate::model::error::Error;

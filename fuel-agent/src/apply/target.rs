@@ -7,19 +7,11 @@ use std::path::{Path, PathBuf};
 use host::mount::MountMode;
 use host::tree::Tree;
 
-use super::{Context, Outcome, disk_error};
+use super::context::{Context, Target, disk_error};
+use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
 use crate::model::storage::Mount;
-
-/// The installed system's filesystems, mounted below one folder in the order of their depth.
-#[derive(Debug)]
-pub struct Target {
-    /// Where `/` of the installed system is now.
-    pub root: PathBuf,
-    /// Mount points below it, in the order they were mounted; unmounted in reverse.
-    pub mounts: Vec<PathBuf>,
-}
 
 /// Why nothing is written into the installed system where disks are files.
 pub(super) const ON_FILES: &str = "mounting its filesystems needs a block device";

@@ -2,7 +2,8 @@
 
 use host::tree::Tree;
 
-use super::{Context, Outcome};
+use super::context::Context;
+use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
 
 /// The tree of the installed system while it is mounted.

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Context, disk_error, release};
+use super::context::{Context, disk_error};
+use super::release;
 use crate::model::error::Error;
 use crate::model::plan::Plan;
 use crate::model::step::Step;

@@ -96,8 +96,8 @@ pub(super) fn on_signals(cancel: &Cancel) -> Result<(), Error> {
     listening.map_err(|error| Error::new(Kind::Internal, "cannot listen to signals").because(error))
 }
 
-fn apply_options(settings: &Settings, folder: &RunDir) -> apply::Options {
-    apply::Options {
+fn apply_options(settings: &Settings, folder: &RunDir) -> apply::context::Options {
+    apply::context::Options {
         work: folder.work(),
         grub: settings.grub.clone(),
         allow_unverified: settings.allow_unverified,

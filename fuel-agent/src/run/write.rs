@@ -20,7 +20,7 @@ use super::context::{Places, printer, start_log, told};
 use super::fit::{self, Goal};
 use super::stated;
 use super::target::{self, NullDevice, Target};
-use crate::apply::not_opened;
+use crate::apply::context::not_opened;
 use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
 use crate::events::{Event, Events, Silence, clock};
 use crate::http::Client;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use host::units::Bytes;
 
 use super::completion::Call;
-use crate::apply::{Outcome, State, StepRun};
+use crate::apply::context::State;
+use crate::apply::outcome::{Outcome, StepRun};
 use crate::model::error::Error;
 use crate::model::plan::Plan;
 use crate::model::step::PlannedStep;

@@ -16,8 +16,10 @@ use host::remove_tree::remove_folder;
 use super::completion::Call;
 use super::executor::{Executor, Geometry};
 use super::rundir::{RunDir, room_for};
+use crate::apply::context::{Context, State};
+use crate::apply::outcome::{Outcome, StepRun};
 use crate::apply::undo::{self, Acquired};
-use crate::apply::{self, Context, Outcome, State, StepRun, bootcode, stamp};
+use crate::apply::{self, bootcode, stamp};
 use crate::events::Events;
 use crate::http;
 use crate::model::error::{Error, Kind};
@@ -33,7 +35,7 @@ const WORK_ROOM: usize = 4 << 20;
 pub struct HostExecutor<'a> {
     host: LazyHost,
     events: &'a dyn Events,
-    options: apply::Options,
+    options: apply::context::Options,
     folder: &'a RunDir,
     cancel: Cancel,
     lock: Option<Lock>,
@@ -65,7 +67,7 @@ impl<'a> HostExecutor<'a> {
     pub fn new(
         make: impl Fn() -> Result<Host, Error> + 'static,
         events: &'a dyn Events,
-        options: apply::Options,
+        options: apply::context::Options,
         folder: &'a RunDir,
         cancel: Cancel,
     ) -> Self {
@@ -187,10 +189,10 @@ impl Executor for HostExecutor<'_> {
 
     fn probe_exclusive(&mut self, disk: &Path) -> Result<Geometry, Error> {
         let opened = self.host.host()?.devices.open(disk, Access::Exclusive);
-        let device = opened.map_err(|error| apply::not_opened(disk, error))?;
+        let device = opened.map_err(|error| apply::context::not_opened(disk, error))?;
         if device.read_only() {
             let error = io::ErrorKind::ReadOnlyFilesystem.into();
-            return Err(apply::not_opened(disk, error));
+            return Err(apply::context::not_opened(disk, error));
         }
         Ok(geometry_of(device.as_ref()))
     }

@@ -9,7 +9,7 @@ use host::blockdev::{Access, BlockDevice};
 use host::units::{Bytes, Extent};
 
 use super::{core, stub};
-use crate::apply::Context;
+use crate::apply::context::Context;
 use crate::apply::disk_region::write_and_check;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedDisk;

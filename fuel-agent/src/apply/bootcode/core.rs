@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use host::exec::Cmd;
 
-use crate::apply::Context;
-use crate::apply::bootconfig::BootFolder;
+use crate::apply::context::{BootFolder, Context};
 use crate::inventory::grub;
 use crate::model::error::{Error, Kind};
 use crate::model::grub::Platform;

@@ -15,7 +15,9 @@ use std::path::Path;
 use host::Host;
 use host::blockdev::{Access, Devices};
 
-use super::{Context, Outcome, stamp};
+use super::context::Context;
+use super::outcome::Outcome;
+use super::stamp;
 use crate::events::Event;
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;

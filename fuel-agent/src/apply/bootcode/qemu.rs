@@ -13,9 +13,9 @@ use host::exec::{Cmd, ExecError, Program, System};
 use host::units::Bytes;
 
 use super::*;
-use crate::apply::Options;
-use crate::apply::bootconfig::BootFolder;
-use crate::apply::{Outcome, State, disarm, sample};
+use crate::apply::context::{BootFolder, Options, State};
+use crate::apply::outcome::Outcome;
+use crate::apply::{disarm, sample};
 use crate::events::Events;
 use crate::tools::Tool;
 

@@ -6,9 +6,8 @@ use host::fake::{self, FakeDevices, FakeMounts, Fault, Script, What};
 use host::units::{Bytes, Extent};
 
 use super::*;
-use crate::apply::Options;
-use crate::apply::bootconfig::BootFolder;
-use crate::apply::{State, disk_region, gpt, sample};
+use crate::apply::context::{BootFolder, Options, State};
+use crate::apply::{disk_region, gpt, sample};
 use crate::events::Events;
 use crate::model::error::Kind;
 

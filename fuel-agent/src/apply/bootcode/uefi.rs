@@ -13,7 +13,7 @@ use host::units::Extent;
 
 use super::efi_boot_entry::{self, Entry};
 use super::{core, esp, volume_id};
-use crate::apply::Context;
+use crate::apply::context::Context;
 use crate::apply::disk_region::{DiskRegion, write_and_check};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedPartition;

@@ -2,7 +2,9 @@
 
 use super::parameters::Parameters;
 use super::{kernels, plan_has_boot, root_argument};
-use crate::apply::{Context, Outcome, target_tree};
+use crate::apply::context::Context;
+use crate::apply::outcome::Outcome;
+use crate::apply::target_tree;
 use crate::model::error::Error;
 use crate::model::stage::Stage;
 
@@ -55,8 +57,8 @@ mod tests {
     use host::power::NextKernel;
 
     use super::*;
+    use crate::apply::context::Target;
     use crate::apply::step_harness::StepHarness;
-    use crate::apply::target::Target;
     use crate::model::step::Step;
 
     /// Remembers what it is given.

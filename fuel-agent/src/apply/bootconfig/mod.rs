@@ -8,8 +8,10 @@ mod parameters;
 
 use std::path::Path;
 
+use super::context::{BootFolder, Context};
+use super::outcome::Outcome;
+use super::target_tree;
 use super::target_tree::TargetTree;
-use super::{Context, Outcome, target_tree};
 use crate::events::Event;
 use crate::model::error::{Error, Kind};
 use crate::model::grub::Platform;
@@ -19,17 +21,6 @@ use crate::model::storage::{BlockRef, Mount};
 pub(super) use kexec::load as load_next;
 use menu::Menu;
 use parameters::Parameters;
-
-/// Where GRUB finds its things once the node runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BootFolder {
-    /// UUID of the filesystem they are in.
-    pub uuid: String,
-    /// Path of GRUB's folder within that filesystem.
-    pub path: String,
-    /// Path of GRUB's folder in the installed system, without leading slash.
-    pub in_tree: String,
-}
 
 /// How many seconds the menu waits once the installed system has written it anew, as Fuel has it.
 const TIMEOUT: u32 = 10;

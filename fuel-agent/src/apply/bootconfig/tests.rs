@@ -162,7 +162,7 @@ fn configure(
     folder: &Path,
     mounted: bool,
     devices: &host::fake::FakeDevices,
-) -> (Vec<Outcome>, super::super::State, Vec<String>) {
+) -> (Vec<Outcome>, super::super::context::State, Vec<String>) {
     use crate::model::step::{PlannedStep, Step};
     let grub = folder.join("lib/i386-pc");
     std::fs::create_dir_all(&grub).unwrap();
@@ -170,7 +170,7 @@ fn configure(
     let plan = sample::plan();
     let (script, mounts) = (host::fake::Script::new(), host::fake::FakeMounts::new());
     let mut host = host::fake::host(&script, devices, &mounts);
-    let options = crate::apply::Options {
+    let options = crate::apply::context::Options {
         work: folder.to_owned(),
         grub: folder.join("lib"),
         allow_unverified: false,
@@ -178,9 +178,9 @@ fn configure(
         http: crate::http::HttpSettings::default(),
     };
     let root = folder.join("root");
-    let mut state = super::super::State {
+    let mut state = super::super::context::State {
         filesystem_uuids: sample::uuids(),
-        target: mounted.then(|| crate::apply::target::Target {
+        target: mounted.then(|| crate::apply::context::Target {
             root,
             mounts: Vec::new(),
         }),

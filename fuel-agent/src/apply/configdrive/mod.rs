@@ -10,8 +10,9 @@ use configdrive::fat::{self, Format, Purpose};
 use host::blockdev::{Access, BlockDevice};
 use host::units::{Bytes, Extent};
 
+use super::context::Context;
 use super::disk_region::DiskRegion;
-use super::{Context, Outcome};
+use super::outcome::Outcome;
 use crate::cloud;
 use crate::model::error::{Error, Kind};
 use crate::model::request::READY_CONFIGDRIVE;

@@ -8,7 +8,8 @@ use configdrive::ready;
 use host::blockdev::{Access, BlockDevice};
 use host::units::Bytes;
 
-use super::super::{Context, Outcome};
+use super::super::context::Context;
+use super::super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
 
 /// How much is written at a time.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use host::move_tree;
 use host::tree::Tree;
 
+use super::context::Context;
+use super::outcome::Outcome;
 use super::target::{ON_FILES, default_mode};
-use super::{Context, Outcome};
 use crate::model::error::{Error, Kind};
 use crate::model::storage::Mount;
 

@@ -9,8 +9,10 @@ use host::blockdev::{Access, BlockDevice};
 use host::units::Extent;
 
 use super::bootcode::{efi_boot_entry, stub, uefi};
+use super::context::Context;
 use super::disk_region::DiskRegion;
-use super::{Context, Outcome, stamp};
+use super::outcome::Outcome;
+use super::stamp;
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
 use crate::model::plan::PlannedDisk;

@@ -6,7 +6,8 @@ use host::units::Bytes;
 
 use super::*;
 use crate::apply::bootcode::bios;
-use crate::apply::{Options, State, sample};
+use crate::apply::context::{Options, State};
+use crate::apply::sample;
 use crate::events::{Event, Events};
 use crate::model::plan::Plan;
 use crate::model::plan::STAMP;

@@ -6,8 +6,9 @@ use std::path::Path;
 use host::exec::{Cmd, ExecError};
 use host::mount::MountMode;
 
+use super::context::{Context, disk_error, tool_error};
+use super::outcome::Outcome;
 use super::staging::Staging;
-use super::{Context, Outcome, disk_error, tool_error};
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::Growth;
 use crate::model::plan::PlannedFilesystem;

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::{check_trust, keep};
+use crate::apply::context::Context;
+use crate::apply::outcome::Outcome;
 use crate::apply::target::ON_FILES;
-use crate::apply::{Context, Outcome};
 use crate::http::Client;
 use crate::model::error::Error;
 use crate::model::report::ImageOutcome;

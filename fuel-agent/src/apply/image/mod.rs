@@ -9,8 +9,9 @@ use host::blockdev::{Access, BlockDevice};
 use host::cancel::Cancel;
 use host::exec::Cmd;
 
+use super::context::{Context, Options};
 use super::filesystem::unreachable;
-use super::{Context, Options, Outcome};
+use super::outcome::Outcome;
 use crate::events::Events;
 use crate::http::Client;
 use crate::model::error::{Error, Kind};

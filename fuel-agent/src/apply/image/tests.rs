@@ -1,8 +1,8 @@
 use std::io::Write;
 
 use super::*;
+use crate::apply::outcome::{StepResult, StepRun};
 use crate::apply::step_harness::{StepHarness, sized};
-use crate::apply::{StepResult, StepRun};
 use crate::model::error::Kind;
 use crate::model::plan::PlannedFilesystem;
 use crate::model::request::Container;

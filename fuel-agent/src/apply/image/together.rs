@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use host::cancel::Cancel;
 
 use super::{Prepared, Ready, arrived, keep, prepare};
-use crate::apply::{Context, Outcome, StepResult, StepRun};
+use crate::apply::context::Context;
+use crate::apply::outcome::{Outcome, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::model::error::Error;
 use crate::model::report::ImageOutcome;

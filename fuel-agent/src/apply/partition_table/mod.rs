@@ -9,8 +9,9 @@ use host::partition_table::mbr::BOOT_CODE;
 use host::units::{Bytes, Extent};
 use host::wait;
 
+use super::context::{Context, NODE_PATIENCE, disk_error, is_not_there};
 use super::gpt::{self, TableError};
-use super::{Context, NODE_PATIENCE, Outcome, disk_error, is_not_there};
+use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::PlannedDisk;
 use crate::model::storage::Table;

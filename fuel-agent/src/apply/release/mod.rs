@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use host::blockdev::Access;
 use host::exec::Cmd;
 
+use super::context::{Context, disk_error, is_not_there};
 use super::lvm::lvm;
-use super::{Context, Outcome, disk_error, is_not_there, lvm as groups, raid};
+use super::outcome::Outcome;
+use super::{lvm as groups, raid};
 use crate::model::error::{Error, Kind};
 use crate::model::step::Step;
 use crate::tools::Tool;

@@ -11,7 +11,7 @@ use host::mount::MountMode;
 use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use super::step_harness::StepHarness;
 use crate::model::step::Step;
 use crate::model::storage::{BlockRef, Mount};

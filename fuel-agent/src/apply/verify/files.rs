@@ -1,7 +1,8 @@
 //! fstab and grub.cfg as the installed system and its boot loader will read them.
 
+use super::super::bootconfig;
+use super::super::context::Context;
 use super::super::target_tree::{self, TargetTree};
-use super::super::{Context, bootconfig};
 use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
 

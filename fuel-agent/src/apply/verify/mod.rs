@@ -8,8 +8,10 @@ use configdrive::LABEL_NOCLOUD;
 use host::blockdev::Access;
 use host::mount::MountMode;
 
+use super::context::{Context, disk_error};
 use super::filesystem::unreachable;
-use super::{Context, Outcome, disk_error, image, partition_table, signature};
+use super::outcome::Outcome;
+use super::{image, partition_table, signature};
 use crate::model::error::{Error, Kind};
 use crate::model::storage::BlockRef;
 

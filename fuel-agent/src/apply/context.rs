@@ -1,0 +1,278 @@
+//! What the steps share: the plan and the machine, what earlier steps found out, and the ways to open, run and wait.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use host::blockdev::{Access, BlockDevice};
+use host::exec::{Cmd, ExecError, Output};
+use host::{Host, wait};
+
+use super::outcome::Outcome;
+use crate::events::{Event, Events};
+use crate::model::error::{Error, Kind};
+use crate::model::report::ImageOutcome;
+use crate::model::stage::Stage;
+use crate::model::storage::BlockRef;
+use crate::plan::approve::ApprovedPlan;
+use crate::tools::Tool;
+
+/// What apply is told beside the plan: where things are on this machine, and how careful to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder for mounts and temporary files of this run; exists, and is ours alone.
+    pub work: PathBuf,
+    /// Where GRUB's platforms lie: `i386-pc/`, `x86_64-efi/`.
+    pub grub: PathBuf,
+    /// Images without a digest may be written.
+    pub allow_unverified: bool,
+    /// What holds for packed images.
+    pub packed: crate::source::policy::PackedPolicy,
+    /// How sources are fetched.
+    pub http: crate::http::HttpSettings,
+}
+
+/// What steps find out that later steps need.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Whether any chosen disk has been written to.
+    pub touched: bool,
+    /// Real UUID of each filesystem of the plan, once it is there (index as in the plan).
+    pub filesystem_uuids: Vec<Option<String>>,
+    /// The installed system's tree while it is mounted.
+    pub target: Option<Target>,
+    /// Where GRUB's things were put, once they are there.
+    pub boot_folder: Option<BootFolder>,
+    /// What became of each image (index as in the plan).
+    pub images: Vec<Option<ImageOutcome>>,
+}
+
+/// The installed system's filesystems, mounted below one folder in the order of their depth.
+#[derive(Debug)]
+pub struct Target {
+    /// Where `/` of the installed system is now.
+    pub root: PathBuf,
+    /// Mount points below it, in the order they were mounted; unmounted in reverse.
+    pub mounts: Vec<PathBuf>,
+}
+
+/// Where GRUB finds its things once the node runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootFolder {
+    /// UUID of the filesystem they are in.
+    pub uuid: String,
+    /// Path of GRUB's folder within that filesystem.
+    pub path: String,
+    /// Path of GRUB's folder in the installed system, without leading slash.
+    pub in_tree: String,
+}
+
+/// Everything that performing a step may use.
+pub struct Context<'a> {
+    /// What is being done.
+    pub plan: &'a ApprovedPlan,
+    /// The machine.
+    pub host: &'a mut Host,
+    /// Who hears of it.
+    pub events: &'a dyn Events,
+    /// Where things are.
+    pub options: &'a Options,
+    /// What was found out so far.
+    pub state: &'a mut State,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Context<'a> {
+    /// The node of something that holds a filesystem, a physical volume or an array member, as it is now.
+    pub fn node(&self, on: BlockRef) -> Result<PathBuf, Error> {
+        match on {
+            BlockRef::Partition { disk, number } => {
+                let disk = self.disk(disk);
+                let node = self.host.devices.partition(disk, number);
+                node.map_err(|source| {
+                    let what = format!("cannot find partition {number} of {}", disk.display());
+                    disk_error(what, disk)(source)
+                })
+            }
+            BlockRef::Raid(raid) => Ok(PathBuf::from(&self.plan.raids[raid].device)),
+            BlockRef::Logical(volume) => {
+                Ok(PathBuf::from(&self.plan.logical_volumes[volume].device))
+            }
+            // Such a plan is refused long before: nothing is written to what the request does not make.
+            BlockRef::Undefined(_) => {
+                let what = "a step is about a device that the request names without making it";
+                Err(Error::new(Kind::Internal, what))
+            }
+        }
+    }
+
+    /// The node of a disk.
+    pub fn disk(&self, disk: usize) -> &'a Path {
+        Path::new(&self.plan.disks[disk].device)
+    }
+
+    /// Whether the disk is a regular file that stands for one.
+    pub fn is_file(&self, disk: usize) -> bool {
+        self.host.devices.is_file(self.disk(disk))
+    }
+
+    /// Whether any of the disks is a regular file: then nothing can be mounted, mapped or assembled.
+    pub fn on_files(&self) -> bool {
+        (0..self.plan.disks.len()).any(|disk| self.is_file(disk))
+    }
+
+    /// The outcome of a step that needs a mount, device-mapper or md, where disks are regular files.
+    pub(super) fn skipped_on_files(&self, why: &str) -> Option<Outcome> {
+        self.on_files().then(|| Outcome::Skipped {
+            why: format!("a disk is a regular file, and {why}"),
+        })
+    }
+
+    /// Opens a node, for a purpose that the error names: `cannot PURPOSE NODE`.
+    pub(super) fn open(
+        &self,
+        node: &Path,
+        access: Access,
+        purpose: &str,
+    ) -> Result<Box<dyn BlockDevice>, Error> {
+        let what = format!("cannot {purpose} {}", node.display());
+        let opened = self.host.devices.open(node, access);
+        opened.map_err(disk_error(what, node))
+    }
+
+    /// Runs a tool; `what` could not be done where it fails.
+    pub(super) fn run(
+        &mut self,
+        cmd: &Cmd,
+        what: impl FnOnce() -> String,
+    ) -> Result<Output, Error> {
+        self.ask(cmd).map_err(|source| tool_error(what(), source))
+    }
+
+    /// Runs a tool, again and again while another program holds the device that it is for.
+    pub(super) fn ask(&mut self, cmd: &Cmd) -> Result<Output, ExecError> {
+        let host = &mut *self.host;
+        wait::run_while_busy(host.exec.as_mut(), cmd, HELD_PATIENCE, &host.cancel)
+    }
+
+    /// Says that something is odd and goes on.
+    pub(super) fn warn(&self, stage: Stage, message: String) {
+        let stage = Some(stage);
+        self.events.tell(&Event::Warning { stage, message });
+    }
+
+    /// Stops where somebody has asked for it.
+    pub(super) fn check_cancel(&self) -> Result<(), Error> {
+        if self.host.cancel.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted, "stopped as asked"));
+        }
+        Ok(())
+    }
+
+    /// Lets udev come to rest, so that it holds nothing that is about to be changed, and has seen what was. Where there is
+    /// no udev there is nothing to wait for.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        if self.host.exec.find(Tool::Udevadm.into()).is_none() {
+            return Ok(());
+        }
+        // Status 1 is its own time limit: something else is slow, and whatever that holds shows where it matters.
+        let cmd = Cmd::new(Tool::Udevadm)
+            .args(["settle", "--timeout=60"])
+            .accept(&[0, 1])
+            .timeout(Duration::from_secs(90));
+        self.run(&cmd, || "cannot wait for udev".to_owned())
+            .map(drop)
+    }
+
+    /// Waits until a node can be opened: md and device-mapper make theirs a moment after the tool has ended.
+    pub(super) fn await_node(&self, node: &Path) -> Result<(), Error> {
+        let found = wait::until_or_cancelled(NODE_PATIENCE, &self.host.cancel, || {
+            match self.host.devices.open(node, Access::Read) {
+                Ok(_) => Ok(Some(())),
+                Err(error) if is_not_there(&error) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        found.map_err(|source| {
+            if source.kind() == io::ErrorKind::Interrupted {
+                return Error::new(Kind::Interrupted, "stopped as asked");
+            }
+            disk_error(format!("{} does not appear", node.display()), node)(source)
+        })
+    }
+}
+
+/// How long a program that looks at every new device may hold one that a tool is to change.
+const HELD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a node may take to appear.
+pub(super) const NODE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether a node is not there, or nothing is behind it.
+pub(super) fn is_not_there(error: &io::Error) -> bool {
+    // ENODEV and ENXIO: the node is there already, what it stands for is not.
+    const NODEV: i32 = 19;
+    const NXIO: i32 = 6;
+    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(NODEV | NXIO))
+}
+
+/// Why a device could not be opened for writing: above all, that it is in use or cannot be written to.
+pub(crate) fn not_opened(device: &Path, error: io::Error) -> Error {
+    let (kind, why, hint) = match error.kind() {
+        io::ErrorKind::ResourceBusy => (
+            Kind::Refused,
+            "is in use",
+            "unmount it, stop what is stacked on it (`lsblk` shows both), or choose another one",
+        ),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => (
+            Kind::Refused,
+            "is read-only",
+            "clear its write protection (`blockdev --setrw`, or a switch on it), or choose another one",
+        ),
+        _ => (
+            Kind::Disk,
+            "cannot be opened for writing",
+            "look for errors of this disk in the kernel log (`dmesg`)",
+        ),
+    };
+    Error::new(kind, format!("{} {why}", device.display()))
+        .device(device.display())
+        .because(error)
+        .hint(hint)
+}
+
+/// An error of a disk from one of the kernel.
+pub(super) fn disk_error(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
+    let device = device.display().to_string();
+    move |source| Error::new(Kind::Disk, what).device(device).because(source)
+}
+
+/// An error from one of a tool.
+pub(super) fn tool_error(what: String, source: ExecError) -> Error {
+    let hint = match &source {
+        ExecError::Missing { program } => Some(format!(
+            "put the package `{}` into the ramdisk",
+            program.package()
+        )),
+        held if held.is_busy() => Some(
+            "look what holds the device (`lsblk`, `fuser --verbose`), and run again".to_owned(),
+        ),
+        _ => None,
+    };
+    let kind = match &source {
+        ExecError::Cancelled { .. } => Kind::Interrupted,
+        _ => Kind::Tool,
+    };
+    let error = Error::new(kind, what).because(source);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
