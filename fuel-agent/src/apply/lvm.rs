@@ -151,15 +151,15 @@ fn kib(size: Bytes) -> String {
 mod tests {
     use super::*;
     use crate::apply::step_harness::{StepHarness, sized};
-    use crate::model::step::Step;
+    use crate::model::step::{Make, Step};
     use host::fake::Fault;
 
     fn steps() -> [Step; 4] {
         [
-            Step::MakePhysicalVolume { physical_volume: 0 },
-            Step::MakeVolumeGroup { volume_group: 0 },
-            Step::MakeLogicalVolume { logical_volume: 0 },
-            Step::MakeLogicalVolume { logical_volume: 1 },
+            Step::Make(Make::PhysicalVolume(0)),
+            Step::Make(Make::VolumeGroup(0)),
+            Step::Make(Make::LogicalVolume(0)),
+            Step::Make(Make::LogicalVolume(1)),
         ]
     }
 

@@ -55,7 +55,7 @@ use context::Context;
 use outcome::{Outcome, StepRun};
 
 use crate::model::error::{Error, Kind};
-use crate::model::step::{PlannedStep, Step};
+use crate::model::step::{Arm, Configure, ImageStep, Make, PlannedStep, Step};
 
 /// Performs steps that go together: those that write images. One [`StepRun`] for each, in their order; where any failed,
 /// one is [`StepResult::Failed`](outcome::StepResult::Failed) and it is the first that did.
@@ -72,34 +72,40 @@ pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Ve
 /// Performs one step.
 pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome, Error> {
     match &step.step {
-        Step::StopRaid { device, .. } => release::stop_raid(context, device),
-        Step::DeactivateVolumeGroup { name } => release::deactivate_volume_group(context, name),
-        Step::CloseMapping { name } => release::close_mapping(context, name),
+        Step::Release(step) => release::perform(context, step),
         Step::Disarm { disk, areas } => disarm::disarm(context, *disk, areas),
-        Step::Wipe { disk, extents } => partition_table::wipe(context, *disk, extents),
-        Step::WriteTable { disk } => partition_table::write(context, *disk),
-        Step::MakeRaid { raid } => raid::make(context, *raid),
-        Step::MakePhysicalVolume { physical_volume } => {
-            lvm::make_physical_volume(context, *physical_volume)
-        }
-        Step::MakeVolumeGroup { volume_group } => lvm::make_volume_group(context, *volume_group),
-        Step::MakeLogicalVolume { logical_volume } => {
-            lvm::make_logical_volume(context, *logical_volume)
-        }
+        Step::Make(step) => make(context, step),
         Step::ActivateKept => release::activate_kept(context),
-        Step::MakeFilesystem { filesystem } => filesystem::make(context, *filesystem),
-        Step::WriteImage { image, .. } => image::write(context, *image),
-        Step::UnpackArchive { image } => image::unpack(context, *image),
-        Step::GrowFilesystem { filesystem } => filesystem::grow(context, *filesystem),
-        Step::MoveContent { from, to, path } => content::relocate(context, *from, *to, path),
-        Step::WriteFstab => target::within(context, fstab::write),
-        Step::WriteIdentity => target::within(context, identity::write),
-        Step::WriteBootConfig => target::within(context, bootconfig::write),
-        Step::LoadKernel => target::within(context, bootconfig::load_next),
-        Step::WriteConfigdrive { on } => configdrive::write(context, *on),
+        Step::Image(ImageStep::Write { image, .. }) => image::write(context, *image),
+        Step::Image(ImageStep::Unpack(image)) => image::unpack(context, *image),
+        Step::Image(ImageStep::Grow(filesystem)) => filesystem::grow(context, *filesystem),
+        Step::Configure(step) => configure(context, step),
         Step::Verify => verify::verify(context),
-        Step::InstallBootcode { disk } => bootcode::install(context, *disk),
-        Step::WriteStamp { disk } => stamp::write(context, *disk),
+        Step::Arm(Arm::BootCode(disk)) => bootcode::install(context, *disk),
+        Step::Arm(Arm::Stamp(disk)) => stamp::write(context, *disk),
+    }
+}
+
+fn make(context: &mut Context<'_>, step: &Make) -> Result<Outcome, Error> {
+    match step {
+        Make::Wipe { disk, extents } => partition_table::wipe(context, *disk, extents),
+        Make::Table(disk) => partition_table::write(context, *disk),
+        Make::Raid(raid) => raid::make(context, *raid),
+        Make::PhysicalVolume(volume) => lvm::make_physical_volume(context, *volume),
+        Make::VolumeGroup(group) => lvm::make_volume_group(context, *group),
+        Make::LogicalVolume(volume) => lvm::make_logical_volume(context, *volume),
+        Make::Filesystem(filesystem) => filesystem::make(context, *filesystem),
+    }
+}
+
+fn configure(context: &mut Context<'_>, step: &Configure) -> Result<Outcome, Error> {
+    match step {
+        Configure::MoveContent { from, to, path } => content::relocate(context, *from, *to, path),
+        Configure::Fstab => target::within(context, fstab::write),
+        Configure::Identity => target::within(context, identity::write),
+        Configure::BootConfig => target::within(context, bootconfig::write),
+        Configure::LoadKernel => target::within(context, bootconfig::load_next),
+        Configure::Configdrive(on) => configdrive::write(context, *on),
     }
 }
 
@@ -113,13 +119,17 @@ mod tests {
     fn every_step_of_a_group_has_a_result_although_none_could_begin() {
         let mut harness = StepHarness::new();
         for steps in [
-            vec![Step::WriteFstab, Step::WriteIdentity, Step::Verify],
             vec![
-                Step::WriteImage {
+                Step::Configure(Configure::Fstab),
+                Step::Configure(Configure::Identity),
+                Step::Verify,
+            ],
+            vec![
+                Step::Image(ImageStep::Write {
                     image: 0,
                     with_previous: false,
-                },
-                Step::WriteFstab,
+                }),
+                Step::Configure(Configure::Fstab),
             ],
         ] {
             let performed = harness.group(&steps);

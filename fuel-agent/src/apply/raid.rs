@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::error::Kind;
-    use crate::model::step::Step;
+    use crate::model::step::{Make, Step};
 
     fn harness() -> StepHarness {
         let mut harness = StepHarness::new();
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_mirror_is_made_without_a_question() {
         let mut harness = harness();
-        harness.one(&Step::MakeRaid { raid: 0 }).unwrap();
+        harness.one(&Step::Make(Make::Raid(0))).unwrap();
         insta::assert_snapshot!(harness.script.transcript(), @"
         mdadm --zero-superblock --force /dev/sda3
         mdadm --zero-superblock --force /dev/sda4
@@ -146,7 +146,7 @@ mod tests {
         for n in 0..5 {
             let mut harness = harness();
             harness.script = harness.script.failing_at(n);
-            let error = harness.one(&Step::MakeRaid { raid: 0 }).unwrap_err();
+            let error = harness.one(&Step::Make(Make::Raid(0))).unwrap_err();
             assert_eq!(error.kind, Kind::Tool, "{n}");
         }
     }
@@ -173,7 +173,7 @@ mod tests {
     fn on_files_it_is_skipped() {
         let mut harness = harness();
         harness.disks = sized().as_file();
-        let outcome = harness.one(&Step::MakeRaid { raid: 0 }).unwrap();
+        let outcome = harness.one(&Step::Make(Make::Raid(0))).unwrap();
         assert!(matches!(outcome, Outcome::Skipped { .. }));
     }
 }

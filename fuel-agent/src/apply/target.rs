@@ -177,7 +177,7 @@ pub(super) fn default_mode(path: &str) -> u32 {
 mod tests {
     use super::*;
     use crate::apply::step_harness::StepHarness;
-    use crate::model::step::Step;
+    use crate::model::step::{Configure, Step};
     use crate::model::storage::BlockRef;
 
     fn harness() -> StepHarness {
@@ -195,7 +195,7 @@ mod tests {
 
     /// Stands for any step that writes into the tree: it needs a node's facts, and those are not given.
     fn mounts(harness: &mut StepHarness) -> (String, Option<Error>) {
-        let error = harness.one(&Step::WriteFstab).err();
+        let error = harness.one(&Step::Configure(Configure::Fstab)).err();
         let folder = harness.work.path().display().to_string();
         (harness.mounts.transcript().replace(&folder, "WORK"), error)
     }

@@ -8,7 +8,7 @@ use super::context::{Context, disk_error};
 use super::release;
 use crate::model::error::Error;
 use crate::model::plan::Plan;
-use crate::model::step::Step;
+use crate::model::step::{Make, Step};
 use crate::model::storage::BlockRef;
 
 /// Something that keeps disks busy until it is let go, by its index in the plan.
@@ -23,34 +23,26 @@ pub enum Acquired {
 /// What a step makes or takes up, in the order in which it does.
 pub fn made_by(step: &Step, plan: &Plan) -> Vec<Acquired> {
     match step {
-        Step::MakeRaid { raid } => vec![Acquired::Raid(*raid)],
-        Step::MakeVolumeGroup { volume_group } => vec![Acquired::VolumeGroup(*volume_group)],
+        Step::Make(Make::Raid(raid)) => vec![Acquired::Raid(*raid)],
+        Step::Make(Make::VolumeGroup(group)) => vec![Acquired::VolumeGroup(*group)],
         Step::ActivateKept => {
             let raids = (0..plan.raids.len()).map(Acquired::Raid);
             let groups = (0..plan.volume_groups.len()).map(Acquired::VolumeGroup);
             raids.chain(groups).collect()
         }
-        Step::StopRaid { .. }
-        | Step::DeactivateVolumeGroup { .. }
-        | Step::CloseMapping { .. }
+        Step::Make(
+            Make::Wipe { .. }
+            | Make::Table(_)
+            | Make::PhysicalVolume(_)
+            | Make::LogicalVolume(_)
+            | Make::Filesystem(_),
+        )
+        | Step::Release(_)
         | Step::Disarm { .. }
-        | Step::Wipe { .. }
-        | Step::WriteTable { .. }
-        | Step::MakePhysicalVolume { .. }
-        | Step::MakeLogicalVolume { .. }
-        | Step::MakeFilesystem { .. }
-        | Step::WriteImage { .. }
-        | Step::UnpackArchive { .. }
-        | Step::GrowFilesystem { .. }
-        | Step::MoveContent { .. }
-        | Step::WriteFstab
-        | Step::WriteIdentity
-        | Step::WriteBootConfig
-        | Step::LoadKernel
-        | Step::WriteConfigdrive { .. }
+        | Step::Image(_)
+        | Step::Configure(_)
         | Step::Verify
-        | Step::InstallBootcode { .. }
-        | Step::WriteStamp { .. } => Vec::new(),
+        | Step::Arm(_) => Vec::new(),
     }
 }
 
@@ -104,6 +96,7 @@ mod tests {
     use super::*;
     use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::plan::PlannedRaid;
+    use crate::model::step::Configure;
     use uuid::Uuid;
 
     fn partition(number: u32) -> BlockRef {
@@ -200,6 +193,6 @@ mod tests {
             made_by(&Step::ActivateKept, &plan),
             [Acquired::Raid(0), Acquired::VolumeGroup(0)]
         );
-        assert_eq!(made_by(&Step::WriteFstab, &plan), []);
+        assert_eq!(made_by(&Step::Configure(Configure::Fstab), &plan), []);
     }
 }

@@ -34,27 +34,12 @@ pub struct Destroyed {
     pub length: host::units::Bytes,
 }
 
-/// One effect. Indexes point into the lists of the [`Plan`](super::plan::Plan). No `_ =>` when matching on it: a new effect
-/// has to be asked what it destroys.
+/// One effect. Indexes point into the lists of the [`Plan`](super::plan::Plan). No `_ =>` when matching on it or on one of its
+/// groups: a new effect has to be asked what it destroys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Stops an md array that lies wholly on chosen disks; its superblocks go with the wipe of what it lay on.
-    StopRaid {
-        /// Its node.
-        device: String,
-        /// Nodes of its members.
-        members: Vec<String>,
-    },
-    /// Deactivates a volume group that lies wholly on chosen disks.
-    DeactivateVolumeGroup {
-        /// Its name.
-        name: String,
-    },
-    /// Closes a crypt or other device-mapper mapping that lies wholly on chosen disks.
-    CloseMapping {
-        /// Its name.
-        name: String,
-    },
+    /// Lets go of something that lies on chosen disks.
+    Release(Release),
     /// Takes from a disk what could boot: boot code, core image, ESP boot files, identity stamp. The first write.
     Disarm {
         /// Index of the disk.
@@ -62,6 +47,45 @@ pub enum Step {
         /// Where core images and ESPs begin that are there now or are kept, besides the boot code and the stamp: zeroed.
         areas: Vec<Extent>,
     },
+    /// Makes a part of the layout.
+    Make(Make),
+    /// Activates what is kept: arrays and volume groups of the kept layout.
+    ActivateKept,
+    /// Brings an image onto what was made.
+    Image(ImageStep),
+    /// Makes the installed system the node's own.
+    Configure(Configure),
+    /// Flushes everything, reads tables, signatures and digests back, and checks that the root is found.
+    Verify,
+    /// Makes a disk bootable again; the last writes.
+    Arm(Arm),
+}
+
+/// Letting go of what lies wholly on chosen disks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Stops an md array; its superblocks go with the wipe of what it lay on.
+    StopRaid {
+        /// Its node.
+        device: String,
+        /// Nodes of its members.
+        members: Vec<String>,
+    },
+    /// Deactivates a volume group.
+    DeactivateVolumeGroup {
+        /// Its name.
+        name: String,
+    },
+    /// Closes a crypt or other device-mapper mapping.
+    CloseMapping {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Making the layout, by the index of what is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Make {
     /// Zeroes extents so that no old signature is found in them.
     Wipe {
         /// Index of the disk.
@@ -69,56 +93,40 @@ pub enum Step {
         /// Where: ascending, apart from each other.
         extents: Vec<Extent>,
     },
-    /// Writes a new partition table and tells the kernel of each partition.
-    WriteTable {
-        /// Index of the disk.
-        disk: usize,
-    },
+    /// Writes a disk's new partition table and tells the kernel of each partition.
+    Table(usize),
     /// Makes an md array.
-    MakeRaid {
-        /// Its index.
-        raid: usize,
-    },
+    Raid(usize),
     /// Makes a physical volume.
-    MakePhysicalVolume {
-        /// Its index.
-        physical_volume: usize,
-    },
+    PhysicalVolume(usize),
     /// Makes a volume group.
-    MakeVolumeGroup {
-        /// Its index.
-        volume_group: usize,
-    },
+    VolumeGroup(usize),
     /// Makes a logical volume.
-    MakeLogicalVolume {
-        /// Its index.
-        logical_volume: usize,
-    },
-    /// Activates what is kept: arrays and volume groups of the kept layout.
-    ActivateKept,
+    LogicalVolume(usize),
     /// Makes a filesystem or swap space.
-    MakeFilesystem {
-        /// Its index.
-        filesystem: usize,
-    },
+    Filesystem(usize),
+}
+
+/// From an image to a filesystem that fills its volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageStep {
     /// Streams an image onto its filesystem's device and verifies it.
-    WriteImage {
+    Write {
         /// Its index.
         image: usize,
-        /// Whether it is written at the same time as the image of the step before it, which is a `WriteImage` too. Such steps
+        /// Whether it is written at the same time as the image of the step before it, which is a `Write` too. Such steps
         /// begin together; the first that fails stops the others.
         with_previous: bool,
     },
-    /// Streams an archive, verifies it, and makes its files in a filesystem that was made for them.
-    UnpackArchive {
-        /// Its index.
-        image: usize,
-    },
-    /// Grows the filesystem that came with an image to its volume.
-    GrowFilesystem {
-        /// Its index.
-        filesystem: usize,
-    },
+    /// Streams an archive, by the index of the image, verifies it, and makes its files in a filesystem that was made for them.
+    Unpack(usize),
+    /// Grows the filesystem, by its index, that came with an image to its volume.
+    Grow(usize),
+}
+
+/// What is written into the installed system, and beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Configure {
     /// Moves what an image has under `path` into the filesystem that is mounted there.
     MoveContent {
         /// The filesystem it is in now, by index.
@@ -129,60 +137,39 @@ pub enum Step {
         path: String,
     },
     /// Writes fstab.
-    WriteFstab,
+    Fstab,
     /// Writes hostname, network names and the admin interface's address into the target.
-    WriteIdentity,
+    Identity,
     /// Writes grub.cfg, GRUB's modules and the kernel parameters for later runs of update-grub.
-    WriteBootConfig,
+    BootConfig,
     /// Takes the installed kernel into memory, to be started without the firmware in between.
     LoadKernel,
-    /// Writes the cloud-init data.
-    WriteConfigdrive {
-        /// The partition.
-        on: BlockRef,
-    },
-    /// Flushes everything, reads tables, signatures and digests back, and checks that the root is found.
-    Verify,
-    /// Puts boot code on a disk, and reads it back.
-    InstallBootcode {
-        /// Index of the disk.
-        disk: usize,
-    },
+    /// Writes the cloud-init data to a partition.
+    Configdrive(BlockRef),
+}
+
+/// Making a disk, by its index, bootable again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arm {
+    /// Puts boot code on it, and reads it back.
+    BootCode(usize),
     /// Writes the identity stamp.
-    WriteStamp {
-        /// Index of the disk.
-        disk: usize,
-    },
+    Stamp(usize),
 }
 
 impl Step {
     /// The image that it writes onto its device, by index.
     pub const fn image(&self) -> Option<usize> {
         match self {
-            Self::WriteImage { image, .. } => Some(*image),
-            Self::StopRaid { .. }
-            | Self::DeactivateVolumeGroup { .. }
-            | Self::CloseMapping { .. }
+            Self::Image(ImageStep::Write { image, .. }) => Some(*image),
+            Self::Image(ImageStep::Unpack(_) | ImageStep::Grow(_))
+            | Self::Release(_)
             | Self::Disarm { .. }
-            | Self::Wipe { .. }
-            | Self::WriteTable { .. }
-            | Self::MakeRaid { .. }
-            | Self::MakePhysicalVolume { .. }
-            | Self::MakeVolumeGroup { .. }
-            | Self::MakeLogicalVolume { .. }
+            | Self::Make(_)
             | Self::ActivateKept
-            | Self::MakeFilesystem { .. }
-            | Self::UnpackArchive { .. }
-            | Self::GrowFilesystem { .. }
-            | Self::MoveContent { .. }
-            | Self::WriteFstab
-            | Self::WriteIdentity
-            | Self::WriteBootConfig
-            | Self::LoadKernel
-            | Self::WriteConfigdrive { .. }
+            | Self::Configure(_)
             | Self::Verify
-            | Self::InstallBootcode { .. }
-            | Self::WriteStamp { .. } => None,
+            | Self::Arm(_) => None,
         }
     }
 
@@ -190,10 +177,10 @@ impl Step {
     pub const fn goes_with_previous(&self) -> bool {
         matches!(
             self,
-            Self::WriteImage {
+            Self::Image(ImageStep::Write {
                 with_previous: true,
                 ..
-            }
+            })
         )
     }
 }

@@ -6,7 +6,7 @@ use crate::inventory::Inventory;
 
 use super::{boot, destroys, extents, keep, layout};
 use crate::model::plan::{Plan, RefusedBy};
-use crate::model::step::{Destroyed, PlannedStep, Step};
+use crate::model::step::{Arm, Configure, Destroyed, ImageStep, Make, PlannedStep, Step};
 
 /// The rules that the plan breaks, for the person who repairs the planner. Empty for a sound plan.
 ///
@@ -85,14 +85,16 @@ fn order(plan: &Plan, broken: &mut Vec<String>) {
                 planned.number
             ));
         }
-        let follows = |before: usize| matches!(plan.steps[before].step, Step::WriteImage { .. });
+        let follows = |before: usize| {
+            matches!(
+                plan.steps[before].step,
+                Step::Image(ImageStep::Write { .. })
+            )
+        };
         if planned.step.goes_with_previous() && !index.checked_sub(1).is_some_and(follows) {
             broken.push(format!("step {} goes with no other image", planned.number));
         }
-        let arms = matches!(
-            planned.step,
-            Step::InstallBootcode { .. } | Step::WriteStamp { .. }
-        );
+        let arms = matches!(planned.step, Step::Arm(_));
         if arms && verified.is_none_or(|verified| verified > index) {
             broken.push(format!(
                 "step {} arms a disk that was not verified",
@@ -120,35 +122,30 @@ fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
     let disk = |disk: usize| disk < plan.disks.len();
     let filesystem = |filesystem: usize| filesystem < plan.filesystems.len();
     match step {
-        Step::StopRaid { .. }
-        | Step::DeactivateVolumeGroup { .. }
-        | Step::CloseMapping { .. }
-        | Step::ActivateKept
-        | Step::WriteFstab
-        | Step::WriteIdentity
-        | Step::WriteBootConfig
-        | Step::LoadKernel
-        | Step::Verify => true,
-        Step::Wipe { disk: index, .. }
-        | Step::Disarm { disk: index, .. }
-        | Step::WriteTable { disk: index }
-        | Step::InstallBootcode { disk: index } => disk(*index),
-        Step::WriteStamp { disk: index } => disk(*index) && boot::has_room_for_stamp(plan, *index),
-        Step::MakeRaid { raid } => *raid < plan.raids.len(),
-        Step::MakePhysicalVolume { physical_volume } => {
-            *physical_volume < plan.physical_volumes.len()
-        }
-        Step::MakeVolumeGroup { volume_group } => *volume_group < plan.volume_groups.len(),
-        Step::MakeLogicalVolume { logical_volume } => *logical_volume < plan.logical_volumes.len(),
-        Step::MakeFilesystem { filesystem: index } | Step::GrowFilesystem { filesystem: index } => {
-            filesystem(*index)
-        }
-        Step::WriteImage { image, .. } | Step::UnpackArchive { image } => plan
+        Step::Release(_) | Step::ActivateKept | Step::Verify => true,
+        Step::Disarm { disk: index, .. } | Step::Arm(Arm::BootCode(index)) => disk(*index),
+        Step::Make(make) => match make {
+            Make::Wipe { disk: index, .. } | Make::Table(index) => disk(*index),
+            Make::Raid(raid) => *raid < plan.raids.len(),
+            Make::PhysicalVolume(volume) => *volume < plan.physical_volumes.len(),
+            Make::VolumeGroup(group) => *group < plan.volume_groups.len(),
+            Make::LogicalVolume(volume) => *volume < plan.logical_volumes.len(),
+            Make::Filesystem(index) => filesystem(*index),
+        },
+        Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => plan
             .images
             .get(*image)
             .is_some_and(|image| filesystem(image.filesystem)),
-        Step::MoveContent { from, to, .. } => filesystem(*from) && filesystem(*to),
-        Step::WriteConfigdrive { on } => plan.configdrive == Some(*on),
+        Step::Image(ImageStep::Grow(index)) => filesystem(*index),
+        Step::Configure(configure) => match configure {
+            Configure::MoveContent { from, to, .. } => filesystem(*from) && filesystem(*to),
+            Configure::Configdrive(on) => plan.configdrive == Some(*on),
+            Configure::Fstab
+            | Configure::Identity
+            | Configure::BootConfig
+            | Configure::LoadKernel => true,
+        },
+        Step::Arm(Arm::Stamp(index)) => disk(*index) && boot::has_room_for_stamp(plan, *index),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::model::request::Container;
 
 use super::extents;
 use crate::model::plan::{Plan, PlannedImage};
-use crate::model::step::Step;
+use crate::model::step::{ImageStep, Step};
 
 /// The largest chunks of packed images that are written two at a time: three of them are the least that one works with.
 const CHUNK_MOST: Bytes = Bytes(4 << 20);
@@ -25,19 +25,19 @@ pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
     let mut steps = Vec::with_capacity(waiting.len());
     while let Some(image) = waiting.pop() {
         if plan.images[image].is_archive() {
-            steps.push(Step::UnpackArchive { image });
+            steps.push(Step::Image(ImageStep::Unpack(image)));
             continue;
         }
-        steps.push(Step::WriteImage {
+        steps.push(Step::Image(ImageStep::Write {
             image,
             with_previous: false,
-        });
+        }));
         let goes = |other: &usize| go_together(plan, inventory, image, *other);
         if let Some(place) = waiting.iter().rposition(goes) {
-            steps.push(Step::WriteImage {
+            steps.push(Step::Image(ImageStep::Write {
                 image: waiting.remove(place),
                 with_previous: true,
-            });
+            }));
         }
     }
     steps
@@ -118,7 +118,7 @@ mod tests {
         let groups = steps.chunk_by(|_, next| next.goes_with_previous());
         groups.fold(String::new(), |text, group| {
             let images = group.iter().map(|step| match step {
-                Step::WriteImage { image, .. } => image.to_string(),
+                Step::Image(ImageStep::Write { image, .. }) => image.to_string(),
                 other => panic!("{other:?}"),
             });
             text + "(" + &images.collect::<Vec<_>>().join(" ") + ")"

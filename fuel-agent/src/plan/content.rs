@@ -3,7 +3,7 @@
 use crate::model::storage::Mount;
 
 use crate::model::plan::Plan;
-use crate::model::step::Step;
+use crate::model::step::{Configure, Step};
 
 /// The moves, parents before what is mounted below them.
 ///
@@ -32,11 +32,11 @@ pub(super) fn moves(plan: &Plan) -> Vec<Step> {
             .filter_map(|(parent, from)| Some((parent.len(), *from, below(path, parent)?)))
             .max_by_key(|(length, ..)| *length);
         if let Some((_, from, rest)) = above {
-            steps.push(Step::MoveContent {
+            steps.push(Step::Configure(Configure::MoveContent {
                 from,
                 to: index,
                 path: rest.to_owned(),
-            });
+            }));
             filled.push((path, index));
         }
     }

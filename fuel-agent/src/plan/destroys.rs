@@ -8,60 +8,65 @@ use crate::model::storage::BlockRef;
 use super::{boot, extents, keep};
 use crate::model::plan::Plan;
 use crate::model::plan::STAMP;
-use crate::model::step::{Destroyed, Step};
+use crate::model::step::{Arm, Configure, Destroyed, ImageStep, Make, Release, Step};
 
 /// Bytes whose old content is gone after the step, on disks in ascending order.
 ///
 /// What is made on a logical volume is given as its physical volumes: LVM decides where in them. Where a layout is kept that
 /// would claim too much, so there it is the volume's own node, like an array's.
 pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
-    let on_disk = |disk: usize, extents: Vec<Extent>| {
-        let extents: Vec<_> = extents.into_iter().map(|extent| (disk, extent)).collect();
-        on_disks(plan, &extents)
-    };
     match step {
-        Step::StopRaid { .. }
-        | Step::DeactivateVolumeGroup { .. }
-        | Step::CloseMapping { .. }
+        Step::Disarm { disk, areas } => on_disk(plan, *disk, disarmed(plan, *disk, areas)),
+        Step::Make(make) => made(make, plan),
+        Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => plan
+            .filesystems
+            .get(plan.images[*image].filesystem)
+            .map_or_else(Vec::new, |filesystem| through(plan, filesystem.on)),
+        Step::Configure(Configure::Configdrive(on)) => through(plan, *on),
+        Step::Arm(Arm::BootCode(disk)) => on_disk(plan, *disk, boot_code(plan, *disk)),
+        Step::Arm(Arm::Stamp(disk)) => on_disk(plan, *disk, vec![STAMP]),
+        Step::Release(
+            Release::StopRaid { .. }
+            | Release::DeactivateVolumeGroup { .. }
+            | Release::CloseMapping { .. },
+        )
         | Step::ActivateKept
-        | Step::GrowFilesystem { .. }
-        | Step::MoveContent { .. }
-        | Step::WriteFstab
-        | Step::WriteIdentity
-        | Step::WriteBootConfig
-        | Step::LoadKernel
+        | Step::Image(ImageStep::Grow(_))
+        | Step::Configure(
+            Configure::MoveContent { .. }
+            | Configure::Fstab
+            | Configure::Identity
+            | Configure::BootConfig
+            | Configure::LoadKernel,
+        )
         | Step::Verify => Vec::new(),
-        Step::Disarm { disk, areas } => on_disk(*disk, disarmed(plan, *disk, areas)),
-        Step::Wipe { disk, extents } => on_disk(*disk, extents.clone()),
-        Step::WriteTable { disk } => {
+    }
+}
+
+fn made(make: &Make, plan: &Plan) -> Vec<Destroyed> {
+    let beneath = |on| on_disks(plan, &extents::backing_extents(plan, on));
+    match make {
+        Make::Wipe { disk, extents } => on_disk(plan, *disk, extents.clone()),
+        Make::Table(disk) => {
             let planned = &plan.disks[*disk];
-            on_disk(
-                *disk,
-                extents::table(planned.table, planned.size, planned.sector_size),
-            )
+            let table = extents::table(planned.table, planned.size, planned.sector_size);
+            on_disk(plan, *disk, table)
         }
-        Step::MakeRaid { raid } => {
-            on_disks(plan, &extents::backing_extents(plan, BlockRef::Raid(*raid)))
-        }
-        Step::MakePhysicalVolume { physical_volume } => label(plan, *physical_volume),
-        Step::MakeVolumeGroup { volume_group } => plan.volume_groups[*volume_group]
+        Make::Raid(raid) => beneath(BlockRef::Raid(*raid)),
+        Make::PhysicalVolume(volume) => label(plan, *volume),
+        Make::VolumeGroup(group) => plan.volume_groups[*group]
             .physical_volumes
             .iter()
             .flat_map(|volume| label(plan, *volume))
             .collect(),
-        Step::MakeLogicalVolume { logical_volume } => on_disks(
-            plan,
-            &extents::backing_extents(plan, BlockRef::Logical(*logical_volume)),
-        ),
-        Step::MakeFilesystem { filesystem } => through(plan, plan.filesystems[*filesystem].on),
-        Step::WriteImage { image, .. } | Step::UnpackArchive { image } => plan
-            .filesystems
-            .get(plan.images[*image].filesystem)
-            .map_or_else(Vec::new, |filesystem| through(plan, filesystem.on)),
-        Step::WriteConfigdrive { on } => through(plan, *on),
-        Step::InstallBootcode { disk } => on_disk(*disk, boot_code(plan, *disk)),
-        Step::WriteStamp { disk } => on_disk(*disk, vec![STAMP]),
+        Make::LogicalVolume(volume) => beneath(BlockRef::Logical(*volume)),
+        Make::Filesystem(filesystem) => through(plan, plan.filesystems[*filesystem].on),
     }
+}
+
+fn on_disk(plan: &Plan, disk: usize, extents: Vec<Extent>) -> Vec<Destroyed> {
+    let extents: Vec<_> = extents.into_iter().map(|extent| (disk, extent)).collect();
+    on_disks(plan, &extents)
 }
 
 /// Everything that can be written to through `on`.

@@ -8,7 +8,7 @@ use crate::model::error::Kind;
 use super::diagnostics::Diagnostics;
 use super::text::format;
 use crate::model::plan::Plan;
-use crate::model::step::Step;
+use crate::model::step::{Release, Step};
 
 /// Steps that let go of everything on the chosen disks, from the top down.
 pub(super) fn steps(
@@ -74,20 +74,20 @@ const fn noun(kind: StackKind) -> &'static str {
 /// `None` for a btrfs: unmounted, it holds nothing.
 fn step(stack: &Stack) -> Option<Step> {
     match stack.kind {
-        StackKind::Raid => Some(Step::StopRaid {
+        StackKind::Raid => Some(Step::Release(Release::StopRaid {
             device: stack.name.clone(),
             members: stack
                 .members
                 .iter()
                 .map(|member| member.display().to_string())
                 .collect(),
-        }),
-        StackKind::VolumeGroup => Some(Step::DeactivateVolumeGroup {
+        })),
+        StackKind::VolumeGroup => Some(Step::Release(Release::DeactivateVolumeGroup {
             name: stack.name.clone(),
-        }),
-        StackKind::Crypt | StackKind::Mapping => Some(Step::CloseMapping {
+        })),
+        StackKind::Crypt | StackKind::Mapping => Some(Step::Release(Release::CloseMapping {
             name: stack.name.clone(),
-        }),
+        })),
         StackKind::Btrfs => None,
     }
 }

@@ -7,7 +7,7 @@ use super::text::describe;
 use super::{boot, concurrency, content, destroys, wipe};
 use crate::model::filesystem::FilesystemType;
 use crate::model::plan::{Plan, PlannedImage};
-use crate::model::step::{PlannedStep, Step};
+use crate::model::step::{Arm, Configure, ImageStep, Make, PlannedStep, Step};
 
 /// Numbers all steps that lead to the layout; `release` lets go of what is on the disks now.
 pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> Vec<PlannedStep> {
@@ -53,26 +53,27 @@ fn keep(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
 fn make(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
     for disk in 0..plan.disks.len() {
         wipe(plan, disk, inventory, steps);
-        steps.push(Step::WriteTable { disk });
+        steps.push(Step::Make(Make::Table(disk)));
     }
-    steps.extend((0..plan.raids.len()).map(|raid| Step::MakeRaid { raid }));
+    steps.extend((0..plan.raids.len()).map(|raid| Step::Make(Make::Raid(raid))));
     steps.extend(
         (0..plan.physical_volumes.len())
-            .map(|physical_volume| Step::MakePhysicalVolume { physical_volume }),
+            .map(|physical_volume| Step::Make(Make::PhysicalVolume(physical_volume))),
     );
     steps.extend(
-        (0..plan.volume_groups.len()).map(|volume_group| Step::MakeVolumeGroup { volume_group }),
+        (0..plan.volume_groups.len())
+            .map(|volume_group| Step::Make(Make::VolumeGroup(volume_group))),
     );
     steps.extend(
         (0..plan.logical_volumes.len())
-            .map(|logical_volume| Step::MakeLogicalVolume { logical_volume }),
+            .map(|logical_volume| Step::Make(Make::LogicalVolume(logical_volume))),
     );
 }
 
 fn wipe(plan: &Plan, disk: usize, inventory: &Inventory, steps: &mut Vec<Step>) {
     let extents = wipe::signatures(plan, disk, inventory);
     if !extents.is_empty() {
-        steps.push(Step::Wipe { disk, extents });
+        steps.push(Step::Make(Make::Wipe { disk, extents }));
     }
 }
 
@@ -82,7 +83,7 @@ fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
     steps.extend(
         (0..plan.filesystems.len())
             .filter(made)
-            .map(|filesystem| Step::MakeFilesystem { filesystem }),
+            .map(|filesystem| Step::Make(Make::Filesystem(filesystem))),
     );
     steps.extend(concurrency::writes(plan, inventory));
     let is_grown = |image: &&PlannedImage| {
@@ -90,23 +91,22 @@ fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
         kind.and_then(FilesystemType::growth).is_some()
     };
     steps.extend(
-        (plan.images.iter().filter(is_grown)).map(|image| Step::GrowFilesystem {
-            filesystem: image.filesystem,
-        }),
+        (plan.images.iter().filter(is_grown))
+            .map(|image| Step::Image(ImageStep::Grow(image.filesystem))),
     );
     if plan.root().is_some() {
         steps.extend(content::moves(plan));
-        steps.push(Step::WriteFstab);
+        steps.push(Step::Configure(Configure::Fstab));
         if plan.node.is_some() {
-            steps.push(Step::WriteIdentity);
+            steps.push(Step::Configure(Configure::Identity));
         }
-        steps.push(Step::WriteBootConfig);
+        steps.push(Step::Configure(Configure::BootConfig));
         if plan.kexec {
-            steps.push(Step::LoadKernel);
+            steps.push(Step::Configure(Configure::LoadKernel));
         }
     }
     if let Some(on) = plan.configdrive {
-        steps.push(Step::WriteConfigdrive { on });
+        steps.push(Step::Configure(Configure::Configdrive(on)));
     }
 }
 
@@ -114,39 +114,34 @@ fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
 fn finish(plan: &Plan, steps: &mut Vec<Step>) {
     steps.push(Step::Verify);
     let marked = || (0..plan.disks.len()).filter(|disk| plan.disks[*disk].bootloader);
-    steps.extend(marked().map(|disk| Step::InstallBootcode { disk }));
+    steps.extend(marked().map(|disk| Step::Arm(Arm::BootCode(disk))));
     steps.extend(
         marked()
             .filter(|disk| boot::has_room_for_stamp(plan, *disk))
-            .map(|disk| Step::WriteStamp { disk }),
+            .map(|disk| Step::Arm(Arm::Stamp(disk))),
     );
 }
 
 /// The stage that performs a step.
 const fn stage(step: &Step) -> Stage {
     match step {
-        Step::StopRaid { .. }
-        | Step::DeactivateVolumeGroup { .. }
-        | Step::CloseMapping { .. }
-        | Step::Disarm { .. } => Stage::Release,
-        Step::Wipe { .. } | Step::WriteTable { .. } => Stage::Partition,
-        Step::MakeRaid { .. } => Stage::Raid,
-        Step::MakePhysicalVolume { .. }
-        | Step::MakeVolumeGroup { .. }
-        | Step::MakeLogicalVolume { .. }
+        Step::Release(_) | Step::Disarm { .. } => Stage::Release,
+        Step::Make(Make::Wipe { .. } | Make::Table(_)) => Stage::Partition,
+        Step::Make(Make::Raid(_)) => Stage::Raid,
+        Step::Make(Make::PhysicalVolume(_) | Make::VolumeGroup(_) | Make::LogicalVolume(_))
         | Step::ActivateKept => Stage::Lvm,
-        Step::MakeFilesystem { .. } => Stage::Filesystem,
-        Step::WriteImage { .. } | Step::UnpackArchive { .. } | Step::GrowFilesystem { .. } => {
-            Stage::Image
-        }
-        Step::MoveContent { .. }
-        | Step::WriteFstab
-        | Step::WriteIdentity
-        | Step::WriteBootConfig
-        | Step::LoadKernel => Stage::Configure,
-        Step::WriteConfigdrive { .. } => Stage::Configdrive,
+        Step::Make(Make::Filesystem(_)) => Stage::Filesystem,
+        Step::Image(_) => Stage::Image,
+        Step::Configure(Configure::Configdrive(_)) => Stage::Configdrive,
+        Step::Configure(
+            Configure::MoveContent { .. }
+            | Configure::Fstab
+            | Configure::Identity
+            | Configure::BootConfig
+            | Configure::LoadKernel,
+        ) => Stage::Configure,
         Step::Verify => Stage::Verify,
-        Step::InstallBootcode { .. } => Stage::Bootloader,
-        Step::WriteStamp { .. } => Stage::Commit,
+        Step::Arm(Arm::BootCode(_)) => Stage::Bootloader,
+        Step::Arm(Arm::Stamp(_)) => Stage::Commit,
     }
 }

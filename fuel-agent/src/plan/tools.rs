@@ -4,7 +4,7 @@ use crate::model::node::Firmware;
 use crate::tools::Tool;
 
 use crate::model::plan::Plan;
-use crate::model::step::Step;
+use crate::model::step::{Arm, ImageStep, Make, Release, Step};
 
 /// Each tool once, in the order of [`Tool`].
 pub(super) fn tools(plan: &Plan) -> Vec<Tool> {
@@ -20,38 +20,37 @@ pub(super) fn tools(plan: &Plan) -> Vec<Tool> {
 
 fn of(step: &Step, plan: &Plan) -> Vec<Tool> {
     match step {
-        Step::StopRaid { .. } | Step::MakeRaid { .. } => vec![Tool::Mdadm],
-        Step::DeactivateVolumeGroup { .. }
-        | Step::MakePhysicalVolume { .. }
-        | Step::MakeVolumeGroup { .. }
-        | Step::MakeLogicalVolume { .. } => vec![Tool::Lvm],
-        Step::CloseMapping { .. } => vec![Tool::Dmsetup],
+        Step::Release(Release::StopRaid { .. }) => vec![Tool::Mdadm],
+        Step::Release(Release::DeactivateVolumeGroup { .. }) => vec![Tool::Lvm],
+        Step::Release(Release::CloseMapping { .. }) => vec![Tool::Dmsetup],
+        Step::Make(make) => makers(make, plan),
         Step::ActivateKept => {
             let raid = (!plan.raids.is_empty()).then_some(Tool::Mdadm);
             let lvm = (!plan.volume_groups.is_empty()).then_some(Tool::Lvm);
             raid.into_iter().chain(lvm).collect()
         }
-        Step::MakeFilesystem { filesystem } => (plan.filesystems[*filesystem].kind.capabilities())
+        Step::Image(ImageStep::Write { .. }) | Step::Verify => vec![Tool::Blkid],
+        Step::Image(ImageStep::Grow(filesystem)) => growers(plan, *filesystem),
+        Step::Arm(Arm::BootCode(_)) => match plan.firmware {
+            Firmware::Bios | Firmware::Uefi => vec![Tool::GrubMkimage],
+        },
+        Step::Disarm { .. }
+        | Step::Image(ImageStep::Unpack(_))
+        | Step::Configure(_)
+        | Step::Arm(Arm::Stamp(_)) => Vec::new(),
+    }
+}
+
+fn makers(make: &Make, plan: &Plan) -> Vec<Tool> {
+    match make {
+        Make::Raid(_) => vec![Tool::Mdadm],
+        Make::PhysicalVolume(_) | Make::VolumeGroup(_) | Make::LogicalVolume(_) => vec![Tool::Lvm],
+        Make::Filesystem(filesystem) => (plan.filesystems[*filesystem].kind.capabilities())
             .map(|known| known.maker.tool)
             .into_iter()
             .chain([Tool::Blkid])
             .collect(),
-        Step::WriteImage { .. } | Step::Verify => vec![Tool::Blkid],
-        Step::GrowFilesystem { filesystem } => growers(plan, *filesystem),
-        Step::InstallBootcode { .. } => match plan.firmware {
-            Firmware::Bios | Firmware::Uefi => vec![Tool::GrubMkimage],
-        },
-        Step::Disarm { .. }
-        | Step::Wipe { .. }
-        | Step::WriteTable { .. }
-        | Step::UnpackArchive { .. }
-        | Step::MoveContent { .. }
-        | Step::WriteFstab
-        | Step::WriteIdentity
-        | Step::WriteBootConfig
-        | Step::LoadKernel
-        | Step::WriteConfigdrive { .. }
-        | Step::WriteStamp { .. } => Vec::new(),
+        Make::Wipe { .. } | Make::Table(_) => Vec::new(),
     }
 }
 

@@ -67,12 +67,7 @@ fn content(disk: &Disk) -> Vec<String> {
 
 /// The disks, by index, that cannot be claimed before the release: an array, a volume group or a mapping lies on them.
 pub(super) fn released_disks(plan: &Plan, inventory: &Inventory) -> BTreeSet<usize> {
-    let releases = plan.steps.iter().any(|step| {
-        matches!(
-            step.step,
-            Step::StopRaid { .. } | Step::DeactivateVolumeGroup { .. } | Step::CloseMapping { .. }
-        )
-    });
+    let releases = (plan.steps.iter()).any(|step| matches!(step.step, Step::Release(_)));
     let held = |device: &str| {
         inventory
             .stacks

@@ -19,7 +19,7 @@ use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
 use crate::model::report::{Report, ReportedStep};
 use crate::model::stage::Stage;
-use crate::model::step::{PlannedStep, Step};
+use crate::model::step::{Configure, PlannedStep, Release, Step};
 use crate::plan::approve::{ApprovedPlan, NotApproved, approve};
 use crate::settings::{End, Settings};
 
@@ -338,14 +338,25 @@ fn not_approved(why: NotApproved) -> Error {
 }
 
 /// Whether a step changes a disk: all do, from the release on.
-fn writes(step: &PlannedStep) -> bool {
-    !matches!(
-        step.step,
-        Step::DeactivateVolumeGroup { .. }
-            | Step::CloseMapping { .. }
-            | Step::ActivateKept
-            | Step::LoadKernel
-    )
+const fn writes(step: &PlannedStep) -> bool {
+    match step.step {
+        Step::Release(Release::StopRaid { .. })
+        | Step::Disarm { .. }
+        | Step::Make(_)
+        | Step::Image(_)
+        | Step::Configure(
+            Configure::MoveContent { .. }
+            | Configure::Fstab
+            | Configure::Identity
+            | Configure::BootConfig
+            | Configure::Configdrive(_),
+        )
+        | Step::Verify
+        | Step::Arm(_) => true,
+        Step::Release(Release::DeactivateVolumeGroup { .. } | Release::CloseMapping { .. })
+        | Step::ActivateKept
+        | Step::Configure(Configure::LoadKernel) => false,
+    }
 }
 
 impl Progress {

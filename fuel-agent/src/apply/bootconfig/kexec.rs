@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::apply::context::Target;
     use crate::apply::step_harness::StepHarness;
-    use crate::model::step::Step;
+    use crate::model::step::{Configure, Step};
 
     /// Remembers what it is given.
     #[derive(Clone, Default)]
@@ -98,7 +98,7 @@ mod tests {
     fn perform(harness: &mut StepHarness, next: &Loaded) -> Result<Outcome, Error> {
         let mut host = fake::host(&harness.script, &harness.disks, &harness.mounts);
         host.next_kernel = Box::new(next.clone());
-        harness.on(&mut host, &Step::LoadKernel)
+        harness.on(&mut host, &Step::Configure(Configure::LoadKernel))
     }
 
     #[test]

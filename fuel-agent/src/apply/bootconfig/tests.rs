@@ -163,7 +163,7 @@ fn configure(
     mounted: bool,
     devices: &host::fake::FakeDevices,
 ) -> (Vec<Outcome>, super::super::context::State, Vec<String>) {
-    use crate::model::step::{PlannedStep, Step};
+    use crate::model::step::{Configure, PlannedStep, Step};
     let grub = folder.join("lib/i386-pc");
     std::fs::create_dir_all(&grub).unwrap();
     std::fs::write(grub.join("normal.mod"), "").unwrap();
@@ -188,7 +188,11 @@ fn configure(
     };
     let heard = RecordedEvents(std::sync::Mutex::new(Vec::new()));
     let mut outcomes = Vec::new();
-    for step in [Step::WriteFstab, Step::WriteIdentity, Step::WriteBootConfig] {
+    for step in [
+        Step::Configure(Configure::Fstab),
+        Step::Configure(Configure::Identity),
+        Step::Configure(Configure::BootConfig),
+    ] {
         let approved = crate::plan::approve::ApprovedPlan::assumed(plan.clone());
         let mut context = Context {
             plan: &approved,

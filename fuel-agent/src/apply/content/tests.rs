@@ -1,6 +1,6 @@
 use super::*;
 use crate::apply::step_harness::{StepHarness, sized};
-use crate::model::step::Step;
+use crate::model::step::{Configure, Step};
 
 /// The root with its image, and /tmp on the last partition. The fake mounts mount nothing: what the step finds in its
 /// folders is what the test put there.
@@ -17,11 +17,11 @@ fn harness() -> StepHarness {
 
 fn step() -> Step {
     let path = "tmp".to_owned();
-    Step::MoveContent {
+    Step::Configure(Configure::MoveContent {
         from: 1,
         to: 3,
         path,
-    }
+    })
 }
 
 fn mode(harness: &StepHarness) -> u32 {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::apply::step_harness::{StepHarness, sized};
-use crate::model::step::Step;
+use crate::model::step::{ImageStep, Make, Step};
 use host::fake::Script;
 
 /// Index of the filesystem of the sample plan that lies on a partition, and of the one with an image.
@@ -19,7 +19,7 @@ fn harness(kind: &str) -> StepHarness {
 }
 
 fn make(harness: &mut StepHarness) -> Result<Outcome, Error> {
-    harness.one(&Step::MakeFilesystem { filesystem: BOOT })
+    harness.one(&Step::Make(Make::Filesystem(BOOT)))
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn growing(format: &str) -> StepHarness {
 }
 
 fn grow(harness: &mut StepHarness) -> Result<Outcome, Error> {
-    harness.one(&Step::GrowFilesystem { filesystem: ROOT })
+    harness.one(&Step::Image(ImageStep::Grow(ROOT)))
 }
 
 #[test]
@@ -215,8 +215,8 @@ fn a_uuid_that_changes_on_the_way_is_an_error() {
 #[test]
 fn on_files_what_lies_on_lvm_is_skipped() {
     for step in [
-        Step::MakeFilesystem { filesystem: 2 },
-        Step::GrowFilesystem { filesystem: ROOT },
+        Step::Make(Make::Filesystem(2)),
+        Step::Image(ImageStep::Grow(ROOT)),
     ] {
         let mut harness = StepHarness::new();
         harness.disks = sized().as_file();

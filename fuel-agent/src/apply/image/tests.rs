@@ -6,17 +6,17 @@ use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::error::Kind;
 use crate::model::plan::PlannedFilesystem;
 use crate::model::request::Container;
-use crate::model::step::Step;
+use crate::model::step::{ImageStep, Step};
 use crate::model::storage::BlockRef;
 use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
 use host::fake::What;
 use host::units::{Bytes, Extent};
 use sha2::{Digest, Sha256};
 
-const WRITE: Step = Step::WriteImage {
+const WRITE: Step = Step::Image(ImageStep::Write {
     image: 0,
     with_previous: false,
-};
+});
 const BLKID: &str = "blkid --probe --output export /dev/mapper/os-root";
 const FOUND: &str = "UUID=aa-bb\nTYPE=ext4\n";
 

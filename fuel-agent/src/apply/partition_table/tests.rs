@@ -1,10 +1,10 @@
 use super::*;
 use crate::apply::sample;
 use crate::apply::step_harness::{StepHarness, sized};
-use crate::model::step::Step;
+use crate::model::step::{Make, Step};
 use host::fake::Fault;
 
-const WRITE: Step = Step::WriteTable { disk: 0 };
+const WRITE: Step = Step::Make(Make::Table(0));
 
 fn wiping() -> Step {
     let extent = |start, length| Extent {
@@ -16,7 +16,7 @@ fn wiping() -> Step {
         extent(100, 10),
         extent(2047 << 20, 1 << 20),
     ];
-    Step::Wipe { disk: 0, extents }
+    Step::Make(Make::Wipe { disk: 0, extents })
 }
 
 #[test]

@@ -10,8 +10,17 @@ use super::lvm::lvm;
 use super::outcome::Outcome;
 use super::{lvm as groups, raid};
 use crate::model::error::{Error, Kind};
-use crate::model::step::Step;
+use crate::model::step::{Release, Step};
 use crate::tools::Tool;
+
+/// Lets go of one thing.
+pub(super) fn perform(context: &mut Context<'_>, step: &Release) -> Result<Outcome, Error> {
+    match step {
+        Release::StopRaid { device, .. } => stop_raid(context, device),
+        Release::DeactivateVolumeGroup { name } => deactivate_volume_group(context, name),
+        Release::CloseMapping { name } => close_mapping(context, name),
+    }
+}
 
 /// Stops an array, and writes nothing: the superblocks of its members go with the first wipe, after the disks were
 /// disarmed. An array taken from under boot code that still starts would leave the node hanging there.
@@ -42,10 +51,7 @@ pub(super) fn is_there(context: &Context<'_>, node: &Path) -> Result<bool, Error
     }
 }
 
-pub(super) fn deactivate_volume_group(
-    context: &mut Context<'_>,
-    name: &str,
-) -> Result<Outcome, Error> {
+fn deactivate_volume_group(context: &mut Context<'_>, name: &str) -> Result<Outcome, Error> {
     let nodes = chosen_nodes(context)?;
     deactivate(context, name, nodes)
 }
@@ -97,11 +103,17 @@ fn chosen_nodes(context: &Context<'_>) -> Result<Vec<PathBuf>, Error> {
         }
     }
     for planned in &context.plan.steps {
-        if let Step::StopRaid { device, .. } = &planned.step {
-            nodes.push(PathBuf::from(device));
-        }
-        if let Step::CloseMapping { name } = &planned.step {
-            nodes.push(mapping(name));
+        match &planned.step {
+            Step::Release(Release::StopRaid { device, .. }) => nodes.push(PathBuf::from(device)),
+            Step::Release(Release::CloseMapping { name }) => nodes.push(mapping(name)),
+            Step::Release(Release::DeactivateVolumeGroup { .. })
+            | Step::Disarm { .. }
+            | Step::Make(_)
+            | Step::ActivateKept
+            | Step::Image(_)
+            | Step::Configure(_)
+            | Step::Verify
+            | Step::Arm(_) => {}
         }
     }
     Ok(nodes)
@@ -111,7 +123,7 @@ fn mapping(name: &str) -> PathBuf {
     Path::new("/dev/mapper").join(name)
 }
 
-pub(super) fn close_mapping(context: &mut Context<'_>, name: &str) -> Result<Outcome, Error> {
+fn close_mapping(context: &mut Context<'_>, name: &str) -> Result<Outcome, Error> {
     context.settle()?;
     let name = name.strip_prefix("/dev/mapper/").unwrap_or(name);
     // dmsetup itself tries again while udev has the node open.

@@ -10,22 +10,22 @@ use host::units::Bytes;
 use uuid::Uuid;
 
 fn stop() -> Step {
-    Step::StopRaid {
+    Step::Release(Release::StopRaid {
         device: "/dev/md0".to_owned(),
         members: vec!["/dev/sda3".to_owned(), "/dev/sda4".to_owned()],
-    }
+    })
 }
 
 fn deactivate() -> Step {
-    Step::DeactivateVolumeGroup {
+    Step::Release(Release::DeactivateVolumeGroup {
         name: "os".to_owned(),
-    }
+    })
 }
 
 fn close() -> Step {
-    Step::CloseMapping {
+    Step::Release(Release::CloseMapping {
         name: "/dev/mapper/secret".to_owned(),
-    }
+    })
 }
 
 /// A bench whose plan lets go of all this.

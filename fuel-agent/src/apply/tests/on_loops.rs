@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::outcome::Outcome;
 use super::step_harness::StepHarness;
-use crate::model::step::Step;
+use crate::model::step::{Configure, ImageStep, Make, Step};
 use crate::model::storage::{BlockRef, Mount};
 
 const SIZE: u64 = 2 << 30;
@@ -95,14 +95,14 @@ fn tables_are_what_other_programs_call_sound() {
             return;
         };
         let whole = Extent::new(Bytes(4096), Bytes(1 << 20)).unwrap();
-        let wipe = Step::Wipe {
+        let wipe = Step::Make(Make::Wipe {
             disk: 0,
             extents: vec![whole],
-        };
+        });
         node.perform(&wipe).unwrap();
         // Twice: the second one finds partitions and takes them away first.
         for _ in 0..2 {
-            node.perform(&Step::WriteTable { disk: 0 }).unwrap();
+            node.perform(&Step::Make(Make::Table(0))).unwrap();
         }
         let known = node.host.devices.partitions(node.device.path()).unwrap();
         let numbers: Vec<u32> = known.iter().map(|(number, _)| *number).collect();
@@ -125,7 +125,7 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     if tool("mkfs.ext4", &["-V"]).is_none() {
         return;
     }
-    node.perform(&Step::WriteTable { disk: 0 }).unwrap();
+    node.perform(&Step::Make(Make::Table(0))).unwrap();
     let on = |number| BlockRef::Partition { disk: 0, number };
     let filesystems = &mut node.harness.plan.filesystems;
     for (index, (number, kind)) in [(3, "ext2"), (4, "ext4"), (15, "swap")]
@@ -141,7 +141,7 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     filesystems[1].mount = Some(Mount::Path("/".to_owned()));
     node.harness.plan.images.clear();
     for filesystem in 0..3 {
-        let made = node.perform(&Step::MakeFilesystem { filesystem });
+        let made = node.perform(&Step::Make(Make::Filesystem(filesystem)));
         assert_eq!(made.unwrap(), Outcome::Changed);
     }
     // What lies under /boot of the root moves into its own filesystem.
@@ -156,21 +156,17 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     fs::write(folder.join("boot/vmlinuz"), "kernel").unwrap();
     mounts.unmount(&folder).unwrap();
     let path = "boot".to_owned();
-    let moving = Step::MoveContent {
+    let moving = Configure::MoveContent {
         from: 1,
         to: 0,
         path,
     };
-    assert_eq!(node.perform(&moving).unwrap(), Outcome::Changed);
-    assert_eq!(node.perform(&Step::WriteFstab).unwrap(), Outcome::Changed);
-    let boot = node
-        .harness
-        .state
-        .target
-        .as_ref()
-        .unwrap()
-        .root
-        .join("boot");
+    for step in [moving, Configure::Fstab] {
+        let done = node.perform(&Step::Configure(step)).unwrap();
+        assert_eq!(done, Outcome::Changed);
+    }
+    let target = node.harness.state.target.as_ref().unwrap();
+    let boot = target.root.join("boot");
     assert_eq!(fs::read_to_string(boot.join("vmlinuz")).unwrap(), "kernel");
     assert!(
         boot.join("lost+found").is_dir(),
@@ -223,13 +219,13 @@ fn a_partition_that_another_program_looks_at_for_a_moment_is_waited_for() {
     }
     node.harness.plan.filesystems.truncate(1);
     node.harness.plan.images.clear();
-    node.perform(&Step::WriteTable { disk: 0 }).unwrap();
+    node.perform(&Step::Make(Make::Table(0))).unwrap();
     let partition = node.host.devices.partition(node.device.path(), 3).unwrap();
     for step in [
-        Step::MakeFilesystem { filesystem: 0 },
-        Step::GrowFilesystem { filesystem: 0 },
+        Step::Make(Make::Filesystem(0)),
+        Step::Image(ImageStep::Grow(0)),
         // takes the partition away, and makes it anew
-        Step::WriteTable { disk: 0 },
+        Step::Make(Make::Table(0)),
     ] {
         let holder = Holder::of(&partition);
         holder.lets_go();
@@ -259,9 +255,8 @@ fn whatever_is_damaged_afterwards_is_found_by_reading_back() {
         };
         node.harness.plan.filesystems.truncate(1);
         node.harness.plan.images.clear();
-        node.perform(&Step::WriteTable { disk: 0 }).unwrap();
-        node.perform(&Step::MakeFilesystem { filesystem: 0 })
-            .unwrap();
+        node.perform(&Step::Make(Make::Table(0))).unwrap();
+        node.perform(&Step::Make(Make::Filesystem(0))).unwrap();
         assert_eq!(node.perform(&Step::Verify).unwrap(), Outcome::Unchanged);
         let at = Bytes(place);
         let devices = &node.host.devices;

@@ -5,7 +5,7 @@ use super::*;
 use crate::model::filesystem::ImageFormat;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::stage::Stage;
-use crate::model::step::Step;
+use crate::model::step::{ImageStep, Step};
 use crate::tools::Tool;
 
 /// Fuel's usual layout with an archive for `/`.
@@ -110,7 +110,7 @@ fn archives_are_unpacked_one_at_a_time() {
     let unpacks = plan
         .steps
         .iter()
-        .filter(|it| matches!(it.step, Step::UnpackArchive { .. }));
+        .filter(|it| matches!(it.step, Step::Image(ImageStep::Unpack(_))));
     assert_eq!(unpacks.count(), 2);
     assert!(!plan.steps.iter().any(|it| it.step.goes_with_previous()));
 }

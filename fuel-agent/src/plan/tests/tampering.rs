@@ -4,7 +4,7 @@ use host::units::Bytes;
 
 use crate::inventory::Inventory;
 use crate::model::plan::Plan;
-use crate::model::step::{Destroyed, Step};
+use crate::model::step::{Destroyed, Make, Step};
 use crate::plan::check;
 use crate::plan::sample::{empty_disk, installed, lvm_request, mib, node, plan_of};
 
@@ -91,8 +91,10 @@ fn a_step_onto_kept_bytes_is_seen() {
     assert_eq!(sound.refusals, []);
     assert_eq!(check::violations(&sound, &inventory), Vec::<String>::new());
     let mut plan = sound.clone();
-    let mkfs = index(&plan, |step| matches!(step, Step::MakeFilesystem { .. }));
-    plan.steps[mkfs].step = Step::MakeFilesystem { filesystem: 1 };
+    let mkfs = index(&plan, |step| {
+        matches!(step, Step::Make(Make::Filesystem(_)))
+    });
+    plan.steps[mkfs].step = Step::Make(Make::Filesystem(1));
     plan.steps[mkfs].destroys = vec![Destroyed {
         device: "/dev/sda".to_owned(),
         offset: plan.disks[0].partitions[4].extent.start,

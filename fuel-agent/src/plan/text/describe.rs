@@ -6,41 +6,55 @@ use super::format;
 use crate::model::node::Firmware;
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
 use crate::model::sources::PackedFacts;
-use crate::model::step::Step;
+use crate::model::step::{Arm, Configure, ImageStep, Make, Release, Step};
 use crate::model::storage::{BlockRef, Table};
 
 /// What the step does.
 pub(in crate::plan) fn step(step: &Step, plan: &Plan) -> String {
     let device = |disk: usize| plan.disks[disk].device.as_str();
     match step {
-        Step::StopRaid { device, members } => stop_raid(device, members),
-        Step::DeactivateVolumeGroup { name } => format!("deactivate volume group `{name}`"),
-        Step::CloseMapping { name } => format!("close mapping `{name}`"),
+        Step::Release(release) => let_go(release),
         Step::Disarm { disk, areas } => disarm(plan, device(*disk), areas),
-        Step::Wipe { disk, .. } => format!("wipe old signatures on {}", device(*disk)),
-        Step::WriteTable { disk } => write_table(plan, *disk),
-        Step::MakeRaid { raid } => make_raid(plan, *raid),
-        Step::MakePhysicalVolume { physical_volume } => {
-            make_physical_volume(plan, *physical_volume)
-        }
-        Step::MakeVolumeGroup { volume_group } => make_volume_group(plan, *volume_group),
-        Step::MakeLogicalVolume { logical_volume } => make_logical_volume(plan, *logical_volume),
+        Step::Make(make) => made(make, plan),
         Step::ActivateKept => activate_kept(plan),
-        Step::MakeFilesystem { filesystem } => make_filesystem(&plan.filesystems[*filesystem]),
-        Step::WriteImage {
+        Step::Image(ImageStep::Write {
             image,
             with_previous,
-        } => write_image(plan, &plan.images[*image], *with_previous),
-        Step::UnpackArchive { image } => unpack_archive(plan, &plan.images[*image]),
-        Step::GrowFilesystem { filesystem } => {
-            let filesystem = &plan.filesystems[*filesystem];
-            format!(
-                "grow {} to {}",
-                place(filesystem),
-                format::short(filesystem.size)
-            )
+        }) => write_image(plan, &plan.images[*image], *with_previous),
+        Step::Image(ImageStep::Unpack(image)) => unpack_archive(plan, &plan.images[*image]),
+        Step::Image(ImageStep::Grow(filesystem)) => grow(&plan.filesystems[*filesystem]),
+        Step::Configure(configure) => configured(configure, plan),
+        Step::Verify => {
+            "flush, then read back tables, signatures and digests, and find the root".to_owned()
         }
-        Step::MoveContent { from, to, path } => {
+        Step::Arm(Arm::BootCode(disk)) => boot_code(plan, device(*disk)),
+        Step::Arm(Arm::Stamp(disk)) => format!("write the identity stamp to {}", device(*disk)),
+    }
+}
+
+fn let_go(release: &Release) -> String {
+    match release {
+        Release::StopRaid { device, members } => stop_raid(device, members),
+        Release::DeactivateVolumeGroup { name } => format!("deactivate volume group `{name}`"),
+        Release::CloseMapping { name } => format!("close mapping `{name}`"),
+    }
+}
+
+fn made(make: &Make, plan: &Plan) -> String {
+    match make {
+        Make::Wipe { disk, .. } => format!("wipe old signatures on {}", plan.disks[*disk].device),
+        Make::Table(disk) => write_table(plan, *disk),
+        Make::Raid(raid) => make_raid(plan, *raid),
+        Make::PhysicalVolume(volume) => make_physical_volume(plan, *volume),
+        Make::VolumeGroup(group) => make_volume_group(plan, *group),
+        Make::LogicalVolume(volume) => make_logical_volume(plan, *volume),
+        Make::Filesystem(filesystem) => make_filesystem(&plan.filesystems[*filesystem]),
+    }
+}
+
+fn configured(configure: &Configure, plan: &Plan) -> String {
+    match configure {
+        Configure::MoveContent { from, to, path } => {
             let (from, to) = (&plan.filesystems[*from], &plan.filesystems[*to]);
             format!(
                 "move `{path}` out of {} into {}",
@@ -48,23 +62,26 @@ pub(in crate::plan) fn step(step: &Step, plan: &Plan) -> String {
                 place(to)
             )
         }
-        Step::WriteFstab => "write /etc/fstab".to_owned(),
-        Step::WriteIdentity => write_identity(plan),
-        Step::WriteBootConfig => {
+        Configure::Fstab => "write /etc/fstab".to_owned(),
+        Configure::Identity => write_identity(plan),
+        Configure::BootConfig => {
             "write grub.cfg, GRUB's modules and the kernel parameters".to_owned()
         }
-        Step::LoadKernel => {
+        Configure::LoadKernel => {
             "take the installed kernel into memory, to be started without the firmware".to_owned()
         }
-        Step::WriteConfigdrive { on } => {
+        Configure::Configdrive(on) => {
             format!("write the cloud-init data to {}", plan.node_of(*on))
         }
-        Step::Verify => {
-            "flush, then read back tables, signatures and digests, and find the root".to_owned()
-        }
-        Step::InstallBootcode { disk } => boot_code(plan, device(*disk)),
-        Step::WriteStamp { disk } => format!("write the identity stamp to {}", device(*disk)),
     }
+}
+
+fn grow(filesystem: &PlannedFilesystem) -> String {
+    format!(
+        "grow {} to {}",
+        place(filesystem),
+        format::short(filesystem.size)
+    )
 }
 
 fn boot_code(plan: &Plan, device: &str) -> String {

@@ -8,7 +8,7 @@ use crate::wrap;
 use super::format;
 use super::width::Width;
 use crate::model::plan::{Plan, PlannedPartition};
-use crate::model::step::{PlannedStep, Step};
+use crate::model::step::{ImageStep, Make, PlannedStep, Step};
 
 /// Columns in which a step's destroyed bytes are named, and what a step's words leave free at their right.
 const DESTROYED: usize = 34;
@@ -101,31 +101,25 @@ fn is_on_volume(plan: &Plan, step: &Step) -> bool {
         )
     };
     match step {
-        Step::MakeLogicalVolume { .. } => true,
-        Step::MakeFilesystem { filesystem } => on(*filesystem) && !plan.keeps_partitions,
-        Step::WriteImage { image, .. } | Step::UnpackArchive { image } => {
+        Step::Make(Make::LogicalVolume(_)) => true,
+        Step::Make(Make::Filesystem(filesystem)) => on(*filesystem) && !plan.keeps_partitions,
+        Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => {
             on(plan.images[*image].filesystem) && !plan.keeps_partitions
         }
-        Step::StopRaid { .. }
-        | Step::DeactivateVolumeGroup { .. }
-        | Step::CloseMapping { .. }
+        Step::Make(
+            Make::Wipe { .. }
+            | Make::Table(_)
+            | Make::Raid(_)
+            | Make::PhysicalVolume(_)
+            | Make::VolumeGroup(_),
+        )
+        | Step::Image(ImageStep::Grow(_))
+        | Step::Release(_)
         | Step::Disarm { .. }
-        | Step::Wipe { .. }
-        | Step::WriteTable { .. }
-        | Step::MakeRaid { .. }
-        | Step::MakePhysicalVolume { .. }
-        | Step::MakeVolumeGroup { .. }
         | Step::ActivateKept
-        | Step::GrowFilesystem { .. }
-        | Step::MoveContent { .. }
-        | Step::WriteFstab
-        | Step::WriteIdentity
-        | Step::WriteBootConfig
-        | Step::LoadKernel
-        | Step::WriteConfigdrive { .. }
+        | Step::Configure(_)
         | Step::Verify
-        | Step::InstallBootcode { .. }
-        | Step::WriteStamp { .. } => false,
+        | Step::Arm(_) => false,
     }
 }
 
