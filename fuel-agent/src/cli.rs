@@ -119,7 +119,7 @@ pub struct InputOptions {
     /// Do not ask the servers of the images.
     #[arg(long)]
     pub offline: bool,
-    /// Let a file stand for the disk of that name, made when a size is given
+    /// Use a file as the disk of that name, made when a size is given
     /// (`sda=/tmp/a.img:20GiB`); the node's own disks are then invisible.
     #[arg(long, value_name = "NAME=FILE[:SIZE]", verbatim_doc_comment)]
     pub disk: Vec<String>,
@@ -168,16 +168,16 @@ pub struct LogOptions {
     /// Log everything that programs say.
     #[arg(long)]
     pub debug: bool,
-    /// Taken and ignored: other agents read a file of settings there.
+    /// Accepted and ignored: other agents read a file of settings there.
     #[arg(long, alias = "config_file", value_name = "FILE")]
     pub config_file: Vec<PathBuf>,
-    /// Taken and ignored, like the file.
+    /// Accepted and ignored, like the file.
     #[arg(long, alias = "config_dir", value_name = "FOLDER", hide = true)]
     pub config_dir: Vec<PathBuf>,
-    /// Taken and ignored: the log's folder follows from its file.
+    /// Accepted and ignored: the log's folder follows from its file.
     #[arg(long, alias = "log_dir", value_name = "FOLDER", hide = true)]
     pub log_dir: Option<PathBuf>,
-    /// Taken and ignored: there is no quieter log.
+    /// Accepted and ignored: the log has no quieter level.
     #[arg(long, alias = "nodebug", hide = true)]
     pub verbose: bool,
 }
@@ -250,7 +250,7 @@ pub struct ValidateOptions {
 /// Options of `inventory`.
 #[derive(Clone, Debug, Args)]
 pub struct InventoryOptions {
-    /// Let a file stand for the disk of that name, as for `run`.
+    /// Use a file as the disk of that name, as for `run`.
     #[arg(long, value_name = "NAME=FILE[:SIZE]")]
     pub disk: Vec<String>,
     /// How it is printed.

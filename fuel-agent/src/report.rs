@@ -33,7 +33,7 @@ impl fmt::Display for Report {
             Outcome::Installed if self.already_installed => {
                 writeln!(
                     f,
-                    "{name} already was as asked; the completion was repeated"
+                    "{name} is already installed as requested; the completion was repeated"
                 )?;
             }
             Outcome::Installed => writeln!(f, "{name} is installed, after {took}")?,

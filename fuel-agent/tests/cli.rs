@@ -176,7 +176,7 @@ fn a_disk_that_is_not_there_is_the_hardwares_fault() {
     let left = desk.with_files(&["plan"]);
     assert_eq!(left.status, 4);
     insta::assert_snapshot!(left.error, @r"
-    error: no disk of this node is the one of `ks_meta.pm_data.ks_spaces[0]`: looked for /dev/disk/by-id/ata-test-S3X9, /dev/sda; there are
+    error: no disk of this node is the one of `ks_meta.pm_data.ks_spaces[0]`: looked for /dev/disk/by-id/ata-test-S3X9, /dev/sda; the node has
         /dev/vdb (953 MiB)
       hint: give an id or a name that this node has (`provision inventory`), or look why the disk is not there
     ");
@@ -206,7 +206,7 @@ fn an_image_without_a_digest_is_planned_and_not_run() {
     let left = desk.with_files(&["validate"]);
     assert_eq!(left.status, 6);
     insta::assert_snapshot!(left.error, @r"
-    error: http://10.20.0.2:8080/root.img.gz comes without a digest, so nobody can tell whether it arrived whole
+    error: http://10.20.0.2:8080/root.img.gz comes without a digest, so its transfer cannot be verified
       hint: publish its YAML with `raw_md5` or `raw_sha256`, or allow it with `--allow-unverified`
     ");
     assert_eq!(
@@ -309,7 +309,7 @@ fn a_setting_that_is_none_is_told_with_its_place() {
     let left = desk.with_files(&["plan"]);
     assert_eq!(left.status, 2);
     insta::assert_snapshot!(left.error, @r"
-    error: `protct` is no setting ([desk]/provision.conf:2)
+    error: `protct` is not a setting ([desk]/provision.conf:2)
       hint: did you mean `protect`?
     ");
 }

@@ -189,26 +189,26 @@ fn every_fixture_has_room_and_what_run_refuses_is_known() {
     derived-keep-data-raid: /dev/sdb3 is to be kept, but /dev/md0 on it would get a new filesystem
     derived-keep-data-raid: /dev/sda has no partition table, so nothing on it can be kept
     derived-keep-data-raid: /dev/sdb has no partition table, so nothing on it can be kept
-    derived-keep-data-raid: there is no array of the partitions of /dev/md0 to be kept on this node
-    nailgun-bootable-flag: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is no GUID
-    nailgun-ceph-data-zero-journal: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is no GUID
-    nailgun-image-meta-checksums: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is no GUID
-    nailgun-keep-data-lvm: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is no GUID
+    derived-keep-data-raid: array /dev/md0 is to be kept, but this node has no array of its partitions
+    nailgun-bootable-flag: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is not a valid GUID
+    nailgun-ceph-data-zero-journal: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is not a valid GUID
+    nailgun-image-meta-checksums: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is not a valid GUID
+    nailgun-keep-data-lvm: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is not a valid GUID
     nailgun-keep-data-lvm: /dev/sda has no partition table, so nothing on it can be kept
     nailgun-keep-data-lvm: /dev/sdb has no partition table, so nothing on it can be kept
     nailgun-keep-data-lvm: /dev/sdc has no partition table, so nothing on it can be kept
-    nailgun-keep-data-lvm: there is no volume group `os` to be kept on this node
-    nailgun-keep-data-lvm: there is no volume group `image` to be kept on this node
+    nailgun-keep-data-lvm: volume group `os` is to be kept, but this node does not have it
+    nailgun-keep-data-lvm: volume group `image` is to be kept, but this node does not have it
     nailgun-multipath: /dev/sdc was found by its name alone: none of the ids that were given is on this node
     nailgun-multipath: /dev/mapper/12312 is a multipath map, which is planned but not yet written to
-    nailgun-sample-lvm-3disks: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is no GUID
+    nailgun-sample-lvm-3disks: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is not a valid GUID
     nailgun-single-disk-keep-data: /dev/sda4 (/) is to be kept, but an image would overwrite it
     nailgun-single-disk-keep-data: /dev/sda has no partition table, so nothing on it can be kept
-    nailgun-swift-unmounted-fs: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is no GUID
+    nailgun-swift-unmounted-fs: ks_meta.pm_data.ks_spaces[0].volumes[2].partition_guid: `fake_guid` is not a valid GUID
     nailgun-swift-unmounted-fs: /dev/sda7 has 10 MiB, too little for xfs
     nailgun-swift-unmounted-fs: /dev/sdb4 has 10 MiB, too little for xfs
     nailgun-swift-unmounted-fs: /dev/sdc4 has 10 MiB, too little for xfs
-    simple-driver: partitioning.parteds[1].partitions[3].guid: `fake_guid` is no GUID
+    simple-driver: partitioning.parteds[1].partitions[3].guid: `fake_guid` is not a valid GUID
     simple-driver: partitioning.pvs[3].name: `/dev/sdc3` is not made by any of the lists
     ");
 }

@@ -13,7 +13,7 @@ const LINUX_DATA: Uuid = uuid!("0FC63DAF-8483-4772-8E79-3D69D8477DE4");
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TableError {
     /// A type that is not a GUID.
-    #[error("the type of partition {number} is `{given}`, which is no GUID")]
+    #[error("the type of partition {number} is `{given}`, which is not a valid GUID")]
     Type {
         /// The partition.
         number: u32,
@@ -74,6 +74,10 @@ mod tests {
         let mut disk = sample::plan().disks.remove(0);
         disk.partitions[0].type_guid = Some("linux".to_owned());
         let error = of(&disk, disk.size, disk.sector_size).unwrap_err();
-        assert!(error.to_string().contains("`linux`, which is no GUID"));
+        assert!(
+            error
+                .to_string()
+                .contains("`linux`, which is not a valid GUID")
+        );
     }
 }

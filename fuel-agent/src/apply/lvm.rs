@@ -37,7 +37,7 @@ pub(super) fn lvm<P: AsRef<Path>>(
 /// A node as a regular expression that matches nothing else.
 fn pattern(node: &Path) -> Result<String, Error> {
     let odd = || {
-        let what = format!("LVM cannot be told of a node named {}", node.display());
+        let what = format!("LVM cannot use a device named {}", node.display());
         Error::new(Kind::Internal, what).device(node.display())
     };
     let mut text = String::new();
@@ -123,7 +123,7 @@ pub(super) fn make_logical_volume(
         .iter()
         .find(|group| group.name == spec.volume_group)
         .ok_or_else(|| {
-            let what = format!("there is no volume group `{}`", spec.volume_group);
+            let what = format!("volume group `{}` is not in the plan", spec.volume_group);
             Error::new(Kind::Internal, what)
         })?;
     // Old signatures inside are wiped and its beginning is zeroed; LVM rounds the size up to extents.

@@ -89,7 +89,7 @@ impl Context<'_> {
         };
         let fault = self.fault_of(filesystem, blame, &node);
         let found = probe(self, &node)?.ok_or_else(|| {
-            let what = format!("there is no {wanted} on {}", node.display());
+            let what = format!("{wanted} not found on {}", node.display());
             fault(what, "blkid finds nothing there that it knows".to_owned())
         })?;
         if !wanted.takes(&found.kind) {

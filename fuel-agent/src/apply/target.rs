@@ -79,7 +79,7 @@ impl Context<'_> {
         let kind = self.plan.kind_of(planned).as_str();
         let mounted = self.host.mounts.mount(&node, &at, kind, mode);
         mounted.map_err(|source| {
-            disk_error(what(), &node)(source).hint("`dmesg` tells what the kernel has against it")
+            disk_error(what(), &node)(source).hint("see `dmesg` for the kernel's reason")
         })?;
         if let Some(target) = &mut self.state.target {
             target.mounts.push(at);
@@ -148,7 +148,7 @@ fn by_depth(plan: &Plan) -> Result<Vec<usize>, Error> {
             Ok(mounted.into_iter().map(|(_, index)| index).collect())
         }
         _ => {
-            let what = "no filesystem is mounted on /, so there is no system to configure";
+            let what = "no filesystem is mounted on /: the system cannot be configured";
             Err(Error::new(Kind::Request, what))
         }
     }

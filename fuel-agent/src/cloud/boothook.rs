@@ -18,7 +18,7 @@ pub(super) fn render(node: &NodeSpec, family: Family) -> String {
         Family::RedHat => include_str!("boothook-redhat.sh"),
     };
     [
-        "#cloud-boothook\n#!/bin/sh\n# What this node is told before anything else, once.\n",
+        "#cloud-boothook\n#!/bin/sh\n# Early settings of this node, applied once at its first boot.\n",
         "done=/var/lib/cloud/instance/provision-boothook\n[ -e \"$done\" ] && exit 0\n",
         &facts.concat(),
         "\n",

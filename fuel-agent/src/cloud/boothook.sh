@@ -39,7 +39,7 @@ if command -v sysctl >/dev/null; then
     sysctl -e -q -p /etc/sysctl.d/80-provision.conf 2>/dev/null
 fi
 
-# the clock follows the orchestrator's, by whatever keeps it here
+# the clock follows the orchestrator's, by the time service that is installed
 if [ -d /etc/systemd ] && { [ -e /lib/systemd/systemd-timesyncd ] || [ -e /usr/lib/systemd/systemd-timesyncd ]; }; then
     mkdir -p /etc/systemd/timesyncd.conf.d
     printf '[Time]\nNTP=%s\n' "$master" > /etc/systemd/timesyncd.conf.d/provision.conf

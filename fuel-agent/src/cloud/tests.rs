@@ -163,7 +163,7 @@ fn the_facts_stand_at_the_top_of_the_boothook() {
     insta::assert_snapshot!(head.join("\n"), @r#"
     #cloud-boothook
     #!/bin/sh
-    # What this node is told before anything else, once.
+    # Early settings of this node, applied once at its first boot.
     done=/var/lib/cloud/instance/provision-boothook
     [ -e "$done" ] && exit 0
     master='10.20.0.2'

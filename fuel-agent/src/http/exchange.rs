@@ -180,10 +180,10 @@ fn redirect(
     };
     let location = location
         .to_str()
-        .map_err(|_| refused("its target is no URL".to_owned()))?;
+        .map_err(|_| refused("its target is not a valid URL".to_owned()))?;
     let mut next = url
         .join(location)
-        .map_err(|_| refused("its target is no URL".to_owned()))?;
+        .map_err(|_| refused("its target is not a valid URL".to_owned()))?;
     let target = redacted(next.as_str());
     if !matches!(next.scheme(), "http" | "https") || next.host_str().is_none() {
         return Err(refused(format!("{target} is not HTTP")));

@@ -134,7 +134,7 @@ impl From<NotifyError> for Error {
         match error {
             NotifyError::Refused { source, .. } => outer
                 .because(source)
-                .hint("look into the orchestrator's log, then offer it again"),
+                .hint("check the orchestrator's log, then offer the completion again"),
             NotifyError::Impossible { .. } => {
                 outer.hint("a callback is a URL like http://HOST/PATH")
             }
@@ -147,7 +147,7 @@ impl From<NotifyError> for Error {
 fn cobbler(body: &str) -> &'static str {
     match body {
         "False" => {
-            "; Cobbler says so where it has no system of the name in the URL, or where `pxe_just_once` is off"
+            "; Cobbler answers this if it has no system of the name in the URL, or if `pxe_just_once` is off"
         }
         _ => "",
     }
@@ -210,11 +210,11 @@ impl<'a> Prepared<'a> {
             Address::File(_) => return Err("a file cannot be called".to_owned()),
         };
         let method = Method::from_bytes(notice.method.as_bytes())
-            .map_err(|_| format!("`{}` is no method", notice.method))?;
+            .map_err(|_| format!("`{}` is not an HTTP method", notice.method))?;
         let mut headers = Vec::new();
         for (name, value) in notice.headers {
             let header = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| format!("`{name}` is no name of a header"))?;
+                .map_err(|_| format!("`{name}` is not a valid header name"))?;
             // not shown: it may be a token
             let mut value = HeaderValue::from_str(value)
                 .map_err(|_| format!("the value of the header `{name}` cannot be sent"))?;

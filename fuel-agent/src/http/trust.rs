@@ -107,7 +107,7 @@ fn reason(why: &CertificateError) -> Distrust {
 
 fn reason_in_words(why: &CertificateError) -> String {
     let text = match why {
-        CertificateError::BadEncoding => "it is no certificate that can be read",
+        CertificateError::BadEncoding => "it is not a readable certificate",
         CertificateError::Revoked => "its authority has revoked it",
         CertificateError::UnhandledCriticalExtension => {
             "it asks for a check that is not known here"

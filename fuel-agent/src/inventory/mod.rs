@@ -228,7 +228,7 @@ pub fn probe(reader: &mut Reader) -> Result<Inventory, Error> {
 
 fn probe_devices(reader: &mut Reader) -> Result<(Vec<Disk>, Vec<Stack>), Error> {
     if !reader.exists("/sys/class/block") {
-        let what = "cannot find the disks of this machine: there is no /sys/class/block";
+        let what = "cannot find the disks of this machine: /sys/class/block does not exist";
         return Err(Error::new(Kind::Hardware, what).hint("mount sysfs on /sys"));
     }
     let graph = graph::Graph::read(reader);

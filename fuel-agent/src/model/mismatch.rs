@@ -93,14 +93,14 @@ impl fmt::Display for Mismatch {
                 write!(f, "is {found}, the request says {expected}")
             }
             Self::Format { expected, .. } if expected.is_empty() => f.write_str(
-                "is a tar archive: its files go into a filesystem, by a request that says `format: tar`; it is no image of a filesystem or a disk",
+                "is a tar archive, not an image of a filesystem or a disk: a request with `format: tar` unpacks it into a filesystem",
             ),
             Self::Format {
                 found: FileFormat::Tar,
                 expected,
             } => write!(f, "is a tar archive, the request says that it is `{expected}`"),
             Self::Format { found, expected } => {
-                write!(f, "is no tar archive but {found}, the request says that it is `{expected}`")
+                write!(f, "is not a tar archive but {found}, the request says that it is `{expected}`")
             }
             Self::Unread { found } => write!(f, "is {found}, which cannot be written as it is"),
             Self::Nested { inside } => {

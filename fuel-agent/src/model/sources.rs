@@ -203,11 +203,11 @@ impl SourceFacts {
         if require_signature && !is_signed {
             let (why, hint) = match packed {
                 None if *self == Self::default() => (
-                    "nothing is known of it",
-                    "let it be looked at: run without `--offline`",
+                    "its signature is unknown",
+                    "image not checked: run without `--offline`",
                 ),
                 None => (
-                    "it is no packed image",
+                    "it is not a packed image",
                     "pack it with `image-builder pack`, and sign it with `image-builder sign`",
                 ),
                 Some(_) => (

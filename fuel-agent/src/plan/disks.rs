@@ -74,7 +74,7 @@ pub fn refusals(
 /// An entry of `protect` that means no disk protects none, and its author thinks that it does.
 fn protections(inventory: &Inventory, options: &Options, diagnostics: &mut Diagnostics) {
     for entry in options.protects_nothing(inventory) {
-        let what = format!("`protect` names `{entry}`, which is no disk of this node");
+        let what = format!("`protect` names `{entry}`, which is not a disk of this node");
         if options.protect_strict {
             let hint = "correct the entry (`provision inventory` shows names, serial numbers and wwns), or unset `protect.strict`";
             diagnostics.refuse_run(Kind::Refused, what, hint);
@@ -285,7 +285,7 @@ fn held(disk: &Disk, inventory: &Inventory, diagnostics: &mut Diagnostics) {
         let holders = format::list(strange);
         diagnostics.refuse_run(
             Kind::Refused,
-            format!("{device} is held by {holders}, and what that is cannot be told"),
+            format!("{device} is held by {holders}, which the agent cannot identify"),
             "release it by hand, then plan again",
         );
     }

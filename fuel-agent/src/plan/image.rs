@@ -50,10 +50,7 @@ pub(super) fn images(
         if known.is_some() {
             facts(&plan.images[index], options, diagnostics);
         } else {
-            diagnostics.warn(format!(
-                "nothing is known of {}: it was not looked up",
-                spec.url
-            ));
+            diagnostics.warn(format!("{} was not checked (`--offline`)", spec.url));
         }
     }
     for image in &plan.images {
@@ -75,7 +72,7 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
         if !options.allow_unverified {
             diagnostics.refuse_run(
                 Kind::Image,
-                format!("{url} comes without a digest, so nobody can tell whether it arrived whole"),
+                format!("{url} comes without a digest, so its transfer cannot be verified"),
                 "publish its YAML with `raw_md5` or `raw_sha256`, or allow it with `--allow-unverified`",
             );
         }

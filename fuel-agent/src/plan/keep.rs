@@ -316,7 +316,7 @@ fn missing_groups(plan: &Plan, inventory: &Inventory) -> Vec<String> {
         .filter(|group| !is_there(&group.name))
         .map(|group| {
             format!(
-                "there is no volume group `{}` to be kept on this node",
+                "volume group `{}` is to be kept, but this node does not have it",
                 group.name
             )
         })
@@ -344,7 +344,7 @@ fn missing_arrays(plan: &Plan, inventory: &Inventory) -> Vec<String> {
         });
         if !found {
             missing.push(format!(
-                "there is no array of the partitions of {} to be kept on this node",
+                "array {} is to be kept, but this node has no array of its partitions",
                 raid.device
             ));
         }

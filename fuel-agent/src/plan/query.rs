@@ -54,7 +54,7 @@ impl Plan {
             BlockRef::Partition { disk, number } => format!("partition {number} of disk {disk}"),
             BlockRef::Raid(raid) => format!("array {raid}"),
             BlockRef::Logical(volume) => format!("logical volume {volume}"),
-            BlockRef::Undefined(index) => format!("node {index}"),
+            BlockRef::Undefined(index) => format!("device {index}"),
         })
     }
 

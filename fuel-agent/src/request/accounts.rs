@@ -35,7 +35,11 @@ fn account(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Account
     for (key, value) in at.entries(diagnostics) {
         if !KEYS.contains(&key) {
             let hint = format!("leave it out; known are {}", KEYS.join(", "));
-            diagnostics.add(value.path(), "is no key of an account", hint);
+            diagnostics.add(
+                value.path(),
+                format!("unknown key `{}` in account", redacted(key)),
+                hint,
+            );
         }
     }
     let name = at.require("name", "the login name", diagnostics);
@@ -76,7 +80,7 @@ fn login_name<'a>(at: &JsonCursor<'a>, diagnostics: &mut Diagnostics) -> Option<
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let only_digits = name.chars().all(|c| c.is_ascii_digit());
     if only_digits || !name.chars().all(good) || name.starts_with(['-', '.']) || name.len() > 32 {
-        let what = format!("`{}` is no login name", redacted(name));
+        let what = format!("`{}` is not a valid login name", redacted(name));
         let hint = "use letters, digits, `_`, `-` and `.`, not digits alone, at most 32 characters";
         diagnostics.add(at.path(), what, hint);
         return None;
@@ -96,7 +100,7 @@ fn absolute_path<'a>(
     let is_step = |part: &str| part == "." || part == "..";
     if !path.starts_with('/') || !path.chars().all(good) || path.split('/').any(is_step) {
         let what = format!(
-            "`{}` is no absolute path that an account can have",
+            "`{}` is not a valid absolute path for an account",
             redacted(path)
         );
         let hint = format!("give one like `{example}`, of letters, digits and `/_-.+@`");
@@ -112,7 +116,7 @@ fn hash(at: Option<JsonCursor<'_>>, diagnostics: &mut Diagnostics) -> Option<Sec
     let text = at.text(diagnostics)?;
     if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic() && c != ':') {
         let hint = "give what `mkpasswd --method=sha-512` prints";
-        diagnostics.add(at.path(), "is no password hash", hint);
+        diagnostics.add(at.path(), "is not a password hash", hint);
         return None;
     }
     Some(Secret::new(text))
@@ -137,7 +141,7 @@ fn sudo(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Vec<String> {
             diagnostics.warn(format!("`{}` is empty and is left out", item.path()));
         } else if names::has_control(rule) || !sudoers::is_rule(rule) {
             let hint = "give one rule like `ALL=(ALL) NOPASSWD: ALL`, without the account's name";
-            diagnostics.add(item.path(), "is no rule for sudoers", hint);
+            diagnostics.add(item.path(), "is not a sudoers rule", hint);
         } else {
             rules.push(rule.to_owned());
         }

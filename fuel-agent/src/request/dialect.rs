@@ -57,7 +57,7 @@ pub(super) fn detect(document: &JsonCursor<'_>, driver: Driver) -> Result<Dialec
         if document.value() == &Value::Bool(false) {
             return Err(problem(
                 "is `False`, not an object",
-                "Cobbler answers so where it has no such system or profile: correct the address of the request, or add the system",
+                "Cobbler answers `False` if it does not know the system or profile: correct the address of the request, or add the system",
             ));
         }
         return Err(problem(

@@ -95,7 +95,7 @@ fn archive(image: &ImageSpec, at: &JsonCursor<'_>, layout: &Layout, diagnostics:
         diagnostics.add(origin.kind_path(), what, hint);
     } else if kind.capabilities().is_none() {
         let what = format!(
-            "`{}` is no filesystem that can be made, and the archive for `{}` brings none of its own",
+            "`{}` is not a filesystem that can be made, and the archive for `{}` contains none",
             redacted(kind.as_str()),
             image.mount.as_str()
         );

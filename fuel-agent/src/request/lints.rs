@@ -53,7 +53,7 @@ fn kind(
     if kind.capabilities().is_none() {
         diagnostics.refuse(
             at,
-            format!("`{kind}` is no filesystem that can be made"),
+            format!("`{kind}` is not a filesystem that can be made"),
             hint.as_str(),
         );
     }
@@ -118,7 +118,7 @@ mod tests {
             (
                 "/b",
                 "btrfs",
-                ".file_system: `btrfs` is no filesystem that can be made",
+                ".file_system: `btrfs` is not a filesystem that can be made",
             ),
             (
                 "/b",

@@ -29,7 +29,7 @@ pub(super) fn bad_filesystem(kind: &str) -> Option<&'static str> {
     if kind.is_empty() {
         Some("is empty")
     } else if !kind.chars().all(allowed) || kind.starts_with(['-', '.']) {
-        Some("is no name of a filesystem type")
+        Some("is not a valid filesystem type")
     } else {
         None
     }

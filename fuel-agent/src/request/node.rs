@@ -141,7 +141,7 @@ impl Reader<'_> {
             .split(|c: char| c == ',' || c.is_whitespace())
             .filter(|word| !word.is_empty());
         if let Some(word) = words.find(|word| !names::is_hostname(word)) {
-            let what = format!("`{}` is no domain", redacted(word));
+            let what = format!("`{}` is not a valid domain", redacted(word));
             let hint = "use letters, digits, hyphens and dots, like `domain.tld`";
             self.diagnostics.add(document.path_of(key), what, hint);
             return None;
@@ -155,7 +155,7 @@ impl Reader<'_> {
         if !names::is_hostname(name) {
             self.diagnostics.add(
                 document.path_of("hostname"),
-                format!("`{}` is no host name", redacted(name)),
+                format!("`{}` is not a valid host name", redacted(name)),
                 "use letters, digits, hyphens and dots, like `node-1.domain.tld`",
             );
             return None;
@@ -192,7 +192,7 @@ impl Reader<'_> {
                 }
             } else if !server.is_empty() {
                 self.diagnostics.warn(format!(
-                    "`name_servers`: `{}` is no IP address of a host and is left out",
+                    "`name_servers`: `{}` is not an IP address of a host and is left out",
                     redacted(server)
                 ));
             }
@@ -219,7 +219,10 @@ impl Reader<'_> {
                 }
                 _ => self.diagnostics.add(
                     kernel_options.path_of("udevrules"),
-                    format!("`{}` is no MAC address and interface name", redacted(piece)),
+                    format!(
+                        "`{}` is not a MAC address and an interface name",
+                        redacted(piece)
+                    ),
                     format!("give {right}"),
                 ),
             }
@@ -332,7 +335,7 @@ impl Reader<'_> {
         if !names::is_interface_name(name) {
             self.diagnostics.add(
                 at.path(),
-                format!("`{}` is no name of an interface", redacted(name)),
+                format!("`{}` is not a valid interface name", redacted(name)),
                 "use at most 15 letters, digits and `._-@`",
             );
         }
@@ -340,7 +343,7 @@ impl Reader<'_> {
         if lower.is_none() {
             self.diagnostics.add(
                 at.path_of("mac_address"),
-                format!("`{}` is no MAC address", redacted(mac)),
+                format!("`{}` is not a valid MAC address", redacted(mac)),
                 "give six bytes like `08:00:27:79:da:80`",
             );
         }
@@ -382,7 +385,7 @@ impl Reader<'_> {
             let of = address.map_or_else(String::new, |address| format!(" for {address}"));
             self.diagnostics.add(
                 at.path_of("netmask"),
-                format!("`{}` is no netmask{of}", redacted(netmask)),
+                format!("`{}` is not a valid netmask{of}", redacted(netmask)),
                 "give one like `255.255.255.0`",
             );
         }
@@ -392,7 +395,7 @@ impl Reader<'_> {
     fn address(&mut self, text: &str, path: &str) -> Option<IpAddr> {
         let address = text.trim().parse().ok();
         if address.is_none() {
-            let what = format!("`{}` is no IP address", redacted(text));
+            let what = format!("`{}` is not a valid IP address", redacted(text));
             self.diagnostics
                 .add(path, what, "give one like `10.20.0.3`");
         }
@@ -421,7 +424,7 @@ impl Reader<'_> {
         let zone = at.text(self.diagnostics)?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
         if !zone.chars().all(allowed) || zone.starts_with(['/', '-']) {
-            let what = format!("`{}` is no time zone", redacted(zone));
+            let what = format!("`{}` is not a valid time zone", redacted(zone));
             self.diagnostics.add(
                 at.path(),
                 what,

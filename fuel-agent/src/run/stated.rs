@@ -11,7 +11,7 @@ pub(super) fn parse(text: &str) -> Result<StatedDigest, Error> {
     let algorithm = Algorithm::by_name(name).filter(|algorithm| algorithm.accepts(digits));
     let stated = algorithm.map(|it| StatedDigest::new(it, digits, DIGEST_OPTION));
     stated.ok_or_else(|| {
-        Error::new(Kind::Usage, format!("`--digest {text}` is no digest"))
+        Error::new(Kind::Usage, format!("`--digest {text}` is not a digest"))
             .hint("write `sha256:` or `blake3:` and 64 hexadecimal digits, or `md5:` and 32")
     })
 }
@@ -75,7 +75,7 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         insta::assert_snapshot!(render(&parse("abc").unwrap_err()), @r"
-        error: `--digest abc` is no digest
+        error: `--digest abc` is not a digest
           hint: write `sha256:` or `blake3:` and 64 hexadecimal digits, or `md5:` and 32
         ");
     }

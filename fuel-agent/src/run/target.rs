@@ -304,12 +304,12 @@ mod tests {
         let warnings = may_be_written(Path::new("/dev/sda"), &inventory, &settings).unwrap();
         assert_eq!(
             warnings,
-            ["`protect` names `S3X8`, which is no disk of this node: it protects nothing"]
+            ["`protect` names `S3X8`, which is not a disk of this node: it protects nothing"]
         );
         settings.protect_strict = true;
         let text = refused("/dev/sda", &inventory, &settings);
         assert!(
-            text.contains("`S3X8`, which is no disk of this node"),
+            text.contains("`S3X8`, which is not a disk of this node"),
             "{text}"
         );
     }

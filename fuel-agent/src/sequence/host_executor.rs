@@ -57,7 +57,7 @@ impl LazyHost {
         }
         match self {
             Self::Made(host) => Ok(host),
-            Self::NotYet(_) => Err(Error::new(Kind::Internal, "there is no host")),
+            Self::NotYet(_) => Err(Error::new(Kind::Internal, "the host is not set up")),
         }
     }
 }
@@ -131,12 +131,12 @@ pub(crate) fn lock_error(error: LockError) -> Error {
         LockError::Held { holder, .. } => {
             let by = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
             Error::new(Kind::Refused, format!("another agent is running{by}"))
-                .hint("`provision status` tells how far it is; wait for its end, or stop it")
+                .hint("`provision status` shows its progress; wait for its end, or stop it")
                 .retryable()
         }
         LockError::Io { .. } => Error::new(Kind::Internal, "cannot take the lock of this machine")
             .because(error)
-            .hint("look whether its folder is full or read-only (`df`, `mount`)"),
+            .hint("check whether its folder is full or read-only (`df`, `mount`)"),
     }
 }
 
@@ -159,7 +159,7 @@ impl Executor for HostExecutor<'_> {
             .and_then(|()| room_for(&work.join("room"), WORK_ROOM));
         made.map_err(|error| {
             let what = format!(
-                "there is no room for the work of a run in {}",
+                "not enough space for the work files of a run in {}",
                 work.display()
             );
             Error::new(Kind::Internal, what)

@@ -43,7 +43,7 @@ pub struct Discovered {
 
 /// A stage asks for what an earlier one has to have learned: with the stages in their order that cannot fail.
 fn known<'k, T>(thing: Option<&'k T>, name: &str) -> Result<&'k T, Error> {
-    thing.ok_or_else(|| Error::new(Kind::Internal, format!("there is no {name} yet")))
+    thing.ok_or_else(|| Error::new(Kind::Internal, format!("{name} is not known yet")))
 }
 
 impl Discovered {
@@ -143,7 +143,7 @@ impl Preflight<'_> {
                 self.warn(
                     Stage::Validate,
                     format!(
-                        "nobody answers at {server}, which is to be told of the end of the run: {why}; it is tried again then"
+                        "the callback server {server} is unreachable: {why}; the agent retries at the end of the run"
                     ),
                 );
             }

@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
         let mut unknown = plan.images.iter().filter(|image| !image.facts.has_digest());
         if let (Some(image), false) = (unknown.next(), self.about.settings.allow_unverified) {
             // What was looked up and has none is refused by the plan; this one was never looked up.
-            let what = format!("nothing is known of {}", image.url);
+            let what = format!("{} was not checked (`--offline`)", image.url);
             return Err(Error::new(Kind::Image, what)
                 .hint("run without `--offline`, or allow it with `--allow-unverified`"));
         }

@@ -30,7 +30,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Error> {
         let mut entry = Entry::parse(line, place);
         let plain = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
         if entry.key.is_empty() || !entry.key.chars().all(plain) || entry.value.is_none() {
-            let what = format!("a line is no setting ({})", entry.place);
+            let what = format!("a line is not a setting ({})", entry.place);
             return Err(
                 Error::new(Kind::Usage, what).hint("write KEY=VALUE, or `#` before a comment")
             );
@@ -83,7 +83,7 @@ mod tests {
             let error = parse(text, Path::new("/etc/provision.conf")).unwrap_err();
             assert_eq!(error.kind, Kind::Usage);
             assert_eq!(
-                error.what, "a line is no setting (/etc/provision.conf:2)",
+                error.what, "a line is not a setting (/etc/provision.conf:2)",
                 "{text}"
             );
         }

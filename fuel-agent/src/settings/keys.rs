@@ -70,7 +70,7 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "reinstall",
-        help: "Install on a pulled run although the node already is what the request asks for.",
+        help: "Install on a pulled run even if the node is already installed as requested.",
         set: |settings, value| {
             settings.reinstall = yes(value)?;
             Ok(())
@@ -81,7 +81,7 @@ pub static KEYS: &[Key] = &[
         name: "end",
         value: "none|reboot|poweroff|kexec",
         default: "`none` when pushed, `reboot` when pulled",
-        help: "What happens at the end of a run that went well. `kexec` starts the installed kernel without the firmware in between; where that cannot be done, the node reboots.",
+        help: "What happens at the end of a successful run. `kexec` starts the installed kernel without the firmware in between; where that cannot be done, the node reboots.",
         set: |settings, value| {
             settings.end = Some(match value {
                 "none" => End::None,
@@ -120,7 +120,7 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "allow_removable",
-        help: "Let a request choose removable disks.",
+        help: "Allow a request to choose removable disks.",
         set: |settings, value| {
             settings.allow_removable = yes(value)?;
             Ok(())
@@ -132,7 +132,7 @@ pub static KEYS: &[Key] = &[
         value: "DISK[,DISK]",
         many: true,
         layers: Layers::United,
-        help: "Disks that no request can choose, by name, link, serial number or wwn, in any case; a partition stands for its disk. What any layer protects is protected. An entry that is no disk of the node is a warning.",
+        help: "Disks that no request can choose, by name, link, serial number or wwn, in any case; a partition stands for its disk. What any layer protects is protected. An entry that is not a disk of the node causes a warning.",
         set: |settings, value| {
             settings.protect.extend(list(value));
             Ok(())
@@ -142,7 +142,7 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "protect.strict",
         layers: Layers::United,
-        help: "Refuse (5) to write to any disk while an entry of `protect` is no disk of the node. Where any layer says it, it holds.",
+        help: "Refuse (5) to write to any disk while an entry of `protect` is not a disk of the node. Where any layer says it, it holds.",
         set: |settings, value| {
             settings.protect_strict |= yes(value)?;
             Ok(())
@@ -177,7 +177,7 @@ pub static KEYS: &[Key] = &[
         set: |settings, value| {
             let least = value
                 .parse()
-                .map_err(|_| format!("`{value}` is no number"))?;
+                .map_err(|_| format!("`{value}` is not a number"))?;
             settings.packed.min_release = settings.packed.min_release.max(least);
             Ok(())
         },
@@ -316,7 +316,7 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "gpt_active",
         default: "yes",
-        help: "On BIOS nodes, mark the protective entry in the MBR of a disk with boot code active: firmware of some makers (HP, Lenovo) finds no system without. Never done on UEFI nodes.",
+        help: "On BIOS nodes, mark the protective entry in the MBR of a disk with boot code active: firmware of some makers (HP, Lenovo) does not boot without it. Never done on UEFI nodes.",
         set: |settings, value| {
             settings.gpt_active = yes(value)?;
             Ok(())
@@ -371,7 +371,7 @@ pub static KEYS: &[Key] = &[
         name: "http.total",
         value: "TIME",
         default: "0",
-        help: "How long fetching one image may take in all; 0 is no limit.",
+        help: "How long fetching one image may take in all; 0 means no limit.",
         set: |settings, value| {
             let limit = time(value)?;
             settings.http.total_timeout = (!limit.is_zero()).then_some(limit);

@@ -120,7 +120,7 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// What happens at the end of a run that went well.
+/// What happens at the end of a successful run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum End {
@@ -251,12 +251,12 @@ fn unknown(entry: &Entry, warnings: &mut Vec<String>) -> Result<(), Error> {
     );
     if entry.place == Place::Kernel {
         warnings.push(format!(
-            "{} has `provision.{}`, which is no setting; {hint}",
+            "{} has `provision.{}`, which is not a setting; {hint}",
             entry.place, entry.key
         ));
         return Ok(());
     }
-    let what = format!("`{}` is no setting ({})", entry.key, entry.place);
+    let what = format!("`{}` is not a setting ({})", entry.key, entry.place);
     Err(Error::new(Kind::Usage, what).hint(hint))
 }
 
@@ -404,13 +404,13 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "the kernel command line has `provision.ulr`, which is no setting; did you mean `url`?"
+                "the kernel command line has `provision.ulr`, which is not a setting; did you mean `url`?"
             ]
         );
         let error = merged(&[], &[], &["protct=sda"]).unwrap_err();
         assert_eq!(error.kind, Kind::Usage);
         insta::assert_snapshot!(crate::model::error::render(&error), @r"
-        error: `protct` is no setting (/etc/provision.conf:7)
+        error: `protct` is not a setting (/etc/provision.conf:7)
           hint: did you mean `protect`?
         ");
     }

@@ -19,7 +19,7 @@ pub(super) fn put_url(callback: &mut Callback, value: &str) -> Result<(), String
 
 pub(super) fn put_method(callback: &mut Callback, value: &str) -> Result<(), String> {
     if value.is_empty() || !value.chars().all(|c| c.is_ascii_uppercase()) {
-        return Err(format!("`{value}` is no method like `POST`"));
+        return Err(format!("`{value}` is not an HTTP method like `POST`"));
     }
     callback.method = Some(value.to_owned());
     Ok(())
@@ -52,7 +52,7 @@ pub(super) fn put_expect_status(callback: &mut Callback, value: &str) -> Result<
         .iter()
         .map(|status| match status.parse() {
             Ok(number @ 100..=599) => Ok(number),
-            _ => Err(format!("`{status}` is no status of an answer")),
+            _ => Err(format!("`{status}` is not an HTTP status")),
         })
         .collect();
     callback.expect_status = statuses?;
@@ -84,7 +84,7 @@ pub(super) fn web(value: &str) -> Result<Option<RedactedUrl>, String> {
         _ if value.is_empty() => Ok(None),
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(value.into())),
         // Not shown: it may hold a token.
-        _ => Err("it is no URL like `http://host/path`".to_owned()),
+        _ => Err("it is not a URL like `http://host/path`".to_owned()),
     }
 }
 
@@ -150,7 +150,7 @@ pub(super) fn yes(value: &str) -> Result<bool, String> {
 
 /// A time: a number of seconds, or with a unit: `90`, `90s`, `5m`, `2h`.
 pub(super) fn time(value: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{value}` is no time; write it like `90s`, `5m` or `2h`");
+    let wrong = || format!("`{value}` is not a time; write it like `90s`, `5m` or `2h`");
     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     let seconds = match &value[digits.len()..] {

@@ -118,7 +118,7 @@ impl<'a> Fetch<'a> {
                 }
             },
             416 if self.offset > 0 => {
-                let why = "the server has no such range any more";
+                let why = "the server no longer has this range";
                 self.start_over(why)?;
                 Err(self.wrong(why))
             }

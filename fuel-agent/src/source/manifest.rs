@@ -36,7 +36,7 @@ pub enum ManifestProblem {
         source: ManifestError,
     },
     /// Packed images have to be signed where keys are trusted, and this one is not.
-    #[error("{url} is not signed: there is no {signature}")]
+    #[error("{url} is not signed: {signature} does not exist")]
     Unsigned {
         /// The manifest.
         url: String,

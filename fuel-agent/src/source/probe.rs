@@ -155,7 +155,10 @@ impl SidecarMetadata {
         };
         let name = metadata::file_name(&address::base_name(root));
         let Some(url) = address::beside(root, &name) else {
-            return Ok(Self::Absent(format!("{} is no URL", redacted(root))));
+            return Ok(Self::Absent(format!(
+                "{} is not a valid URL",
+                redacted(root)
+            )));
         };
         let place = redacted(&url);
         let ask = |budget| document_within(client, &url, METADATA_LIMIT, budget);
@@ -163,7 +166,7 @@ impl SidecarMetadata {
             Ok(bytes) => bytes,
             Err(error) if error.is_absent() => {
                 tracing::warn!(url = place, "no metadata beside the root image");
-                return Ok(Self::Absent(format!("there is no {place}")));
+                return Ok(Self::Absent(format!("{place} does not exist")));
             }
             Err(error) => {
                 let hint = error.hint().unwrap_or(CORRECT_METADATA).to_owned();

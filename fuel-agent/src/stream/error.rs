@@ -30,7 +30,7 @@ pub enum StreamError {
         url: String,
     },
     /// What is given as a digest is none.
-    #[error("`{given}` is no {algorithm} digest, and is given as that of {url}")]
+    #[error("`{given}`, stated for {url}, is not a valid {algorithm} digest")]
     NoDigest {
         /// The image.
         url: String,

@@ -143,7 +143,7 @@ fn an_archive_and_an_image_are_not_taken_for_each_other_and_nothing_is_touched()
     assert_eq!(left.status, 6, "{}", left.error);
     assert!(
         left.error
-            .contains("is no tar archive but raw, the request says that it is `tar`"),
+            .contains("is not a tar archive but raw, the request says that it is `tar`"),
         "{}",
         left.error
     );

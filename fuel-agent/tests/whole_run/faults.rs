@@ -324,7 +324,7 @@ fn a_full_folder_is_an_error_before_anything_is_touched() {
     let left = run(&lab);
     assert_eq!(left.status, 1, "{}{}", left.out, left.error);
     assert_eq!(lab.call(&["status"]).status, 1);
-    let no_room = "there is no room for the work of a run";
+    let no_room = "not enough space for the work files of a run";
     assert!(left.error.contains(no_room), "{}", left.error);
     assert!(left.error.contains("No space left"), "{}", left.error);
     assert!(!lab.path("disk.img").exists());

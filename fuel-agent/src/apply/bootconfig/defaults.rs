@@ -25,7 +25,7 @@ pub(super) fn write(tree: &TargetTree, parameters: &Parameters, timeout: u32) ->
     tree.write(path, edited(old.as_deref(), &settings), 0o644)?;
     let last = "etc/default/grub.d/zz-provision.cfg";
     if !parameters.are_plain() || overridden(tree, &settings)? {
-        let text = "# Read last: what the node was installed with, whatever else sets these.\n";
+        let text = "# Read last, so that it overrides other files: the settings that the node was installed with.\n";
         let lines: Vec<String> = settings.iter().map(Setting::line).collect();
         tree.write(last, text.to_owned() + &lines.concat(), 0o644)?;
     } else {

@@ -196,7 +196,7 @@ fn the_first_that_fails_stops_the_other_and_is_the_one_that_is_told() {
         let head = harness.disks.content(device, head).unwrap();
         assert!(
             head.iter().all(|byte| *byte == 0),
-            "{device} is no filesystem"
+            "{device} is not a filesystem"
         );
     }
 }

@@ -247,7 +247,7 @@ fn whatever_is_damaged_afterwards_is_found_by_reading_back() {
         ("backup header", SIZE - 512 + 40),
         // The UUID of ext's superblock, and the type's magic.
         ("has the UUID", (225 << 20) + 1024 + 0x68),
-        ("there is no ext2", (225 << 20) + 1024 + 0x38),
+        ("ext2 not found", (225 << 20) + 1024 + 0x38),
     ];
     for (reason, place) in places {
         let Some(mut node) = Loop::new(512) else {

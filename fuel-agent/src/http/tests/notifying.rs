@@ -97,8 +97,8 @@ fn the_answer_that_is_not_accepted_is_told() {
     let text = render(&error).replace(&server.address().to_string(), "HOST");
     insta::assert_snapshot!(text, @r"
     error: http://HOST/nopxe?... did not accept the call (tried 1 times within 0 s)
-      cause: it answers `False`, expected is `True`; Cobbler says so where it has no system of the name in the URL, or where `pxe_just_once` is off
-      hint: look into the orchestrator's log, then offer it again
+      cause: it answers `False`, expected is `True`; Cobbler answers this if it has no system of the name in the URL, or if `pxe_just_once` is off
+      hint: check the orchestrator's log, then offer the completion again
     ");
 }
 
@@ -156,7 +156,7 @@ fn what_cannot_be_called_is_said_at_once() {
                 method: "GE T",
                 ..notice("http://h/")
             },
-            "is no method",
+            "is not an HTTP method",
         ),
         (
             Notice {

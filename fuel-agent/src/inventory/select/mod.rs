@@ -56,7 +56,7 @@ impl fmt::Display for How {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// Nothing matches.
-    #[error("no disk of this node is the one of `{entry}`: looked for {sought}; there {there}")]
+    #[error("no disk of this node is the one of `{entry}`: looked for {sought}; {there}")]
     Missing {
         /// JSON path of the entry.
         entry: String,
@@ -385,9 +385,9 @@ fn missing(entry: &str, sought: String, inventory: &Inventory) -> SelectError {
         entry: entry.to_owned(),
         sought,
         there: if inventory.disks.is_empty() {
-            "are no disks at all".to_owned()
+            "the node has no disks".to_owned()
         } else {
-            format!("are{}", list(inventory.disks.iter()))
+            format!("the node has{}", list(inventory.disks.iter()))
         },
     }
 }

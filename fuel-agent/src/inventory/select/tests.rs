@@ -314,5 +314,5 @@ fn an_empty_node_says_so() {
         "parteds[0]",
         &Inventory::default(),
     );
-    insta::assert_snapshot!(error.unwrap_err(), @"no disk of this node is the one of `parteds[0]`: looked for /dev/sda; there are no disks at all");
+    insta::assert_snapshot!(error.unwrap_err(), @"no disk of this node is the one of `parteds[0]`: looked for /dev/sda; the node has no disks");
 }

@@ -97,7 +97,7 @@ fn an_archive_is_neither_packed_nor_signed() {
     };
     let ids = &mut CountedIds::default();
     let said = refusals(&plan(&archive_request(), &machine, &sources, &options, ids).unwrap());
-    assert!(said[0].contains("it is no packed image"), "{said:?}");
+    assert!(said[0].contains("it is not a packed image"), "{said:?}");
 }
 
 #[test]

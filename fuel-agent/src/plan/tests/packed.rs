@@ -234,8 +234,8 @@ fn what_the_ramdisk_requires_is_refused_where_it_is_not_so() {
     let good = refusals(|it| (it.signed_by, it.release) = (Some("57DD08A3D74587E8".to_owned()), 8));
     assert_eq!(good, Vec::<String>::new());
     for (sources, why) in [
-        (known(), "it is no packed image"),
-        (Sources::default(), "nothing is known of it"),
+        (known(), "it is not a packed image"),
+        (Sources::default(), "its signature is unknown"),
     ] {
         let mut ids = CountedIds::default();
         let plan = plan(&lvm_request(), &machine(), &sources, &strict, &mut ids).unwrap();

@@ -74,7 +74,7 @@ fn disks_are_refused_for_what_they_are() {
         (
             |disk| disk.holders = vec!["dm-7".to_owned()],
             Kind::Refused,
-            "/dev/sda is held by dm-7, and what that is cannot be told",
+            "/dev/sda is held by dm-7, which the agent cannot identify",
         ),
         (
             |disk| disk.links.clear(),
@@ -333,7 +333,7 @@ fn images_are_refused_for_what_they_are() {
         (
             |facts| facts.raw_md5 = None,
             RefusedBy::Run,
-            "comes without a digest, so nobody can tell whether it arrived whole",
+            "comes without a digest, so its transfer cannot be verified",
         ),
         (
             |facts| facts.problem = Some("not found".to_owned()),
@@ -370,7 +370,7 @@ fn an_image_that_was_not_looked_up_is_only_warned_of() {
     assert_eq!(plan.refusals, []);
     assert_eq!(
         plan.warnings,
-        [format!("nothing is known of {URL}: it was not looked up")]
+        [format!("{URL} was not checked (`--offline`)")]
     );
 }
 

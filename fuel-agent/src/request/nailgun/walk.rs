@@ -213,7 +213,7 @@ impl Walk<'_> {
         if !names::is_guid(guid) {
             self.diagnostics.refuse(
                 format!("{}.partition_guid", volume.path),
-                format!("`{}` is no GUID", redacted(guid)),
+                format!("`{}` is not a valid GUID", redacted(guid)),
                 "give one like `4fbd7e29-9d25-41b8-afd0-062c0ceff05d`, or null",
             );
         }

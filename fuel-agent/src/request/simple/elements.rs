@@ -3,7 +3,7 @@
 use crate::model::filesystem::FilesystemType;
 use host::units::Bytes;
 
-use super::super::reader::{Diagnostics, JsonCursor};
+use super::super::reader::{Diagnostics, JsonCursor, redacted};
 
 /// The lists, each in the order of the input.
 #[derive(Debug, Default)]
@@ -146,7 +146,11 @@ fn only(at: &JsonCursor<'_>, keys: &[&str], diagnostics: &mut Diagnostics) {
     for (key, value) in at.entries(diagnostics) {
         if !keys.contains(&key) {
             let hint = format!("leave it out; known are {}", keys.join(", "));
-            diagnostics.add(value.path(), "is no key of this element", hint);
+            diagnostics.add(
+                value.path(),
+                format!("unknown key `{}`", redacted(key)),
+                hint,
+            );
         }
     }
 }
@@ -157,7 +161,7 @@ fn parted(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Parted> 
         &["name", "label", "partitions", "install_bootloader"],
         diagnostics,
     );
-    let name = at.required_text("name", "the disk's node, like `/dev/sda`", diagnostics);
+    let name = at.required_text("name", "the disk's device, like `/dev/sda`", diagnostics);
     let label = at.required_text("label", "`gpt` or `msdos`", diagnostics);
     let partitions = at.require(
         "partitions",
@@ -192,11 +196,11 @@ fn partition(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Parti
     only(at, &keys, diagnostics);
     let name = at.required_text(
         "name",
-        "the partition's node, like `/dev/sda1`",
+        "the partition's device, like `/dev/sda1`",
         diagnostics,
     );
     let count = required_integer(at, "count", "the partition's number", diagnostics);
-    let device = at.required_text("device", "the disk's node", diagnostics);
+    let device = at.required_text("device", "the disk's device", diagnostics);
     let begin = required_integer(at, "begin", "where it begins, in MiB", diagnostics);
     let end = required_integer(at, "end", "where it ends, in MiB", diagnostics);
     let kind = at.required_text("partition_type", "`primary` or `logical`", diagnostics);
@@ -233,7 +237,7 @@ fn md(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Md> {
         ],
         diagnostics,
     );
-    let name = at.required_text("name", "the array's node, like `/dev/md0`", diagnostics);
+    let name = at.required_text("name", "the array's device, like `/dev/md0`", diagnostics);
     let level = at.require(
         "level",
         "`0`, `1`, `raid0`, `raid1`, `stripe` or `mirror`",

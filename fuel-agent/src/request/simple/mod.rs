@@ -45,7 +45,7 @@ pub(super) fn lay_out(document: &JsonCursor<'_>, diagnostics: &mut Diagnostics) 
     if builder.layout.configdrive.is_none() {
         builder.diagnostics.refuse(
             at.path_of("parteds"),
-            "have no partition with `configdrive`: the node would start without knowing who it is",
+            "have no partition with `configdrive`: the node would start without its identity",
             "set `configdrive` on a partition of at least 20 MiB",
         );
     }
@@ -124,7 +124,7 @@ impl Builder<'_> {
             !n.is_empty() && n.len() <= 3 && n.bytes().all(|b| b.is_ascii_digit())
         });
         if !numbered {
-            let what = format!("`{}` is no node of an array", redacted(&md.name));
+            let what = format!("`{}` is not an array device", redacted(&md.name));
             wrong("name", what, "give one like `/dev/md0`".to_owned());
         }
         let level = RaidLevel::from_word(&md.level);
@@ -276,7 +276,7 @@ impl Builder<'_> {
             }
             if let Some(word) = options::stray(&fs.kind(), &fs.options) {
                 let what = format!(
-                    "has `{}`, which is no option, or leads to another device or file",
+                    "has `{}`, which is not an option, or names another device or file",
                     redacted(word)
                 );
                 let hint = "give only options of the filesystem's maker, like `-m 0`, and nothing else that it writes to";
@@ -348,7 +348,7 @@ impl Builder<'_> {
     /// A node that no list makes: upstream's own sample has one. It can be planned, but nothing is written to it.
     fn undefined(&mut self, name: &Named) -> Option<BlockRef> {
         if !tables::is_node(&name.text) {
-            let what = format!("`{}` is no node of a device", redacted(&name.text));
+            let what = format!("`{}` is not a device", redacted(&name.text));
             self.diagnostics.add(
                 &name.path,
                 what,

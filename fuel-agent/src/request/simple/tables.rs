@@ -18,7 +18,7 @@ pub(super) fn disk(
 ) -> DiskSpec {
     let selector = DiskSelector::Node(parted.name.clone());
     if !is_node(&parted.name) {
-        let what = format!("`{}` is no node of a disk", redacted(&parted.name));
+        let what = format!("`{}` is not a disk device", redacted(&parted.name));
         diagnostics.add(
             format!("{}.name", parted.path),
             what,
@@ -98,7 +98,7 @@ fn partition(
         .as_deref()
         .filter(|guid| !names::is_guid(guid))
     {
-        let what = format!("`{}` is no GUID", redacted(guid));
+        let what = format!("`{}` is not a valid GUID", redacted(guid));
         let hint = "give one like `0fc63daf-8483-4772-8e79-3d69d8477de4`, or null";
         diagnostics.refuse(format!("{}.guid", partition.path), what, hint);
     }

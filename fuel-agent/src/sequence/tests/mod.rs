@@ -419,12 +419,12 @@ fn an_orchestrator_that_does_not_answer_yet_is_worth_a_word_and_no_refusal() {
     let warnings = left.report["warnings"].as_array().unwrap();
     let told: Vec<&Value> = warnings
         .iter()
-        .filter(|it| it.as_str().unwrap().contains("nobody answers"))
+        .filter(|it| it.as_str().unwrap().contains("unreachable"))
         .collect();
     assert_eq!(
         told,
         [
-            "nobody answers at http://o, which is to be told of the end of the run: connection refused; it is tried again then"
+            "the callback server http://o is unreachable: connection refused; the agent retries at the end of the run"
         ],
         "both callbacks go to one server, which is asked once"
     );

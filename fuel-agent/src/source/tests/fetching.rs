@@ -109,7 +109,7 @@ fn what_cannot_be_resumed_starts_over() {
         ("which part", part("bytes 5000", "\"a\"")),
         ("length changed", part("bytes 5000-8999/9001", "\"a\"")),
         ("tag changed", part("bytes 5000-8999/9000", "\"b\"")),
-        ("no such range", Reply::status(416)),
+        ("no longer has this range", Reply::status(416)),
     ] {
         let server = scripted(
             &bytes,

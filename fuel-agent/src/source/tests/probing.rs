@@ -182,7 +182,7 @@ fn no_metadata_means_no_digest_and_is_said_at_once() {
         assert!(!facts.has_digest() && facts.problem.is_none());
         assert_eq!(
             facts.no_digest.unwrap(),
-            format!("there is no {}", server.url("/x.yaml"))
+            format!("{} does not exist", server.url("/x.yaml"))
         );
         assert_eq!(server.asked().len(), 2);
     }

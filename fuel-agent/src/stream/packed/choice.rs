@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_wish_is_obeyed_without_looking() {
-        let unasked = || unreachable!("nobody has to look");
+        let unasked = || unreachable!("no probe is needed");
         assert_eq!(
             first(DeltaPolicy::Always, true, unasked).0,
             WriteMode::Delta

@@ -359,7 +359,7 @@ fn what_is_no_archive_is_refused_before_anything_is_made_and_so_is_an_archive_th
     for (container, pack) in PACKED.into_iter().chain([plain]) {
         let (text, kind) = failed(container, &pack(&raw), expected(&raw));
         assert!(
-            text.ends_with("is no tar archive but raw, the request says that it is `tar`"),
+            text.ends_with("is not a tar archive but raw, the request says that it is `tar`"),
             "{container:?}: {text}"
         );
         assert_eq!(kind, Kind::Image);

@@ -351,7 +351,7 @@ fn nothing_is_fetched_for_an_image_that_cannot_be_taken() {
         (
             known(Some("fakeroot"), None),
             Kind::Image,
-            "`fakeroot` is no md5 digest",
+            "is not a valid md5 digest",
         ),
         (
             known(Some(&zeros), Some(size(MIB + 1))),

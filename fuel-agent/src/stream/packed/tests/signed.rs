@@ -56,7 +56,7 @@ fn a_signature_that_is_missing_or_wrong_is_a_problem_that_says_why() {
     let mut older = published.clone();
     older.manifest.release -= 1;
     for (signature, why) in [
-        (None, "is not signed: there is no"),
+        (None, "is not signed: "),
         (Some(sign(&other, &text)), "which is not trusted"),
         (Some(sign(&ours, &older.text())), "does not fit the file"),
         (Some(sign(&ours, b"")), "does not fit the file"),
