@@ -213,7 +213,7 @@ fn provision_write_says_what_an_archive_is_for() {
         assert_eq!(left.status, 6, "{}{}", left.out, left.error);
         assert!(
             left.error
-                .contains("is a tar archive: its files go into a filesystem"),
+                .contains("is a tar archive, not an image of a filesystem or a disk"),
             "{}",
             left.error
         );

@@ -240,7 +240,7 @@ fn a_link_of_all_paths_to_one_medium_is_no_riddle() {
 fn a_missing_disk_is_named_with_what_there_is() {
     let error = choose(&["disk/by-id/none"], "", "vda").unwrap_err();
     insta::assert_snapshot!(error, @r"
-    no disk of this node is the one of `ks_spaces[0]`: looked for /dev/disk/by-id/none, /dev/vda; there are
+    no disk of this node is the one of `ks_spaces[0]`: looked for /dev/disk/by-id/none, /dev/vda; the node has
         /dev/sda (465 GiB, Fast 500, serial S-sda, links disk/by-id/ata-A disk/by-path/pci-1)
         /dev/sdb (465 GiB, Fast 500, serial S-sdb, links disk/by-id/ata-B disk/by-path/pci-2)
         /dev/nvme0n1 (465 GiB, Fast 500, serial S-nvme0n1, links disk/by-id/nvme-same)

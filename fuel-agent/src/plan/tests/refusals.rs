@@ -491,7 +491,7 @@ fn a_disk_that_is_not_there_is_told_with_those_that_are() {
         request.storage.disks[0].selector = DiskSelector::Node("/dev/vda".to_owned());
     });
     insta::assert_snapshot!(errors.join(""), @r"
-    error: no disk of this node is the one of `ks_spaces[sda]`: looked for /dev/vda; there are
+    error: no disk of this node is the one of `ks_spaces[sda]`: looked for /dev/vda; the node has
         /dev/sda (20 GiB, TEST 9000, serial SN-sda, links disk/by-id/ata-sda)
       hint: give an id or a name that this node has (`provision inventory`), or look why the disk is not there
     ");

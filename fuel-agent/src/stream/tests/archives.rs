@@ -370,7 +370,7 @@ fn what_is_no_archive_is_refused_before_anything_is_made_and_so_is_an_archive_th
         assert!(
             error
                 .to_string()
-                .contains("is a tar archive: its files go into a filesystem"),
+                .contains("is a tar archive, not an image of a filesystem or a disk"),
             "{container:?}: {error}"
         );
         assert!(!wrote(&devices), "{container:?}");
