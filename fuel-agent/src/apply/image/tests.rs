@@ -117,7 +117,7 @@ fn a_stream_is_refused_where_only_signed_images_are_written() {
     harness.packed.require_signature = true;
     let error = harness.one(&WRITE).unwrap_err();
     assert_eq!(error.kind, Kind::Image);
-    assert!(error.what.contains("no packed image"), "{}", error.what);
+    assert!(error.what.contains("not a packed image"), "{}", error.what);
     assert!(!harness.state.touched);
 }
 

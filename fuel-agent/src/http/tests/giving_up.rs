@@ -135,7 +135,7 @@ fn redirects_are_followed_up_to_a_point() {
     for (path, why) in [
         ("/loop", "in a row"),
         ("/ftp", "not HTTP"),
-        ("/bad", "no URL"),
+        ("/bad", "not a valid URL"),
     ] {
         let error = fetch(&settings(), &server.url(path)).result.unwrap_err();
         assert!(

@@ -163,7 +163,7 @@ fn what_cannot_be_called_is_said_at_once() {
                 headers: &bad,
                 ..notice("http://h/")
             },
-            "no name of a header",
+            "not a valid header name",
         ),
         (
             Notice {
