@@ -53,7 +53,7 @@ pub enum FatError {
         sector_size: u32,
     },
     /// A path that FAT cannot hold.
-    #[error("`{0}` is no path for a FAT filesystem")]
+    #[error("`{0}` is not a valid path in a FAT filesystem")]
     Path(String),
     /// The disk failed, the filesystem is full, or it is damaged.
     #[error("{doing}: {source}")]

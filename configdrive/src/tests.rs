@@ -1,4 +1,4 @@
-//! The seed as files, and the files in a filesystem that other programs find in order.
+//! The files of a seed, and filesystems with them that other programs check.
 
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, ExecError, Program, System};
@@ -47,7 +47,7 @@ const BLKID: Program = Program::new("blkid", "util-linux");
 const FSCK: Program = Program::new("fsck.fat", "dosfstools");
 const MDIR: Program = Program::new("mdir", "mtools");
 
-/// Runs a checker on the image; `None` where it is not installed.
+/// Runs a checker on the image; `None` if it is not installed.
 fn asks(program: Program, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), image).unwrap();
@@ -346,7 +346,7 @@ fn what_does_not_fit_is_refused() {
     }
 }
 
-/// A medium that fails at its `n`th write.
+/// A disk that fails at its `n`th write.
 struct Failing {
     medium: std::io::Cursor<Vec<u8>>,
     writes: usize,
@@ -397,7 +397,7 @@ fn a_write_that_fails_is_never_lost() {
         }
         assert!(
             result.is_err(),
-            "write {failing_at} failed, and nobody heard of it"
+            "write {failing_at} failed without an error"
         );
         failing_at += 1;
     }

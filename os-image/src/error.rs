@@ -58,14 +58,14 @@ impl ManifestError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidManifest {
-    /// A format that we do not know.
-    #[error("`version` is {0}, and only 1 is known")]
+    /// The format version is not supported.
+    #[error("`version` is {0}, but only 1 is supported")]
     Version(u64),
     /// A key is missing.
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    /// A key is missing, or comes only after it was needed.
-    #[error("`{key}` is missing, or comes after `{last}`, which has to be the last key")]
+    /// A key is missing, or comes after the key that needs it.
+    #[error("`{key}` is missing, or comes after `{last}`, which must be the last key")]
     Late {
         /// Name of the key.
         key: &'static str,
@@ -76,7 +76,7 @@ pub enum InvalidManifest {
     #[error("`{0}` is given twice")]
     Twice(&'static str),
     /// A key that has to be the last one is not.
-    #[error("`{0}` has to be the last key")]
+    #[error("`{0}` must be the last key")]
     NotLast(&'static str),
     /// Text that cannot be a name.
     #[error(
@@ -101,7 +101,7 @@ pub enum InvalidManifest {
     #[error("`{0}` is listed twice")]
     Repeated(String),
     /// There are no images.
-    #[error("there is no image in it")]
+    #[error("the list is empty")]
     Empty,
     /// A list is longer than it may be.
     #[error("more than {limit} entries")]
@@ -110,10 +110,10 @@ pub enum InvalidManifest {
         limit: usize,
     },
     /// A sector size that no disk has.
-    #[error("`sector_size` is {0}, and only 512 and 4096 are known")]
+    #[error("`sector_size` is {0}, but only 512 and 4096 are supported")]
     SectorSize(u64),
-    /// A chunk size that is not in use.
-    #[error("`chunk_size` is {0}, and only 1, 2, 4, 8 and 16 MiB are known")]
+    /// The chunk size is not supported.
+    #[error("`chunk_size` is {0}, but only 1, 2, 4, 8 and 16 MiB are supported")]
     ChunkSize(u64),
     /// A raw size that no disk or filesystem has.
     #[error(
@@ -126,7 +126,7 @@ pub enum InvalidManifest {
         sector_size: u32,
     },
     /// The chunk index would need more memory than it may.
-    #[error("the index of {chunks} chunks needs {needed} bytes, and {limit} are allowed")]
+    #[error("the index of {chunks} chunks needs {needed} bytes, but only {limit} are allowed")]
     IndexTooLarge {
         /// The number of chunks that the sizes give.
         chunks: u64,
@@ -179,8 +179,8 @@ pub enum InvalidManifest {
         /// The sum of all `packed_length`, in bytes.
         found: u64,
     },
-    /// A chunk is said to be zero and its digest is not that of zeros, or the other way round.
-    #[error("`zero` is {0}, but `raw_blake3` says otherwise")]
+    /// A chunk is marked as zero but its digest is not that of zeros, or the other way round.
+    #[error("`zero` is {0}, which contradicts `raw_blake3`")]
     Zero(bool),
     /// A piece of text or a number is longer than anything in a manifest.
     #[error("a single value of more than {limit} bytes")]

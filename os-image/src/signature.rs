@@ -56,11 +56,11 @@ impl fmt::Display for TrustedKey {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// What should be a public key is none.
-    #[error("not a public key of minisign: {0}")]
+    /// The text is not a valid public key.
+    #[error("not a valid minisign public key: {0}")]
     Key(&'static str),
-    /// What should be a signature is none.
-    #[error("not a signature of minisign: {0}")]
+    /// The text is not a valid signature.
+    #[error("not a valid minisign signature: {0}")]
     Malformed(&'static str),
     /// It was made over the whole file rather than its hash, as minisign did before version 0.10.
     #[error("the signature is of minisign's old kind, which needs the whole file in memory")]
@@ -76,8 +76,8 @@ pub enum SignatureError {
         /// Ids of the trusted keys.
         trusted: Vec<KeyId>,
     },
-    /// It does not belong to these bytes, or is forged.
-    #[error("the signature by key {0} does not fit the file")]
+    /// It is the signature of other bytes, or forged.
+    #[error("the signature by key {0} does not match the file")]
     Wrong(KeyId),
 }
 
@@ -100,7 +100,7 @@ impl SignatureError {
                 "trust that key, or publish a manifest signed by a trusted one"
             }
             Self::Wrong(_) => {
-                "fetch or publish the manifest and its .minisig together; if it stays, somebody changed one of them"
+                "fetch or publish the manifest and its .minisig together; if the error stays, one of them was modified"
             }
         }
     }
@@ -115,7 +115,7 @@ impl TrustedKey {
             .map(str::trim)
             .filter(|line| !line.is_empty() && !comment(line));
         let (Some(line), None) = (lines.next(), lines.next()) else {
-            return Err(SignatureError::Key("one line of base64 is wanted"));
+            return Err(SignatureError::Key("it is not one line of base64"));
         };
         let bytes = STANDARD
             .decode(line)
@@ -127,10 +127,10 @@ impl TrustedKey {
             .split_first_chunk::<8>()
             .filter(|(_, key)| key.len() == 32)
         else {
-            return Err(SignatureError::Key("it has not the length of a key"));
+            return Err(SignatureError::Key("it has the wrong length"));
         };
         let key = PublicKey::from_base64(line)
-            .map_err(|_| SignatureError::Key("its bytes are no key"))?;
+            .map_err(|_| SignatureError::Key("its bytes are not an Ed25519 key"))?;
         Ok(Self {
             id: KeyId(*id),
             key,
@@ -161,7 +161,7 @@ impl Claim {
             return Err(wrong("it has fewer than four lines"));
         };
         if !comment.starts_with(TRUSTED_COMMENT) {
-            return Err(wrong("its third line is no trusted comment"));
+            return Err(wrong("its third line is not a trusted comment"));
         }
         let bytes = STANDARD
             .decode(signature)
@@ -292,7 +292,7 @@ mod tests {
         for text in ["", "hello manifest", "Hello manifest\n"] {
             assert_eq!(
                 refusal(text, SIGNATURE, &both),
-                "the signature by key 57DD08A3D74587E8 does not fit the file"
+                "the signature by key 57DD08A3D74587E8 does not match the file"
             );
         }
         assert_eq!(
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn the_trusted_comment_is_signed_too() {
         let changed = SIGNATURE.replace("release 7", "release 8");
-        assert!(refusal(TEXT, &changed, &keys(&[PUB])).ends_with("does not fit the file"));
+        assert!(refusal(TEXT, &changed, &keys(&[PUB])).ends_with("does not match the file"));
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
                 let mut lines = lines.clone();
                 lines[n] = instead;
                 let text = lines.join("\n");
-                let same_meaning = n == 0; // anybody may write anything there
+                let same_meaning = n == 0; // the untrusted comment is not signed
                 let result = verify(TEXT.as_bytes(), &text, &keys);
                 assert_eq!(result.is_ok(), same_meaning, "line {n}: {instead}");
             }
@@ -360,7 +360,7 @@ mod tests {
     struct Untouched;
     impl Read for Untouched {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            panic!("read though the key is not trusted")
+            panic!("read before the key was trusted")
         }
     }
 

@@ -122,7 +122,7 @@ fn options_that_cannot_be_are_refused_with_a_hint() {
         (&["/dev/null"], "is neither a file nor a block device"),
         (
             &["system.raw", "--format", "qcow2"],
-            "does not begin as one",
+            "magic number is wrong",
         ),
     ] {
         let said = lab.refused(&[&["pack"][..], args, &base].concat());

@@ -98,7 +98,7 @@ fn signatures_that_are_missing_of_another_key_or_over_another_file_are_refused()
     let good = fs::read_to_string(&path).unwrap();
     fs::write(&path, good.replace("\"release\": 3", "\"release\": 4")).unwrap();
     let said = lab.refused(&[&verify[..], &["release.key.pub"]].concat());
-    assert!(said.contains("does not fit the file"), "{said}");
+    assert!(said.contains("does not match the file"), "{said}");
     fs::write(&path, &good).unwrap();
     let said = lab.refused(&[&verify[..], &["release.key.pub", "--min-release", "4"]].concat());
     assert!(said.contains("release 3 is older than 4"), "{said}");

@@ -3,8 +3,8 @@
 /// `POSIX_ACL_XATTR_VERSION`.
 const VERSION: u32 = 2;
 
-/// `ACL_UNDEFINED_ID`: for entries that name nobody.
-const NOBODY: u32 = u32::MAX;
+/// `ACL_UNDEFINED_ID`: for entries without a user or group.
+const NO_ID: u32 = u32::MAX;
 
 /// Whom an entry applies to, in the order that the kernel requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ impl Tag {
 /// The attribute's value for `user::rwx,user:1000:r-x,…`. Names of users and groups cannot be resolved here: a numeric
 /// id has to stand in their place, or after the permissions, as star writes it.
 pub(super) fn value(text: &[u8]) -> Result<Vec<u8>, String> {
-    let text = std::str::from_utf8(text).map_err(|_| "is no text".to_owned())?;
+    let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8 text".to_owned())?;
     let lines = text.split([',', '\n']);
     let written = lines
         .map(|line| line.split('#').next().unwrap_or_default().trim())
@@ -51,7 +51,7 @@ pub(super) fn value(text: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 fn entry(line: &str) -> Result<(Tag, u32, u16), String> {
-    let bad = || format!("has `{}`, which is no entry of one", line.escape_debug());
+    let bad = || format!("has `{}`, which is not a valid entry", line.escape_debug());
     let line = line.strip_prefix("default:").unwrap_or(line);
     let fields: Vec<&str> = line.split(':').map(str::trim).collect();
     let (kind, who, permissions) = match fields[..] {
@@ -71,12 +71,12 @@ fn entry(line: &str) -> Result<(Tag, u32, u16), String> {
         _ => return Err(bad()),
     };
     let id = if who.is_empty() {
-        NOBODY
+        NO_ID
     } else {
         who.parse().map_err(|_| {
             let who = who.escape_debug();
             format!(
-                "names `{who}`, and only numbers mean something here: archive it with `--xattrs` as well"
+                "names `{who}`, but only numeric ids are supported: archive it with `--xattrs` as well"
             )
         })?
     };
@@ -127,9 +127,9 @@ mod tests {
         for (text, why) in [
             (
                 "user::rwx,user:lisa:r-x",
-                "names `lisa`, and only numbers mean something here",
+                "names `lisa`, but only numeric ids are supported",
             ),
-            ("user", "has `user`, which is no entry of one"),
+            ("user", "has `user`, which is not a valid entry"),
             ("user::rwz", "has `user::rwz`"),
             ("mask:7:rwx", "has `mask:7:rwx`"),
             ("user:99999999999:rwx", "names `99999999999`"),

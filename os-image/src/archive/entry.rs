@@ -34,7 +34,7 @@ impl<R: BufRead> Archive<R> {
             Unreadable::Archive(error) => error,
         })?;
         if name.is_root() && kind != Kind::Folder {
-            return Err(plain("would take the place of the root"));
+            return Err(plain("would replace the root"));
         }
         let modified = match extended.modified {
             Some(time) => time,
@@ -64,15 +64,13 @@ impl<R: BufRead> Archive<R> {
     ) -> Result<Kind, Unreadable> {
         let size = extended.size.map_or_else(|| header.size(), Ok)?;
         if i64::try_from(size).is_err() {
-            return Err(format!("has {size} bytes, more than any file").into());
+            return Err(format!("has {size} bytes, more than a file can have").into());
         }
         let map = std::mem::take(&mut extended.sparse).map()?;
         match header.kind() {
             b'S' | b'0' | b'7' | 0 if !is_folder => self.file(header, map, size),
-            _ if map != Map::Dense => Err("is sparse, and no file".into()),
-            _ if size > 0 => {
-                Err(format!("has {size} bytes of data, and is nothing that has data").into())
-            }
+            _ if map != Map::Dense => Err("is sparse, but not a regular file".into()),
+            _ if size > 0 => Err(format!("has {size} bytes of data, but its type has none").into()),
             b'5' | b'0' | 0 => Ok(Kind::Folder),
             other => {
                 let link = extended.link.take().or(link);
@@ -89,7 +87,7 @@ impl<R: BufRead> Archive<R> {
                 let (size, pieces) = self.old_sparse(header)?;
                 (size, pieces, stored)
             }
-            (_, b'S') => return Err("is sparse in two ways at once".into()),
+            (_, b'S') => return Err("is sparse in two formats at once".into()),
             (Map::Dense, _) => {
                 let (offset, length) = (0, stored);
                 (stored, vec![Piece { offset, length }], stored)
@@ -101,7 +99,7 @@ impl<R: BufRead> Archive<R> {
             }
         };
         if i64::try_from(size).is_err() {
-            return Err(format!("has {size} bytes, more than any file").into());
+            return Err(format!("has {size} bytes, more than a file can have").into());
         }
         self.pieces = sparse::checked(pieces, size, stored_data)?;
         self.pieces.reverse();
@@ -122,7 +120,7 @@ impl<R: BufRead> Archive<R> {
             sparse::from_fields(&fields, &mut pieces)?;
             is_extended = fields.is_extended;
             if is_extended && pieces.len() == before {
-                return Err("has a block for pieces without one".into());
+                return Err("has an empty block in its list of pieces".into());
             }
         }
         Ok((size, pieces))
@@ -145,9 +143,7 @@ impl<R: BufRead> Archive<R> {
                 let Some(expected) = count else {
                     let most = usize::try_from(number).ok().filter(|it| *it <= PIECES_MOST);
                     let most = most.ok_or_else(|| {
-                        format!(
-                            "is in {number} pieces, and {PIECES_MOST} are the most that are read"
-                        )
+                        format!("is in {number} pieces, but at most {PIECES_MOST} are supported")
                     })?;
                     count = Some(most);
                     if most == 0 {
@@ -199,10 +195,10 @@ impl From<ArchiveError> for Unreadable {
 fn special(kind: u8, header: &Header, link: Vec<u8>) -> Result<Kind, String> {
     Ok(match kind {
         b'1' => Kind::HardLink {
-            to: Name::parse(&link).map_err(|why| format!("is a link to what {why}"))?,
+            to: Name::parse(&link).map_err(|why| format!("is a link whose target {why}"))?,
         },
         b'2' if link.is_empty() || link.contains(&0) => {
-            return Err("is a symbolic link to nothing".to_owned());
+            return Err("is a symbolic link without a target".to_owned());
         }
         b'2' => Kind::Symlink { to: link },
         b'3' => {
@@ -215,10 +211,10 @@ fn special(kind: u8, header: &Header, link: Vec<u8>) -> Result<Kind, String> {
         }
         b'6' => Kind::Pipe,
         b'D' => return Err("is part of an incremental archive".to_owned()),
-        b'M' => return Err("is the rest of a file that another volume begins with".to_owned()),
+        b'M' => return Err("is the rest of a file that begins in another volume".to_owned()),
         other => {
             let kind = char::from(other).escape_default();
-            return Err(format!("is of the kind `{kind}`, which is not known"));
+            return Err(format!("has the unknown type `{kind}`"));
         }
     })
 }
@@ -232,5 +228,5 @@ fn owner(
     u32::try_from(number)
         .ok()
         .filter(|number| *number != u32::MAX)
-        .ok_or("has an owner or group beyond all numbers")
+        .ok_or("has an owner or group id that is too large")
 }

@@ -16,7 +16,7 @@ pub enum ArchiveError {
         source: io::Error,
     },
     /// It does not begin as a tar archive does.
-    #[error("it is no tar archive")]
+    #[error("it is not a tar archive")]
     NotTar,
     /// It ends before its two blocks of zeros, or in the middle of a block.
     #[error("it ends in the middle, after {at} bytes{}", of(.entry.as_deref()))]

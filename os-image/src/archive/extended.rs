@@ -67,9 +67,7 @@ impl Extended {
                 || keyword.starts_with(b"SCHILY.");
             if scope == Scope::All && of_one {
                 let keyword = keyword_shown();
-                return Err(format!(
-                    "gives all entries that follow the same `{keyword}`"
-                ));
+                return Err(format!("sets `{keyword}` for all entries that follow"));
             }
             self.take(keyword, value)
                 .map_err(|why| format!("{why} (`{}`)", keyword_shown()))?;
@@ -90,7 +88,7 @@ impl Extended {
             b"SCHILY.acl.access" => self.access = text(),
             b"SCHILY.acl.default" => self.default = text(),
             b"RHT.security.selinux" => self.label = text(),
-            b"SCHILY.realsize" => return Err("is sparse in a form that is not read".to_owned()),
+            b"SCHILY.realsize" => return Err("is sparse in an unsupported format".to_owned()),
             _ => {
                 if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
                     set(&mut self.attributes, unescaped(name), value);
@@ -149,7 +147,7 @@ fn record(text: &[u8]) -> Result<Record<'_>, String> {
         let rest = text.get(length - 1..)?.strip_prefix(b"\n")?;
         (!keyword.is_empty()).then_some((keyword, value, rest))
     };
-    found().ok_or_else(|| "has a record that is malformed".to_owned())
+    found().ok_or_else(|| "has a malformed record".to_owned())
 }
 
 /// GNU tar writes `%3D` for `=` in the name of an attribute, and `%25` for `%`.
@@ -174,7 +172,7 @@ fn decimal(text: &[u8]) -> Result<Option<u64>, String> {
         return Ok(None);
     }
     let number = digits(text).map(Some);
-    number.ok_or_else(|| "has a number that is none".to_owned())
+    number.ok_or_else(|| "has a malformed number".to_owned())
 }
 
 /// Parses text that consists of decimal digits only.
@@ -192,7 +190,7 @@ fn time(text: &[u8]) -> Result<Option<Time>, String> {
     }
     parse_time(text)
         .map(Some)
-        .ok_or_else(|| "has a time that is none".to_owned())
+        .ok_or_else(|| "has a malformed time".to_owned())
 }
 
 fn parse_time(text: &[u8]) -> Option<Time> {
@@ -346,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_one_entry_is_not_said_of_all() {
+    fn a_global_header_must_not_set_what_belongs_to_one_entry() {
         for text in [
             &b"10 path=a\n"[..],
             b"10 size=1\n",
@@ -354,10 +352,7 @@ mod tests {
             b"23 GNU.sparse.size=100\n",
         ] {
             let why = Extended::default().read(text, Scope::All).unwrap_err();
-            assert!(
-                why.starts_with("gives all entries that follow the same"),
-                "{why}"
-            );
+            assert!(why.ends_with("for all entries that follow"), "{why}");
         }
         Extended::default()
             .read(b"20 comment=anything\n9 uid=10\n", Scope::All)

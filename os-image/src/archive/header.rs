@@ -34,12 +34,12 @@ pub(super) struct SparseFields<'a> {
 impl Header {
     /// Reads the block as a header; its checksum has to match.
     pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Self, &'static str> {
-        let said = number(&block[148..156]).and_then(|said| i64::try_from(said).ok());
-        let said = said.ok_or("has no checksum")?;
-        // some old tars added bytes up as if they had a sign
+        let stored = number(&block[148..156]).and_then(|stored| i64::try_from(stored).ok());
+        let stored = stored.ok_or("has no checksum")?;
+        // some old tars add up the bytes as signed numbers
         let (plain, signed) = sums(block);
-        if said != plain && said != signed {
-            return Err("has a checksum that is wrong");
+        if stored != plain && stored != signed {
+            return Err("has a wrong checksum");
         }
         let layout = match (&block[257..263], &block[508..512]) {
             (b"ustar\0", b"tar\0") => Layout::Star,
@@ -83,27 +83,27 @@ impl Header {
     }
 
     pub(super) fn mode(&self) -> Result<u32, &'static str> {
-        // the type is told by the kind; some writers put it here as well
-        let mode = unsigned(&self.block[100..108]).ok_or("has a mode that is no number")?;
+        // some writers add the file type, which the type flag tells already
+        let mode = unsigned(&self.block[100..108]).ok_or("has a mode that is not a number")?;
         Ok(u32::try_from(mode & 0o7777).unwrap_or_default())
     }
 
     pub(super) fn user(&self) -> Result<u64, &'static str> {
-        unsigned(&self.block[108..116]).ok_or("has an owner that is no number")
+        unsigned(&self.block[108..116]).ok_or("has an owner that is not a number")
     }
 
     pub(super) fn group(&self) -> Result<u64, &'static str> {
-        unsigned(&self.block[116..124]).ok_or("has a group that is no number")
+        unsigned(&self.block[116..124]).ok_or("has a group that is not a number")
     }
 
     pub(super) fn size(&self) -> Result<u64, &'static str> {
-        unsigned(&self.block[124..136]).ok_or("has a size that is no number")
+        unsigned(&self.block[124..136]).ok_or("has a size that is not a number")
     }
 
     /// Seconds since 1970.
     pub(super) fn modified(&self) -> Result<i64, &'static str> {
-        let seconds = number(&self.block[136..148]).ok_or("has a time that is no number")?;
-        i64::try_from(seconds).map_err(|_| "has a time beyond all times")
+        let seconds = number(&self.block[136..148]).ok_or("has a time that is not a number")?;
+        i64::try_from(seconds).map_err(|_| "has a time that is out of range")
     }
 
     /// Major and minor number of a device.
@@ -111,22 +111,22 @@ impl Header {
         let part = |field: &[u8]| unsigned(field).and_then(|number| u32::try_from(number).ok());
         let (major, minor) = (part(&self.block[329..337]), part(&self.block[337..345]));
         match (self.layout, major, minor) {
-            (Layout::Old, ..) => Err("is a device without numbers"),
+            (Layout::Old, ..) => Err("is a device without device numbers"),
             (_, Some(major), Some(minor)) => Ok((major, minor)),
-            _ => Err("has device numbers that are none"),
+            _ => Err("has malformed device numbers"),
         }
     }
 
     /// The map of a sparse file (type flag `S`), and the file's size in bytes.
     pub(super) fn sparse(&self) -> Result<(SparseFields<'_>, u64), &'static str> {
         if self.layout != Layout::Gnu {
-            return Err("is sparse in a form that is not read (star's)");
+            return Err("is sparse in star's format, which is not supported");
         }
         let fields = SparseFields {
             pieces: &self.block[386..482],
             is_extended: self.block[482] != 0,
         };
-        let size = unsigned(&self.block[483..495]).ok_or("has a size that is no number")?;
+        let size = unsigned(&self.block[483..495]).ok_or("has a size that is not a number")?;
         Ok((fields, size))
     }
 }
@@ -203,7 +203,7 @@ mod tests {
             assert_eq!(number(field), value, "{field:?}");
         }
         assert_eq!(unsigned(b"\xff\xff\xff\xff\xff\xff\xff\xfe"), None);
-        assert_eq!(number(&[0xbf; 40]), None, "more than any number holds");
+        assert_eq!(number(&[0xbf; 40]), None, "too large");
     }
 
     #[test]

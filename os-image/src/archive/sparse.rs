@@ -51,7 +51,7 @@ pub(super) enum Map {
 impl Records {
     /// Takes one record; `what` is its keyword without `GNU.sparse.`.
     pub(super) fn take(&mut self, what: &[u8], value: &[u8]) -> Result<(), String> {
-        let number = || digits(value).ok_or_else(|| "has a number that is none".to_owned());
+        let number = || digits(value).ok_or_else(|| "has a malformed number".to_owned());
         match what {
             b"name" => self.name = Some(value.to_vec()),
             b"size" | b"realsize" => self.size = Some(number()?),
@@ -68,13 +68,13 @@ impl Records {
                 let numbers = value.split(|byte| *byte == b',').map(digits);
                 let numbers: Option<Vec<u64>> = numbers.collect();
                 let numbers = numbers.filter(|numbers| numbers.len() % 2 == 0);
-                let numbers = numbers.ok_or("has a list of pieces that is malformed")?;
+                let numbers = numbers.ok_or("has a malformed list of pieces")?;
                 for pair in numbers.chunks_exact(2) {
                     let (offset, length) = (pair[0], pair[1]);
                     self.add(Piece { offset, length })?;
                 }
             }
-            _ => return Err("is sparse in a form that is not read".to_owned()),
+            _ => return Err("is sparse in an unsupported format".to_owned()),
         }
         Ok(())
     }
@@ -98,11 +98,11 @@ impl Records {
                 let pieces = pieces.unwrap_or_default();
                 let count = self.count.and_then(|count| usize::try_from(count).ok());
                 if self.count.is_some() && count != Some(pieces.len()) {
-                    return Err("has more or fewer pieces than it says".to_owned());
+                    return Err("has not as many pieces as it announces".to_owned());
                 }
                 Ok(Map::Known { size, pieces })
             }
-            _ if is_said => Err("is sparse in a form that is not read".to_owned()),
+            _ if is_said => Err("is sparse in an unsupported format".to_owned()),
             _ => Ok(Map::Dense),
         }
     }
@@ -123,7 +123,7 @@ pub(super) fn from_fields(
             break;
         }
         let (Some(offset), Some(length)) = (unsigned(offset), unsigned(length)) else {
-            return Err("has a piece at a place that is no number".to_owned());
+            return Err("has a piece whose offset is not a number".to_owned());
         };
         if pieces.len() >= PIECES_MOST {
             return Err(too_many());
@@ -143,7 +143,7 @@ pub(super) struct Line {
 impl Line {
     /// Takes one more byte; returns the number at its line end.
     pub(super) fn push(&mut self, byte: u8) -> Result<Option<u64>, String> {
-        let bad = || "has a list of pieces that is malformed".to_owned();
+        let bad = || "has a malformed list of pieces".to_owned();
         if byte == b'\n' && self.digits > 0 {
             return Ok(Some(std::mem::take(self).value));
         }

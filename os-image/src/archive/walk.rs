@@ -79,7 +79,8 @@ impl<R: BufRead> Archive<R> {
             }
             let Some(header) = self.header()? else {
                 if before.is_any {
-                    let why = "ends an archive that announced one more entry".to_owned();
+                    let why = "ends the archive, but an extended header announced one more entry"
+                        .to_owned();
                     return Err(ArchiveError::Header { at, why });
                 }
                 return self.rest().map(|()| None);
@@ -211,7 +212,8 @@ impl<R: BufRead> Archive<R> {
             if self.block()? == [0; BLOCK] {
                 return Ok(None);
             }
-            let why = "is behind a single block of zeros, where two end an archive".to_owned();
+            let why =
+                "is behind a single block of zeros, but two have to end an archive".to_owned();
             let at = at + BLOCK_LENGTH;
             return Err(ArchiveError::Header { at, why });
         }
@@ -257,7 +259,7 @@ impl<R: BufRead> Archive<R> {
         let size = header.size().map_err(|why| failed(why.to_owned()))?;
         if size > EXTENDED_MOST {
             return Err(failed(format!(
-                "says that {size} bytes about an entry follow, and {EXTENDED_MOST} are the most that are read"
+                "announces an extended header of {size} bytes, but at most {EXTENDED_MOST} are supported"
             )));
         }
         let mut text = vec![0; fitting(size)];

@@ -100,8 +100,8 @@ pub enum DiskImageError {
         /// The hint: an instruction to the user.
         hint: &'static str,
     },
-    /// Its disk is larger than any that is read.
-    #[error("its disk has {size} bytes, and at most {SIZE_MAX} are read")]
+    /// Its disk is larger than supported.
+    #[error("its disk has {size} bytes, but at most {SIZE_MAX} are supported")]
     TooLarge {
         /// Size of the disk in bytes.
         size: u64,

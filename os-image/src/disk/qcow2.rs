@@ -70,7 +70,7 @@ impl<R: ReadAt> Qcow2<R> {
         let field = |at| be::<8>(&header, at).unwrap_or_default();
         let word = |at| be::<4>(&header, at).unwrap_or_default();
         if header[..4] != *b"QFI\xfb" {
-            return Err(damaged("it does not begin as one"));
+            return Err(damaged("its magic number is wrong"));
         }
         let version = word(4);
         if ![2, 3].contains(&version) {
@@ -95,7 +95,7 @@ impl<R: ReadAt> Qcow2<R> {
         let cluster_bits = u32::try_from(word(20)).unwrap_or(u32::MAX);
         let extended = incompatible & EXTENDED_L2 != 0;
         if !(9..=21).contains(&cluster_bits) || (extended && cluster_bits < 14) {
-            return Err(damaged("its cluster size is none"));
+            return Err(damaged("its cluster size is invalid"));
         }
         let image = Self {
             source,
@@ -119,7 +119,9 @@ impl<R: ReadAt> Qcow2<R> {
             return Err(DiskImageError::TooLarge { size: self.size });
         }
         if self.size == 0 || !self.size.is_multiple_of(512) {
-            return Err(damaged("its disk has not a whole number of sectors"));
+            return Err(damaged(
+                "the size of its disk is not a whole number of sectors",
+            ));
         }
         if l1_entries < self.pieces().div_ceil(self.l2_entries()) {
             return Err(damaged("its first table is too short for its disk"));
@@ -289,7 +291,7 @@ fn check_features(incompatible: u64, backing: u64, encryption: u64) -> Result<()
     }
     if incompatible & !(DIRTY | COMPRESSION_TYPE | EXTENDED_L2) != 0 {
         return Err(unsupported(
-            "has features that are not known",
+            "has unknown features",
             "convert it without them",
         ));
     }

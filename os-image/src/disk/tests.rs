@@ -1,4 +1,4 @@
-//! Images that QEMU made, read back; and images that lie.
+//! Images made by QEMU are read back; inconsistent images are refused.
 
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Program, System};
@@ -25,7 +25,7 @@ fn disk() -> Vec<u8> {
     disk
 }
 
-/// `disk` in the format and with the options that QEMU is told.
+/// `disk`, converted by QEMU to this format with these options.
 fn made_by_qemu(format: &str, options: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (raw, image) = (folder.path().join("raw"), folder.path().join("image"));
@@ -120,18 +120,18 @@ fn patched(bytes: &[u8], at: usize, with: &[u8]) -> Vec<u8> {
 fn a_qcow2_that_reaches_for_other_files_or_lies_is_refused() {
     let good = made_by_qemu("qcow2", &[]);
     for (at, with, says) in [
-        (0, &b"QFI\xfc"[..], "does not begin as one"),
+        (0, &b"QFI\xfc"[..], "magic number is wrong"),
         (4, &[0, 0, 0, 9], "is of an unknown version"),
         (
             8,
             &[0, 0, 0, 0, 0, 0, 1, 0],
             "is only the difference to a backing file",
         ),
-        (20, &[0, 0, 0, 40], "cluster size is none"),
+        (20, &[0, 0, 0, 40], "cluster size is invalid"),
         (
             24,
             &[0, 0x10, 0, 0, 0, 0, 0, 0],
-            "and at most 2199023255552 are read",
+            "but at most 2199023255552 are supported",
         ),
         (24, &[0, 0, 0x01, 0, 0, 0, 0, 0], "first table is too short"),
         (
@@ -145,7 +145,7 @@ fn a_qcow2_that_reaches_for_other_files_or_lies_is_refused() {
         (40, &[0xff; 8], "first table lies outside of the file"),
         (79, &[1 << 1], "marked as corrupt"),
         (79, &[1 << 2], "keeps its data in another file"),
-        (79, &[1 << 5], "features that are not known"),
+        (79, &[1 << 5], "unknown features"),
     ] {
         let error = read_qcow2(patched(&good, at, with))
             .expect_err(says)
@@ -201,7 +201,7 @@ fn a_vmdk_that_needs_other_files_or_lies_is_refused() {
         .position(|text| text == b"createType")
         .unwrap();
     for (at, with, says) in [
-        (0, &b"KDMW"[..], "does not begin as one"),
+        (0, &b"KDMW"[..], "magic number is wrong"),
         (
             0,
             b"# Disk DescriptorFile",
@@ -209,11 +209,11 @@ fn a_vmdk_that_needs_other_files_or_lies_is_refused() {
         ),
         (4, &[9], "is of an unknown version"),
         (12, &[0; 8], "its disk is empty"),
-        (12, &[0xff; 8], "are read"),
-        (20, &[3], "grain size is none"),
+        (12, &[0xff; 8], "are supported"),
+        (20, &[3], "grain size is invalid"),
         (28, &[0; 16], "is one of several files"),
         (28, &[0xff; 8], "descriptor lies outside"),
-        (44, &[0; 4], "tables have not the size"),
+        (44, &[0; 4], "tables have the wrong size"),
         (73, b"\n\r\n\n", "changed its line ends"),
         (77, &[9], "compressed in an unknown way"),
         (text + 10, b"0000000a", "is only the difference to a parent"),
@@ -240,7 +240,7 @@ fn damage_ends_in_an_error_or_in_other_bytes_and_never_in_more_of_them() {
     ];
     proptest!(ProptestConfig::with_cases(24), |(which in 0..3_usize, at: usize, with: [u8; 8])| {
         let good = &images[which];
-        // where the tables are, mostly
+        // most tables are in this range
         let at = if at % 4 == 0 { at % 512 } else { at % (good.len() - 8) };
         let bytes = patched(good, at, &with);
         let size = if which < 2 {
@@ -248,7 +248,7 @@ fn damage_ends_in_an_error_or_in_other_bytes_and_never_in_more_of_them() {
         } else {
             Vmdk::open(bytes.clone()).map(|image| image.size())
         };
-        // a disk of a changed size may be honest and huge: its holes need not be read here
+        // a changed size may be valid and huge: its holes need not be read here
         if size.is_ok_and(|size| size <= 64 << 20) {
             let read = if which < 2 { read_qcow2(bytes) } else { read_vmdk(bytes) };
             prop_assert!(read.map_or(0, |read| read.len()) <= 64 << 20);

@@ -54,7 +54,7 @@ impl Header {
         let field = |at| le::<8>(sector, at).unwrap_or_default();
         let word = |at| le::<4>(sector, at).unwrap_or_default();
         if sector[..4] != *b"KDMV" {
-            return Err(damaged("it does not begin as one"));
+            return Err(damaged("its magic number is wrong"));
         }
         if !(1..=3).contains(&word(4)) {
             return Err(unsupported(
@@ -82,10 +82,10 @@ impl Header {
             compressed,
         };
         if !header.grain.is_power_of_two() || !(8..=4096).contains(&header.grain) {
-            return Err(damaged("its grain size is none"));
+            return Err(damaged("its grain size is invalid"));
         }
         if !(1..=512).contains(&header.table_entries) {
-            return Err(damaged("its tables have not the size of tables"));
+            return Err(damaged("its grain tables have the wrong size"));
         }
         match header.capacity.checked_mul(SECTOR) {
             Some(0) => Err(damaged("its disk is empty")),
@@ -120,7 +120,7 @@ impl<R: ReadAt> Vmdk<R> {
             let cut = |_| damaged("it has no footer: it is cut off");
             let footer = Header::parse(&sector).map_err(cut)?;
             if footer.directory == AT_END || footer.capacity != header.capacity {
-                return Err(damaged("its footer is none"));
+                return Err(damaged("its footer is invalid"));
             }
             header.directory = footer.directory;
         }

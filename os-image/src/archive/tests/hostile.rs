@@ -1,8 +1,8 @@
-//! Archives that somebody made to do harm, or that broke on their way: each is refused, and the words say why.
+//! Malicious and damaged archives: each is refused, and the error names the reason.
 
 use super::*;
 
-/// What is said of an archive that is not read to its end.
+/// The error of an archive that cannot be read to its end.
 fn refused(bytes: &[u8]) -> String {
     let error = read(bytes).map(|all| names(&all)).unwrap_err();
     error.to_string()
@@ -39,7 +39,7 @@ fn a_name_that_leads_out_is_refused_and_a_slash_in_front_comes_off() {
 #[test]
 fn a_hard_link_that_leads_out_is_refused() {
     let why =
-        "its entry `a` is a link to what has `..` in its name, which leads out of the archive";
+        "its entry `a` is a link whose target has `..` in its name, which leads out of the archive";
     assert_eq!(
         one(Made::default().link(b'1', "a", "../../etc/shadow")),
         why
@@ -54,7 +54,7 @@ fn a_name_or_a_link_of_nothing_is_refused() {
     );
     assert_eq!(
         one(Made::default().link(b'2', "a", "")),
-        "its entry `a` is a symbolic link to nothing"
+        "its entry `a` is a symbolic link without a target"
     );
     assert!(
         one(Made::default()
@@ -64,10 +64,7 @@ fn a_name_or_a_link_of_nothing_is_refused() {
     );
     for kind in [b'0', b'2', b'6'] {
         let made = Made::default().link(kind, "././.", "x");
-        assert_eq!(
-            one(made),
-            "its entry `././.` would take the place of the root"
-        );
+        assert_eq!(one(made), "its entry `././.` would replace the root");
     }
 }
 
@@ -80,7 +77,7 @@ fn what_ends_in_the_middle_is_refused_wherever_that_is() {
         .ended();
     for length in 0..whole.len() {
         let why = refused(&whole[..length]);
-        let right = ["it ends in the middle, after ", "it is no tar archive"];
+        let right = ["it ends in the middle, after ", "it is not a tar archive"];
         assert!(
             right.iter().any(|right| why.starts_with(right)),
             "{length}: {why}"
@@ -132,12 +129,12 @@ fn what_is_something_else_is_no_archive() {
         b"short".to_vec(),
         Vec::new(),
     ] {
-        assert_eq!(refused(&bytes), "it is no tar archive");
+        assert_eq!(refused(&bytes), "it is not a tar archive");
     }
     let sums = Made::default().changed(b'0', "a", b"", |block| block[257..265].fill(0));
     assert_eq!(
         one(sums),
-        "it is no tar archive",
+        "it is not a tar archive",
         "an old one is not known by its beginning"
     );
 }
@@ -148,7 +145,7 @@ fn a_wrong_checksum_is_refused() {
     archive[BLOCK] = b'c';
     assert_eq!(
         refused(&archive),
-        "the header at byte 512 has a checksum that is wrong"
+        "the header at byte 512 has a wrong checksum"
     );
 }
 
@@ -161,15 +158,15 @@ fn huge_sizes_take_no_memory() {
     assert!(one(file).starts_with("it ends in the middle"));
     for kind in [b'x', b'g', b'L', b'K', b'V'] {
         let why = one(Made::default().changed(kind, "a", b"", huge));
-        assert!(why.contains("are the most that are read"), "{why}");
+        assert!(why.contains("are supported"), "{why}");
     }
     let negative = |block: &mut [u8]| block[124..136].fill(0xff);
     assert_eq!(
         one(Made::default().changed(b'0', "a", b"", negative)),
-        "its entry `a` has a size that is no number"
+        "its entry `a` has a size that is not a number"
     );
     let more = Made::default().extended(&[("size", b"18446744073709551615")]);
-    assert!(one(more.file("a", b"")).contains("more than any file"));
+    assert!(one(more.file("a", b"")).contains("more than a file can have"));
 }
 
 #[test]
@@ -181,7 +178,7 @@ fn what_has_no_data_must_not_claim_any() {
         });
         assert_eq!(
             one(made),
-            "its entry `a` has 8 bytes of data, and is nothing that has data"
+            "its entry `a` has 8 bytes of data, but its type has none"
         );
     }
 }
@@ -190,12 +187,9 @@ fn what_has_no_data_must_not_claim_any() {
 fn kinds_that_are_not_files_are_refused() {
     for (kind, why) in [
         (b'D', "is part of an incremental archive"),
-        (
-            b'M',
-            "is the rest of a file that another volume begins with",
-        ),
-        (b'Z', "is of the kind `Z`, which is not known"),
-        (b'\x07', "is of the kind `\\u{7}`, which is not known"),
+        (b'M', "is the rest of a file that begins in another volume"),
+        (b'Z', "has the unknown type `Z`"),
+        (b'\x07', "has the unknown type `\\u{7}`"),
     ] {
         assert_eq!(
             one(Made::default().entry(kind, "a", b"")),
@@ -273,14 +267,14 @@ fn a_list_of_pieces_in_front_of_the_data_that_lies_is_refused() {
             "1\n0\n512\n",
             "has 512 bytes by its list of pieces, and 0 by its size",
         ),
-        ("300000\n", "are the most that are read"),
+        ("300000\n", "are supported"),
         (
             "99999999999999999999999\n",
-            "has a list of pieces that is malformed",
+            "has a malformed list of pieces",
         ),
-        ("\n", "has a list of pieces that is malformed"),
-        ("-1\n", "has a list of pieces that is malformed"),
-        ("2\n0\n0\n", "has a list of pieces that is malformed"),
+        ("\n", "has a malformed list of pieces"),
+        ("-1\n", "has a malformed list of pieces"),
+        ("2\n0\n0\n", "has a malformed list of pieces"),
     ] {
         let found = one(form(b"8192").file("a", &block(text)));
         assert!(found.contains(why), "{text:?}: {found}");

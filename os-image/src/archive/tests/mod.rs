@@ -1,4 +1,4 @@
-//! Archives made by hand, good ones and others.
+//! Archives made by hand, valid and invalid ones.
 
 mod hostile;
 mod properties;
@@ -13,7 +13,7 @@ use super::{Archive, ArchiveError, Entry, Kind};
 struct Made(Vec<u8>);
 
 impl Made {
-    /// An entry as GNU tar would write it, with a change to its header before the checksum is put in.
+    /// An entry as GNU tar writes it; `change` edits its header before the checksum is computed.
     fn changed(
         mut self,
         kind: u8,
@@ -60,7 +60,7 @@ impl Made {
         self.entry(b'x', "PaxHeaders/x", &text.collect::<Vec<u8>>())
     }
 
-    /// A file that old GNU tar calls sparse: `more` are the blocks of pieces behind its header.
+    /// A sparse file in GNU's old format: `more` are the blocks of segments after its header.
     fn old_sparse(self, size: u64, pieces: &[(u64, u64)], data: &[u8]) -> Self {
         let field = |number: u64| format!("{number:011o}\0");
         let fields = |pieces: &[(u64, u64)]| {
@@ -103,7 +103,7 @@ fn summed(mut block: [u8; BLOCK]) -> [u8; BLOCK] {
     block
 }
 
-/// A record says how long it is, its own length included.
+/// A record begins with its length, which counts the digits of the length too.
 pub(super) fn record(keyword: &str, value: &[u8]) -> Vec<u8> {
     let rest = keyword.len() + value.len() + 3;
     let length = (rest..rest + 9).find(|length| rest + length.to_string().len() == *length);
@@ -113,10 +113,10 @@ pub(super) fn record(keyword: &str, value: &[u8]) -> Vec<u8> {
     record
 }
 
-/// An entry, and the runs of data that came with it, those that touch as one.
+/// An entry and its runs of data; adjacent runs are joined.
 type Whole = (Entry, Vec<(u64, Vec<u8>)>);
 
-/// All there is, through buffers so small that everything is cut in two.
+/// Reads the whole archive through a buffer so small that every item is split.
 fn read(bytes: &[u8]) -> Result<Vec<Whole>, ArchiveError> {
     read_from(BufReader::with_capacity(100, bytes))
 }

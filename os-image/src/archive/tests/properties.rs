@@ -1,4 +1,4 @@
-//! What holds of every archive.
+//! Properties of all archives.
 
 use proptest::prelude::*;
 
@@ -46,7 +46,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        // headers whose sums are right again, so that what is in them is looked at
+        // checksums are corrected, so that the fields are examined
         for start in (0..bytes.len()).step_by(BLOCK) {
             if let Ok(block) = <[u8; BLOCK]>::try_from(&bytes[start..start + BLOCK])
                 && block.get(257..262) == Some(b"ustar")

@@ -1,10 +1,10 @@
-//! Texts that never end, and those that would take more memory than there is.
+//! Endless texts, and texts that ask for too much memory.
 
 use std::io::{self, Cursor, Read};
 
 use super::*;
 
-/// `head`, then `body` again and again; counts what is taken.
+/// Reads as `head`, followed by `body` repeated for ever; counts the bytes read.
 struct Endless<'a> {
     head: Cursor<&'a str>,
     body: &'a [u8],
@@ -24,7 +24,7 @@ impl Read for Endless<'_> {
     }
 }
 
-/// What is read of an endless text, and why no more.
+/// The number of bytes read of an endless text, and the error.
 fn endless(head: &str, body: &str) -> (String, u64) {
     let mut taken = 0;
     let reader = Endless {
@@ -105,7 +105,9 @@ fn a_million_small_chunks_are_refused_before_memory_grows() {
     );
     let (error, taken) = endless(&(head + &tail), "{}");
     assert!(
-        error.contains("the index of 1048576 chunks needs 75497472 bytes, and 8388608 are allowed"),
+        error.contains(
+            "the index of 1048576 chunks needs 75497472 bytes, but only 8388608 are allowed"
+        ),
         "{error}"
     );
     assert!(taken <= 128 << 10, "{taken} bytes were read");

@@ -1,4 +1,4 @@
-//! Every way in which a manifest may lie.
+//! All inconsistencies of a manifest.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ fn lying(pointer: &str, value: Value) -> String {
     json.to_string()
 }
 
-/// (where, what it is made to say, what the error says).
+/// (pointer, new value, text in the error).
 const LIES: [(&str, &str, &str); 41] = [
     ("/version", "2", "at the top: `version` is 2"),
     ("/version", "\"1\"", "malformed at the top: invalid type"),
@@ -36,7 +36,7 @@ const LIES: [(&str, &str, &str); 41] = [
         "at features: `a/b` cannot be `features`",
     ),
     ("/features", "\"lvm\"", "a list of at most 64 words"),
-    ("/images", "[]", "at images: there is no image in it"),
+    ("/images", "[]", "at images: the list is empty"),
     (
         "/images/0/file",
         "\"../../etc/x.img.zst\"",
@@ -192,7 +192,7 @@ fn chunks_that_overlap_leave_holes_or_burst_are_refused() {
             .to_string();
         assert!(error.contains(says), "{pointer} = {value}: {error}");
     }
-    // zeros that are none: what is said to be zero would never be fetched and never be checked
+    // a chunk marked as zero is neither fetched nor checked
     let error = read(&lying("/images/0/chunks/0/zero", true.into())).unwrap_err();
     assert!(error.to_string().contains("`zero` is true"), "{error}");
 }
@@ -261,16 +261,16 @@ fn files_and_mount_points_are_listed_once() {
     };
     let error = Manifest::read(text(&manifest).as_bytes(), &one).unwrap_err();
     assert!(error.to_string().contains("more than 1 entries"), "{error}");
-    // two indexes share the memory that there is
+    // two indexes share the allowed memory
     let small = Limits {
         index: 5 * 72,
         ..Limits::default()
     };
     let error = Manifest::read(text(&manifest).as_bytes(), &small).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("at images[1]: the index of 3 chunks needs 216 bytes, and 144 are allowed"),
+        error.to_string().contains(
+            "at images[1]: the index of 3 chunks needs 216 bytes, but only 144 are allowed"
+        ),
         "{error}"
     );
 }
@@ -292,12 +292,12 @@ fn nothing_stands_twice_or_after_what_has_to_be_last() {
         (
             "\n  ]\n}",
             "\n  ], \"late\": 1}",
-            "at the top: `images` has to be the last key",
+            "at the top: `images` must be the last key",
         ),
         (
             "\n      ]\n    }",
             "\n      ], \"late\": 1}",
-            "at images[0]: `chunks` has to be the last key",
+            "at images[0]: `chunks` must be the last key",
         ),
         ("\n  ]\n}\n", "\n  ]\n}\nx", "trailing characters"),
         (

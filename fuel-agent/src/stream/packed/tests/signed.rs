@@ -58,10 +58,10 @@ fn a_signature_that_is_missing_or_wrong_is_a_problem_that_says_why() {
     for (signature, why) in [
         (None, "is not signed: "),
         (Some(sign(&other, &text)), "which is not trusted"),
-        (Some(sign(&ours, &older.text())), "does not fit the file"),
-        (Some(sign(&ours, b"")), "does not fit the file"),
-        (Some(b"nonsense".to_vec()), "not a signature of minisign"),
-        (Some(Vec::new()), "not a signature of minisign"),
+        (Some(sign(&ours, &older.text())), "does not match the file"),
+        (Some(sign(&ours, b"")), "does not match the file"),
+        (Some(b"nonsense".to_vec()), "not a valid minisign signature"),
+        (Some(Vec::new()), "not a valid minisign signature"),
     ] {
         let server = with(&published, signature);
         let problem = facts(&url(&server), &trusting(&[&ours])).problem.unwrap();
