@@ -49,7 +49,7 @@ fn text_of(file: &Path) -> String {
     .unwrap()
 }
 
-/// Waits until a process has ended; one that nobody has reaped yet has ended too.
+/// Waits until a process has ended; an unreaped one has ended too.
 fn wait_gone(pid: &str) {
     wait::until(Duration::from_mins(1), || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"));

@@ -30,7 +30,7 @@ fn ext4() -> Option<LoopDevice> {
     Some(device)
 }
 
-/// Unmounts, whatever became of the test.
+/// Unmounts, also when the test fails.
 struct Mounted(tempfile::TempDir);
 
 impl Drop for Mounted {

@@ -256,7 +256,7 @@ fn it_boots_to_dhcp_and_ssh_and_ends_when_told() {
         (5, "stub called with []\n")
     );
 
-    // A full /tmp is an error of whoever fills it, and nothing else.
+    // A full /tmp is an error of the program that fills it, and does not affect the system.
     let full = node.ssh("dd if=/dev/zero of=/tmp/full bs=1M; rm /tmp/full; free -m");
     assert!(full.stderr.contains("No space left"), "{}", full.stderr);
     node.ssh("echo 'bnx2 0000:01:00.0: firmware: failed to load bnx2/x.fw (-2)' >/dev/kmsg");

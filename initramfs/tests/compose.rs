@@ -243,7 +243,7 @@ impl Bench {
             .collect()
     }
 
-    /// Whatever a build leaves lying about: nothing but what it promises.
+    /// Files that a build leaves behind beside its results.
     fn litter(&self) -> Vec<String> {
         let promised = [
             "agent",

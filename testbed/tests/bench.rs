@@ -1,4 +1,4 @@
-//! The bench from outside: a tiny image, once each, with whatever tools are here.
+//! The bench from outside: a tiny image, once each, with the tools that are installed.
 
 #![allow(
     clippy::panic,

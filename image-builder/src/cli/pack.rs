@@ -66,7 +66,7 @@ pub(crate) struct Pack {
     ///
     /// For a whole disk it takes root: its partitions become read-only loop devices.
     ///
-    /// Whatever deleted files have left there is not in the image then. Refused where the filesystem is not clean: it is
+    /// Data of deleted files is not in the image then. Refused where the filesystem is not clean: it is
     /// checked first with `e2fsck` or `xfs_repair`, which write nothing.
     #[arg(long)]
     pub(crate) skip_free: bool,

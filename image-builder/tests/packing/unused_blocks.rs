@@ -1,4 +1,4 @@
-//! `--skip-free`: what nobody uses is zero, and everything that somebody uses is as it was.
+//! `--skip-free`: unused blocks become zero, and used ones stay as they were.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,8 @@ fn what_has_no_list_of_free_blocks_is_refused() {
     }
 }
 
-/// A disk with an ESP, an ext4 and an XFS that have deleted something, and a partition of the same bytes without a filesystem.
+/// A disk with an ESP, an ext4 and an XFS that have deleted something, and a partition of the same bytes without a
+/// filesystem.
 fn disk(lab: &Lab, name: &str) -> PathBuf {
     use std::os::unix::fs::FileExt;
     const MIB: u64 = 1 << 20;
@@ -191,7 +192,7 @@ fn on_a_whole_disk_each_filesystem_loses_its_own_and_the_rest_stays() {
         (2048..2150).contains(&gone),
         "{gone} blocks, and 1 MiB was deleted on each"
     );
-    // what is no filesystem is nobody's to judge
+    // a partition without a filesystem stays as it is
     assert!(holds_secret(&used));
     let inner = lab.text("inner.used");
     let from = format!("if={}", used.display());

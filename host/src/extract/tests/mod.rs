@@ -1,4 +1,4 @@
-//! Things made below a folder that stands for a root, with something beside it that nobody may touch.
+//! Things made below a folder that stands for a root, with files beside it that must stay untouched.
 
 mod properties;
 
@@ -57,7 +57,7 @@ impl Place {
     }
 }
 
-/// What belongs to a file of ours: whoever runs the tests may give it to himself.
+/// Metadata of a file owned by the user that runs the tests.
 fn mine(mode: u32) -> Metadata<'static> {
     Metadata {
         mode,

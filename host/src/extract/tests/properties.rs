@@ -1,10 +1,10 @@
-//! Whatever is made in whatever order: nothing outside of the root is touched.
+//! For all entries in any order: nothing outside of the root is touched.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// One thing of an archive by somebody who means harm.
+/// One entry of a malicious archive.
 #[derive(Clone, Debug)]
 enum Made {
     File(String),
