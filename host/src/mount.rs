@@ -97,7 +97,7 @@ pub fn own_mounts() -> io::Result<()> {
         // the mount that a chroot lies on is out of its reach
         Err(Errno::EINVAL) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "/ is no mount point, as in a chroot: before entering it, mount its folder onto itself (mount --bind DIR DIR)",
+            "/ is not a mount point, as in a chroot: before entering it, bind-mount its folder (mount --bind DIR DIR)",
         )),
         other => Ok(other?),
     }

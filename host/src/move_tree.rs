@@ -266,7 +266,7 @@ mod tests {
     fn what_cannot_be_copied_is_still_there() {
         let (_folder, from, to) = tree();
         fs::write(from.join("a"), "1").unwrap();
-        fs::write(to.join("a"), "somebody else's").unwrap();
+        fs::write(to.join("a"), "another's").unwrap();
         assert!(move_content(&from, &to).is_err());
         assert_eq!(fs::read(from.join("a")).unwrap(), b"1");
     }

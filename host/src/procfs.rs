@@ -96,7 +96,7 @@ mod tests {
 36 35 98:0 /mnt1 /mnt\0402\134x rw,noatime master:1 propagate_from:2 - ext3 /dev/sd\011a rw,errors=continue
 37 35 0:44 / /run rw - tmpfs tmpfs rw
 38 35 0:45 /sub /b rw shared:3 - btrfs /dev/sdb1 rw
-a line that is no mount
+a line that is not a mount
 39 35 0:46 / /x\999 rw - overlay none rw
 ";
         let found: Vec<(String, String, String, String)> = parse_mountinfo(text)

@@ -202,7 +202,7 @@ fn check_image(image: &Image, path: &std::path::Path, cancel: &Cancel) -> Result
             || Unpacker::new().context("cannot start zstd"),
             |unpacker, number, slot: &mut Slot| {
                 let chunk = image.index.chunk(usize::try_from(number)?);
-                let chunk = chunk.ok_or_else(|| anyhow!("there is no chunk {number}"))?;
+                let chunk = chunk.ok_or_else(|| anyhow!("the image has no chunk {number}"))?;
                 read_chunk(&file, &chunk, unpacker, slot).with_context(|| {
                     format!("chunk {number}, at {} of the file", chunk.packed_offset)
                 })
@@ -247,8 +247,8 @@ fn compare(image: &Image, raw: &FileDigest, packed: &FileDigest) -> Result<()> {
     match same.iter().find(|(_, same)| !same) {
         None => Ok(()),
         Some((what, _)) => Err(refused(
-            format!("{what} is another one"),
-            "its chunks are right: the manifest was put together wrongly; pack the image again",
+            format!("the manifest has a wrong value for {what}"),
+            "pack the image again: its chunks are correct, the manifest is not",
         )),
     }
 }

@@ -88,8 +88,8 @@ fn password(path: Option<&Path>) -> Result<Option<String>> {
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
         return Err(refused(
-            format!("there is no password in {}", path.display()),
-            "write it in the first line, or leave --password-file out",
+            format!("{} has no password in its first line", path.display()),
+            "write the password in the first line, or leave --password-file out",
         ));
     }
     Ok(Some(line.to_owned()))
@@ -101,7 +101,7 @@ fn secret_key(path: &Path, password_file: Option<&Path>) -> Result<SecretKey> {
     let text = fs::read_to_string(path).with_context(what)?;
     let none = || {
         refused(
-            format!("{} is no secret key", path.display()),
+            format!("{} is not a secret key", path.display()),
             "give the file that `keygen` or minisign made, not the one with .pub",
         )
     };

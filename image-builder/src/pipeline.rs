@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_an_error_and_nobody_waits_for_it() {
+    fn a_panic_is_an_error_and_no_thread_waits_for_it() {
         let error = run(100, 3, &Cancel::new(), |n, _| {
             assert!(n != 5, "on purpose");
             Ok(n)

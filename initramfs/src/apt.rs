@@ -218,7 +218,7 @@ impl<'e> Apt<'e> {
             if lock::sha256_of(&path)? == package.sha256 {
                 return Ok(path);
             }
-            tracing::warn!(file = %path.display(), "other bytes than the lock says; fetching it again");
+            tracing::warn!(file = %path.display(), "its sha256 is not the one in the lock; fetching it again");
         }
         self.ensure_lists()?;
         // Into a folder of its own, so that an interrupted download is never taken for a package file.
@@ -297,7 +297,7 @@ fn parse_uris(text: &str) -> Result<Vec<Exact>, Error> {
         else {
             return Err(Error::AptAnswer {
                 about: "what to install".to_owned(),
-                why: format!("`{file}` is no name of a package file"),
+                why: format!("`{file}` is not the name of a package file"),
             });
         };
         packages.push(Exact {

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_brings_is_named_with_who_asks() {
+    fn a_library_of_no_package_is_named_with_the_file_that_needs_it() {
         let own = own();
         let closure = closure([("me", own.as_path())], &|_| None).unwrap();
         assert!(

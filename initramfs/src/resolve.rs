@@ -139,7 +139,7 @@ fn locked(known: &BTreeMap<String, Stanza>, name: &str) -> Result<Package, Error
     };
     let stanza = known
         .get(name)
-        .ok_or_else(|| bad("it is not among what would be installed"))?;
+        .ok_or_else(|| bad("it is not one of the packages to install"))?;
     let field = |field: &str| {
         stanza
             .field(field)
@@ -151,7 +151,9 @@ fn locked(known: &BTreeMap<String, Stanza>, name: &str) -> Result<Package, Error
         version: field("Version")?,
         architecture: field("Architecture")?,
         sha256: field("SHA256")?,
-        size_bytes: field("Size")?.parse().map_err(|_| bad("odd `Size`"))?,
+        size_bytes: field("Size")?
+            .parse()
+            .map_err(|_| bad("its `Size` is not a number"))?,
         filename: field("Filename")?,
     })
 }

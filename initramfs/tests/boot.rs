@@ -39,7 +39,7 @@ fn target() -> PathBuf {
 /// Compiles the stand-in for the agent, statically.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the compiler is no tool of the product"
+    reason = "the compiler is not a tool of the product"
 )]
 fn stub(into: &Path) -> PathBuf {
     let out = into.join("agent");

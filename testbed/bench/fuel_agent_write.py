@@ -24,7 +24,7 @@ class CopyOnly(manager.Manager):
 def main():
     url, device, size, md5 = sys.argv[1:]
     cfg.CONF([], project="fuel-agent", default_config_files=[])
-    # `raw` is no filesystem that it would grow
+    # `raw` is not a filesystem, so it is not grown
     CopyOnly(Image(url, "gzip", device, int(size), md5, "raw")).do_copyimage()
 
 

@@ -131,7 +131,7 @@ fn open(parent: &File, name: &OsStr) -> io::Result<File> {
             let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
             let what = match kind {
                 SFlag::S_IFLNK => "a symbolic link",
-                _ => "no folder",
+                _ => "not a folder",
             };
             let name = name.display();
             Err(refused(&format!("is below `{name}`, which is {what}")))

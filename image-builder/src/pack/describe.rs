@@ -40,8 +40,8 @@ pub(crate) fn describe(
     let architecture = what.architecture.clone().or(found.architecture);
     let architecture = architecture.ok_or_else(|| {
         refused(
-            "what the image runs on is not known",
-            "say it, like --architecture x86_64",
+            "the architecture of the image is unknown",
+            "give it, like --architecture x86_64",
         )
     })?;
     let features = given_or(&what.features, found.features);
@@ -75,8 +75,8 @@ fn is_whole_disk(what: &What, content: &Content) -> Result<bool> {
         (None, Content::Disk(_)) => Ok(true),
         (None, Content::Filesystem(_)) => Ok(false),
         (None, Content::File(_) | Content::Unknown) => Err(refused(
-            "the image is neither a disk with a partition table nor a filesystem that is known",
-            "say what it is with --kind; if it should be one, it is damaged or wrapped in something else",
+            "the image is neither a disk with a partition table nor a known filesystem",
+            "give its kind with --kind; if it should be one of them, check that it is neither damaged nor compressed",
         )),
     }
 }

@@ -106,7 +106,7 @@ fn open_device(path: &Path) -> Result<Source> {
                     "{} is in use: mounted, or part of md, LVM or swap",
                     path.display()
                 ),
-                "unmount or release it first; what changes meanwhile is no image",
+                "unmount or release it first: an image must not change while it is packed",
             ),
             _ => error.into(),
         })
@@ -123,15 +123,15 @@ fn open_device(path: &Path) -> Result<Source> {
 
 fn checked(source: Source) -> Result<Source> {
     if source.size == 0 {
-        bail!("there is nothing in it");
+        bail!("the image is empty");
     }
     if !source.size.is_multiple_of(512) {
         return Err(refused(
             format!(
-                "the image has {} bytes, which is no whole number of sectors",
+                "the image has {} bytes, which is not a whole number of sectors",
                 source.size
             ),
-            "it is cut off, or no image of a disk or filesystem",
+            "give the whole image of a disk or filesystem: this one is truncated, or something else",
         ));
     }
     Ok(source)
@@ -160,7 +160,7 @@ impl Source {
         match self.watched {
             Some(before) if stamp(&self.file)? != before => Err(refused(
                 format!("{} was changed while it was packed", self.path.display()),
-                "stop who writes to it, and pack it again",
+                "stop the program that writes to it, and pack it again",
             )),
             _ => Ok(()),
         }

@@ -18,13 +18,13 @@ fn what_is_no_image_is_refused_and_leaves_nothing() {
     let mut tar = vec![0_u8; 1024];
     tar[257..262].copy_from_slice(b"ustar");
     for (what, bytes, says) in [
-        ("empty", Vec::new(), "there is nothing in it"),
-        ("odd", raw[..513].to_vec(), "no whole number of sectors"),
+        ("empty", Vec::new(), "the image is empty"),
+        ("odd", raw[..513].to_vec(), "not a whole number of sectors"),
         ("short", raw[..8 << 20].to_vec(), "it is cut off"),
         (
             "noise",
             noise(1 << 20, 1),
-            "neither a disk with a partition table nor a filesystem",
+            "neither a disk with a partition table nor a known filesystem",
         ),
         (
             "page",
@@ -137,7 +137,7 @@ fn options_that_cannot_be_are_refused_with_a_hint() {
     tool("mke2fs", &["-q", "-F", empty.to_str().unwrap()]);
     let said = lab.refused(&["pack", "empty.raw", "--out", "out"]);
     assert!(
-        said.contains("say it, like --architecture x86_64"),
+        said.contains("give it, like --architecture x86_64"),
         "{said}"
     );
 }

@@ -73,7 +73,7 @@ fn read(manifest: &Path) -> Result<Vec<Chunk>> {
     let shown = manifest.display();
     let text = fs::read(manifest).with_context(|| format!("cannot read {shown}"))?;
     let json: Value =
-        serde_json::from_slice(&text).with_context(|| format!("{shown} is no JSON"))?;
+        serde_json::from_slice(&text).with_context(|| format!("{shown} is not valid JSON"))?;
     let chunks = json["images"][0]["chunks"].as_array();
     let chunks = chunks.with_context(|| format!("{shown} has no chunks"))?;
     let parsed = chunks.iter().map(|chunk| {

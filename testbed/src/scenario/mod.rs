@@ -102,7 +102,7 @@ const SCENARIOS: [Scenario; 13] = [
     },
     Scenario {
         name: "failure",
-        about: "an image that is not there stays readable; a completion that nobody hears is offered until it is accepted",
+        about: "a failure (missing image) stays readable; a completion is offered until its server accepts it",
         default: false,
         run: failure::failure,
     },
@@ -134,7 +134,7 @@ pub(crate) fn run(options: &Test) -> Result<ExitCode> {
         .iter()
         .find(|name| *name != "all" && !SCENARIOS.iter().any(|s| s.name == **name))
     {
-        bail!("there is no scenario `{unknown}`; `testbed scenarios` lists them");
+        bail!("unknown scenario `{unknown}`; `testbed scenarios` lists them");
     }
     let wanted = |s: &Scenario| {
         all || options.names.iter().any(|name| name == s.name)

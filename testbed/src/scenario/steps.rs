@@ -127,5 +127,5 @@ pub(super) fn report(lab: &Lab) -> Result<Value> {
         .and_then(|node| node.report)
         .context("there was no report")?;
     std::fs::write(lab.work.join("report.json"), &report).context("cannot keep the report")?;
-    serde_json::from_str(&report).context("the report is no JSON")
+    serde_json::from_str(&report).context("the report is not valid JSON")
 }

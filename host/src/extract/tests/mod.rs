@@ -225,7 +225,7 @@ fn what_comes_later_takes_the_place_of_what_was_there() {
     assert_eq!(why(place.symlink("full", "x")), full);
     assert_eq!(
         why(place.file("twin/below", "x")),
-        "is below `twin`, which is no folder"
+        "is below `twin`, which is not a folder"
     );
 }
 

@@ -67,7 +67,7 @@ fn free_bytes_are_zero_in_every_form() {
 }
 
 #[test]
-fn what_cannot_be_written_is_an_error_and_nobody_waits() {
+fn what_cannot_be_written_is_an_error_and_no_thread_waits() {
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(&vec![7; 32 << 20], 0).unwrap();
     let job = Job {

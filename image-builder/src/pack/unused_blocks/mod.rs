@@ -34,7 +34,7 @@ pub(crate) fn extents(
             in_use(path)?;
             of_disk(source, disk, exec)
         }
-        Content::File(_) | Content::Unknown => Err(unknown("this is none that is known")),
+        Content::File(_) | Content::Unknown => Err(unknown("this is not a known filesystem")),
     }
 }
 
@@ -71,7 +71,7 @@ fn of_disk(source: &Source, disk: &Disk, exec: &mut dyn Exec) -> Result<Vec<Rang
         known += 1;
     }
     if known == 0 {
-        return Err(unknown("none of the partitions of this disk holds one"));
+        return Err(unknown("no partition of this disk holds one of them"));
     }
     Ok(joined(all))
 }
@@ -120,8 +120,8 @@ fn of_filesystem(
 
 fn unknown(what: &str) -> anyhow::Error {
     refused(
-        format!("--skip-free knows ext2, ext3, ext4 and xfs, and {what}"),
-        "leave it out",
+        format!("--skip-free supports ext2, ext3, ext4 and xfs, but {what}"),
+        "leave --skip-free out",
     )
 }
 
@@ -205,7 +205,7 @@ fn parse_ext(text: &str) -> Result<Vec<Range<u64>>> {
                 for feature in features.split_whitespace() {
                     match feature {
                         "needs_recovery" => return Err(unclean("its journal was not replayed")),
-                        "bigalloc" => return Err(unknown("this one has bigalloc")),
+                        "bigalloc" => return Err(unknown("the filesystem has bigalloc")),
                         _ => {}
                     }
                 }
@@ -228,7 +228,7 @@ fn parse_ext(text: &str) -> Result<Vec<Range<u64>>> {
 fn number(text: &str) -> Result<u64> {
     text.trim()
         .parse()
-        .with_context(|| format!("`{text}` is no block number"))
+        .with_context(|| format!("`{text}` is not a block number"))
 }
 
 /// Blocks as bytes, where their sum is what the superblock says.

@@ -70,14 +70,14 @@ fn lists_that_do_not_add_up_are_refused() {
             "has_journal needs_recovery",
             "journal was not replayed",
         ),
-        ("has_journal", "bigalloc", "this one has bigalloc"),
+        ("has_journal", "bigalloc", "the filesystem has bigalloc"),
         (
             "Free blocks:              13",
             "Free blocks:              14",
             "not as long as its superblock",
         ),
         ("36-38", "38-36", "not as long as its superblock"),
-        ("36-38", "36-x8", "`x8` is no block number"),
+        ("36-38", "36-x8", "`x8` is not a block number"),
         (
             "Block size:               1024",
             "",
