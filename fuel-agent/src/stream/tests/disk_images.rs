@@ -124,7 +124,7 @@ fn what_a_qcow2_asks_for_is_refused_before_anything_is_written() {
         ),
         (
             header(|bytes| bytes[24..32].copy_from_slice(&(1_u64 << 60).to_be_bytes())),
-            "bytes, and at most",
+            "bytes, but at most",
             "shrink the disk",
         ),
         (
