@@ -182,7 +182,8 @@ pub fn render(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesE
     Ok(paragraphs.join("\n"))
 }
 
-/// The text of a `sources.list` with what is wanted, for another machine: without options, which name files of this one.
+/// The text of a `sources.list` with what is wanted, for another machine: without options, which name files of this
+/// one.
 pub fn render_lines(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesError> {
     let mut text = String::new();
     for entry in select(entries, wanted)? {

@@ -7,7 +7,8 @@
 //!                                                                   events: bars, lines, JSON, log
 //! ```
 //!
-//! The rooms, from the bottom up; each imports only what stands above it in this list, and `tests/boundaries` holds that.
+//! The rooms, from the bottom up; each imports only what stands above it in this list, and `tests/boundaries` holds
+//! that.
 //!
 //! ```text
 //!   tools       the programs that the agent starts

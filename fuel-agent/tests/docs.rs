@@ -1,4 +1,5 @@
-//! docs/commands.md says what the sources say: its tables are printed from them, and differ from them at most until the next
+//! docs/commands.md says what the sources say: its tables are printed from them, and differ from them at most until the
+//! next
 //! run of the tests.
 
 #![allow(clippy::panic, clippy::expect_used, reason = "a test program")]

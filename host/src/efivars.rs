@@ -1,4 +1,5 @@
-//! The firmware's variables on a UEFI node, as the kernel's efivarfs shows them: a file each, called `NAME-VENDOR`, whose
+//! The firmware's variables on a UEFI node, as the kernel's efivarfs shows them: a file each, called `NAME-VENDOR`,
+//! whose
 //! first four bytes are the variable's attributes (UEFI 2.10, section 8.2). Only UEFI's own variables are reached here.
 
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +14,8 @@ use crate::ioctl::flags;
 const FOLDER: &str = "/sys/firmware/efi/efivars";
 /// The vendor of what UEFI itself defines: `EFI_GLOBAL_VARIABLE`.
 const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-/// Kept over a power-off; to be had before and after the system has taken over. What the boot list's variables have to be.
+/// Kept over a power-off; to be had before and after the system has taken over. What the boot list's variables have to
+/// be.
 const ATTRIBUTES: [u8; 4] = 7_u32.to_le_bytes();
 
 /// The variables that UEFI itself defines: `BootOrder`, `Boot0000` and their like. Contents are without attributes.
@@ -127,7 +129,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets or clears the flag with which efivarfs guards a variable, and says whether it was set. What is not there, or on a
+/// Sets or clears the flag with which efivarfs guards a variable, and says whether it was set. What is not there, or on
+/// a
 /// filesystem without such flags, is not guarded.
 fn set_immutable(path: &Path, immutable: bool) -> io::Result<bool> {
     let file = match File::open(path) {

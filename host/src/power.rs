@@ -37,7 +37,8 @@ pub fn end_machine(action: PowerAction) -> io::Result<Infallible> {
 
 /// Takes a kernel into memory that is to be started by [`PowerAction::Kexec`].
 pub trait NextKernel: Send {
-    /// Loads it with its initial ramdisk and command line, in place of any loaded before. The files are not needed afterwards.
+    /// Loads it with its initial ramdisk and command line, in place of any loaded before. The files are not needed
+    /// afterwards.
     fn load(&mut self, kernel: &Path, initrd: &Path, command_line: &str) -> io::Result<()>;
 }
 

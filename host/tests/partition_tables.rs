@@ -83,7 +83,8 @@ fn sgdisk(disk: &Path, arguments: &[String]) -> bool {
     }
 }
 
-/// Everything that a table consists of: both ends of the disk, without its boot code, and without the end of the protective
+/// Everything that a table consists of: both ends of the disk, without its boot code, and without the end of the
+/// protective
 /// entry in cylinders, heads and sectors: of a small disk sgdisk says it, and we that it cannot be said.
 fn ends(disk: &dyn BlockDevice) -> [Vec<u8>; 2] {
     let sector = disk.sector_size().0;
@@ -99,7 +100,8 @@ fn ends(disk: &dyn BlockDevice) -> [Vec<u8>; 2] {
     [head, read(size - tail, size)]
 }
 
-/// sgdisk's table is that of [`Gpt::new`], byte by byte, and is found; then ours takes its place, and sgdisk is content.
+/// sgdisk's table is that of [`Gpt::new`], byte by byte, and is found; then ours takes its place, and sgdisk is
+/// content.
 fn compare(devices: &dyn Devices, disk: &Path, file: &Path, sector: u64) {
     if !sgdisk(file, &arguments(sector)) {
         return;

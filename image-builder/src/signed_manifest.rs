@@ -45,7 +45,8 @@ fn manifest_path(path: &Path) -> PathBuf {
 }
 
 impl SignedManifest {
-    /// Reads the manifest that `path` is, or that lists the image `path`. Where keys are given, one of them must have signed it.
+    /// Reads the manifest that `path` is, or that lists the image `path`. Where keys are given, one of them must have
+    /// signed it.
     pub(crate) fn read(path: &Path, keys: &[TrustedKey]) -> Result<Self> {
         let path = manifest_path(path);
         let what = || format!("cannot read {}", path.display());

@@ -1,4 +1,5 @@
-//! Compressed members one after the other in one file, as `cat` and parallel compressors leave them, and zeros behind the last:
+//! Compressed members one after the other in one file, as `cat` and parallel compressors leave them, and zeros behind
+//! the last:
 //! those of tape blocks and sectors. `gzip -t` and `bzip2 -t` accept them too.
 
 use std::fmt;

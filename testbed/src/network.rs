@@ -61,7 +61,8 @@ pub(crate) fn tap(n: u8) -> String {
 impl Network {
     /// Puts it up in the namespace we are in, for `nodes` nodes. Logs and configuration go to `work`.
     pub(crate) fn up(system: &mut System, work: &Path, files: &Files, nodes: u8) -> Result<Self> {
-        // Of several labs in one run each has its own: nothing of the one before is in the way of the next. What is started
+        // Of several labs in one run each has its own: nothing of the one before is in the way of the next. What is
+        // started
         // from this thread on is in it, our own threads too.
         unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
         ip(system, "link set lo up")?;
@@ -109,7 +110,8 @@ fn ip(system: &mut System, words: &str) -> Result<()> {
     Ok(())
 }
 
-/// What TFTP serves: a script that asks the orchestrator, and iPXE itself for firmware that has none. For UEFI the one that uses the
+/// What TFTP serves: a script that asks the orchestrator, and iPXE itself for firmware that has none. For UEFI the one
+/// that uses the
 /// firmware's driver: `ipxe.efi` takes the card with a driver of its own, and the firmware that goes on after it hangs.
 fn tftp_root(work: &Path) -> Result<PathBuf> {
     let root = work.join("tftp");

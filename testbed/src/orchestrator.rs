@@ -20,7 +20,8 @@ use url::Url;
 
 use crate::events::{Events, Source};
 
-/// For kernels of nodes: an emulated timer that comes late, on a busy machine, is no broken one, and no reason for a panic.
+/// For kernels of nodes: an emulated timer that comes late, on a busy machine, is no broken one, and no reason for a
+/// panic.
 pub(crate) const NO_TIMER_CHECK: &str = "no_timer_check";
 
 /// Where a node stands.

@@ -176,7 +176,8 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    /// Lets udev come to rest, so that it holds nothing that is about to be changed, and has seen what was. Where there is
+    /// Lets udev come to rest, so that it holds nothing that is about to be changed, and has seen what was. Where there
+    /// is
     /// no udev there is nothing to wait for.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         if self.host.exec.find(Tool::Udevadm.into()).is_none() {

@@ -51,7 +51,8 @@ pub(crate) fn short(fqdn: &str) -> &str {
     fqdn.split('.').next().unwrap_or(fqdn)
 }
 
-/// /etc/hosts with the node's own line: the address that others know, not 127.0.1.1, because clustered services tell each
+/// /etc/hosts with the node's own line: the address that others know, not 127.0.1.1, because clustered services tell
+/// each
 /// other what their name resolves to. Lines that name it otherwise go; all others stay.
 fn hosts(old: &str, address: &str, fqdn: &str) -> String {
     let short = short(fqdn);

@@ -14,7 +14,8 @@ use crate::tools::Tool;
 /// Why there is no LVM where disks are files.
 const ON_FILES: &str = "LVM needs a block device";
 
-/// `lvm SUBCOMMAND`, which sees these nodes and no others: a volume group of the same name on another disk is not touched,
+/// `lvm SUBCOMMAND`, which sees these nodes and no others: a volume group of the same name on another disk is not
+/// touched,
 /// and nothing depends on a devices file, on what udev knows of new nodes, or on a daemon.
 pub(super) fn lvm<P: AsRef<Path>>(
     subcommand: &str,

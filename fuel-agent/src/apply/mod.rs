@@ -57,7 +57,8 @@ use outcome::{Outcome, StepRun};
 use crate::model::error::{Error, Kind};
 use crate::model::step::{Arm, Configure, ImageStep, Make, PlannedStep, Step};
 
-/// Performs steps that go together: those that write images. One [`StepRun`] for each, in their order; where any failed,
+/// Performs steps that go together: those that write images. One [`StepRun`] for each, in their order; where any
+/// failed,
 /// one is [`StepResult::Failed`](outcome::StepResult::Failed) and it is the first that did.
 pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Vec<StepRun> {
     let images = steps.iter().map(|planned| planned.step.image());

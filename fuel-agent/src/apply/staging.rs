@@ -1,4 +1,5 @@
-//! A filesystem in a sparse file of its own: what mkfs and resize2fs work on where a disk is a file, for they cannot be told
+//! A filesystem in a sparse file of its own: what mkfs and resize2fs work on where a disk is a file, for they cannot be
+//! told
 //! of a part of one. It is copied to and from its extent with its holes.
 
 use std::fs::{self, File, OpenOptions};

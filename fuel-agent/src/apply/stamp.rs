@@ -1,4 +1,5 @@
-//! The identity stamp: which request was installed, from which images, when. It lies before the first partition of each disk
+//! The identity stamp: which request was installed, from which images, when. It lies before the first partition of each
+//! disk
 //! that got boot code, so that a later run, or `status`, can read it without mounting anything.
 
 use std::io;
@@ -166,7 +167,8 @@ pub fn parse(bytes: &[u8]) -> Option<Stamp> {
     serde_json::from_slice(json).ok()
 }
 
-/// Removes a stamp, whole or damaged, and says whether there was one. What does not begin like a stamp is not touched: it
+/// Removes a stamp, whole or damaged, and says whether there was one. What does not begin like a stamp is not touched:
+/// it
 /// may be data that is kept.
 pub(super) fn clear(device: &mut dyn BlockDevice) -> io::Result<bool> {
     if device.size() < STAMP.end() {

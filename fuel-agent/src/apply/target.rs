@@ -29,7 +29,8 @@ pub(super) fn within(
 }
 
 impl Context<'_> {
-    /// Where `/` of the installed system is, mounted for writing; on first use everything is mounted, and the UUIDs of all
+    /// Where `/` of the installed system is, mounted for writing; on first use everything is mounted, and the UUIDs of
+    /// all
     /// filesystems are known from then on.
     pub fn target(&mut self) -> Result<PathBuf, Error> {
         if let Some(target) = &self.state.target {
@@ -87,7 +88,8 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Mounts one filesystem by itself, at a folder of that name, for a purpose that the error names: `cannot mount NODE to PURPOSE`.
+    /// Mounts one filesystem by itself, at a folder of that name, for a purpose that the error names:
+    /// `cannot mount NODE to PURPOSE`.
     pub(super) fn mount_alone(
         &mut self,
         filesystem: usize,
@@ -154,7 +156,8 @@ fn by_depth(plan: &Plan) -> Result<Vec<usize>, Error> {
     }
 }
 
-/// The folder that `path` is in the installed system, made where it is missing and may be: links lead where they will lead
+/// The folder that `path` is in the installed system, made where it is missing and may be: links lead where they will
+/// lead
 /// there, so never out of it.
 fn mount_point(root: &Path, path: &str, mode: MountMode) -> io::Result<PathBuf> {
     let tree = Tree::open(root)?;

@@ -1,4 +1,5 @@
-//! Letting go, at the end of a run, of the arrays and volume groups that it made or took up. They are found by what they lie
+//! Letting go, at the end of a run, of the arrays and volume groups that it made or took up. They are found by what
+//! they lie
 //! on, never by their names alone: this machine may have others that are called the same.
 
 use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! What cloud-init is told of a Fuel node: from the request's facts to a [`Seed`].
 //!
 //! Fuel's orchestrator relies on what its templates made cloud-init do; the same is done here, in words that today's
-//! cloud-init understands, on Debian's and Red Hat's families. Nothing is installed and nothing has to be there: a plain
+//! cloud-init understands, on Debian's and Red Hat's families. Nothing is installed and nothing has to be there: a
+//! plain
 //! image ends its first boot without an error.
 
 mod accounts;
@@ -128,7 +129,8 @@ fn network(node: &NodeSpec) -> Network {
     }
 }
 
-/// The declarative part. Modules that fail where something is missing (locale, timezone, rsyslog, puppet, mcollective, ntp)
+/// The declarative part. Modules that fail where something is missing (locale, timezone, rsyslog, puppet, mcollective,
+/// ntp)
 /// are not used: the files they would write are written here, or by the boothook where it finds whom they are for.
 fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_>) -> Value {
     let mut files = vec![
@@ -161,7 +163,8 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
         "preserve_hostname": false,
         // written at installation, with the address that other nodes know
         "manage_etc_hosts": false,
-        // in quotes: a bare `false` switches it off too, but the schema of older releases wants a text, and says so at every boot
+        // in quotes: a bare `false` switches it off too, but the schema of older releases wants a text, and says so at
+        // every boot
         "locale": "false",
         "resize_rootfs": false,
         "growpart": {"mode": "off"},
@@ -180,7 +183,8 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
     })
 }
 
-/// The call of the installed system: who it is, and the host keys by which it is known. Only keys that were made: cloud-init
+/// The call of the installed system: who it is, and the host keys by which it is known. Only keys that were made:
+/// cloud-init
 /// gives up on one that is not there.
 fn phone_home(url: &str) -> Value {
     json!({

@@ -1,4 +1,5 @@
-//! Whether a server answers at all: asked before anything is touched, so that a name that leads nowhere or a certificate that
+//! Whether a server answers at all: asked before anything is touched, so that a name that leads nowhere or a
+//! certificate that
 //! is not trusted is told of before the work, and not only when all of it is done.
 
 use reqwest::Method;
@@ -8,7 +9,8 @@ use super::client::{Client, Request};
 use super::error::HttpError;
 use crate::pool::Pool;
 
-/// Asks the server of `url` once for its front page, and not for `url` itself, which may do something. Any answer will do.
+/// Asks the server of `url` once for its front page, and not for `url` itself, which may do something. Any answer will
+/// do.
 pub fn answers(client: &Client, url: &str) -> Result<(), HttpError> {
     let mut front = match Address::parse(url)? {
         Address::Web(url) => url,

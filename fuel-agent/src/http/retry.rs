@@ -63,7 +63,8 @@ impl Retry {
             })
     }
 
-    /// How long to wait before the next attempt, at least as long as `asked`; `None` where the budget does not allow it.
+    /// How long to wait before the next attempt, at least as long as `asked`; `None` where the budget does not allow
+    /// it.
     pub(crate) fn spend(&mut self, client: &Client, asked: Option<Duration>) -> Option<Duration> {
         self.attempts += 1;
         let pause = asked.map_or_else(|| jittered(self.pause), |asked| asked.max(self.pause));

@@ -31,7 +31,8 @@ pub(super) type Signatures = BTreeMap<String, Signature>;
 /// Two signatures at once, an old one not wiped by whoever made the new one: blkid does not say which.
 pub(crate) const AMBIVALENT: &str = "ambivalent";
 
-/// Reads `blkid -p -o export`: `KEY=VALUE` lines, whose values have a backslash before what a shell would take otherwise.
+/// Reads `blkid -p -o export`: `KEY=VALUE` lines, whose values have a backslash before what a shell would take
+/// otherwise.
 pub(super) fn parse_blkid(status: i32, text: &str) -> Signature {
     let value = |key: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once('='));
@@ -72,7 +73,8 @@ pub(super) struct Array {
     pub(super) contained: bool,
 }
 
-/// Reads `mdadm --examine --scan --verbose`: a line `ARRAY [NAME] KEY=VALUE…`, then indented lines with more of the same.
+/// Reads `mdadm --examine --scan --verbose`: a line `ARRAY [NAME] KEY=VALUE…`, then indented lines with more of the
+/// same.
 pub(super) fn parse_mdadm(text: &str) -> Vec<Array> {
     let mut arrays: Vec<Array> = Vec::new();
     for line in text.lines() {
@@ -111,7 +113,8 @@ pub(super) struct PhysicalVolume {
     pub(super) group_uuid: String,
 }
 
-/// Reads `lvm pvs --reportformat json`. Volumes of no group, and those that LVM misses (`[unknown]`), are left out; `None`
+/// Reads `lvm pvs --reportformat json`. Volumes of no group, and those that LVM misses (`[unknown]`), are left out;
+/// `None`
 /// where it is no such report.
 pub(super) fn parse_pvs(text: &str) -> Option<Vec<PhysicalVolume>> {
     // Warnings may come before the report where standard output is shared.

@@ -166,7 +166,8 @@ impl Ground<'_> {
     }
 }
 
-/// Everything that lies across disks or partitions, and the disks, by path, of which that cannot be told. Signatures are
+/// Everything that lies across disks or partitions, and the disks, by path, of which that cannot be told. Signatures
+/// are
 /// those of all devices, by kernel name.
 pub(super) fn stacks(
     reader: &mut Reader,
@@ -213,7 +214,8 @@ fn suspects<'a>(graph: &'a Graph, signatures: &Signatures, kinds: &[&str]) -> Ve
     found.filter_map(|(name, _)| graph.get(name)).collect()
 }
 
-/// Arrays that the kernel has, started or only assembled: both hold their members. A container of the firmware is not one:
+/// Arrays that the kernel has, started or only assembled: both hold their members. A container of the firmware is not
+/// one:
 /// its volumes are the disks, and what it lies on is left alone.
 fn running_arrays(ground: &Ground<'_>) -> Vec<Stack> {
     let nodes = ground.graph.all().into_iter();
@@ -297,7 +299,8 @@ fn group_of(mapping: &str) -> String {
     group.replace('\0', "-")
 }
 
-/// Maps that are neither disks nor logical volumes. What else the kernel stacks (bcache, drbd) has no name here, so that
+/// Maps that are neither disks nor logical volumes. What else the kernel stacks (bcache, drbd) has no name here, so
+/// that
 /// a disk below it is one that nobody can release.
 fn mappings(ground: &Ground<'_>) -> Vec<Stack> {
     let mut stacks = Vec::new();
@@ -325,7 +328,8 @@ fn mappings(ground: &Ground<'_>) -> Vec<Stack> {
     stacks
 }
 
-/// A btrfs on more than one device: as the kernel has it where it is mounted, else by its identifier, which is the same on
+/// A btrfs on more than one device: as the kernel has it where it is mounted, else by its identifier, which is the same
+/// on
 /// all its devices.
 fn btrfs(reader: &Reader, ground: &Ground<'_>, signatures: &Signatures) -> Vec<Stack> {
     let mut found: BTreeMap<String, (BTreeSet<String>, bool)> = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! An inventory from a file: what `provision inventory --format json` wrote, or what a person did.
 //!
-//! Only `path` and `size_bytes` of a disk are required, unknown keys are passed over, and everything that is wrong is told at
+//! Only `path` and `size_bytes` of a disk are required, unknown keys are passed over, and everything that is wrong is
+//! told at
 //! once, each with its place.
 
 use serde::de::DeserializeOwned;

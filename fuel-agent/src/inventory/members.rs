@@ -1,4 +1,5 @@
-//! What arrays and volume groups are made of, as their members say it. A tool that dies on one device costs what is known of
+//! What arrays and volume groups are made of, as their members say it. A tool that dies on one device costs what is
+//! known of
 //! that device: the others are asked about one by one.
 
 use host::exec::{ExecError, Output};
@@ -9,7 +10,8 @@ use super::graph::Node;
 use super::reader::{Query, Reader};
 use crate::model::error::{Error, Kind};
 
-/// Arrays that any of `suspects` is a member of, running or not. `blind` is told of each that cannot be examined, and why.
+/// Arrays that any of `suspects` is a member of, running or not. `blind` is told of each that cannot be examined, and
+/// why.
 pub(super) fn arrays(
     reader: &mut Reader,
     suspects: &[&Node],
@@ -85,7 +87,8 @@ pub(super) fn volumes(
     Ok(volumes)
 }
 
-/// An answer of a tool, or what kept it from answering. Without the tool, or when the run is stopped, there is nothing left
+/// An answer of a tool, or what kept it from answering. Without the tool, or when the run is stopped, there is nothing
+/// left
 /// to ask: to go on would be to guess what lies on which disk.
 fn answer(
     asked: Result<Output, ExecError>,

@@ -257,8 +257,10 @@ fn probe_devices(reader: &mut Reader) -> Result<(Vec<Disk>, Vec<Stack>), Error> 
 }
 
 impl Inventory {
-    /// Lower-case hexadecimal sha256 over what a plan was made for: each disk by path, size, serial number and world-wide
-    /// name, with its partitions. Equal before and after a question to a person, it is still the machine they said yes to.
+    /// Lower-case hexadecimal sha256 over what a plan was made for: each disk by path, size, serial number and
+    /// world-wide
+    /// name, with its partitions. Equal before and after a question to a person, it is still the machine they said yes
+    /// to.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         let mut part = |text: &str| {

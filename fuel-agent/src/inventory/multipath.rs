@@ -1,4 +1,5 @@
-//! One medium behind several block devices: a disk with two ports, or a LUN over two fabrics, where no map joins its paths.
+//! One medium behind several block devices: a disk with two ports, or a LUN over two fabrics, where no map joins its
+//! paths.
 
 use super::{Disk, Inventory};
 
@@ -22,7 +23,8 @@ impl Inventory {
             .collect()
     }
 
-    /// The device to use where `disks` all are paths to one medium: the map that joins them, else the first; `None` where
+    /// The device to use where `disks` all are paths to one medium: the map that joins them, else the first; `None`
+    /// where
     /// they are several media.
     pub fn one_medium(&self, disks: &[usize]) -> Option<usize> {
         let (first, rest) = disks.split_first()?;
@@ -35,7 +37,8 @@ impl Inventory {
     }
 }
 
-/// Whether two block devices are paths to one medium. The world-wide name decides; where neither has one, vendor, model and
+/// Whether two block devices are paths to one medium. The world-wide name decides; where neither has one, vendor, model
+/// and
 /// serial number together. Sizes have to agree, and so does what is known of serial numbers and models; a placeholder
 /// identifies nothing.
 fn same_medium(a: &Disk, b: &Disk) -> bool {

@@ -113,7 +113,8 @@ impl Reader {
         }
     }
 
-    /// Files that stand for disks: (name of the disk, file, its size where it is still to be made). The machine's own disks
+    /// Files that stand for disks: (name of the disk, file, its size where it is still to be made). The machine's own
+    /// disks
     /// cannot be seen, and no file is made.
     pub fn on_files(
         disks: &[(String, PathBuf, Option<Bytes>)],

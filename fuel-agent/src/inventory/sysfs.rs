@@ -1,7 +1,8 @@
 //! Disks as the kernel has them: below a root that tests can move.
 //!
 //! A disk is what a request may name: a whole device with a bus of its own, a multipath map, or a volume that the
-//! machine's firmware makes of several disks. Not one: what the kernel makes up (loop, ram, zram, nbd, md, other maps), optical
+//! machine's firmware makes of several disks. Not one: what the kernel makes up (loop, ram, zram, nbd, md, other maps),
+//! optical
 //! and floppy drives, boot areas of eMMC chips, hidden paths of `NVMe`, a reader without a card.
 
 use std::io::ErrorKind;
@@ -195,7 +196,8 @@ pub(super) fn disk(
 fn table(reader: &Reader, disk: &Path, unexamined: &mut Vec<Unexamined>) -> Option<FoundTable> {
     match reader.table(disk) {
         Ok(table) => table,
-        // No device node, no permission to read it, or a file that is still to be made longer: nothing is wrong with it.
+        // No device node, no permission to read it, or a file that is still to be made longer: nothing is wrong with
+        // it.
         Err(error)
             if matches!(
                 error.kind(),
@@ -356,7 +358,8 @@ fn from_table(
     found
 }
 
-/// What lies on a device: as udev recorded it, else as blkid finds it. `None` for what has no content, or none that could
+/// What lies on a device: as udev recorded it, else as blkid finds it. `None` for what has no content, or none that
+/// could
 /// be a part of anything: it is not even looked at.
 pub(super) fn signature(reader: &mut Reader, node: &Node) -> Option<Signature> {
     let pretended = ["loop", "ram", "zram", "nbd", "sr", "fd"];

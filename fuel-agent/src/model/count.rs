@@ -1,4 +1,5 @@
-//! How many values a document holds, found out without keeping any: in memory each takes many times the bytes that it takes
+//! How many values a document holds, found out without keeping any: in memory each takes many times the bytes that it
+//! takes
 //! in the text, in keys that nothing reads too.
 
 use std::fmt;

@@ -19,7 +19,8 @@ pub enum FilesystemType {
     Xfs,
     /// Swap space.
     Swap,
-    /// Any other, by its name: an image may hold it, and none is made here. It is planned, and refused by `run` where it would
+    /// Any other, by its name: an image may hold it, and none is made here. It is planned, and refused by `run` where
+    /// it would
     /// have to be made.
     Other(String),
 }

@@ -198,7 +198,8 @@ impl Mismatch {
     }
 }
 
-/// Whether what an image holds is what it should be: a filesystem of type `format`, an archive, or, where that is empty,
+/// Whether what an image holds is what it should be: a filesystem of type `format`, an archive, or, where that is
+/// empty,
 /// any disk or filesystem.
 pub fn check_identified(content: &ImageContent, format: &str) -> Result<(), Mismatch> {
     let expected = format.to_owned();

@@ -112,7 +112,8 @@ pub struct PlannedDisk {
     pub bootloader: bool,
     /// Partitions, in order of creation.
     pub partitions: Vec<PlannedPartition>,
-    /// Partitions that are there, that the request does not know, and that stay because something is kept: number and place.
+    /// Partitions that are there, that the request does not know, and that stay because something is kept: number and
+    /// place.
     pub others: Vec<(u32, Extent)>,
 }
 

@@ -58,12 +58,14 @@ pub struct Request {
     pub boot: BootSpec,
     /// Who the node is; `None` where the dialect does not say (ironic).
     pub node: Option<NodeSpec>,
-    /// Where the cloud-init data goes, if any goes anywhere; its content is made from `node`, or is the ready-made image that
+    /// Where the cloud-init data goes, if any goes anywhere; its content is made from `node`, or is the ready-made
+    /// image that
     /// was found on the node (`Context::ready_configdrive` of the room `request`) where `node` is `None`.
     pub configdrive: Option<BlockRef>,
     /// What is odd but accepted, as upstream accepts it.
     pub warnings: Vec<String>,
-    /// What can be planned, as upstream plans it, but what `run` will not do (exit 3): upstream would fail half way, with the
+    /// What can be planned, as upstream plans it, but what `run` will not do (exit 3): upstream would fail half way,
+    /// with the
     /// data already gone.
     pub refusals: Vec<Problem>,
 }

@@ -146,7 +146,8 @@ pub struct PackedFacts {
 }
 
 impl Sources {
-    /// Every digest in it that nobody is named for is stated by `document`, and computed: whether a manifest said so once
+    /// Every digest in it that nobody is named for is stated by `document`, and computed: whether a manifest said so
+    /// once
     /// cannot be told from a file.
     #[must_use]
     pub fn stated_by(mut self, document: &str) -> Self {

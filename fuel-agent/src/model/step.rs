@@ -34,7 +34,8 @@ pub struct Destroyed {
     pub length: host::units::Bytes,
 }
 
-/// One effect. Indexes point into the lists of the [`Plan`](super::plan::Plan). No `_ =>` when matching on it or on one of its
+/// One effect. Indexes point into the lists of the [`Plan`](super::plan::Plan). No `_ =>` when matching on it or on one
+/// of its
 /// groups: a new effect has to be asked what it destroys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -44,7 +45,8 @@ pub enum Step {
     Disarm {
         /// Index of the disk.
         disk: usize,
-        /// Where core images and ESPs begin that are there now or are kept, besides the boot code and the stamp: zeroed.
+        /// Where core images and ESPs begin that are there now or are kept, besides the boot code and the stamp:
+        /// zeroed.
         areas: Vec<Extent>,
     },
     /// Makes a part of the layout.
@@ -114,11 +116,13 @@ pub enum ImageStep {
     Write {
         /// Its index.
         image: usize,
-        /// Whether it is written at the same time as the image of the step before it, which is a `Write` too. Such steps
+        /// Whether it is written at the same time as the image of the step before it, which is a `Write` too. Such
+        /// steps
         /// begin together; the first that fails stops the others.
         with_previous: bool,
     },
-    /// Streams an archive, by the index of the image, verifies it, and makes its files in a filesystem that was made for them.
+    /// Streams an archive, by the index of the image, verifies it, and makes its files in a filesystem that was made
+    /// for them.
     Unpack(usize),
     /// Grows the filesystem, by its index, that came with an image to its volume.
     Grow(usize),

@@ -25,7 +25,8 @@ pub struct Storage {
     pub logical_volumes: Vec<LogicalVolumeSpec>,
     /// Filesystems and swap, in the order they are made and stand in fstab.
     pub filesystems: Vec<FilesystemSpec>,
-    /// Nodes that an explicit layout uses but does not make, like a partition of a disk that it does not list. Each has its
+    /// Nodes that an explicit layout uses but does not make, like a partition of a disk that it does not list. Each has
+    /// its
     /// entry in [`Request::refusals`](super::request::Request::refusals).
     pub undefined: Vec<String>,
 }
@@ -66,7 +67,8 @@ pub struct DiskSpec {
 /// How a request says which disk it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskSelector {
-    /// Fuel's rule: any of the `extra` links that is a by-id link, else (without `extra`) the `id` as a link; else, or if the
+    /// Fuel's rule: any of the `extra` links that is a by-id link, else (without `extra`) the `id` as a link; else, or
+    /// if the
     /// links match several and the name just one, the kernel name.
     Fuel {
         /// Links without `/dev/`, as in `extra`.
@@ -123,7 +125,8 @@ pub struct PartitionSpec {
     pub size: Bytes,
     /// What it is for.
     pub role: Role,
-    /// GPT partition type as the request gives it; may be something that is no GUID (kept as upstream keeps it, refused by `run`).
+    /// GPT partition type as the request gives it; may be something that is no GUID (kept as upstream keeps it, refused
+    /// by `run`).
     pub type_guid: Option<String>,
     /// Flags of the explicit layout (`bios_grub`, `legacy_boot`, `boot`, `raid`, `lvm`).
     pub flags: Vec<String>,

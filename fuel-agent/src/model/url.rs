@@ -1,8 +1,11 @@
 //! Addresses that may hold a secret: of images, of a pulled request, of callbacks, of mirrors.
 //!
-//! What may be secret in an address is its user, its password, and all that follows its path: presigned addresses have their
-//! signature there, callbacks their token. None of it is ever printed: [`Display`](fmt::Display), [`Debug`](fmt::Debug) and
-//! [`Serialize`] all give the redacted form. [`RedactedUrl::reveal`] is for the code that connects, and for nothing else.
+//! What may be secret in an address is its user, its password, and all that follows its path: presigned addresses have
+//! their
+//! signature there, callbacks their token. None of it is ever printed: [`Display`](fmt::Display), [`Debug`](fmt::Debug)
+//! and
+//! [`Serialize`] all give the redacted form. [`RedactedUrl::reveal`] is for the code that connects, and for nothing
+//! else.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -95,7 +98,8 @@ pub fn redacted(url: &str) -> String {
     }
 }
 
-/// Not an address, so that there is no telling where in it a secret might be: of what may be its authority only what follows
+/// Not an address, so that there is no telling where in it a secret might be: of what may be its authority only what
+/// follows
 /// the last `@`, of the rest nothing from the first `?` or `#` on.
 fn guessed(text: &str) -> String {
     let authority = text.split_once("//").map_or(text, |(_, rest)| rest);

@@ -1,4 +1,5 @@
-//! The last look before the first write: whether the chosen disks still are what was planned for. Only a plan that has passed
+//! The last look before the first write: whether the chosen disks still are what was planned for. Only a plan that has
+//! passed
 //! it can be carried out.
 
 use std::ops::Deref;
@@ -37,7 +38,8 @@ pub enum NotApproved {
     OtherNode(String),
 }
 
-/// Compares the node as it was planned for with what it is `now`; and, where the inventory came from a file, with what the node
+/// Compares the node as it was planned for with what it is `now`; and, where the inventory came from a file, with what
+/// the node
 /// says of itself, `real`.
 pub fn approve(
     plan: &Plan,
@@ -81,8 +83,10 @@ fn since(plan: &Plan, before: &Inventory, now: &Inventory) -> Option<String> {
     (stacks(before) != stacks(now)).then(|| "what lies on the chosen disks is different".to_owned())
 }
 
-/// What the node knows better than a file about a chosen disk, where that would make the plan a mistake. A disk that only
-/// the file knows may be one that is never looked for, like a loop device; claiming it tells whether it is there and free.
+/// What the node knows better than a file about a chosen disk, where that would make the plan a mistake. A disk that
+/// only
+/// the file knows may be one that is never looked for, like a loop device; claiming it tells whether it is there and
+/// free.
 fn contradiction(plan: &Plan, file: &Inventory, real: &Inventory) -> Option<String> {
     plan.disks.iter().find_map(|planned| {
         let said = disk(file, &planned.device)?;

@@ -1,4 +1,5 @@
-//! Which images are written at the same time: two at most, and none that would take memory or a disk's heads from another. An
+//! Which images are written at the same time: two at most, and none that would take memory or a disk's heads from
+//! another. An
 //! archive goes alone.
 
 use std::collections::BTreeSet;
@@ -18,7 +19,8 @@ const CHUNK_MOST: Bytes = Bytes(4 << 20);
 /// The most chunks of such an image: its index stays within 4 MiB.
 const CHUNKS_MOST: usize = 1 << 15;
 
-/// The steps that write all images. Each image that can goes with the first after it that can too; what goes together stands
+/// The steps that write all images. Each image that can goes with the first after it that can too; what goes together
+/// stands
 /// together, otherwise the order is that of the request.
 pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
     let mut waiting: Vec<usize> = (0..plan.images.len()).rev().collect();

@@ -6,7 +6,8 @@ use crate::model::storage::{BlockRef, Table};
 
 use crate::model::plan::Plan;
 
-/// How much of each end of an extent may hold a signature: md 1.0 and GPT lie at the end, LVM, md and filesystems at the
+/// How much of each end of an extent may hold a signature: md 1.0 and GPT lie at the end, LVM, md and filesystems at
+/// the
 /// start, ZFS labels in 512 KiB of both.
 pub(super) const END: Bytes = Bytes::MIB;
 

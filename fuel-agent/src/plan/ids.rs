@@ -8,7 +8,8 @@ pub trait Ids {
     fn uuid(&mut self) -> Uuid;
 }
 
-/// Identifiers that count: the same ones every time, well-formed, and apart from each other. For tests and for plans that are
+/// Identifiers that count: the same ones every time, well-formed, and apart from each other. For tests and for plans
+/// that are
 /// only looked at.
 #[derive(Clone, Debug, Default)]
 pub struct CountedIds(u64);

@@ -176,7 +176,8 @@ fn sectors(
     }
 }
 
-/// How much room the files of an archive need cannot be told from its length: every name in it takes 512 bytes or more, and a small
+/// How much room the files of an archive need cannot be told from its length: every name in it takes 512 bytes or more,
+/// and a small
 /// file takes a whole block of its filesystem. One that is longer than its volume will hardly fit, and may.
 fn archive(
     image: &PlannedImage,

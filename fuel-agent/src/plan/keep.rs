@@ -47,7 +47,8 @@ pub(super) fn bytes(plan: &Plan, index: usize) -> Vec<Extent> {
     extents::union(kept)
 }
 
-/// Whether what is on a partition stays because of what is built on it: a kept filesystem, or any array or group, which are
+/// Whether what is on a partition stays because of what is built on it: a kept filesystem, or any array or group, which
+/// are
 /// used again as they are.
 fn stays(plan: &Plan, on: BlockRef) -> bool {
     let filesystem = plan.filesystems.iter().any(|filesystem| {
@@ -91,7 +92,8 @@ pub(super) fn find_others(plan: &mut Plan, inventory: &Inventory) {
     }
 }
 
-/// Nodes whose content stays, beside those on partitions: kept logical volumes, and kept filesystems on arrays and volumes.
+/// Nodes whose content stays, beside those on partitions: kept logical volumes, and kept filesystems on arrays and
+/// volumes.
 pub(super) fn nodes(plan: &Plan) -> Vec<String> {
     let mut nodes: Vec<String> = plan
         .filesystems
@@ -212,7 +214,8 @@ pub(super) fn check(plan: &Plan, inventory: &Inventory, diagnostics: &mut Diagno
     }
 }
 
-/// On UEFI a partition of boot programs that the request does not know would go on booting while the node is rewritten, and
+/// On UEFI a partition of boot programs that the request does not know would go on booting while the node is rewritten,
+/// and
 /// after a failure: nothing of it is disarmed, for it is not ours.
 fn foreign_esps(
     plan: &Plan,

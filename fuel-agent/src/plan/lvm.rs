@@ -74,7 +74,8 @@ pub(super) fn volumes(storage: &Storage, plan: &mut Plan, diagnostics: &mut Diag
     }
 }
 
-/// Number of extents that `pvcreate` leaves on a device of `size`, as lvm2 2.03 counts with 1 MiB data alignment: the data
+/// Number of extents that `pvcreate` leaves on a device of `size`, as lvm2 2.03 counts with 1 MiB data alignment: the
+/// data
 /// begins at the first MiB behind the label and the first metadata area; a second area lies at the end.
 pub(super) fn extents(size: Bytes, metadata: Bytes, copies: u32) -> u64 {
     let area = if copies == 0 { Bytes::ZERO } else { metadata };

@@ -52,7 +52,8 @@ use crate::model::sources::Sources;
 use crate::request::system;
 use diagnostics::Diagnostics;
 
-/// The request with what follows from the operating system decided again, now that the YAML of the image for `/` says which.
+/// The request with what follows from the operating system decided again, now that the YAML of the image for `/` says
+/// which.
 fn as_its_image_says(request: &Request, sources: &Sources) -> Request {
     let mut images = request.images.iter();
     let root = images.find(|image| image.mount.as_str() == "/");
@@ -62,7 +63,8 @@ fn as_its_image_says(request: &Request, sources: &Sources) -> Request {
     request
 }
 
-/// Makes the plan: a pure function. All problems are reported at once; a plan that `run` refuses is a plan all the same, with
+/// Makes the plan: a pure function. All problems are reported at once; a plan that `run` refuses is a plan all the
+/// same, with
 /// its refusals in it.
 pub fn plan(
     request: &Request,

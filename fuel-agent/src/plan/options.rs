@@ -41,7 +41,8 @@ impl Options {
             .find(|entry| means(entry, disk))
     }
 
-    /// The entries of `protect` that mean no disk of this node. Where files stand for disks, nothing else can be written
+    /// The entries of `protect` that mean no disk of this node. Where files stand for disks, nothing else can be
+    /// written
     /// to, and there are none.
     pub fn protects_nothing(&self, inventory: &Inventory) -> Vec<&str> {
         if inventory.disks.iter().any(|disk| disk.transport == "file") {
@@ -54,7 +55,8 @@ impl Options {
     }
 }
 
-/// Whether `entry` is one of the names of `disk`, or of a partition on it: whole names only, never a part of one. Case does
+/// Whether `entry` is one of the names of `disk`, or of a partition on it: whole names only, never a part of one. Case
+/// does
 /// not count, and of a wwn neither do `0x` and colons, as each tool writes it in another way.
 fn means(entry: &str, disk: &Disk) -> bool {
     let entry = entry.trim().to_ascii_lowercase();

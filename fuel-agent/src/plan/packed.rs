@@ -61,7 +61,8 @@ fn content(image: &PlannedImage, packed: &PackedFacts, diagnostics: &mut Diagnos
     }
 }
 
-/// Whether a disk that stays as it is holds the same image already: the installed system would find two places by one UUID. Where
+/// Whether a disk that stays as it is holds the same image already: the installed system would find two places by one
+/// UUID. Where
 /// a manifest tells, this is known before anything is written; of other images the stage `verify` finds it out.
 fn twins(
     plan: &Plan,
@@ -90,7 +91,8 @@ fn twins(
     }
 }
 
-/// Whether the system in it can run on this node, on this layout. A list that is empty says nothing, and is believed to.
+/// Whether the system in it can run on this node, on this layout. A list that is empty says nothing, and is believed
+/// to.
 fn system(
     plan: &Plan,
     inventory: &Inventory,

@@ -58,7 +58,8 @@ impl Plan {
         })
     }
 
-    /// How much room there is on something, as far as that can be foretold; `None` where it is not of this plan's making.
+    /// How much room there is on something, as far as that can be foretold; `None` where it is not of this plan's
+    /// making.
     pub fn size_of(&self, on: BlockRef) -> Option<Bytes> {
         match on {
             BlockRef::Partition { disk, number } => self
@@ -81,7 +82,8 @@ impl Plan {
         image.filter(|image| !image.is_archive())
     }
 
-    /// Whether a filesystem is made, with the identifier that is planned for it: it neither comes with an image nor is kept.
+    /// Whether a filesystem is made, with the identifier that is planned for it: it neither comes with an image nor is
+    /// kept.
     pub fn is_made(&self, filesystem: &PlannedFilesystem) -> bool {
         match filesystem.image {
             Some(_) => self.image_over(filesystem).is_none(),

@@ -112,7 +112,8 @@ pub(super) fn taken_names(plan: &Plan, inventory: &Inventory, diagnostics: &mut 
     }
 }
 
-/// About how much an array holds. mdadm puts up to 128 MiB in front of the data of the newer formats, so that it can grow
+/// About how much an array holds. mdadm puts up to 128 MiB in front of the data of the newer formats, so that it can
+/// grow
 /// later: a power of two not above a thousandth of the member, and the superblock, rounded up to whole MiB.
 pub(super) fn capacity(raid: &PlannedRaid, plan: &Plan) -> Option<Bytes> {
     let sizes: Vec<Bytes> = raid

@@ -8,7 +8,8 @@ use super::text::format;
 
 /// Says what cannot be told of this node's disks, and refuses where a disk that was not chosen may be harmed for that.
 ///
-/// A chosen disk with a damaged anchor of an array is overwritten where no other disk carries an anchor of that kind: then
+/// A chosen disk with a damaged anchor of an array is overwritten where no other disk carries an anchor of that kind:
+/// then
 /// nothing of this node can belong to the array.
 pub(super) fn check(chosen: &[usize], inventory: &Inventory, diagnostics: &mut Diagnostics) {
     for (index, disk) in inventory.disks.iter().enumerate() {

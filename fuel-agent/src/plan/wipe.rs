@@ -88,7 +88,8 @@ pub(super) fn signatures(plan: &Plan, index: usize, inventory: &Inventory) -> Ve
     spared(plan, index, places)
 }
 
-/// The extents without kept bytes, without what is beyond the disk, and without the first sector: that is where the stub lies
+/// The extents without kept bytes, without what is beyond the disk, and without the first sector: that is where the
+/// stub lies
 /// that hands on to the next boot device, until the table is written with it.
 fn spared(plan: &Plan, index: usize, extents: Vec<Extent>) -> Vec<Extent> {
     let disk = &plan.disks[index];

@@ -1,4 +1,5 @@
-//! What the three dialects of Fuel have in common: profile, kernel parameters, images, the node; each with a layout of its own.
+//! What the three dialects of Fuel have in common: profile, kernel parameters, images, the node; each with a layout of
+//! its own.
 
 use super::reader::{Diagnostics, JsonCursor};
 use super::{Context, images, kernel_line, lints, nailgun, node, simple, system};

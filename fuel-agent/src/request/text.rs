@@ -68,7 +68,8 @@ pub fn is_missing(bytes: &[u8]) -> Option<String> {
     Some(format!("the answer is only a comment: `{line}`"))
 }
 
-/// The first line, where there is nothing but comments: as Cobbler tells of an error, with status 200. No more of it than
+/// The first line, where there is nothing but comments: as Cobbler tells of an error, with status 200. No more of it
+/// than
 /// fits a message, and nothing that a terminal would obey.
 fn only_comments(text: &str) -> Option<String> {
     let mut lines = text
@@ -107,7 +108,8 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
 }
 
 fn parse_yaml(text: &str) -> Result<Value, Problem> {
-    // The library's budgets (nodes, depth, aliases) hold against bombs; like upstream's parser, the last of equal keys wins.
+    // The library's budgets (nodes, depth, aliases) hold against bombs; like upstream's parser, the last of equal keys
+    // wins.
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
         with_snippet: false,

@@ -81,7 +81,8 @@ pub(super) fn driver(name: DataDriver) -> Driver {
     }
 }
 
-/// The command line's own text or file, or what an orchestrator has uploaded, goes before the URL of a weaker layer: what is
+/// The command line's own text or file, or what an orchestrator has uploaded, goes before the URL of a weaker layer:
+/// what is
 /// pushed is not pulled.
 pub(super) fn input(options: &InputOptions, settings: &Settings) -> Input {
     let uploaded = Path::new(UPLOADED).exists();

@@ -1,4 +1,5 @@
-//! Whether what the disks of this node hold is what is asked for: the request, and the images as their servers have them now.
+//! Whether what the disks of this node hold is what is asked for: the request, and the images as their servers have
+//! them now.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,7 +96,8 @@ struct Asked {
     images: Vec<ImageSpec>,
 }
 
-/// Looks at the disks, and asks the servers of the images. `digest` is that of the last run's request. A request that cannot
+/// Looks at the disks, and asks the servers of the images. `digest` is that of the last run's request. A request that
+/// cannot
 /// be read is one that nothing was installed by.
 pub(super) fn compare(
     options: &StatusOptions,

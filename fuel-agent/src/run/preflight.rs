@@ -1,4 +1,5 @@
-//! What only looks: `plan`, `validate`, `inventory`, and `run --dry-run`. Nothing here, nor anything that is called from
+//! What only looks: `plan`, `validate`, `inventory`, and `run --dry-run`. Nothing here, nor anything that is called
+//! from
 //! here, holds what could open a device for writing; tests/boundaries.rs looks that it stays so.
 
 use std::fmt::Write as _;

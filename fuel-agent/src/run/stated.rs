@@ -16,7 +16,8 @@ pub(super) fn parse(text: &str) -> Result<StatedDigest, Error> {
     })
 }
 
-/// Adds it to what is known. What the server has beside the image must not say something else; that it says the same proves
+/// Adds it to what is known. What the server has beside the image must not say something else; that it says the same
+/// proves
 /// nothing, so it is computed besides.
 pub(super) fn join(stated: StatedDigest, facts: &mut SourceFacts) -> Result<(), Error> {
     let known = match stated.algorithm {

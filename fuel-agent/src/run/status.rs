@@ -237,7 +237,8 @@ fn accepted(
     Ok(0)
 }
 
-/// Takes the note away, and gives the lock with which the machine may be ended. `None` where a run goes on, or owes something
+/// Takes the note away, and gives the lock with which the machine may be ended. `None` where a run goes on, or owes
+/// something
 /// else by now: the note and the machine are that run's.
 fn settled(folder: &RunDir, owed: &PendingCompletion) -> Result<Option<Lock>, Error> {
     let failed = |what: &str| Error::new(Kind::Internal, format!("it was accepted, but {what}"));

@@ -1,6 +1,7 @@
 //! What `provision write` writes to: a disk, a partition, another block device, or a regular file; or nothing at all.
 //!
-//! Found by the name that was given and by no other; whatever speaks against it is said before it is opened for writing.
+//! Found by the name that was given and by no other; whatever speaks against it is said before it is opened for
+//! writing.
 
 use std::fs;
 use std::io;
@@ -112,7 +113,8 @@ fn is_partition(node: &Path) -> bool {
         .exists()
 }
 
-/// Refuses a disk, or a partition of one, that `run` would not touch either, and one on which something is stacked: nothing
+/// Refuses a disk, or a partition of one, that `run` would not touch either, and one on which something is stacked:
+/// nothing
 /// is released here. Devices that are no disks (loop devices, volumes, arrays) are left to the kernel, which opens none
 /// that is in use, unless they or the disks that they lie on are protected. Returns what is odd.
 fn may_be_written(

@@ -1,4 +1,5 @@
-//! `provision write`: one image onto one disk, partition or file, by the same engine as in a run and with the same checks.
+//! `provision write`: one image onto one disk, partition or file, by the same engine as in a run and with the same
+//! checks.
 //!
 //! What is not done here: no request, no layout, no boot code, no completion. Nothing but the named target is touched.
 

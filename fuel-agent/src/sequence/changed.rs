@@ -8,7 +8,8 @@ use crate::model::error::{Error, Kind};
 use crate::model::plan::{Plan, PlannedDisk};
 use crate::model::step::Step;
 
-/// Whether an opened disk is as large, and has such sectors, as the plan was made for: it may be one that only a file tells
+/// Whether an opened disk is as large, and has such sectors, as the plan was made for: it may be one that only a file
+/// tells
 /// of, or have changed since.
 pub(super) fn is_as_planned(planned: &PlannedDisk, found: Geometry) -> Result<(), Error> {
     let device = &planned.device;

@@ -208,7 +208,8 @@ pub fn sample() -> Facts {
         .collect()
 }
 
-/// Whether both callbacks can be made: every name known, every URL well formed; `named` says whether the request has the
+/// Whether both callbacks can be made: every name known, every URL well formed; `named` says whether the request has
+/// the
 /// orchestrator's name for the node. Gives their URLs, filled in with what might be, the one of the completion first.
 pub fn check(
     success: &Callback,

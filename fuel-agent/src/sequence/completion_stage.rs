@@ -119,7 +119,8 @@ impl Run<'_> {
         let Some((stage, error)) = &so_far.failure else {
             return Ok(());
         };
-        // Stopped while it offered the completion: the node is installed, starts from its disks, and goes on owing that.
+        // Stopped while it offered the completion: the node is installed, starts from its disks, and goes on owing
+        // that.
         let owed = *stage == Stage::Closeup && self.has_pending();
         // What was accepted stays so: a clean-up that fails afterwards is told by the exit status and the report.
         let accepted = (so_far.stages.iter()).any(|it| it.stage == Stage::Closeup && it.ok);

@@ -23,13 +23,15 @@ pub struct Geometry {
     pub sector_size: Bytes,
 }
 
-/// The hands of a run. The real ones are `sequence::host_executor::HostExecutor`, which hold the host; tests bring their own.
+/// The hands of a run. The real ones are `sequence::host_executor::HostExecutor`, which hold the host; tests bring
+/// their own.
 pub trait Executor {
     /// Takes the lock, held to the end of the run. Refused where another agent has it.
     fn begin(&mut self) -> Result<(), Error>;
     /// Clears away what an earlier run of ours left in its folder, and sees that there is room for this one.
     fn make_room(&mut self) -> Result<(), Error>;
-    /// The `instance-id` of what is installed, if the node already is what the plan asks for: the stamps on its disks name
+    /// The `instance-id` of what is installed, if the node already is what the plan asks for: the stamps on its disks
+    /// name
     /// the same request and the same images, and its boot code is there.
     fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error>;
     /// Opens the disk so that nothing else can hold it, and lets it go again.
@@ -43,7 +45,8 @@ pub trait Executor {
         step: &PlannedStep,
         state: &mut State,
     ) -> Result<Outcome, Error>;
-    /// Performs steps that go together, at the same time: one [`StepRun`] for each, in their order. The first that fails
+    /// Performs steps that go together, at the same time: one [`StepRun`] for each, in their order. The first that
+    /// fails
     /// stops the others.
     fn together(
         &mut self,

@@ -43,7 +43,8 @@ pub struct HostExecutor<'a> {
     made: Vec<Acquired>,
 }
 
-/// The host, made when it is first needed: files that stand for disks are made with it, and nothing is to be made before
+/// The host, made when it is first needed: files that stand for disks are made with it, and nothing is to be made
+/// before
 /// the request has been validated.
 enum LazyHost {
     NotYet(Box<dyn Fn() -> Result<Host, Error>>),

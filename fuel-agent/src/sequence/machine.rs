@@ -33,7 +33,8 @@ impl Machine {
     }
 }
 
-/// What an operator wrote by hand, else what PXELINUX, iPXE and GRUB put there: `BOOTIF=01-52-54-00-12-34-56`, `01` being
+/// What an operator wrote by hand, else what PXELINUX, iPXE and GRUB put there: `BOOTIF=01-52-54-00-12-34-56`, `01`
+/// being
 /// Ethernet. Of several the last counts, as in the ramdisk; one that is not an address does not.
 fn booted_from(kernel_command_line: &str) -> Option<String> {
     ["provision.bootif=", "BOOTIF="].iter().find_map(|name| {

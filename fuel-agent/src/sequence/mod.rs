@@ -69,7 +69,8 @@ pub trait StageHandler {
     fn has_pending(&self) -> bool;
 }
 
-/// Walks through all stages. After the first error only those run that always do; their errors never hide it. A panic is
+/// Walks through all stages. After the first error only those run that always do; their errors never hide it. A panic
+/// is
 /// an error like any other, so that clean-up and report still come.
 pub fn run_stages(work: &mut dyn StageHandler, events: &dyn Events, cancel: &Cancel) -> RunOutcome {
     let mut outcome = RunOutcome::default();
@@ -106,7 +107,8 @@ pub fn run_stages(work: &mut dyn StageHandler, events: &dyn Events, cancel: &Can
     outcome
 }
 
-/// What a stage came to, knowing whether we were told to stop meanwhile: then it stops here, even if it had come to its end;
+/// What a stage came to, knowing whether we were told to stop meanwhile: then it stops here, even if it had come to its
+/// end;
 /// but a completion that was accepted stays so.
 fn judged(
     result: Result<(), Error>,
@@ -127,7 +129,8 @@ fn judged(
     }
 }
 
-/// `has_pending`: it was the completion that was interrupted, and it is noted. A signal that comes before finds a node whose disks
+/// `has_pending`: it was the completion that was interrupted, and it is noted. A signal that comes before finds a node
+/// whose disks
 /// are disarmed again in the clean-up.
 fn interrupted(stage: Stage, has_pending: bool) -> Error {
     let hint = if has_pending {

@@ -1,4 +1,5 @@
-//! The real [`Discovery`]: request from file, command line or URL; inventory and sources from the node and the network, or
+//! The real [`Discovery`]: request from file, command line or URL; inventory and sources from the node and the network,
+//! or
 //! from files.
 
 use std::fs::File;

@@ -14,7 +14,8 @@ use crate::events::joint::Joint;
 use crate::events::{Event, Events, clock};
 use crate::model::stage::Stage;
 
-/// Bytes of the state file, at least: spaces at its end. A file of one length can be written anew where nothing is free.
+/// Bytes of the state file, at least: spaces at its end. A file of one length can be written anew where nothing is
+/// free.
 const STATE_LENGTH: usize = 4096;
 
 /// Bytes that are kept for the report and what is owed.
@@ -70,7 +71,8 @@ impl RunDir {
         self.0.join("work")
     }
 
-    /// The state of the last run, if there was one since the node started. An error is one that cannot be read: what the
+    /// The state of the last run, if there was one since the node started. An error is one that cannot be read: what
+    /// the
     /// run came to is not known.
     pub fn state(&self) -> io::Result<Option<State>> {
         match fs::read(self.state_file()) {
@@ -89,7 +91,8 @@ impl RunDir {
         self.0.join("reserve")
     }
 
-    /// Takes the room that the end of a run needs, for the report and for what is owed, from all who write there meanwhile.
+    /// Takes the room that the end of a run needs, for the report and for what is owed, from all who write there
+    /// meanwhile.
     pub fn reserve(&self) -> io::Result<()> {
         let path = self.reserve_file();
         let taken = create(&path).and_then(|mut file| file.write_all(&vec![0x5a; RESERVE]));
@@ -156,7 +159,8 @@ fn record(path: &Path, state: &State) -> io::Result<()> {
     })
 }
 
-/// Whether so many bytes more can be written under the name `path`: what is found out now does not stop a run at its end.
+/// Whether so many bytes more can be written under the name `path`: what is found out now does not stop a run at its
+/// end.
 /// Nothing is left of the try, and what has that name stays as it is.
 pub fn room_for(path: &Path, bytes: usize) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();

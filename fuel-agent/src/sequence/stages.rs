@@ -242,7 +242,8 @@ impl<'a> Run<'a> {
         combine("cannot clean up", errors)
     }
 
-    /// Whether the run failed when disks may have had boot code already, and nobody will hear that the node is installed:
+    /// Whether the run failed when disks may have had boot code already, and nobody will hear that the node is
+    /// installed:
     /// what is called failed must not boot from its disks.
     fn is_armed_in_vain(&self, so_far: &RunOutcome) -> bool {
         let Some((stage, error)) = &so_far.failure else {

@@ -23,8 +23,10 @@ pub enum Place {
 #[error("`{{{0}}}` stands for nothing")]
 pub struct UnknownName(pub String);
 
-/// The template with its names filled in. A name is lower-case letters and `_` between braces, or between `%7B` and `%7D`
-/// for those who cannot pass braces on (kernel command lines go through shells and templates); any other brace is itself,
+/// The template with its names filled in. A name is lower-case letters and `_` between braces, or between `%7B` and
+/// `%7D`
+/// for those who cannot pass braces on (kernel command lines go through shells and templates); any other brace is
+/// itself,
 /// so that JSON needs no escaping.
 pub fn render(template: &str, facts: &Facts, place: Place) -> Result<String, UnknownName> {
     let mut text = String::with_capacity(template.len());

@@ -1,7 +1,8 @@
 //! How an agent is told to behave: layers of `KEY=VALUE`, strongest first, one table of keys ([`keys::KEYS`]).
 //!
 //! Command line, then kernel command line (`provision.KEY=VALUE`), then `/etc/provision.conf`. A key that a stronger
-//! layer names is not looked for in a weaker one, but for what has to hold whatever a command line says: `protect` and `ca`
+//! layer names is not looked for in a weaker one, but for what has to hold whatever a command line says: `protect` and
+//! `ca`
 //! are united over all layers, `require_signature` holds where any layer says it, of several `min_release` the largest
 //! counts, and keys are trusted from the weakest layer that names any: those of the ramdisk, where it has some.
 
@@ -281,7 +282,8 @@ fn set(key: &Key, entry: &Entry, settings: &mut Settings) -> Result<(), Error> {
     })
 }
 
-/// Reads the layers below the command line: the kernel's command line and the file; a file that does not exist is empty.
+/// Reads the layers below the command line: the kernel's command line and the file; a file that does not exist is
+/// empty.
 pub fn read(
     command_line: Vec<Entry>,
     kernel: &Path,

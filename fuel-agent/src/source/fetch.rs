@@ -1,7 +1,8 @@
 //! One image from one server: resumed where it broke, started over where it is not the same any more.
 //!
 //! A transfer goes on only when the server proves that what follows is of the same thing: `206` with the range that was
-//! asked for, the same length, and the tag that the first answer named, or its date. Everything else starts over or fails.
+//! asked for, the same length, and the tag that the first answer named, or its date. Everything else starts over or
+//! fails.
 
 use std::time::Instant;
 

@@ -90,7 +90,8 @@ pub struct FoundManifest {
     pub signed_by: Option<String>,
 }
 
-/// Reads the manifest at `url`, within a budget for retries. Where `keys` are trusted, one of them has to have signed it;
+/// Reads the manifest at `url`, within a budget for retries. Where `keys` are trusted, one of them has to have signed
+/// it;
 /// nothing of it is used before that is known.
 pub fn manifest(
     client: &Client,

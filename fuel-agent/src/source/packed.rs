@@ -16,7 +16,8 @@ use crate::http::retry::chain;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::url::redacted;
 
-/// Adds what the manifest says, where there is one: beside the image by its own name, or else by that of the root image.
+/// Adds what the manifest says, where there is one: beside the image by its own name, or else by that of the root
+/// image.
 pub(super) fn join(
     client: &Client,
     url: &str,

@@ -90,7 +90,8 @@ pub fn look(
     Ok(sources)
 }
 
-/// Asks the server of an image; where that does not answer, those who may have it too. What is no packed image is fetched from
+/// Asks the server of an image; where that does not answer, those who may have it too. What is no packed image is
+/// fetched from
 /// one server only.
 fn probe_anywhere(
     client: &Client,
@@ -180,7 +181,8 @@ impl SidecarMetadata {
         })
     }
 
-    /// Adds what the document says of the image at `url`. A packed image has all that in its manifest: then it is compared,
+    /// Adds what the document says of the image at `url`. A packed image has all that in its manifest: then it is
+    /// compared,
     /// and a document that cannot be had is missed by nobody.
     fn join(&self, url: &str, facts: &mut SourceFacts) {
         let is_packed = facts.packed.is_some();
@@ -247,7 +249,8 @@ fn digests(image: &metadata::Image) -> impl Iterator<Item = (Algorithm, &str)> {
         .filter_map(|(algorithm, digest)| Some((algorithm, digest.as_deref()?)))
 }
 
-/// What an entry says has to be what the manifest says, and is computed besides: what a manifest says of the whole is no
+/// What an entry says has to be what the manifest says, and is computed besides: what a manifest says of the whole is
+/// no
 /// more than a claim.
 fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
     let differs = |what: &str, here: &str, there: &str| {

@@ -322,7 +322,8 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// Whether making a file failed for a reason that is not in the archive: everything that it can be blamed for has a name.
+/// Whether making a file failed for a reason that is not in the archive: everything that it can be blamed for has a
+/// name.
 fn is_of_disk(error: &io::Error) -> bool {
     let is_of_archive = is_full(error)
         || matches!(

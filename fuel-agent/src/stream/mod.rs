@@ -5,8 +5,10 @@
 //!  http, file          gzip, xz, …       zero runs  if asked  direct, several at a time; zeros punched; head last
 //! ```
 //!
-//! Buffers come from two fixed pools, so memory is the same for every image and whatever compressed data claims. Nothing is
-//! written beyond the target, and nothing before the first bytes have shown to be what the request says. The first MiB is
+//! Buffers come from two fixed pools, so memory is the same for every image and whatever compressed data claims.
+//! Nothing is
+//! written beyond the target, and nothing before the first bytes have shown to be what the request says. The first MiB
+//! is
 //! written last, when everything else is on the disk and the digests agree: a half-written filesystem is none.
 //!
 //! An archive goes the same way, but for the last stage: that makes its files in a filesystem which is mounted.
@@ -178,7 +180,8 @@ struct Block {
 
 /// Writes an image, checks it, and makes sure that it is on the medium.
 ///
-/// After an error the target holds something, but nothing that can be mounted as a filesystem that begins in its first MiB.
+/// After an error the target holds something, but nothing that can be mounted as a filesystem that begins in its first
+/// MiB.
 pub fn write_image(job: Job<'_>) -> Result<ImageOutcome, StreamError> {
     if let Some(packed) = job.packed {
         return packed::write(job, packed);

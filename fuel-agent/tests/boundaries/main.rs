@@ -1,7 +1,9 @@
-//! The arrows between the rooms, held by reading the sources: what a room may not do, it may not even name, and neither may
+//! The arrows between the rooms, held by reading the sources: what a room may not do, it may not even name, and neither
+//! may
 //! what it imports.
 //!
-//! What clippy forbids (`Command::new`, sleeping, printing) it forbids everywhere; this is about which room may import which.
+//! What clippy forbids (`Command::new`, sleeping, printing) it forbids everywhere; this is about which room may import
+//! which.
 
 #![allow(clippy::panic, clippy::expect_used, reason = "a test program")]
 
@@ -210,7 +212,8 @@ fn the_manual_lists_the_rooms_in_their_order() {
     assert_eq!(listed, rooms);
 }
 
-/// `plan`, `validate` and dry runs: neither these files nor any that they reach can open a device for writing. Devices are
+/// `plan`, `validate` and dry runs: neither these files nor any that they reach can open a device for writing. Devices
+/// are
 /// opened by `inventory` alone, and for reading.
 #[test]
 fn a_dry_run_cannot_write() {
@@ -243,7 +246,8 @@ fn a_dry_run_cannot_write() {
     }
 }
 
-/// Neither these rooms nor what they import. Of `inventory`, `plan` takes the data and which disk is meant: those who look at
+/// Neither these rooms nor what they import. Of `inventory`, `plan` takes the data and which disk is meant: those who
+/// look at
 /// the machine it does not name.
 #[test]
 fn model_request_plan_and_cloud_are_pure() {

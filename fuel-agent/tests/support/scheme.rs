@@ -31,7 +31,8 @@ pub fn dump(request: &Request) -> Value {
     })
 }
 
-/// Upstream's dump, reduced to what [`dump`] has. Secrets and templates are not in it; the order of images is not meant.
+/// Upstream's dump, reduced to what [`dump`] has. Secrets and templates are not in it; the order of images is not
+/// meant.
 pub fn upstream(mut dump: Value) -> Value {
     // it has the words of the request for what means the same
     let arrays = dump["partition_scheme"]["mds"].as_array_mut();

@@ -1,4 +1,5 @@
-//! Loop devices: block devices of the kernel, with mounts, boot code, stamp and completion. Skipped without root, and where
+//! Loop devices: block devices of the kernel, with mounts, boot code, stamp and completion. Skipped without root, and
+//! where
 //! GRUB is not installed.
 
 use std::fs;
@@ -315,7 +316,8 @@ fn sigterm_in_any_stage_leaves_a_node_that_does_not_boot_and_can_be_installed_at
             [(130, "interrupted"), (0, "installed")].contains(&told),
             "{stage}: {report}"
         );
-        // One that comes while the completion is offered leaves it owed: the node is installed all the same. Between commit
+        // One that comes while the completion is offered leaves it owed: the node is installed all the same. Between
+        // commit
         // and that offer it is not, and is disarmed again.
         let hint = report["error"]["hint"].as_str().unwrap_or_default();
         let owed = hint.contains("the node is installed");

@@ -1,4 +1,5 @@
-//! Trees that GNU tar archives, in each of its forms, and what comes out of the archive here: by GNU tar's own eyes the same.
+//! Trees that GNU tar archives, in each of its forms, and what comes out of the archive here: by GNU tar's own eyes the
+//! same.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Secrets planted in every place of a request and of the settings that may hold one: none of them is in any output. They
+//! Secrets planted in every place of a request and of the settings that may hold one: none of them is in any output.
+//! They
 //! reach the server that they are for, and the cloud-init data, and nothing else.
 
 use std::fs;

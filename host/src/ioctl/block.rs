@@ -67,7 +67,8 @@ enum Operation {
 /// The size of the device.
 pub fn size(device: &impl AsFd) -> io::Result<Bytes> {
     let mut size = 0_u64;
-    // SAFETY: BLKGETSIZE64 writes one u64 through the pointer, which outlives the call; `device` is open for its length.
+    // SAFETY: BLKGETSIZE64 writes one u64 through the pointer, which outlives the call; `device` is open for its
+    // length.
     unsafe { blk_get_size(device.as_fd().as_raw_fd(), &raw mut size) }?;
     Ok(Bytes(size))
 }
@@ -98,7 +99,8 @@ pub fn read_only(device: &impl AsFd) -> io::Result<bool> {
     Ok(flag != 0)
 }
 
-/// Lets the kernel read the partition table again. `EBUSY` while a partition is in use; a kernel without a parser for the
+/// Lets the kernel read the partition table again. `EBUSY` while a partition is in use; a kernel without a parser for
+/// the
 /// kind of table forgets all partitions.
 pub fn reread_partitions(device: &impl AsFd) -> io::Result<()> {
     // SAFETY: BLKRRPART takes no argument; `device` is open for the length of the call.

@@ -18,7 +18,8 @@ pub fn columns(terminal: &impl AsFd) -> io::Result<usize> {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: TIOCGWINSZ writes one winsize through the pointer, which outlives the call; `terminal` is open for its length.
+    // SAFETY: TIOCGWINSZ writes one winsize through the pointer, which outlives the call; `terminal` is open for its
+    // length.
     unsafe { get_window_size(terminal.as_fd().as_raw_fd(), &raw mut size) }?;
     Ok(size.ws_col.into())
 }

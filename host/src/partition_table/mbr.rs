@@ -68,7 +68,8 @@ pub fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
     Some([entry(0)?, entry(1)?, entry(2)?, entry(3)?])
 }
 
-/// The first sector of a disk of `sectors` with a GPT, without boot code: one entry over the whole disk, or as much of it as
+/// The first sector of a disk of `sectors` with a GPT, without boot code: one entry over the whole disk, or as much of
+/// it as
 /// an MBR can say.
 pub fn protective(sectors: u64) -> [u8; 512] {
     let length = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);

@@ -5,7 +5,8 @@ pub(crate) use os_image::content::{Content, Disk, Filesystem, HEAD_LENGTH, look}
 
 use crate::error::refused;
 
-/// Looks at the first [`HEAD_LENGTH`] bytes of an image of `size` bytes; refuses one that says itself that it is longer.
+/// Looks at the first [`HEAD_LENGTH`] bytes of an image of `size` bytes; refuses one that says itself that it is
+/// longer.
 pub(crate) fn of(head: &[u8], size: u64) -> Result<Content> {
     let content = look(head, size);
     match content.size() {

@@ -1,4 +1,5 @@
-//! What differs between two packed images: the changes that make one newer, and how many bytes an update needs at least.
+//! What differs between two packed images: the changes that make one newer, and how many bytes an update needs at
+//! least.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

@@ -11,7 +11,8 @@
 //!   table, plot, page   how it is shown
 //! ```
 //!
-//! Everything is in namespaces of its own, as the nodes are: nothing is left on the machine but the files below the work
+//! Everything is in namespaces of its own, as the nodes are: nothing is left on the machine but the files below the
+//! work
 //! folder. The rows take turns, so that what disturbs the machine disturbs all of them.
 #![expect(
     clippy::print_stdout,

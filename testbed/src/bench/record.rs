@@ -105,7 +105,8 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Starts over, or goes on with what the file has. `conditions` stand in its first line: samples of another agent, or
+    /// Starts over, or goes on with what the file has. `conditions` stand in its first line: samples of another agent,
+    /// or
     /// another image, are not gone on with.
     pub(super) fn open(path: &Path, conditions: &str, resume: bool) -> Result<Self> {
         let mut samples = Self {

@@ -62,7 +62,8 @@ impl Cells {
     }
 }
 
-/// The rows that were measured over `link`, with their medians. `raw_gib` is the length of the image that most of them write.
+/// The rows that were measured over `link`, with their medians. `raw_gib` is the length of the image that most of them
+/// write.
 pub(super) fn rows(
     summaries: &BTreeMap<String, Summary>,
     link: Link,

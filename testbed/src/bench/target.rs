@@ -1,4 +1,5 @@
-//! The disk that everybody writes to: a loop device with direct I/O over a preallocated file on this machine's own disk.
+//! The disk that everybody writes to: a loop device with direct I/O over a preallocated file on this machine's own
+//! disk.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

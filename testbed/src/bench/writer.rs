@@ -1,4 +1,5 @@
-//! How fast a device can be written at all: nothing is fetched, unpacked or looked at; the same bytes go to every place.
+//! How fast a device can be written at all: nothing is fetched, unpacked or looked at; the same bytes go to every
+//! place.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

@@ -39,7 +39,8 @@ pub(super) fn root_archive(lab: &mut Lab) -> Result<()> {
     check_system(lab, mark, "/dev/mapper/os-root")?;
     let sudo = said(lab, "stat -c '%a %u %g' /usr/bin/sudo")?;
     ensure!(sudo == "4755 0 0", "sudo has {sudo}");
-    // a line for each file that is not as its package has it; configuration may differ, and the image leaves documentation out
+    // a line for each file that is not as its package has it; configuration may differ, and the image leaves
+    // documentation out
     let verify = "sudo dpkg --verify | grep -v -e ' c /' -e '^missing  */usr/share/' | head";
     let changed = said(lab, verify)?;
     ensure!(

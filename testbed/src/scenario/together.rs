@@ -15,7 +15,8 @@ use crate::shell;
 /// Name of the second image.
 const DATA: &str = "testbed-data";
 
-/// Packs a filesystem with one file, of bytes that do not pack: its transfer takes a while too. Paths come as arguments, never
+/// Packs a filesystem with one file, of bytes that do not pack: its transfer takes a while too. Paths come as
+/// arguments, never
 /// as text of the line.
 const PACK_DATA: &str = r#"
     name=$1 mount=$2 builder=$3 images=$4

@@ -14,7 +14,8 @@ const VARIABLES: &str = "/sys/firmware/efi/efivars";
 /// The vendor of UEFI's own.
 const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
-/// Pushed three times, so that old entries are seen to go, and that firmware which cannot be told does not matter; then started by
+/// Pushed three times, so that old entries are seen to go, and that firmware which cannot be told does not matter; then
+/// started by
 /// the network first, and from the disk by our entry.
 pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Lvm, 1)?);
@@ -72,7 +73,8 @@ pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Leaves only what the node was started by in its boot order, as who sets up a node for network boot does. What OVMF finds itself (the
+/// Leaves only what the node was started by in its boot order, as who sets up a node for network boot does. What OVMF
+/// finds itself (the
 /// disk among it) it appends at its next start.
 fn network_only(lab: &mut Lab) -> Result<()> {
     let current = variable(lab, "root", "BootCurrent")?;

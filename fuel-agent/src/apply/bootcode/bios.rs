@@ -1,6 +1,8 @@
-//! GRUB on a BIOS disk: the core image in its partition, `boot.img` in the boot sector, each telling the next where to look.
+//! GRUB on a BIOS disk: the core image in its partition, `boot.img` in the boot sector, each telling the next where to
+//! look.
 //!
-//! The numbers are GRUB's interface between its stages; they have not moved since GRUB 1.97, and each is checked against
+//! The numbers are GRUB's interface between its stages; they have not moved since GRUB 1.97, and each is checked
+//! against
 //! what is there before it is written over.
 
 use std::io;

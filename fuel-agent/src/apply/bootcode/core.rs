@@ -1,4 +1,5 @@
-//! GRUB's core image: what the ramdisk's GRUB brings, put together so that it finds the installed system's `/boot` by the
+//! GRUB's core image: what the ramdisk's GRUB brings, put together so that it finds the installed system's `/boot` by
+//! the
 //! filesystem's UUID, whatever the firmware calls the disk.
 
 use std::path::{Path, PathBuf};

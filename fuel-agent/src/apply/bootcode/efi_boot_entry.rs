@@ -1,8 +1,11 @@
-//! Our entries in the boot list of a UEFI firmware: `Boot####` and `BootOrder`, as UEFI 2.10 has them (sections 3.1.3 and
+//! Our entries in the boot list of a UEFI firmware: `Boot####` and `BootOrder`, as UEFI 2.10 has them (sections 3.1.3
+//! and
 //! 3.3; device paths in 10.3).
 //!
-//! An entry names the partition by number, place and identifier, and the program in it. It is more than the path that firmware tries
-//! by itself on any disk: firmware that tries it on removable disks only starts the node too, and people see in its menu
+//! An entry names the partition by number, place and identifier, and the program in it. It is more than the path that
+//! firmware tries
+//! by itself on any disk: firmware that tries it on removable disks only starts the node too, and people see in its
+//! menu
 //! what is there.
 
 use std::io;
@@ -91,8 +94,10 @@ fn text(text: &str) -> Vec<u8> {
 
 /// Puts an entry into the list, and gives back its number.
 ///
-/// What the node was started by stays before it: with the network first, as installers need it, it is the orchestrator that
-/// says "your disk now", and the firmware then goes on to what comes next. Where that is not in the list (started by hand, or by
+/// What the node was started by stays before it: with the network first, as installers need it, it is the orchestrator
+/// that
+/// says "your disk now", and the firmware then goes on to what comes next. Where that is not in the list (started by
+/// hand, or by
 /// a controller for this once) ours comes first.
 pub(crate) fn add(variables: &Variables, entry: &Entry<'_>) -> io::Result<u16> {
     if variables.names()?.is_empty() {

@@ -44,7 +44,8 @@ pub(super) fn install(context: &mut Context<'_>, disk: usize) -> Result<Outcome,
     done.map(|()| Outcome::Changed)
 }
 
-/// Files that stand for disks have no boot configuration, since that needs a mounted filesystem; then boot code would end
+/// Files that stand for disks have no boot configuration, since that needs a mounted filesystem; then boot code would
+/// end
 /// in GRUB's shell, and a stamp would call ready what is not.
 pub(super) fn without_configuration(context: &Context<'_>) -> Option<Outcome> {
     let files = (0..context.plan.disks.len()).any(|disk| context.is_file(disk));
@@ -93,7 +94,8 @@ fn take_back(firmware: Firmware, disk: &PlannedDisk, devices: &dyn Devices) -> i
     taken.and(cleared)
 }
 
-/// Whether every disk that the plan gives boot code has some now: what a later run asks before it calls a node installed.
+/// Whether every disk that the plan gives boot code has some now: what a later run asks before it calls a node
+/// installed.
 pub fn is_armed(plan: &Plan, devices: &dyn Devices) -> io::Result<bool> {
     for disk in plan.disks.iter().filter(|disk| disk.bootloader) {
         let mut device = devices.open(Path::new(&disk.device), Access::Read)?;
@@ -118,7 +120,8 @@ pub(crate) fn esp(disk: &PlannedDisk) -> Option<&PlannedPartition> {
         .find(|partition| partition.role == Role::Esp)
 }
 
-/// The identifier that a filesystem made by us on the partition gets: known before it is made, so that fstab can name it.
+/// The identifier that a filesystem made by us on the partition gets: known before it is made, so that fstab can name
+/// it.
 pub(crate) fn volume_id(partition: &PlannedPartition) -> u32 {
     partition.guid.as_fields().0
 }

@@ -1,6 +1,7 @@
 //! What stands in a disk's boot sector while nothing on it is ready to start: it hands on to the next boot device.
 //!
-//! Not zeros: firmware that finds a valid signature jumps there, and on zeros it hangs. Not a missing signature either: the
+//! Not zeros: firmware that finds a valid signature jumps there, and on zeros it hangs. Not a missing signature either:
+//! the
 //! partition table shares the sector.
 
 use std::io;

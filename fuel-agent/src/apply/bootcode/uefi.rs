@@ -1,6 +1,7 @@
 //! GRUB on a UEFI node: a FAT filesystem with `\EFI\BOOT\BOOTX64.EFI`, the path that firmware tries on any disk.
 //!
-//! Its first sector is written last: until then there is no filesystem for the firmware to find. Then the disk gets an entry in
+//! Its first sector is written last: until then there is no filesystem for the firmware to find. Then the disk gets an
+//! entry in
 //! the firmware's own boot list.
 
 use std::io;
@@ -64,7 +65,8 @@ pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Erro
     Ok(())
 }
 
-/// Adds the disk to the firmware's boot list. That firmware cannot be told is no error: the path is the one that it tries by
+/// Adds the disk to the firmware's boot list. That firmware cannot be told is no error: the path is the one that it
+/// tries by
 /// itself.
 fn enlist(context: &Context<'_>, disk: usize, device: &dyn BlockDevice) -> io::Result<u16> {
     let plan = context.plan;

@@ -1,4 +1,5 @@
-//! grub.cfg as it is at the first boot. The system's own `update-grub` replaces it later, with the same kernel parameters.
+//! grub.cfg as it is at the first boot. The system's own `update-grub` replaces it later, with the same kernel
+//! parameters.
 
 use super::kernels::Kernel;
 use super::parameters::{Parameters, grub_quoted};

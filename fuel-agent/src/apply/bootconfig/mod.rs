@@ -24,7 +24,8 @@ use parameters::Parameters;
 
 /// How many seconds the menu waits once the installed system has written it anew, as Fuel has it.
 const TIMEOUT: u32 = 10;
-/// How many it waits until then: nobody watches a node that has just been installed, and a key that is held down is seen.
+/// How many it waits until then: nobody watches a node that has just been installed, and a key that is held down is
+/// seen.
 const FIRST_TIMEOUT: u32 = 1;
 
 pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
@@ -151,8 +152,10 @@ fn title(tree: &TargetTree) -> Result<String, Error> {
     Ok("Linux".to_owned())
 }
 
-/// The modules that belong to our core image: whatever grub.cfg comes later can load what it needs. A core image left in
-/// the image by its own GRUB goes: it would make an upgrade of GRUB's package install boot code where the image was made.
+/// The modules that belong to our core image: whatever grub.cfg comes later can load what it needs. A core image left
+/// in
+/// the image by its own GRUB goes: it would make an upgrade of GRUB's package install boot code where the image was
+/// made.
 fn modules(
     tree: &TargetTree,
     folder: &BootFolder,

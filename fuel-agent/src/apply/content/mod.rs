@@ -17,7 +17,8 @@ use crate::model::storage::Mount;
 /// What the filesystems are mounted for.
 const PURPOSE: &str = "move content";
 
-/// Moves the tree under `path` of one filesystem into another, with everything that belongs to a file. The folder itself
+/// Moves the tree under `path` of one filesystem into another, with everything that belongs to a file. The folder
+/// itself
 /// stays: it is the mount point.
 pub(super) fn relocate(
     context: &mut Context<'_>,

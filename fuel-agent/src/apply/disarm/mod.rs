@@ -85,7 +85,8 @@ fn kept_esps(disk: &PlannedDisk) -> Vec<Extent> {
     kept.map(|partition| partition.extent).collect()
 }
 
-/// Renames every EFI program in a filesystem that is kept: not only the fallback, because the firmware's own entries may
+/// Renames every EFI program in a filesystem that is kept: not only the fallback, because the firmware's own entries
+/// may
 /// name any. What is no FAT has nothing that firmware could start.
 fn hide_boot_files(
     device: &mut dyn BlockDevice,
@@ -112,7 +113,8 @@ fn hide_boot_files(
     device.flush().map_err(failed(disk, "flush"))
 }
 
-/// The firmware's own list must not lead to what was here. An entry that leads nowhere is skipped by firmware, so failing
+/// The firmware's own list must not lead to what was here. An entry that leads nowhere is skipped by firmware, so
+/// failing
 /// to remove it is worth a warning only.
 fn forget_entries(context: &Context<'_>) {
     if let Err(source) = efi_boot_entry::forget(&context.host.variables) {

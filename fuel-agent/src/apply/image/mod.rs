@@ -134,7 +134,8 @@ fn arrived(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
     Ok(Outcome::Changed)
 }
 
-/// An image brings its UUID along, so any other disk that got the same image has it too: worth a word now; `verify` refuses
+/// An image brings its UUID along, so any other disk that got the same image has it too: worth a word now; `verify`
+/// refuses
 /// where the installed system could take the other one for its own.
 fn check_twins(context: &mut Context<'_>, filesystem: usize, uuid: &str) -> Result<(), Error> {
     let own = context.node(context.plan.filesystems[filesystem].on)?;
@@ -150,7 +151,8 @@ fn check_twins(context: &mut Context<'_>, filesystem: usize, uuid: &str) -> Resu
     Ok(())
 }
 
-/// Nodes other than `own` that hold a filesystem of this UUID. Loop devices do not count: they are gone when the installed
+/// Nodes other than `own` that hold a filesystem of this UUID. Loop devices do not count: they are gone when the
+/// installed
 /// system starts.
 pub(super) fn twins(
     context: &mut Context<'_>,

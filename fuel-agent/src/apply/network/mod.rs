@@ -1,7 +1,8 @@
 //! Names of network interfaces, and the admin interface's address, in the installed system.
 //!
 //! There is one truth about addresses. Where the image uses ifupdown or Red Hat's network scripts, it is Fuel's files,
-//! and cloud-init is told to keep its hands off. Where it does not, and cloud-init is there to read the configdrive, it is
+//! and cloud-init is told to keep its hands off. Where it does not, and cloud-init is there to read the configdrive, it
+//! is
 //! the configdrive's `network-config`. Only an image with neither gets a file of netplan, NetworkManager or
 //! systemd-networkd from here; so does one with cloud-init where the gateway is outside of the node's network, for
 //! most of cloud-init's renderers lose the word `on-link`, and the kernel refuses the route without it.

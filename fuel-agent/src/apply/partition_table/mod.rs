@@ -65,7 +65,8 @@ pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, E
             .hint("ask for `gpt`; BIOS nodes boot from it too"));
     }
     let path = context.disk(disk).to_owned();
-    // Whoever could write to a disk and closes it makes udev have the kernel read the old table again: that must be over.
+    // Whoever could write to a disk and closes it makes udev have the kernel read the old table again: that must be
+    // over.
     udev_settles(context, disk)?;
     // Until it is dropped udev keeps away: it neither probes the disk nor has the kernel read a table half written.
     let lock = context.host.devices.lock(&path, LOCK_PATIENCE);

@@ -88,7 +88,8 @@ pub(super) fn deactivate(
     Ok(Outcome::Changed)
 }
 
-/// Everything on the chosen disks that may be a physical volume: the disks, their partitions as the kernel knows them now,
+/// Everything on the chosen disks that may be a physical volume: the disks, their partitions as the kernel knows them
+/// now,
 /// and the arrays and mappings on them that are let go after their volume groups.
 fn chosen_nodes(context: &Context<'_>) -> Result<Vec<PathBuf>, Error> {
     let mut nodes = Vec::new();

@@ -1,6 +1,7 @@
 //! Which real disk a request means: exactly one, or a refusal that says what was looked for and what there is.
 //!
-//! Fuel's rule is followed as upstream has it, its looseness included; what is loose about a choice is said with it, and
+//! Fuel's rule is followed as upstream has it, its looseness included; what is loose about a choice is said with it,
+//! and
 //! `run` decides what it dares.
 
 use std::fmt;
@@ -112,7 +113,8 @@ pub fn select(
     }
 }
 
-/// The disks of all entries, in their order; every entry that has none is reported, and every disk that two entries mean.
+/// The disks of all entries, in their order; every entry that has none is reported, and every disk that two entries
+/// mean.
 pub fn select_all(
     disks: &[DiskSpec],
     inventory: &Inventory,
@@ -173,8 +175,10 @@ fn common(found: &[LinkMatch]) -> Vec<usize> {
 
 /// Upstream's rule: by-id links of `extra`, or without any `extra` the link `id`; the name where that finds nothing.
 ///
-/// Where it finds several (udev gives two `NVMe` disks the same by-id link, bridges and cheap disks share their identity,
-/// and multipath has it on every path), upstream takes the name. Here the links that fit fewer of them decide first, `id`
+/// Where it finds several (udev gives two `NVMe` disks the same by-id link, bridges and cheap disks share their
+/// identity,
+/// and multipath has it on every path), upstream takes the name. Here the links that fit fewer of them decide first,
+/// `id`
 /// included: names change with every start.
 fn fuel(
     extra: &[String],
@@ -321,7 +325,8 @@ fn by_name(disk: usize, node: String, entry: &str, among: bool, given: bool) -> 
     }
 }
 
-/// Whether the request names the disk by more than its kernel name: inputs made by hand put that into `id` and `extra` too.
+/// Whether the request names the disk by more than its kernel name: inputs made by hand put that into `id` and `extra`
+/// too.
 fn gives_links(extra: &[String], id: &str) -> bool {
     let is_link = |text: &str| text.starts_with("disk/");
     if extra.is_empty() {

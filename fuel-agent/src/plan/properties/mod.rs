@@ -1,4 +1,5 @@
-//! What holds of every plan, over requests and machines made at random. Written down anew, not by the planner's own check.
+//! What holds of every plan, over requests and machines made at random. Written down anew, not by the planner's own
+//! check.
 
 mod inputs;
 

@@ -2,7 +2,8 @@
 
 use crate::model::plan::Plan;
 
-/// The lines of the text of two plans that are only in one of them: `-` in the first, `+` in the second; empty where they are
+/// The lines of the text of two plans that are only in one of them: `-` in the first, `+` in the second; empty where
+/// they are
 /// the same. Numbers of steps do not count: one step more would change all that follow.
 pub fn plans(before: &Plan, after: &Plan) -> String {
     lines(&unnumbered(before), &unnumbered(after))

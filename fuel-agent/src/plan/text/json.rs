@@ -106,7 +106,8 @@ fn images(plan: &Plan) -> Value {
     })
 }
 
-/// What writing it costs: in full, and where what the disk holds is read first. How much of it that is nobody knows yet.
+/// What writing it costs: in full, and where what the disk holds is read first. How much of it that is nobody knows
+/// yet.
 fn packed_image(image: &PlannedImage, packed: &PackedFacts) -> Value {
     json!({
         "name": packed.name,

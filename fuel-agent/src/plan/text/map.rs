@@ -200,7 +200,8 @@ fn label(plan: &Plan, on: BlockRef, role: Role) -> String {
     .to_owned()
 }
 
-/// Columns of each box: in proportion, but no less than it takes to be seen. `None` where even one column each is too much.
+/// Columns of each box: in proportion, but no less than it takes to be seen. `None` where even one column each is too
+/// much.
 fn widths(cells: &[Cell], columns: usize) -> Option<Vec<usize>> {
     let room = columns.checked_sub(cells.len() + 1)?;
     let cap = [8, 5, 3, 2, 1]

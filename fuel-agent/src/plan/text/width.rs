@@ -54,7 +54,8 @@ impl Width {
     }
 }
 
-/// Where to break a line: at the last space before the edge that has a word in front of it, else at the first one beyond.
+/// Where to break a line: at the last space before the edge that has a word in front of it, else at the first one
+/// beyond.
 fn break_at(line: &str, edge: usize) -> Option<usize> {
     let word = line.find(|c| c != ' ')?;
     let mut found = None;

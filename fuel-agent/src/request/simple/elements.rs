@@ -1,4 +1,5 @@
-//! `partitioning` as it is written: six lists of elements, whose keys are all known; what they refer to is not looked at.
+//! `partitioning` as it is written: six lists of elements, whose keys are all known; what they refer to is not looked
+//! at.
 
 use crate::model::filesystem::FilesystemType;
 use host::units::Bytes;

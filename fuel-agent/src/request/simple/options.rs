@@ -1,4 +1,5 @@
-//! `fs_options`: words for the maker of a filesystem. Among them may be another device, in whose place ours is written, or
+//! `fs_options`: words for the maker of a filesystem. Among them may be another device, in whose place ours is written,
+//! or
 //! that is written to beside ours; only options and their values get through.
 
 use crate::model::filesystem::FilesystemType;

@@ -1,4 +1,5 @@
-//! What flows, as a reader of archives likes it: bytes one after the other, or an error that is remembered for whoever knows more.
+//! What flows, as a reader of archives likes it: bytes one after the other, or an error that is remembered for whoever
+//! knows more.
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::Receiver;
@@ -32,8 +33,10 @@ pub(super) struct Lengths<'a> {
     pub(super) volume: Bytes,
 }
 
-/// What an archive may be longer than it should be, or than twice its volume: a version that is replaced while it comes may
-/// be longer than the right one. One that fits is hardly longer than the filesystem, and one that makes the same files again
+/// What an archive may be longer than it should be, or than twice its volume: a version that is replaced while it comes
+/// may
+/// be longer than the right one. One that fits is hardly longer than the filesystem, and one that makes the same files
+/// again
 /// and again never ends.
 const LONGER: Bytes = Bytes(64 << 20);
 

@@ -1,4 +1,5 @@
-//! The stage that unpacks an archive: its files into a filesystem that is mounted and empty, in the order in which they come.
+//! The stage that unpacks an archive: its files into a filesystem that is mounted and empty, in the order in which they
+//! come.
 
 mod blocks;
 

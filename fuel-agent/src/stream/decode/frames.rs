@@ -168,7 +168,8 @@ struct Done {
     packed: Vec<u8>,
 }
 
-/// Unpacks frames from the one in `packed` on as long as they are of the kind that is taken whole; gives what was read of the
+/// Unpacks frames from the one in `packed` on as long as they are of the kind that is taken whole; gives what was read
+/// of the
 /// first that is not.
 fn side_by_side(
     input: &mut impl BufRead,
@@ -246,7 +247,8 @@ struct Row<'a, 'o> {
 }
 
 impl Row<'_, '_> {
-    /// Begins to unpack a frame; hands on the oldest first where too many are under way, and gives what that was read into.
+    /// Begins to unpack a frame; hands on the oldest first where too many are under way, and gives what that was read
+    /// into.
     fn begin(&mut self, packed: Vec<u8>, length: usize) -> Result<Option<Vec<u8>>, DecodeError> {
         let spare = if self.under_way.len() < self.most {
             None

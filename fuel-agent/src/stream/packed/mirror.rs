@@ -118,7 +118,8 @@ impl Mirrors {
         PackedError::NoMirror { reasons, retryable }.into()
     }
 
-    /// `chunk` came wrong from a server: it is dropped where another can be asked, or when it sends the same chunk wrong
+    /// `chunk` came wrong from a server: it is dropped where another can be asked, or when it sends the same chunk
+    /// wrong
     /// [`WRONG_MOST`] times. A line that turns a bit now and then turns another one the next time.
     pub(super) fn sent_wrong(
         &self,

@@ -1,4 +1,5 @@
-//! The engine for packed images: chunks are fetched in parallel, checked before they are unpacked and again before they are
+//! The engine for packed images: chunks are fetched in parallel, checked before they are unpacked and again before they
+//! are
 //! written, and only those that the disk does not hold already.
 //!
 //! ```text
@@ -85,7 +86,8 @@ pub struct Packed<'a> {
     pub ranges: Option<bool>,
     /// What holds here.
     pub rules: &'a PackedPolicy,
-    /// How many images are written at the same time, this one among them: buffers and connections are shared out. Not 0.
+    /// How many images are written at the same time, this one among them: buffers and connections are shared out. Not
+    /// 0.
     pub at_once: usize,
     /// Whether the target keeps nothing of what is written to it: the image is only checked.
     pub discards: bool,

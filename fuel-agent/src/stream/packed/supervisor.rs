@@ -11,7 +11,8 @@ use crate::events::Event;
 use crate::model::stage::Stage;
 use os_image::index::Index;
 
-/// Zeros are made so many bytes at a time, or one chunk: whoever writes meanwhile waits for no more than that, and somebody who
+/// Zeros are made so many bytes at a time, or one chunk: whoever writes meanwhile waits for no more than that, and
+/// somebody who
 /// says stop is heard.
 const ZEROS_MOST: u64 = 8 << 20;
 

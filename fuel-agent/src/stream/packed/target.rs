@@ -102,7 +102,8 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Whether the file that stands for a disk, where it is one, is still there, as long as it was. Without the lock where that
+    /// Whether the file that stands for a disk, where it is one, is still there, as long as it was. Without the lock
+    /// where that
     /// can be: zeros are made under it.
     fn check_whole(&self, at: u64) -> Result<(), StreamError> {
         let checked = match &self.direct {

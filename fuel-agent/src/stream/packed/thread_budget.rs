@@ -1,8 +1,11 @@
 //! How many threads work on an image, so that all their buffers together stay within one amount of memory.
 //!
-//! Threads that write by themselves, not `io_uring`. Twelve rounds in turn on two processors, 3 GiB with 1.5 GiB of data onto
-//! a loop device with direct I/O: 1.44 s (1.23 to 1.99) by six threads, 1.53 s (1.37 to 1.94) by two that hand two writes each
-//! to `io_uring`, 1.64 s (1.27 to 1.94) by two with three each; 1.05 s where nothing is written. The processors are what is
+//! Threads that write by themselves, not `io_uring`. Twelve rounds in turn on two processors, 3 GiB with 1.5 GiB of
+//! data onto
+//! a loop device with direct I/O: 1.44 s (1.23 to 1.99) by six threads, 1.53 s (1.37 to 1.94) by two that hand two
+//! writes each
+//! to `io_uring`, 1.64 s (1.27 to 1.94) by two with three each; 1.05 s where nothing is written. The processors are
+//! what is
 //! short: whoever waits for the disk takes none of them.
 
 use os_image::index::Index;
@@ -30,7 +33,8 @@ impl ThreadBudget {
         }
     }
 
-    /// As many workers as there are cores and four more, so that some can wait for the disk; fewer where chunks are large.
+    /// As many workers as there are cores and four more, so that some can wait for the disk; fewer where chunks are
+    /// large.
     ///
     /// So many images `at_once` share memory, and the connections to a single server.
     pub(super) fn of(index: &Index, servers: usize, cores: usize, at_once: usize) -> Self {

@@ -1,4 +1,5 @@
-//! What a lane asks for next: consecutive chunks, neither so few that requests count nor so many that one lane ends late.
+//! What a lane asks for next: consecutive chunks, neither so few that requests count nor so many that one lane ends
+//! late.
 
 use std::time::Duration;
 

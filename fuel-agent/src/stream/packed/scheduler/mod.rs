@@ -226,7 +226,8 @@ impl<'a> ChunkScheduler<'a> {
         self.changed.notify_all();
     }
 
-    /// Whether a larger share of the zeros is there than of the data. A disk does not write while it makes zeros: done all
+    /// Whether a larger share of the zeros is there than of the data. A disk does not write while it makes zeros: done
+    /// all
     /// at once, they would leave whoever unpacks without a place to put things.
     fn zeros_are_ahead(&self, state: &State) -> bool {
         let [zeros, data] = state.done;
@@ -234,7 +235,8 @@ impl<'a> ChunkScheduler<'a> {
         data < all_data && zeros * all_data > data * self.zeros
     }
 
-    /// Zero chunks one after the other that have to be made, `most` of them; they are no longer on the board's list. None
+    /// Zero chunks one after the other that have to be made, `most` of them; they are no longer on the board's list.
+    /// None
     /// while data lags behind, and none once all is over.
     pub(super) fn next_zeros(&self, most: usize) -> Option<std::ops::Range<usize>> {
         let mut state = self.lock();
