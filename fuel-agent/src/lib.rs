@@ -20,8 +20,8 @@
 //!   http        HTTP, and nothing else
 //!   source      what an image is, and where its bytes come from
 //!   settings    all layers of settings as one
-//!   plan        the decision, pure
 //!   cloud       what cloud-init is told
+//!   plan        the decision, pure
 //!   stream      the data path: decode, verify, write
 //!   apply       effects, without decisions
 //!   report      what happened
