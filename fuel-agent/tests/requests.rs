@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use fuel_agent::inventory::{Disk, Inventory};
+use fuel_agent::model::operating_system::OperatingSystem;
 use fuel_agent::model::request::{Container, Problem, Request};
 use fuel_agent::model::sources::{SourceFacts, Sources};
 use fuel_agent::plan;
@@ -249,7 +250,7 @@ fn the_yaml_of_the_root_image_overrules_the_guess_by_the_profile() {
     let centos = ("Centos", "6", "8");
     for (system, metadata, grub) in [(None, "default", 2), (Some(centos), "0.90", 1)] {
         let facts = SourceFacts {
-            system: system.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())),
+            system: system.map(|(name, major, minor)| OperatingSystem::new(name, major, minor)),
             ..SourceFacts::default()
         };
         let mut sources = Sources::default();

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::model::node::{
     Account, AdminInterface, Firmware, Mcollective, NodeSpec, Puppet, Secret,
 };
+use crate::model::operating_system::OperatingSystem;
 use crate::model::plan::{
     Plan, PlannedDisk, PlannedFilesystem, PlannedImage, PlannedLogicalVolume, PlannedPartition,
 };
@@ -141,7 +142,7 @@ fn boot_spec() -> BootSpec {
         kernel_params: " console=ttyS0,115200 console=tty0 net.ifnames=0 root=/dev/mapper/os-root"
             .to_owned(),
         grub_version: 2,
-        system: ("ubuntu".to_owned(), "14".to_owned(), "04".to_owned()),
+        system: OperatingSystem::new("ubuntu", "14", "04"),
         profile: "ubuntu_1404_x86_64".to_owned(),
     }
 }

@@ -30,7 +30,7 @@ impl Family {
         let profile = plan.boot.profile.to_lowercase();
         let red_hat = ["centos", "rhel", "rocky", "alma", "fedora"];
         let says = |text: &str| red_hat.iter().any(|name| text.contains(name));
-        if says(&profile) || says(&plan.boot.system.0) {
+        if says(&profile) || says(&plan.boot.system.name) {
             Self::RedHat
         } else {
             Self::Debian

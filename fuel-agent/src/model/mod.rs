@@ -6,6 +6,7 @@
 //!   url          addresses, whose secrets are never printed
 //!   error        what can go wrong, and who can fix it
 //!   node         who the node is
+//!   operating_system   what its image holds
 //!   filesystem   what can be done with each type of filesystem
 //!   storage      what shall be on its disks
 //!   request      what is asked: both together, with the images
@@ -22,6 +23,7 @@ pub mod filesystem;
 pub(crate) mod grub;
 pub mod mismatch;
 pub mod node;
+pub mod operating_system;
 pub mod partition_type;
 pub mod plan;
 pub mod report;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filesystem::ImageFormat;
 use super::node::NodeSpec;
+use super::operating_system::OperatingSystem;
 use super::storage::{BlockRef, Mount, Storage};
 use super::url::RedactedUrl;
 
@@ -117,8 +118,8 @@ pub struct BootSpec {
     pub kernel_params: String,
     /// Version of GRUB that upstream would use, by its guess of the operating system.
     pub grub_version: u32,
-    /// What upstream guesses the operating system to be, as (name, major, minor).
-    pub system: (String, String, String),
+    /// What upstream guesses the operating system to be.
+    pub system: OperatingSystem,
     /// The profile, as given.
     pub profile: String,
 }

@@ -6,6 +6,7 @@ use host::units::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::digest::{Documented, StatedDigest};
+use super::operating_system::OperatingSystem;
 use super::request::Container;
 use super::url::RedactedUrl;
 
@@ -45,8 +46,8 @@ pub struct SourceFacts {
     pub ranges: Option<bool>,
     /// A strong entity tag.
     pub etag: Option<String>,
-    /// Operating system by Fuel's YAML, as (name, major, minor).
-    pub system: Option<(String, String, String)>,
+    /// Operating system by Fuel's YAML.
+    pub system: Option<OperatingSystem>,
     /// What its manifest says, where it is a packed image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packed: Option<PackedFacts>,

@@ -4,6 +4,7 @@ use host::units::Bytes;
 
 use super::{CountedIds, Options, PlanError, plan};
 use crate::inventory::{Disk, ExistingPartition, Inventory};
+use crate::model::operating_system::OperatingSystem;
 use crate::model::plan::Plan;
 use crate::model::request::{BootSpec, Container, Dialect, ImageSpec, Request};
 use crate::model::sources::{SourceFacts, Sources};
@@ -164,7 +165,7 @@ pub(crate) fn request(storage: Storage) -> Request {
         boot: BootSpec {
             kernel_params: " console=ttyS0,9600".to_owned(),
             grub_version: 2,
-            system: ("ubuntu".to_owned(), "14".to_owned(), "04".to_owned()),
+            system: OperatingSystem::new("ubuntu", "14", "04"),
             profile: "ubuntu_1404_x86_64".to_owned(),
         },
         node: None,

@@ -1,55 +1,49 @@
 //! Which operating system upstream takes an image for, and the two things that it decides by that.
 
+use crate::model::operating_system::OperatingSystem;
 use crate::model::request::{Dialect, Request};
 use crate::model::storage::RaidMetadata;
-
-/// Name, major and minor version.
-pub type System = (String, String, String);
 
 /// Systems that upstream knows by name in an image's YAML; others are ignored there.
 const KNOWN: [&str; 3] = ["Ubuntu", "Centos", "OperatingSystem"];
 
-fn system(name: &str, major: &str, minor: &str) -> System {
-    (name.to_owned(), major.to_owned(), minor.to_owned())
-}
-
 /// Upstream's guess from the profile's name.
-pub fn guess(profile: &str) -> System {
+pub fn guess(profile: &str) -> OperatingSystem {
     let profile = profile.to_lowercase();
     if profile.contains("centos") {
         // Its `7` anywhere is upstream's own rule, `x86_7` included.
         if profile.contains('7') {
-            system("Centos", "7", "0")
+            OperatingSystem::new("Centos", "7", "0")
         } else {
-            system("Centos", "6", "5")
+            OperatingSystem::new("Centos", "6", "5")
         }
     } else if profile.contains("ubuntu") {
         let major = if profile.contains("1404") { "14" } else { "12" };
-        system("Ubuntu", major, "4")
+        OperatingSystem::new("Ubuntu", major, "4")
     } else {
-        system("OperatingSystem", "unknown", "unknown")
+        OperatingSystem::new("OperatingSystem", "unknown", "unknown")
     }
 }
 
 /// The system that counts: the one of the image's YAML where upstream knows its name, else the guess.
-pub fn effective(profile: &str, image: Option<&System>) -> System {
+pub fn effective(profile: &str, image: Option<&OperatingSystem>) -> OperatingSystem {
     image
-        .filter(|(name, ..)| KNOWN.contains(&name.as_str()))
+        .filter(|system| KNOWN.contains(&system.name.as_str()))
         .cloned()
         .unwrap_or_else(|| guess(profile))
 }
 
-fn is_centos6(system: &System) -> bool {
-    system.0 == "Centos" && system.1 == "6"
+fn is_centos6(system: &OperatingSystem) -> bool {
+    system.name == "Centos" && system.major == "6"
 }
 
 /// The version of GRUB that upstream would use.
-pub fn grub_version(system: &System) -> u32 {
+pub fn grub_version(system: &OperatingSystem) -> u32 {
     if is_centos6(system) { 1 } else { 2 }
 }
 
 /// The superblock format of md arrays.
-pub fn raid_metadata(system: &System) -> RaidMetadata {
+pub fn raid_metadata(system: &OperatingSystem) -> RaidMetadata {
     if is_centos6(system) {
         RaidMetadata::V0_90
     } else {
@@ -58,7 +52,7 @@ pub fn raid_metadata(system: &System) -> RaidMetadata {
 }
 
 /// Does over again what was decided by the guess, now that the image's YAML (of the image for `/`) has been read.
-pub fn refine(request: &mut Request, image: Option<&System>) {
+pub fn refine(request: &mut Request, image: Option<&OperatingSystem>) {
     let system = effective(&request.boot.profile, image);
     request.boot.grub_version = grub_version(&system);
     if request.dialect != Dialect::NailgunSimple {
@@ -85,24 +79,28 @@ mod tests {
             ("debian", "OperatingSystem", "unknown", "unknown"),
             ("", "OperatingSystem", "unknown", "unknown"),
         ] {
-            assert_eq!(guess(profile), system(name, major, minor), "{profile}");
+            assert_eq!(
+                guess(profile),
+                OperatingSystem::new(name, major, minor),
+                "{profile}"
+            );
         }
     }
 
     #[test]
     fn an_image_overrules_the_guess_only_with_a_known_name() {
-        let six = system("Centos", "6", "8");
+        let six = OperatingSystem::new("Centos", "6", "8");
         assert_eq!(effective("ubuntu_1404", Some(&six)), six);
-        let grub = system("Grub", "1", "0");
+        let grub = OperatingSystem::new("Grub", "1", "0");
         assert_eq!(
             effective("ubuntu_1404", Some(&grub)),
-            system("Ubuntu", "14", "4")
+            OperatingSystem::new("Ubuntu", "14", "4")
         );
         assert_eq!(
             (grub_version(&six), raid_metadata(&six)),
             (1, RaidMetadata::V0_90)
         );
-        let seven = system("Centos", "7", "0");
+        let seven = OperatingSystem::new("Centos", "7", "0");
         assert_eq!(
             (grub_version(&seven), raid_metadata(&seven)),
             (2, RaidMetadata::Default)

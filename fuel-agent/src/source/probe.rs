@@ -30,6 +30,7 @@ use crate::http::error::HttpError;
 use crate::http::retry::{Retry, chain};
 use crate::model::digest::{Algorithm, Documented};
 use crate::model::mismatch::{Mismatch, container_of};
+use crate::model::operating_system::OperatingSystem;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::Mount;
@@ -199,10 +200,10 @@ impl SidecarMetadata {
                 return;
             }
         };
-        facts.system = metadata.system.as_ref().map(|system| {
-            let (name, major) = (system.name.clone(), system.major.clone());
-            (name, major, system.minor.clone())
-        });
+        facts.system = metadata
+            .system
+            .as_ref()
+            .map(|system| OperatingSystem::new(&system.name, &system.major, &system.minor));
         let name = address::base_name(url);
         match metadata.image(&name) {
             Some(image) if is_packed => compare(place, image, facts),

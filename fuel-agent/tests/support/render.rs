@@ -18,9 +18,10 @@ pub fn request(request: &Request) -> String {
         configdrive.as_deref().unwrap_or("none")
     ));
     let boot = &request.boot;
+    let system = (&boot.system.name, &boot.system.major, &boot.system.minor);
     lines.push(format!(
         "boot grub {} {:?} `{}`",
-        boot.grub_version, boot.system, boot.kernel_params
+        boot.grub_version, system, boot.kernel_params
     ));
     lines.push(format!("keeps anything: {}", storage.keeps_anything()));
     lines.extend(request.node.iter().map(|node| format!("node {node:#?}")));

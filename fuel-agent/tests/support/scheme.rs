@@ -17,7 +17,7 @@ pub fn dump(request: &Request) -> Value {
         let found = filesystems.find(|fs| fs.mount.as_ref().map(Mount::as_str) == Some(mount));
         found.map(|fs| on(fs.on))
     };
-    let (name, major, minor) = &request.boot.system;
+    let system = &request.boot.system;
     json!({
         "boot_device": mounted("/boot").or_else(|| mounted("/")),
         "root_device": mounted("/"),
@@ -25,7 +25,7 @@ pub fn dump(request: &Request) -> Value {
         "configdrive_device": request.configdrive.map(on),
         "grub": {"kernel_params": request.boot.kernel_params, "version": request.boot.grub_version},
         "images": images(request),
-        "operating_system": {"name": name, "major": number(major), "minor": number(minor)},
+        "operating_system": {"name": system.name, "major": number(&system.major), "minor": number(&system.minor)},
         "partition_scheme": scheme(request),
         "skip_partitioning": storage.keeps_anything(),
     })

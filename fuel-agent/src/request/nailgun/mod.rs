@@ -11,7 +11,8 @@ use host::units::Bytes;
 
 use super::layout::Layout;
 use super::reader::{Diagnostics, JsonCursor};
-use super::system::{self, System};
+use super::system;
+use crate::model::operating_system::OperatingSystem;
 
 /// Size of the partition for the cloud-init data.
 pub(super) const CONFIGDRIVE: Bytes = Bytes(20 << 20);
@@ -19,7 +20,7 @@ pub(super) const CONFIGDRIVE: Bytes = Bytes(20 << 20);
 /// The layout that `pm_data.ks_spaces` describes; where it breaks the schema, there is none.
 pub(super) fn lay_out(
     pm_data: &JsonCursor<'_>,
-    system: &System,
+    system: &OperatingSystem,
     configdrive: bool,
     diagnostics: &mut Diagnostics,
 ) -> Option<Layout> {

@@ -9,6 +9,7 @@ use host::units::Bytes;
 use crate::http::tests::{client, impatient, settings};
 use crate::http::{Client, HttpError};
 use crate::model::digest::{Algorithm, StatedDigest};
+use crate::model::operating_system::OperatingSystem;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{ImageContent, SourceFacts};
 use crate::model::storage::Mount;
@@ -83,7 +84,7 @@ fn one_look_tells_all_there_is_to_know() {
     let sources = look(&client(&settings()), &images, ProbeOptions::default()).unwrap();
     let document = server.url("/t/u-14.yaml");
     let stated = |algorithm, digest: &str| vec![StatedDigest::new(algorithm, digest, &document)];
-    let system = Some(("Ubuntu".to_owned(), "14".to_owned(), "4".to_owned()));
+    let system = Some(OperatingSystem::new("Ubuntu", "14", "4"));
     assert_eq!(
         sources.images[root.as_str()],
         SourceFacts {
