@@ -41,7 +41,18 @@ fn stages() -> String {
             format!("{mark}{stage}{mark}")
         })
         .collect();
-    format!("{}.\n", names.join(", "))
+    let mut lines = vec![String::new()];
+    for word in format!("{}.", names.join(", ")).split(' ') {
+        let line = lines.last_mut().expect("a line");
+        if line.is_empty() {
+            *line = word.to_owned();
+        } else if line.len() + 1 + word.len() <= 120 {
+            *line = format!("{line} {word}");
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 fn help() -> String {
