@@ -45,7 +45,7 @@ fn stages() -> String {
     for word in format!("{}.", names.join(", ")).split(' ') {
         let line = lines.last_mut().expect("a line");
         if line.is_empty() {
-            *line = word.to_owned();
+            line.push_str(word);
         } else if line.len() + 1 + word.len() <= 120 {
             *line = format!("{line} {word}");
         } else {
