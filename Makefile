@@ -62,7 +62,7 @@ test-ramdisk: tools
 
 # The page in docs/ is written only when all rows are measured.
 bench: bench-peers $(RELEASED) $(AGENT)
-	$(SUDO) $(BIN)/testbed bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RESUME),--resume) \
+	$(SUDO) $(BIN)/testbed bench --builder $(BIN)/image-builder $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RESUME),--resume) \
 	  $(if $(ONLY),$(addprefix --only ,$(ONLY)),--docs docs)
 
 # What is compared with: Debian's packages, and what is built once from the other registries.

@@ -91,7 +91,7 @@ pub(crate) struct Bench {
     /// List the rows and what is missing for them, and stop.
     #[arg(long)]
     pub(crate) list: bool,
-    /// The agent, as `make agent` builds it.
+    /// The agent, as `make release` builds it.
     #[arg(
         long,
         value_name = "FILE",

@@ -184,7 +184,7 @@ impl StageHandler for Preflight<'_> {
 
 impl std::fmt::Debug for Preflight<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rehearsal")
+        f.debug_struct("Preflight")
             .field("until", &self.until)
             .finish_non_exhaustive()
     }

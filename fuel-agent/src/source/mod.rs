@@ -134,7 +134,7 @@ pub struct TransferContext<'a> {
 
 impl fmt::Debug for TransferContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attendance")
+        f.debug_struct("TransferContext")
             .field("meter", &self.meter)
             .finish_non_exhaustive()
     }
