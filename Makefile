@@ -25,7 +25,7 @@ build = cargo build --locked --target $(TRIPLE) --profile
 # What goes on, and how long it usually takes on a machine with 2 cores.
 say = @printf '\n==> %s\n    %s\n' "$(1)" "$(2)"
 
-.PHONY: demo test test-slow test-ramdisk lint unit end-to-end bench bench-peers release ramdisk image tools
+.PHONY: demo test test-slow test-ramdisk lint unit end-to-end bench bench-peers agent release ramdisk image tools
 
 demo: tools ramdisk image
 	$(call say,a bare node: from power-on to a login,2 minutes where the node is emulated)
@@ -83,6 +83,9 @@ $(RELEASED): $(SOURCES)
 	$(call say,compiling the agent as it is released,5 minutes the first time; 2 minutes after a change)
 	$(build) release -p fuel-agent
 	@touch $@
+
+# The agent alone, where `initramfs build` looks for it.
+agent: $(RELEASED)
 
 release: tools $(RELEASED)
 	$(build) release -p initramfs -p image-builder
