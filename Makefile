@@ -19,9 +19,10 @@ AGENT := $(BIN)/provision
 RELEASED := target/$(TRIPLE)/release/provision
 SOURCES := Cargo.lock Cargo.toml $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' 'testbed/bench/*' 'bench/*' 2>/dev/null)
 IMAGE := demo
-# Static, for the ramdisk; the target is named, or procedural macros would be built that way too.
-export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS := -C target-feature=+crt-static
-build = cargo build --locked --target $(TRIPLE) --profile
+# Static, for the ramdisk. The flag goes to the builds that name their target and to nothing else: where cargo is given no target it
+# would compile procedural macros statically too, which the compiler refuses.
+build = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
+  cargo build --locked --target $(TRIPLE) --profile
 # What goes on, and how long it usually takes on a machine with 2 cores.
 say = @printf '\n==> %s\n    %s\n' "$(1)" "$(2)"
 
