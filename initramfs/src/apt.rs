@@ -1,5 +1,6 @@
 //! apt with a state of its own: it knows the archive, but nothing that is installed here, and changes nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -211,6 +212,39 @@ impl<'e> Apt<'e> {
         self.exec
     }
 
+    /// Fetches with one call of apt what is not in the folder `cache` yet: apt reads its lists anew for each call, which
+    /// takes longer than most downloads. Where that fails nothing is lost: [`Self::fetch`] then asks for one package
+    /// after the other, and names the one that cannot be had.
+    pub fn prefetch(&mut self, packages: &[Package], cache: &Path) -> Result<(), Error> {
+        let missing: BTreeSet<&Package> = packages
+            .iter()
+            .filter(|package| !cache.join(package.file_name()).exists())
+            .collect();
+        if missing.len() < 2 {
+            return Ok(());
+        }
+        self.ensure_lists()?;
+        tracing::info!(packages = missing.len(), "fetch");
+        let aside = aside(cache)?;
+        let cmd = self
+            .command(Tool::AptGet)
+            .args(["-qq", "download"])
+            .args(missing.iter().map(|package| exact(package)))
+            .directory(aside.path())
+            .timeout(DOWNLOAD_TIME);
+        if let Err(error) = self.exec.run(&cmd) {
+            tracing::warn!(%error, "not all packages could be fetched at once; fetching each by itself");
+        }
+        for package in missing {
+            let fetched = aside.path().join(package.file_name());
+            if fetched.exists() && lock::sha256_of(&fetched)? == package.sha256 {
+                let path = cache.join(package.file_name());
+                fs::rename(&fetched, &path).map_err(error::io("write", &path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where the package's file is in the folder `cache`, fetched where it is not there or not what the lock says.
     pub fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, Error> {
         let path = cache.join(package.file_name());
@@ -221,15 +255,11 @@ impl<'e> Apt<'e> {
             tracing::warn!(file = %path.display(), "its sha256 is not the one in the lock; fetching it again");
         }
         self.ensure_lists()?;
-        // Into a folder of its own, so that an interrupted download is never taken for a package file.
-        let aside = tempfile::Builder::new()
-            .prefix(".fetch-")
-            .tempdir_in(cache)
-            .map_err(error::io("create a folder in", cache))?;
+        let aside = aside(cache)?;
         let cmd = self
             .command(Tool::AptGet)
             .args(["-qq", "download"])
-            .arg(format!("{}={}", package.package, package.version))
+            .arg(exact(package))
             .directory(aside.path())
             .timeout(DOWNLOAD_TIME);
         self.exec
@@ -248,6 +278,19 @@ impl<'e> Apt<'e> {
         fs::rename(&fetched, &path).map_err(error::io("write", &path))?;
         Ok(path)
     }
+}
+
+/// A folder of its own for downloads, so that an interrupted one is never taken for a package file.
+fn aside(cache: &Path) -> Result<tempfile::TempDir, Error> {
+    tempfile::Builder::new()
+        .prefix(".fetch-")
+        .tempdir_in(cache)
+        .map_err(error::io("create a folder in", cache))
+}
+
+/// One version of one package, as apt is asked for it.
+fn exact(package: &Package) -> String {
+    format!("{}={}", package.package, package.version)
 }
 
 /// Tells "the mirror has moved on" from every other failure of a download.

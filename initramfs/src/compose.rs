@@ -83,6 +83,7 @@ pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Er
     let mut apt = Apt::new(exec, apt_state, wanted, options.proxies.clone());
     let lock = lock_for(&mut apt, options, input, &cache)?;
     let mut unpacked = Unpacked::new(&cache)?;
+    apt.prefetch(&lock.packages, &cache)?;
     for package in &lock.packages {
         let file = apt.fetch(package, &cache)?;
         tracing::info!(

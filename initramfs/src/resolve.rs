@@ -89,7 +89,9 @@ pub fn resolve(
         .collect();
     chosen.insert(kernel_of(input.kernel, &known));
     let mut unpacked = Unpacked::new(scratch)?;
-    for package in recipe::packages(input.entries) {
+    let programs = recipe::packages(input.entries);
+    prefetch(apt, &known, &programs, cache)?;
+    for package in programs {
         fetch_and_unpack(apt, &known, &package, cache, &mut unpacked)?;
     }
     loop {
@@ -98,6 +100,10 @@ pub fn resolve(
             chosen.extend(closure.libraries.into_iter().map(|library| library.package));
             break;
         }
+        // What cannot be guessed now may be found in one of the others.
+        let guess_of = |missing| guess(missing, &known, &unpacked).ok();
+        let guesses: BTreeSet<_> = closure.missing.iter().filter_map(guess_of).collect();
+        prefetch(apt, &known, &guesses, cache)?;
         for missing in closure.missing {
             // One package often brings several of them.
             if unpacked.library(&missing.soname).is_none() {
@@ -108,6 +114,17 @@ pub fn resolve(
     }
     let packages: Result<Vec<_>, _> = chosen.iter().map(|name| locked(&known, name)).collect();
     Ok(Lock::new(input.suite, input.now, &roots, packages?))
+}
+
+/// Fetches packages together, before they are unpacked one by one.
+fn prefetch<'n>(
+    apt: &mut Apt<'_>,
+    known: &BTreeMap<String, Stanza>,
+    names: impl IntoIterator<Item = &'n String>,
+    cache: &Path,
+) -> Result<(), Error> {
+    let packages: Result<Vec<_>, _> = names.into_iter().map(|name| locked(known, name)).collect();
+    apt.prefetch(&packages?, cache)
 }
 
 /// Fetches and unpacks one package.

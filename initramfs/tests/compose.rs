@@ -66,19 +66,23 @@ impl Archive {
             return Ok(names().iter().map(uri).collect::<Vec<_>>().join("\n"));
         }
         if line.contains(" download ") {
-            let asked = cmd.args.last().unwrap().to_str().unwrap();
-            let (name, version) = asked.split_once('=').unwrap();
-            assert_eq!(version, "1:2-3");
             if self.moved_on {
                 return Err(failed(line, "E: Version '1:2-3' for 'x' was not found"));
             }
-            let file = cmd.directory.as_ref().unwrap();
-            let text = if self.tampered {
-                "other".to_owned()
-            } else {
-                file_of(name)
-            };
-            fs::write(file.join(format!("{name}_1%3a2-3_amd64.deb")), text).unwrap();
+            let asked = cmd
+                .args
+                .iter()
+                .filter_map(|arg| arg.to_str()?.split_once('='));
+            for (name, version) in asked {
+                assert_eq!(version, "1:2-3");
+                let file = cmd.directory.as_ref().unwrap();
+                let text = if self.tampered {
+                    "other".to_owned()
+                } else {
+                    file_of(name)
+                };
+                fs::write(file.join(format!("{name}_1%3a2-3_amd64.deb")), text).unwrap();
+            }
         }
         Ok(String::new())
     }
@@ -407,18 +411,22 @@ fn a_failure_of_any_program_leaves_an_earlier_result_alone_and_no_litter() {
         bench.archive.calls
     };
     assert!(calls > 40, "{calls}");
+    let mut recovered = 0;
     for n in 0..calls {
         let mut bench = Bench::new();
         let out = bench.folder.path().join("out");
         fs::create_dir(&out).unwrap();
         fs::write(out.join("ramdisk.img"), "earlier").unwrap();
         bench.archive.failing_at = Some(n);
-        bench.build("out").unwrap_err();
-        assert_eq!(
-            fs::read_to_string(out.join("ramdisk.img")).unwrap(),
-            "earlier"
-        );
-        assert!(!out.join("vmlinuz").exists(), "call {n}");
+        match bench.build("out") {
+            Err(_) => {
+                let image = fs::read_to_string(out.join("ramdisk.img")).unwrap();
+                assert_eq!(image, "earlier");
+                assert!(!out.join("vmlinuz").exists(), "call {n}");
+            }
+            // Each package is then fetched by itself.
+            Ok(()) => recovered += 1,
+        }
         assert!(bench.litter().is_empty(), "call {n}: {:?}", bench.litter());
         // And the next build, with everything in order, makes up for it.
         if n % 16 == 0 {
@@ -426,4 +434,6 @@ fn a_failure_of_any_program_leaves_an_earlier_result_alone_and_no_litter() {
             bench.build("out").unwrap();
         }
     }
+    // Of all calls only those that fetch many packages at once may fail.
+    assert!((1..=3).contains(&recovered), "{recovered}");
 }
