@@ -10,6 +10,10 @@ const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 /// The attribute that holds SELinux's label.
 const SELINUX: &[u8] = b"security.selinux";
 
+/// Limit in bytes of the names of one entry's attributes, each with a byte that ends it: Linux lists no more of a file
+/// (`XATTR_LIST_MAX`), and looking for a name among millions would take for ever.
+const NAMES_MOST: usize = 64 << 10;
+
 /// A point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Time {
@@ -91,7 +95,7 @@ impl Extended {
             b"SCHILY.realsize" => return Err("is sparse in an unsupported format".to_owned()),
             _ => {
                 if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
-                    set(&mut self.attributes, unescaped(name), value);
+                    set(&mut self.attributes, unescaped(name), value)?;
                 } else if let Some(what) = keyword.strip_prefix(b"GNU.sparse.") {
                     self.sparse.take(what, value)?;
                 }
@@ -124,12 +128,19 @@ impl Extended {
     }
 }
 
-fn set(attributes: &mut Vec<Attribute>, name: Vec<u8>, value: &[u8]) {
+fn set(attributes: &mut Vec<Attribute>, name: Vec<u8>, value: &[u8]) -> Result<(), String> {
     attributes.retain(|known| known.name != name);
+    let names: usize = attributes.iter().map(|known| known.name.len() + 1).sum();
+    if names + name.len() + 1 > NAMES_MOST {
+        return Err(format!(
+            "has more than {NAMES_MOST} bytes of names of attributes"
+        ));
+    }
     attributes.push(Attribute {
         name,
         value: value.to_vec(),
     });
+    Ok(())
 }
 
 /// Keyword, value, and the remaining bytes.

@@ -170,6 +170,21 @@ fn huge_sizes_take_no_memory() {
 }
 
 #[test]
+fn attributes_without_number_are_refused() {
+    let mut records = Vec::new();
+    for number in 0..12_000 {
+        records.extend(record(&format!("SCHILY.xattr.user.{number:06}"), b"x"));
+    }
+    // An eighth of them is what a file can have.
+    let few = &records[..records.len() / 8];
+    let made = |records: &[u8]| Made::default().entry(b'x', "x", records);
+    let all = read(&made(few).file("a", b"").ended()).unwrap();
+    assert_eq!(names(&all), ["a"]);
+    let why = one(made(&records).file("a", b""));
+    assert!(why.contains("65536 bytes of names of attributes"), "{why}");
+}
+
+#[test]
 fn what_has_no_data_must_not_claim_any() {
     for kind in *b"123456" {
         let made = Made::default().changed(kind, "a", b"smuggled", |block| {
