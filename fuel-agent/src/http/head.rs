@@ -224,7 +224,10 @@ fn seconds_of(date: &str) -> Option<u64> {
         .splitn(3, ':')
         .map(|part| part.parse::<u64>().ok());
     let (hours, minutes, seconds) = (clock.next()??, clock.next()??, clock.next()??);
-    if words.next()? != "GMT" || !(1970..10000).contains(&year) || !(1..=31).contains(&day) {
+    // What the server may put in there is bounded before it is multiplied; 60 is a leap second.
+    let is_date = (1970..10000).contains(&year) && (1..=31).contains(&day);
+    let is_time = hours < 24 && minutes < 60 && seconds <= 60;
+    if words.next()? != "GMT" || !is_date || !is_time {
         return None;
     }
     // years counted from March: the leap day is then the last day of a year
@@ -269,6 +272,16 @@ mod tests {
             ("Sun, 06-Nov-94 08:49:37 GMT", None),
             ("tomorrow", None),
             ("Sun, 06 Nov 1994 08:49 GMT", None),
+            ("Sat, 31 Dec 2016 23:59:60 GMT", Some(1_483_228_800)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
+            ("Sun, 06 Nov 1994 24:00:00 GMT", None),
+            ("Sun, 06 Nov 1994 18446744073709551615:00:00 GMT", None),
+            ("Sun, 06 Nov 1994 00:18446744073709551615:00 GMT", None),
+            ("Sun, 06 Nov 1994 00:00:18446744073709551615 GMT", None),
+            ("Sun, 06 Nov 18446744073709551615 00:00:00 GMT", None),
+            ("Sun, 18446744073709551615 Nov 1994 00:00:00 GMT", None),
+            ("Sun, 00 Nov 1994 00:00:00 GMT", None),
+            ("Sun, 06 Nov 1969 00:00:00 GMT", None),
         ] {
             assert_eq!(seconds_of(date), seconds, "{date}");
         }
@@ -280,6 +293,9 @@ mod tests {
         let later = "Sun, 06 Nov 1994 08:50:07 GMT";
         for (text, after) in [
             ("120", Some(120)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(252_618_189_022)),
             (later, Some(30)),
             (date, Some(0)),
             ("soon", None),

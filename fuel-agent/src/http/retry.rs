@@ -70,7 +70,9 @@ impl Retry {
         let pause = asked.map_or_else(|| jittered(self.pause), |asked| asked.max(self.pause));
         self.pause = (self.pause * 2).min(client.settings().longest_pause);
         let since = *self.since.get_or_insert_with(Instant::now);
-        (since.elapsed() + pause <= self.budget).then_some(pause)
+        // A server may ask for any number of seconds; a sum that does not fit is beyond every budget.
+        let end = since.elapsed().checked_add(pause)?;
+        (end <= self.budget).then_some(pause)
     }
 
     /// Does `attempt` until it succeeds, fails for good, or the budget is used up.

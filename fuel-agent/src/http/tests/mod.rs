@@ -1,6 +1,7 @@
 //! The whole room against a server that misbehaves. Stalls are bounded by limits of milliseconds; nothing is timed.
 
 mod giving_up;
+mod hostile;
 mod notifying;
 mod redirecting;
 mod trusting;
