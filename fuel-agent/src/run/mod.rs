@@ -28,7 +28,7 @@ use crate::events::log;
 use crate::events::sink::{Printer, Sink};
 use crate::model::error::{Error, render};
 use crate::model::stage::Stage;
-use crate::sequence::remember_panics;
+use crate::sequence::{guarded, remember_panics};
 
 /// Parses the command line, does what it says, and returns the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
@@ -41,7 +41,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     remember_panics();
-    let result = match cli.command {
+    // A defect ends every sub-command with an error of the contract, not with the status of a panic.
+    let result = guarded(|| match cli.command {
         None => run(&cli.run),
         Some(Command::Run(options)) => run(&options),
         Some(Command::Plan(options)) => preflight::plan(&options),
@@ -51,7 +52,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Some(Command::Stages) => Ok(stages()),
         Some(Command::Notify(options)) => status::notify(&options),
         Some(Command::Write(options)) => write::write(&options),
-    };
+    });
     let status = result.unwrap_or_else(|error| {
         // The status is what counts: it does not wait for ever for those who do not read.
         if let Ok(printer) = Printer::stderr() {

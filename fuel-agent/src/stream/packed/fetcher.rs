@@ -102,7 +102,7 @@ pub(super) fn run(context: &FetchContext<'_>, number: u8) -> Result<(), StreamEr
             rate: None,
             breaks: 0,
         };
-        let ended = fetcher.work();
+        let ended = caught(|| fetcher.work());
         context.scheduler.give_back(number);
         context.mirrors.leave(mirror);
         match ended {
@@ -113,6 +113,13 @@ pub(super) fn run(context: &FetchContext<'_>, number: u8) -> Result<(), StreamEr
         }
     }
     Ok(())
+}
+
+/// Runs `work`; a panic in it becomes an error, which costs the mirror that it was working with and not the image. What
+/// threads share is behind locks that hold no half-made change.
+fn caught<T>(work: impl FnOnce() -> Result<T, StreamError>) -> Result<T, StreamError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or(Err(StreamError::Panicked))
 }
 
 impl Fetcher<'_> {
@@ -298,5 +305,17 @@ impl Fetcher<'_> {
         self.warn(format!("asking {name} again in {millis} ms: {why}"));
         context.client.pause(pause, context.stop)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_its_mirror() {
+        let panicked = caught::<()>(|| std::panic::panic_any("a defect"));
+        assert!(matches!(panicked, Err(StreamError::Panicked)));
+        assert!(matches!(caught(|| Ok(7)), Ok(7)));
     }
 }
