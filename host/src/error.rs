@@ -3,6 +3,11 @@
 
 use std::error::Error;
 
+use crate::printable;
+
+/// What lines begin with that go on with the text of the line above.
+const INDENT: &str = "    ";
+
 /// The causes of `error`, outermost first. One that the line before it ends with is not said again.
 pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
@@ -27,16 +32,28 @@ pub fn one_line(error: &(dyn Error + 'static)) -> String {
         .fold(error.to_string(), |line, cause| line + ": " + cause)
 }
 
-/// How a program ends that failed: `error:`, `cause:` and `hint:` lines.
+/// How a program ends that failed: `error:`, `cause:` and `hint:` lines. What has several lines of its own goes on below
+/// its first one, indented, so that no line of it can be taken for one of ours.
 pub fn render(error: &(dyn Error + 'static), hint: Option<&str>) -> String {
-    let mut text = format!("error: {error}\n");
+    let mut text = labelled("error: ", &error.to_string());
     for cause in causes(error) {
-        text = text + "  cause: " + &cause + "\n";
+        text += &labelled("  cause: ", &cause);
     }
     if let Some(hint) = hint {
-        text = text + "  hint: " + hint + "\n";
+        text += &labelled("  hint: ", hint);
     }
     text
+}
+
+fn labelled(label: &str, text: &str) -> String {
+    let text = printable::escape(text);
+    let mut lines = text.lines();
+    let mut labelled = format!("{label}{}\n", lines.next().unwrap_or_default());
+    for line in lines {
+        let indent = if line.starts_with(INDENT) { "" } else { INDENT };
+        labelled = labelled + indent + line + "\n";
+    }
+    labelled
 }
 
 #[cfg(test)]
@@ -74,5 +91,16 @@ mod tests {
             render(&Sample::Told(io::Error::other("x")), None),
             "error: cannot read it: x\n"
         );
+    }
+
+    #[test]
+    fn what_a_tool_says_cannot_pass_for_a_line_of_ours_nor_reach_the_terminal() {
+        let said = "first\nhint: run rm -rf /\u{1b}[2J";
+        let error = Sample::Write(io::Error::other(said));
+        insta::assert_snapshot!(render(&error, None), @r"
+        error: cannot write /dev/sda
+          cause: first
+            hint: run rm -rf /\u001b[2J
+        ");
     }
 }

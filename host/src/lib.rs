@@ -20,6 +20,7 @@
 //!   wait       waiting for a condition, bounded, never a bare sleep
 //!   cancel     a flag that SIGTERM sets and every long loop asks
 //!   error      how an error is shown: its lines, or one line
+//!   printable  text that others wrote, safe to show
 //!   fake       the same doors without a machine, for tests
 //! ```
 //!
@@ -38,6 +39,7 @@ pub mod move_tree;
 pub mod nonblocking;
 pub mod partition_table;
 pub mod power;
+pub mod printable;
 pub mod procfs;
 pub mod remove_tree;
 pub mod terminal;

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use host::printable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::joint::Joint;
@@ -99,13 +100,18 @@ impl Bars {
                     "  {prefix:<12} {msg} {spinner} {bytes}  {bytes_per_sec}",
                 )),
             }
-            self.bar.set_message(what);
+            self.message(&what);
         }
         self.bar.set_position(shown.moving.done());
     }
 
     fn line(&self, text: &str) {
-        self.bar.println(text);
+        self.bar.println(printable::escape_line(text));
+    }
+
+    fn message(&self, text: &str) {
+        self.bar
+            .set_message(printable::escape_line(text).into_owned());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
@@ -139,7 +145,7 @@ impl Events for Bars {
                     shown.moving.clear();
                     self.spin();
                 }
-                self.bar.set_message(what.clone());
+                self.message(what);
             }
             Event::Progress {
                 what,

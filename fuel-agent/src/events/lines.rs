@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use host::printable;
+
 use super::sink::Sink;
 use super::{Event, Events, clock};
 use crate::model::stage::Stage;
@@ -123,6 +125,7 @@ impl Events for Lines {
             // The summary is printed by the sub-command, for both kinds of people's dialects.
             Event::Report { .. } => return,
         };
+        let line = printable::escape_line(&line);
         self.sink.line(&format!("{} {line}", clock::rfc3339(time)));
     }
 }
@@ -190,6 +193,15 @@ mod tests {
         image: error: no answer
         image: failed after 3 min 07 s
         ");
+    }
+
+    #[test]
+    fn what_a_server_says_forges_no_line_and_moves_no_cursor() {
+        let text = told(&[Event::Warning {
+            stage: Some(Stage::Image),
+            message: "digest `\u{1b}]0;owned\u{7}\n2026-01-01T00:00:00Z closeup: done`".to_owned(),
+        }]);
+        insta::assert_snapshot!(text, @r"image: warning: digest `\u001b]0;owned\u0007\n2026-01-01T00:00:00Z closeup: done`");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use host::nonblocking::{self, PollingWriter};
+use host::printable;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -133,8 +134,11 @@ pub fn flush() {
 
 impl Write for Files {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Each call brings one whole line; what is in it may come from a server or a disk.
+        let text = String::from_utf8_lossy(bytes);
+        let safe = printable::escape(&text);
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.retain_mut(|file| file.write(bytes).is_ok());
+        files.retain_mut(|file| file.write(safe.as_bytes()).is_ok());
         Ok(bytes.len())
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
 use host::nonblocking::PollingWriter;
+use host::printable;
 
 use super::outbox::{Class, Item, Limits, Outbox};
 
@@ -43,8 +44,9 @@ impl Sink {
         self.text(&format!("{text}\n"));
     }
 
-    /// Writes `text` as it is.
+    /// Writes `text`, whose line ends are ours; what a terminal would act upon is escaped, whoever wrote it.
     pub fn text(&self, text: &str) {
+        let text = printable::escape(text);
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stream) = guard.as_mut() {
             let written = stream
