@@ -1,21 +1,18 @@
-//! docs/commands.md says what the sources say: its tables are printed from them, and differ from them at most until the
-//! next
-//! run of the tests.
+//! The manual says what the sources say: what stands between marks in its pages is printed from them, and differs from
+//! them at most until the next run of the tests.
 
 #![allow(clippy::panic, clippy::expect_used, reason = "a test program")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::CommandFactory;
 use fuel_agent::cli::Cli;
 use fuel_agent::model::error::Kind;
+use fuel_agent::model::filesystem::FilesystemType;
+use fuel_agent::model::mkfs_options::Value;
 use fuel_agent::model::stage::Stage;
 use fuel_agent::sequence::completion::NAMES;
 use fuel_agent::settings::keys;
-
-fn page() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/commands.md")
-}
 
 fn exit_statuses() -> String {
     let rows = Kind::ALL.iter().map(|kind| {
@@ -41,15 +38,20 @@ fn stages() -> String {
             format!("{mark}{stage}{mark}")
         })
         .collect();
+    wrapped(&format!("{}.", names.join(", ")), "")
+}
+
+/// The text in lines of at most 120 columns; all but the first begin with `indent`.
+fn wrapped(text: &str, indent: &str) -> String {
     let mut lines = vec![String::new()];
-    for word in format!("{}.", names.join(", ")).split(' ') {
+    for word in text.split(' ') {
         let line = lines.last_mut().expect("a line");
         if line.is_empty() {
             line.push_str(word);
-        } else if line.len() + 1 + word.len() <= 120 {
+        } else if line.chars().count() + 1 + word.chars().count() <= 120 {
             *line = format!("{line} {word}");
         } else {
-            lines.push(word.to_owned());
+            lines.push(format!("{indent}{word}"));
         }
     }
     lines.join("\n") + "\n"
@@ -70,15 +72,51 @@ fn help() -> String {
     lines.join("\n") + "\n"
 }
 
+/// The options of mkfs that a request may give. The three ext types have one list.
+fn mkfs_options() -> String {
+    let mut text = String::new();
+    for (kind, name) in [
+        (FilesystemType::Ext4, "ext2, ext3 and ext4"),
+        (FilesystemType::Xfs, "xfs"),
+        (FilesystemType::Swap, "swap"),
+    ] {
+        let options = kind.capabilities().expect("made here").maker.options;
+        let described = options.iter().map(|option| {
+            let letter = option.letter;
+            match option.value {
+                Value::None => format!("`-{letter}`"),
+                Value::Number => format!("`-{letter} NUMBER`"),
+                Value::Names => format!("`-{letter} NAME,…`"),
+                Value::Features => format!("`-{letter} [^]FEATURE,…`"),
+                Value::Keys(keys) => format!("`-{letter}` with `{}`", keys.join("`, `")),
+            }
+        });
+        let described: Vec<String> = described.collect();
+        let item = format!("- {name}: {}.", described.join("; "));
+        text += &wrapped(&item, "  ");
+    }
+    text
+}
+
+/// Each page with its parts, by the name in their marks.
+fn pages() -> [(&'static str, Vec<(&'static str, String)>); 2] {
+    [
+        (
+            "commands.md",
+            vec![
+                ("exit statuses", exit_statuses()),
+                ("settings", keys::manual()),
+                ("names", names()),
+                ("stages", stages()),
+                ("help", help()),
+            ],
+        ),
+        ("input.md", vec![("mkfs options", mkfs_options())]),
+    ]
+}
+
 /// The page with what the sources say between its marks.
-fn printed(page: &str) -> String {
-    let parts: [(&str, String); 5] = [
-        ("exit statuses", exit_statuses()),
-        ("settings", keys::manual()),
-        ("names", names()),
-        ("stages", stages()),
-        ("help", help()),
-    ];
+fn printed(page: &str, parts: &[(&str, String)]) -> String {
     parts.iter().fold(page.to_owned(), |page, (name, content)| {
         let mark = format!("<!-- generated: {name} -->\n");
         let (before, rest) = page.split_once(&mark).expect(name);
@@ -89,15 +127,19 @@ fn printed(page: &str) -> String {
 
 #[test]
 fn the_manual_says_what_the_sources_say() {
-    let page = page();
-    let text = std::fs::read_to_string(&page).expect("docs/commands.md");
-    let printed = printed(&text);
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&page, &printed).expect("writable");
-        return;
+    for (name, parts) in pages() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../docs")
+            .join(name);
+        let text = std::fs::read_to_string(&page).expect(name);
+        let printed = printed(&text, &parts);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&page, &printed).expect("writable");
+            continue;
+        }
+        for (line, (is, should)) in text.lines().zip(printed.lines()).enumerate() {
+            assert_eq!(is, should, "docs/{name}:{}", line + 1);
+        }
+        assert_eq!(text.len(), printed.len(), "UPDATE_DOCS=1 prints it anew");
     }
-    for (line, (is, should)) in text.lines().zip(printed.lines()).enumerate() {
-        assert_eq!(is, should, "docs/commands.md:{}", line + 1);
-    }
-    assert_eq!(text.len(), printed.len(), "UPDATE_DOCS=1 prints it anew");
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::mkfs_options::{self, MkfsOption};
 use crate::tools::Tool;
 use host::units::Bytes;
 use serde::{Serialize, Serializer};
@@ -57,8 +58,8 @@ pub struct Maker {
     pub uuid: (&'static str, &'static str),
     /// The option for the label.
     pub label: &'static str,
-    /// Letters of options whose value may be the next word.
-    pub with_value: &'static str,
+    /// The options of its own that a request may add.
+    pub options: &'static [MkfsOption],
 }
 
 /// How a filesystem grows.
@@ -89,7 +90,7 @@ const fn ext(name: &'static str, tool: Tool, mounts_too: &'static [&'static str]
             flags: &["-F", "-q"],
             uuid: ("-U", ""),
             label: "-L",
-            with_value: "bCEgGiIJLmNOTe",
+            options: mkfs_options::EXT,
         },
         label_bytes: 16,
         least: Bytes::MIB,
@@ -111,7 +112,7 @@ static XFS: Capabilities = Capabilities {
         flags: &["-f", "-q"],
         uuid: ("-m", "uuid="),
         label: "-L",
-        with_value: "bmdilLnrs",
+        options: mkfs_options::XFS,
     },
     label_bytes: 12,
     // mkfs.xfs of xfsprogs 5.19 and newer makes no smaller one
@@ -128,7 +129,7 @@ static SWAP: Capabilities = Capabilities {
         flags: &["-f"],
         uuid: ("-U", ""),
         label: "-L",
-        with_value: "pL",
+        options: mkfs_options::SWAP,
     },
     label_bytes: 15,
     least: Bytes::MIB,

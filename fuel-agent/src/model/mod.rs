@@ -8,6 +8,7 @@
 //!   node         who the node is
 //!   operating_system   what its image holds
 //!   filesystem   what can be done with each type of filesystem
+//!   mkfs_options which options a request may give to the program that makes one
 //!   storage      what shall be on its disks
 //!   request      what is asked: both together, with the images
 //!   digest       digests of whole images, and who states them
@@ -22,6 +23,7 @@ pub mod error;
 pub mod filesystem;
 pub(crate) mod grub;
 pub mod mismatch;
+pub mod mkfs_options;
 pub mod node;
 pub mod operating_system;
 pub mod partition_type;

@@ -276,10 +276,11 @@ impl Builder<'_> {
             }
             if let Some(word) = options::stray(&fs.kind(), &fs.options) {
                 let what = format!(
-                    "has `{}`, which is not an option, or names another device or file",
+                    "has `{}`, which is no option of mkfs that may be given, or no value of one",
                     redacted(word)
                 );
-                let hint = "give only options of the filesystem's maker, like `-m 0`, and nothing else that it writes to";
+                let hint =
+                    "give options like `-m 0`, each as a word of its own; docs/input.md lists them";
                 self.diagnostics
                     .add(format!("{}.fs_options", fs.path), what, hint);
             }

@@ -1,41 +1,55 @@
-//! `fs_options`: words for the maker of a filesystem. Among them may be another device, in whose place ours is written,
-//! or
-//! that is written to beside ours; only options and their values get through.
+//! `fs_options`: words for mkfs. Only options that are known to concern the new filesystem alone get through, and their
+//! values: others lead to another device, or bring files of the ramdisk onto the disk.
 
 use crate::model::filesystem::FilesystemType;
+use crate::model::mkfs_options::{MkfsOption, Value};
 
-/// Values that name something beside the filesystem's own device.
-const ELSEWHERE: [&str; 5] = ["device", "logdev", "rtdev", "file", "name"];
-
-/// The first word that is neither an option nor the value of one, or that leads to another device or file.
+/// The first word that is neither an option that may be given nor the value of one.
 pub(super) fn stray<'a>(kind: &FilesystemType, options: &'a str) -> Option<&'a str> {
-    let with_value = kind.capabilities().map(|known| known.maker.with_value);
-    // Of other types the request is refused anyway.
-    let takes_value = |option: &str| {
-        let mut letters = option.chars().skip(1);
-        let letter = letters.next().filter(|_| letters.next().is_none());
-        with_value.is_none_or(|known| letter.is_some_and(|it| known.contains(it)))
+    let mut words = options.split_whitespace();
+    let Some(known) = kind.capabilities().map(|it| it.maker.options) else {
+        // A type that is not made here: no program gets them.
+        return words.find(|word| word.contains('/'));
     };
-    let mut waits = false;
-    options.split_whitespace().find(|word| {
-        let is_value = std::mem::take(&mut waits);
-        let is_option = word.len() > 1 && word.starts_with('-') && *word != "--";
-        waits = !is_value && is_option && takes_value(word);
-        leads_elsewhere(word) || !(is_value || is_option)
-    })
+    while let Some(word) = words.next() {
+        let Some((option, glued)) = option(known, word) else {
+            return Some(word);
+        };
+        match (option.value, glued) {
+            (Value::None, "") => {}
+            (Value::None, _) => return Some(word),
+            (value, "") => match words.next() {
+                Some(next) if value.takes(next) => {}
+                Some(next) => return Some(next),
+                None => return Some(word),
+            },
+            (value, glued) if value.takes(glued) => {}
+            _ => return Some(word),
+        }
+    }
+    None
 }
 
-fn leads_elsewhere(word: &str) -> bool {
-    // the end of it: `-qJdevice=` is two options and a value in one word
-    let mut keys = word
-        .split(',')
-        .filter_map(|part| part.split_once('=').map(|(key, _)| key));
-    word.contains('/') || keys.any(|key| ELSEWHERE.iter().any(|name| key.ends_with(name)))
+/// The option that `word` begins with, and what stands behind its letter.
+fn option<'a, 'b>(known: &'a [MkfsOption], word: &'b str) -> Option<(&'a MkfsOption, &'b str)> {
+    let mut rest = word.strip_prefix('-')?.chars();
+    let letter = rest.next()?;
+    let option = known.iter().find(|option| option.letter == letter)?;
+    Some((option, rest.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use host::cancel::Cancel;
+    use host::exec::{Cmd, Exec, Program, System};
+    use proptest::prelude::*;
+
     use super::*;
+
+    const DEBUGFS: Program = Program::new("debugfs", "e2fsprogs");
 
     #[test]
     fn options_and_their_values_get_through() {
@@ -44,37 +58,131 @@ mod tests {
             ("ext4", "-O ^metadata_csum"),
             (
                 "ext4",
-                "-q -m 0 -E lazy_itable_init=0,stride=16 -J size=128 -b4096",
+                "-O ^metadata_csum,64bit -T largefile4 -e remount-ro",
             ),
+            (
+                "ext4",
+                "-q -m 0 -E lazy_itable_init=0,stride=16,nodiscard -J size=128 -b4096",
+            ),
+            ("ext4", "-m 0.5 -i 16384 -N 100000 -E root_owner=0:0"),
             ("xfs", "-K -i size=512 -n ftype=1 -l size=64m,su=4096"),
+            ("xfs", "-m reflink=1,crc=1 -d su=64k,sw=4"),
             ("swap", "-p 4096"),
+            ("btrfs", "-n 16k"),
         ] {
             assert_eq!(stray(&kind.into(), options), None, "{kind} {options}");
         }
     }
 
     #[test]
-    fn whatever_leads_to_another_device_is_found() {
+    fn what_leads_elsewhere_or_is_not_known_is_found() {
         for (kind, options, word) in [
             ("ext4", "/dev/sdb", "/dev/sdb"),
             ("ext4", "-q /dev/sdb", "/dev/sdb"),
             ("ext4", "-q sdb", "sdb"),
             ("ext4", "-m 0 1000", "1000"),
+            ("ext4", "-m", "-m"),
             ("ext4", "-J device=LABEL=journal", "device=LABEL=journal"),
             ("ext4", "-J size=64,device=UUID=1", "size=64,device=UUID=1"),
             ("ext4", "-Jdevice=LABEL=x", "-Jdevice=LABEL=x"),
             ("ext4", "-qJdevice=LABEL=x", "-qJdevice=LABEL=x"),
             ("ext4", "-O ../../dev/sdb", "../../dev/sdb"),
-            ("ext4", "-z undo", "undo"),
+            ("ext4", "-E offset=1048576", "offset=1048576"),
+            ("ext4", "-z undo", "-z"),
+            ("ext4", "-zundo", "-zundo"),
+            ("ext4", "-d etc", "-d"),
+            ("ext4", "-detc", "-detc"),
+            ("ext4", "-qdetc", "-qdetc"),
+            ("ext4", "-qm0", "-qm0"),
+            ("ext4", "-n", "-n"),
+            ("ext4", "-S", "-S"),
+            ("ext4", "-U random", "-U"),
+            ("ext4", "-L other", "-L"),
+            ("ext4", "-m \u{0661}", "\u{0661}"),
             ("ext4", "-- sdb", "--"),
             ("ext4", "-", "-"),
             ("xfs", "-l logdev=/dev/sdb", "logdev=/dev/sdb"),
-            ("xfs", "-r rtdev=sdb", "rtdev=sdb"),
+            ("xfs", "-r rtdev=sdb", "-r"),
             ("xfs", "-d file,name=sdb", "file,name=sdb"),
+            ("xfs", "-p proto", "-p"),
+            ("xfs", "-pproto", "-pproto"),
+            ("xfs", "-cfile", "-cfile"),
+            ("xfs", "-m uuid=1", "uuid=1"),
+            ("xfs", "-N", "-N"),
             ("swap", "-f sdb", "sdb"),
+            ("swap", "-o 4096", "-o"),
             ("btrfs", "/dev/sdb", "/dev/sdb"),
         ] {
             assert_eq!(stray(&kind.into(), options), Some(word), "{kind} {options}");
+        }
+    }
+
+    /// Words that mkfs may understand in some way, among them the name of a folder and of a file beside the image.
+    fn word() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "-[DFjqvfK]",
+            "-[bCgGiImNp] [0-9]{1,5}[kKm]?",
+            "-(O|T|e) [\\^]?(has_journal|64bit|quota|news|small|panic|folder|file)",
+            "-(J|E|d|i|l|n) (size|stride|agcount|su|sw|ftype|resize)=[0-9]{1,4}[km]?",
+            "-[A-Za-z]",
+            "-[A-Za-z]{1,3}(folder|file|journal)?",
+            "-[A-Za-z][0-9]{1,5}[kKmM]?",
+            "(folder|file|journal|[0-9]{1,6}|[0-9]{1,3}[km])",
+            "(size|device|offset|stride|root_owner|logdev|name|file|agcount|internal|su|sw)(=(folder|file|[0-9]{1,5}k?))?",
+            "[\\^]?(has_journal|metadata_csum|64bit|extent|quota|journal_dev)",
+        ]
+    }
+
+    fn beside(folder: &Path, image: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        let mut found: Vec<_> = [folder.to_owned(), folder.join("folder")]
+            .iter()
+            .flat_map(|it| fs::read_dir(it).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file() && path != image)
+            .map(|path| (path.clone(), fs::read(&path).unwrap()))
+            .collect();
+        found.sort();
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// The real programs, in a folder with something to read and to write: what gets through makes a filesystem,
+        /// or none; it changes nothing beside it and brings nothing into it.
+        #[test]
+        fn no_option_that_gets_through_reaches_another_file(
+            words in proptest::collection::vec(word(), 1..4),
+            is_xfs in any::<bool>(),
+        ) {
+            let kind = if is_xfs { FilesystemType::Xfs } else { FilesystemType::Ext4 };
+            let options = words.join(" ");
+            if stray(&kind, &options).is_some() {
+                return Ok(());
+            }
+            let scratch = tempfile::tempdir().unwrap();
+            let (folder, image) = (scratch.path(), scratch.path().join("image"));
+            fs::create_dir(folder.join("folder")).unwrap();
+            for name in ["file", "journal", "folder/secret"] {
+                fs::write(folder.join(name), [b's'; 70_000]).unwrap();
+            }
+            fs::File::create(&image).unwrap().set_len(320 << 20).unwrap();
+            let before = beside(folder, &image);
+            let maker = &kind.capabilities().unwrap().maker;
+            let cmd = Cmd::new(maker.tool)
+                .args(maker.flags.iter().copied())
+                .args(options.split_whitespace())
+                .arg(&image)
+                .directory(folder);
+            // It may well refuse them.
+            let _ = System::new(Cancel::new()).run(&cmd);
+            prop_assert_eq!(beside(folder, &image), before);
+            if !is_xfs {
+                let list = Cmd::new(DEBUGFS).args(["-R", "ls -p /"]).arg(&image);
+                let list = System::new(Cancel::new()).run(&list).map(|it| it.stdout);
+                let list = list.unwrap_or_default();
+                prop_assert!(!list.contains("secret"), "{options}");
+            }
         }
     }
 }
