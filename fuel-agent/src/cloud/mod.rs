@@ -2,8 +2,7 @@
 //!
 //! Fuel's orchestrator relies on what its templates made cloud-init do; the same is done here, in words that today's
 //! cloud-init understands, on Debian's and Red Hat's families. Nothing is installed and nothing has to be there: a
-//! plain
-//! image ends its first boot without an error.
+//! plain image ends its first boot without an error.
 
 mod accounts;
 mod agents;
@@ -130,8 +129,7 @@ fn network(node: &NodeSpec) -> Network {
 }
 
 /// The declarative part. Modules that fail where something is missing (locale, timezone, rsyslog, puppet, mcollective,
-/// ntp)
-/// are not used: the files they would write are written here, or by the boothook where it finds whom they are for.
+/// ntp) are not used: the files they would write are written here, or by the boothook where it finds whom they are for.
 fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_>) -> Value {
     let mut files = vec![
         file(
@@ -184,8 +182,7 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
 }
 
 /// The call of the installed system: who it is, and the host keys by which it is known. Only keys that were made:
-/// cloud-init
-/// gives up on one that is not there.
+/// cloud-init gives up on one that is not there.
 fn phone_home(url: &str) -> Value {
     json!({
         "url": url,

@@ -24,8 +24,7 @@ pub fn rfc3339(time: SystemTime) -> String {
 /// Year, month and day of the `days`th day after 1970-01-01.
 ///
 /// Counted in years that begin in March, so that the leap day is a year's last day, and in eras of 400 years, after
-/// which
-/// the calendar repeats.
+/// which the calendar repeats.
 const fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468; // days from 0000-03-01 to 1970-01-01
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);

@@ -46,8 +46,7 @@ impl Identity {
     }
 
     /// Why `head` does not prove that it is of the same file. An answer to `If-Range` names the tag again (RFC 9110,
-    /// 15.3.7); it
-    /// may leave out the date.
+    /// 15.3.7); it may leave out the date.
     pub(crate) fn mismatch(&self, head: &Head) -> Option<&'static str> {
         match (&self.etag, &head.etag) {
             (Some(before), Some(now)) if before != now => Some("its entity tag changed"),
@@ -91,8 +90,7 @@ impl Head {
     }
 
     /// What the file is recognised by. A date within the second in which it was asked for tells nothing of what comes
-    /// later
-    /// in that second (RFC 9110, 8.8.2.2).
+    /// later in that second (RFC 9110, 8.8.2.2).
     pub(crate) fn identity(&self) -> Identity {
         let changed = self.last_modified.as_deref().and_then(seconds_of);
         let is_fresh = match (changed, self.date) {

@@ -14,8 +14,7 @@
 //! ```
 //!
 //! Buffers come from a fixed [`Pool`](crate::pool::Pool): a slow disk slows the socket down, and memory stays what it
-//! is.
-//! Addresses in errors and logs are [redacted](crate::model::url), without user, password and query.
+//! is. Addresses in errors and logs are [redacted](crate::model::url), without user, password and query.
 
 pub mod address;
 pub(crate) mod client;

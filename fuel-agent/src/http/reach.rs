@@ -1,6 +1,5 @@
 //! Whether a server answers at all: asked before anything is touched, so that a name that leads nowhere or a
-//! certificate that
-//! is not trusted is told of before the work, and not only when all of it is done.
+//! certificate that is not trusted is told of before the work, and not only when all of it is done.
 
 use reqwest::Method;
 

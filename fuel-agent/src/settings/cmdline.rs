@@ -12,9 +12,8 @@ pub fn entries(text: &str) -> Vec<Entry> {
 }
 
 /// The words of a kernel command line: cut at white space outside of double quotes. As in the kernel's `next_arg`, a
-/// pair
-/// of quotes around the whole word or around the value is taken off, others stay: `provision.success.body={"a":1}` is
-/// itself. What follows `--` is for init and not ours, as everywhere on a command line.
+/// pair of quotes around the whole word or around the value is taken off, others stay: `provision.success.body={"a":1}`
+/// is itself. What follows `--` is for init and not ours, as everywhere on a command line.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

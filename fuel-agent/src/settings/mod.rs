@@ -2,9 +2,8 @@
 //!
 //! Command line, then kernel command line (`provision.KEY=VALUE`), then `/etc/provision.conf`. A key that a stronger
 //! layer names is not looked for in a weaker one, but for what has to hold whatever a command line says: `protect` and
-//! `ca`
-//! are united over all layers, `require_signature` holds where any layer says it, of several `min_release` the largest
-//! counts, and keys are trusted from the weakest layer that names any: those of the ramdisk, where it has some.
+//! `ca` are united over all layers, `require_signature` holds where any layer says it, of several `min_release` the
+//! largest counts, and keys are trusted from the weakest layer that names any: those of the ramdisk, where it has some.
 
 pub mod cmdline;
 pub mod file;

@@ -22,8 +22,7 @@ impl From<DiskImageError> for Mismatch {
 }
 
 /// Whether an image that begins with `head` is what the request says, and asks for no more memory than it gets. What is
-/// in the
-/// container is looked at as far as so few bytes tell.
+/// in the container is looked at as far as so few bytes tell.
 pub fn check_head(head: &[u8], container: Container, format: &str) -> Result<(), Mismatch> {
     if head.is_empty() {
         return Err(Mismatch::Empty);

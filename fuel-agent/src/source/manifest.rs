@@ -91,8 +91,7 @@ pub struct FoundManifest {
 }
 
 /// Reads the manifest at `url`, within a budget for retries. Where `keys` are trusted, one of them has to have signed
-/// it;
-/// nothing of it is used before that is known.
+/// it; nothing of it is used before that is known.
 pub fn manifest(
     client: &Client,
     url: &str,

@@ -92,8 +92,7 @@ pub fn look(
 }
 
 /// Asks the server of an image; where that does not answer, those who may have it too. What is no packed image is
-/// fetched from
-/// one server only.
+/// fetched from one server only.
 fn probe_anywhere(
     client: &Client,
     image: &ImageSpec,
@@ -183,8 +182,7 @@ impl SidecarMetadata {
     }
 
     /// Adds what the document says of the image at `url`. A packed image has all that in its manifest: then it is
-    /// compared,
-    /// and a document that cannot be had is missed by nobody.
+    /// compared, and a document that cannot be had is missed by nobody.
     fn join(&self, url: &str, facts: &mut SourceFacts) {
         let is_packed = facts.packed.is_some();
         let (place, metadata) = match self {
@@ -251,8 +249,7 @@ fn digests(image: &metadata::Image) -> impl Iterator<Item = (Algorithm, &str)> {
 }
 
 /// What an entry says has to be what the manifest says, and is computed besides: what a manifest says of the whole is
-/// no
-/// more than a claim.
+/// no more than a claim.
 fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
     let differs = |what: &str, here: &str, there: &str| {
         format!("{place} says that the {what} is {here}, the manifest says {there}")

@@ -1,8 +1,7 @@
 //! A file on a server, or on this machine, of which parts are asked for: each in pieces of known lengths.
 //!
 //! Nothing is retried here, and nothing is believed: an answer has to be the part that was asked for, of a file that is
-//! as
-//! long as it should be. What its bytes are worth is for whoever has their digests.
+//! as long as it should be. What its bytes are worth is for whoever has their digests.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

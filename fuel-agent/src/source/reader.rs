@@ -1,6 +1,5 @@
 //! An image that is read where one likes, not from its beginning to its end: by ranges, going on within one answer as
-//! long as
-//! what is read lies a little ahead.
+//! long as what is read lies a little ahead.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;

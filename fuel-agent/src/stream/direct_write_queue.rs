@@ -1,9 +1,9 @@
 //! Writes past the page cache, several at a time: a disk that has the next ones at hand is not kept waiting.
 //!
 //! Threads, not `io_uring`. Seen on a busy machine with two processors, 1441 blocks of 1 MiB onto a loop device with
-//! direct
-//! I/O: 3.1 to 13.7 s one at a time, 0.6 to 1.6 s by two to eight threads, 0.5 to 1.7 s by `io_uring` with two to eight
-//! under way, 0.1 s of processor time in all of them. A stream needs more than that to be unpacked and digested.
+//! direct I/O: 3.1 to 13.7 s one at a time, 0.6 to 1.6 s by two to eight threads, 0.5 to 1.7 s by `io_uring` with two
+//! to eight under way, 0.1 s of processor time in all of them. A stream needs more than that to be unpacked and
+//! digested.
 
 use std::io;
 use std::sync::Arc;

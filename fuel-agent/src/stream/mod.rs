@@ -6,10 +6,9 @@
 //! ```
 //!
 //! Buffers come from two fixed pools, so memory is the same for every image and whatever compressed data claims.
-//! Nothing is
-//! written beyond the target, and nothing before the first bytes have shown to be what the request says. The first MiB
-//! is
-//! written last, when everything else is on the disk and the digests agree: a half-written filesystem is none.
+//! Nothing is written beyond the target, and nothing before the first bytes have shown to be what the request says. The
+//! first MiB is written last, when everything else is on the disk and the digests agree: a half-written filesystem is
+//! none.
 //!
 //! An archive goes the same way, but for the last stage: that makes its files in a filesystem which is mounted.
 

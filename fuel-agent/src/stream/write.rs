@@ -84,8 +84,7 @@ impl<'a> Writer<'a> {
     }
 
     /// What comes next. As long as nothing is there, writes that are under way are waited for: whatever they have to
-    /// say is
-    /// heard, and what they failed to write does not keep its buffer from those who need one to go on.
+    /// say is heard, and what they failed to write does not keep its buffer from those who need one to go on.
     fn next(&mut self, input: &Receiver<StreamMessage>) -> Result<StreamMessage, StreamError> {
         loop {
             if let Ok(message) = input.try_recv() {

@@ -1,5 +1,5 @@
-//! Headers that no honest server sends: whatever one of them says, the client gives an answer or an error of its own, and
-//! goes on working.
+//! Headers that no honest server sends: whatever one of them says, the client gives an answer or an error of its own,
+//! and goes on working.
 
 use super::{client, content, fetch, settings};
 use crate::http::{HttpError, HttpSettings, Request};

@@ -34,10 +34,8 @@ pub(super) struct Lengths<'a> {
 }
 
 /// What an archive may be longer than it should be, or than twice its volume: a version that is replaced while it comes
-/// may
-/// be longer than the right one. One that fits is hardly longer than the filesystem, and one that makes the same files
-/// again
-/// and again never ends.
+/// may be longer than the right one. One that fits is hardly longer than the filesystem, and one that makes the same
+/// files again and again never ends.
 const LONGER: Bytes = Bytes(64 << 20);
 
 impl Lengths<'_> {

@@ -169,8 +169,7 @@ struct Done {
 }
 
 /// Unpacks frames from the one in `packed` on as long as they are of the kind that is taken whole; gives what was read
-/// of the
-/// first that is not.
+/// of the first that is not.
 fn side_by_side(
     input: &mut impl BufRead,
     packed: Vec<u8>,

@@ -27,8 +27,7 @@ const FIRST: u8 = 0xfd;
 
 impl<R: BufRead> Xz<R> {
     /// Blocks are unpacked by up to `threads` threads, as long as their memory stays within [`WINDOW_MAX`]; one block
-    /// at a
-    /// time may need that much too, and no more.
+    /// at a time may need that much too, and no more.
     pub(super) fn new(input: R, threads: usize) -> io::Result<Self> {
         Ok(Self {
             input,

@@ -65,8 +65,7 @@ fn spread(index: &Index) -> Vec<usize> {
 }
 
 /// Whether the disk holds a chunk. One that cannot be read has to be written anew, and shows by that what the disk is
-/// worth.
-/// What of it belongs to the digest of the whole is digested by `subtree` on the way.
+/// worth. What of it belongs to the digest of the whole is digested by `subtree` on the way.
 fn holds(
     chunk: &Chunk,
     target: &Target<'_>,

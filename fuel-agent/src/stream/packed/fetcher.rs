@@ -1,8 +1,7 @@
 //! A lane: one connection at a time to one server, asking for groups of chunks until nothing is missing.
 //!
 //! Every lane takes what its server delivers and then the next group, so a fast server serves more than a slow one
-//! without
-//! anybody counting.
+//! without anybody counting.
 
 use std::time::{Duration, Instant};
 

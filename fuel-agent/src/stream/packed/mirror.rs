@@ -119,8 +119,7 @@ impl Mirrors {
     }
 
     /// `chunk` came wrong from a server: it is dropped where another can be asked, or when it sends the same chunk
-    /// wrong
-    /// [`WRONG_MOST`] times. A line that turns a bit now and then turns another one the next time.
+    /// wrong [`WRONG_MOST`] times. A line that turns a bit now and then turns another one the next time.
     pub(super) fn sent_wrong(
         &self,
         index: usize,

@@ -1,6 +1,5 @@
 //! The engine for packed images: chunks are fetched in parallel, checked before they are unpacked and again before they
-//! are
-//! written, and only those that the disk does not hold already.
+//! are written, and only those that the disk does not hold already.
 //!
 //! ```text
 //!  mirrors ──ranges──▶ lanes ──frames──▶ workers ──chunks──▶ target      each a few threads

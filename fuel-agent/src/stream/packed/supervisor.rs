@@ -12,8 +12,7 @@ use crate::model::stage::Stage;
 use os_image::index::Index;
 
 /// Zeros are made so many bytes at a time, or one chunk: whoever writes meanwhile waits for no more than that, and
-/// somebody who
-/// says stop is heard.
+/// somebody who says stop is heard.
 const ZEROS_MOST: u64 = 8 << 20;
 
 /// How often progress is told and the way is thought over.

@@ -103,8 +103,7 @@ impl<'a> Target<'a> {
     }
 
     /// Whether the file that stands for a disk, where it is one, is still there, as long as it was. Without the lock
-    /// where that
-    /// can be: zeros are made under it.
+    /// where that can be: zeros are made under it.
     fn check_whole(&self, at: u64) -> Result<(), StreamError> {
         let checked = match &self.direct {
             Some(direct) => direct.check_whole(),

@@ -1,12 +1,9 @@
 //! How many threads work on an image, so that all their buffers together stay within one amount of memory.
 //!
 //! Threads that write by themselves, not `io_uring`. Twelve rounds in turn on two processors, 3 GiB with 1.5 GiB of
-//! data onto
-//! a loop device with direct I/O: 1.44 s (1.23 to 1.99) by six threads, 1.53 s (1.37 to 1.94) by two that hand two
-//! writes each
-//! to `io_uring`, 1.64 s (1.27 to 1.94) by two with three each; 1.05 s where nothing is written. The processors are
-//! what is
-//! short: whoever waits for the disk takes none of them.
+//! data onto a loop device with direct I/O: 1.44 s (1.23 to 1.99) by six threads, 1.53 s (1.37 to 1.94) by two that
+//! hand two writes each to `io_uring`, 1.64 s (1.27 to 1.94) by two with three each; 1.05 s where nothing is written.
+//! The processors are what is short: whoever waits for the disk takes none of them.
 
 use os_image::index::Index;
 

@@ -227,8 +227,7 @@ impl<'a> ChunkScheduler<'a> {
     }
 
     /// Whether a larger share of the zeros is there than of the data. A disk does not write while it makes zeros: done
-    /// all
-    /// at once, they would leave whoever unpacks without a place to put things.
+    /// all at once, they would leave whoever unpacks without a place to put things.
     fn zeros_are_ahead(&self, state: &State) -> bool {
         let [zeros, data] = state.done;
         let all_data = self.index.len() - self.zeros;
@@ -236,8 +235,7 @@ impl<'a> ChunkScheduler<'a> {
     }
 
     /// Zero chunks one after the other that have to be made, `most` of them; they are no longer on the board's list.
-    /// None
-    /// while data lags behind, and none once all is over.
+    /// None while data lags behind, and none once all is over.
     pub(super) fn next_zeros(&self, most: usize) -> Option<std::ops::Range<usize>> {
         let mut state = self.lock();
         if state.is_over() || self.zeros_are_ahead(&state) {

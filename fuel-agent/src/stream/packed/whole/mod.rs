@@ -1,9 +1,9 @@
 //! Digests of the whole image that somebody else than its manifest states.
 //!
 //! BLAKE3 is a tree: that of the whole is put together from one value a chunk, each computed while the chunk is in
-//! memory to
-//! be checked. All others are of the bytes in their order, which chunks do not come in: they are computed over what the
-//! target holds, read back after a flush. Where the target keeps nothing (`write --check`), chunks are taken in order.
+//! memory to be checked. All others are of the bytes in their order, which chunks do not come in: they are computed
+//! over what the target holds, read back after a flush. Where the target keeps nothing (`write --check`), chunks are
+//! taken in order.
 
 mod in_order;
 mod tree;

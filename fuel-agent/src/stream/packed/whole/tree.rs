@@ -1,10 +1,8 @@
 //! BLAKE3 of the whole, put together from the values of its chunks.
 //!
 //! A chunk's own digest is that of a tree of its own and does not help; what the whole needs is the value that the
-//! chunk has
-//! at its place in the tree of the whole. Chunks are as long as a power of two, and so is what lies left of each: each
-//! is
-//! one subtree. The last may be shorter.
+//! chunk has at its place in the tree of the whole. Chunks are as long as a power of two, and so is what lies left of
+//! each: each is one subtree. The last may be shorter.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
