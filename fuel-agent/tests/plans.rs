@@ -95,18 +95,20 @@ fn installed(request: &Request, size: u64) -> Inventory {
     }
     let storage = &request.storage;
     let node_of = |on: BlockRef| match on {
-        BlockRef::Partition { disk, number } => partition_node(&inventory.disks[disk].path, number),
-        BlockRef::Raid(raid) => storage.raids[raid].device.clone(),
+        BlockRef::Partition { disk, number } => {
+            partition_node(&inventory.disks[disk.0].path, number)
+        }
+        BlockRef::Raid(raid) => storage[raid].device.clone(),
         other => panic!("{other:?}"),
     };
     let disk_of = |on: BlockRef| match on {
-        BlockRef::Partition { disk, .. } => inventory.disks[disk].path.clone(),
+        BlockRef::Partition { disk, .. } => inventory.disks[disk.0].path.clone(),
         other => panic!("{other:?}"),
     };
     let ground_of = |on: &BlockRef| match on {
         BlockRef::Partition { .. } => vec![disk_of(*on)],
         BlockRef::Raid(raid) => {
-            let members = storage.raids[*raid].members.iter();
+            let members = storage[*raid].members.iter();
             members.map(|on| disk_of(*on)).collect()
         }
         other => panic!("{other:?}"),
@@ -123,7 +125,7 @@ fn installed(request: &Request, size: u64) -> Inventory {
         let on = group
             .physical_volumes
             .iter()
-            .map(|index| storage.physical_volumes[*index].on);
+            .map(|index| storage[*index].on);
         stack(StackKind::VolumeGroup, &group.name, on.collect())
     });
     let raids = storage.raids.iter().map(|raid| {

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use fuel_agent::model::index::{IndexedBy, PhysicalVolumeIndex};
 use fuel_agent::model::request::{Problem, Request};
 use fuel_agent::model::storage::{BlockRef, Mount, Role};
 use fuel_agent::request::{self, Context, Driver};
@@ -127,12 +128,11 @@ fn assert_sound(request: &Request) {
 fn assert_references(request: &Request) {
     let storage = &request.storage;
     let exists = |on: BlockRef| match on {
-        BlockRef::Partition { disk, number } => storage.disks[disk]
-            .partitions
-            .iter()
-            .any(|p| p.number == number),
-        BlockRef::Raid(index) => index < storage.raids.len(),
-        BlockRef::Logical(index) => index < storage.logical_volumes.len(),
+        BlockRef::Partition { disk, number } => {
+            storage[disk].partitions.iter().any(|p| p.number == number)
+        }
+        BlockRef::Raid(index) => storage.has(index),
+        BlockRef::Logical(index) => storage.has(index),
         BlockRef::Undefined(_) => false,
     };
     let mut used: Vec<BlockRef> = storage
@@ -149,7 +149,7 @@ fn assert_references(request: &Request) {
     used.sort();
     used.dedup();
     assert_eq!(used.len(), count, "nothing is used for two things");
-    let mut grouped: Vec<usize> = storage
+    let mut grouped: Vec<PhysicalVolumeIndex> = storage
         .volume_groups
         .iter()
         .flat_map(|vg| vg.physical_volumes.clone())
@@ -157,14 +157,14 @@ fn assert_references(request: &Request) {
     grouped.sort_unstable();
     assert_eq!(
         grouped,
-        (0..storage.physical_volumes.len()).collect::<Vec<_>>()
+        storage
+            .physical_volumes()
+            .map(|(index, _)| index)
+            .collect::<Vec<_>>()
     );
     for image in &request.images {
         assert_eq!(
-            storage.filesystems[image.filesystem]
-                .mount
-                .as_ref()
-                .map(Mount::as_str),
+            storage[image.filesystem].mount.as_ref().map(Mount::as_str),
             Some(image.mount.as_str())
         );
     }

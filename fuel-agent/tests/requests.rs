@@ -67,9 +67,7 @@ fn archive(request: &str, change: impl FnOnce(&mut serde_json::Value)) -> Result
     match request::load(&document.to_string(), Driver::Auto) {
         Ok(request) => {
             let image = &request.images[0];
-            Ok(request.storage.filesystems[image.filesystem]
-                .kind
-                .to_string())
+            Ok(request.storage[image.filesystem].kind.to_string())
         }
         Err(found) => Err(problems(&found)),
     }

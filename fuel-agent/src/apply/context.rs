@@ -1,5 +1,6 @@
 //! What the steps share: the plan and the machine, what earlier steps found out, and the ways to open, run and wait.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use host::{Host, wait};
 use super::outcome::Outcome;
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
+use crate::model::index::{DiskIndex, FilesystemIndex, ImageIndex};
 use crate::model::report::ImageOutcome;
 use crate::model::stage::Stage;
 use crate::model::storage::BlockRef;
@@ -37,14 +39,14 @@ pub struct Options {
 pub struct State {
     /// Whether any chosen disk has been written to.
     pub touched: bool,
-    /// Real UUID of each filesystem of the plan, once it is there (index as in the plan).
-    pub filesystem_uuids: Vec<Option<String>>,
+    /// Real UUID of each filesystem of the plan that is there.
+    pub filesystem_uuids: BTreeMap<FilesystemIndex, String>,
     /// The installed system's tree while it is mounted.
     pub target: Option<Target>,
     /// Where GRUB's things were put, once they are there.
     pub boot_folder: Option<BootFolder>,
-    /// What became of each image (index as in the plan).
-    pub images: Vec<Option<ImageOutcome>>,
+    /// What became of each image that was written.
+    pub images: BTreeMap<ImageIndex, ImageOutcome>,
 }
 
 /// The installed system's filesystems, mounted below one folder in the order of their depth.
@@ -101,10 +103,8 @@ impl<'a> Context<'a> {
                     disk_error(what, disk)(source)
                 })
             }
-            BlockRef::Raid(raid) => Ok(PathBuf::from(&self.plan.raids[raid].device)),
-            BlockRef::Logical(volume) => {
-                Ok(PathBuf::from(&self.plan.logical_volumes[volume].device))
-            }
+            BlockRef::Raid(raid) => Ok(PathBuf::from(&self.plan[raid].device)),
+            BlockRef::Logical(volume) => Ok(PathBuf::from(&self.plan[volume].device)),
             // Such a plan is refused long before: nothing is written to what the request does not make.
             BlockRef::Undefined(_) => {
                 let what = "a step is about a device that the request names without making it";
@@ -114,18 +114,18 @@ impl<'a> Context<'a> {
     }
 
     /// The node of a disk.
-    pub fn disk(&self, disk: usize) -> &'a Path {
-        Path::new(&self.plan.disks[disk].device)
+    pub fn disk(&self, disk: DiskIndex) -> &'a Path {
+        Path::new(&self.plan[disk].device)
     }
 
     /// Whether the disk is a regular file that stands for one.
-    pub fn is_file(&self, disk: usize) -> bool {
+    pub fn is_file(&self, disk: DiskIndex) -> bool {
         self.host.devices.is_file(self.disk(disk))
     }
 
     /// Whether any of the disks is a regular file: then nothing can be mounted, mapped or assembled.
     pub fn on_files(&self) -> bool {
-        (0..self.plan.disks.len()).any(|disk| self.is_file(disk))
+        self.plan.disks().any(|(disk, _)| self.is_file(disk))
     }
 
     /// The outcome of a step that needs a mount, device-mapper or md, where disks are regular files.

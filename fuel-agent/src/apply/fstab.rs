@@ -1,10 +1,13 @@
 //! /etc/fstab of the installed system: every filesystem of the plan by its UUID.
 
+use std::collections::BTreeMap;
+
 use super::context::Context;
 use super::outcome::Outcome;
 use super::{bootcode, target_tree};
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::FilesystemType;
+use crate::model::index::FilesystemIndex;
 use crate::model::node::Firmware;
 use crate::model::plan::Plan;
 use crate::model::storage::Mount;
@@ -21,13 +24,16 @@ pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
 }
 
 /// The text: `UUID=… MOUNT TYPE OPTIONS 0 0`, in the plan's order.
-pub(crate) fn render(plan: &Plan, uuids: &[Option<String>]) -> Result<String, Error> {
+pub(crate) fn render(
+    plan: &Plan,
+    uuids: &BTreeMap<FilesystemIndex, String>,
+) -> Result<String, Error> {
     let mut lines = Vec::new();
-    for (index, filesystem) in plan.filesystems.iter().enumerate() {
+    for (index, filesystem) in plan.filesystems() {
         let Some(mount) = &filesystem.mount else {
             continue;
         };
-        let uuid = uuids.get(index).and_then(Option::as_deref).ok_or_else(|| {
+        let uuid = uuids.get(&index).ok_or_else(|| {
             let what = format!(
                 "the UUID of the filesystem for {} is not known",
                 mount.as_str()
@@ -131,7 +137,7 @@ mod tests {
     #[test]
     fn an_unknown_uuid_is_an_error() {
         let mut uuids = sample::uuids();
-        uuids[1] = None;
+        uuids.remove(&FilesystemIndex(1));
         let error = render(&sample::plan(), &uuids).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -8,6 +8,7 @@ use host::units::Bytes;
 use super::context::Context;
 use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
+use crate::model::index::{LogicalVolumeIndex, PhysicalVolumeIndex, VolumeGroupIndex};
 use crate::model::plan::PlannedVolumeGroup;
 use crate::tools::Tool;
 
@@ -61,18 +62,18 @@ pub(super) fn nodes(
 ) -> Result<Vec<std::path::PathBuf>, Error> {
     let volumes = group.physical_volumes.iter();
     volumes
-        .map(|volume| context.node(context.plan.physical_volumes[*volume].on))
+        .map(|volume| context.node(context.plan[*volume].on))
         .collect()
 }
 
 pub(super) fn make_physical_volume(
     context: &mut Context<'_>,
-    physical_volume: usize,
+    physical_volume: PhysicalVolumeIndex,
 ) -> Result<Outcome, Error> {
     if let Some(skipped) = context.skipped_on_files(ON_FILES) {
         return Ok(skipped);
     }
-    let planned = &context.plan.physical_volumes[physical_volume];
+    let planned = &context.plan[physical_volume];
     let node = context.node(planned.on)?;
     context.await_node(&node)?;
     let cmd = lvm("pvcreate", [&node])?
@@ -93,12 +94,12 @@ pub(super) fn make_physical_volume(
 
 pub(super) fn make_volume_group(
     context: &mut Context<'_>,
-    volume_group: usize,
+    volume_group: VolumeGroupIndex,
 ) -> Result<Outcome, Error> {
     if let Some(skipped) = context.skipped_on_files(ON_FILES) {
         return Ok(skipped);
     }
-    let group = &context.plan.volume_groups[volume_group];
+    let group = &context.plan[volume_group];
     let nodes = nodes(context, group)?;
     let cmd = lvm("vgcreate", &nodes)?
         .args(["--yes", &group.name])
@@ -111,12 +112,12 @@ pub(super) fn make_volume_group(
 
 pub(super) fn make_logical_volume(
     context: &mut Context<'_>,
-    logical_volume: usize,
+    logical_volume: LogicalVolumeIndex,
 ) -> Result<Outcome, Error> {
     if let Some(skipped) = context.skipped_on_files(ON_FILES) {
         return Ok(skipped);
     }
-    let planned = &context.plan.logical_volumes[logical_volume];
+    let planned = &context.plan[logical_volume];
     let spec = &planned.spec;
     let group = context
         .plan
@@ -157,10 +158,10 @@ mod tests {
 
     fn steps() -> [Step; 4] {
         [
-            Step::Make(Make::PhysicalVolume(0)),
-            Step::Make(Make::VolumeGroup(0)),
-            Step::Make(Make::LogicalVolume(0)),
-            Step::Make(Make::LogicalVolume(1)),
+            Step::Make(Make::PhysicalVolume(PhysicalVolumeIndex(0))),
+            Step::Make(Make::VolumeGroup(VolumeGroupIndex(0))),
+            Step::Make(Make::LogicalVolume(LogicalVolumeIndex(0))),
+            Step::Make(Make::LogicalVolume(LogicalVolumeIndex(1))),
         ]
     }
 

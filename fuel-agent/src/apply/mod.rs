@@ -55,6 +55,7 @@ use context::Context;
 use outcome::{Outcome, StepRun};
 
 use crate::model::error::{Error, Kind};
+use crate::model::index::ImageIndex;
 use crate::model::step::{Arm, Configure, ImageStep, Make, PlannedStep, Step};
 
 /// Performs steps that go together: those that write images. One [`StepRun`] for each, in their order; where any
@@ -62,7 +63,7 @@ use crate::model::step::{Arm, Configure, ImageStep, Make, PlannedStep, Step};
 /// one is [`StepResult::Failed`](outcome::StepResult::Failed) and it is the first that did.
 pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Vec<StepRun> {
     let images = steps.iter().map(|planned| planned.step.image());
-    if let Some(images) = images.collect::<Option<Vec<usize>>>() {
+    if let Some(images) = images.collect::<Option<Vec<ImageIndex>>>() {
         return image::write_together(context, &images);
     }
     // the plan's own check refuses it
@@ -127,7 +128,7 @@ mod tests {
             ],
             vec![
                 Step::Image(ImageStep::Write {
-                    image: 0,
+                    image: ImageIndex(0),
                     with_previous: false,
                 }),
                 Step::Configure(Configure::Fstab),

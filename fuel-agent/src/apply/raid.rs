@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::context::Context;
 use super::outcome::Outcome;
 use crate::model::error::Error;
+use crate::model::index::RaidIndex;
 use crate::model::plan::PlannedRaid;
 use crate::model::storage::{BlockRef, RaidLevel};
 use crate::tools::Tool;
@@ -18,11 +19,11 @@ pub(super) const ON_FILES: &str = "an array needs a block device";
 /// Status of `mdadm --zero-superblock` where there is none.
 const NO_SUPERBLOCK: i32 = 2;
 
-pub(super) fn make(context: &mut Context<'_>, raid: usize) -> Result<Outcome, Error> {
+pub(super) fn make(context: &mut Context<'_>, raid: RaidIndex) -> Result<Outcome, Error> {
     if let Some(skipped) = context.skipped_on_files(ON_FILES) {
         return Ok(skipped);
     }
-    let planned = &context.plan.raids[raid];
+    let planned = &context.plan[raid];
     let members = nodes(context, &planned.members)?;
     let spares = nodes(context, &planned.spares)?;
     for node in members.iter().chain(&spares) {
@@ -111,11 +112,15 @@ mod tests {
     use super::*;
     use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::error::Kind;
+    use crate::model::index::DiskIndex;
     use crate::model::step::{Make, Step};
 
     fn harness() -> StepHarness {
         let mut harness = StepHarness::new();
-        let partition = |number| BlockRef::Partition { disk: 0, number };
+        let partition = |number| BlockRef::Partition {
+            disk: DiskIndex(0),
+            number,
+        };
         harness.plan.raids = vec![PlannedRaid {
             device: "/dev/md0".to_owned(),
             level: RaidLevel::Raid1,
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn a_mirror_is_made_without_a_question() {
         let mut harness = harness();
-        harness.one(&Step::Make(Make::Raid(0))).unwrap();
+        harness.one(&Step::Make(Make::Raid(RaidIndex(0)))).unwrap();
         insta::assert_snapshot!(harness.script.transcript(), @"
         mdadm --zero-superblock --force /dev/sda3
         mdadm --zero-superblock --force /dev/sda4
@@ -146,7 +151,9 @@ mod tests {
         for n in 0..5 {
             let mut harness = harness();
             harness.script = harness.script.failing_at(n);
-            let error = harness.one(&Step::Make(Make::Raid(0))).unwrap_err();
+            let error = harness
+                .one(&Step::Make(Make::Raid(RaidIndex(0))))
+                .unwrap_err();
             assert_eq!(error.kind, Kind::Tool, "{n}");
         }
     }
@@ -173,7 +180,7 @@ mod tests {
     fn on_files_it_is_skipped() {
         let mut harness = harness();
         harness.disks = sized().as_file();
-        let outcome = harness.one(&Step::Make(Make::Raid(0))).unwrap();
+        let outcome = harness.one(&Step::Make(Make::Raid(RaidIndex(0)))).unwrap();
         assert!(matches!(outcome, Outcome::Skipped { .. }));
     }
 }

@@ -1,8 +1,11 @@
 //! A plan and what belongs to it, for the tests of those who write files and boot code.
 
+use std::collections::BTreeMap;
+
 use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
+use crate::model::index::{DiskIndex, FilesystemIndex, ImageIndex, LogicalVolumeIndex};
 use crate::model::node::{
     Account, AdminInterface, Firmware, Mcollective, NodeSpec, Puppet, Secret,
 };
@@ -82,17 +85,20 @@ pub(crate) fn plan() -> Plan {
         },
         device: format!("/dev/mapper/os-{name}"),
     };
-    let boot = BlockRef::Partition { disk: 0, number: 3 };
+    let boot = BlockRef::Partition {
+        disk: DiskIndex(0),
+        number: 3,
+    };
     let path = |path: &str| Mount::Path(path.to_owned());
     let mut root = filesystem(
-        BlockRef::Logical(0),
+        BlockRef::Logical(LogicalVolumeIndex(0)),
         "/dev/mapper/os-root",
         path("/"),
         "ext4",
     );
-    root.image = Some(0);
+    root.image = Some(ImageIndex(0));
     let swap = filesystem(
-        BlockRef::Logical(1),
+        BlockRef::Logical(LogicalVolumeIndex(1)),
         "/dev/mapper/os-swap",
         Mount::Swap,
         "swap",
@@ -113,7 +119,10 @@ pub(crate) fn plan() -> Plan {
             swap,
         ],
         images: vec![image()],
-        configdrive: Some(BlockRef::Partition { disk: 0, number: 5 }),
+        configdrive: Some(BlockRef::Partition {
+            disk: DiskIndex(0),
+            number: 5,
+        }),
         phone_home: None,
         kexec: false,
         gpt_active: false,
@@ -130,7 +139,7 @@ pub(crate) fn plan() -> Plan {
 fn image() -> PlannedImage {
     PlannedImage {
         url: "http://10.20.0.2/root.img.gz".into(),
-        filesystem: 1,
+        filesystem: FilesystemIndex(1),
         format: "ext4".into(),
         container: Container::Gzip,
         facts: crate::model::sources::SourceFacts::default(),
@@ -148,9 +157,9 @@ fn boot_spec() -> BootSpec {
 }
 
 /// UUIDs of the plan's filesystems.
-pub(crate) fn uuids() -> Vec<Option<String>> {
-    let uuid = |n: u128| Some(Uuid::from_u128(n << 96).to_string());
-    vec![uuid(0xb007), uuid(0x4007), uuid(0x54a9)]
+pub(crate) fn uuids() -> BTreeMap<FilesystemIndex, String> {
+    let uuids = [0xb007, 0x4007, 0x54a9].map(|n| Uuid::from_u128(n << 96).to_string());
+    (0..).map(FilesystemIndex).zip(uuids).collect()
 }
 
 /// A node as Fuel describes one.

@@ -6,6 +6,7 @@ use host::exec::{Cmd, ExecError};
 
 use super::context::{Context, tool_error};
 use crate::model::error::{Error, Kind};
+use crate::model::index::FilesystemIndex;
 use crate::tools::Tool;
 
 /// A filesystem, swap space, or member of something.
@@ -68,17 +69,19 @@ fn parse(text: &str) -> Option<Signature> {
 
 impl Context<'_> {
     /// The UUID of a filesystem of the plan; looked up where nobody has yet.
-    pub fn filesystem_uuid(&mut self, filesystem: usize) -> Result<String, Error> {
-        let known = self.state.filesystem_uuids.get(filesystem);
-        match known.cloned().flatten() {
-            Some(uuid) => Ok(uuid),
+    pub fn filesystem_uuid(&mut self, filesystem: FilesystemIndex) -> Result<String, Error> {
+        match self.state.filesystem_uuids.get(&filesystem) {
+            Some(uuid) => Ok(uuid.clone()),
             None => self.find_filesystem(filesystem).map(|found| found.uuid),
         }
     }
 
     /// Looks at what is on the device of a filesystem of the plan, which has to be of its type, and notes its UUID.
-    pub(super) fn find_filesystem(&mut self, filesystem: usize) -> Result<Signature, Error> {
-        let planned = &self.plan.filesystems[filesystem];
+    pub(super) fn find_filesystem(
+        &mut self,
+        filesystem: FilesystemIndex,
+    ) -> Result<Signature, Error> {
+        let planned = &self.plan[filesystem];
         let node = self.node(planned.on)?;
         let wanted = self.plan.kind_of(planned);
         // What is not as it should be is the fault of whoever it came from.
@@ -100,18 +103,19 @@ impl Context<'_> {
             let what = format!("the {wanted} on {} has no UUID", node.display());
             return Err(fault(what, "blkid finds none".to_owned()));
         }
-        self.note_uuid(filesystem, &found.uuid);
+        let uuids = &mut self.state.filesystem_uuids;
+        uuids.insert(filesystem, found.uuid.clone());
         Ok(found)
     }
 
     /// Makes the error about a filesystem that is not as it should be: it names the image that it came with.
     fn fault_of(
         &self,
-        filesystem: usize,
+        filesystem: FilesystemIndex,
         blame: Kind,
         node: &Path,
     ) -> impl Fn(String, String) -> Error + use<> {
-        let planned = &self.plan.filesystems[filesystem];
+        let planned = &self.plan[filesystem];
         let image = self.plan.image_over(planned);
         let image = image.map(|image| image.url.to_string());
         let (node, is_kept) = (node.display().to_string(), planned.keep_data);
@@ -129,14 +133,6 @@ impl Context<'_> {
             };
             let error = Error::new(blame, what).device(&node).hint(hint);
             error.because(std::io::Error::other(cause))
-        }
-    }
-
-    fn note_uuid(&mut self, filesystem: usize, uuid: &str) {
-        let uuids = &mut self.state.filesystem_uuids;
-        uuids.resize(self.plan.filesystems.len().max(uuids.len()), None);
-        if let Some(place) = uuids.get_mut(filesystem) {
-            *place = Some(uuid.to_owned());
         }
     }
 }

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::outcome::Outcome;
 use super::{bootcode, disk_region};
 use crate::model::error::{Error, Kind};
+use crate::model::index::DiskIndex;
 use crate::model::plan::STAMP;
 use crate::model::plan::{Plan, PlannedImage};
 use crate::model::sources::SourceFacts;
@@ -80,12 +81,12 @@ impl Stamp {
     }
 }
 
-pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, Error> {
+pub(super) fn write(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outcome, Error> {
     if let Some(skipped) = bootcode::without_configuration(context) {
         return Ok(skipped);
     }
     let stamp = made(context);
-    let device = &context.plan.disks[disk].device;
+    let device = &context.plan[disk].device;
     let place = |source: io::Error| {
         Error::new(
             Kind::Disk,
@@ -105,17 +106,13 @@ pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, E
 
 fn made(context: &Context<'_>) -> Stamp {
     let plan = context.plan;
-    let images = context
-        .state
-        .images
-        .iter()
-        .flatten()
-        .map(|image| StampedImage {
-            url: image.url.clone(),
-            sha256: image.raw_sha256.clone(),
-            md5: image.raw_md5.clone(),
-            blake3: image.raw_blake3.clone(),
-        });
+    let images = context.state.images.values();
+    let images = images.map(|image| StampedImage {
+        url: image.url.clone(),
+        sha256: image.raw_sha256.clone(),
+        md5: image.raw_md5.clone(),
+        blake3: image.raw_blake3.clone(),
+    });
     let armed = plan.disks.iter().filter(|disk| disk.bootloader);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Stamp {

@@ -12,6 +12,7 @@ use super::{image, perform, sample, undo};
 use crate::events::{Event, Events};
 use crate::http::HttpSettings;
 use crate::model::error::Error;
+use crate::model::index::{DiskIndex, ImageIndex, PhysicalVolumeIndex};
 use crate::model::plan::{Plan, PlannedPhysicalVolume, PlannedVolumeGroup};
 use crate::model::stage::Stage;
 use crate::model::step::{PlannedStep, Step};
@@ -82,13 +83,16 @@ pub(crate) fn sized() -> FakeDevices {
 pub(crate) fn plan() -> Plan {
     let mut plan = sample::plan();
     plan.physical_volumes = vec![PlannedPhysicalVolume {
-        on: BlockRef::Partition { disk: 0, number: 4 },
+        on: BlockRef::Partition {
+            disk: DiskIndex(0),
+            number: 4,
+        },
         metadata_size: Bytes(28 << 20),
         metadata_copies: 2,
     }];
     plan.volume_groups = vec![PlannedVolumeGroup {
         name: "os".to_owned(),
-        physical_volumes: vec![0],
+        physical_volumes: vec![PhysicalVolumeIndex(0)],
         keep_data: false,
     }];
     plan
@@ -171,7 +175,8 @@ impl StepHarness {
             options: &options,
             state: &mut self.state,
         };
-        image::write_together(&mut context, images)
+        let images: Vec<ImageIndex> = images.iter().copied().map(ImageIndex).collect();
+        image::write_together(&mut context, &images)
     }
 
     /// Lets go of something that a step made.

@@ -10,6 +10,7 @@ use host::tree::Tree;
 use super::context::{Context, Target, disk_error};
 use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
+use crate::model::index::FilesystemIndex;
 use crate::model::plan::Plan;
 use crate::model::storage::Mount;
 
@@ -36,7 +37,7 @@ impl Context<'_> {
         if let Some(target) = &self.state.target {
             return Ok(target.root.clone());
         }
-        for filesystem in 0..self.plan.filesystems.len() {
+        for (filesystem, _) in self.plan.filesystems() {
             self.filesystem_uuid(filesystem)?;
         }
         self.mount_target(MountMode::Write)
@@ -64,8 +65,13 @@ impl Context<'_> {
         Ok(root)
     }
 
-    fn mount_one(&mut self, filesystem: usize, root: &Path, mode: MountMode) -> Result<(), Error> {
-        let planned = &self.plan.filesystems[filesystem];
+    fn mount_one(
+        &mut self,
+        filesystem: FilesystemIndex,
+        root: &Path,
+        mode: MountMode,
+    ) -> Result<(), Error> {
+        let planned = &self.plan[filesystem];
         let Some(Mount::Path(path)) = &planned.mount else {
             return Ok(());
         };
@@ -92,11 +98,11 @@ impl Context<'_> {
     /// `cannot mount NODE to PURPOSE`.
     pub(super) fn mount_alone(
         &mut self,
-        filesystem: usize,
+        filesystem: FilesystemIndex,
         name: &str,
         purpose: &str,
     ) -> Result<PathBuf, Error> {
-        let planned = &self.plan.filesystems[filesystem];
+        let planned = &self.plan[filesystem];
         let node = self.node(planned.on)?;
         let folder = self.options.work.join(name);
         let what = format!("cannot mount {} to {purpose}", node.display());
@@ -136,9 +142,9 @@ impl Context<'_> {
 }
 
 /// The filesystems with a mount point, `/` first, each after those above it.
-fn by_depth(plan: &Plan) -> Result<Vec<usize>, Error> {
-    let mut mounted: Vec<(Vec<&str>, usize)> = Vec::new();
-    for (index, filesystem) in plan.filesystems.iter().enumerate() {
+fn by_depth(plan: &Plan) -> Result<Vec<FilesystemIndex>, Error> {
+    let mut mounted: Vec<(Vec<&str>, FilesystemIndex)> = Vec::new();
+    for (index, filesystem) in plan.filesystems() {
         if let Some(Mount::Path(path)) = &filesystem.mount {
             let names = path.split('/').filter(|name| !name.is_empty()).collect();
             mounted.push((names, index));
@@ -180,19 +186,30 @@ pub(super) fn default_mode(path: &str) -> u32 {
 mod tests {
     use super::*;
     use crate::apply::step_harness::StepHarness;
+    use crate::model::index::DiskIndex;
     use crate::model::step::{Configure, Step};
     use crate::model::storage::BlockRef;
+
+    fn partition(number: u32) -> BlockRef {
+        BlockRef::Partition {
+            disk: DiskIndex(0),
+            number,
+        }
+    }
 
     fn harness() -> StepHarness {
         let mut harness = StepHarness::new();
         let mut log = harness.plan.filesystems[0].clone();
         log.mount = Some(Mount::Path("/var/log".to_owned()));
-        log.on = BlockRef::Partition { disk: 0, number: 2 };
+        log.on = partition(2);
         let mut var = log.clone();
         var.mount = Some(Mount::Path("/var".to_owned()));
-        var.on = BlockRef::Partition { disk: 0, number: 5 };
+        var.on = partition(5);
         harness.plan.filesystems.extend([log, var]);
-        harness.state.filesystem_uuids = vec![Some("0-1".to_owned()); 5];
+        let filesystems = harness.plan.filesystems();
+        harness.state.filesystem_uuids = filesystems
+            .map(|(filesystem, _)| (filesystem, "0-1".to_owned()))
+            .collect();
         harness
     }
 

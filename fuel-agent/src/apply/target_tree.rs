@@ -17,7 +17,7 @@ pub(super) const NOT_MOUNTED: &str =
 /// The tree, or the outcome of a step that needs one where there can be none.
 pub(super) fn open(context: &Context<'_>) -> Result<Result<TargetTree, Outcome>, Error> {
     let Some(target) = &context.state.target else {
-        if (0..context.plan.disks.len()).any(|disk| context.is_file(disk)) {
+        if context.on_files() {
             let why = NOT_MOUNTED.to_owned();
             return Ok(Err(Outcome::Skipped { why }));
         }

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, disk_error};
 use super::release;
 use crate::model::error::Error;
+use crate::model::index::{RaidIndex, VolumeGroupIndex};
 use crate::model::plan::Plan;
 use crate::model::step::{Make, Step};
 use crate::model::storage::BlockRef;
 
-/// Something that keeps disks busy until it is let go, by its index in the plan.
+/// Something that keeps disks busy until it is let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acquired {
     /// An array.
-    Raid(usize),
+    Raid(RaidIndex),
     /// A volume group, with all its volumes.
-    VolumeGroup(usize),
+    VolumeGroup(VolumeGroupIndex),
 }
 
 /// What a step makes or takes up, in the order in which it does.
@@ -27,8 +28,9 @@ pub fn made_by(step: &Step, plan: &Plan) -> Vec<Acquired> {
         Step::Make(Make::Raid(raid)) => vec![Acquired::Raid(*raid)],
         Step::Make(Make::VolumeGroup(group)) => vec![Acquired::VolumeGroup(*group)],
         Step::ActivateKept => {
-            let raids = (0..plan.raids.len()).map(Acquired::Raid);
-            let groups = (0..plan.volume_groups.len()).map(Acquired::VolumeGroup);
+            let raids = plan.raids().map(|(raid, _)| Acquired::Raid(raid));
+            let groups = plan.volume_groups();
+            let groups = groups.map(|(group, _)| Acquired::VolumeGroup(group));
             raids.chain(groups).collect()
         }
         Step::Make(
@@ -55,8 +57,8 @@ pub fn release(context: &mut Context<'_>, made: Acquired) -> Result<(), Error> {
     }
 }
 
-fn stop(context: &mut Context<'_>, raid: usize) -> Result<(), Error> {
-    let planned = &context.plan.raids[raid];
+fn stop(context: &mut Context<'_>, raid: RaidIndex) -> Result<(), Error> {
+    let planned = &context.plan[raid];
     let device = Path::new(&planned.device);
     if !release::is_there(context, device)? {
         return Ok(());
@@ -74,13 +76,10 @@ fn stop(context: &mut Context<'_>, raid: usize) -> Result<(), Error> {
     release::stop_raid(context, &planned.device).map(drop)
 }
 
-fn deactivate(context: &mut Context<'_>, group: usize) -> Result<(), Error> {
-    let planned = &context.plan.volume_groups[group];
+fn deactivate(context: &mut Context<'_>, group: VolumeGroupIndex) -> Result<(), Error> {
+    let planned = &context.plan[group];
     let volumes = planned.physical_volumes.iter();
-    let nodes = known(
-        context,
-        volumes.map(|volume| &context.plan.physical_volumes[*volume].on),
-    );
+    let nodes = known(context, volumes.map(|volume| &context.plan[*volume].on));
     if nodes.is_empty() {
         return Ok(());
     }
@@ -96,12 +95,16 @@ fn known<'r>(context: &Context<'_>, on: impl Iterator<Item = &'r BlockRef>) -> B
 mod tests {
     use super::*;
     use crate::apply::step_harness::{StepHarness, sized};
+    use crate::model::index::DiskIndex;
     use crate::model::plan::PlannedRaid;
     use crate::model::step::Configure;
     use uuid::Uuid;
 
     fn partition(number: u32) -> BlockRef {
-        BlockRef::Partition { disk: 0, number }
+        BlockRef::Partition {
+            disk: DiskIndex(0),
+            number,
+        }
     }
 
     /// A bench with an array `/dev/md7` in its plan, of the partitions 2 and 3.
@@ -131,7 +134,7 @@ mod tests {
     fn an_array_of_our_own_members_is_stopped() {
         for slaves in [&["/dev/sda2", "/dev/sda3"][..], &["/dev/sda3"]] {
             let mut harness = with_array(slaves);
-            harness.undo(Acquired::Raid(0)).unwrap();
+            harness.undo(Acquired::Raid(RaidIndex(0))).unwrap();
             insta::allow_duplicates! {
                 insta::assert_snapshot!(harness.tools(), @r"
                 udevadm settle --timeout=60
@@ -145,18 +148,20 @@ mod tests {
     fn an_array_that_only_has_the_name_is_left_alone() {
         for slaves in [&["/dev/sdb1"][..], &["/dev/sda2", "/dev/sdb1"], &[]] {
             let mut harness = with_array(slaves);
-            harness.undo(Acquired::Raid(0)).unwrap();
+            harness.undo(Acquired::Raid(RaidIndex(0))).unwrap();
             assert_eq!(harness.tools(), "", "{slaves:?}");
         }
         let mut nowhere = harness();
-        nowhere.undo(Acquired::Raid(0)).unwrap();
+        nowhere.undo(Acquired::Raid(RaidIndex(0))).unwrap();
         assert_eq!(nowhere.tools(), "");
     }
 
     #[test]
     fn a_volume_group_is_let_go_where_it_was_made_and_nowhere_else() {
         let mut harness = harness();
-        harness.undo(Acquired::VolumeGroup(0)).unwrap();
+        harness
+            .undo(Acquired::VolumeGroup(VolumeGroupIndex(0)))
+            .unwrap();
         insta::assert_snapshot!(harness.tools(), @r#"
         udevadm settle --timeout=60
         lvm vgchange --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --activate n --select vg_name=os
@@ -169,7 +174,9 @@ mod tests {
         let mut harness = harness();
         harness.disks =
             host::fake::FakeDevices::new().with("/dev/sda", host::units::Bytes(2 << 30));
-        harness.undo(Acquired::VolumeGroup(0)).unwrap();
+        harness
+            .undo(Acquired::VolumeGroup(VolumeGroupIndex(0)))
+            .unwrap();
         assert_eq!(harness.tools(), "");
     }
 
@@ -178,12 +185,14 @@ mod tests {
         for n in 0..2 {
             let mut harness = with_array(&["/dev/sda2"]);
             harness.script = harness.script.failing_at(n);
-            harness.undo(Acquired::Raid(0)).unwrap_err();
+            harness.undo(Acquired::Raid(RaidIndex(0))).unwrap_err();
         }
         for n in 0..3 {
             let mut harness = harness();
             harness.script = harness.script.failing_at(n);
-            harness.undo(Acquired::VolumeGroup(0)).unwrap_err();
+            harness
+                .undo(Acquired::VolumeGroup(VolumeGroupIndex(0)))
+                .unwrap_err();
         }
     }
 
@@ -192,7 +201,10 @@ mod tests {
         let plan = harness().plan;
         assert_eq!(
             made_by(&Step::ActivateKept, &plan),
-            [Acquired::Raid(0), Acquired::VolumeGroup(0)]
+            [
+                Acquired::Raid(RaidIndex(0)),
+                Acquired::VolumeGroup(VolumeGroupIndex(0))
+            ]
         );
         assert_eq!(made_by(&Step::Configure(Configure::Fstab), &plan), []);
     }

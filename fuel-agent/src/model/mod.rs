@@ -9,6 +9,7 @@
 //!   operating_system   what its image holds
 //!   filesystem   what can be done with each type of filesystem
 //!   mkfs_options which options a request may give to the program that makes one
+//!   index        positions in the lists of storage and plan
 //!   storage      what shall be on its disks
 //!   request      what is asked: both together, with the images
 //!   digest       digests of whole images, and who states them
@@ -22,6 +23,7 @@ pub mod digest;
 pub mod error;
 pub mod filesystem;
 pub(crate) mod grub;
+pub mod index;
 pub mod mismatch;
 pub mod mkfs_options;
 pub mod node;

@@ -5,6 +5,10 @@ use uuid::Uuid;
 
 use super::error::Kind;
 use super::filesystem::{FilesystemType, ImageFormat};
+use super::index::{
+    DiskIndex, FilesystemIndex, ImageIndex, LogicalVolumeIndex, PhysicalVolumeIndex, RaidIndex,
+    UndefinedIndex, VolumeGroupIndex, indexed_lists,
+};
 use super::node::{Firmware, NodeSpec};
 use super::request::{BootSpec, Container, Dialect};
 use super::sources::SourceFacts;
@@ -68,6 +72,17 @@ pub struct Plan {
     /// What will be done, in order.
     pub steps: Vec<PlannedStep>,
 }
+
+indexed_lists!(Plan {
+    disks: [DiskIndex] PlannedDisk,
+    raids: [RaidIndex] PlannedRaid,
+    physical_volumes: [PhysicalVolumeIndex] PlannedPhysicalVolume,
+    volume_groups: [VolumeGroupIndex] PlannedVolumeGroup,
+    logical_volumes: [LogicalVolumeIndex] PlannedLogicalVolume,
+    filesystems: [FilesystemIndex] PlannedFilesystem,
+    images: [ImageIndex] PlannedImage,
+    undefined: [UndefinedIndex] String,
+});
 
 /// Why a plan will not be carried out as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,8 +190,8 @@ pub struct PlannedPhysicalVolume {
 pub struct PlannedVolumeGroup {
     /// Its name.
     pub name: String,
-    /// Its physical volumes, by index.
-    pub physical_volumes: Vec<usize>,
+    /// Its physical volumes.
+    pub physical_volumes: Vec<PhysicalVolumeIndex>,
     /// Whether what is in it stays.
     pub keep_data: bool,
 }
@@ -211,8 +226,8 @@ pub struct PlannedFilesystem {
     pub uuid: Uuid,
     /// Whether what is in it stays.
     pub keep_data: bool,
-    /// The image that it gets, by index; unless that is an archive, it is not made.
-    pub image: Option<usize>,
+    /// The image that it gets; unless that is an archive, it is not made.
+    pub image: Option<ImageIndex>,
 }
 
 /// An image that will be written.
@@ -220,8 +235,8 @@ pub struct PlannedFilesystem {
 pub struct PlannedImage {
     /// Where it comes from.
     pub url: RedactedUrl,
-    /// The filesystem it replaces, by index.
-    pub filesystem: usize,
+    /// The filesystem it replaces.
+    pub filesystem: FilesystemIndex,
     /// What is in it.
     pub format: ImageFormat,
     /// How it is wrapped.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::filesystem::ImageFormat;
+use super::index::FilesystemIndex;
 use super::node::NodeSpec;
 use super::operating_system::OperatingSystem;
 use super::storage::{BlockRef, Mount, Storage};
@@ -94,8 +95,8 @@ pub enum Container {
 pub struct ImageSpec {
     /// The mount point it is for.
     pub mount: Mount,
-    /// The filesystem it replaces, by index.
-    pub filesystem: usize,
+    /// The filesystem it replaces.
+    pub filesystem: FilesystemIndex,
     /// `http://`, `https://` or `file://`.
     pub url: RedactedUrl,
     /// What is in it.

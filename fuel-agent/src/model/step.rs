@@ -3,6 +3,10 @@
 use host::units::Extent;
 use serde::Serialize;
 
+use super::index::{
+    DiskIndex, FilesystemIndex, ImageIndex, LogicalVolumeIndex, PhysicalVolumeIndex, RaidIndex,
+    VolumeGroupIndex,
+};
 use super::stage::Stage;
 use super::storage::BlockRef;
 
@@ -34,17 +38,15 @@ pub struct Destroyed {
     pub length: host::units::Bytes,
 }
 
-/// One effect. Indexes point into the lists of the [`Plan`](super::plan::Plan). No `_ =>` when matching on it or on one
-/// of its
-/// groups: a new effect has to be asked what it destroys.
+/// One effect. No `_ =>` when matching on it or on one of its groups: a new effect has to be asked what it destroys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Lets go of something that lies on chosen disks.
     Release(Release),
     /// Takes from a disk what could boot: boot code, core image, ESP boot files, identity stamp. The first write.
     Disarm {
-        /// Index of the disk.
-        disk: usize,
+        /// The disk.
+        disk: DiskIndex,
         /// Where core images and ESPs begin that are there now or are kept, besides the boot code and the stamp:
         /// zeroed.
         areas: Vec<Extent>,
@@ -85,28 +87,28 @@ pub enum Release {
     },
 }
 
-/// Making the layout, by the index of what is made.
+/// Making the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Make {
     /// Zeroes extents so that no old signature is found in them.
     Wipe {
-        /// Index of the disk.
-        disk: usize,
+        /// The disk.
+        disk: DiskIndex,
         /// Where: ascending, apart from each other.
         extents: Vec<Extent>,
     },
     /// Writes a disk's new partition table and tells the kernel of each partition.
-    Table(usize),
+    Table(DiskIndex),
     /// Makes an md array.
-    Raid(usize),
+    Raid(RaidIndex),
     /// Makes a physical volume.
-    PhysicalVolume(usize),
+    PhysicalVolume(PhysicalVolumeIndex),
     /// Makes a volume group.
-    VolumeGroup(usize),
+    VolumeGroup(VolumeGroupIndex),
     /// Makes a logical volume.
-    LogicalVolume(usize),
+    LogicalVolume(LogicalVolumeIndex),
     /// Makes a filesystem or swap space.
-    Filesystem(usize),
+    Filesystem(FilesystemIndex),
 }
 
 /// From an image to a filesystem that fills its volume.
@@ -114,18 +116,17 @@ pub enum Make {
 pub enum ImageStep {
     /// Streams an image onto its filesystem's device and verifies it.
     Write {
-        /// Its index.
-        image: usize,
+        /// The image.
+        image: ImageIndex,
         /// Whether it is written at the same time as the image of the step before it, which is a `Write` too. Such
         /// steps
         /// begin together; the first that fails stops the others.
         with_previous: bool,
     },
-    /// Streams an archive, by the index of the image, verifies it, and makes its files in a filesystem that was made
-    /// for them.
-    Unpack(usize),
-    /// Grows the filesystem, by its index, that came with an image to its volume.
-    Grow(usize),
+    /// Streams an archive, verifies it, and makes its files in a filesystem that was made for them.
+    Unpack(ImageIndex),
+    /// Grows a filesystem that came with an image to its volume.
+    Grow(FilesystemIndex),
 }
 
 /// What is written into the installed system, and beside it.
@@ -133,10 +134,10 @@ pub enum ImageStep {
 pub enum Configure {
     /// Moves what an image has under `path` into the filesystem that is mounted there.
     MoveContent {
-        /// The filesystem it is in now, by index.
-        from: usize,
-        /// The filesystem it belongs to, by index.
-        to: usize,
+        /// The filesystem it is in now.
+        from: FilesystemIndex,
+        /// The filesystem it belongs to.
+        to: FilesystemIndex,
         /// The path of the latter's mount point, relative to the former's.
         path: String,
     },
@@ -152,18 +153,18 @@ pub enum Configure {
     Configdrive(BlockRef),
 }
 
-/// Making a disk, by its index, bootable again.
+/// Making a disk bootable again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arm {
     /// Puts boot code on it, and reads it back.
-    BootCode(usize),
+    BootCode(DiskIndex),
     /// Writes the identity stamp.
-    Stamp(usize),
+    Stamp(DiskIndex),
 }
 
 impl Step {
-    /// The image that it writes onto its device, by index.
-    pub const fn image(&self) -> Option<usize> {
+    /// The image that it writes onto its device.
+    pub const fn image(&self) -> Option<ImageIndex> {
         match self {
             Self::Image(ImageStep::Write { image, .. }) => Some(*image),
             Self::Image(ImageStep::Unpack(_) | ImageStep::Grow(_))

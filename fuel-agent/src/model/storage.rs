@@ -9,8 +9,12 @@ use host::units::Bytes;
 use serde::Serialize;
 
 use super::filesystem::FilesystemType;
+use super::index::{
+    DiskIndex, FilesystemIndex, LogicalVolumeIndex, PhysicalVolumeIndex, RaidIndex, UndefinedIndex,
+    VolumeGroupIndex, indexed_lists,
+};
 
-/// The storage part of a request. References are indexes into these lists.
+/// The storage part of a request. What is made on something else names it by its index in these lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Storage {
     /// Disks that take part, in the order they are worked on.
@@ -30,6 +34,16 @@ pub struct Storage {
     /// entry in [`Request::refusals`](super::request::Request::refusals).
     pub undefined: Vec<String>,
 }
+
+indexed_lists!(Storage {
+    disks: [DiskIndex] DiskSpec,
+    raids: [RaidIndex] RaidSpec,
+    physical_volumes: [PhysicalVolumeIndex] PhysicalVolumeSpec,
+    volume_groups: [VolumeGroupIndex] VolumeGroupSpec,
+    logical_volumes: [LogicalVolumeIndex] LogicalVolumeSpec,
+    filesystems: [FilesystemIndex] FilesystemSpec,
+    undefined: [UndefinedIndex] String,
+});
 
 impl Storage {
     /// Whether anything on the disks is to be kept: then no partition table, array, group or volume is made anew.
@@ -139,19 +153,19 @@ pub struct PartitionSpec {
 /// Something that can hold a filesystem, a physical volume or an array member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BlockRef {
-    /// A partition: index of its disk, number in the table.
+    /// A partition.
     Partition {
-        /// Index into the disks.
-        disk: usize,
+        /// Its disk.
+        disk: DiskIndex,
         /// Number in the partition table.
         number: u32,
     },
-    /// An md array, by index.
-    Raid(usize),
-    /// A logical volume, by index.
-    Logical(usize),
-    /// A node that the request names without making it, by index into [`Storage::undefined`]: planned, never run.
-    Undefined(usize),
+    /// An md array.
+    Raid(RaidIndex),
+    /// A logical volume.
+    Logical(LogicalVolumeIndex),
+    /// A node that the request names without making it, one of [`Storage::undefined`]: planned, never run.
+    Undefined(UndefinedIndex),
 }
 
 /// Level of an md array. There are no others: a request that asks for one is wrong.
@@ -288,8 +302,8 @@ pub struct PhysicalVolumeSpec {
 pub struct VolumeGroupSpec {
     /// Its name.
     pub name: String,
-    /// Its physical volumes, by index.
-    pub physical_volumes: Vec<usize>,
+    /// Its physical volumes.
+    pub physical_volumes: Vec<PhysicalVolumeIndex>,
     /// Whether what is in it stays.
     pub keep_data: bool,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use host::units::{Bytes, Extent};
 
 use crate::model::error::Kind;
+use crate::model::index::DiskIndex;
 use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Mount, RaidLevel, Role};
 
@@ -24,9 +25,7 @@ pub(super) fn bootable(plan: &Plan, diagnostics: &mut Diagnostics) {
             "no filesystem is mounted on /",
             "give one of the volumes the mount point `/`",
         ),
-        Some(root)
-            if plan.filesystems[root].image.is_none() && !plan.filesystems[root].keep_data =>
-        {
+        Some(root) if plan[root].image.is_none() && !plan[root].keep_data => {
             diagnostics.refuse_run(
                 Kind::Request,
                 "no image is written to /, so nothing would start",
@@ -38,12 +37,7 @@ pub(super) fn bootable(plan: &Plan, diagnostics: &mut Diagnostics) {
     if !plan.disks.iter().any(|disk| disk.bootloader) {
         diagnostics.warn("no disk gets boot code: what starts this node is up to you");
     }
-    for (index, disk) in plan
-        .disks
-        .iter()
-        .enumerate()
-        .filter(|(_, disk)| disk.bootloader)
-    {
+    for (index, disk) in plan.disks().filter(|(_, disk)| disk.bootloader) {
         place_for_boot_code(disk, plan.firmware, diagnostics);
         if !has_room_for_stamp(plan, index) {
             diagnostics.warn(format!(
@@ -58,7 +52,7 @@ pub(super) fn bootable(plan: &Plan, diagnostics: &mut Diagnostics) {
     boot_not_mirrored(plan, diagnostics);
 }
 
-fn disk_of(member: &BlockRef) -> Option<usize> {
+fn disk_of(member: &BlockRef) -> Option<DiskIndex> {
     match member {
         BlockRef::Partition { disk, .. } => Some(*disk),
         _ => None,
@@ -68,23 +62,15 @@ fn disk_of(member: &BlockRef) -> Option<usize> {
 /// Whether a disk may fail without taking what is on `on` with it.
 fn is_mirrored(plan: &Plan, on: BlockRef) -> bool {
     match on {
-        BlockRef::Raid(index) => plan.raids.get(index).is_some_and(|raid| {
-            let disks: BTreeSet<usize> = raid.members.iter().filter_map(disk_of).collect();
+        BlockRef::Raid(raid) => {
+            let raid = &plan[raid];
+            let disks: BTreeSet<DiskIndex> = raid.members.iter().filter_map(disk_of).collect();
             raid.level == RaidLevel::Raid1 && disks.len() > 1
-        }),
-        BlockRef::Logical(index) => {
-            let volume = plan.logical_volumes.get(index);
-            let mut groups = plan.volume_groups.iter();
-            let group = volume
-                .and_then(|volume| groups.find(|group| group.name == volume.spec.volume_group));
-            group.is_some_and(|group| {
-                let mut volumes = group.physical_volumes.iter();
-                volumes.all(|volume| {
-                    let volume = plan.physical_volumes.get(*volume);
-                    volume.is_some_and(|volume| is_mirrored(plan, volume.on))
-                })
-            })
         }
+        BlockRef::Logical(volume) => plan.group_of(volume).is_some_and(|group| {
+            let mut volumes = group.physical_volumes.iter();
+            volumes.all(|volume| is_mirrored(plan, plan[*volume].on))
+        }),
         BlockRef::Partition { .. } | BlockRef::Undefined(_) => false,
     }
 }
@@ -137,11 +123,7 @@ pub(super) const fn role(firmware: Firmware) -> Role {
 
 /// The partitions that boot code goes into.
 pub(super) fn targets(plan: &Plan) -> impl Iterator<Item = BlockRef> {
-    let marked = plan
-        .disks
-        .iter()
-        .enumerate()
-        .filter(|(_, disk)| disk.bootloader);
+    let marked = plan.disks().filter(|(_, disk)| disk.bootloader);
     marked.flat_map(|(index, disk)| {
         disk.partitions
             .iter()
@@ -154,8 +136,8 @@ pub(super) fn targets(plan: &Plan) -> impl Iterator<Item = BlockRef> {
 }
 
 /// Whether the stamp would lie on the disk, before every partition, the kept ones of others included.
-pub(super) fn has_room_for_stamp(plan: &Plan, index: usize) -> bool {
-    let disk = &plan.disks[index];
+pub(super) fn has_room_for_stamp(plan: &Plan, index: DiskIndex) -> bool {
+    let disk = &plan[index];
     let taken = keep::bytes(plan, index);
     disk.size >= STAMP.end()
         && disk
@@ -195,6 +177,7 @@ pub(super) fn head(extent: Extent) -> Extent {
 mod tests {
     use super::super::sample::{empty_disk, lvm_request, node, part, plan_of};
     use super::*;
+    use crate::model::index::RaidIndex;
     use crate::model::plan::PlannedRaid;
 
     #[test]
@@ -228,11 +211,11 @@ mod tests {
         ] {
             let case = format!("{root:?} {boot:?}");
             let mut plan = plan.clone();
-            plan.physical_volumes[0].on = BlockRef::Raid(0);
+            plan.physical_volumes[0].on = BlockRef::Raid(RaidIndex(0));
             plan.raids = vec![root];
             if let Some(boot) = boot {
                 plan.raids.push(boot);
-                plan.filesystems[0].on = BlockRef::Raid(1);
+                plan.filesystems[0].on = BlockRef::Raid(RaidIndex(1));
             }
             let mut diagnostics = Diagnostics::default();
             boot_not_mirrored(&plan, &mut diagnostics);

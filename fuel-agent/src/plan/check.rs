@@ -3,6 +3,7 @@
 use host::units::{Bytes, Extent};
 
 use crate::inventory::Inventory;
+use crate::model::index::IndexedBy;
 
 use super::{boot, destroys, extents, keep, layout};
 use crate::model::plan::{Plan, RefusedBy};
@@ -103,14 +104,14 @@ fn order(plan: &Plan, broken: &mut Vec<String>) {
         }
         let writes = !planned.destroys.is_empty() && !matches!(planned.step, Step::Disarm { .. });
         if writes {
-            for (disk, _) in plan.disks.iter().enumerate() {
+            for (disk, _) in plan.disks() {
                 let disarmed = position(
                     &|step| matches!(step, Step::Disarm { disk: other, .. } if *other == disk),
                 );
                 if disarmed.is_none_or(|disarmed| disarmed > index) {
                     broken.push(format!(
-                        "step {} writes before disk {disk} is disarmed",
-                        planned.number
+                        "step {} writes before disk {} is disarmed",
+                        planned.number, disk.0
                     ));
                 }
             }
@@ -119,33 +120,28 @@ fn order(plan: &Plan, broken: &mut Vec<String>) {
 }
 
 fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
-    let disk = |disk: usize| disk < plan.disks.len();
-    let filesystem = |filesystem: usize| filesystem < plan.filesystems.len();
     match step {
         Step::Release(_) | Step::ActivateKept | Step::Verify => true,
-        Step::Disarm { disk: index, .. } | Step::Arm(Arm::BootCode(index)) => disk(*index),
+        Step::Disarm { disk, .. } | Step::Arm(Arm::BootCode(disk)) => plan.has(*disk),
         Step::Make(make) => match make {
-            Make::Wipe { disk: index, .. } | Make::Table(index) => disk(*index),
-            Make::Raid(raid) => *raid < plan.raids.len(),
-            Make::PhysicalVolume(volume) => *volume < plan.physical_volumes.len(),
-            Make::VolumeGroup(group) => *group < plan.volume_groups.len(),
-            Make::LogicalVolume(volume) => *volume < plan.logical_volumes.len(),
-            Make::Filesystem(index) => filesystem(*index),
+            Make::Wipe { disk, .. } | Make::Table(disk) => plan.has(*disk),
+            Make::Raid(raid) => plan.has(*raid),
+            Make::PhysicalVolume(volume) => plan.has(*volume),
+            Make::VolumeGroup(group) => plan.has(*group),
+            Make::LogicalVolume(volume) => plan.has(*volume),
+            Make::Filesystem(filesystem) => plan.has(*filesystem),
         },
-        Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => plan
-            .images
-            .get(*image)
-            .is_some_and(|image| filesystem(image.filesystem)),
-        Step::Image(ImageStep::Grow(index)) => filesystem(*index),
+        Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => plan.has(*image),
+        Step::Image(ImageStep::Grow(filesystem)) => plan.has(*filesystem),
         Step::Configure(configure) => match configure {
-            Configure::MoveContent { from, to, .. } => filesystem(*from) && filesystem(*to),
+            Configure::MoveContent { from, to, .. } => plan.has(*from) && plan.has(*to),
             Configure::Configdrive(on) => plan.configdrive == Some(*on),
             Configure::Fstab
             | Configure::Identity
             | Configure::BootConfig
             | Configure::LoadKernel => true,
         },
-        Step::Arm(Arm::Stamp(index)) => disk(*index) && boot::has_room_for_stamp(plan, *index),
+        Step::Arm(Arm::Stamp(disk)) => plan.has(*disk) && boot::has_room_for_stamp(plan, *disk),
     }
 }
 
@@ -193,7 +189,7 @@ fn kept(plan: &Plan, planned: &PlannedStep, destroyed: &Destroyed, broken: &mut 
         start: destroyed.offset,
         length: destroyed.length,
     };
-    let hits = plan.disks.iter().enumerate().any(|(index, disk)| {
+    let hits = plan.disks().any(|(index, disk)| {
         disk.device == destroyed.device
             && keep::bytes(plan, index)
                 .iter()

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use host::units::Bytes;
 
 use crate::inventory::Inventory;
+use crate::model::index::{DiskIndex, ImageIndex};
 use crate::model::request::Container;
 
 use super::extents;
@@ -23,10 +24,11 @@ const CHUNKS_MOST: usize = 1 << 15;
 /// stands
 /// together, otherwise the order is that of the request.
 pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
-    let mut waiting: Vec<usize> = (0..plan.images.len()).rev().collect();
+    let images = plan.images().map(|(image, _)| image);
+    let mut waiting: Vec<ImageIndex> = images.rev().collect();
     let mut steps = Vec::with_capacity(waiting.len());
     while let Some(image) = waiting.pop() {
-        if plan.images[image].is_archive() {
+        if plan[image].is_archive() {
             steps.push(Step::Image(ImageStep::Unpack(image)));
             continue;
         }
@@ -34,7 +36,7 @@ pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
             image,
             with_previous: false,
         }));
-        let goes = |other: &usize| go_together(plan, inventory, image, *other);
+        let goes = |other: &ImageIndex| go_together(plan, inventory, image, *other);
         if let Some(place) = waiting.iter().rposition(goes) {
             steps.push(Step::Image(ImageStep::Write {
                 image: waiting.remove(place),
@@ -45,8 +47,8 @@ pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
     steps
 }
 
-fn go_together(plan: &Plan, inventory: &Inventory, one: usize, other: usize) -> bool {
-    let (one, other) = (&plan.images[one], &plan.images[other]);
+fn go_together(plan: &Plan, inventory: &Inventory, one: ImageIndex, other: ImageIndex) -> bool {
+    let (one, other) = (&plan[one], &plan[other]);
     one.filesystem != other.filesystem
         && !other.is_archive()
         && !needs_all_memory(one)
@@ -64,16 +66,13 @@ fn needs_all_memory(image: &PlannedImage) -> bool {
 }
 
 /// The disks beneath its device that turn: two images at once would have their heads go to and fro.
-fn turning(plan: &Plan, inventory: &Inventory, image: &PlannedImage) -> BTreeSet<usize> {
-    let Some(filesystem) = plan.filesystems.get(image.filesystem) else {
-        return BTreeSet::new();
-    };
-    let turns = |disk: &usize| {
-        let node = &plan.disks[*disk].device;
+fn turning(plan: &Plan, inventory: &Inventory, image: &PlannedImage) -> BTreeSet<DiskIndex> {
+    let turns = |disk: &DiskIndex| {
+        let node = &plan[*disk].device;
         let mut disks = inventory.disks.iter();
         disks.any(|disk| disk.rotational && disk.path == *node)
     };
-    let beneath = extents::backing_extents(plan, filesystem.on);
+    let beneath = extents::backing_extents(plan, plan[image.filesystem].on);
     beneath
         .into_iter()
         .map(|(disk, _)| disk)
@@ -120,7 +119,7 @@ mod tests {
         let groups = steps.chunk_by(|_, next| next.goes_with_previous());
         groups.fold(String::new(), |text, group| {
             let images = group.iter().map(|step| match step {
-                Step::Image(ImageStep::Write { image, .. }) => image.to_string(),
+                Step::Image(ImageStep::Write { image, .. }) => image.0.to_string(),
                 other => panic!("{other:?}"),
             });
             text + "(" + &images.collect::<Vec<_>>().join(" ") + ")"

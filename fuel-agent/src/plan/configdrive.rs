@@ -17,12 +17,12 @@ pub(super) fn fits(plan: &Plan, diagnostics: &mut Diagnostics) {
     else {
         return;
     };
-    let (Some(size), Some(disk)) = (plan.size_of(on), plan.disks.get(disk)) else {
+    let Some(size) = plan.size_of(on) else {
         return;
     };
     let format = Format {
         size: size.0,
-        sector_size: u32::try_from(disk.sector_size.0).unwrap_or(u32::MAX),
+        sector_size: u32::try_from(plan[disk].sector_size.0).unwrap_or(u32::MAX),
         label: LABEL_NOCLOUD,
         volume_id: 0,
         purpose: Purpose::Data,

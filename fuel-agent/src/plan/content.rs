@@ -1,5 +1,6 @@
 //! Which directories of an image move into filesystems of their own.
 
+use crate::model::index::FilesystemIndex;
 use crate::model::storage::Mount;
 
 use crate::model::plan::Plan;
@@ -11,20 +12,18 @@ use crate::model::step::{Configure, Step};
 /// its own,
 /// or what moved into it a step before. Nothing moves into or out of what is kept.
 pub(super) fn moves(plan: &Plan) -> Vec<Step> {
-    let mut mounted: Vec<(&str, usize)> = plan
-        .filesystems
-        .iter()
-        .enumerate()
+    let mut mounted: Vec<(&str, FilesystemIndex)> = plan
+        .filesystems()
         .filter_map(|(index, filesystem)| match &filesystem.mount {
             Some(Mount::Path(path)) if !filesystem.keep_data => Some((path.as_str(), index)),
             _ => None,
         })
         .collect();
     mounted.sort_unstable();
-    let mut filled: Vec<(&str, usize)> = Vec::new();
+    let mut filled: Vec<(&str, FilesystemIndex)> = Vec::new();
     let mut steps = Vec::new();
     for (path, index) in mounted {
-        if plan.filesystems[index].image.is_some() {
+        if plan[index].image.is_some() {
             filled.push((path, index));
             continue;
         }

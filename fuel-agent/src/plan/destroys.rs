@@ -2,6 +2,7 @@
 
 use host::units::{Bytes, Extent};
 
+use crate::model::index::{DiskIndex, PhysicalVolumeIndex};
 use crate::model::node::Firmware;
 use crate::model::storage::BlockRef;
 
@@ -19,10 +20,9 @@ pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
     match step {
         Step::Disarm { disk, areas } => on_disk(plan, *disk, disarmed(plan, *disk, areas)),
         Step::Make(make) => made(make, plan),
-        Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => plan
-            .filesystems
-            .get(plan.images[*image].filesystem)
-            .map_or_else(Vec::new, |filesystem| through(plan, filesystem.on)),
+        Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => {
+            through(plan, plan[plan[*image].filesystem].on)
+        }
         Step::Configure(Configure::Configdrive(on)) => through(plan, *on),
         Step::Arm(Arm::BootCode(disk)) => on_disk(plan, *disk, boot_code(plan, *disk)),
         Step::Arm(Arm::Stamp(disk)) => on_disk(plan, *disk, vec![STAMP]),
@@ -49,23 +49,23 @@ fn made(make: &Make, plan: &Plan) -> Vec<Destroyed> {
     match make {
         Make::Wipe { disk, extents } => on_disk(plan, *disk, extents.clone()),
         Make::Table(disk) => {
-            let planned = &plan.disks[*disk];
+            let planned = &plan[*disk];
             let table = extents::table(planned.table, planned.size, planned.sector_size);
             on_disk(plan, *disk, table)
         }
         Make::Raid(raid) => beneath(BlockRef::Raid(*raid)),
         Make::PhysicalVolume(volume) => label(plan, *volume),
-        Make::VolumeGroup(group) => plan.volume_groups[*group]
+        Make::VolumeGroup(group) => plan[*group]
             .physical_volumes
             .iter()
             .flat_map(|volume| label(plan, *volume))
             .collect(),
         Make::LogicalVolume(volume) => beneath(BlockRef::Logical(*volume)),
-        Make::Filesystem(filesystem) => through(plan, plan.filesystems[*filesystem].on),
+        Make::Filesystem(filesystem) => through(plan, plan[*filesystem].on),
     }
 }
 
-fn on_disk(plan: &Plan, disk: usize, extents: Vec<Extent>) -> Vec<Destroyed> {
+fn on_disk(plan: &Plan, disk: DiskIndex, extents: Vec<Extent>) -> Vec<Destroyed> {
     let extents: Vec<_> = extents.into_iter().map(|extent| (disk, extent)).collect();
     on_disks(plan, &extents)
 }
@@ -83,9 +83,9 @@ fn through(plan: &Plan, on: BlockRef) -> Vec<Destroyed> {
     on_disks(plan, &extents::backing_extents(plan, on))
 }
 
-fn on_disks(plan: &Plan, extents: &[(usize, Extent)]) -> Vec<Destroyed> {
+fn on_disks(plan: &Plan, extents: &[(DiskIndex, Extent)]) -> Vec<Destroyed> {
     let mut destroyed = Vec::new();
-    for (index, disk) in plan.disks.iter().enumerate() {
+    for (index, disk) in plan.disks() {
         let here = extents
             .iter()
             .filter(|(disk, _)| *disk == index)
@@ -103,17 +103,15 @@ fn on_disks(plan: &Plan, extents: &[(usize, Extent)]) -> Vec<Destroyed> {
     destroyed
 }
 
-fn disarmed(plan: &Plan, disk: usize, areas: &[Extent]) -> Vec<Extent> {
+fn disarmed(plan: &Plan, disk: DiskIndex, areas: &[Extent]) -> Vec<Extent> {
     let mut all = vec![keep::BOOT_CODE, STAMP];
     all.extend(areas);
     extents::difference(extents::union(all), &keep::bytes(plan, disk))
 }
 
 /// What `pvcreate` writes: label and metadata in front of the data, the second metadata area behind it.
-fn label(plan: &Plan, volume: usize) -> Vec<Destroyed> {
-    let Some(volume) = plan.physical_volumes.get(volume) else {
-        return Vec::new();
-    };
+fn label(plan: &Plan, volume: PhysicalVolumeIndex) -> Vec<Destroyed> {
+    let volume = &plan[volume];
     let BlockRef::Partition { .. } = volume.on else {
         return through(plan, volume.on);
     };
@@ -133,7 +131,7 @@ fn label(plan: &Plan, volume: usize) -> Vec<Destroyed> {
     on_disks(plan, &pieces)
 }
 
-fn boot_code(plan: &Plan, disk: usize) -> Vec<Extent> {
+fn boot_code(plan: &Plan, disk: DiskIndex) -> Vec<Extent> {
     let targets = boot::targets(plan).flat_map(|on| extents::backing_extents(plan, on));
     let mut places: Vec<Extent> = targets
         .filter(|(on, _)| *on == disk)

@@ -2,6 +2,7 @@
 
 use host::units::{Bytes, Extent};
 
+use crate::model::index::DiskIndex;
 use crate::model::storage::{BlockRef, Table};
 
 use crate::model::plan::Plan;
@@ -106,26 +107,25 @@ pub(super) fn table(table: Table, size: Bytes, sector: Bytes) -> Vec<Extent> {
 }
 
 /// The partitions' extents beneath `on`, with the index of their disk: the widest that can be written to through it.
-pub(super) fn backing_extents(plan: &Plan, on: BlockRef) -> Vec<(usize, Extent)> {
+pub(super) fn backing_extents(plan: &Plan, on: BlockRef) -> Vec<(DiskIndex, Extent)> {
     match on {
         BlockRef::Partition { disk, number } => plan
             .partition(disk, number)
             .map(|partition| (disk, partition.extent))
             .into_iter()
             .collect(),
-        BlockRef::Raid(raid) => plan.raids.get(raid).map_or_else(Vec::new, |raid| {
-            raid.members
-                .iter()
-                .chain(&raid.spares)
+        BlockRef::Raid(raid) => {
+            let raid = &plan[raid];
+            let members = raid.members.iter().chain(&raid.spares);
+            members
                 .flat_map(|member| backing_extents(plan, *member))
                 .collect()
-        }),
+        }
         BlockRef::Logical(volume) => plan.group_of(volume).map_or_else(Vec::new, |group| {
             group
                 .physical_volumes
                 .iter()
-                .filter_map(|index| plan.physical_volumes.get(*index))
-                .flat_map(|volume| backing_extents(plan, volume.on))
+                .flat_map(|volume| backing_extents(plan, plan[*volume].on))
                 .collect()
         }),
         BlockRef::Undefined(_) => Vec::new(),

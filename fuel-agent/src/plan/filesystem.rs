@@ -83,7 +83,9 @@ pub(super) fn used_once(plan: &Plan, diagnostics: &mut Diagnostics) {
             .map(|on| (on, "place for boot code".to_owned())),
     );
     for (index, (on, purpose)) in uses.iter().enumerate() {
-        if is_nowhere(plan, *on) {
+        if let BlockRef::Partition { disk, number } = *on
+            && plan.partition(disk, number).is_none()
+        {
             diagnostics.error(PlanError::Dangling {
                 what: purpose.clone(),
                 target: plan.node_of(*on),
@@ -96,15 +98,5 @@ pub(super) fn used_once(plan: &Plan, diagnostics: &mut Diagnostics) {
                 second: purpose.clone(),
             });
         }
-    }
-}
-
-/// A reference that leads to nothing at all.
-fn is_nowhere(plan: &Plan, on: BlockRef) -> bool {
-    match on {
-        BlockRef::Partition { disk, number } => plan.partition(disk, number).is_none(),
-        BlockRef::Raid(raid) => raid >= plan.raids.len(),
-        BlockRef::Logical(volume) => volume >= plan.logical_volumes.len(),
-        BlockRef::Undefined(index) => index >= plan.undefined.len(),
     }
 }

@@ -3,6 +3,7 @@
 use host::units::Bytes;
 
 use crate::model::error::Kind;
+use crate::model::index::{ImageIndex, IndexedBy};
 use crate::model::request::ImageSpec;
 use crate::model::sources::{ImageContent, Sources};
 use crate::model::storage::Mount;
@@ -21,7 +22,8 @@ pub(super) fn images(
     plan: &mut Plan,
     diagnostics: &mut Diagnostics,
 ) {
-    for (index, spec) in specs.iter().enumerate() {
+    for spec in specs {
+        let index: ImageIndex = plan.next_index();
         let known = sources.images.get(&spec.url);
         let image = PlannedImage {
             url: spec.url.clone(),
@@ -30,25 +32,18 @@ pub(super) fn images(
             container: spec.container,
             facts: known.cloned().unwrap_or_default(),
         };
-        match plan.filesystems.get_mut(spec.filesystem) {
-            None => diagnostics.error(PlanError::Dangling {
-                what: format!("the image for `{}`", spec.mount.as_str()),
-                target: format!("filesystem {}", spec.filesystem),
-            }),
-            Some(filesystem) => {
-                if filesystem.image.is_some() {
-                    diagnostics.error(PlanError::UsedTwice {
-                        device: filesystem.device.clone(),
-                        first: "target of an image".to_owned(),
-                        second: format!("target of {}", spec.url),
-                    });
-                }
-                filesystem.image = Some(index);
-            }
+        let filesystem = &mut plan[spec.filesystem];
+        if filesystem.image.is_some() {
+            diagnostics.error(PlanError::UsedTwice {
+                device: filesystem.device.clone(),
+                first: "target of an image".to_owned(),
+                second: format!("target of {}", spec.url),
+            });
         }
+        filesystem.image = Some(index);
         plan.images.push(image);
         if known.is_some() {
-            facts(&plan.images[index], options, diagnostics);
+            facts(&plan[index], options, diagnostics);
         } else {
             diagnostics.warn(format!("{} was not checked (`--offline`)", spec.url));
         }
@@ -103,9 +98,7 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
 }
 
 fn target(image: &PlannedImage, plan: &Plan, diagnostics: &mut Diagnostics) {
-    let Some(filesystem) = plan.filesystems.get(image.filesystem) else {
-        return;
-    };
+    let filesystem = &plan[image.filesystem];
     let url = &image.url;
     if matches!(filesystem.mount, Some(Mount::Swap)) {
         diagnostics.refuse_run(
@@ -151,7 +144,7 @@ fn sectors(
     diagnostics: &mut Diagnostics,
 ) {
     let beneath = extents::backing_extents(plan, filesystem.on).into_iter();
-    let disks = beneath.filter_map(|(disk, _)| plan.disks.get(disk));
+    let disks = beneath.map(|(disk, _)| &plan[disk]);
     let largest = disks.max_by_key(|disk| disk.sector_size);
     if let Some(ImageContent::Filesystem {
         filesystem: kind,

@@ -4,6 +4,7 @@ use host::units::{Bytes, Extent};
 
 use crate::inventory::{Disk, Inventory, StackKind};
 use crate::model::error::Kind;
+use crate::model::index::DiskIndex;
 use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Table};
 
@@ -24,9 +25,9 @@ pub(super) fn real<'a>(disk: &PlannedDisk, inventory: &'a Inventory) -> Option<&
     inventory.disks.iter().find(|real| real.path == disk.device)
 }
 
-/// Bytes of disk `index` that no step may destroy. None where its table is made anew.
-pub(super) fn bytes(plan: &Plan, index: usize) -> Vec<Extent> {
-    let disk = &plan.disks[index];
+/// Bytes of a disk that no step may destroy. None where its table is made anew.
+pub(super) fn bytes(plan: &Plan, index: DiskIndex) -> Vec<Extent> {
+    let disk = &plan[index];
     if !plan.keeps_partitions {
         return Vec::new();
     }
@@ -161,7 +162,7 @@ fn kept_beneath(plan: &Plan, on: BlockRef) -> Option<String> {
             .filter(|partition| partition.keep_data)
             .map(|partition| partition.device.clone()),
         BlockRef::Raid(raid) => {
-            let raid = plan.raids.get(raid)?;
+            let raid = &plan[raid];
             if raid.keep_data {
                 return Some(raid.device.clone());
             }
@@ -170,8 +171,8 @@ fn kept_beneath(plan: &Plan, on: BlockRef) -> Option<String> {
                 .find_map(|member| kept_beneath(plan, *member))
         }
         BlockRef::Logical(volume) => {
-            if plan.logical_volumes.get(volume)?.spec.keep_data {
-                return Some(plan.logical_volumes[volume].device.clone());
+            if plan[volume].spec.keep_data {
+                return Some(plan[volume].device.clone());
             }
             let group = plan.group_of(volume)?;
             if group.keep_data {
@@ -180,8 +181,7 @@ fn kept_beneath(plan: &Plan, on: BlockRef) -> Option<String> {
             group
                 .physical_volumes
                 .iter()
-                .filter_map(|index| plan.physical_volumes.get(*index))
-                .find_map(|volume| kept_beneath(plan, volume.on))
+                .find_map(|volume| kept_beneath(plan, plan[*volume].on))
         }
         BlockRef::Undefined(_) => None,
     }
@@ -360,7 +360,7 @@ pub(super) fn old_node<'a>(plan: &Plan, on: BlockRef, inventory: &'a Inventory) 
     let BlockRef::Partition { disk, number } = on else {
         return None;
     };
-    let real = real(plan.disks.get(disk)?, inventory)?;
+    let real = real(&plan[disk], inventory)?;
     real.partitions
         .iter()
         .find(|old| old.number == number)

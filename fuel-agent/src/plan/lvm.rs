@@ -100,7 +100,7 @@ pub(super) fn fits(plan: &Plan, diagnostics: &mut Diagnostics) {
             .physical_volumes
             .iter()
             .map(|index| {
-                let volume = plan.physical_volumes.get(*index)?;
+                let volume = &plan[*index];
                 Some(extents(
                     plan.size_of(volume.on)?,
                     volume.metadata_size,

@@ -100,8 +100,7 @@ fn system(
     packed: &PackedFacts,
     diagnostics: &mut Diagnostics,
 ) {
-    let filesystem = plan.filesystems.get(image.filesystem);
-    let mount = filesystem.and_then(|filesystem| filesystem.mount.as_ref());
+    let mount = plan[image.filesystem].mount.as_ref();
     if mount.map(Mount::as_str) != Some("/") {
         return;
     }

@@ -3,6 +3,7 @@
 use host::units::Bytes;
 
 use crate::model::filesystem::FilesystemType;
+use crate::model::index::{DiskIndex, FilesystemIndex, LogicalVolumeIndex};
 use crate::model::storage::{BlockRef, Mount};
 use crate::tools::Tool;
 
@@ -23,39 +24,29 @@ impl Plan {
         tools::tools(self)
     }
 
-    /// Partition `number` of disk `disk`, if it is planned.
-    pub fn partition(&self, disk: usize, number: u32) -> Option<&PlannedPartition> {
-        let disk = self.disks.get(disk)?;
-        disk.partitions
-            .iter()
-            .find(|partition| partition.number == number)
+    /// Partition `number` of a disk, if it is planned.
+    pub fn partition(&self, disk: DiskIndex, number: u32) -> Option<&PlannedPartition> {
+        let mut partitions = self[disk].partitions.iter();
+        partitions.find(|partition| partition.number == number)
     }
 
-    /// The volume group of a logical volume, by the latter's index.
-    pub fn group_of(&self, volume: usize) -> Option<&PlannedVolumeGroup> {
-        let name = &self.logical_volumes.get(volume)?.spec.volume_group;
+    /// The volume group of a logical volume.
+    pub fn group_of(&self, volume: LogicalVolumeIndex) -> Option<&PlannedVolumeGroup> {
+        let name = &self[volume].spec.volume_group;
         self.volume_groups.iter().find(|group| group.name == *name)
     }
 
     /// Forecast of a node, for people; whoever opens it asks the machine.
     pub fn node_of(&self, on: BlockRef) -> String {
-        let known = match on {
-            BlockRef::Partition { disk, number } => self
-                .partition(disk, number)
-                .map(|partition| partition.device.clone()),
-            BlockRef::Raid(raid) => self.raids.get(raid).map(|raid| raid.device.clone()),
-            BlockRef::Logical(volume) => self
-                .logical_volumes
-                .get(volume)
-                .map(|volume| volume.device.clone()),
-            BlockRef::Undefined(index) => self.undefined.get(index).cloned(),
-        };
-        known.unwrap_or_else(|| match on {
-            BlockRef::Partition { disk, number } => format!("partition {number} of disk {disk}"),
-            BlockRef::Raid(raid) => format!("array {raid}"),
-            BlockRef::Logical(volume) => format!("logical volume {volume}"),
-            BlockRef::Undefined(index) => format!("device {index}"),
-        })
+        match on {
+            BlockRef::Partition { disk, number } => match self.partition(disk, number) {
+                Some(partition) => partition.device.clone(),
+                None => format!("partition {number} of disk {}", disk.0),
+            },
+            BlockRef::Raid(raid) => self[raid].device.clone(),
+            BlockRef::Logical(volume) => self[volume].device.clone(),
+            BlockRef::Undefined(device) => self[device].clone(),
+        }
     }
 
     /// How much room there is on something, as far as that can be foretold; `None` where it is not of this plan's
@@ -65,20 +56,15 @@ impl Plan {
             BlockRef::Partition { disk, number } => self
                 .partition(disk, number)
                 .map(|partition| partition.extent.length),
-            BlockRef::Raid(raid) => raid::capacity(self.raids.get(raid)?, self),
-            BlockRef::Logical(volume) => self
-                .logical_volumes
-                .get(volume)?
-                .spec
-                .size
-                .align_up(lvm::EXTENT),
+            BlockRef::Raid(raid) => raid::capacity(&self[raid], self),
+            BlockRef::Logical(volume) => self[volume].spec.size.align_up(lvm::EXTENT),
             BlockRef::Undefined(_) => None,
         }
     }
 
     /// The image that is a filesystem's every byte, if it comes with one: none that is an archive.
     pub fn image_over(&self, filesystem: &PlannedFilesystem) -> Option<&PlannedImage> {
-        let image = filesystem.image.and_then(|image| self.images.get(image));
+        let image = filesystem.image.map(|image| &self[image]);
         image.filter(|image| !image.is_archive())
     }
 
@@ -98,11 +84,11 @@ impl Plan {
         brought.unwrap_or(&filesystem.kind)
     }
 
-    /// The filesystem mounted on `/`, by index.
-    pub fn root(&self) -> Option<usize> {
+    /// The filesystem mounted on `/`.
+    pub fn root(&self) -> Option<FilesystemIndex> {
         let root = Mount::Path("/".to_owned());
-        self.filesystems
-            .iter()
-            .position(|filesystem| filesystem.mount.as_ref() == Some(&root))
+        let mut filesystems = self.filesystems();
+        let found = filesystems.find(|(_, filesystem)| filesystem.mount.as_ref() == Some(&root));
+        found.map(|(index, _)| index)
     }
 }

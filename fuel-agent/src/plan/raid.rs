@@ -4,6 +4,7 @@ use host::units::Bytes;
 
 use crate::inventory::{Inventory, StackKind};
 use crate::model::error::Kind;
+use crate::model::index::DiskIndex;
 use crate::model::storage::{BlockRef, RaidLevel, RaidSpec};
 
 use super::diagnostics::Diagnostics;
@@ -58,7 +59,7 @@ fn members(raid: &PlannedRaid, plan: &Plan, diagnostics: &mut Diagnostics) {
             "the members of {device} are from {least} to {most} large; each is used as the smallest"
         ));
     }
-    let mut disks: Vec<usize> = Vec::new();
+    let mut disks: Vec<DiskIndex> = Vec::new();
     for member in &raid.members {
         let BlockRef::Partition { disk, .. } = member else {
             continue;
@@ -66,7 +67,7 @@ fn members(raid: &PlannedRaid, plan: &Plan, diagnostics: &mut Diagnostics) {
         if disks.contains(disk) {
             diagnostics.warn(format!(
                 "{device} has two members on {}: it does not outlive that disk",
-                plan.disks[*disk].device
+                plan[*disk].device
             ));
         }
         disks.push(*disk);

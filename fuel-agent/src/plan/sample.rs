@@ -4,6 +4,7 @@ use host::units::Bytes;
 
 use super::{CountedIds, Options, PlanError, plan};
 use crate::inventory::{Disk, ExistingPartition, Inventory};
+use crate::model::index::{DiskIndex, FilesystemIndex, LogicalVolumeIndex, PhysicalVolumeIndex};
 use crate::model::operating_system::OperatingSystem;
 use crate::model::plan::Plan;
 use crate::model::request::{BootSpec, Container, Dialect, ImageSpec, Request};
@@ -91,6 +92,7 @@ pub(crate) fn filesystem(on: BlockRef, mount: Option<&str>, kind: &str) -> Files
 }
 
 pub(crate) fn part(disk: usize, number: u32) -> BlockRef {
+    let disk = DiskIndex(disk);
     BlockRef::Partition { disk, number }
 }
 
@@ -126,15 +128,19 @@ pub(crate) fn lvm_request() -> Request {
         }],
         volume_groups: vec![VolumeGroupSpec {
             name: "os".to_owned(),
-            physical_volumes: vec![0],
+            physical_volumes: vec![PhysicalVolumeIndex(0)],
             keep_data: false,
         }],
         logical_volumes: vec![volume("os", "root", 4096), volume("os", "swap", 900)],
         filesystems: vec![
             filesystem(part(0, 3), Some("/boot"), "ext2"),
             filesystem(part(0, 5), Some("/var/lib/data"), "xfs"),
-            filesystem(BlockRef::Logical(0), Some("/"), "ext4"),
-            filesystem(BlockRef::Logical(1), Some("swap"), "swap"),
+            filesystem(BlockRef::Logical(LogicalVolumeIndex(0)), Some("/"), "ext4"),
+            filesystem(
+                BlockRef::Logical(LogicalVolumeIndex(1)),
+                Some("swap"),
+                "swap",
+            ),
         ],
         ..Storage::default()
     };
@@ -147,7 +153,7 @@ pub(crate) fn lvm_request() -> Request {
 pub(crate) fn image(mount: &str, filesystem: usize) -> ImageSpec {
     ImageSpec {
         mount: Mount::Path(mount.to_owned()),
-        filesystem,
+        filesystem: FilesystemIndex(filesystem),
         url: URL.into(),
         format: "ext4".into(),
         container: Container::Gzip,

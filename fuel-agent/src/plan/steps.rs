@@ -1,6 +1,7 @@
 //! The steps, in the order of the stages.
 
 use crate::inventory::Inventory;
+use crate::model::index::DiskIndex;
 use crate::model::stage::Stage;
 
 use super::text::describe;
@@ -34,7 +35,7 @@ pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> V
 }
 
 fn disarm(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
-    steps.extend((0..plan.disks.len()).map(|disk| Step::Disarm {
+    steps.extend(plan.disks().map(|(disk, _)| Step::Disarm {
         disk,
         areas: wipe::boot_areas(plan, disk, inventory),
     }));
@@ -42,7 +43,7 @@ fn disarm(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
 
 /// The kept layout: nothing is made but signatures wiped where something new goes, and what is there is started.
 fn keep(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
-    for disk in 0..plan.disks.len() {
+    for (disk, _) in plan.disks() {
         wipe(plan, disk, inventory, steps);
     }
     if !plan.raids.is_empty() || !plan.volume_groups.is_empty() {
@@ -51,26 +52,22 @@ fn keep(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
 }
 
 fn make(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
-    for disk in 0..plan.disks.len() {
+    for (disk, _) in plan.disks() {
         wipe(plan, disk, inventory, steps);
         steps.push(Step::Make(Make::Table(disk)));
     }
-    steps.extend((0..plan.raids.len()).map(|raid| Step::Make(Make::Raid(raid))));
-    steps.extend(
-        (0..plan.physical_volumes.len())
-            .map(|physical_volume| Step::Make(Make::PhysicalVolume(physical_volume))),
-    );
-    steps.extend(
-        (0..plan.volume_groups.len())
-            .map(|volume_group| Step::Make(Make::VolumeGroup(volume_group))),
-    );
-    steps.extend(
-        (0..plan.logical_volumes.len())
-            .map(|logical_volume| Step::Make(Make::LogicalVolume(logical_volume))),
-    );
+    let raids = plan.raids().map(|(raid, _)| Make::Raid(raid));
+    let physical_volumes = plan.physical_volumes();
+    let physical_volumes = physical_volumes.map(|(volume, _)| Make::PhysicalVolume(volume));
+    let groups = plan.volume_groups();
+    let groups = groups.map(|(group, _)| Make::VolumeGroup(group));
+    let logical_volumes = plan.logical_volumes();
+    let logical_volumes = logical_volumes.map(|(volume, _)| Make::LogicalVolume(volume));
+    let volumes = physical_volumes.chain(groups).chain(logical_volumes);
+    steps.extend(raids.chain(volumes).map(Step::Make));
 }
 
-fn wipe(plan: &Plan, disk: usize, inventory: &Inventory, steps: &mut Vec<Step>) {
+fn wipe(plan: &Plan, disk: DiskIndex, inventory: &Inventory, steps: &mut Vec<Step>) {
     let extents = wipe::signatures(plan, disk, inventory);
     if !extents.is_empty() {
         steps.push(Step::Make(Make::Wipe { disk, extents }));
@@ -79,12 +76,9 @@ fn wipe(plan: &Plan, disk: usize, inventory: &Inventory, steps: &mut Vec<Step>) 
 
 /// Filesystems, images, and the files of the installed system.
 fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
-    let made = |index: &usize| plan.is_made(&plan.filesystems[*index]);
-    steps.extend(
-        (0..plan.filesystems.len())
-            .filter(made)
-            .map(|filesystem| Step::Make(Make::Filesystem(filesystem))),
-    );
+    let filesystems = plan.filesystems();
+    let made = filesystems.filter(|(_, filesystem)| plan.is_made(filesystem));
+    steps.extend(made.map(|(filesystem, _)| Step::Make(Make::Filesystem(filesystem))));
     steps.extend(concurrency::writes(plan, inventory));
     let is_grown = |image: &&PlannedImage| {
         let kind = image.format.filesystem();
@@ -113,7 +107,10 @@ fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
 /// Reading back, and only then what makes the node bootable.
 fn finish(plan: &Plan, steps: &mut Vec<Step>) {
     steps.push(Step::Verify);
-    let marked = || (0..plan.disks.len()).filter(|disk| plan.disks[*disk].bootloader);
+    let marked = || {
+        let disks = plan.disks().filter(|(_, disk)| disk.bootloader);
+        disks.map(|(disk, _)| disk)
+    };
     steps.extend(marked().map(|disk| Step::Arm(Arm::BootCode(disk))));
     steps.extend(
         marked()

@@ -1,5 +1,6 @@
 //! Which programs the steps need: looked for before anything is touched.
 
+use crate::model::index::FilesystemIndex;
 use crate::model::node::Firmware;
 use crate::tools::Tool;
 
@@ -45,7 +46,7 @@ fn makers(make: &Make, plan: &Plan) -> Vec<Tool> {
     match make {
         Make::Raid(_) => vec![Tool::Mdadm],
         Make::PhysicalVolume(_) | Make::VolumeGroup(_) | Make::LogicalVolume(_) => vec![Tool::Lvm],
-        Make::Filesystem(filesystem) => (plan.filesystems[*filesystem].kind.capabilities())
+        Make::Filesystem(filesystem) => (plan[*filesystem].kind.capabilities())
             .map(|known| known.maker.tool)
             .into_iter()
             .chain([Tool::Blkid])
@@ -55,8 +56,8 @@ fn makers(make: &Make, plan: &Plan) -> Vec<Tool> {
 }
 
 /// By the type that the image holds, which may be another than the layout's.
-fn growers(plan: &Plan, filesystem: usize) -> Vec<Tool> {
-    let kind = plan.kind_of(&plan.filesystems[filesystem]);
+fn growers(plan: &Plan, filesystem: FilesystemIndex) -> Vec<Tool> {
+    let kind = plan.kind_of(&plan[filesystem]);
     let growth = kind.growth();
     growth.map_or(Vec::new(), |growth| growth.tools().to_vec())
 }

@@ -3,6 +3,7 @@
 use host::units::{Bytes, Extent};
 
 use crate::inventory::{Disk, ExistingPartition, Inventory};
+use crate::model::index::DiskIndex;
 use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Role};
 
@@ -11,8 +12,8 @@ use crate::model::partition_type;
 use crate::model::plan::{Plan, PlannedDisk};
 
 /// Where core images and ESPs begin that are on the disk now and are not kept.
-pub(super) fn boot_areas(plan: &Plan, index: usize, inventory: &Inventory) -> Vec<Extent> {
-    let disk = &plan.disks[index];
+pub(super) fn boot_areas(plan: &Plan, index: DiskIndex, inventory: &Inventory) -> Vec<Extent> {
+    let disk = &plan[index];
     let mut areas = Vec::new();
     if let Some(real) = keep::real(disk, inventory) {
         areas.extend(
@@ -55,8 +56,8 @@ pub fn around_image(size: Bytes, old: &[Extent], image: Option<Bytes>) -> Vec<Ex
 }
 
 /// Extents of the disk whose old signatures go.
-pub(super) fn signatures(plan: &Plan, index: usize, inventory: &Inventory) -> Vec<Extent> {
-    let disk = &plan.disks[index];
+pub(super) fn signatures(plan: &Plan, index: DiskIndex, inventory: &Inventory) -> Vec<Extent> {
+    let disk = &plan[index];
     let mut places = Vec::new();
     if plan.keeps_partitions {
         for partition in &disk.partitions {
@@ -91,8 +92,8 @@ pub(super) fn signatures(plan: &Plan, index: usize, inventory: &Inventory) -> Ve
 /// The extents without kept bytes, without what is beyond the disk, and without the first sector: that is where the
 /// stub lies
 /// that hands on to the next boot device, until the table is written with it.
-fn spared(plan: &Plan, index: usize, extents: Vec<Extent>) -> Vec<Extent> {
-    let disk = &plan.disks[index];
+fn spared(plan: &Plan, index: DiskIndex, extents: Vec<Extent>) -> Vec<Extent> {
+    let disk = &plan[index];
     let mut without = keep::bytes(plan, index);
     without.push(Extent {
         start: Bytes::ZERO,

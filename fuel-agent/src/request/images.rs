@@ -6,6 +6,7 @@ use super::layout::Layout;
 use super::names;
 use super::reader::{Diagnostics, JsonCursor, redacted};
 use crate::model::filesystem::{FilesystemType, ImageFormat};
+use crate::model::index::FilesystemIndex;
 use crate::model::request::{Container, Dialect, ImageSpec};
 use crate::model::storage::Mount;
 use crate::model::url::RedactedUrl;
@@ -74,13 +75,8 @@ fn archive(image: &ImageSpec, at: &JsonCursor<'_>, layout: &Layout, diagnostics:
         let hint = "use `raw`, `gzip`, `zstd`, `xz` or `bzip2`";
         diagnostics.add(at.path_of("container"), what, hint);
     }
-    let (Some(filesystem), Some(origin)) = (
-        layout.storage.filesystems.get(image.filesystem),
-        layout.origins.get(image.filesystem),
-    ) else {
-        return;
-    };
-    let kind = &filesystem.kind;
+    let kind = &layout.storage[image.filesystem].kind;
+    let origin = layout.origin(image.filesystem);
     let made = FilesystemType::listed(|known| known.holds_files);
     let hint = format!("give {made}: it is made, and the archive unpacked into it");
     if image.mount == Mount::Swap || kind.is_swap() {
@@ -109,21 +105,18 @@ fn filesystem(
     at: &JsonCursor<'_>,
     layout: &Layout,
     diagnostics: &mut Diagnostics,
-) -> Option<usize> {
+) -> Option<FilesystemIndex> {
     let mounts = || {
-        let filesystems = layout.storage.filesystems.iter();
-        filesystems.map(|fs| fs.mount.as_ref().map(Mount::as_str))
+        let filesystems = layout.storage.filesystems();
+        filesystems.filter_map(|(index, fs)| Some((index, fs.mount.as_ref()?.as_str())))
     };
-    let found = mounts().position(|there| there == Some(mount));
+    let found = mounts().find(|(_, there)| *there == mount);
     if found.is_none() {
+        let mounts: Vec<&str> = mounts().map(|(_, mount)| mount).collect();
         let what = format!("no filesystem is mounted on `{}`", redacted(mount));
-        diagnostics.add(
-            at.path(),
-            what,
-            hint(mount, layout, &mounts().flatten().collect::<Vec<_>>()),
-        );
+        diagnostics.add(at.path(), what, hint(mount, layout, &mounts));
     }
-    found
+    found.map(|(index, _)| index)
 }
 
 /// What would help: most often the volume is there, and the orchestrator found no room for it.

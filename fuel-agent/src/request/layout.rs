@@ -3,6 +3,7 @@
 use super::names;
 use super::reader::{Diagnostics, redacted};
 use crate::model::filesystem::FilesystemType;
+use crate::model::index::FilesystemIndex;
 use crate::model::storage::{BlockRef, FilesystemSpec, Mount, Storage};
 
 /// The storage, and where the cloud-init data goes.
@@ -11,7 +12,7 @@ pub(super) struct Layout {
     pub(super) storage: Storage,
     pub(super) configdrive: Option<BlockRef>,
     /// For each filesystem, what it comes from.
-    pub(super) origins: Vec<Origin>,
+    origins: Vec<Origin>,
     /// Volumes with a mount point that are passed over because they have no size: mount point, path, size.
     pub(super) without_size: Vec<(String, String, i64)>,
 }
@@ -50,6 +51,11 @@ pub(super) struct Place<'a> {
 }
 
 impl Layout {
+    /// Where a filesystem was asked for.
+    pub(super) fn origin(&self, filesystem: FilesystemIndex) -> &Origin {
+        &self.origins[filesystem.0]
+    }
+
     /// Adds a filesystem, if its mount point and type do no harm.
     pub(super) fn add_filesystem(&mut self, place: Place<'_>, diagnostics: &mut Diagnostics) {
         let before = diagnostics.len();

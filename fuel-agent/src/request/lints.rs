@@ -8,19 +8,16 @@ use crate::model::storage::{FilesystemSpec, Mount};
 
 /// Looks at a finished layout.
 pub(super) fn look(layout: &Layout, images: &[ImageSpec], diagnostics: &mut Diagnostics) {
-    let filesystems = &layout.storage.filesystems;
-    for (index, filesystem) in filesystems.iter().enumerate() {
-        let Some(origin) = layout.origins.get(index) else {
-            continue;
-        };
+    for (index, filesystem) in layout.storage.filesystems() {
+        let origin = layout.origin(index);
         let image = images.iter().find(|image| image.filesystem == index);
         kind(filesystem, &origin.kind_path(), image, diagnostics);
         if let Some(Mount::Path(mount)) = &filesystem.mount {
             let path = format!("{}.mount", origin.path);
-            let twin = filesystems[..index]
-                .iter()
-                .position(|other| other.mount == filesystem.mount);
-            let twin = twin.and_then(|twin| layout.origins.get(twin));
+            let mut earlier = layout.storage.filesystems();
+            let twin = earlier.find(|(_, other)| other.mount == filesystem.mount);
+            let twin = twin.filter(|(twin, _)| *twin < index);
+            let twin = twin.map(|(twin, _)| layout.origin(twin));
             mount_point(mount, path, twin, diagnostics);
         }
     }

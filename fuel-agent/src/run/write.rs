@@ -27,6 +27,7 @@ use crate::events::{Event, Events, Silence, clock};
 use crate::http::Client;
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::ImageFormat;
+use crate::model::index::FilesystemIndex;
 use crate::model::mismatch::check_identified;
 use crate::model::report::{DigestedPart, ImageOutcome};
 use crate::model::request::{Container, ImageSpec};
@@ -139,7 +140,7 @@ fn look(
 ) -> Result<(ImageSpec, SourceFacts), Error> {
     let mut image = ImageSpec {
         mount: Mount::Path("/".to_owned()),
-        filesystem: 0,
+        filesystem: FilesystemIndex(0),
         url: url.into(),
         format: ImageFormat::Unspecified,
         container: Container::Raw,

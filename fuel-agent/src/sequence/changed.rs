@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::executor::Geometry;
 use crate::inventory::{Disk, Inventory};
 use crate::model::error::{Error, Kind};
+use crate::model::index::DiskIndex;
 use crate::model::plan::{Plan, PlannedDisk};
 use crate::model::step::Step;
 
@@ -66,8 +67,8 @@ fn content(disk: &Disk) -> Vec<String> {
     whole.chain(parts).collect()
 }
 
-/// The disks, by index, that cannot be claimed before the release: an array, a volume group or a mapping lies on them.
-pub(super) fn released_disks(plan: &Plan, inventory: &Inventory) -> BTreeSet<usize> {
+/// The disks that cannot be claimed before the release: an array, a volume group or a mapping lies on them.
+pub(super) fn released_disks(plan: &Plan, inventory: &Inventory) -> BTreeSet<DiskIndex> {
     let releases = (plan.steps.iter()).any(|step| matches!(step.step, Step::Release(_)));
     let held = |device: &str| {
         inventory
@@ -76,9 +77,9 @@ pub(super) fn released_disks(plan: &Plan, inventory: &Inventory) -> BTreeSet<usi
             .any(|stack| stack.disks.iter().any(|disk| disk == device))
             || disk(inventory, device).is_some_and(|disk| !disk.holders.is_empty())
     };
-    (0..plan.disks.len())
-        .filter(|index| releases && held(&plan.disks[*index].device))
-        .collect()
+    let disks = plan.disks();
+    let held = disks.filter(|(_, disk)| releases && held(&disk.device));
+    held.map(|(disk, _)| disk).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::apply::context::State;
 use crate::apply::outcome::{Outcome, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
+use crate::model::index::DiskIndex;
 use crate::model::report::{Report, ReportedStep};
 use crate::model::stage::Stage;
 use crate::model::step::{Configure, PlannedStep, Release, Step};
@@ -70,7 +71,7 @@ pub(super) struct Progress {
     pub(super) locked: bool,
     /// Another agent has it.
     pub(super) locked_out: bool,
-    claimed: Vec<usize>,
+    claimed: Vec<DiskIndex>,
     /// The plan, once the last look before the first write has passed.
     approved: Option<Arc<ApprovedPlan>>,
     /// Where the report goes beside the run's folder, once that was found out.
@@ -160,8 +161,6 @@ impl<'a> Run<'a> {
         let real = self.preflight.discovery.reality()?;
         let approved = approve(known.plan()?, before, &now, real.as_ref()).map_err(not_approved)?;
         let plan = &**self.progress.approved.insert(Arc::new(approved));
-        self.progress.state.filesystem_uuids = vec![None; plan.filesystems.len()];
-        self.progress.state.images = vec![None; plan.images.len()];
         let lines = changed::overwritten(plan, before);
         for (index, what) in lines.iter().enumerate() {
             self.events.tell(&Event::Step {
@@ -172,7 +171,7 @@ impl<'a> Run<'a> {
             });
         }
         let held = changed::released_disks(plan, before);
-        for (disk, planned) in plan.disks.iter().enumerate() {
+        for (disk, planned) in plan.disks() {
             let device = Path::new(&planned.device);
             let found = if held.contains(&disk) {
                 self.executor.geometry(device)?
@@ -299,7 +298,7 @@ fn perform(
         if let Step::Disarm { disk, .. } = step.step
             && !progress.claimed.contains(&disk)
         {
-            if let Err(error) = executor.probe_exclusive(Path::new(&plan.disks[disk].device)) {
+            if let Err(error) = executor.probe_exclusive(Path::new(&plan[disk].device)) {
                 return StepRun::none_of(group.len(), error);
             }
             progress.claimed.push(disk);

@@ -23,13 +23,7 @@ pub(super) fn report(
 ) -> Report {
     let (known, progress) = (&run.preflight().known, run.progress());
     let error = failure.map(|(_, error)| error);
-    let images: Vec<ImageOutcome> = progress
-        .state
-        .images
-        .iter()
-        .flatten()
-        .map(redacted)
-        .collect();
+    let images: Vec<ImageOutcome> = progress.state.images.values().map(redacted).collect();
     let (started, took) = run.times();
     Report {
         result: Outcome::of(error),

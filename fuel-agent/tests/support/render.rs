@@ -47,7 +47,7 @@ fn nodes(storage: &Storage, blocks: &[BlockRef]) -> String {
 }
 
 fn disks(storage: &Storage, lines: &mut Vec<String>) {
-    for (index, disk) in storage.disks.iter().enumerate() {
+    for (index, disk) in storage.disks() {
         let boot = if disk.bootloader { ", boot code" } else { "" };
         lines.push(format!(
             "disk {} {:?}{boot}",
@@ -99,10 +99,7 @@ fn stacks(storage: &Storage, lines: &mut Vec<String>) {
         ));
     }
     for vg in &storage.volume_groups {
-        let pvs = vg
-            .physical_volumes
-            .iter()
-            .map(|&pv| storage.physical_volumes[pv].on);
+        let pvs = vg.physical_volumes.iter().map(|&pv| storage[pv].on);
         let pvs = nodes(storage, &pvs.collect::<Vec<_>>());
         lines.push(format!("vg {} on {pvs}{}", vg.name, keep(vg.keep_data)));
     }
@@ -125,7 +122,7 @@ fn filesystems(request: &Request, lines: &mut Vec<String>) {
         lines.push(format!("fs {node} {} on {mount} {more}", fs.kind));
     }
     for image in &request.images {
-        let node = scheme::device(storage, storage.filesystems[image.filesystem].on);
+        let node = scheme::device(storage, storage[image.filesystem].on);
         lines.push(format!(
             "image {} {:?} {} -> {node}",
             image.url.reveal(),

@@ -1,5 +1,6 @@
 //! A request in the form of upstream's dumps (`*.scheme.json`), so that the two can be compared as JSON.
 
+use fuel_agent::model::index::DiskIndex;
 use fuel_agent::model::node::NodeSpec;
 use fuel_agent::model::request::{Container, Request};
 use fuel_agent::model::storage::{
@@ -103,8 +104,8 @@ fn mib(bytes: Bytes) -> u64 {
     bytes.as_whole_mib().expect("whole MiB")
 }
 
-pub fn disk(storage: &Storage, index: usize) -> String {
-    match &storage.disks[index].selector {
+pub fn disk(storage: &Storage, index: DiskIndex) -> String {
+    match &storage[index].selector {
         DiskSelector::Fuel { name, .. } => format!("/dev/{name}"),
         DiskSelector::Node(node) => node.clone(),
     }
@@ -130,9 +131,9 @@ pub fn device(storage: &Storage, block: BlockRef) -> String {
             };
             format!("{disk}{separator}{number}")
         }
-        BlockRef::Raid(index) => storage.raids[index].device.clone(),
-        BlockRef::Logical(index) => storage.logical_volumes[index].device(),
-        BlockRef::Undefined(index) => storage.undefined[index].clone(),
+        BlockRef::Raid(index) => storage[index].device.clone(),
+        BlockRef::Logical(index) => storage[index].device(),
+        BlockRef::Undefined(index) => storage[index].clone(),
     }
 }
 
@@ -141,7 +142,7 @@ fn images(request: &Request) -> Value {
         .images
         .iter()
         .map(|image| {
-            let filesystem = &request.storage.filesystems[image.filesystem];
+            let filesystem = &request.storage[image.filesystem];
             json!({
                 "container": match image.container {
                     Container::Raw => "raw",
@@ -184,7 +185,7 @@ fn scheme(request: &Request) -> Value {
             "name": md.device,
             "spares": md.spares.iter().map(on).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
-        "parteds": (0..storage.disks.len()).map(|index| parted(request, index)).collect::<Vec<_>>(),
+        "parteds": storage.disks().map(|(index, _)| parted(request, index)).collect::<Vec<_>>(),
         "pvs": storage.physical_volumes.iter().map(|pv| json!({
             "keep_data": pv.keep_data,
             "metadatacopies": pv.metadata_copies,
@@ -194,14 +195,14 @@ fn scheme(request: &Request) -> Value {
         "vgs": storage.volume_groups.iter().map(|vg| json!({
             "keep_data": vg.keep_data,
             "name": vg.name,
-            "pvnames": vg.physical_volumes.iter().map(|&pv| on(&storage.physical_volumes[pv].on)).collect::<Vec<_>>(),
+            "pvnames": vg.physical_volumes.iter().map(|&pv| on(&storage[pv].on)).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     })
 }
 
-fn parted(request: &Request, index: usize) -> Value {
+fn parted(request: &Request, index: DiskIndex) -> Value {
     let storage = &request.storage;
-    let spec = &storage.disks[index];
+    let spec = &storage[index];
     let name = disk(storage, index);
     json!({
         "install_bootloader": spec.bootloader,

@@ -14,6 +14,7 @@ use super::{core, stub};
 use crate::apply::context::Context;
 use crate::apply::disk_region::write_and_check;
 use crate::model::error::{Error, Kind};
+use crate::model::index::DiskIndex;
 use crate::model::plan::PlannedDisk;
 use crate::model::storage::Role;
 
@@ -32,8 +33,8 @@ const KERNEL_SEGMENT: u16 = 0x820;
 /// Where real mode ends for the core image (0x8000 to 0x80000): more cannot be loaded.
 const LONGEST: usize = 0x7_8000;
 
-pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
-    let planned = &context.plan.disks[disk];
+pub(crate) fn install(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
+    let planned = &context.plan[disk];
     let place = place(planned)?;
     let platform = crate::model::grub::Platform::Pc;
     let path = context.options.grub.join(platform.name()).join("boot.img");

@@ -20,12 +20,13 @@ use super::outcome::Outcome;
 use super::stamp;
 use crate::events::Event;
 use crate::model::error::{Error, Kind};
+use crate::model::index::DiskIndex;
 use crate::model::node::Firmware;
 use crate::model::plan::{Plan, PlannedDisk, PlannedPartition};
 use crate::model::stage::Stage;
 use crate::model::storage::Role;
 
-pub(super) fn install(context: &mut Context<'_>, disk: usize) -> Result<Outcome, Error> {
+pub(super) fn install(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outcome, Error> {
     if let Some(skipped) = without_configuration(context) {
         return Ok(skipped);
     }
@@ -48,7 +49,7 @@ pub(super) fn install(context: &mut Context<'_>, disk: usize) -> Result<Outcome,
 /// end
 /// in GRUB's shell, and a stamp would call ready what is not.
 pub(super) fn without_configuration(context: &Context<'_>) -> Option<Outcome> {
-    let files = (0..context.plan.disks.len()).any(|disk| context.is_file(disk));
+    let files = context.on_files();
     (files && context.state.boot_folder.is_none()).then(|| Outcome::Skipped {
         why: "GRUB has no configuration on these disks, so they are left as they are: not bootable"
             .to_owned(),

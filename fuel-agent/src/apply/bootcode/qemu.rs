@@ -191,7 +191,7 @@ fn a_disarmed_disk_hands_on_to_the_network_card() {
         return;
     }
     let mut harness = StepHarness::new(Firmware::Bios);
-    harness.with(|context| disarm::disarm(context, 0, &[]));
+    harness.with(|context| disarm::disarm(context, DiskIndex(0), &[]));
     std::fs::create_dir(harness.path("tftp")).unwrap();
     let mut program = PROGRAM.to_vec();
     program.resize(512, 0);
@@ -212,9 +212,9 @@ fn a_bios_starts_grub_from_an_armed_disk() {
         return;
     }
     let mut harness = StepHarness::new(Firmware::Bios);
-    harness.with(|context| disarm::disarm(context, 0, &[]));
+    harness.with(|context| disarm::disarm(context, DiskIndex(0), &[]));
     harness.boot_filesystem(Platform::Pc);
-    harness.with(|context| install(context, 0));
+    harness.with(|context| install(context, DiskIndex(0)));
     assert!(is_armed(&harness.plan, harness.host.devices.as_ref()).unwrap());
     let status = harness.start(&[]);
     assert_eq!(status.unwrap(), 37, "{}", harness.serial());
@@ -237,9 +237,9 @@ fn uefi_starts_grub_from_an_armed_disk() {
         return;
     }
     let mut harness = StepHarness::new(Firmware::Uefi);
-    harness.with(|context| disarm::disarm(context, 0, &[]));
+    harness.with(|context| disarm::disarm(context, DiskIndex(0), &[]));
     harness.boot_filesystem(Platform::Efi);
-    harness.with(|context| install(context, 0));
+    harness.with(|context| install(context, DiskIndex(0)));
     assert!(is_armed(&harness.plan, harness.host.devices.as_ref()).unwrap());
     std::fs::copy(VARIABLES, harness.path("variables")).unwrap();
     let code = format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}");

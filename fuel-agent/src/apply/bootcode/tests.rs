@@ -112,7 +112,7 @@ impl Node {
             options: &self.options,
             state: &mut state,
         };
-        for disk in 0..self.plan.disks.len() {
+        for (disk, _) in self.plan.disks() {
             // what `grub-mkimage` would have made
             let core: Vec<u8> = (0..5000_u16).flat_map(u16::to_le_bytes).collect();
             std::fs::write(self.work.path().join("core.img"), core).unwrap();

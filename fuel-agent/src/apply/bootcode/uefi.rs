@@ -17,6 +17,7 @@ use super::{core, esp, volume_id};
 use crate::apply::context::Context;
 use crate::apply::disk_region::{DiskRegion, write_and_check};
 use crate::model::error::{Error, Kind};
+use crate::model::index::DiskIndex;
 use crate::model::plan::PlannedPartition;
 use crate::model::stage::Stage;
 
@@ -25,9 +26,9 @@ const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
 /// Label of the filesystem.
 const LABEL: &str = "EFI";
 
-pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+pub(crate) fn install(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
     let loader = core::image(context, crate::model::grub::Platform::Efi)?;
-    let planned = &context.plan.disks[disk];
+    let planned = &context.plan[disk];
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
         let what = format!(
             "cannot write the EFI system partition of {}",
@@ -68,9 +69,9 @@ pub(crate) fn install(context: &mut Context<'_>, disk: usize) -> Result<(), Erro
 /// Adds the disk to the firmware's boot list. That firmware cannot be told is no error: the path is the one that it
 /// tries by
 /// itself.
-fn enlist(context: &Context<'_>, disk: usize, device: &dyn BlockDevice) -> io::Result<u16> {
+fn enlist(context: &Context<'_>, disk: DiskIndex, device: &dyn BlockDevice) -> io::Result<u16> {
     let plan = context.plan;
-    let number = esp(&plan.disks[disk]).map(|esp| esp.number);
+    let number = esp(&plan[disk]).map(|esp| esp.number);
     // As it is on the disk: of a table that is kept, the plan does not know the identifiers.
     let table = partition_table::read(device)?;
     let listed = table.iter().flat_map(|table| &table.partitions);
@@ -78,9 +79,9 @@ fn enlist(context: &Context<'_>, disk: usize, device: &dyn BlockDevice) -> io::R
         .into_iter()
         .find(|partition| Some(partition.number) == number)
         .ok_or_else(|| io::Error::other("its partition is not in the table"))?;
-    let mut marked = (0..plan.disks.len()).filter(|disk| plan.disks[*disk].bootloader);
-    let several = marked.clone().count() > 1;
-    let ordinal = marked.position(|marked| marked == disk);
+    let mut marked = plan.disks().filter(|(_, disk)| disk.bootloader);
+    let several = plan.disks.iter().filter(|disk| disk.bootloader).count() > 1;
+    let ordinal = marked.position(|(marked, _)| marked == disk);
     let entry = Entry {
         ordinal: ordinal.filter(|_| several).map(|index| index + 1),
         partition,

@@ -90,8 +90,10 @@ mod tests {
             root,
             mounts: Vec::new(),
         });
-        harness.state.filesystem_uuids =
-            vec![Some("0-1".to_owned()); harness.plan.filesystems.len()];
+        let filesystems = harness.plan.filesystems();
+        harness.state.filesystem_uuids = filesystems
+            .map(|(filesystem, _)| (filesystem, "0-1".to_owned()))
+            .collect();
         harness
     }
 

@@ -6,6 +6,7 @@ mod kexec;
 mod menu;
 mod parameters;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::context::{BootFolder, Context};
@@ -15,6 +16,7 @@ use super::target_tree::TargetTree;
 use crate::events::Event;
 use crate::model::error::{Error, Kind};
 use crate::model::grub::Platform;
+use crate::model::index::FilesystemIndex;
 use crate::model::plan::Plan;
 use crate::model::stage::Stage;
 use crate::model::storage::{BlockRef, Mount};
@@ -66,7 +68,11 @@ pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
 }
 
 impl BootFolder {
-    fn of(plan: &Plan, uuids: &[Option<String>], tree: &TargetTree) -> Result<Self, Error> {
+    fn of(
+        plan: &Plan,
+        uuids: &BTreeMap<FilesystemIndex, String>,
+        tree: &TargetTree,
+    ) -> Result<Self, Error> {
         let separate = plan_has_boot(plan);
         let mount = if separate { "/boot" } else { "/" };
         let red_hat = tree.has_folder("boot/grub2")?
@@ -93,35 +99,39 @@ fn plan_has_boot(plan: &Plan) -> bool {
     index_of(plan, "/boot").is_some()
 }
 
-fn index_of(plan: &Plan, mount: &str) -> Option<usize> {
+fn index_of(plan: &Plan, mount: &str) -> Option<FilesystemIndex> {
     let mount = Mount::Path(mount.to_owned());
-    plan.filesystems
-        .iter()
-        .position(|filesystem| filesystem.mount.as_ref() == Some(&mount))
+    let mut filesystems = plan.filesystems();
+    let found = filesystems.find(|(_, filesystem)| filesystem.mount.as_ref() == Some(&mount));
+    found.map(|(index, _)| index)
 }
 
-fn uuid_of(plan: &Plan, uuids: &[Option<String>], mount: &str) -> Result<String, Error> {
+fn uuid_of(
+    plan: &Plan,
+    uuids: &BTreeMap<FilesystemIndex, String>,
+    mount: &str,
+) -> Result<String, Error> {
     let index = index_of(plan, mount).ok_or_else(|| {
         Error::new(
             Kind::Request,
             format!("no filesystem is mounted on {mount}"),
         )
     })?;
-    let uuid = uuids.get(index).cloned().flatten();
-    uuid.ok_or_else(|| {
+    uuids.get(&index).cloned().ok_or_else(|| {
         let what = format!("the UUID of the filesystem for {mount} is not known");
         Error::new(Kind::Internal, what)
     })
 }
 
 /// What the kernel is told of its root: the mapper's name of a logical volume, for LVM activates by it; else the UUID.
-pub fn root_argument(plan: &Plan, uuids: &[Option<String>]) -> Result<String, Error> {
+pub fn root_argument(
+    plan: &Plan,
+    uuids: &BTreeMap<FilesystemIndex, String>,
+) -> Result<String, Error> {
     let uuid = uuid_of(plan, uuids, "/")?;
-    let on = index_of(plan, "/")
-        .and_then(|index| plan.filesystems.get(index))
-        .map(|root| root.on);
+    let on = index_of(plan, "/").map(|root| plan[root].on);
     Ok(match on {
-        Some(BlockRef::Logical(volume)) => plan.logical_volumes[volume].device.clone(),
+        Some(BlockRef::Logical(volume)) => plan[volume].device.clone(),
         _ => format!("UUID={uuid}"),
     })
 }
@@ -129,10 +139,10 @@ pub fn root_argument(plan: &Plan, uuids: &[Option<String>]) -> Result<String, Er
 /// Other names of the same root, which a request may use.
 fn root_names(plan: &Plan, root: &str) -> Vec<String> {
     let mut names = vec![root.to_owned()];
-    if let Some(filesystem) = index_of(plan, "/").and_then(|index| plan.filesystems.get(index)) {
+    if let Some(filesystem) = index_of(plan, "/").map(|root| &plan[root]) {
         names.push(filesystem.device.clone());
         if let BlockRef::Logical(volume) = filesystem.on {
-            let spec = &plan.logical_volumes[volume].spec;
+            let spec = &plan[volume].spec;
             names.push(format!("/dev/{}/{}", spec.volume_group, spec.name));
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::apply::sample;
+use crate::model::index::{DiskIndex, FilesystemIndex};
 
 fn tree(files: &[&str]) -> (tempfile::TempDir, TargetTree) {
     let folder = tempfile::tempdir().unwrap();
@@ -82,14 +83,22 @@ fn a_root_on_a_partition_is_named_by_uuid_and_holds_boot() {
     let (_folder, tree) = tree(&["boot/vmlinuz-6.1", "boot/initrd.img-6.1"]);
     let mut plan = sample::plan();
     plan.filesystems.remove(0);
-    plan.filesystems[0].on = BlockRef::Partition { disk: 0, number: 4 };
-    let uuids = sample::uuids()[1..].to_vec();
+    plan.filesystems[0].on = BlockRef::Partition {
+        disk: DiskIndex(0),
+        number: 4,
+    };
+    let mut uuids = sample::uuids();
+    let (root, of_root) = (
+        FilesystemIndex(0),
+        uuids.remove(&FilesystemIndex(1)).unwrap(),
+    );
+    uuids.insert(root, of_root);
     let folder = BootFolder::of(&plan, &uuids, &tree).unwrap();
     assert_eq!(
         (folder.path.as_str(), folder.in_tree.as_str()),
         ("/boot/grub", "boot/grub")
     );
-    assert_eq!(folder.uuid, uuids[0].clone().unwrap());
+    assert_eq!(folder.uuid, uuids[&root]);
     assert_eq!(
         root_argument(&plan, &uuids).unwrap(),
         format!("UUID={}", folder.uuid)

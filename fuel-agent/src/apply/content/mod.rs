@@ -12,6 +12,7 @@ use super::context::Context;
 use super::outcome::Outcome;
 use super::target::{ON_FILES, default_mode};
 use crate::model::error::{Error, Kind};
+use crate::model::index::FilesystemIndex;
 use crate::model::storage::Mount;
 
 /// What the filesystems are mounted for.
@@ -22,8 +23,8 @@ const PURPOSE: &str = "move content";
 /// stays: it is the mount point.
 pub(super) fn relocate(
     context: &mut Context<'_>,
-    from: usize,
-    to: usize,
+    from: FilesystemIndex,
+    to: FilesystemIndex,
     path: &str,
 ) -> Result<Outcome, Error> {
     if let Some(skipped) = context.skipped_on_files(ON_FILES) {
@@ -46,10 +47,10 @@ fn move_tree(
     context: &Context<'_>,
     source: &Path,
     goal: &Path,
-    to: usize,
+    to: FilesystemIndex,
     path: &str,
 ) -> Result<Outcome, Error> {
-    let planned = &context.plan.filesystems[to];
+    let planned = &context.plan[to];
     let mount = planned.mount.as_ref().map_or("", Mount::as_str);
     let failed = |source: io::Error| {
         let full = source.kind() == io::ErrorKind::StorageFull;

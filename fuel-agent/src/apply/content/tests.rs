@@ -1,5 +1,6 @@
 use super::*;
 use crate::apply::step_harness::{StepHarness, sized};
+use crate::model::index::FilesystemIndex;
 use crate::model::step::{Configure, Step};
 
 /// The root with its image, and /tmp on the last partition. The fake mounts mount nothing: what the step finds in its
@@ -18,8 +19,8 @@ fn harness() -> StepHarness {
 fn step() -> Step {
     let path = "tmp".to_owned();
     Step::Configure(Configure::MoveContent {
-        from: 1,
-        to: 3,
+        from: FilesystemIndex(1),
+        to: FilesystemIndex(3),
         path,
     })
 }

@@ -14,6 +14,7 @@ use super::disk_region::DiskRegion;
 use super::outcome::Outcome;
 use super::stamp;
 use crate::model::error::{Error, Kind};
+use crate::model::index::DiskIndex;
 use crate::model::node::Firmware;
 use crate::model::plan::PlannedDisk;
 use crate::model::stage::Stage;
@@ -21,10 +22,10 @@ use crate::model::storage::Role;
 
 pub(in crate::apply) fn disarm(
     context: &mut Context<'_>,
-    disk: usize,
+    disk: DiskIndex,
     areas: &[Extent],
 ) -> Result<Outcome, Error> {
-    let planned = &context.plan.disks[disk];
+    let planned = &context.plan[disk];
     let path = Path::new(&planned.device);
     let opened = context.host.devices.open(path, Access::Exclusive);
     let mut device = opened.map_err(|source| {

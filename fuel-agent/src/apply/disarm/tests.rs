@@ -61,7 +61,7 @@ fn run(plan: &Plan, devices: &FakeDevices) -> (Result<Outcome, Error>, bool) {
         options: &options,
         state: &mut state,
     };
-    let result = disarm(&mut context, 0, &AREAS);
+    let result = disarm(&mut context, DiskIndex(0), &AREAS);
     (result, state.touched)
 }
 

@@ -11,6 +11,7 @@ use super::outcome::Outcome;
 use super::staging::Staging;
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::Growth;
+use crate::model::index::FilesystemIndex;
 use crate::model::plan::PlannedFilesystem;
 use crate::model::storage::BlockRef;
 use crate::tools::Tool;
@@ -21,8 +22,11 @@ const ON_FILES: &str = "what lies on LVM or md needs a block device";
 /// Characters of a label that Fuel keeps, whatever the type.
 const LABEL: usize = 12;
 
-pub(super) fn make(context: &mut Context<'_>, filesystem: usize) -> Result<Outcome, Error> {
-    let planned = &context.plan.filesystems[filesystem];
+pub(super) fn make(
+    context: &mut Context<'_>,
+    filesystem: FilesystemIndex,
+) -> Result<Outcome, Error> {
+    let planned = &context.plan[filesystem];
     if let Some(skipped) = unreachable(context, planned.on) {
         return Ok(skipped);
     }
@@ -92,8 +96,11 @@ fn label(asked: &str, longest: usize) -> &str {
     asked.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
-pub(super) fn grow(context: &mut Context<'_>, filesystem: usize) -> Result<Outcome, Error> {
-    let planned = &context.plan.filesystems[filesystem];
+pub(super) fn grow(
+    context: &mut Context<'_>,
+    filesystem: FilesystemIndex,
+) -> Result<Outcome, Error> {
+    let planned = &context.plan[filesystem];
     if let Some(skipped) = unreachable(context, planned.on) {
         return Ok(skipped);
     }

@@ -1,15 +1,16 @@
 use super::*;
 use crate::apply::step_harness::{StepHarness, sized};
+use crate::model::index::FilesystemIndex;
 use crate::model::step::{ImageStep, Make, Step};
 use host::fake::Script;
 
 /// Index of the filesystem of the sample plan that lies on a partition, and of the one with an image.
-const BOOT: usize = 0;
-const ROOT: usize = 1;
+const BOOT: FilesystemIndex = FilesystemIndex(0);
+const ROOT: FilesystemIndex = FilesystemIndex(1);
 
 fn harness(kind: &str) -> StepHarness {
     let mut harness = StepHarness::new();
-    let planned = &mut harness.plan.filesystems[BOOT];
+    let planned = &mut harness.plan[BOOT];
     planned.kind = kind.into();
     planned.label = "a label that is long".to_owned();
     planned.options = " -O  ^has_journal ".to_owned();
@@ -29,7 +30,7 @@ fn each_type_is_made_by_its_own_tool_and_looked_at_afterwards() {
         let mut harness = harness(kind);
         assert_eq!(make(&mut harness).unwrap(), Outcome::Changed);
         transcript += &harness.tools();
-        assert!(harness.state.filesystem_uuids[BOOT].is_some());
+        assert!(harness.state.filesystem_uuids.contains_key(&BOOT));
     }
     insta::assert_snapshot!(transcript, @"
     mkfs.ext2 -F -q -U 00000000-0000-0000-0000-000000000007 -L 'a label that' -O ^has_journal /dev/sda3
@@ -215,7 +216,7 @@ fn a_uuid_that_changes_on_the_way_is_an_error() {
 #[test]
 fn on_files_what_lies_on_lvm_is_skipped() {
     for step in [
-        Step::Make(Make::Filesystem(2)),
+        Step::Make(Make::Filesystem(FilesystemIndex(2))),
         Step::Image(ImageStep::Grow(ROOT)),
     ] {
         let mut harness = StepHarness::new();

@@ -8,16 +8,20 @@ use crate::apply::outcome::Outcome;
 use crate::apply::target::ON_FILES;
 use crate::http::Client;
 use crate::model::error::Error;
+use crate::model::index::ImageIndex;
 use crate::model::report::ImageOutcome;
 use crate::stream::{self, Expected, Unpacking};
 
 /// Unpacks an archive: its filesystem is mounted for just that.
-pub(in crate::apply) fn unpack(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
+pub(in crate::apply) fn unpack(
+    context: &mut Context<'_>,
+    image: ImageIndex,
+) -> Result<Outcome, Error> {
     if let Some(skipped) = context.skipped_on_files(ON_FILES) {
         return Ok(skipped);
     }
     context.check_cancel()?;
-    let planned = &context.plan.images[image];
+    let planned = &context.plan[image];
     check_trust(context, planned)?;
     let root = context.mount_alone(planned.filesystem, "archive", "unpack an archive")?;
     let unpacked = fill(context, image, &root);
@@ -29,9 +33,9 @@ pub(in crate::apply) fn unpack(context: &mut Context<'_>, image: usize) -> Resul
     Ok(Outcome::Changed)
 }
 
-fn fill(context: &mut Context<'_>, image: usize, root: &Path) -> Result<ImageOutcome, Error> {
-    let (planned, options) = (&context.plan.images[image], context.options);
-    let on = context.plan.filesystems[planned.filesystem].on;
+fn fill(context: &mut Context<'_>, image: ImageIndex, root: &Path) -> Result<ImageOutcome, Error> {
+    let (planned, options) = (&context.plan[image], context.options);
+    let on = context.plan[planned.filesystem].on;
     let node = context.node(on)?;
     let client = Client::new(&options.http, context.host.cancel.clone())?;
     context.state.touched = true;

@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use crate::events::Events;
 use crate::http::Client;
 use crate::model::error::{Error, Kind};
+use crate::model::index::{FilesystemIndex, ImageIndex};
 use crate::model::plan::PlannedImage;
 use crate::model::report::ImageOutcome;
 use crate::model::stage::Stage;
@@ -25,7 +26,7 @@ pub(super) use archive::unpack;
 pub(super) use together::write_together;
 
 /// Writes one image.
-pub(super) fn write(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
+pub(super) fn write(context: &mut Context<'_>, image: ImageIndex) -> Result<Outcome, Error> {
     let cancel = context.host.cancel.clone();
     let ready = match prepare(context, image, &cancel, 1)? {
         Prepared::Ready(ready) => ready,
@@ -55,12 +56,12 @@ struct Ready<'a> {
 /// Opens what an image goes onto; `stop` stops it, and so many images are written `at_once`.
 fn prepare<'a>(
     context: &mut Context<'a>,
-    image: usize,
+    image: ImageIndex,
     stop: &Cancel,
     at_once: usize,
 ) -> Result<Prepared<'a>, Error> {
-    let planned = &context.plan.images[image];
-    let on = context.plan.filesystems[planned.filesystem].on;
+    let planned = &context.plan[image];
+    let on = context.plan[planned.filesystem].on;
     if let Some(skipped) = unreachable(context, on) {
         return Ok(Prepared::Skipped(skipped));
     }
@@ -116,17 +117,13 @@ impl Ready<'_> {
 }
 
 /// Notes what became of an image.
-fn keep(context: &mut Context<'_>, image: usize, outcome: ImageOutcome) {
-    let images = &mut context.state.images;
-    images.resize(context.plan.images.len().max(images.len()), None);
-    if let Some(place) = images.get_mut(image) {
-        *place = Some(outcome);
-    }
+fn keep(context: &mut Context<'_>, image: ImageIndex, outcome: ImageOutcome) {
+    context.state.images.insert(image, outcome);
 }
 
 /// Looks at the filesystem that an image has brought.
-fn arrived(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
-    let filesystem = context.plan.images[image].filesystem;
+fn arrived(context: &mut Context<'_>, image: ImageIndex) -> Result<Outcome, Error> {
+    let filesystem = context.plan[image].filesystem;
     let found = context.find_filesystem(filesystem)?;
     if !context.on_files() {
         check_twins(context, filesystem, &found.uuid)?;
@@ -137,8 +134,12 @@ fn arrived(context: &mut Context<'_>, image: usize) -> Result<Outcome, Error> {
 /// An image brings its UUID along, so any other disk that got the same image has it too: worth a word now; `verify`
 /// refuses
 /// where the installed system could take the other one for its own.
-fn check_twins(context: &mut Context<'_>, filesystem: usize, uuid: &str) -> Result<(), Error> {
-    let own = context.node(context.plan.filesystems[filesystem].on)?;
+fn check_twins(
+    context: &mut Context<'_>,
+    filesystem: FilesystemIndex,
+    uuid: &str,
+) -> Result<(), Error> {
+    let own = context.node(context.plan[filesystem].on)?;
     let twins = twins(context, uuid, &[own.display().to_string()])?;
     if !twins.is_empty() {
         let message = format!(

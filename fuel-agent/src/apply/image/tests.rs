@@ -4,6 +4,8 @@ use super::*;
 use crate::apply::outcome::{StepResult, StepRun};
 use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::error::Kind;
+use crate::model::index::DiskIndex;
+use crate::model::index::{FilesystemIndex, ImageIndex};
 use crate::model::plan::PlannedFilesystem;
 use crate::model::request::Container;
 use crate::model::step::{ImageStep, Step};
@@ -14,7 +16,7 @@ use host::units::{Bytes, Extent};
 use sha2::{Digest, Sha256};
 
 const WRITE: Step = Step::Image(ImageStep::Write {
-    image: 0,
+    image: ImageIndex(0),
     with_previous: false,
 });
 const BLKID: &str = "blkid --probe --output export /dev/mapper/os-root";
@@ -58,8 +60,8 @@ fn it_is_written_and_its_uuid_is_known_from_then_on() {
             .unwrap()
             == content()
     );
-    assert!(harness.state.images[0].as_ref().unwrap().verified && harness.state.touched);
-    assert_eq!(harness.state.filesystem_uuids[1].as_deref(), Some("aa-bb"));
+    assert!(harness.state.images[&ImageIndex(0)].verified && harness.state.touched);
+    assert_eq!(harness.state.filesystem_uuids[&FilesystemIndex(1)], "aa-bb");
     assert!(harness.heard.warnings().is_empty());
 }
 
@@ -138,13 +140,18 @@ fn two() -> StepHarness {
     let mut harness = harness();
     let mut second = harness.plan.images[0].clone();
     let on_boot = |filesystem: &PlannedFilesystem| {
-        filesystem.on == BlockRef::Partition { disk: 0, number: 3 }
+        filesystem.on
+            == BlockRef::Partition {
+                disk: DiskIndex(0),
+                number: 3,
+            }
     };
     let boot = harness.plan.filesystems.iter().position(on_boot).unwrap();
+    let boot = FilesystemIndex(boot);
     second.filesystem = boot;
-    second.format = harness.plan.filesystems[boot].kind.as_str().into();
+    second.format = harness.plan[boot].kind.as_str().into();
     harness.plan.images.push(second);
-    let found = format!("UUID=cc-dd\nTYPE={}\n", harness.plan.filesystems[boot].kind);
+    let found = format!("UUID=cc-dd\nTYPE={}\n", harness.plan[boot].kind);
     harness.script = harness
         .script
         .answering(&format!("blkid --probe --output export {BOOT}"), &found);
@@ -168,10 +175,9 @@ fn two_at_the_same_time_both_arrive() {
     let written = Extent::new(Bytes::ZERO, Bytes(3_000_000)).unwrap();
     for (image, device) in ["/dev/mapper/os-root", BOOT].into_iter().enumerate() {
         assert!(harness.disks.content(device, written).unwrap() == content());
-        assert!(harness.state.images[image].as_ref().unwrap().verified);
+        assert!(harness.state.images[&ImageIndex(image)].verified);
     }
-    let uuids = harness.state.filesystem_uuids.iter().flatten();
-    assert_eq!(uuids.count(), 2);
+    assert_eq!(harness.state.filesystem_uuids.len(), 2);
 }
 
 /// Nothing has come through yet: what else is written waits here for its beginning for as long as nobody stops it.
@@ -189,7 +195,7 @@ fn the_first_that_fails_stops_the_other_and_is_the_one_that_is_told() {
         let performed = harness.together(&[0, 1]);
         let expected = ["Image Stopped", "Stopped Image"][broken];
         assert_eq!(endings(&performed), expected);
-        assert!(harness.state.images.iter().flatten().next().is_none());
+        assert!(harness.state.images.is_empty());
         assert!(harness.heard.warnings().is_empty());
         let device = ["/dev/mapper/os-root", BOOT][1 - broken];
         let head = Extent::new(Bytes::ZERO, Bytes::MIB).unwrap();
@@ -237,7 +243,7 @@ fn a_fault_of_any_write_is_told_once_and_no_image_counts_that_did_not_arrive() {
             endings(&performed)
         );
         for (image, performed) in performed.iter().enumerate() {
-            let is_kept = harness.state.images.get(image).is_some_and(Option::is_some);
+            let is_kept = harness.state.images.contains_key(&ImageIndex(image));
             assert_eq!(
                 is_kept,
                 matches!(performed.ending, StepResult::Done(_)),

@@ -12,6 +12,7 @@ use crate::apply::context::Context;
 use crate::apply::outcome::{Outcome, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::model::error::Error;
+use crate::model::index::ImageIndex;
 use crate::model::report::ImageOutcome;
 use crate::model::stage::Stage;
 use crate::stream::StreamError;
@@ -31,7 +32,7 @@ enum Written {
 /// Writes these images of the plan; one [`StepRun`] for each, in their order.
 pub(in crate::apply) fn write_together(
     context: &mut Context<'_>,
-    images: &[usize],
+    images: &[ImageIndex],
 ) -> Vec<StepRun> {
     let group = Group {
         stop: context.host.cancel.below(),

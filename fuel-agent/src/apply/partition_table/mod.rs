@@ -13,6 +13,7 @@ use super::context::{Context, NODE_PATIENCE, disk_error, is_not_there};
 use super::gpt::{self, TableError};
 use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
+use crate::model::index::DiskIndex;
 use crate::model::plan::PlannedDisk;
 use crate::model::storage::Table;
 
@@ -21,7 +22,7 @@ const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) fn wipe(
     context: &mut Context<'_>,
-    disk: usize,
+    disk: DiskIndex,
     extents: &[Extent],
 ) -> Result<Outcome, Error> {
     let path = context.disk(disk);
@@ -30,7 +31,7 @@ pub(super) fn wipe(
         let what = format!("cannot wipe old signatures from {}", path.display());
         disk_error(what, path)(source)
     };
-    check_size(device.as_ref(), &context.plan.disks[disk])?;
+    check_size(device.as_ref(), &context.plan[disk])?;
     context.state.touched = true;
     for extent in extents {
         if let Some(extent) = without_boot_code(*extent) {
@@ -53,8 +54,8 @@ fn without_boot_code(extent: Extent) -> Option<Extent> {
     (length > Bytes::ZERO).then_some(Extent { start, length })
 }
 
-pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, Error> {
-    let planned = &context.plan.disks[disk];
+pub(super) fn write(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outcome, Error> {
+    let planned = &context.plan[disk];
     if planned.table == Table::Msdos {
         let what = format!(
             "{} is to get an msdos partition table, and only GPT is made",
@@ -86,7 +87,7 @@ pub(super) fn write(context: &mut Context<'_>, disk: usize) -> Result<Outcome, E
 }
 
 /// Makes the kernel forget the old partitions.
-fn forget(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+fn forget(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
     let path = context.disk(disk).to_owned();
     let failed = |source: io::Error| {
         let what = format!("cannot take the old partitions of {} away", path.display());
@@ -100,8 +101,8 @@ fn forget(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
 }
 
 /// Writes the table and compares what is read back.
-fn put(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
-    let planned = &context.plan.disks[disk];
+fn put(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
+    let planned = &context.plan[disk];
     let path = context.disk(disk);
     let mut device = context.open(path, Access::Write, "open for writing its partition table")?;
     let table = of_plan(planned, device.as_ref())?;
@@ -150,9 +151,9 @@ pub(super) fn failed(doing: &str, planned: &PlannedDisk, source: TableError) -> 
 
 /// Tells the kernel of each partition: it may have no parser for GPT, and reading the table again would make it forget
 /// partitions that are in use elsewhere on the disk.
-fn tell(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+fn tell(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
     let path = context.disk(disk).to_owned();
-    for partition in &context.plan.disks[disk].partitions {
+    for partition in &context.plan[disk].partitions {
         let (number, extent) = (partition.number, partition.extent);
         let told = context.host.devices.add_partition(&path, number, extent);
         told.map_err(|source| {
@@ -166,7 +167,7 @@ fn tell(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn udev_settles(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+fn udev_settles(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
     if context.is_file(disk) {
         return Ok(());
     }
@@ -175,10 +176,10 @@ fn udev_settles(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
 
 /// Once the lock is gone udev looks at the disk, and may have the table read again, which takes all nodes away for a
 /// moment. What comes next must find them.
-fn await_partitions(context: &mut Context<'_>, disk: usize) -> Result<(), Error> {
+fn await_partitions(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
     udev_settles(context, disk)?;
     let path = context.disk(disk);
-    for partition in &context.plan.disks[disk].partitions {
+    for partition in &context.plan[disk].partitions {
         let (number, length) = (partition.number, partition.extent.length);
         let devices = &context.host.devices;
         let found = wait::until_or_cancelled(NODE_PATIENCE, &context.host.cancel, || {

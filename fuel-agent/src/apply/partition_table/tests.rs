@@ -1,10 +1,11 @@
 use super::*;
 use crate::apply::sample;
 use crate::apply::step_harness::{StepHarness, sized};
+use crate::model::index::DiskIndex;
 use crate::model::step::{Make, Step};
 use host::fake::Fault;
 
-const WRITE: Step = Step::Make(Make::Table(0));
+const WRITE: Step = Step::Make(Make::Table(DiskIndex(0)));
 
 fn wiping() -> Step {
     let extent = |start, length| Extent {
@@ -16,7 +17,10 @@ fn wiping() -> Step {
         extent(100, 10),
         extent(2047 << 20, 1 << 20),
     ];
-    Step::Make(Make::Wipe { disk: 0, extents })
+    Step::Make(Make::Wipe {
+        disk: DiskIndex(0),
+        extents,
+    })
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub(super) fn deactivate(
 /// and the arrays and mappings on them that are let go after their volume groups.
 fn chosen_nodes(context: &Context<'_>) -> Result<Vec<PathBuf>, Error> {
     let mut nodes = Vec::new();
-    for disk in 0..context.plan.disks.len() {
+    for (disk, _) in context.plan.disks() {
         let path = context.disk(disk);
         nodes.push(path.to_owned());
         let what = || format!("cannot look at the partitions of {}", path.display());

@@ -1,6 +1,7 @@
 use super::*;
 use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::error::Error;
+use crate::model::index::DiskIndex;
 use crate::model::plan::PlannedRaid;
 use crate::model::stage::Stage;
 use crate::model::step::PlannedStep;
@@ -100,7 +101,10 @@ fn a_volume_that_stays_active_is_told() {
 fn kept() -> StepHarness {
     let mut harness = StepHarness::new();
     harness.plan.keeps_partitions = true;
-    let partition = |number| BlockRef::Partition { disk: 0, number };
+    let partition = |number| BlockRef::Partition {
+        disk: DiskIndex(0),
+        number,
+    };
     harness.plan.raids = vec![PlannedRaid {
         device: "/dev/md1".to_owned(),
         level: crate::model::storage::RaidLevel::Raid1,

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::outcome::Outcome;
 use super::step_harness::StepHarness;
+use crate::model::index::{DiskIndex, FilesystemIndex};
 use crate::model::step::{Configure, ImageStep, Make, Step};
 use crate::model::storage::{BlockRef, Mount};
 
@@ -96,13 +97,14 @@ fn tables_are_what_other_programs_call_sound() {
         };
         let whole = Extent::new(Bytes(4096), Bytes(1 << 20)).unwrap();
         let wipe = Step::Make(Make::Wipe {
-            disk: 0,
+            disk: DiskIndex(0),
             extents: vec![whole],
         });
         node.perform(&wipe).unwrap();
         // Twice: the second one finds partitions and takes them away first.
         for _ in 0..2 {
-            node.perform(&Step::Make(Make::Table(0))).unwrap();
+            node.perform(&Step::Make(Make::Table(DiskIndex(0))))
+                .unwrap();
         }
         let known = node.host.devices.partitions(node.device.path()).unwrap();
         let numbers: Vec<u32> = known.iter().map(|(number, _)| *number).collect();
@@ -125,8 +127,12 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     if tool("mkfs.ext4", &["-V"]).is_none() {
         return;
     }
-    node.perform(&Step::Make(Make::Table(0))).unwrap();
-    let on = |number| BlockRef::Partition { disk: 0, number };
+    node.perform(&Step::Make(Make::Table(DiskIndex(0))))
+        .unwrap();
+    let on = |number| BlockRef::Partition {
+        disk: DiskIndex(0),
+        number,
+    };
     let filesystems = &mut node.harness.plan.filesystems;
     for (index, (number, kind)) in [(3, "ext2"), (4, "ext4"), (15, "swap")]
         .into_iter()
@@ -140,7 +146,7 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     }
     filesystems[1].mount = Some(Mount::Path("/".to_owned()));
     node.harness.plan.images.clear();
-    for filesystem in 0..3 {
+    for filesystem in (0..3).map(FilesystemIndex) {
         let made = node.perform(&Step::Make(Make::Filesystem(filesystem)));
         assert_eq!(made.unwrap(), Outcome::Changed);
     }
@@ -157,8 +163,8 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     mounts.unmount(&folder).unwrap();
     let path = "boot".to_owned();
     let moving = Configure::MoveContent {
-        from: 1,
-        to: 0,
+        from: FilesystemIndex(1),
+        to: FilesystemIndex(0),
         path,
     };
     for step in [moving, Configure::Fstab] {
@@ -219,13 +225,14 @@ fn a_partition_that_another_program_looks_at_for_a_moment_is_waited_for() {
     }
     node.harness.plan.filesystems.truncate(1);
     node.harness.plan.images.clear();
-    node.perform(&Step::Make(Make::Table(0))).unwrap();
+    node.perform(&Step::Make(Make::Table(DiskIndex(0))))
+        .unwrap();
     let partition = node.host.devices.partition(node.device.path(), 3).unwrap();
     for step in [
-        Step::Make(Make::Filesystem(0)),
-        Step::Image(ImageStep::Grow(0)),
+        Step::Make(Make::Filesystem(FilesystemIndex(0))),
+        Step::Image(ImageStep::Grow(FilesystemIndex(0))),
         // takes the partition away, and makes it anew
-        Step::Make(Make::Table(0)),
+        Step::Make(Make::Table(DiskIndex(0))),
     ] {
         let holder = Holder::of(&partition);
         holder.lets_go();
@@ -255,8 +262,10 @@ fn whatever_is_damaged_afterwards_is_found_by_reading_back() {
         };
         node.harness.plan.filesystems.truncate(1);
         node.harness.plan.images.clear();
-        node.perform(&Step::Make(Make::Table(0))).unwrap();
-        node.perform(&Step::Make(Make::Filesystem(0))).unwrap();
+        node.perform(&Step::Make(Make::Table(DiskIndex(0))))
+            .unwrap();
+        node.perform(&Step::Make(Make::Filesystem(FilesystemIndex(0))))
+            .unwrap();
         assert_eq!(node.perform(&Step::Verify).unwrap(), Outcome::Unchanged);
         let at = Bytes(place);
         let devices = &node.host.devices;

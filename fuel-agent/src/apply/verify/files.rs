@@ -1,9 +1,12 @@
 //! fstab and grub.cfg as the installed system and its boot loader will read them.
 
+use std::collections::BTreeMap;
+
 use super::super::bootconfig;
 use super::super::context::Context;
 use super::super::target_tree::{self, TargetTree};
 use crate::model::error::{Error, Kind};
+use crate::model::index::FilesystemIndex;
 use crate::model::plan::Plan;
 
 /// Every UUID that is named is that of a filesystem which is there, the root is found, and so are kernel and initrd.
@@ -30,17 +33,21 @@ fn wrong(what: impl Into<String>) -> Error {
 }
 
 /// Each filesystem of the plan stands there with its own UUID; a line of something else may fail without harm.
-fn check_fstab(plan: &Plan, uuids: &[Option<String>], text: &str) -> Result<(), String> {
+fn check_fstab(
+    plan: &Plan,
+    uuids: &BTreeMap<FilesystemIndex, String>,
+    text: &str,
+) -> Result<(), String> {
     let lines: Vec<Vec<&str>> = text
         .lines()
         .map(|line| line.split_whitespace().collect())
         .filter(|fields: &Vec<&str>| fields.first().is_some_and(|first| !first.starts_with('#')))
         .collect();
-    for (index, filesystem) in plan.filesystems.iter().enumerate() {
+    for (index, filesystem) in plan.filesystems() {
         let Some(mount) = &filesystem.mount else {
             continue;
         };
-        let uuid = uuids.get(index).and_then(Option::as_deref).unwrap_or("?");
+        let uuid = uuids.get(&index).map_or("?", String::as_str);
         let wanted = format!("UUID={uuid}");
         let mount = escaped(mount.as_str());
         let found = lines.iter().any(|fields| {
@@ -75,8 +82,8 @@ fn escaped(path: &str) -> String {
     path.chars().map(octal).collect()
 }
 
-fn is_known(uuids: &[Option<String>], uuid: &str) -> bool {
-    uuids.iter().flatten().any(|known| known == uuid)
+fn is_known(uuids: &BTreeMap<FilesystemIndex, String>, uuid: &str) -> bool {
+    uuids.values().any(|known| known == uuid)
 }
 
 /// GRUB looks for kernels on the filesystem that they were put on, and tells each of the plan's own root and no other.

@@ -13,23 +13,24 @@ use super::filesystem::unreachable;
 use super::outcome::Outcome;
 use super::{image, partition_table, signature};
 use crate::model::error::{Error, Kind};
+use crate::model::index::{DiskIndex, FilesystemIndex};
 use crate::model::storage::BlockRef;
 
 pub(super) fn verify(context: &mut Context<'_>) -> Result<Outcome, Error> {
     context.unmount_target()?;
     context.check_cancel()?;
-    for disk in 0..context.plan.disks.len() {
+    for (disk, _) in context.plan.disks() {
         flush(context, context.disk(disk))?;
         check_table(context, disk)?;
     }
-    for filesystem in 0..context.plan.filesystems.len() {
-        let on = context.plan.filesystems[filesystem].on;
+    for (_, filesystem) in context.plan.filesystems() {
+        let on = filesystem.on;
         if unreachable(context, on).is_none() {
             let node = context.node(on)?;
             flush(context, &node)?;
         }
     }
-    for filesystem in 0..context.plan.filesystems.len() {
+    for (filesystem, _) in context.plan.filesystems() {
         check_filesystem(context, filesystem)?;
     }
     check_images(context)?;
@@ -58,8 +59,8 @@ fn flush(context: &Context<'_>, node: &Path) -> Result<(), Error> {
 }
 
 /// The table is that of the plan, in both copies; one that was kept has the planned partitions where they belong.
-fn check_table(context: &Context<'_>, disk: usize) -> Result<(), Error> {
-    let (planned, path) = (&context.plan.disks[disk], context.disk(disk));
+fn check_table(context: &Context<'_>, disk: DiskIndex) -> Result<(), Error> {
+    let (planned, path) = (&context.plan[disk], context.disk(disk));
     if !context.plan.keeps_partitions {
         let device = context.open(path, Access::Read, "read")?;
         let compared = partition_table::of_plan(planned, device.as_ref())?.compare(device.as_ref());
@@ -85,8 +86,8 @@ fn check_table(context: &Context<'_>, disk: usize) -> Result<(), Error> {
 }
 
 /// Type and UUID are what they were when it was made, written, or first seen.
-fn check_filesystem(context: &mut Context<'_>, filesystem: usize) -> Result<(), Error> {
-    let planned = &context.plan.filesystems[filesystem];
+fn check_filesystem(context: &mut Context<'_>, filesystem: FilesystemIndex) -> Result<(), Error> {
+    let planned = &context.plan[filesystem];
     if unreachable(context, planned.on).is_some() {
         return Ok(());
     }
@@ -108,13 +109,13 @@ fn check_filesystem(context: &mut Context<'_>, filesystem: usize) -> Result<(), 
 
 /// Every image was written whole and compared with a digest, unless that was waived.
 fn check_images(context: &Context<'_>) -> Result<(), Error> {
-    for (index, image) in context.plan.images.iter().enumerate() {
-        let on = context.plan.filesystems[image.filesystem].on;
+    for (index, image) in context.plan.images() {
+        let on = context.plan[image.filesystem].on;
         // on files an archive was not unpacked, and that has been said
         if unreachable(context, on).is_some() || image.is_archive() && context.on_files() {
             continue;
         }
-        let outcome = context.state.images.get(index).and_then(Option::as_ref);
+        let outcome = context.state.images.get(&index);
         let (kind, what) = match outcome {
             None => (Kind::Internal, "was not written"),
             Some(done) if !done.verified && !context.options.allow_unverified => {
@@ -159,7 +160,7 @@ fn check_twins(context: &mut Context<'_>) -> Result<(), Error> {
         own.extend([node, real].map(|node| node.display().to_string()));
     }
     let mut uuids: Vec<String> = Vec::new();
-    for (index, filesystem) in context.plan.filesystems.iter().enumerate() {
+    for (index, filesystem) in context.plan.filesystems() {
         let uuid = context.filesystem_uuid(index)?;
         let twins = if uuids.contains(&uuid) {
             vec!["another filesystem of this request".to_owned()]

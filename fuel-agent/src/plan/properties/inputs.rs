@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::super::sample::{self, disk_spec, empty_disk, filesystem, mib, node, part, request};
 use crate::inventory::{ExistingPartition, Inventory, Stack, StackKind};
 use crate::model::filesystem::ImageFormat;
+use crate::model::index::{IndexedBy, PhysicalVolumeIndex};
 use crate::model::node::Firmware;
 use crate::model::request::Request;
 use crate::model::storage::{
@@ -94,7 +95,7 @@ pub(super) fn build(
 ) -> Request {
     let mut storage = Storage::default();
     let mut raids: [Vec<BlockRef>; 2] = Default::default();
-    let mut groups: [Vec<usize>; 2] = Default::default();
+    let mut groups: [Vec<PhysicalVolumeIndex>; 2] = Default::default();
     for (index, pieces) in disks.iter().enumerate() {
         let mut disk = disk_spec(["sda", "sdb", "sdc"][index]);
         disk.bootloader = index != 1;
@@ -110,7 +111,7 @@ pub(super) fn build(
                 }
                 Use::Member(raid) => raids[raid].push(on),
                 Use::Volume(group) => {
-                    groups[group].push(storage.physical_volumes.len());
+                    groups[group].push(storage.next_index());
                     storage.physical_volumes.push(physical_volume(on));
                 }
             }
@@ -121,7 +122,7 @@ pub(super) fn build(
         .enumerate()
         .filter(|(_, members)| !members.is_empty())
     {
-        let on = BlockRef::Raid(storage.raids.len());
+        let on = BlockRef::Raid(storage.next_index());
         storage.raids.push(mirror(index, members));
         storage.filesystems.push(mounted(on, "/srv", false));
     }
@@ -194,7 +195,7 @@ pub(super) fn mirror(index: usize, members: Vec<BlockRef>) -> RaidSpec {
 pub(super) fn add_group(
     storage: &mut Storage,
     index: usize,
-    physical_volumes: Vec<usize>,
+    physical_volumes: Vec<PhysicalVolumeIndex>,
     volumes: &[(usize, u64, usize, bool)],
 ) {
     let name = ["os", "data"][index];
@@ -208,7 +209,7 @@ pub(super) fn add_group(
         .enumerate()
         .filter(|(_, (group, ..))| *group == index)
     {
-        let on = BlockRef::Logical(storage.logical_volumes.len());
+        let on = BlockRef::Logical(storage.next_index());
         storage.logical_volumes.push(LogicalVolumeSpec {
             volume_group: name.to_owned(),
             name: format!("v{count}"),

@@ -10,6 +10,7 @@ use super::sample::{self, known, part};
 use super::{CountedIds, Options, PlanError, Width, plan};
 use crate::inventory::{Inventory, Stack, StackKind};
 use crate::model::error::Kind;
+use crate::model::index::{DiskIndex, FilesystemIndex};
 use crate::model::plan::{Plan, RefusedBy};
 use crate::model::request::Request;
 use crate::model::storage::BlockRef;
@@ -95,21 +96,19 @@ fn only_chosen_bytes_are_destroyed(plan: &Plan) {
 }
 
 /// Kept: what the request marks, said by the request alone. `None` where it wants to keep and to overwrite the same.
-fn kept(request: &Request) -> Option<Vec<(usize, Extent)>> {
+fn kept(request: &Request) -> Option<Vec<(DiskIndex, Extent)>> {
     let storage = &request.storage;
-    let image = |index: usize| request.images.iter().any(|image| image.filesystem == index);
+    let image = |index: FilesystemIndex| {
+        let mut images = request.images.iter();
+        images.any(|image| image.filesystem == index)
+    };
     let mut kept = Vec::new();
-    for (disk, spec) in storage.disks.iter().enumerate() {
+    for (disk, spec) in storage.disks() {
         for partition in &spec.partitions {
-            let on = part(disk, partition.number);
-            let filesystem = storage
-                .filesystems
-                .iter()
-                .position(|filesystem| filesystem.on == on);
-            let marked = partition.keep_data
-                || filesystem.is_some_and(|index| storage.filesystems[index].keep_data);
-            let overwritten = filesystem
-                .is_some_and(|index| image(index) || !storage.filesystems[index].keep_data);
+            let on = part(disk.0, partition.number);
+            let filesystem = storage.filesystems().find(|(_, it)| it.on == on);
+            let marked = partition.keep_data || filesystem.is_some_and(|(_, it)| it.keep_data);
+            let overwritten = filesystem.is_some_and(|(index, it)| image(index) || !it.keep_data);
             if marked && overwritten {
                 return None;
             }
@@ -133,10 +132,9 @@ fn hit(request: &Request, plan: &Plan) -> Option<String> {
         return None;
     }
     for (device, extent) in destroyed(plan) {
-        let Some(index) = plan.disks.iter().position(|disk| disk.device == device) else {
+        let Some((index, disk)) = plan.disks().find(|(_, disk)| disk.device == device) else {
             continue;
         };
-        let disk = &plan.disks[index];
         let sectors = |count: u64| Bytes(count * disk.sector_size.0);
         // The entries and headers of the table, boot code apart.
         let head = Extent {
@@ -168,7 +166,7 @@ fn stacks(request: &Request) -> Vec<Stack> {
     let storage = &request.storage;
     let node = |on: BlockRef| match on {
         BlockRef::Partition { disk, number } => {
-            format!("/dev/{}{number}", ["sda", "sdb", "sdc"][disk])
+            format!("/dev/{}{number}", ["sda", "sdb", "sdc"][disk.0])
         }
         _ => unreachable!("only partitions are used"),
     };
@@ -194,7 +192,7 @@ fn stacks(request: &Request) -> Vec<Stack> {
         let nodes = group
             .physical_volumes
             .iter()
-            .map(|index| node(storage.physical_volumes[*index].on));
+            .map(|index| node(storage[*index].on));
         stack(StackKind::VolumeGroup, group.name.clone(), nodes.collect())
     });
     raids.chain(groups).collect()
@@ -249,7 +247,7 @@ proptest! {
     #[test]
     fn every_step_is_drawn_within_the_page(disks in pieces(), volumes in volumes(), inventory in machine()) {
         if let Ok(plan) = of(&build(&disks, &volumes, Some(0)), &inventory) {
-            for index in 0..plan.disks.len() {
+            for (index, _) in plan.disks() {
                 for line in super::text::map::lines(&plan, index, super::text::map::WIDTH).iter().take(5) {
                     prop_assert!(line.starts_with('(') || line.chars().count() == super::text::map::WIDTH, "{}", line);
                 }

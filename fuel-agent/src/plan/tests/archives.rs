@@ -3,6 +3,7 @@
 use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
 use crate::model::filesystem::ImageFormat;
+use crate::model::index::FilesystemIndex;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::stage::Stage;
 use crate::model::step::{ImageStep, Step};
@@ -104,7 +105,7 @@ fn an_archive_is_neither_packed_nor_signed() {
 fn archives_are_unpacked_one_at_a_time() {
     let mut request = archive_request();
     let mut boot = request.images[0].clone();
-    boot.filesystem = 0;
+    boot.filesystem = FilesystemIndex(0);
     request.images.push(boot);
     let plan = planned(&request, |_| {});
     let unpacks = plan

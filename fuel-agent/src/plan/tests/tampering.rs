@@ -3,6 +3,7 @@
 use host::units::Bytes;
 
 use crate::inventory::Inventory;
+use crate::model::index::{DiskIndex, FilesystemIndex};
 use crate::model::plan::Plan;
 use crate::model::step::{Destroyed, Make, Step};
 use crate::plan::check;
@@ -55,7 +56,7 @@ fn a_sound_plan_passes_and_each_tampering_is_seen() {
         }),
         ("points nowhere", |plan| {
             plan.steps[0].step = Step::Disarm {
-                disk: 9,
+                disk: DiskIndex(9),
                 areas: Vec::new(),
             }
         }),
@@ -94,7 +95,7 @@ fn a_step_onto_kept_bytes_is_seen() {
     let mkfs = index(&plan, |step| {
         matches!(step, Step::Make(Make::Filesystem(_)))
     });
-    plan.steps[mkfs].step = Step::Make(Make::Filesystem(1));
+    plan.steps[mkfs].step = Step::Make(Make::Filesystem(FilesystemIndex(1)));
     plan.steps[mkfs].destroys = vec![Destroyed {
         device: "/dev/sda".to_owned(),
         offset: plan.disks[0].partitions[4].extent.start,

@@ -3,6 +3,9 @@
 use host::units::{Bytes, Extent};
 
 use super::format;
+use crate::model::index::{
+    DiskIndex, LogicalVolumeIndex, PhysicalVolumeIndex, RaidIndex, VolumeGroupIndex,
+};
 use crate::model::node::Firmware;
 use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
 use crate::model::sources::PackedFacts;
@@ -11,7 +14,7 @@ use crate::model::storage::{BlockRef, Table};
 
 /// What the step does.
 pub(in crate::plan) fn step(step: &Step, plan: &Plan) -> String {
-    let device = |disk: usize| plan.disks[disk].device.as_str();
+    let device = |disk: DiskIndex| plan[disk].device.as_str();
     match step {
         Step::Release(release) => let_go(release),
         Step::Disarm { disk, areas } => disarm(plan, device(*disk), areas),
@@ -20,9 +23,9 @@ pub(in crate::plan) fn step(step: &Step, plan: &Plan) -> String {
         Step::Image(ImageStep::Write {
             image,
             with_previous,
-        }) => write_image(plan, &plan.images[*image], *with_previous),
-        Step::Image(ImageStep::Unpack(image)) => unpack_archive(plan, &plan.images[*image]),
-        Step::Image(ImageStep::Grow(filesystem)) => grow(&plan.filesystems[*filesystem]),
+        }) => write_image(plan, &plan[*image], *with_previous),
+        Step::Image(ImageStep::Unpack(image)) => unpack_archive(plan, &plan[*image]),
+        Step::Image(ImageStep::Grow(filesystem)) => grow(&plan[*filesystem]),
         Step::Configure(configure) => configured(configure, plan),
         Step::Verify => {
             "flush, then read back tables, signatures and digests, and find the root".to_owned()
@@ -42,20 +45,20 @@ fn let_go(release: &Release) -> String {
 
 fn made(make: &Make, plan: &Plan) -> String {
     match make {
-        Make::Wipe { disk, .. } => format!("wipe old signatures on {}", plan.disks[*disk].device),
+        Make::Wipe { disk, .. } => format!("wipe old signatures on {}", plan[*disk].device),
         Make::Table(disk) => write_table(plan, *disk),
         Make::Raid(raid) => make_raid(plan, *raid),
         Make::PhysicalVolume(volume) => make_physical_volume(plan, *volume),
         Make::VolumeGroup(group) => make_volume_group(plan, *group),
         Make::LogicalVolume(volume) => make_logical_volume(plan, *volume),
-        Make::Filesystem(filesystem) => make_filesystem(&plan.filesystems[*filesystem]),
+        Make::Filesystem(filesystem) => make_filesystem(&plan[*filesystem]),
     }
 }
 
 fn configured(configure: &Configure, plan: &Plan) -> String {
     match configure {
         Configure::MoveContent { from, to, path } => {
-            let (from, to) = (&plan.filesystems[*from], &plan.filesystems[*to]);
+            let (from, to) = (&plan[*from], &plan[*to]);
             format!(
                 "move `{path}` out of {} into {}",
                 format::purpose(from.mount.as_ref()),
@@ -111,8 +114,8 @@ fn disarm(plan: &Plan, device: &str, areas: &[Extent]) -> String {
     format!("disarm {device}: boot code{list}, identity stamp{more}")
 }
 
-fn write_table(plan: &Plan, disk: usize) -> String {
-    let disk = &plan.disks[disk];
+fn write_table(plan: &Plan, disk: DiskIndex) -> String {
+    let disk = &plan[disk];
     let kind = match disk.table {
         Table::Gpt => "GPT",
         Table::Msdos => "MBR",
@@ -124,8 +127,8 @@ fn write_table(plan: &Plan, disk: usize) -> String {
     )
 }
 
-fn make_raid(plan: &Plan, raid: usize) -> String {
-    let raid = &plan.raids[raid];
+fn make_raid(plan: &Plan, raid: RaidIndex) -> String {
+    let raid = &plan[raid];
     format!(
         "make {} {} of {}",
         raid.level,
@@ -134,8 +137,8 @@ fn make_raid(plan: &Plan, raid: usize) -> String {
     )
 }
 
-fn make_physical_volume(plan: &Plan, volume: usize) -> String {
-    let volume = &plan.physical_volumes[volume];
+fn make_physical_volume(plan: &Plan, volume: PhysicalVolumeIndex) -> String {
+    let volume = &plan[volume];
     let (copies, size) = (volume.metadata_copies, volume.metadata_size);
     format!(
         "make physical volume {} (metadata {copies} x {size})",
@@ -143,19 +146,18 @@ fn make_physical_volume(plan: &Plan, volume: usize) -> String {
     )
 }
 
-fn make_volume_group(plan: &Plan, group: usize) -> String {
-    let group = &plan.volume_groups[group];
+fn make_volume_group(plan: &Plan, group: VolumeGroupIndex) -> String {
+    let group = &plan[group];
     let on: Vec<BlockRef> = group
         .physical_volumes
         .iter()
-        .filter_map(|index| plan.physical_volumes.get(*index))
-        .map(|volume| volume.on)
+        .map(|volume| plan[*volume].on)
         .collect();
     format!("make volume group `{}` of {}", group.name, nodes(plan, &on))
 }
 
-fn make_logical_volume(plan: &Plan, volume: usize) -> String {
-    let volume = &plan.logical_volumes[volume].spec;
+fn make_logical_volume(plan: &Plan, volume: LogicalVolumeIndex) -> String {
+    let volume = &plan[volume].spec;
     format!(
         "make logical volume `{}/{}` of {}",
         volume.volume_group, volume.name, volume.size
@@ -216,10 +218,7 @@ fn unpack_archive(plan: &Plan, image: &PlannedImage) -> String {
 
 /// Where it comes from and goes to, and what is known of it.
 fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
-    let target = plan
-        .filesystems
-        .get(image.filesystem)
-        .map_or_else(String::new, place);
+    let target = place(&plan[image.filesystem]);
     let facts = &image.facts;
     let size = facts
         .raw_size_bytes

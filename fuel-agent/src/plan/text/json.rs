@@ -87,11 +87,11 @@ fn partition(partition: &PlannedPartition) -> Value {
 
 fn images(plan: &Plan) -> Value {
     list(&plan.images, |image| {
-        let target = plan.filesystems.get(image.filesystem);
+        let target = &plan[image.filesystem];
         let mut value = json!({
             "url": &image.url,
-            "device": target.map(|filesystem| filesystem.device.as_str()),
-            "mount": target.and_then(|filesystem| filesystem.mount.as_ref()).map(Mount::as_str),
+            "device": target.device,
+            "mount": target.mount.as_ref().map(Mount::as_str),
             "format": image.format,
             "container": format::container(image.container),
             "size_bytes": image.facts.size_bytes,
@@ -157,8 +157,7 @@ fn volume_groups(plan: &Plan) -> Value {
     list(&plan.volume_groups, |group| {
         let volumes = group.physical_volumes.iter();
         let devices: Vec<String> = volumes
-            .filter_map(|index| plan.physical_volumes.get(*index))
-            .map(|volume| plan.node_of(volume.on))
+            .map(|volume| plan.node_of(plan[*volume].on))
             .collect();
         json!({"name": group.name, "devices": devices, "keep_data": group.keep_data})
     })

@@ -2,6 +2,7 @@
 
 use host::units::{Bytes, Extent};
 
+use crate::model::index::FilesystemIndex;
 use crate::model::storage::BlockRef;
 use crate::wrap;
 
@@ -92,19 +93,12 @@ fn place(plan: &Plan, device: &str, extents: &[Extent]) -> String {
 
 /// LVM decides where in a group a volume lies: which bytes of it go cannot be foretold.
 fn is_on_volume(plan: &Plan, step: &Step) -> bool {
-    let on = |filesystem: usize| {
-        matches!(
-            plan.filesystems
-                .get(filesystem)
-                .map(|filesystem| filesystem.on),
-            Some(BlockRef::Logical(_))
-        )
-    };
+    let on = |filesystem: FilesystemIndex| matches!(plan[filesystem].on, BlockRef::Logical(_));
     match step {
         Step::Make(Make::LogicalVolume(_)) => true,
         Step::Make(Make::Filesystem(filesystem)) => on(*filesystem) && !plan.keeps_partitions,
         Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => {
-            on(plan.images[*image].filesystem) && !plan.keeps_partitions
+            on(plan[*image].filesystem) && !plan.keeps_partitions
         }
         Step::Make(
             Make::Wipe { .. }

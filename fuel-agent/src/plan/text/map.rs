@@ -2,6 +2,7 @@
 
 use host::units::{Bytes, Extent};
 
+use crate::model::index::DiskIndex;
 use crate::model::storage::{BlockRef, Mount, Role};
 
 use super::format;
@@ -34,8 +35,8 @@ impl Cell {
     }
 }
 
-/// The lines of the map of disk `index`, so many columns wide.
-pub(in crate::plan) fn lines(plan: &Plan, index: usize, columns: usize) -> Vec<String> {
+/// The lines of the map of a disk, so many columns wide.
+pub(in crate::plan) fn lines(plan: &Plan, index: DiskIndex, columns: usize) -> Vec<String> {
     let cells = cells(plan, index);
     let Some(widths) = widths(&cells, columns) else {
         return vec![format!("({} partitions: too many to draw)", cells.len())];
@@ -101,8 +102,8 @@ fn fitted(text: &str, width: usize, free: bool) -> String {
     format!("{cut}{}", fill.repeat(missing))
 }
 
-fn cells(plan: &Plan, index: usize) -> Vec<Cell> {
-    let disk = &plan.disks[index];
+fn cells(plan: &Plan, index: DiskIndex) -> Vec<Cell> {
+    let disk = &plan[index];
     let mut pieces: Vec<(Extent, Cell)> = disk
         .partitions
         .iter()
@@ -183,11 +184,8 @@ fn label(plan: &Plan, on: BlockRef, role: Role) -> String {
         return raid.device.trim_start_matches("/dev/").to_owned();
     }
     let group = plan.volume_groups.iter().find(|group| {
-        group
-            .physical_volumes
-            .iter()
-            .filter_map(|index| plan.physical_volumes.get(*index))
-            .any(|volume| volume.on == on)
+        let mut volumes = group.physical_volumes.iter();
+        volumes.any(|volume| plan[*volume].on == on)
     });
     if let Some(group) = group {
         return format!("vg {}", group.name);

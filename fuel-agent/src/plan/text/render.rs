@@ -4,6 +4,7 @@ use std::fmt;
 
 use host::units::Bytes;
 
+use crate::model::index::DiskIndex;
 use crate::model::node::Firmware;
 use crate::model::request::Dialect;
 use crate::model::storage::{BlockRef, Mount, Table};
@@ -22,7 +23,7 @@ impl fmt::Display for Plan {
 impl Plan {
     /// The whole plan, as `provision plan` prints it, with a line end behind each line.
     pub fn text(&self, page: Width) -> String {
-        let disks = (0..self.disks.len()).map(|index| disk(self, index, page));
+        let disks = self.disks().map(|(index, _)| disk(self, index, page));
         let mut sections: Vec<Vec<String>> = vec![vec![headline(self)]];
         sections.extend(disks);
         sections.extend([
@@ -66,8 +67,8 @@ fn headline(plan: &Plan) -> String {
     )
 }
 
-fn disk(plan: &Plan, index: usize, page: Width) -> Vec<String> {
-    let disk = &plan.disks[index];
+fn disk(plan: &Plan, index: DiskIndex, page: Width) -> Vec<String> {
+    let disk = &plan[index];
     let mut lines = vec![disk_head(disk)];
     lines.extend(map::lines(plan, index, page.map()));
     let planned = disk.partitions.iter().map(|it| it.device.len());
@@ -176,11 +177,8 @@ fn on_it(plan: &Plan, on: BlockRef) -> String {
         return "cloud-init data".to_owned();
     }
     let group = plan.volume_groups.iter().find(|group| {
-        let volumes = group
-            .physical_volumes
-            .iter()
-            .filter_map(|index| plan.physical_volumes.get(*index));
-        volumes.into_iter().any(|volume| volume.on == on)
+        let mut volumes = group.physical_volumes.iter();
+        volumes.any(|volume| plan[*volume].on == on)
     });
     group.map_or_else(String::new, |group| format!("group `{}`", group.name))
 }
@@ -191,12 +189,9 @@ fn content(plan: &Plan, filesystem: &PlannedFilesystem) -> String {
         Some(Mount::Swap) => String::new(),
         None => ", not mounted".to_owned(),
     };
-    let image = filesystem
-        .image
-        .and_then(|image| plan.images.get(image))
-        .map_or(String::new(), |image| {
-            format!(", from {}", image.url.file_name())
-        });
+    let image = filesystem.image.map_or(String::new(), |image| {
+        format!(", from {}", plan[image].url.file_name())
+    });
     format!("{}{mount}{image}", filesystem.kind)
 }
 
@@ -208,11 +203,8 @@ fn is_kept(plan: &Plan, on: BlockRef) -> bool {
         BlockRef::Partition { disk, number } => plan
             .partition(disk, number)
             .is_some_and(|partition| partition.keep_data),
-        BlockRef::Raid(raid) => plan.raids.get(raid).is_some_and(|raid| raid.keep_data),
-        BlockRef::Logical(volume) => plan
-            .logical_volumes
-            .get(volume)
-            .is_some_and(|volume| volume.spec.keep_data),
+        BlockRef::Raid(raid) => plan[raid].keep_data,
+        BlockRef::Logical(volume) => plan[volume].spec.keep_data,
         BlockRef::Undefined(_) => false,
     };
     filesystem || flagged
@@ -227,7 +219,7 @@ fn volumes(plan: &Plan, page: Width) -> Vec<String> {
     if !plan.raids.is_empty() {
         lines.push("arrays".to_owned());
     }
-    for (index, raid) in plan.raids.iter().enumerate() {
+    for (index, raid) in plan.raids() {
         let on = BlockRef::Raid(index);
         let members: Vec<String> = raid
             .members
@@ -247,12 +239,11 @@ fn volumes(plan: &Plan, page: Width) -> Vec<String> {
         let on: Vec<String> = group
             .physical_volumes
             .iter()
-            .filter_map(|index| plan.physical_volumes.get(*index))
-            .map(|volume| plan.node_of(volume.on))
+            .map(|volume| plan.node_of(plan[*volume].on))
             .collect();
         let kept = if group.keep_data { "KEPT: " } else { "" };
         lines.push(format!("{kept}group `{}` on {}", group.name, on.join(", ")));
-        for (index, volume) in plan.logical_volumes.iter().enumerate() {
+        for (index, volume) in plan.logical_volumes() {
             if volume.spec.volume_group == group.name {
                 let row = Row {
                     device: &volume.device,

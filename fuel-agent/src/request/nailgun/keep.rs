@@ -11,14 +11,14 @@ pub(super) fn elevate(storage: &mut Storage) {
     to_filesystems(storage);
 }
 
-fn kept<'a>(storage: &'a mut Storage, on: BlockRef) -> Option<&'a mut bool> {
+fn kept(storage: &mut Storage, on: BlockRef) -> Option<&mut bool> {
     match on {
         BlockRef::Partition { disk, number } => {
-            let partitions: &'a mut Vec<_> = &mut storage.disks.get_mut(disk)?.partitions;
-            let found = partitions.iter_mut().find(|p| p.number == number)?;
+            let mut partitions = storage[disk].partitions.iter_mut();
+            let found = partitions.find(|p| p.number == number)?;
             Some(&mut found.keep_data)
         }
-        BlockRef::Logical(index) => Some(&mut storage.logical_volumes.get_mut(index)?.keep_data),
+        BlockRef::Logical(volume) => Some(&mut storage[volume].keep_data),
         BlockRef::Raid(_) | BlockRef::Undefined(_) => None,
     }
 }
@@ -29,11 +29,12 @@ fn take(storage: &mut Storage, on: BlockRef) -> bool {
 }
 
 fn to_groups(storage: &mut Storage) {
-    for group in 0..storage.volume_groups.len() {
-        for index in storage.volume_groups[group].physical_volumes.clone() {
-            let on = storage.physical_volumes[index].on;
+    let groups: Vec<_> = storage.volume_groups().map(|(group, _)| group).collect();
+    for group in groups {
+        for volume in storage[group].physical_volumes.clone() {
+            let on = storage[volume].on;
             if take(storage, on) {
-                storage.volume_groups[group].keep_data = true;
+                storage[group].keep_data = true;
             }
         }
     }
@@ -55,10 +56,11 @@ fn to_volumes(storage: &mut Storage) {
 }
 
 fn to_filesystems(storage: &mut Storage) {
-    for index in 0..storage.filesystems.len() {
-        let on = storage.filesystems[index].on;
+    let filesystems: Vec<_> = storage.filesystems().map(|(index, _)| index).collect();
+    for filesystem in filesystems {
+        let on = storage[filesystem].on;
         if take(storage, on) {
-            storage.filesystems[index].keep_data = true;
+            storage[filesystem].keep_data = true;
         }
     }
 }

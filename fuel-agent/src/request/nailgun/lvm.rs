@@ -6,6 +6,7 @@ use super::super::layout::{Layout, Place};
 use super::super::names;
 use super::super::reader::{Diagnostics, redacted};
 use super::spaces::{Group, LogicalVolume, Volume};
+use crate::model::index::IndexedBy;
 use crate::model::storage::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, Storage, VolumeGroupSpec,
 };
@@ -47,13 +48,13 @@ pub(super) fn add_physical_volume(
     }
     // With a problem too: or else every logical volume of the group would have one.
     let metadata_size = metadata_size.unwrap_or_default();
+    let index = storage.next_index();
     storage.physical_volumes.push(PhysicalVolumeSpec {
         on,
         metadata_size,
         metadata_copies: 2,
         keep_data: false,
     });
-    let index = storage.physical_volumes.len() - 1;
     let groups = &mut storage.volume_groups;
     match groups.iter_mut().find(|known| known.name == group) {
         Some(known) => known.physical_volumes.push(index),
@@ -87,8 +88,8 @@ fn add_logical_volume(
     let Some(spec) = logical_volume(&layout.storage, group, volume, diagnostics) else {
         return;
     };
+    let on = BlockRef::Logical(layout.storage.next_index());
     layout.storage.logical_volumes.push(spec);
-    let on = BlockRef::Logical(layout.storage.logical_volumes.len() - 1);
     if let Some(mount) = volume.mount.as_deref().filter(|mount| *mount != "none") {
         let place = Place {
             on,

@@ -9,6 +9,7 @@ use super::journals::{Journals, Share};
 use super::spaces::{Disk, Kind, Spaces, Volume};
 use super::{boot, keep, lvm};
 use crate::model::filesystem::FilesystemType;
+use crate::model::index::IndexedBy;
 use crate::model::storage::{
     BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidLevel, RaidMetadata, RaidSpec,
     Role, Table,
@@ -231,7 +232,7 @@ impl Walk<'_> {
         };
         let found = self.layout.storage.filesystems.iter().find(of_mount);
         if let Some(BlockRef::Raid(index)) = found.map(|filesystem| filesystem.on) {
-            self.layout.storage.raids[index].members.push(on);
+            self.layout.storage[index].members.push(on);
             return;
         }
         let Some(device) = self.free_array() else {
@@ -242,6 +243,7 @@ impl Walk<'_> {
             );
             return;
         };
+        let raid = BlockRef::Raid(self.layout.storage.next_index());
         self.layout.storage.raids.push(RaidSpec {
             device,
             level: RaidLevel::Raid1,
@@ -250,7 +252,6 @@ impl Walk<'_> {
             spares: Vec::new(),
             keep_data: false,
         });
-        let raid = BlockRef::Raid(self.layout.storage.raids.len() - 1);
         self.filesystem(raid, volume, volume.file_system.as_deref(), "xfs");
     }
 
@@ -275,8 +276,8 @@ impl Walk<'_> {
 
     /// Appends a partition to the current disk, one MiB behind the one before.
     fn add(&mut self, path: &str, size: i64, role: Role) -> Option<BlockRef> {
-        let index = self.layout.storage.disks.len().checked_sub(1)?;
-        let partitions = &mut self.layout.storage.disks[index].partitions;
+        let (disk, _) = self.layout.storage.disks().next_back()?;
+        let partitions = &mut self.layout.storage[disk].partitions;
         let end = partitions
             .last()
             .map_or(Bytes::ZERO, |last| last.start.saturating_add(last.size));
@@ -311,10 +312,7 @@ impl Walk<'_> {
             logical: false,
             keep_data: false,
         });
-        Some(BlockRef::Partition {
-            disk: index,
-            number,
-        })
+        Some(BlockRef::Partition { disk, number })
     }
 
     fn finish(mut self) -> Layout {

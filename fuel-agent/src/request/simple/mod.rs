@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::layout::{Layout, Place};
 use super::names;
 use super::reader::{Diagnostics, JsonCursor, redacted};
+use crate::model::index::{IndexedBy, PhysicalVolumeIndex};
 use crate::model::storage::{
     BlockRef, LogicalVolumeSpec, PhysicalVolumeSpec, RaidLevel, RaidMetadata, RaidSpec, Role,
     VolumeGroupSpec,
@@ -65,7 +66,7 @@ impl Builder<'_> {
     fn disks(&mut self, elements: &Elements) {
         for parted in &elements.parteds {
             let spec = tables::disk(parted, &self.layout.storage.disks, self.diagnostics);
-            let disk = self.layout.storage.disks.len();
+            let disk = self.layout.storage.next_index();
             for partition in &parted.partitions {
                 let made = u32::try_from(partition.count).unwrap_or_default();
                 let on = BlockRef::Partition { disk, number: made };
@@ -94,12 +95,12 @@ impl Builder<'_> {
 
     fn raids(&mut self, elements: &Elements) {
         for md in &elements.mds {
-            let index = self.layout.storage.raids.len();
+            let on = BlockRef::Raid(self.layout.storage.next_index());
             // A wrong one is a problem of the request already; what refers to it is still looked at.
             let (level, metadata) = self
                 .check_raid(md)
                 .unwrap_or((RaidLevel::Raid1, RaidMetadata::Default));
-            self.define(&md.path, &md.name, BlockRef::Raid(index));
+            self.define(&md.path, &md.name, on);
             let members = self.take_all(&md.devices, Role::Raid);
             let spares = self.take_all(&md.spares, Role::Raid);
             self.layout.storage.raids.push(RaidSpec {
@@ -175,7 +176,7 @@ impl Builder<'_> {
         }
     }
 
-    fn group(&mut self, vg: &Vg, taken: &mut BTreeMap<usize, String>) {
+    fn group(&mut self, vg: &Vg, taken: &mut BTreeMap<PhysicalVolumeIndex, String>) {
         let name = redacted(&vg.name);
         let why = names::bad_volume_group(&vg.name).or_else(|| {
             let mut groups = self.layout.storage.volume_groups.iter();
@@ -197,8 +198,9 @@ impl Builder<'_> {
         let mut physical_volumes = Vec::new();
         for pv in &vg.pvnames {
             let on = self.nodes.get(&pv.text);
-            let mut volumes = self.layout.storage.physical_volumes.iter();
-            let Some(index) = on.and_then(|on| volumes.position(|volume| volume.on == *on)) else {
+            let mut volumes = self.layout.storage.physical_volumes();
+            let found = on.and_then(|on| volumes.find(|(_, volume)| volume.on == *on));
+            let Some(index) = found.map(|(index, _)| index) else {
                 let what = format!("`{}` is none of `pvs`", redacted(&pv.text));
                 self.diagnostics
                     .add(&pv.path, what, "add it there, or name one that is there");
@@ -245,7 +247,7 @@ impl Builder<'_> {
                 .add(format!("{}.name", lv.path), what, hint);
             return;
         }
-        let on = BlockRef::Logical(storage.logical_volumes.len());
+        let on = BlockRef::Logical(storage.next_index());
         self.define(&lv.path, &spec.device(), on);
         // lvm2 makes this link too, and upstream would have taken it.
         self.nodes
@@ -332,13 +334,8 @@ impl Builder<'_> {
                 .add(&name.path, what, "use each device for one thing");
         }
         if let BlockRef::Partition { disk, number } = on {
-            let partitions = self
-                .layout
-                .storage
-                .disks
-                .get_mut(disk)
-                .map(|disk| &mut disk.partitions);
-            let found = partitions.and_then(|all| all.iter_mut().find(|p| p.number == number));
+            let mut partitions = self.layout.storage[disk].partitions.iter_mut();
+            let found = partitions.find(|p| p.number == number);
             if let Some(partition) = found.filter(|p| p.role == Role::Data) {
                 partition.role = role;
             }
@@ -362,7 +359,7 @@ impl Builder<'_> {
             format!("`{}` is not made by any of the lists", name.text),
             "add its disk to `parteds`, its array to `mds` or its volume to `lvs`, or correct the name",
         );
-        let on = BlockRef::Undefined(self.layout.storage.undefined.len());
+        let on = BlockRef::Undefined(self.layout.storage.next_index());
         self.layout.storage.undefined.push(name.text.clone());
         self.nodes.insert(name.text.clone(), on);
         Some(on)

@@ -14,6 +14,7 @@ use crate::http::tests::{
     RecordedEvents, client, content, fetch, first, impatient, scripted, settings,
 };
 use crate::model::error::{Error, render};
+use crate::model::index::FilesystemIndex;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::storage::Mount;
 use crate::pool::Pool;
@@ -63,7 +64,7 @@ fn fetched(url: &str, container: Container) -> Result<Vec<u8>, HttpError> {
 fn problem(url: &str, container: Container) -> Option<String> {
     let image = ImageSpec {
         mount: Mount::Path("/".to_owned()),
-        filesystem: 0,
+        filesystem: FilesystemIndex(0),
         url: url.into(),
         // any: what is in it is not what this is about
         format: "".into(),
@@ -268,7 +269,7 @@ fn a_look_believes_no_other_part_than_the_one_that_it_asked_for() {
         let url = server.url("/x.img");
         let image = ImageSpec {
             mount: Mount::Path("/".to_owned()),
-            filesystem: 0,
+            filesystem: FilesystemIndex(0),
             url: url.as_str().into(),
             format: "ext4".into(),
             container: Container::Raw,

@@ -9,6 +9,7 @@ use host::units::Bytes;
 use crate::http::tests::{client, impatient, settings};
 use crate::http::{Client, HttpError};
 use crate::model::digest::{Algorithm, StatedDigest};
+use crate::model::index::FilesystemIndex;
 use crate::model::operating_system::OperatingSystem;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{ImageContent, SourceFacts};
@@ -21,7 +22,7 @@ const MD5: &str = "5D41402abc4b2a76b9719d911017c592";
 fn image(mount: &str, url: String, container: Container) -> ImageSpec {
     ImageSpec {
         mount: Mount::Path(mount.to_owned()),
-        filesystem: 0,
+        filesystem: FilesystemIndex(0),
         url: url.into(),
         format: "ext4".into(),
         container,

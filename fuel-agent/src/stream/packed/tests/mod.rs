@@ -17,6 +17,7 @@ use sha2::Digest;
 use super::{Packed, PackedPolicy};
 use crate::events::{Event, Events};
 use crate::http::{Client, HttpSettings};
+use crate::model::index::FilesystemIndex;
 use crate::model::report::{ImageOutcome, PackedOutcome};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
@@ -224,7 +225,7 @@ fn url(server: &FaultServer) -> String {
 fn spec(url: &str) -> ImageSpec {
     ImageSpec {
         mount: Mount::Path("/".to_owned()),
-        filesystem: 0,
+        filesystem: FilesystemIndex(0),
         url: url.into(),
         format: "ext4".into(),
         container: Container::Zstd,
