@@ -230,6 +230,19 @@ fn it_boots_to_dhcp_and_ssh_and_ends_when_told() {
     node.says("reachable: ssh root@10.0.2.15");
     node.says("waiting for the orchestrator");
     assert_eq!(node.ssh("exit 7").status, 7);
+    let private = node.ssh(
+        "umask; df /run/provision /run/ramdisk/log | awk '{ print $1 }'; ls -l /run/ramdisk/log/",
+    );
+    let (umask, rest) = private.stdout.split_once('\n').unwrap();
+    assert_eq!(umask, "0077");
+    assert!(
+        rest.contains("\nprovision\n") && rest.contains("\nlog\n"),
+        "{rest}"
+    );
+    assert!(
+        rest.contains(" ssh\n") && rest.contains(" dhcpcd\n"),
+        "{rest}"
+    );
     let facts = node.ssh("cat /etc/resolv.conf; ip -4 route; date +%Y; ls /dev/mapper/control");
     assert!(
         facts.stdout.contains("nameserver 10.0.2.3"),
@@ -273,7 +286,7 @@ fn a_pulled_run_that_fails_stays_readable_and_offers_its_completion() {
         key_parameter()
     );
     let mut node = Node::start(&parameters, &["-serial", "null"]);
-    node.says("fetching http://10.0.2.2:1/r?mac={mac}");
+    node.says("fetching http://10.0.2.2:1/r?...");
     node.says("stub called with [\"run\"]");
     node.says("FAILED with exit status 9: installed, but the orchestrator did not accept");
     node.says("offering the completion until it is accepted");
@@ -353,6 +366,10 @@ fn every_card_gets_an_address_and_the_one_that_booted_owns_route_and_names() {
         facts.stdout
     );
     assert!(!facts.stdout.contains("10.9.0"), "{}", facts.stdout);
+    let listening = node.ssh("netstat -tln").stdout;
+    assert!(listening.contains("10.0.2.15:22"), "{listening}");
+    assert!(!listening.contains("10.9.0.15:22"), "{listening}");
+    assert!(!listening.contains(" 0.0.0.0:22"), "{listening}");
 }
 
 #[test]
