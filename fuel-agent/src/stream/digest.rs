@@ -10,14 +10,14 @@ use super::error::StreamError;
 use super::{BLOCK_LENGTH, Block, StreamMessage};
 use crate::model::digest::{Algorithm, StatedDigest};
 
-/// Runs of zeros are found in pieces of this many bytes.
+/// Zeros are detected in units of this many bytes.
 pub(super) const GRANULE: usize = 64 * 1024;
 
 const _: () = assert!(BLOCK_LENGTH / GRANULE <= 32, "a bit for each granule");
 
 static ZEROS: [u8; GRANULE] = [0; GRANULE];
 
-/// What is known of an image when all of it has come.
+/// Length and digests of a complete image; a digest that was not computed is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Digests {
     pub(super) length: u64,
@@ -35,12 +35,12 @@ impl Digests {
         }
     }
 
-    /// Notes one that was computed.
+    /// Stores a digest that was computed.
     pub(super) fn put(&mut self, algorithm: Algorithm, digest: String) {
         *self.place(algorithm) = Some(digest);
     }
 
-    /// The one by `algorithm`, in lower-case hexadecimal.
+    /// The digest by `algorithm`, in lower-case hexadecimal.
     pub(super) fn of(&self, algorithm: Algorithm) -> Option<&str> {
         match algorithm {
             Algorithm::Sha256 => self.sha256.as_deref(),
@@ -49,7 +49,7 @@ impl Digests {
         }
     }
 
-    /// Whether the image at `url` has the digest that is stated; one that was not computed is never right.
+    /// Compares with a stated digest. A digest that was not computed never matches.
     pub(super) fn verify(&self, url: &str, stated: &StatedDigest) -> Result<(), StreamError> {
         let found = self.of(stated.algorithm).unwrap_or("not known");
         if found.eq_ignore_ascii_case(&stated.digest) {
@@ -65,7 +65,7 @@ impl Digests {
     }
 }
 
-/// Computes one digest.
+/// A hash function in progress.
 pub(super) enum Hasher {
     Sha256(sha2::Sha256),
     Blake3(Box<blake3::Hasher>),
@@ -102,13 +102,13 @@ impl Hasher {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // writing to a string does not fail
+        // writing to a `String` cannot fail
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// Digests everything from `input` and hands it on.
+/// Digests everything from `input` and passes it on.
 pub(super) fn run(
     algorithm: Algorithm,
     input: &Receiver<StreamMessage>,
@@ -136,12 +136,12 @@ pub(super) fn run(
     }
 }
 
-/// Which granules of a block are zeros.
+/// The granules of a block that are all zeros, lowest bit first.
 fn zeros(block: &Block) -> u32 {
     let mut bit = 1;
     let mut found = 0;
     for granule in block.bytes.chunks(GRANULE) {
-        // a comparison of memory: as fast as memory is
+        // compiles to `memcmp`, which runs at memory bandwidth
         if granule == &ZEROS[..granule.len()] {
             found |= bit;
         }

@@ -11,197 +11,197 @@ use crate::http::HttpError;
 use crate::model::error::{Error, Kind};
 use crate::model::mismatch::{Mismatch, NARROWER};
 
-/// What the command line is called as the one that states a digest.
+/// Source of a digest given on the command line, for [`StreamError::Digest::stated_by`].
 pub const DIGEST_OPTION: &str = "`--digest`";
 
 /// Why an image is not on its device.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// It did not come.
+    /// The transfer failed.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// It is packed, and something is wrong with that.
+    /// The image is packed and cannot be used.
     #[error(transparent)]
     Packed(#[from] PackedError),
-    /// No digest is known, and that is not allowed.
+    /// No digest is known, and unverified images are not allowed.
     #[error("no digest is known of {url}")]
     Unverified {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
     },
-    /// What is given as a digest is none.
+    /// A stated digest is malformed.
     #[error("`{given}`, stated for {url}, is not a valid {algorithm} digest")]
     NoDigest {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// What is given.
+        /// The text stated.
         given: String,
-        /// What it should be.
+        /// The algorithm it is stated for.
         algorithm: &'static str,
     },
-    /// It does not fit.
+    /// The image is larger than the device.
     #[error("{url} does not fit on {device}, which holds {size}{}", needs(*.needed))]
     TooLarge {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// The device.
+        /// Path of the device.
         device: String,
-        /// What the device holds.
+        /// Size of the device.
         size: Bytes,
-        /// What the image needs, where that is known.
+        /// Unpacked size of the image, if known.
         needed: Option<Bytes>,
     },
-    /// Its first bytes are not what the request says.
+    /// The first bytes contradict the request.
     #[error("{url} {why}")]
     Mismatch {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// What is wrong with them.
+        /// The contradiction.
         why: Mismatch,
     },
-    /// Unpacking a later part of it needs more memory than we give.
+    /// A later part needs a larger window than the decoder may use; the first part is checked as a [`Mismatch`].
     #[error("{url} needs more than {limit} of memory to be unpacked")]
     Window {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// The most that it gets.
+        /// Memory that the decoder may use.
         limit: Bytes,
     },
-    /// It ends too early.
+    /// The file ends before its container does.
     #[error("{url} ends in the middle, after {raw} of unpacked data")]
     Truncated {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// How much could be unpacked.
+        /// Bytes unpacked before that.
         raw: Bytes,
     },
-    /// It cannot be unpacked.
+    /// The decoder refuses the data.
     #[error("{url} cannot be unpacked after {raw}: {why}")]
     Corrupt {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// How much could be unpacked.
+        /// Bytes unpacked before that.
         raw: Bytes,
-        /// What the decoder says.
+        /// The decoder's message.
         why: String,
     },
-    /// It does not end where its container does.
+    /// Bytes follow after the end of the container.
     #[error("{url} goes on after {raw} of unpacked data: {what}")]
     Trailing {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// How much was unpacked.
+        /// Bytes unpacked before that.
         raw: Bytes,
-        /// What comes then.
+        /// Kind of the bytes that follow.
         what: Trailing,
     },
-    /// It goes on and on, and nothing comes out of it.
+    /// Much is read and almost nothing unpacked, without end.
     #[error("{url} does not unpack to anything: {packed} of it hold {raw}")]
     Hollow {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// How much of it was read.
+        /// Bytes read.
         packed: Bytes,
-        /// How much came out.
+        /// Bytes unpacked.
         raw: Bytes,
     },
-    /// It is a disk image that cannot be read.
+    /// The disk image is malformed or uses an unsupported feature.
     #[error("{url} cannot be read after {raw}: {source}")]
     DiskImage {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// How much of its disk could be read.
+        /// Bytes of its disk read before that.
         raw: Bytes,
-        /// What is wrong with it.
+        /// The parser's error.
         source: os_image::disk::DiskImageError,
     },
-    /// It is an archive, and cannot be read as one.
+    /// The archive is malformed.
     #[error("{url} cannot be unpacked: {source}")]
     Archive {
-        /// The archive.
+        /// URL of the archive, redacted.
         url: String,
-        /// What is wrong with it, and in which entry.
+        /// The parser's error; names the entry.
         source: ArchiveError,
     },
-    /// What an archive has cannot be made.
+    /// An entry of the archive cannot be created.
     #[error("cannot unpack `{entry}` of {url} to {device}")]
     Entry {
-        /// The archive.
+        /// URL of the archive, redacted.
         url: String,
-        /// Its entry.
+        /// Path of the entry in the archive.
         entry: String,
-        /// What people call the filesystem.
+        /// Path of the filesystem's device.
         device: String,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// The filesystem that it goes into did not take it.
+    /// An operation on the target filesystem as a whole failed.
     #[error("cannot {doing} the filesystem on {device}")]
     Files {
-        /// What was being done.
+        /// Verb of the operation: `open`, `write`, `flush`, …
         doing: &'static str,
-        /// What people call the filesystem.
+        /// Path of the filesystem's device.
         device: String,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// It is not as long as its metadata says.
+    /// The unpacked length contradicts the metadata.
     #[error("{url} holds {}{found}, its metadata says {expected}", if *.more { "more than " } else { "" })]
     Length {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// How much there is, or how much of it was looked at.
+        /// Bytes unpacked; with `more`, not all of them.
         found: Bytes,
-        /// Whether there is more.
+        /// Whether the image is longer than `found`.
         more: bool,
-        /// How much there should be.
+        /// Bytes by the metadata.
         expected: Bytes,
     },
-    /// It is something else than its metadata says.
+    /// A digest differs from the stated one.
     #[error("the {algorithm} digest of {url} is {found}, {stated_by} says {expected}")]
     Digest {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// Which digest.
+        /// Name of the algorithm.
         algorithm: &'static str,
-        /// What was computed.
+        /// Digest computed.
         found: String,
-        /// What was given.
+        /// Digest stated.
         expected: String,
-        /// Who gave it.
+        /// Source of the stated digest, for the message.
         stated_by: String,
     },
-    /// The disk did not take it.
+    /// An operation on the device failed.
     #[error("cannot {doing} {device} at byte {offset}")]
     Disk {
-        /// What was being done.
+        /// Verb of the operation: `open`, `write`, `flush`, …
         doing: &'static str,
-        /// The device.
+        /// Path of the device.
         device: String,
-        /// Where.
+        /// Offset on the device, in bytes.
         offset: u64,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// Somebody told us to stop.
+    /// The run was cancelled.
     #[error("interrupted while writing an image")]
     Cancelled,
-    /// No thread can be started.
+    /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread {
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// A stage panicked: a defect of ours.
+    /// A stage panicked: a defect of the agent.
     #[error("a stage of the data path panicked")]
     Panicked,
-    /// The stage before or after is gone; its own error says why.
+    /// The stage before or after has ended; its own error is the cause and is reported instead.
     #[error("a stage of the data path ended without a reason")]
     HungUp,
 }
 
 impl StreamError {
-    /// Who can fix it.
+    /// The kind of error, which decides the exit code.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Http(error) => error.kind(),
@@ -227,7 +227,7 @@ impl StreamError {
         }
     }
 
-    /// What to try.
+    /// Advice for the user.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Http(error) => return error.hint().map(str::to_owned),
@@ -322,8 +322,7 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// Whether making a file failed for a reason that is not in the archive: everything that it can be blamed for has a
-/// name.
+/// Whether creating an entry failed because of the disk: the errors that an archive can cause are listed.
 fn is_of_disk(error: &io::Error) -> bool {
     let is_of_archive = is_full(error)
         || matches!(

@@ -1,4 +1,5 @@
-//! A source as decoders like it: bytes one after the other, or an error that is remembered for whoever knows more.
+//! Adapts a source to the [`BufRead`] that decoders take. The reason for an interruption is kept for the pipeline,
+//! which can tell a source error from a decoder error.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
@@ -14,17 +15,17 @@ pub(super) enum Interruption {
     StartOver,
     /// The source has failed.
     Failed(HttpError),
-    /// So many bytes were read, and hardly anything came out of them.
+    /// The given number of bytes was read and almost nothing was unpacked from them.
     Hollow(u64),
 }
 
-/// How many bytes may be read beyond [`WORTH`] times what came out of them: metadata, padding, empty blocks.
+/// Bytes that may be read beyond [`MAX_PACKED_PER_RAW`] times the unpacked ones: metadata, padding, empty blocks.
 const HOLLOW_MOST: u64 = 64 << 20;
 
-/// The most bytes that one unpacked byte may take. No container makes more of anything than a few parts in a hundred.
+/// The most packed bytes for one unpacked byte. No container expands incompressible data by more than a few percent.
 const WORTH: u64 = 4;
 
-/// How many bytes have come out of what was read, told by whoever unpacks. Clones are the same count.
+/// Bytes unpacked in this pass, as the decoder counts them. Clones share one count.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unpacked(Rc<Cell<u64>>);
 
@@ -38,12 +39,12 @@ impl Unpacked {
     }
 }
 
-/// Reads from a source.
+/// Reads from a source, through one pooled buffer at a time.
 pub(super) struct Input<'a> {
     source: Box<dyn Source + 'a>,
     buffer: Option<Buffer>,
     consumed: usize,
-    /// Bytes that were read since the beginning of this pass.
+    /// Bytes read since the beginning of this pass.
     taken: u64,
     unpacked: Unpacked,
     ended: bool,
@@ -51,7 +52,7 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads from `source` as long as `unpacked` grows.
+    /// `unpacked` is compared with what was read: see [`Interruption::Hollow`].
     pub(super) fn new(source: Box<dyn Source + 'a>, unpacked: Unpacked) -> Self {
         Self {
             source,
@@ -64,12 +65,12 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Why reading failed, where that was not the decoder's doing.
+    /// Why reading failed, if the source was the reason and not the decoder.
     pub(super) fn broken(&mut self) -> Option<Interruption> {
         self.broken.take()
     }
 
-    /// A source without end that never unpacks to anything is one that would be followed for ever.
+    /// Stops a source that never ends and never unpacks to anything; it would be read for ever.
     fn check_worth(&mut self) -> io::Result<()> {
         let most = (self.unpacked.get().saturating_mul(WORTH)).saturating_add(HOLLOW_MOST);
         if self.taken <= most {
@@ -110,7 +111,7 @@ impl BufRead for Input<'_> {
             if left > 0 || self.ended {
                 break;
             }
-            // back to the pool before the next one is waited for
+            // return the buffer to the pool before waiting for the next one
             self.buffer = None;
             self.check_worth()?;
             self.advance()?;

@@ -1,16 +1,16 @@
-//! The data path: an image from its source onto its device, every stage at work at the same time.
+//! The data path: an image from its source onto its device, with all stages running at once.
 //!
 //! ```text
 //!  source ──256 KiB──▶ decode ──1 MiB──▶ sha256 ──▶ md5 ──▶ write      a thread each; `write` is the caller's
 //!  http, file          gzip, xz, …       zero runs  if asked  direct, several at a time; zeros punched; head last
 //! ```
 //!
-//! Buffers come from two fixed pools, so memory is the same for every image and whatever compressed data claims.
-//! Nothing is written beyond the target, and nothing before the first bytes have shown to be what the request says. The
-//! first MiB is written last, when everything else is on the disk and the digests agree: a half-written filesystem is
-//! none.
+//! Buffers come from two fixed pools, so memory use does not depend on the image or on what compressed data claims.
+//! Nothing is written beyond the target, and nothing before the first bytes have been compared with the request. The
+//! first MiB is written last, when everything else is on the disk and the digests match, so that an incomplete
+//! filesystem cannot be mounted.
 //!
-//! An archive goes the same way, but for the last stage: that makes its files in a filesystem which is mounted.
+//! An archive takes the same path except for the last stage, which writes its files into a mounted filesystem.
 
 mod archive;
 mod decode;
@@ -51,23 +51,23 @@ pub use error::{DIGEST_OPTION, StreamError};
 use slice::Slice;
 use write::Writer;
 
-/// Bytes that are decoded, digested and written at once; also what is held back to the end.
+/// Bytes that are decoded, digested and written at once; also the length of the head.
 const BLOCK_LENGTH: usize = 1 << 20;
 
-/// How many such blocks there are, the one held back among them.
+/// Number of these blocks, including the head.
 const BLOCK_COUNT: usize = 8;
 
-/// What is known of an image from outside, before it comes.
+/// Length and digests of an image that others state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
-    /// Its length when unpacked.
+    /// Length when unpacked.
     pub raw_size: Option<Bytes>,
-    /// Digests of what is unpacked: every one of them is computed and compared.
+    /// Digests of the unpacked image; each one is computed and compared.
     pub digests: Vec<StatedDigest>,
 }
 
 impl Expected {
-    /// What can be known to be wrong with the digests before anything is computed.
+    /// Checks that the digests are well-formed.
     fn check(&self, url: &str) -> Result<(), StreamError> {
         let wrong = |stated: &&StatedDigest| !stated.algorithm.accepts(&stated.digest);
         match self.digests.iter().find(wrong) {
@@ -80,7 +80,7 @@ impl Expected {
         }
     }
 
-    /// Whether what has come is what it should be.
+    /// Compares the image received with what is stated.
     fn verify(&self, url: &str, digests: &Digests) -> Result<(), StreamError> {
         if let Some(size) = self.raw_size
             && size != Bytes(digests.length)
@@ -98,7 +98,7 @@ impl Expected {
         Ok(())
     }
 
-    /// The algorithms that are needed, each once.
+    /// The algorithms needed, each once.
     fn algorithms(&self) -> Vec<Algorithm> {
         let mut found = Vec::new();
         for stated in &self.digests {
@@ -111,7 +111,7 @@ impl Expected {
 }
 
 impl From<&SourceFacts> for Expected {
-    /// Of a packed image only what others than its manifest state: the manifest is checked by its chunks.
+    /// For a packed image, only what others than its manifest state: its chunks are compared with the manifest.
     fn from(facts: &SourceFacts) -> Self {
         let mut digests = facts.stated.clone();
         if digests.is_empty() && facts.packed.is_none() {
@@ -126,25 +126,25 @@ impl From<&SourceFacts> for Expected {
 
 /// One image to be written.
 pub struct Job<'a> {
-    /// Where it comes from.
+    /// Its URL.
     pub url: &'a str,
-    /// How it is wrapped, by the request; its first bytes have to agree.
+    /// Container by the request; the first bytes have to agree.
     pub container: Container,
-    /// The filesystem type in it, by the request; nothing where that does not matter. No archive, whatever it says.
+    /// Filesystem type by the request, or empty if any will do. An archive is refused in any case.
     pub format: &'a str,
-    /// What is known of it.
+    /// Length and digests that others state.
     pub expected: Expected,
-    /// Whether it may be written although no digest is known.
+    /// Whether an image without a known digest may be written.
     pub allow_unverified: bool,
-    /// What is known where it is a packed image: then its chunks are fetched, not a stream.
+    /// For a packed image: its chunks are fetched instead of a stream.
     pub packed: Option<packed::Packed<'a>>,
-    /// Where it goes; nothing is written beyond its end.
+    /// Target; nothing is written beyond its end.
     pub target: &'a mut dyn BlockDevice,
-    /// What people call the target.
+    /// Path of the target, for messages.
     pub device: &'a str,
-    /// Speaks HTTP, and knows when somebody says stop.
+    /// HTTP client; also carries cancellation.
     pub client: &'a Client,
-    /// Hears of progress and retries.
+    /// Receives progress and retries.
     pub events: &'a dyn Events,
 }
 
@@ -158,29 +158,28 @@ impl std::fmt::Debug for Job<'_> {
     }
 }
 
-/// What goes from one stage to the next. A stage that fails hangs up without `End`.
+/// Message from one stage to the next. A stage that fails drops its channel without sending `End`.
 enum StreamMessage {
     /// The next bytes.
     Block(Block),
-    /// Everything so far is void.
+    /// The source starts over: everything so far is void.
     StartOver,
-    /// That was all; each digesting stage adds its own.
+    /// End of the image; each digesting stage adds its digest.
     End(Digests),
 }
 
-/// Some bytes of the image.
+/// Consecutive bytes of the image.
 struct Block {
-    /// Where they belong.
+    /// Offset in the image, in bytes.
     at: u64,
     bytes: Slice,
-    /// Which granules of it are nothing but zeros, lowest bit first.
+    /// Granules that are all zeros, lowest bit first.
     zeros: u32,
 }
 
-/// Writes an image, checks it, and makes sure that it is on the medium.
+/// Writes an image, verifies it, and returns when it is on the medium.
 ///
-/// After an error the target holds something, but nothing that can be mounted as a filesystem that begins in its first
-/// MiB.
+/// After an error the target holds part of the image, but no filesystem that begins in its first MiB can be mounted.
 pub fn write_image(job: Job<'_>) -> Result<ImageOutcome, StreamError> {
     if let Some(packed) = job.packed {
         return packed::write(job, packed);
@@ -190,7 +189,7 @@ pub fn write_image(job: Job<'_>) -> Result<ImageOutcome, StreamError> {
     write_within(job, &parts, &blocks)
 }
 
-/// The same with buffers of these two pools and no others.
+/// [`write_image`] with the given pools.
 fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcome, StreamError> {
     let pipeline = Pipeline {
         url: job.url,
@@ -217,11 +216,11 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
     }
 }
 
-/// The stage that writes what flows, and verifies it at the end.
+/// The last stage: writes or unpacks the blocks, then verifies the image.
 type Last<'a> =
     Box<dyn FnOnce(&Meter, &Receiver<StreamMessage>) -> Result<Digests, StreamError> + 'a>;
 
-/// Where bytes come from and what they have to be, whatever becomes of them.
+/// Everything about the source, independent of the target.
 struct Pipeline<'a> {
     url: &'a str,
     container: Container,
@@ -233,7 +232,7 @@ struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    /// What can be known to be wrong before anything is fetched or written.
+    /// Checks that need neither network nor target.
     fn check(&self) -> Result<(), StreamError> {
         let url = redacted(self.url);
         self.expected.check(&url)?;
@@ -243,7 +242,7 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// Lets everything flow into `last`, the stage of the caller.
+    /// Runs all stages; `last` runs on the calling thread.
     fn into(
         self,
         parts: &Pool,
@@ -280,7 +279,7 @@ impl Pipeline<'_> {
                 end = stages.digest(scope, algorithm, end)?;
             }
             let done = last(&meter, &end);
-            // whoever is still waiting for a server has nothing to wait for any more
+            // pending requests are dropped
             stop.cancel();
             drop(end);
             stages.join(done)
@@ -302,11 +301,11 @@ impl Pipeline<'_> {
     }
 }
 
-/// Where an image comes from, by how it is read.
+/// The source, by access pattern.
 enum Origin<'a> {
-    /// From its beginning to its end.
+    /// Read from the beginning to the end.
     Stream(Box<dyn Source + 'a>),
-    /// Where its tables say.
+    /// Read where the tables of the disk image point.
     Disk(Reader<'a>),
 }
 
@@ -338,7 +337,7 @@ impl<'scope> Stages<'scope> {
         Ok(())
     }
 
-    /// A stage that digests what passes through it.
+    /// Adds a stage that digests what passes through it.
     fn digest<'env>(
         &mut self,
         scope: &'scope Scope<'scope, 'env>,
@@ -352,7 +351,7 @@ impl<'scope> Stages<'scope> {
         Ok(end)
     }
 
-    /// Waits for all of them; of several errors the one that is a cause wins over those that only follow.
+    /// Waits for all stages. Of several errors, one that is a cause wins over those that follow from it.
     fn join(self, written: Result<Digests, StreamError>) -> Result<Digests, StreamError> {
         let mut result = written;
         for handle in self.0 {

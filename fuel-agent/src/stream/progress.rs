@@ -1,4 +1,4 @@
-//! How far an image has come, told now and then.
+//! Progress events of one image, limited to one per interval.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::model::stage::Stage;
 use crate::model::url::redacted;
 use crate::source::Meter;
 
-/// How often.
+/// Shortest time between two events.
 const TELLING: Duration = Duration::from_millis(100);
 
-/// Tells of one image: in bytes of the image where its length is known, else in bytes that came.
+/// Reports on one image: in bytes of the image if its length is known, otherwise in bytes fetched.
 pub(super) struct ProgressReporter<'a> {
     what: String,
     size: Option<Bytes>,
@@ -38,7 +38,7 @@ impl<'a> ProgressReporter<'a> {
         }
     }
 
-    /// So much of it is done.
+    /// Reports that `raw` bytes of the image are done.
     pub(super) fn tell(&mut self, raw: u64) {
         if self.told.elapsed() < TELLING {
             return;
@@ -47,13 +47,13 @@ impl<'a> ProgressReporter<'a> {
         if let Some(size) = self.size {
             return self.say(raw, Some(size.0));
         }
-        // what has come may still have to be written: it is complete at the end only
+        // fetched bytes may not be written yet: the full count is reported at the end only
         let total = self.meter.total();
         let most = total.map_or(u64::MAX, |total| total.saturating_sub(1));
         self.say(self.meter.fetched().min(most), total);
     }
 
-    /// All of it is done.
+    /// Reports the end, whatever time has passed.
     pub(super) fn tell_end(&self, raw: u64) {
         match self.size {
             Some(size) => self.say(raw, Some(size.0)),

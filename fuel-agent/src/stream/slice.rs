@@ -1,4 +1,4 @@
-//! A part of a pooled buffer, shared by whoever still needs it.
+//! A part of a pooled buffer with shared ownership.
 
 use std::fmt;
 use std::ops::{Deref, Range};

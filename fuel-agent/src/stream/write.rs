@@ -17,22 +17,22 @@ use crate::source::Meter;
 
 const ALIGNMENT: usize = DirectWriter::ALIGNMENT;
 
-/// Zeros are made so many at a time at most, so that somebody who says stop is heard.
+/// Longest extent zeroed by one call, so that a cancellation is noticed in between.
 const ZERO_RUN: u64 = 1 << 30;
 
 /// Writes the blocks of one image.
 pub(super) struct Writer<'a> {
     job: Job<'a>,
     url: String,
-    /// The way past the page cache, where there is one.
+    /// For writes past the page cache, if the device supports direct I/O.
     direct: Option<DirectWriteQueue>,
-    /// Whether the device has refused that way.
+    /// Whether the device has refused direct I/O.
     cached: bool,
     /// The first block, held back.
     head: Option<Block>,
-    /// Zeros that are still to be made.
+    /// Zeros that have not been written yet.
     zeros: Extent,
-    /// The furthest that was ever written, also before starting over.
+    /// End of the furthest write, including passes before the source started over.
     reached: u64,
     telling: ProgressReporter<'a>,
 }
@@ -62,7 +62,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Writes everything that comes, then checks it.
+    /// Writes all blocks, then verifies the image.
     pub(super) fn run(mut self, input: &Receiver<StreamMessage>) -> Result<Digests, StreamError> {
         loop {
             if self.job.client.is_cancelled() {
@@ -70,7 +70,7 @@ impl<'a> Writer<'a> {
             }
             match self.next(input)? {
                 StreamMessage::Block(block) => self.take(block)?,
-                // the head on the disk is void already; what was written is written again
+                // the head on the disk is zeroed already, and everything else is overwritten in the new pass
                 StreamMessage::StartOver => {
                     self.settle()?;
                     (self.head, self.zeros) = (None, nothing(0));
@@ -83,8 +83,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What comes next. As long as nothing is there, writes that are under way are waited for: whatever they have to
-    /// say is heard, and what they failed to write does not keep its buffer from those who need one to go on.
+    /// The next message. While none has arrived, waits for writes in progress: their errors are noticed at once, and
+    /// the buffers of failed ones do not starve the stages before this one.
     fn next(&mut self, input: &Receiver<StreamMessage>) -> Result<StreamMessage, StreamError> {
         loop {
             if let Ok(message) = input.try_recv() {
@@ -117,7 +117,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Whether an image that reaches to `end` still fits, and is not longer than it should be.
+    /// Checks that an image that reaches to `end` fits the target and is not longer than stated.
     fn check_length(&self, end: u64) -> Result<(), StreamError> {
         if let Some(expected) = self.job.expected.raw_size
             && Bytes(end) > expected
@@ -140,8 +140,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Takes away what was in place of the first block, also where the image is shorter than that: from here on no old
-    /// filesystem or table is there, and no new one yet.
+    /// Zeroes the place of the first block, also if the image is shorter: from here on the disk holds neither the old
+    /// filesystem or partition table nor the new one.
     fn void(&mut self) -> Result<(), StreamError> {
         let extent = Extent {
             start: Bytes::ZERO,
@@ -174,7 +174,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Zeros one after the other are made at once.
+    /// Collects adjacent zeros, so that they are written by one call.
     fn zero_later(&mut self, at: u64, length: u64) -> Result<(), StreamError> {
         if self.zeros.end() != Bytes(at) {
             self.make_zeros()?;
@@ -200,7 +200,7 @@ impl<'a> Writer<'a> {
         zeroed.map_err(|source| self.failed("zero", extent.start.0, source))
     }
 
-    /// Writes past the page cache what can be written so; the rest is less than one of its units.
+    /// Uses direct I/O for the aligned part; the tail is shorter than one alignment unit.
     fn write(&mut self, bytes: &Slice, at: u64) -> Result<(), StreamError> {
         let Some(queue) = self.direct.as_mut().filter(|_| !self.cached) else {
             return self.write_cached(bytes, at);
@@ -216,7 +216,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Waits for every write that is under way.
+    /// Waits for all writes in progress.
     fn settle(&mut self) -> Result<(), StreamError> {
         while let Some(queue) = &mut self.direct
             && let Some(completed) = queue.complete()?
@@ -230,7 +230,7 @@ impl<'a> Writer<'a> {
         let Completed { at, failed } = completed;
         match failed {
             None => Ok(()),
-            // a disk that asks for more than we know of: it gets everything through the cache
+            // the device needs a larger alignment than ours: use the page cache for everything
             Some((error, bytes)) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.cached = true;
                 self.write_cached(&bytes, at)
@@ -244,7 +244,7 @@ impl<'a> Writer<'a> {
         written.map_err(|source| self.failed("write", at, source))
     }
 
-    /// Returns when everything is on the medium.
+    /// Returns when everything has reached the medium.
     fn flush(&mut self) -> Result<(), StreamError> {
         self.settle()?;
         let flushed = self.job.target.flush();
@@ -260,12 +260,12 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Everything has come: it is flushed, checked, and made whole.
+    /// Everything has arrived: flush, verify, then write the head.
     fn finish(&mut self, digests: &Digests) -> Result<(), StreamError> {
         self.make_zeros()?;
         self.settle()?;
         if self.reached > digests.length {
-            // an earlier version was longer; its end is not part of this one
+            // the source started over with a shorter version: zero what is left of the longer one
             let start = Bytes(digests.length);
             let length = Bytes(self.reached).saturating_sub(start);
             self.zero(Extent { start, length })?;

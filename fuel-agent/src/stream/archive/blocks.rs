@@ -1,5 +1,5 @@
-//! What flows, as a reader of archives likes it: bytes one after the other, or an error that is remembered for whoever
-//! knows more.
+//! Adapts the pipeline's messages to the reader that the archive parser takes. The reason for an interruption is kept
+//! for the extractor.
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::Receiver;
@@ -14,32 +14,32 @@ use crate::stream::{Block, StreamMessage};
 
 /// Why reading ended before the archive did.
 pub(super) enum Interruption {
-    /// Everything so far is void.
+    /// The source starts over: everything read so far is void.
     StartOver,
-    /// Nothing more comes.
+    /// The pipeline failed.
     Failed(StreamError),
 }
 
-/// How long an archive may be.
+/// Bounds on the length of an archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lengths<'a> {
-    /// The archive.
+    /// Redacted URL of the archive.
     pub(super) url: &'a str,
-    /// What people call the device of the filesystem.
+    /// Path of the filesystem's device.
     pub(super) device: &'a str,
-    /// How long the archive is, where that is known.
+    /// Unpacked length of the archive, if its metadata states it.
     pub(super) expected: Option<Bytes>,
-    /// How large that device is.
+    /// Size of that device.
     pub(super) volume: Bytes,
 }
 
-/// What an archive may be longer than it should be, or than twice its volume: a version that is replaced while it comes
-/// may be longer than the right one. One that fits is hardly longer than the filesystem, and one that makes the same
+/// How far an archive may exceed its stated length, or twice the volume. A version that is being replaced on the server
+/// may be longer than the right one. An archive that fits is hardly longer than its filesystem; one that makes the same
 /// files again and again never ends.
 const LONGER: Bytes = Bytes(64 << 20);
 
 impl Lengths<'_> {
-    /// Whether an archive that reaches to `end` is one to go on with.
+    /// Checks that an archive that reaches to `end` is within its bounds.
     fn check(&self, end: Bytes) -> Result<(), StreamError> {
         let twice = Bytes(self.volume.0.saturating_mul(2));
         if end <= self.expected.unwrap_or(twice).saturating_add(LONGER) {
@@ -62,7 +62,7 @@ impl Lengths<'_> {
     }
 }
 
-/// Reads one pass of what flows.
+/// Reads one pass of the source.
 pub(super) struct Blocks<'a, 'b> {
     input: &'a Receiver<StreamMessage>,
     client: &'a Client,
@@ -93,7 +93,8 @@ impl<'a, 'b> Blocks<'a, 'b> {
         }
     }
 
-    /// What all of it comes to, if all of it was read; or why not, where that was not the archive's doing.
+    /// The digests if the archive was read to its end, `None` if it was not; the reason if the source or the pipeline
+    /// interrupted it.
     pub(super) fn end(self) -> Result<Option<Digests>, Interruption> {
         match self.broken {
             Some(broken) => Err(broken),
@@ -137,7 +138,7 @@ impl BufRead for Blocks<'_, '_> {
             if self.consumed < length || self.digests.is_some() {
                 break;
             }
-            // back to the pool before the next one is waited for
+            // return the block to the pool before waiting for the next one
             self.block = None;
             self.advance()?;
         }

@@ -1,5 +1,4 @@
-//! The stage that unpacks an archive: its files into a filesystem that is mounted and empty, in the order in which they
-//! come.
+//! The stage that unpacks an archive: writes its entries, in their order, into a mounted and empty filesystem.
 
 mod blocks;
 
@@ -29,23 +28,23 @@ use blocks::{Blocks, Interruption, Lengths};
 
 /// One archive to be unpacked.
 pub struct Unpacking<'a> {
-    /// Where it comes from.
+    /// Its URL.
     pub url: &'a str,
-    /// How it is wrapped, by the request; its first bytes have to agree.
+    /// Container by the request; the first bytes have to agree.
     pub container: Container,
-    /// What is known of it.
+    /// Length and digests that others state.
     pub expected: Expected,
-    /// Whether it may be unpacked although no digest is known.
+    /// Whether an archive without a known digest may be unpacked.
     pub allow_unverified: bool,
-    /// The root of the filesystem that it goes into: mounted, and as new.
+    /// Mount point of a new, empty filesystem.
     pub root: &'a Path,
-    /// What people call that filesystem's device.
+    /// Path of that filesystem's device, for messages.
     pub device: &'a str,
-    /// How large that device is.
+    /// Size of that device.
     pub volume: Bytes,
-    /// Speaks HTTP, and knows when somebody says stop.
+    /// HTTP client; also carries cancellation.
     pub client: &'a Client,
-    /// Hears of progress and retries.
+    /// Receives progress and retries.
     pub events: &'a dyn Events,
 }
 
@@ -59,7 +58,8 @@ impl std::fmt::Debug for Unpacking<'_> {
     }
 }
 
-/// Unpacks an archive, checks it, and makes sure that all of it is on the medium. After an error some of it is there.
+/// Unpacks an archive, verifies it, and returns when everything is on the medium. After an error the filesystem holds
+/// some of the entries.
 pub fn unpack_archive(job: Unpacking<'_>) -> Result<ImageOutcome, StreamError> {
     let parts = Pool::new(PART_COUNT, PART_LENGTH);
     let blocks = Pool::new(BLOCK_COUNT, BLOCK_LENGTH);
@@ -78,7 +78,7 @@ pub fn unpack_archive(job: Unpacking<'_>) -> Result<ImageOutcome, StreamError> {
     pipeline.into(&parts, &blocks, Box::new(fill))
 }
 
-/// Fills a filesystem.
+/// Writes the entries of one archive.
 struct ArchiveExtractor<'a> {
     job: Unpacking<'a>,
     url: String,
@@ -86,11 +86,11 @@ struct ArchiveExtractor<'a> {
     unpacker: Unpacker,
 }
 
-/// Why an entry was not made.
+/// Why an entry was not created.
 enum DecodeError {
-    /// The archive's doing.
+    /// The archive is malformed.
     Archive(ArchiveError),
-    /// The filesystem's, or that of what is in it already.
+    /// A system call failed.
     Making(io::Error),
 }
 
@@ -117,7 +117,7 @@ impl<'a> ArchiveExtractor<'a> {
         })
     }
 
-    /// Unpacks what comes, from the beginning as often as the source begins anew, then checks it.
+    /// Unpacks the archive, from the beginning again each time the source starts over, then verifies it.
     fn run(mut self, input: &Receiver<StreamMessage>) -> Result<Digests, StreamError> {
         let digests = loop {
             if let Some(digests) = self.pass(input)? {
@@ -133,7 +133,7 @@ impl<'a> ArchiveExtractor<'a> {
         Ok(digests)
     }
 
-    /// One pass through the source; `None` where it starts over.
+    /// One pass through the source; `None` if it starts over.
     fn pass(&mut self, input: &Receiver<StreamMessage>) -> Result<Option<Digests>, StreamError> {
         let lengths = Lengths {
             url: &self.url,
@@ -155,7 +155,7 @@ impl<'a> ArchiveExtractor<'a> {
     }
 }
 
-/// What people call the two ends of it.
+/// Source and destination, for messages.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     url: &'a str,
@@ -186,7 +186,7 @@ fn unpack(
     Ok(())
 }
 
-/// Makes what an entry says.
+/// Creates the entry.
 fn make(
     entry: &Entry,
     archive: &mut Archive<&mut Blocks<'_, '_>>,

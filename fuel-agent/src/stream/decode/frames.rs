@@ -1,7 +1,6 @@
-//! zstd: frames that say how long they are, and are not long, are unpacked several at a time; all others one after the
-//! other.
+//! zstd: short frames that state their unpacked length are unpacked in parallel, all others one after the other.
 //!
-//! The length of a packed frame stands nowhere; it is found by walking the headers of its blocks. Layout by RFC 8878,
+//! A frame does not state its packed length; it is found by walking the headers of its blocks. Layout by RFC 8878,
 //! sections 3.1.1 and 3.1.2.
 
 use std::collections::VecDeque;
@@ -19,21 +18,21 @@ use crate::stream::BLOCK_LENGTH;
 use crate::stream::error::StreamError;
 use crate::stream::slice::Slice;
 
-/// The longest frame, unpacked, that is taken whole.
+/// Longest frame, unpacked, that is read in one piece and unpacked by a thread.
 const FRAME_LENGTH: usize = 4 * BLOCK_LENGTH;
 
-/// The most that zstd makes of so much, by its own bound, and its headers.
+/// Bound of the packed length of such a frame: zstd's `compressBound`, and headers.
 const PACKED_LENGTH: usize = FRAME_LENGTH + FRAME_LENGTH / 256 + 64;
 
-/// The longest block.
+/// Longest block that RFC 8878 allows.
 const LONGEST_BLOCK: usize = 128 * 1024;
 
-/// Threads that unpack: what comes out is digested by one, which is slower than two of these together.
+/// Threads that unpack. The digest stage is a single thread and slower than two of these.
 const THREADS: usize = 2;
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Unpacks everything.
+/// Unpacks the whole input.
 pub(super) fn unpack(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), DecodeError> {
     let mut packed = Vec::new();
     match next(input, &mut packed)? {
@@ -56,24 +55,24 @@ fn one_by_one(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), D
     outlet.drain(&mut decoder)
 }
 
-/// What comes next.
+/// What the input continues with.
 enum Next {
-    /// Nothing.
+    /// End of the input.
     End,
-    /// A frame, read whole, that is so long when unpacked.
+    /// A frame, read completely, and its unpacked length in bytes.
     Frame(usize),
-    /// Something else, of which some has been read.
+    /// A frame for the serial decoder; its beginning has been read.
     Other,
 }
 
-/// Reads the next frame into `packed`, as far as it is one that is taken whole; skips those that hold no data.
+/// Reads the next frame into `packed` if it can be unpacked by a thread; skips frames without data.
 fn next(input: &mut impl BufRead, packed: &mut Vec<u8>) -> io::Result<Next> {
     loop {
         packed.clear();
         match input.fill_buf()?.first() {
             None => return Ok(Next::End),
             Some(0x28 | 0x50..=0x5f) => {}
-            // the first frame was looked at before
+            // the first frame was checked by `check_head`
             Some(_) => return Err(Trailing::Other.error()),
         }
         take(input, packed, MAGIC.len())?;
@@ -114,12 +113,13 @@ fn next(input: &mut impl BufRead, packed: &mut Vec<u8>) -> io::Result<Next> {
     }
 }
 
-/// Whether frames of this length are taken whole: what follows them has to begin where direct I/O can write.
+/// Whether a frame of this unpacked length goes to a thread. Whole blocks only, so that the next frame begins at an
+/// offset where direct I/O can write.
 const fn is_taken(length: usize) -> bool {
     length > 0 && length <= FRAME_LENGTH && length.is_multiple_of(BLOCK_LENGTH)
 }
 
-/// Reads the blocks of a frame and its checksum; `false` where it is longer than it may be, or no frame.
+/// Reads the blocks of a frame and its checksum; `false` if it exceeds the bound or is malformed.
 fn blocks(input: &mut impl BufRead, packed: &mut Vec<u8>, checksum: usize) -> io::Result<bool> {
     loop {
         let start = packed.len();
@@ -154,7 +154,7 @@ fn little_endian(bytes: &[u8]) -> u64 {
     bytes.fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-/// A frame for a thread, and where what comes of it is awaited.
+/// A frame for a thread, with the buffer for its content and the channel for the reply.
 struct Task {
     packed: Vec<u8>,
     length: usize,
@@ -162,14 +162,14 @@ struct Task {
     reply: SyncSender<Done>,
 }
 
-/// A frame that was unpacked, and what it was read into, to be used again.
+/// The unpacked frame, and the buffer of its packed form for reuse.
 struct Done {
     buffer: io::Result<Buffer>,
     packed: Vec<u8>,
 }
 
-/// Unpacks frames from the one in `packed` on as long as they are of the kind that is taken whole; gives what was read
-/// of the first that is not.
+/// Unpacks frames in parallel, beginning with the one in `packed`. Returns what was read of the first frame that needs
+/// the serial decoder, or `None` at the end.
 fn side_by_side(
     input: &mut impl BufRead,
     packed: Vec<u8>,
@@ -178,7 +178,7 @@ fn side_by_side(
 ) -> Result<Option<Vec<u8>>, DecodeError> {
     let threads = cores().min(THREADS);
     let under_way = threads + 1;
-    // what is on its way to the disk, and what is held back, needs buffers too
+    // the stages behind this one hold buffers too: in their channels, and the head
     let pool = Pool::new(under_way + 3, FRAME_LENGTH);
     thread::scope(|scope| {
         let (tasks, work) = channel::bounded(under_way);
@@ -228,7 +228,7 @@ fn spawn<'scope>(
                 Ok(task.buffer)
             });
             let packed = task.packed;
-            // whoever waited may have given up
+            // the receiver is gone if another frame has failed
             let _ = task.reply.send(Done { buffer, packed });
         }
     });
@@ -236,7 +236,7 @@ fn spawn<'scope>(
     Ok(())
 }
 
-/// Frames under way, and their order.
+/// Frames in progress, in the order of the image.
 struct Row<'a, 'o> {
     pool: Pool,
     tasks: channel::Sender<Task>,
@@ -246,15 +246,15 @@ struct Row<'a, 'o> {
 }
 
 impl Row<'_, '_> {
-    /// Begins to unpack a frame; hands on the oldest first where too many are under way, and gives what that was read
-    /// into.
+    /// Starts a frame. If too many are in progress, waits for the oldest, passes it on and returns its packed buffer.
     fn begin(&mut self, packed: Vec<u8>, length: usize) -> Result<Option<Vec<u8>>, DecodeError> {
         let spare = if self.under_way.len() < self.most {
             None
         } else {
             self.hand_on()?
         };
-        // in the order of the image: those that wait for the oldest never hold what that needs
+        // buffers are taken in the order of the image, so frames waiting for the oldest never hold the buffer that it
+        // needs
         let buffer = self.pool.take();
         let (reply, done) = sync_channel(1);
         let task = Task {
@@ -275,7 +275,7 @@ impl Row<'_, '_> {
         Ok(())
     }
 
-    /// Waits for the oldest frame and hands it on.
+    /// Waits for the oldest frame and passes it on; returns its packed buffer.
     fn hand_on(&mut self) -> Result<Option<Vec<u8>>, DecodeError> {
         let Some(oldest) = self.under_way.pop_front() else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! The stage that unpacks: what the first bytes say is compared with the request, then blocks come out.
+//! The stage that unpacks: compares the first bytes with the request, then emits blocks.
 
 mod frames;
 pub(super) mod qcow2;
@@ -24,16 +24,15 @@ use crate::source::Source;
 use crate::source::check::{check_content, check_head};
 use xz::Xz;
 
-/// What the request says of an image.
+/// What the request says of an image, with its redacted URL.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
-    /// What people call it.
     pub(super) url: &'a str,
     pub(super) container: Container,
     pub(super) format: &'a str,
 }
 
-/// Unpacks the whole source; starts over when it does.
+/// Unpacks the whole source, from the beginning again each time it starts over.
 pub(super) fn run(
     source: Box<dyn Source + '_>,
     wanted: Wanted<'_>,
@@ -56,7 +55,7 @@ pub(super) fn run(
     end(&decoder.outlet)
 }
 
-/// Says that everything has come out.
+/// Sends the end of the image, with its length.
 fn end(outlet: &Outlet<'_>) -> Result<(), StreamError> {
     let digests = Digests {
         length: outlet.raw.get(),
@@ -72,7 +71,7 @@ pub(super) fn send(
     out.send(message).map_err(|_| StreamError::HungUp)
 }
 
-/// How one pass through the source ended, if not by an error.
+/// How a pass through the source ended without an error.
 #[derive(PartialEq, Eq)]
 enum Pass {
     Complete,
@@ -124,10 +123,10 @@ impl Decoder<'_> {
             Container::Bzip2 => outlet.drain(&mut bzip2(&mut whole))?,
             Container::Xz => outlet.drain(&mut Xz::new(&mut whole, cores())?)?,
             Container::Zstd => frames::unpack(&mut whole, outlet)?,
-            // no stream: its stage is `qcow2`, and whoever sends it here has a defect
+            // qcow2 is not a stream: `decode::qcow2` reads it, and a call from here is a defect
             Container::Qcow2 => return Err(DecodeError::Ours(StreamError::Panicked)),
         }
-        // a decoder that is content before the source is at its end has left something out
+        // bytes left behind the decoder's end mean that it has not read everything
         if whole.fill_buf()?.is_empty() {
             return Ok(());
         }
@@ -141,12 +140,12 @@ impl Decoder<'_> {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return StreamError::Truncated { url, raw };
         }
-        // in a frame or block that is not the first; by zstd in its own words
+        // the error of liblzma is typed; zstd's is known by its message only
         if xz::is_too_wide(error) || why.contains("too much memory") {
             let limit = Bytes(WINDOW_MAX);
             return StreamError::Window { url, limit };
         }
-        // by zstd, of what comes behind a frame
+        // zstd's message for bytes behind a frame that are not a frame
         let is_no_frame = why == "Unknown frame descriptor";
         if let Some(what) = Trailing::of(error).or(is_no_frame.then_some(Trailing::Other)) {
             return StreamError::Trailing { url, raw, what };
@@ -165,16 +164,16 @@ fn bzip2<R: BufRead>(input: R) -> Members<R, BzDecoder<R>> {
     Members::new(input, kind)
 }
 
-/// Processors that may be used.
+/// Processors available to this process.
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Why a pass ended.
+/// Why a pass failed.
 enum DecodeError {
-    /// Reading failed: the decoder's fault, or the source's.
+    /// The input could not be read or decoded.
     Reading(io::Error),
-    /// Anything else.
+    /// The pipeline failed: a mismatch, a stage that is gone.
     Ours(StreamError),
 }
 
@@ -190,17 +189,17 @@ impl From<StreamError> for DecodeError {
     }
 }
 
-/// Where what is unpacked goes.
+/// Where the decoder's output goes.
 struct Outlet<'a> {
     wanted: Wanted<'a>,
     pool: &'a Pool,
     out: &'a SyncSender<StreamMessage>,
-    /// Bytes that have come out in this pass.
+    /// Bytes emitted in this pass.
     raw: Unpacked,
 }
 
 impl Outlet<'_> {
-    /// Reads `decoded` to its end, in blocks that are full but for the last.
+    /// Reads `decoded` to its end, in full blocks except for the last.
     fn drain(&mut self, decoded: &mut dyn Read) -> Result<(), DecodeError> {
         loop {
             let mut bytes = self.pool.take();

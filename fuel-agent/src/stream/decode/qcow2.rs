@@ -1,4 +1,4 @@
-//! qcow2: a disk in clusters, each looked up in the image's tables and read where it lies.
+//! qcow2: each cluster of the disk is looked up in the image's tables and read from its place in the file.
 
 use std::sync::mpsc::SyncSender;
 
@@ -16,7 +16,7 @@ use crate::stream::input::Unpacked;
 use crate::stream::slice::Slice;
 use crate::stream::{BLOCK_COUNT, BLOCK_LENGTH, StreamMessage};
 
-/// Reads the whole disk.
+/// Reads the whole disk, in order.
 pub(in crate::stream) fn run(
     reader: &Reader<'_>,
     wanted: Wanted<'_>,
@@ -62,7 +62,7 @@ fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(),
     };
     let mut image = Qcow2::open(reader).map_err(|source| failed(source, outlet))?;
     let piece = usize::try_from(image.piece_size()).unwrap_or(BLOCK_LENGTH);
-    // a cluster may be longer than a block, and is read whole
+    // a cluster may be longer than a block, and is read in one piece
     let wide = (piece > BLOCK_LENGTH).then(|| Pool::new(BLOCK_COUNT, piece));
     let mut next = 0;
     while next < image.pieces() {

@@ -1,4 +1,4 @@
-//! xz: any number of streams with padding between them, several blocks at a time where they say how long they are.
+//! xz: any number of streams with padding between them; blocks that state their length are unpacked in parallel.
 
 use std::io::{self, BufRead, Read};
 
@@ -6,28 +6,28 @@ use liblzma::stream::{Action, Error, MtStreamBuilder, Status, Stream};
 use os_image::container::WINDOW_MAX;
 use os_image::members::Trailing;
 
-/// What the decoder needs beside the dictionary, generously.
+/// Memory of the decoder besides the dictionary, in bytes, rounded up.
 const OVERHEAD: u64 = 1 << 20;
 
 /// Unpacks what it reads from `input`.
 pub(super) struct Xz<R> {
     input: R,
-    /// The stream that is being unpacked; none between two.
+    /// The stream in progress; `None` between two streams.
     stream: Option<Stream>,
-    /// Streams in a row that held nothing, the one that is being unpacked among them until something comes of it.
+    /// Consecutive streams without data, including the current one until it yields a byte.
     empty: u32,
     threads: usize,
 }
 
-/// How many streams in a row may hold nothing.
+/// Most consecutive streams without data.
 const EMPTY_MOST: u32 = 1000;
 
-/// The first byte of a stream.
+/// First byte of a stream header.
 const FIRST: u8 = 0xfd;
 
 impl<R: BufRead> Xz<R> {
-    /// Blocks are unpacked by up to `threads` threads, as long as their memory stays within [`WINDOW_MAX`]; one block
-    /// at a time may need that much too, and no more.
+    /// Blocks are unpacked by up to `threads` threads while their memory stays within [`WINDOW_MAX`]; a single block
+    /// may use that much too, and no more.
     pub(super) fn new(input: R, threads: usize) -> io::Result<Self> {
         Ok(Self {
             input,
@@ -37,7 +37,7 @@ impl<R: BufRead> Xz<R> {
         })
     }
 
-    /// Goes on to the next stream, if there is one. What may lie between two, and after the last, are zeros by fours.
+    /// Starts the next stream, if there is one. Streams may be followed by zeros, a multiple of four.
     fn begin(&mut self) -> io::Result<bool> {
         let mut padding = 0;
         let more = loop {
@@ -83,7 +83,7 @@ fn stream(threads: usize) -> Result<Stream, Error> {
         .decoder()
 }
 
-/// Whether `error` says that more memory is needed than the decoder gets.
+/// Whether `error` says that the decoder would exceed its memory limit.
 pub(super) fn is_too_wide(error: &io::Error) -> bool {
     let inner = error.get_ref();
     inner.and_then(|inner| inner.downcast_ref()) == Some(&Error::MemLimit)
@@ -111,7 +111,7 @@ impl<R: BufRead> Read for Xz<R> {
             self.input.consume(length(taken));
             match status {
                 Status::StreamEnd => self.stream = None,
-                // twice in a row nothing could be done
+                // no progress was possible twice in a row
                 Status::MemNeeded if ended => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Status::MemNeeded => return Err(Error::Data.into()),
                 Status::Ok | Status::GetCheck => {}
@@ -124,7 +124,7 @@ impl<R: BufRead> Read for Xz<R> {
     }
 }
 
-/// What one call has moved fits the buffers that it was given.
+/// Counts of one call fit, since the buffers that it was given do.
 fn length(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

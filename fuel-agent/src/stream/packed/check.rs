@@ -1,4 +1,4 @@
-//! Looking for chunks on the disk: a few, to know whether it is worth it, then all of them.
+//! Checks the disk for chunks: samples a few to see whether that is worth it, then all.
 
 use os_image::codec::is_zero;
 use os_image::index::{Chunk, Index};
@@ -11,16 +11,16 @@ use super::scheduler::ChunkScheduler;
 use super::target::Target;
 use crate::pool::{Buffer, Pool};
 
-/// The disk is read in pieces of this many bytes.
+/// Bytes read from the disk at once.
 pub(super) const PIECE: usize = 1 << 20;
 
-/// How many chunks are looked at before anything is decided.
+/// Chunks that are sampled.
 const SAMPLES: usize = 8;
 
-/// How much of a chunk tells whether anything was ever written there.
+/// Bytes at the beginning of a chunk that show whether its place was ever written.
 const GLANCE: usize = 4096;
 
-/// Looks at a few data chunks, spread over the image.
+/// Samples data chunks spread over the image.
 pub(super) fn sample(index: &Index, target: &Target<'_>, pool: &Pool, meter: &Meter) -> Sampled {
     let mut buffer = pool.take();
     let mut found = Sampled::default();
@@ -51,7 +51,7 @@ pub(super) fn sample(index: &Index, target: &Target<'_>, pool: &Pool, meter: &Me
     found
 }
 
-/// Numbers of data chunks, at equal distances, in order; never the first, nor one that is shorter than others.
+/// Numbers of full-length data chunks at equal distances, in order, without the first.
 fn spread(index: &Index) -> Vec<usize> {
     let is_data = |number: &usize| {
         let chunk = index.chunk(*number);
@@ -64,8 +64,8 @@ fn spread(index: &Index) -> Vec<usize> {
         .collect()
 }
 
-/// Whether the disk holds a chunk. One that cannot be read has to be written anew, and shows by that what the disk is
-/// worth. What of it belongs to the digest of the whole is digested by `subtree` on the way.
+/// Whether the disk holds a chunk. A chunk that cannot be read is written anew, which shows whether the disk can still
+/// be written. `subtree` digests the same bytes for the digest of the whole.
 fn holds(
     chunk: &Chunk,
     target: &Target<'_>,
@@ -74,7 +74,7 @@ fn holds(
     mut subtree: Option<&mut blake3::Hasher>,
 ) -> bool {
     let _busy = meter.begin();
-    // zeros are compared with zeros: that is several times as fast as their digest
+    // comparing with zeros is several times as fast as a digest
     let mut hasher = (!chunk.zero).then(blake3::Hasher::new);
     let (mut at, mut left) = (
         chunk.raw_offset,
@@ -104,7 +104,7 @@ fn holds(
     hasher.is_none_or(|hasher| *hasher.finalize().as_bytes() == chunk.raw_digest)
 }
 
-/// Looks for chunk after chunk until none is left, or it is not wanted any more.
+/// Checks chunk after chunk until none is left or checking is stopped.
 pub(super) fn run(
     engine: &Engine<'_, '_>,
     scheduler: &ChunkScheduler<'_>,

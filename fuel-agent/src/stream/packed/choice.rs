@@ -1,22 +1,22 @@
-//! Whether it is worth reading what the disk holds: a pure function of what was measured.
+//! Decides whether reading the disk is worth it: a pure function of what was measured.
 
 use crate::model::report::WriteMode;
 use crate::source::policy::DeltaPolicy;
 
-/// What a look at a few chunks came to.
+/// Result of sampling a few chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sampled {
-    /// Chunks that were looked at.
+    /// Chunks sampled.
     pub(super) looked: usize,
-    /// Those of them that begin with nothing but zeros on the disk.
+    /// Chunks of these whose beginning on the disk is zeros.
     pub(super) blank: usize,
-    /// Those of them that the disk holds.
+    /// Chunks of these that the disk holds.
     pub(super) held: usize,
-    /// The last of those.
+    /// Number of the last chunk that the disk holds.
     pub(super) last_held: Option<usize>,
 }
 
-/// What to begin with, and why.
+/// The write mode to begin with, and the reason.
 pub(super) fn first(
     wish: DeltaPolicy,
     ranges: bool,
@@ -51,28 +51,28 @@ pub(super) fn first(
     (WriteMode::Delta, why)
 }
 
-/// What is measured while chunks are looked for on the disk. Rates are bytes a second, `None` before there is one.
+/// Measurements while the disk is checked. Rates are bytes per second, `None` before the first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Measured {
-    /// Chunks that were looked for.
+    /// Chunks that the disk was checked for.
     pub(super) checked: usize,
-    /// Those of them that the disk held.
+    /// Chunks of these that the disk held.
     pub(super) matched: usize,
-    /// Reading the disk and digesting.
+    /// Reading and digesting the disk.
     pub(super) reading: Option<f64>,
-    /// What comes from the servers, packed.
+    /// Fetching from all servers, packed bytes.
     pub(super) fetching: Option<f64>,
     /// Unpacking and writing.
     pub(super) working: Option<f64>,
-    /// Packed bytes for each byte of data.
+    /// Packed bytes per raw byte of data.
     pub(super) packed_share: f64,
 }
 
-/// Chunks that have to have been looked for before anything is decided.
+/// Chunks to check before a decision is made.
 const CHECKED_LEAST: usize = 16;
 
-/// Whether going on without looking is faster. Looking at a byte costs 1/reading seconds, and saves 1/writing with the
-/// chance that the disk holds it. A tenth is given to looking: it spares server and disk.
+/// Whether writing in full is faster than checking. Checking a byte costs 1/reading seconds and saves 1/writing with
+/// the probability that the disk holds it. Checking gets a bonus of a tenth, since it spares the server and the disk.
 pub(super) fn is_looking_too_slow(measured: &Measured) -> bool {
     let (Some(reading), Some(fetching), Some(working)) =
         (measured.reading, measured.fetching, measured.working)
@@ -131,7 +131,7 @@ mod tests {
             WriteMode::Delta
         );
         assert_eq!(first(DeltaPolicy::Never, true, unasked).0, WriteMode::Full);
-        // what is fetched in one piece is fetched anyway
+        // whether the disk holds something does not matter if the server sends all of it anyway
         assert_eq!(first(DeltaPolicy::Auto, false, unasked).0, WriteMode::Full);
     }
 

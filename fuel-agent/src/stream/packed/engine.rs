@@ -1,4 +1,4 @@
-//! Lets all threads of one image work together, from the first look at the disk to the last flush.
+//! Runs all threads of one image, from the first sample of the disk to the last flush.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
@@ -30,28 +30,28 @@ use crate::pool::Pool;
 use crate::source::FoundManifest;
 use crate::source::policy::DeltaPolicy;
 
-/// Threads that read the disk: enough for its queue.
+/// Threads that read the disk; enough to fill its queue.
 pub(super) const CHECKERS: usize = 4;
 
-/// What an image came to.
+/// Outcome of a written image.
 pub(super) struct Written {
     way: WriteMode,
     why: String,
     progress: Progress,
-    /// What was computed of the whole.
+    /// Digests of the whole image that were computed.
     pub(super) digests: Digests,
 }
 
-/// Everything that writing one image needs.
+/// Everything that writing one image needs. Rates are measured while reading the disk, fetching, and unpacking.
 pub(super) struct Engine<'a, 'd> {
     pub(super) index: &'a Index,
     pub(super) mirrors: &'a Mirrors,
     pub(super) target: &'a Target<'d>,
     pub(super) client: &'a Client,
     pub(super) events: &'a dyn Events,
-    /// What people call the image.
+    /// File name of the image, for messages.
     pub(super) name: String,
-    /// How many images are written at the same time, this one among them.
+    /// Images written at the same time, including this one.
     pub(super) at_once: usize,
     pub(super) stop: Cancel,
     pub(super) deadline: Option<Instant>,
@@ -59,14 +59,14 @@ pub(super) struct Engine<'a, 'd> {
     pub(super) reading: Meter,
     pub(super) fetching: Meter,
     pub(super) working: Meter,
-    /// Buffers for what is read from the disk.
+    /// Buffers for reading the disk.
     pub(super) checks: Pool,
-    /// What others than the manifest say of the whole.
+    /// Digests of the whole image that others than the manifest state.
     pub(super) whole: Whole<'a>,
 }
 
 impl Engine<'_, '_> {
-    /// Brings the image onto its target.
+    /// Writes the image to its target.
     pub(super) fn run(&self, wish: DeltaPolicy, ranges: bool) -> Result<Written, StreamError> {
         let mut last_held = None;
         let (way, why) = choice::first(wish, ranges, || {
@@ -106,7 +106,7 @@ impl Engine<'_, '_> {
         })
     }
 
-    /// Lets everybody work for as long as `supervisor` runs.
+    /// Runs the threads for as long as `supervisor` runs.
     fn work(
         &self,
         scheduler: &ChunkScheduler<'_>,
@@ -162,12 +162,12 @@ impl Engine<'_, '_> {
                 spawn(scope, "check", scheduler, || check::run(self, scheduler));
             }
             supervisor(scheduler);
-            // whoever is still waiting for a server has nothing to wait for any more
+            // pending requests are dropped
             self.stop.cancel();
         });
     }
 
-    /// What it came to, for the report.
+    /// The outcome for the report.
     pub(super) fn outcome(&self, found: &FoundManifest, written: &Written) -> PackedOutcome {
         let (kept, put) = (written.progress.kept, self.target.written());
         PackedOutcome {
@@ -184,7 +184,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Tells people of a decision.
+    /// Reports a decision.
     pub(super) fn note(&self, message: &str) {
         self.events.tell(&Event::Note {
             stage: Stage::Image,
@@ -200,7 +200,7 @@ fn word(way: WriteMode) -> &'static str {
     }
 }
 
-/// Starts a thread of the engine; what it fails with is what the whole fails with.
+/// Starts a thread of the engine; its error becomes the error of the image.
 fn spawn<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     name: &str,

@@ -1,4 +1,4 @@
-//! What can go wrong with a packed image beside what can go wrong with any.
+//! Errors of packed images only; see [`StreamError`](super::super::StreamError) for the others.
 
 use host::units::Bytes;
 use os_image::codec::ChunkError;
@@ -9,103 +9,103 @@ use crate::source::ManifestProblem;
 /// Why a packed image is not on its device.
 #[derive(Debug, thiserror::Error)]
 pub enum PackedError {
-    /// Its manifest cannot be had or used.
+    /// The manifest cannot be fetched or used.
     #[error(transparent)]
     Manifest(#[from] ManifestProblem),
-    /// Its manifest does not list it.
+    /// The manifest does not list the image.
     #[error("{url} does not name `{file}`")]
     NotListed {
-        /// The manifest.
+        /// URL of the manifest, redacted.
         url: String,
-        /// The image's file name.
+        /// File name of the image.
         file: String,
     },
-    /// What it says of the whole is not what another document or the caller says.
+    /// The manifest's digest of the whole differs from one that others state.
     #[error("the manifest of {url} says {algorithm} {claim}, {stated_by} says {stated}")]
     Claim {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// Which digest.
+        /// Name of the algorithm.
         algorithm: &'static str,
-        /// What the manifest says.
+        /// Digest by the manifest.
         claim: String,
-        /// What the other one says.
+        /// Digest stated elsewhere.
         stated: String,
-        /// Which other one.
+        /// Where it is stated, for the message.
         stated_by: String,
     },
-    /// Only signed images are written here, and no key is trusted that could have signed it.
+    /// Signatures are required and no key is trusted.
     #[error("{url} has to be signed by a key that is trusted here, and no key is trusted")]
     Untrusted {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
     },
-    /// It is of an older release than those that are written here.
+    /// The release is below `min_release`.
     #[error("{url} is release {release}, and {least} is the oldest that is written here")]
     TooOld {
-        /// The image.
+        /// URL of the image, redacted.
         url: String,
-        /// Its release.
+        /// Release by the manifest.
         release: u64,
-        /// The oldest that would do.
+        /// `min_release` of this node.
         least: u64,
     },
-    /// The manifest is another one than was planned with.
+    /// The manifest has changed since the plan was made.
     #[error("{url} is not what it was when this was planned")]
     Changed {
-        /// The manifest.
+        /// URL of the manifest, redacted.
         url: String,
     },
-    /// A chunk is not what the manifest says.
+    /// The frame of a chunk does not match its digest in the manifest.
     #[error("{url} has other bytes at {offset} than its manifest says, in chunk {chunk}")]
     WrongChunk {
-        /// The data file.
+        /// URL of the data file, redacted.
         url: String,
-        /// Which chunk, from 0.
+        /// Number of the chunk, from 0.
         chunk: usize,
-        /// Where in the data file it begins.
+        /// Offset of its frame in the data file.
         offset: Bytes,
     },
-    /// The data file is another one.
+    /// The length of the data file contradicts the manifest.
     #[error("{url} is {}, its manifest says {expected}", long(*.found))]
     OtherLength {
-        /// The data file.
+        /// URL of the data file, redacted.
         url: String,
-        /// How long it is.
+        /// Length by the server; `None` if the file ended early.
         found: Option<Bytes>,
-        /// How long it should be.
+        /// Length by the manifest.
         expected: Bytes,
     },
-    /// The manifest contradicts itself: what it says is packed there does not unpack to what it says.
+    /// The manifest contradicts itself: the frame that it lists does not unpack to the chunk that it lists.
     #[error("chunk {chunk} of {url} contradicts its manifest: {why}")]
     Contradiction {
-        /// The data file.
+        /// URL of the data file, redacted.
         url: String,
-        /// Which chunk, from 0.
+        /// Number of the chunk, from 0.
         chunk: usize,
-        /// What is wrong.
+        /// The codec's error.
         why: ChunkError,
     },
-    /// A server without ranges broke off again and again.
+    /// A server without range support broke off too many times.
     #[error("{url} broke off {times} times, and its server cannot send the rest only")]
     Unstable {
-        /// The data file.
+        /// URL of the data file, redacted.
         url: String,
-        /// How often.
+        /// Number of interruptions.
         times: u32,
     },
-    /// All servers were given up.
+    /// All servers were dropped.
     #[error("no server is left that has the image: {}", .reasons.join("; "))]
     NoMirror {
-        /// Why each was given up.
+        /// Error of each server.
         reasons: Vec<String>,
-        /// Whether trying again may help.
+        /// Whether any of these errors is transient.
         retryable: bool,
     },
 }
 
 impl PackedError {
-    /// Who can fix it.
+    /// The kind of error, which decides the exit code.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Manifest(problem) => problem.kind(),
@@ -113,7 +113,7 @@ impl PackedError {
         }
     }
 
-    /// What to try.
+    /// Advice for the user.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Manifest(problem) => return problem.hint().map(str::to_owned),
@@ -136,7 +136,7 @@ impl PackedError {
         })
     }
 
-    /// Whether the same request may well succeed next time.
+    /// Whether the same request may succeed when it is run again.
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Manifest(problem) => problem.is_retryable(),

@@ -1,7 +1,6 @@
-//! A lane: one connection at a time to one server, asking for groups of chunks until nothing is missing.
+//! A fetcher: one connection at a time to one server, requesting groups of chunks until nothing is missing.
 //!
-//! Every lane takes what its server delivers and then the next group, so a fast server serves more than a slow one
-//! without anybody counting.
+//! A fetcher requests the next group when it has received the last one, so a fast server serves more than a slow one.
 
 use std::time::{Duration, Instant};
 
@@ -21,62 +20,63 @@ use crate::pool::Pool;
 use crate::source::range::{Answer, Asking, Pieces};
 use host::units::Bytes;
 
-/// The most that is asked for at once.
+/// Largest request, in packed bytes.
 const GROUP_MOST: u64 = 8 << 20;
 
-/// What is asked for at once before anybody knows how fast the server is.
+/// First request, before the server's rate is known.
 const GROUP_FIRST: u64 = 2 << 20;
 
-/// How much is asked for at once, in time.
+/// Duration that later requests aim for.
 const GROUP_TIME: Duration = Duration::from_millis(500);
 
-/// Lanes but the first begin up to so many milliseconds later: nodes that start together do not ask together.
+/// All fetchers but the first start up to this many milliseconds later, so that nodes that start together spread their
+/// requests.
 const JITTER_MS: usize = 50;
 
-/// How often a transfer from a server without ranges may break off.
+/// Interruptions allowed of a transfer from a server without ranges.
 const BREAKS: u32 = 5;
 
-/// What lanes share.
+/// Shared by all fetchers of an image.
 pub(super) struct FetchContext<'a> {
     pub(super) client: &'a Client,
     pub(super) scheduler: &'a ChunkScheduler<'a>,
     pub(super) mirrors: &'a Mirrors,
     pub(super) pool: &'a Pool,
     pub(super) stop: &'a Cancel,
-    /// When all of it has to have come.
+    /// When the whole transfer has to be complete.
     pub(super) deadline: Option<Instant>,
     pub(super) events: &'a dyn Events,
     pub(super) fetchers: u64,
-    /// Counts connections that were made again.
+    /// Counts reconnections.
     pub(super) retries: &'a std::sync::atomic::AtomicU32,
-    /// Counts what comes.
+    /// Counts packed bytes and the time spent on them.
     pub(super) meter: &'a Meter,
-    /// Length of the data file.
+    /// Length of the data file in bytes.
     pub(super) length: u64,
 }
 
-/// One lane.
+/// State of one fetcher.
 pub(super) struct Fetcher<'a> {
     context: &'a FetchContext<'a>,
     number: u8,
     mirror: usize,
     retry: Retry,
-    /// Bytes a second, as far as is known.
+    /// Rate of the server in bytes per second; `None` before the first group is complete.
     rate: Option<u64>,
     breaks: u32,
 }
 
-/// How asking for a group ended.
+/// How a request ended without an error.
 enum Ended {
-    /// It came.
+    /// All of it was received.
     Well,
-    /// The server sends everything or nothing.
+    /// The server does not support ranges.
     NoRanges,
-    /// Nobody waits for anything any more.
+    /// The image is done or has failed.
     Over,
 }
 
-/// Runs a lane to its end; an error of it is the error of the whole.
+/// Runs a fetcher to its end; its error becomes the error of the image.
 pub(super) fn run(context: &FetchContext<'_>, number: u8) -> Result<(), StreamError> {
     if number > 0 {
         let pause = u64::try_from(random(JITTER_MS)).unwrap_or(0);
@@ -114,8 +114,8 @@ pub(super) fn run(context: &FetchContext<'_>, number: u8) -> Result<(), StreamEr
     Ok(())
 }
 
-/// Runs `work`; a panic in it becomes an error, which costs the mirror that it was working with and not the image. What
-/// threads share is behind locks that hold no half-made change.
+/// Runs `work`; a panic in it becomes an error, which costs the mirror in use and not the image. Data shared by threads
+/// is behind locks and consistent whenever one is released.
 fn caught<T>(work: impl FnOnce() -> Result<T, StreamError>) -> Result<T, StreamError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
         .unwrap_or(Err(StreamError::Panicked))
@@ -127,7 +127,7 @@ impl Fetcher<'_> {
         found.ok_or(StreamError::HungUp)
     }
 
-    /// Stopped because all is over, or because somebody said so.
+    /// The client's cancellation is an error; that of this image (done or failed) is not.
     fn cancelled(&self) -> Result<(), StreamError> {
         if self.context.client.is_cancelled() {
             return Err(StreamError::Cancelled);
@@ -135,7 +135,7 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    /// The server is given up.
+    /// Drops the server after an error.
     fn lose(&self, why: StreamError) -> Result<(), StreamError> {
         self.warn(format!("not asked any more: {}", one_line(&why)));
         self.context.mirrors.drop_out(self.mirror, why)
@@ -148,7 +148,7 @@ impl Fetcher<'_> {
         });
     }
 
-    /// Asks for group after group.
+    /// Requests group after group.
     fn work(&mut self) -> Result<Ended, StreamError> {
         loop {
             if self.mirror()?.is_dropped() {
@@ -181,7 +181,7 @@ impl Fetcher<'_> {
         }
     }
 
-    /// A server that sends everything or nothing is used only where there is no other.
+    /// A server without range support is used only if no other is left.
     fn without_ranges(&self) -> Result<(), StreamError> {
         let name = self.mirror()?.file.name();
         if self.context.mirrors.has_other(self.mirror) {
@@ -205,7 +205,7 @@ impl Fetcher<'_> {
         loop {
             let error = match self.fetch(&everything, true) {
                 Ok(Ended::Well) if self.mirror()?.is_dropped() => return Ok(Ended::NoRanges),
-                // what was wrong in it has to come again
+                // chunks that were wrong are still missing
                 Ok(Ended::Well) if self.context.scheduler.waits_for_more() => continue,
                 Ok(_) => return Ok(Ended::Over),
                 Err(error) => error,
@@ -222,7 +222,7 @@ impl Fetcher<'_> {
         }
     }
 
-    /// How much to ask for at once.
+    /// Bytes to request at once.
     fn request_size(&self) -> u64 {
         let millis = u64::try_from(GROUP_TIME.as_millis()).unwrap_or(u64::MAX);
         self.rate.map_or(GROUP_FIRST, |rate| {
@@ -279,7 +279,7 @@ impl Fetcher<'_> {
         Ok(Ended::Well)
     }
 
-    /// The last groups count more than those before.
+    /// Updates the rate; recent requests weigh more.
     fn learn(&mut self, came: usize, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
         let came = u64::try_from(came).unwrap_or(u64::MAX);
@@ -287,7 +287,7 @@ impl Fetcher<'_> {
         self.rate = Some(self.rate.map_or(now, |before| u64::midpoint(before, now)));
     }
 
-    /// What was asked for goes back to the board for others; then the pause that the error asks for.
+    /// Gives the outstanding chunks back to the scheduler and pauses before the retry.
     fn wait_after(&mut self, error: StreamError) -> Result<(), StreamError> {
         let context = self.context;
         context.scheduler.give_back(self.number);

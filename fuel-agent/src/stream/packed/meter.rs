@@ -1,9 +1,9 @@
-//! How fast something goes: bytes over the time in which at least one thread was at it.
+//! Throughput: bytes over the time in which at least one thread was busy.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Counts bytes, and the time in which anybody was busy with them.
+/// Counts bytes, and the time in which at least one thread was busy with them.
 #[derive(Debug, Default)]
 pub(super) struct Meter(Mutex<State>);
 
@@ -11,21 +11,21 @@ pub(super) struct Meter(Mutex<State>);
 struct State {
     bytes: u64,
     busy: Duration,
-    /// How many are at it, and since when anybody is.
+    /// Busy threads, and since when there is at least one.
     at_it: u32,
     since: Option<Instant>,
 }
 
-/// Somebody who is at it, until dropped.
+/// Marks a thread as busy until dropped.
 pub(super) struct Busy<'a>(&'a Meter);
 
 impl Meter {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // nobody panics while holding it
+        // no code panics while holding the lock
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody begins.
+    /// Marks the calling thread as busy.
     pub(super) fn begin(&self) -> Busy<'_> {
         let mut state = self.lock();
         state.at_it += 1;
@@ -33,17 +33,17 @@ impl Meter {
         Busy(self)
     }
 
-    /// So many bytes are through.
+    /// Counts bytes that were processed.
     pub(super) fn add(&self, bytes: u64) {
         self.lock().bytes += bytes;
     }
 
-    /// Bytes that are through.
+    /// Bytes processed so far.
     pub(super) fn bytes(&self) -> u64 {
         self.lock().bytes
     }
 
-    /// Bytes a second; `None` before any are through.
+    /// Bytes per second; `None` before any were processed.
     #[expect(
         clippy::cast_precision_loss,
         clippy::as_conversions,

@@ -1,4 +1,4 @@
-//! The servers that have the data file: who is asked, what each delivered, and who is not asked any more.
+//! The servers that have the data file: what each has delivered, and which have been dropped.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -15,14 +15,14 @@ use crate::http::HttpError;
 use crate::model::report::MirrorOutcome;
 use crate::source::range::RangeFile;
 
-/// How often a server that is the only one may send one chunk wrong.
+/// How many times a server without alternatives may send one chunk wrong.
 const WRONG_MOST: u32 = 3;
 
 /// One server.
 pub(super) struct Mirror {
     pub(super) file: RangeFile,
     fetched: AtomicU64,
-    /// Lanes that ask it.
+    /// Fetchers that use it.
     fetchers: AtomicU32,
     state: Mutex<MirrorState>,
 }
@@ -30,18 +30,18 @@ pub(super) struct Mirror {
 #[derive(Default)]
 struct MirrorState {
     dropped: Option<StreamError>,
-    /// It sends everything or nothing.
+    /// It does not support ranges.
     whole: bool,
-    /// How often each of its chunks was wrong.
+    /// How many times each chunk was wrong.
     wrong: BTreeMap<usize, u32>,
 }
 
-/// All servers, in the order in which this node prefers them.
+/// All servers, in this node's order of preference.
 pub(super) struct Mirrors(Vec<Mirror>);
 
 impl Mirrors {
-    /// The servers at `urls`, for a data file of `length` bytes. Each node begins with another one, so that a rack that
-    /// starts together spreads.
+    /// `length` is that of the data file. Each node begins at a random server, so that a rack that starts at once
+    /// spreads its load.
     pub(super) fn new(urls: &[String], length: u64) -> Result<Self, HttpError> {
         let mut mirrors = urls
             .iter()
@@ -67,7 +67,7 @@ impl Mirrors {
         self.0.get(index)
     }
 
-    /// The server with the fewest lanes of those that are still asked; the lane is counted there.
+    /// Assigns a fetcher to the server with the fewest fetchers among those not dropped.
     pub(super) fn assign(&self) -> Option<usize> {
         let free = |mirror: &&(usize, &Mirror)| mirror.1.takes_a_lane();
         let all: Vec<(usize, &Mirror)> = self.0.iter().enumerate().collect();
@@ -79,14 +79,14 @@ impl Mirrors {
         Some(*index)
     }
 
-    /// A lane leaves its server.
+    /// A fetcher leaves its server.
     pub(super) fn leave(&self, index: usize) {
         if let Some(mirror) = self.0.get(index) {
             mirror.fetchers.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// A server is not asked any more. When it was the last, that is the error of the whole.
+    /// Drops a server. Dropping the last one is the error of the image.
     pub(super) fn drop_out(&self, index: usize, why: StreamError) -> Result<(), StreamError> {
         if let Some(mirror) = self.0.get(index) {
             mirror.lock().dropped.get_or_insert(why);
@@ -97,7 +97,7 @@ impl Mirrors {
         Err(self.none_left())
     }
 
-    /// Whether another server could be asked instead of this one.
+    /// Whether a server other than `than` is left.
     pub(super) fn has_other(&self, than: usize) -> bool {
         let mut others = self.0.iter().enumerate();
         others.any(|(index, mirror)| index != than && !mirror.is_dropped())
@@ -118,8 +118,9 @@ impl Mirrors {
         PackedError::NoMirror { reasons, retryable }.into()
     }
 
-    /// `chunk` came wrong from a server: it is dropped where another can be asked, or when it sends the same chunk
-    /// wrong [`WRONG_MOST`] times. A line that turns a bit now and then turns another one the next time.
+    /// A server sent `chunk` wrong: drops it if another is left, or if it has sent the same chunk wrong [`WRONG_MOST`]
+    /// times. A line with random bit errors sends a different chunk wrong the next time. Returns whether it was
+    /// dropped.
     pub(super) fn sent_wrong(
         &self,
         index: usize,
@@ -138,13 +139,13 @@ impl Mirrors {
         self.drop_out(index, why.into()).map(|()| true)
     }
 
-    /// All bytes that came.
+    /// Packed bytes received from all servers.
     pub(super) fn fetched(&self) -> u64 {
         let fetched = |mirror: &Mirror| mirror.fetched.load(Ordering::Relaxed);
         self.0.iter().map(fetched).sum()
     }
 
-    /// What each did.
+    /// What each server delivered, for the report.
     pub(super) fn outcomes(&self) -> Vec<MirrorOutcome> {
         let outcome = |mirror: &Mirror| MirrorOutcome {
             url: mirror.file.name().to_owned(),
@@ -157,7 +158,7 @@ impl Mirrors {
 
 impl Mirror {
     fn lock(&self) -> MutexGuard<'_, MirrorState> {
-        // nobody panics while holding it
+        // no code panics while holding the lock
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,13 +166,13 @@ impl Mirror {
         self.lock().dropped.is_some()
     }
 
-    /// One lane is all that a server without ranges can serve.
+    /// A server without ranges can serve only one fetcher.
     fn takes_a_lane(&self) -> bool {
         let state = self.lock();
         state.dropped.is_none() && !(state.whole && self.fetchers.load(Ordering::Relaxed) > 0)
     }
 
-    /// It sends everything or nothing; whether that was news.
+    /// Marks it as not supporting ranges; returns whether that is new.
     pub(super) fn set_whole(&self) -> bool {
         !std::mem::replace(&mut self.lock().whole, true)
     }
@@ -200,7 +201,7 @@ fn is_retryable(error: &StreamError) -> bool {
     }
 }
 
-/// A number below `below`, another one on every node.
+/// A random number below `below`.
 pub(super) fn random(below: usize) -> usize {
     let random = RandomState::new().build_hasher().finish();
     usize::try_from(random % u64::try_from(below.max(1)).unwrap_or(1)).unwrap_or(0)

@@ -1,15 +1,15 @@
-//! The engine for packed images: chunks are fetched in parallel, checked before they are unpacked and again before they
-//! are written, and only those that the disk does not hold already.
+//! The engine for packed images: fetches chunks in parallel, verifies them before and after they are unpacked, and
+//! skips those that the disk holds already.
 //!
 //! ```text
-//!  mirrors ──ranges──▶ lanes ──frames──▶ workers ──chunks──▶ target      each a few threads
-//!                        ▲    one buffer   BLAKE3, zstd,       past the page cache,
-//!                        │    a chunk      BLAKE3              head last
-//!                      board ◀──────────── check               what the disk holds, if that is worth reading
+//!  mirrors ──ranges──▶ fetchers ──frames──▶ workers ──chunks──▶ target      each a few threads
+//!                         ▲     one buffer    BLAKE3, zstd,       past the page cache,
+//!                         │     a chunk       BLAKE3              head last
+//!                     scheduler ◀──────────── check               what the disk holds, if that is worth reading
 //! ```
 //!
-//! The board knows the state of every chunk; everybody else asks it what to do next. Nothing that was not checked
-//! reaches the disk, nothing is written beyond the target, and the first MiB is written last.
+//! The scheduler knows the state of every chunk; all threads ask it what to do next. Nothing unverified reaches the
+//! disk, nothing is written beyond the target, and the first MiB is written last.
 
 mod check;
 mod choice;
@@ -55,7 +55,7 @@ use mirror::Mirrors;
 use target::Target;
 use whole::{Whole, check_claims};
 
-/// Whether the manifest that has come is one that this node takes: the facts of the plan may be from a file.
+/// Checks the manifest against the policy of this node. The plan was made with it, but its facts may be from a file.
 fn check_policy(
     policy: &PackedPolicy,
     found: &FoundManifest,
@@ -79,20 +79,19 @@ fn check_policy(
 /// A packed image to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Packed<'a> {
-    /// What its manifest said when this was planned; it has to say the same still.
+    /// Facts of the manifest that the plan was made with; it must not have changed since.
     pub facts: &'a PackedFacts,
-    /// Whether the server answers ranges, where that is known.
+    /// Whether the server supports ranges, if known.
     pub ranges: Option<bool>,
-    /// What holds here.
+    /// The policy of this node.
     pub rules: &'a PackedPolicy,
-    /// How many images are written at the same time, this one among them: buffers and connections are shared out. Not
-    /// 0.
+    /// Images written at the same time, including this one (at least 1): they share buffers and connections.
     pub at_once: usize,
-    /// Whether the target keeps nothing of what is written to it: the image is only checked.
+    /// Whether the target discards what is written: the image is only verified.
     pub discards: bool,
 }
 
-/// Writes a packed image, checks it, and makes sure that it is on the medium.
+/// Writes a packed image, verifies it, and returns when it is on the medium.
 pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, StreamError> {
     let started = Instant::now();
     let Job {
@@ -150,7 +149,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     })
 }
 
-/// What the manifest says of the image at `url`.
+/// The manifest's entry of the image at `url`.
 fn listed<'m>(
     found: &'m FoundManifest,
     url: &str,
@@ -164,7 +163,7 @@ fn listed<'m>(
     })
 }
 
-/// What was compared with what: the chunks with those of the manifest, and the whole with what others state.
+/// The digests that were compared: the chunks with the manifest, the whole with what others state.
 fn checked(expected: &Expected, manifest: String) -> Vec<CheckedDigest> {
     let chunks = CheckedDigest {
         of: DigestedPart::Chunks,
@@ -176,7 +175,7 @@ fn checked(expected: &Expected, manifest: String) -> Vec<CheckedDigest> {
     std::iter::once(chunks).chain(others).collect()
 }
 
-/// What is known of the whole: computed, or what the manifest claims.
+/// Size and digests of the whole: computed, or the manifest's claims.
 fn digested(image: &Image, digests: &Digests) -> ImageOutcome {
     let claimed_md5 = image.raw_md5.as_ref().map(|digest| hex::text(digest));
     ImageOutcome {
@@ -199,7 +198,7 @@ fn manifest_url(url: &str, facts: &PackedFacts) -> String {
     redacted(&address::beside(url, &facts.manifest).unwrap_or_default())
 }
 
-/// Where the data file is: where the request says, and in every mirror's folder.
+/// URLs of the data file: the request's, and one in the folder of each mirror.
 fn places(url: &str, mirrors: &[RedactedUrl]) -> Vec<String> {
     let name = address::base_name(url);
     let others = mirrors
@@ -214,7 +213,7 @@ fn places(url: &str, mirrors: &[RedactedUrl]) -> Vec<String> {
     places
 }
 
-/// The manifest that was planned with, from whoever has it.
+/// Fetches the manifest that the plan was made with, from the first server that has it.
 fn fetch_manifest(
     client: &Client,
     url: &str,

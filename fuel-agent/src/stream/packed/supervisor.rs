@@ -1,4 +1,5 @@
-//! The thread that has called: it makes zeros, tells progress, hears whoever says stop, and thinks the way over.
+//! The calling thread of the engine: zeroes extents, reports progress, watches for cancellation and re-evaluates the
+//! write mode.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,30 +12,30 @@ use crate::events::Event;
 use crate::model::stage::Stage;
 use os_image::index::Index;
 
-/// Zeros are made so many bytes at a time, or one chunk: whoever writes meanwhile waits for no more than that, and
-/// somebody who says stop is heard.
+/// Most bytes zeroed by one call (at least one chunk), so that writes of other threads wait only briefly and a
+/// cancellation is noticed in between.
 const ZEROS_MOST: u64 = 8 << 20;
 
-/// How often progress is told and the way is thought over.
+/// Interval of progress reports and of re-evaluations.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Chunks in a row that the disk does not hold, after which it is not asked about the rest.
+/// Consecutive chunks not found on the disk after which the rest is not looked for.
 const MISSES: usize = 32;
 
-/// What the calling thread knows.
+/// State of the calling thread.
 pub(super) struct Supervisor<'a, 'e, 'd> {
     pub(super) engine: &'a Engine<'e, 'd>,
     pub(super) scheduler: &'a ChunkScheduler<'a>,
-    /// Whether the disk is read, and may cease to be.
+    /// Whether the disk is being checked and the check may still be stopped (`delta=auto`).
     pub(super) is_checking: bool,
-    /// The last chunk of those looked at first that the disk held.
+    /// Highest number of a sampled chunk that the disk holds.
     pub(super) last_held: Option<usize>,
-    /// When progress was told last.
+    /// Time of the last progress event.
     pub(super) told: Option<Instant>,
 }
 
 impl Supervisor<'_, '_, '_> {
-    /// Until every chunk is done, or somebody failed; `why` gains a reason when the way changes.
+    /// Runs until every chunk is done or a thread has failed; a change of the write mode adds its reason to `why`.
     pub(super) fn until_over(&mut self, why: &Mutex<String>) -> Result<(), StreamError> {
         let chunk = u64::from(self.engine.index.chunk_size());
         let most = usize::try_from(ZEROS_MOST / chunk).unwrap_or(1).max(1);
@@ -75,7 +76,7 @@ impl Supervisor<'_, '_, '_> {
             .zero(first.raw_offset, end - first.raw_offset)
     }
 
-    /// Why the disk is not to be read any further, where that is so.
+    /// The reason to stop checking the disk, if there is one.
     fn should_stop_checking(&self) -> Option<String> {
         let progress = self.scheduler.progress();
         let is_ahead = |held: usize| held > progress.checked;
@@ -113,7 +114,7 @@ impl Supervisor<'_, '_, '_> {
     }
 }
 
-/// How long the data file is for each byte of the image.
+/// Packed bytes per raw byte, over the chunks with data.
 #[expect(
     clippy::cast_precision_loss,
     clippy::as_conversions,

@@ -1,4 +1,4 @@
-//! The target of a packed image, for several threads at once: written past the page cache where that can be had.
+//! The target of a packed image, shared by several threads; uses direct I/O if the device supports it.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,28 +12,28 @@ use crate::pool::Buffer;
 
 const ALIGNMENT: usize = DirectWriter::ALIGNMENT;
 
-/// Runs of zeros are found in pieces of this many bytes.
+/// Zeros are detected in units of this many bytes.
 const GRANULE: usize = 64 * 1024;
 
-/// Zeros within a chunk are left to the device where there are at least so many: fewer are written along with the rest.
+/// Zeros within a chunk are left to the device from this length on; shorter runs are written.
 const ZEROS_LEAST: usize = 512 * 1024;
 
-/// How much of the image is held back to the end.
+/// Bytes of the image that are written last.
 pub(super) const HEAD: usize = 1 << 20;
 
 static ZEROS: [u8; GRANULE] = [0; GRANULE];
 
 /// A device that several threads write to.
 pub(super) struct Target<'a> {
-    /// For what goes through the page cache, zeros, and flushing.
+    /// For buffered writes, zeroing and flushing.
     device: Mutex<&'a mut dyn BlockDevice>,
     name: &'a str,
     size: u64,
-    /// The same past the page cache.
+    /// For direct I/O.
     direct: Option<DirectWriter>,
-    /// The device has asked for more than we know of: everything goes through the cache.
+    /// The device has refused direct I/O: it needs a larger alignment than ours.
     no_direct: AtomicBool,
-    /// The beginning of the image, once it is known.
+    /// The head, once it was received.
     head: Mutex<Vec<u8>>,
     written: AtomicU64,
 }
@@ -54,7 +54,7 @@ impl<'a> Target<'a> {
     }
 
     fn device(&self) -> MutexGuard<'_, &'a mut dyn BlockDevice> {
-        // nobody panics while holding it
+        // no code panics while holding the lock
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -67,19 +67,19 @@ impl<'a> Target<'a> {
         direct.filter(|_| !self.no_direct.load(Ordering::Relaxed))
     }
 
-    /// Bytes that were written, without those that were made zero.
+    /// Bytes written, without zeroed ones.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Takes away what was in place of the beginning, also where the image is shorter than that: from here on no old
-    /// filesystem or table is there, and no new one yet.
+    /// Zeroes the place of the head, also if the image is shorter: from here on the disk holds neither the old
+    /// filesystem or partition table nor the new one.
     pub(super) fn void(&self) -> Result<(), StreamError> {
         self.zero(0, self.size.min(count(HEAD)))?;
         self.flush()
     }
 
-    /// Writes bytes of the image to their place, but for its beginning, which is kept for [`Self::finish`].
+    /// Writes a chunk to its place, except for the head, which is kept for [`Self::finish`].
     pub(super) fn write_chunk(&self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
         self.check_whole(at)?;
         let (head, rest) = if at == 0 {
@@ -102,8 +102,8 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Whether the file that stands for a disk, where it is one, is still there, as long as it was. Without the lock
-    /// where that can be: zeros are made under it.
+    /// Checks that the file that stands for a disk still exists with its length. Avoids the lock if possible: it is
+    /// held while extents are zeroed.
     fn check_whole(&self, at: u64) -> Result<(), StreamError> {
         let checked = match &self.direct {
             Some(direct) => direct.check_whole(),
@@ -112,11 +112,11 @@ impl<'a> Target<'a> {
         checked.map_err(|source| failed("write", self.name, at, source))
     }
 
-    /// Everything else is there: the beginning too, now.
+    /// Writes the head, after everything else.
     pub(super) fn finish(&self) -> Result<(), StreamError> {
         self.flush()?;
         let head = std::mem::take(&mut *self.head());
-        // a beginning of zeros is there already
+        // a head of zeros is on the disk already
         if !head.is_empty() {
             self.write(&head, 0)?;
             self.flush()?;
@@ -124,14 +124,14 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Everything that was written is on the medium, and is read from there.
+    /// Flushes everything and drops it from the page cache, so that it is read from the medium.
     pub(super) fn flush_to_medium(&self) -> Result<(), StreamError> {
         self.flush()?;
         let dropped = self.device().drop_cache();
         dropped.map_err(|source| failed("flush", self.name, 0, source))
     }
 
-    /// Copies the beginning of the image, which is not on the device yet; `false` where it is: zeros.
+    /// Copies the head, which is not on the device yet; `false` if it is, being zeros.
     pub(super) fn copy_head(&self, buffer: &mut Buffer) -> bool {
         let head = self.head();
         buffer.push(&head);
@@ -152,7 +152,7 @@ impl<'a> Target<'a> {
         zeroed.map_err(|source| failed("zero", self.name, at, source))
     }
 
-    /// Past the page cache what can be written so; the rest is less than one of its units.
+    /// Uses direct I/O for the aligned part; the tail is shorter than one alignment unit.
     fn write(&self, bytes: &[u8], at: u64) -> Result<(), StreamError> {
         self.written
             .fetch_add(count(bytes.len()), Ordering::Relaxed);
@@ -171,7 +171,7 @@ impl<'a> Target<'a> {
         written.map_err(|source| failed("write", self.name, at, source))
     }
 
-    /// Whether it was written.
+    /// Returns whether it was written.
     fn write_direct(&self, bytes: &[u8], at: u64) -> io::Result<bool> {
         let is_aligned = bytes.as_ptr().align_offset(ALIGNMENT) == 0;
         let Some(direct) = self.direct().filter(|_| is_aligned) else {
@@ -187,7 +187,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Reads what the device holds, from the medium where that can be told.
+    /// Reads from the device, past the page cache if possible.
     pub(super) fn read(&self, buffer: &mut [u8], at: u64) -> Result<(), StreamError> {
         let unit = count(ALIGNMENT);
         let whole = count(buffer.len()).is_multiple_of(unit) && at.is_multiple_of(unit);
@@ -208,7 +208,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Runs of zeros that are long enough, and what is between them.
+/// Splits bytes into long runs of zeros and what lies between them.
 struct Runs<'a>(&'a [u8]);
 
 impl<'a> Iterator for Runs<'a> {
@@ -235,7 +235,7 @@ impl<'a> Iterator for Runs<'a> {
     }
 }
 
-/// How many zeros `bytes` begins with; 0 where they are too few to be worth a call.
+/// Number of zeros that `bytes` begins with; 0 if they are too few to be worth a system call.
 fn zeros(bytes: &[u8]) -> usize {
     let is_zero = |granule: &&[u8]| *granule == &ZEROS[..granule.len()];
     let granules = bytes.chunks(GRANULE).take_while(is_zero);

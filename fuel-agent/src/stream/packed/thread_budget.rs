@@ -1,28 +1,28 @@
-//! How many threads work on an image, so that all their buffers together stay within one amount of memory.
+//! How many threads work on an image, so that their buffers stay within a fixed amount of memory.
 //!
-//! Threads that write by themselves, not `io_uring`. Twelve rounds in turn on two processors, 3 GiB with 1.5 GiB of
-//! data onto a loop device with direct I/O: 1.44 s (1.23 to 1.99) by six threads, 1.53 s (1.37 to 1.94) by two that
-//! hand two writes each to `io_uring`, 1.64 s (1.27 to 1.94) by two with three each; 1.05 s where nothing is written.
-//! The processors are what is short: whoever waits for the disk takes none of them.
+//! Threads that write synchronously, not `io_uring`. Twelve alternating rounds on two processors, 3 GiB with 1.5 GiB of
+//! data onto a loop device with direct I/O: 1.44 s (1.23 to 1.99) with six threads, 1.53 s (1.37 to 1.94) with two
+//! threads and two `io_uring` writes each, 1.64 s (1.27 to 1.94) with two threads and three each; 1.05 s without
+//! writing. Processors are the bottleneck, and a thread that waits for the disk uses none.
 
 use os_image::index::Index;
 
 use super::scheduler::LANES_MAX;
 
-/// What buffers of chunks may take together; the rest of what the agent needs has its own bounds.
+/// Bytes that all chunk buffers may take together.
 const MEMORY: u64 = 40 << 20;
 
-/// Who works, and in how much memory.
+/// Number of threads of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ThreadBudget {
-    /// Connections.
+    /// Fetchers, one connection each.
     pub(super) fetchers: usize,
     /// Threads that unpack and write.
     pub(super) workers: usize,
 }
 
 impl ThreadBudget {
-    /// One of each: what is asked for in order comes in order, but for what has to come again.
+    /// One of each: chunks that are requested in order arrive in order, except for those fetched again.
     pub(super) const fn in_order() -> Self {
         Self {
             fetchers: 1,
@@ -30,10 +30,9 @@ impl ThreadBudget {
         }
     }
 
-    /// As many workers as there are cores and four more, so that some can wait for the disk; fewer where chunks are
-    /// large.
+    /// Cores + 4 workers, so that some can wait for the disk; fewer if chunks are large.
     ///
-    /// So many images `at_once` share memory, and the connections to a single server.
+    /// Memory, and the connections to a single server, are shared by `at_once` images.
     pub(super) fn of(index: &Index, servers: usize, cores: usize, at_once: usize) -> Self {
         let memory = MEMORY / u64::try_from(at_once.max(1)).unwrap_or(u64::MAX);
         let (raw, packed) = (u64::from(index.chunk_size()), longest(index));
@@ -61,7 +60,7 @@ impl ThreadBudget {
     }
 }
 
-/// Bytes of the longest frame.
+/// Length of the longest frame in bytes.
 pub(super) fn longest(index: &Index) -> u64 {
     let lengths = index.iter().map(|chunk| u64::from(chunk.packed_length));
     lengths.max().unwrap_or(0)

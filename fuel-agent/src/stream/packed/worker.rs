@@ -1,4 +1,4 @@
-//! Workers: each takes a chunk that has come, checks it, unpacks it, checks it again, and writes it.
+//! A worker verifies a received chunk, unpacks it, verifies the result and writes it.
 
 use os_image::codec::{ChunkError, Unpacker};
 use os_image::index::{Chunk, Index};
@@ -13,20 +13,20 @@ use super::whole::Whole;
 use crate::pool::Pool;
 use host::units::Bytes;
 
-/// What workers share.
+/// Shared by all workers of an image.
 pub(super) struct WriterContext<'a, 'd> {
     pub(super) index: &'a Index,
     pub(super) scheduler: &'a ChunkScheduler<'a>,
     pub(super) mirrors: &'a Mirrors,
     pub(super) target: &'a Target<'d>,
     pub(super) whole: &'a Whole<'a>,
-    /// Buffers for chunks that are unpacked, one for each worker.
+    /// Buffers for unpacked chunks, one per worker.
     pub(super) pool: &'a Pool,
-    /// Counts unpacked bytes.
+    /// Counts unpacked bytes and the time spent on them.
     pub(super) meter: &'a Meter,
 }
 
-/// Works until all is over; an error of it is the error of the whole.
+/// Runs until the image is done or has failed; its error becomes the error of the image.
 pub(super) fn run(context: &WriterContext<'_, '_>) -> Result<(), StreamError> {
     let mut unpacker = Unpacker::new().map_err(|source| StreamError::Thread { source })?;
     let mut raw = context.pool.take();
@@ -44,7 +44,7 @@ pub(super) fn run(context: &WriterContext<'_, '_>) -> Result<(), StreamError> {
         raw.clear();
         let room = raw.spare().get_mut(..length).unwrap_or_default();
         let checked = unpacker.unpack(&chunk, &packed, room);
-        // back to the pool before the disk is waited for
+        // return the buffer to the pool before waiting for the disk
         drop(packed);
         match checked {
             Ok(()) => raw.grow(length),
@@ -73,13 +73,13 @@ impl WriterContext<'_, '_> {
         found.map_or_else(String::new, |mirror| mirror.file.name().to_owned())
     }
 
-    /// The frame is the one that the manifest lists, and yet it is not the chunk: nobody else has a better one.
+    /// The frame matches the manifest but does not unpack to its chunk: no mirror can have a better one.
     fn contradiction(&self, chunk: usize, mirror: usize, why: ChunkError) -> StreamError {
         let url = self.name(mirror);
         PackedError::Contradiction { url, chunk, why }.into()
     }
 
-    /// A chunk that is not what it should be comes again, from somebody else where there is one.
+    /// Fetches a wrong chunk again, from another mirror if there is one.
     fn refuse(&self, number: usize, chunk: &Chunk, mirror: usize) -> Result<(), StreamError> {
         let url = self.name(mirror);
         tracing::warn!(url, chunk = number, "wrong bytes; asking again");

@@ -1,29 +1,29 @@
-//! What a lane asks for next: consecutive chunks, neither so few that requests count nor so many that one lane ends
-//! late.
+//! Groups of consecutive chunks for one request: large enough that requests do not dominate, small enough that all
+//! fetchers end at about the same time.
 
 use std::time::Duration;
 
 use super::{ChunkScheduler, Phase, State};
 use crate::source::range::Wanted;
 
-/// Zero chunks between others are fetched along with them where they are this few bytes: cheaper than one more request.
+/// Zero chunks between data chunks are fetched along with them up to this many bytes: cheaper than another request.
 const GAP_LIMIT: u64 = 64 * 1024;
 
-/// A lane that delivers nothing for so long is helped out.
+/// After this time without data from a fetcher, others request its chunks too.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Consecutive chunks that a lane asks for together.
+/// Consecutive chunks of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Group {
-    /// The first chunk.
+    /// Number of the first chunk.
     pub(in super::super) first: usize,
-    /// Where they are in the data file.
+    /// Their range in the data file.
     pub(in super::super) wanted: Wanted,
 }
 
 impl ChunkScheduler<'_> {
-    /// Consecutive chunks for a lane to ask for, about `bytes` of them but at least one; waits while there may be some
-    /// later. `None` when all is over.
+    /// Takes consecutive missing chunks of about `bytes` bytes, at least one; waits while chunks may become missing
+    /// again. `None` when the image is done or has failed.
     pub(in super::super) fn next_group(
         &self,
         fetcher: u8,
@@ -52,7 +52,7 @@ impl ChunkScheduler<'_> {
         bytes: u64,
         fetchers: u64,
     ) -> Option<Group> {
-        // the fewer are left, the fewer at once: so that all lanes end together
+        // smaller groups towards the end, so that all fetchers end together
         let share = usize::try_from(fetchers.max(1) * 2).unwrap_or(1);
         let most = (state.missing.len() / share).max(1);
         let first = *state.missing.first()?;
@@ -76,7 +76,7 @@ impl ChunkScheduler<'_> {
             length += packed;
             group.push((chunk, found.packed_length, is_missing));
         }
-        // not the bridge that leads nowhere
+        // drop the zero chunks at the end
         while group.last().is_some_and(|(_, _, is_missing)| !is_missing) {
             group.pop();
         }
@@ -99,7 +99,7 @@ impl ChunkScheduler<'_> {
         })
     }
 
-    /// A chunk that another lane has been waiting for too long: a mirror that stalls shall not hold up the end.
+    /// Takes a chunk that another fetcher has been waiting for too long: a stalled mirror must not delay the end.
     fn take_over(&self, state: &mut State, fetcher: u8) -> Option<Group> {
         let mut phases = state.phases.iter();
         let overdue = phases.position(|phase| match phase {
@@ -114,7 +114,7 @@ impl ChunkScheduler<'_> {
         self.group(overdue, vec![self.index.chunk(overdue)?.packed_length])
     }
 
-    /// All chunks, for a server that sends everything or nothing.
+    /// All chunks, for a server that does not support ranges.
     pub(in super::super) fn everything(&self) -> Wanted {
         Wanted {
             start: 0,

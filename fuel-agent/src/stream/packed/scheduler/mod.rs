@@ -1,8 +1,8 @@
-//! What is known of each chunk, and who does what next: the one thing that all threads of an image share.
+//! The state of every chunk and what to do next. All threads of an image share one scheduler.
 //!
 //! ```text
-//!   Unknown ──check──▶ Done                 what the disk holds is right
-//!      └─────────────▶ Missing ──a lane asks──▶ Coming ──▶ Here ──a worker writes──▶ Done
+//!   Unknown ──check──▶ Done                 the disk holds it
+//!      └─────────────▶ Missing ──fetcher──▶ Requested ──▶ Received ──worker──▶ Done
 //!                         ▲                        │ broke off, or wrong
 //!                         └────────────────────────┘
 //! ```
@@ -20,14 +20,14 @@ use super::super::error::StreamError;
 use crate::pool::Buffer;
 pub(super) use groups::Group;
 
-/// What is known of a chunk.
+/// State of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nobody has looked whether the disk holds it.
+    /// The disk has not been checked for it.
     Unknown,
-    /// It has to be fetched, or made zero.
+    /// It has to be fetched or zeroed.
     Missing,
-    /// The lane of this number has asked for it.
+    /// The fetcher of this number has requested it.
     Coming(u8),
     /// It is in memory.
     Here,
@@ -35,30 +35,30 @@ enum Phase {
     Done,
 }
 
-/// A chunk that has come.
+/// A chunk that a fetcher has received.
 pub(super) struct Arrived {
-    /// Which.
+    /// Number of the chunk.
     pub(super) chunk: usize,
-    /// Its frame.
+    /// Its compressed frame.
     pub(super) packed: Buffer,
-    /// Which mirror sent it.
+    /// Index of the mirror that sent it.
     pub(super) mirror: usize,
 }
 
-/// How far it is.
+/// Counters of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     /// Raw bytes of chunks that are done.
     pub(super) done: u64,
-    /// Raw bytes that were on the disk already.
+    /// Raw bytes that the disk held already.
     pub(super) kept: u64,
-    /// Raw bytes of chunks that came and were written.
+    /// Raw bytes of chunks that were fetched and written.
     pub(super) written: u64,
-    /// Chunks that were looked for on the disk, and how many of them it held.
+    /// Chunks that the disk was checked for.
     pub(super) checked: usize,
-    /// Chunks that the disk held.
+    /// Chunks of these that the disk held.
     pub(super) matched: usize,
-    /// Chunks since the last one that the disk held.
+    /// Chunks checked since the last one that the disk held.
     pub(super) misses_in_a_row: usize,
 }
 
@@ -68,47 +68,47 @@ struct State {
     missing: BTreeSet<usize>,
     /// Zero chunks in phase `Missing`.
     zeros: BTreeSet<usize>,
-    /// All before it are not `Unknown`.
+    /// Lowest number that may still be `Unknown`.
     unchecked: usize,
-    /// Chunks not `Done`.
+    /// Chunks that are not `Done`.
     left: usize,
-    /// Chunks that are `Done`, of zeros and of data.
+    /// Chunks that are `Done`: of zeros, of data.
     done: [usize; 2],
     arrived: VecDeque<Arrived>,
-    /// When each lane delivered last.
+    /// When each fetcher delivered last.
     heard: [Option<Instant>; LANES_MAX],
     failed: Option<StreamError>,
     progress: Progress,
 }
 
-/// How many lanes there may be.
+/// Most fetchers of one image.
 pub(super) const LANES_MAX: usize = 4;
 
-/// The board.
+/// Assigns work to the threads of one image.
 pub(super) struct ChunkScheduler<'a> {
     index: &'a Index,
     /// Chunks of zeros in the image.
     zeros: usize,
     state: Mutex<State>,
     changed: Condvar,
-    /// Ends whatever waits for a server.
+    /// Cancels pending requests.
     stop: Cancel,
 }
 
-/// How the disk came to hold a chunk.
+/// How a chunk got onto the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChunkOrigin {
-    /// It held it.
+    /// The disk held it before.
     Kept,
-    /// It was written.
+    /// It was fetched and written.
     Written,
-    /// It was made zero.
+    /// It was zeroed.
     Zeroed,
 }
 
 impl<'a> ChunkScheduler<'a> {
-    /// All chunks have to come but for those that `unknown` wants to be looked for. The first is never looked for: what
-    /// was in its place is gone before anything else is done.
+    /// With `unknown` the disk is checked for all chunks but the first, whose place is zeroed before anything else;
+    /// otherwise all chunks are fetched.
     pub(super) fn new(index: &'a Index, unknown: bool, stop: Cancel) -> Self {
         let scheduler = Self {
             index,
@@ -137,7 +137,7 @@ impl<'a> ChunkScheduler<'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // nobody panics while holding it
+        // no code panics while holding the lock
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -156,7 +156,7 @@ impl<'a> ChunkScheduler<'a> {
         }
     }
 
-    /// What the disk holds is of no interest any more: everything that nobody looked at has to come.
+    /// Stops checking the disk: all unchecked chunks become missing.
     pub(super) fn stop_checking(&self) {
         let mut state = self.lock();
         for chunk in state.unchecked..self.index.len() {
@@ -168,7 +168,7 @@ impl<'a> ChunkScheduler<'a> {
         self.changed.notify_all();
     }
 
-    /// The next chunk to look for on the disk; `None` when there is none any more.
+    /// The next chunk to check the disk for; `None` if there is none left.
     pub(super) fn next_unchecked(&self) -> Option<usize> {
         let mut state = self.lock();
         while !state.is_over() && state.unchecked < self.index.len() {
@@ -181,7 +181,7 @@ impl<'a> ChunkScheduler<'a> {
         None
     }
 
-    /// Whether the disk holds a chunk that was looked for. It may have come meanwhile.
+    /// Records the result of a check. The chunk may have been received meanwhile.
     pub(super) fn checked(&self, chunk: usize, holds: bool) {
         let mut state = self.lock();
         state.progress.checked += 1;
@@ -217,7 +217,7 @@ impl<'a> ChunkScheduler<'a> {
         }
     }
 
-    /// The disk holds these chunks now.
+    /// Records that the disk holds these chunks now.
     pub(super) fn done(&self, chunks: std::ops::Range<usize>, how: ChunkOrigin) {
         let mut state = self.lock();
         for chunk in chunks {
@@ -226,16 +226,16 @@ impl<'a> ChunkScheduler<'a> {
         self.changed.notify_all();
     }
 
-    /// Whether a larger share of the zeros is there than of the data. A disk does not write while it makes zeros: done
-    /// all at once, they would leave whoever unpacks without a place to put things.
+    /// Whether the share of zero chunks done exceeds that of data chunks. A disk does not write while it zeroes an
+    /// extent: zeroed all at once, they would block the writers, and then the fetchers for want of buffers.
     fn zeros_are_ahead(&self, state: &State) -> bool {
         let [zeros, data] = state.done;
         let all_data = self.index.len() - self.zeros;
         data < all_data && zeros * all_data > data * self.zeros
     }
 
-    /// Zero chunks one after the other that have to be made, `most` of them; they are no longer on the board's list.
-    /// None while data lags behind, and none once all is over.
+    /// Takes up to `most` consecutive zero chunks off the list. `None` while data lags behind or when the image is done
+    /// or has failed.
     pub(super) fn next_zeros(&self, most: usize) -> Option<std::ops::Range<usize>> {
         let mut state = self.lock();
         if state.is_over() || self.zeros_are_ahead(&state) {
@@ -249,7 +249,8 @@ impl<'a> ChunkScheduler<'a> {
         Some(first..end)
     }
 
-    /// A chunk that has come; dropped where nobody waits for it. Whether to go on.
+    /// Accepts a chunk that was received; drops it if it is not needed any more. Returns whether the fetcher should go
+    /// on.
     pub(super) fn arrived(&self, fetcher: u8, arrived: Arrived) -> bool {
         let mut state = self.lock();
         state.hear(fetcher);
@@ -271,7 +272,7 @@ impl<'a> ChunkScheduler<'a> {
         true
     }
 
-    /// A lane broke off: what it was waiting for has to be asked for again.
+    /// A fetcher broke off: its outstanding chunks become missing again.
     pub(super) fn give_back(&self, fetcher: u8) {
         let mut state = self.lock();
         for chunk in 0..self.index.len() {
@@ -282,13 +283,13 @@ impl<'a> ChunkScheduler<'a> {
         self.changed.notify_all();
     }
 
-    /// A chunk that came and is wrong has to come again.
+    /// A received chunk was wrong and becomes missing again.
     pub(super) fn again(&self, chunk: usize) {
         self.miss(&mut self.lock(), chunk);
         self.changed.notify_all();
     }
 
-    /// The next chunk that has come; waits for it. `None` when all is over.
+    /// Waits for the next received chunk. `None` when the image is done or has failed.
     pub(super) fn next_arrived(&self) -> Option<Arrived> {
         let mut state = self.lock();
         loop {
@@ -302,7 +303,7 @@ impl<'a> ChunkScheduler<'a> {
         }
     }
 
-    /// Waits until something is missing or all is over; whether something is missing.
+    /// Waits until a chunk is missing (`true`), or the image is done or has failed (`false`).
     pub(super) fn waits_for_more(&self) -> bool {
         let mut state = self.lock();
         while !state.is_over() && state.missing.is_empty() {
@@ -311,7 +312,7 @@ impl<'a> ChunkScheduler<'a> {
         !state.is_over()
     }
 
-    /// Ends it all; the first error is the one that counts.
+    /// Ends the transfer with an error; the first error counts.
     pub(super) fn fail(&self, error: StreamError) {
         let mut state = self.lock();
         state.failed.get_or_insert(error);
@@ -320,7 +321,8 @@ impl<'a> ChunkScheduler<'a> {
         self.changed.notify_all();
     }
 
-    /// Waits for something to happen, not longer than `limit`, but not where zeros are to be made; whether it is over.
+    /// Waits up to `limit` for a change, or not at all if zero chunks are due. Returns whether the image is done or has
+    /// failed.
     pub(super) fn is_over_within(&self, limit: Duration) -> bool {
         let state = self.lock();
         let has_zeros = !state.zeros.is_empty() && !self.zeros_are_ahead(&state);
@@ -330,12 +332,12 @@ impl<'a> ChunkScheduler<'a> {
         self.wait(state, limit).is_over()
     }
 
-    /// How far it is.
+    /// Current counters.
     pub(super) fn progress(&self) -> Progress {
         self.lock().progress
     }
 
-    /// What it came to.
+    /// Final counters, or the first error.
     pub(super) fn result(self) -> Result<Progress, StreamError> {
         let state = self
             .state

@@ -1,4 +1,5 @@
-//! Digests of the whole where nothing keeps it: chunks are taken in their order, or come again.
+//! Digests of the whole image if the target discards it: chunks are digested in their order, and fetched again
+//! otherwise.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,14 +10,14 @@ use crate::stream::digest::{Digests, Hasher};
 
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// Takes chunks from the first to the last.
+/// Digests chunks from the first to the last.
 pub(super) struct InOrder<'a> {
     index: &'a Index,
     state: Mutex<State>,
 }
 
 struct State {
-    /// The chunk whose turn it is.
+    /// Number of the next chunk.
     next: usize,
     hashers: Vec<Hasher>,
 }
@@ -33,9 +34,9 @@ impl<'a> InOrder<'a> {
         }
     }
 
-    /// Takes a chunk with data, and the zeros before it; `false` where its turn has not come.
+    /// Digests a data chunk and the zero chunks before it; `false` if it is not the next one.
     pub(super) fn take(&self, number: usize, raw: &[u8]) -> bool {
-        // nobody panics while holding it
+        // no code panics while holding the lock
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.take_zeros(self.index);
         if state.next != number {
@@ -46,7 +47,7 @@ impl<'a> InOrder<'a> {
         true
     }
 
-    /// Takes the zeros at the end; nothing is known of an image that has not come to its end.
+    /// Digests the zero chunks at the end. Sets no digest if a chunk is missing.
     pub(super) fn finish(&self, digests: &mut Digests) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.take_zeros(self.index);
@@ -65,7 +66,7 @@ impl State {
         }
     }
 
-    /// Zero chunks are never fetched: whenever it is their turn, they are there.
+    /// Zero chunks are not fetched: they are digested when it is their turn.
     fn take_zeros(&mut self, index: &Index) {
         while let Some(chunk) = index.chunk(self.next).filter(|chunk| chunk.zero) {
             let mut left = usize::try_from(chunk.raw_length).unwrap_or(usize::MAX);

@@ -1,9 +1,9 @@
-//! Digests of the whole image that somebody else than its manifest states.
+//! Digests of the whole image that others than its manifest state.
 //!
-//! BLAKE3 is a tree: that of the whole is put together from one value a chunk, each computed while the chunk is in
-//! memory to be checked. All others are of the bytes in their order, which chunks do not come in: they are computed
-//! over what the target holds, read back after a flush. Where the target keeps nothing (`write --check`), chunks are
-//! taken in order.
+//! BLAKE3 is a tree: the root is merged from one value per chunk, computed while the chunk is in memory to be verified.
+//! The other digests need the bytes in order, and chunks arrive in any order: they are computed over the target's
+//! content, read back after a flush. If the target discards what is written (`write --check`), chunks are processed in
+//! order.
 
 mod in_order;
 mod tree;
@@ -28,24 +28,24 @@ use os_image::index::{Chunk, Index};
 use os_image::manifest::Image;
 use tree::Tree;
 
-/// Pieces that are read ahead of those that are digested.
+/// Pieces read ahead of the digesting thread.
 const AHEAD: usize = 2;
 
-/// How often progress is told.
+/// Interval of progress events.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What of the whole has to be computed.
+/// The digests that have to be computed.
 pub(super) struct Whole<'a> {
     url: &'a str,
     stated: &'a [StatedDigest],
     tree: Option<Tree<'a>>,
     in_order: Option<InOrder<'a>>,
-    /// Computed over what is read back.
+    /// Digests computed over what is read back.
     read_back: Vec<Algorithm>,
 }
 
 impl<'a> Whole<'a> {
-    /// What `stated` asks for, where the target keeps what is written, or `discards` it.
+    /// Digests for `stated`; `discards` if the target does not keep what is written.
     pub(super) fn new(
         url: &'a str,
         index: &'a Index,
@@ -65,24 +65,25 @@ impl<'a> Whole<'a> {
         }
     }
 
-    /// Whether chunks have to be taken in their order, by one worker.
+    /// Whether a single worker has to process the chunks in order.
     pub(super) fn is_in_order(&self) -> bool {
         self.in_order.is_some()
     }
 
-    /// Digests a part of the tree of the whole, while `chunk` is read.
+    /// A hasher for the chunk's value in the tree of the whole, if that is needed.
     pub(super) fn subtree(&self, chunk: &Chunk) -> Option<blake3::Hasher> {
         self.tree.as_ref().map(|_| tree::hasher(chunk))
     }
 
-    /// Notes what came of it: the chunk is right.
+    /// Stores the value of a verified chunk.
     pub(super) fn put(&self, number: usize, subtree: Option<&blake3::Hasher>) {
         if let (Some(tree), Some(subtree)) = (&self.tree, subtree) {
             tree.put(number, subtree);
         }
     }
 
-    /// Takes a chunk that has been checked. `false` where its turn has not come: then it has to come again.
+    /// Digests a verified chunk. `false` if chunks are needed in order and this is not the next one: it has to be
+    /// fetched again.
     pub(super) fn take(&self, number: usize, chunk: &Chunk, raw: &[u8]) -> bool {
         if let Some(mut subtree) = self.subtree(chunk) {
             subtree.update(raw);
@@ -91,7 +92,7 @@ impl<'a> Whole<'a> {
         (self.in_order.as_ref()).is_none_or(|in_order| in_order.take(number, raw))
     }
 
-    /// Computes what has to be computed and compares it with what is stated. Everything but the head is on the target.
+    /// Computes the digests and compares them with the stated ones. Everything but the head is on the target by then.
     pub(super) fn verify(&self, engine: &Engine<'_, '_>) -> Result<Digests, StreamError> {
         let mut digests = Digests {
             length: engine.index.raw_size(),
@@ -114,7 +115,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// What the manifest says of the whole has to be what others say: that is known before anything is fetched or written.
+/// Compares the manifest's digests of the whole with the stated ones, before anything is fetched or written.
 pub(super) fn check_claims(
     url: &str,
     image: &Image,
@@ -139,7 +140,7 @@ pub(super) fn check_claims(
     Ok(())
 }
 
-/// Reads the target from its beginning to the end of the image, and digests it.
+/// Digests the target from its beginning to the end of the image.
 fn read_back(
     engine: &Engine<'_, '_>,
     algorithms: &[Algorithm],
@@ -186,7 +187,7 @@ fn read_back(
     Ok(())
 }
 
-/// Hands on what the target holds, piece by piece, and its head, which is still in memory.
+/// Sends the target's content piece by piece; the head is still in memory.
 fn read(engine: &Engine<'_, '_>, out: &SyncSender<Buffer>) -> Result<(), StreamError> {
     let mut left = engine.index.raw_size();
     let mut at = 0;

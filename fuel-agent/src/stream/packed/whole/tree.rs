@@ -1,8 +1,8 @@
-//! BLAKE3 of the whole, put together from the values of its chunks.
+//! BLAKE3 of the whole image, merged from values of its chunks.
 //!
-//! A chunk's own digest is that of a tree of its own and does not help; what the whole needs is the value that the
-//! chunk has at its place in the tree of the whole. Chunks are as long as a power of two, and so is what lies left of
-//! each: each is one subtree. The last may be shorter.
+//! The digest of a chunk is the root of a tree of its own and cannot be merged; the whole needs the value that the
+//! chunk has at its place in the tree of the whole. The chunk length is a power of two and each offset a multiple of
+//! it, so each chunk is one subtree. The last may be shorter.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,16 +16,16 @@ use os_image::index::{Chunk, Index};
 
 use crate::stream::error::StreamError;
 
-/// Zeros are digested so many bytes at a time.
+/// Zeros are digested in units of this many bytes.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// The values of all chunks: 33 bytes of memory for each.
+/// The values of all chunks: 33 bytes of memory each.
 pub(super) struct Tree<'a> {
     index: &'a Index,
     values: Mutex<Vec<Option<ChainingValue>>>,
 }
 
-/// Digests `chunk` as a part of the whole.
+/// A hasher for `chunk` at its place in the whole.
 pub(super) fn hasher(chunk: &Chunk) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(chunk.raw_offset);
@@ -41,11 +41,11 @@ impl<'a> Tree<'a> {
     }
 
     fn values(&self) -> MutexGuard<'_, Vec<Option<ChainingValue>>> {
-        // nobody panics while holding it
+        // no code panics while holding the lock
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the value of a chunk that `subtree` has digested whole.
+    /// Stores the value of a chunk that `subtree` has digested completely.
     pub(super) fn put(&self, number: usize, subtree: &blake3::Hasher) {
         let value = subtree.finalize_non_root();
         if let Some(place) = self.values().get_mut(number) {
@@ -53,13 +53,13 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The digest of the whole in hexadecimal, once every chunk with data is there; those of zeros are computed here.
+    /// The digest of the whole in hexadecimal. All data chunks have to be stored; zero chunks are computed here.
     pub(super) fn root(
         &self,
         is_cancelled: impl Fn() -> bool + Sync,
     ) -> Result<String, StreamError> {
         if let (1, Some(only)) = (self.index.len(), self.index.chunk(0)) {
-            // a tree of its own, and checked already
+            // the only chunk is the root itself, and is verified already
             return Ok(hex::text(&only.raw_digest));
         }
         self.fill_zeros(&is_cancelled);
@@ -76,7 +76,7 @@ impl<'a> Tree<'a> {
         Ok(hex::text(root.as_bytes()))
     }
 
-    /// Computes the values of zero chunks, on all processors: no two are the same, for each has its own place.
+    /// Computes the values of zero chunks on all processors. They differ: the value depends on the offset.
     fn fill_zeros(&self, is_cancelled: &(impl Fn() -> bool + Sync)) {
         let next = AtomicUsize::new(0);
         let work = || {
@@ -91,7 +91,7 @@ impl<'a> Tree<'a> {
         thread::scope(|scope| {
             let cores = thread::available_parallelism().map_or(1, usize::from);
             for _ in 1..cores {
-                // where there is no thread to be had, the others do its share
+                // if a thread cannot be started, the others do its share
                 let spawned = thread::Builder::new().spawn_scoped(scope, work);
                 drop(spawned);
             }
@@ -105,7 +105,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// So many zeros as `chunk` has, at its place.
+/// A hasher of a zero chunk at its place.
 fn zeros(chunk: &Chunk) -> blake3::Hasher {
     let mut hasher = hasher(chunk);
     let mut left = usize::try_from(chunk.raw_length).unwrap_or(usize::MAX);
@@ -117,12 +117,12 @@ fn zeros(chunk: &Chunk) -> blake3::Hasher {
     hasher
 }
 
-/// How many of `count` subtrees, two or more, are left of the root: the largest power of two below `count`.
+/// Number of subtrees left of the root, of two or more: the largest power of two below `count`.
 fn left_of(count: usize) -> usize {
     count.next_power_of_two() / 2
 }
 
-/// The value of all of them together, where none is missing.
+/// The merged value, or `None` if a chunk is missing.
 fn merged(values: &[Option<ChainingValue>]) -> Option<ChainingValue> {
     match values {
         [] => None,
