@@ -165,7 +165,7 @@ impl<'a> Context<'a> {
     /// Says that something is odd and goes on.
     pub(super) fn warn(&self, stage: Stage, message: String) {
         let stage = Some(stage);
-        self.events.tell(&Event::Warning { stage, message });
+        self.events.emit(&Event::Warning { stage, message });
     }
 
     /// Stops where somebody has asked for it.

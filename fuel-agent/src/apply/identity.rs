@@ -31,7 +31,7 @@ pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
     relabel(&tree)?;
     for message in warnings {
         let stage = Some(Stage::Configure);
-        context.events.tell(&Event::Warning { stage, message });
+        context.events.emit(&Event::Warning { stage, message });
     }
     Ok(Outcome::Changed)
 }

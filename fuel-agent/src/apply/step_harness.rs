@@ -30,7 +30,7 @@ pub(crate) struct RecordedEvents {
 }
 
 impl Events for RecordedEvents {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         match event {
             Event::Warning { message, .. } => self.warnings.lock().unwrap().push(message.clone()),
             Event::Progress { what, .. } => self.moved.lock().unwrap().push(what.clone()),

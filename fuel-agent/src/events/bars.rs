@@ -128,7 +128,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Events for Bars {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         match event {
             Event::StageStart { stage } => self.stage_start(*stage),
             Event::StageEnd { stage, took, ok } => {
@@ -189,9 +189,9 @@ mod tests {
     fn a_terminal_that_has_gone_is_no_error() {
         let bars = Bars::on(ProgressDrawTarget::hidden());
         let stage = Stage::Image;
-        bars.tell(&Event::StageStart { stage });
+        bars.emit(&Event::StageStart { stage });
         for done_bytes in [1, 2] {
-            bars.tell(&Event::Progress {
+            bars.emit(&Event::Progress {
                 stage,
                 what: "/".to_owned(),
                 done_bytes,
@@ -200,7 +200,7 @@ mod tests {
         }
         assert_eq!(bars.bar.position(), 2);
         // one more at the same time: the bar is that of both
-        bars.tell(&Event::Progress {
+        bars.emit(&Event::Progress {
             stage,
             what: "/srv".to_owned(),
             done_bytes: 3,
@@ -210,13 +210,13 @@ mod tests {
         assert_eq!(bars.bar.length(), Some(6));
         assert_eq!(bars.bar.message(), "2 images");
         // and another after both
-        bars.tell(&Event::Step {
+        bars.emit(&Event::Step {
             stage,
             number: 3,
             of: 3,
             what: "write".to_owned(),
         });
-        bars.tell(&Event::Progress {
+        bars.emit(&Event::Progress {
             stage,
             what: "/var".to_owned(),
             done_bytes: 1,
@@ -224,7 +224,7 @@ mod tests {
         });
         assert_eq!(bars.bar.position(), 1);
         assert_eq!(bars.lock().all_moved(), 6);
-        bars.tell(&Event::StageEnd {
+        bars.emit(&Event::StageEnd {
             stage,
             took: Duration::ZERO,
             ok: true,

@@ -56,11 +56,11 @@ impl Json {
 }
 
 impl Events for Json {
-    fn tell(&self, event: &Event) {
-        self.tell_at(event, SystemTime::now());
+    fn emit(&self, event: &Event) {
+        self.emit_at(event, SystemTime::now());
     }
 
-    fn tell_at(&self, event: &Event, time: SystemTime) {
+    fn emit_at(&self, event: &Event, time: SystemTime) {
         if let Some(object) = object(event)
             && self.due(event)
         {
@@ -127,7 +127,7 @@ mod tests {
         let stream = Shared::default();
         let json = Json::new(Sink::new(stream.clone()));
         for event in events {
-            json.tell(event);
+            json.emit(event);
         }
         stream.text()
     }

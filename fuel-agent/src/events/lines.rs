@@ -90,11 +90,11 @@ fn moved(what: &str, done: u64, total: Option<u64>, rate: Option<u64>) -> String
 }
 
 impl Events for Lines {
-    fn tell(&self, event: &Event) {
-        self.tell_at(event, SystemTime::now());
+    fn emit(&self, event: &Event) {
+        self.emit_at(event, SystemTime::now());
     }
 
-    fn tell_at(&self, event: &Event, time: SystemTime) {
+    fn emit_at(&self, event: &Event, time: SystemTime) {
         let line = match event {
             Event::StageStart { stage } => format!("{stage}: start"),
             Event::StageEnd { stage, took, ok } => {
@@ -139,7 +139,7 @@ mod tests {
         let stream = Shared::default();
         let lines = Lines::new(Sink::new(stream.clone()));
         for event in events {
-            lines.tell(event);
+            lines.emit(event);
         }
         let mut text = String::new();
         for line in stream.text().lines() {

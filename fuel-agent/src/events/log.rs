@@ -21,7 +21,7 @@ use super::{Event, Events};
 pub struct Log;
 
 impl Events for Log {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         match event {
             Event::StageStart { stage } => tracing::info!(%stage, "stage start"),
             Event::StageEnd { stage, took, ok } => {

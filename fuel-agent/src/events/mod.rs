@@ -1,4 +1,4 @@
-//! What is told while a run goes on, and the listeners that hear it: bars, lines, JSON, log file.
+//! Events of a run and the listeners that print or store them: bars, lines, JSON, log file.
 //!
 //! ```text
 //!   bars    a person at a terminal: one line a stage, a bar while bytes move
@@ -103,26 +103,26 @@ pub enum Event {
     },
 }
 
-/// Hears events. Telling never fails and never waits for long: no listener may stop a run.
+/// A listener. Emitting an event never fails and never waits for long: no listener may stop a run.
 pub trait Events: Send + Sync {
-    /// Takes note of one event.
-    fn tell(&self, event: &Event);
+    /// Handles one event.
+    fn emit(&self, event: &Event);
 
-    /// The same of an event that happened at `time`, for listeners that print times.
-    fn tell_at(&self, event: &Event, _time: SystemTime) {
-        self.tell(event);
+    /// Handles an event that happened at `time`; for listeners that print times.
+    fn emit_at(&self, event: &Event, _time: SystemTime) {
+        self.emit(event);
     }
 
-    /// Waits until what was told has been written, for a bounded time.
+    /// Waits until all events so far have been written, for a bounded time.
     fn flush(&self) {}
 }
 
-/// Tells every listener in turn.
+/// Passes each event to every listener in turn.
 #[derive(Default)]
 pub struct FanOut(Vec<Arc<dyn Events>>);
 
 impl FanOut {
-    /// Listeners in the order in which they are told.
+    /// Listeners, in the order in which they get each event.
     pub fn new(listeners: Vec<Arc<dyn Events>>) -> Self {
         Self(listeners)
     }
@@ -135,9 +135,9 @@ impl std::fmt::Debug for FanOut {
 }
 
 impl Events for FanOut {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         for listener in &self.0 {
-            listener.tell(event);
+            listener.emit(event);
         }
     }
 
@@ -148,10 +148,10 @@ impl Events for FanOut {
     }
 }
 
-/// Hears nothing.
+/// Discards all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silence;
 
 impl Events for Silence {
-    fn tell(&self, _: &Event) {}
+    fn emit(&self, _: &Event) {}
 }

@@ -214,8 +214,8 @@ impl Background {
 
     fn with_limits(listener: impl Events + 'static, limits: Limits) -> io::Result<Self> {
         let outbox = Outbox::start("events", limits, move |item| match item {
-            Item::Entry((time, event)) => listener.tell_at(&event, time),
-            Item::Dropped(count) => listener.tell(&Event::Warning {
+            Item::Entry((time, event)) => listener.emit_at(&event, time),
+            Item::Dropped(count) => listener.emit(&Event::Warning {
                 stage: None,
                 message: format!("{count} messages are missing here: the output was not read"),
             }),
@@ -225,11 +225,11 @@ impl Background {
 }
 
 impl Events for Background {
-    fn tell(&self, event: &Event) {
-        self.tell_at(event, SystemTime::now());
+    fn emit(&self, event: &Event) {
+        self.emit_at(event, SystemTime::now());
     }
 
-    fn tell_at(&self, event: &Event, time: SystemTime) {
+    fn emit_at(&self, event: &Event, time: SystemTime) {
         let class = match event {
             Event::Progress { .. } => Class::Progress,
             Event::Step { .. } | Event::Note { .. } | Event::Warning { .. } => Class::Line,
@@ -271,14 +271,14 @@ mod tests {
     }
 
     impl Events for Stuck {
-        fn tell_at(&self, event: &Event, time: SystemTime) {
+        fn emit_at(&self, event: &Event, time: SystemTime) {
             // An error is a gate that stays open.
             let _ = self.let_go.lock().unwrap().recv();
-            self.lines.tell_at(event, time);
+            self.lines.emit_at(event, time);
         }
 
-        fn tell(&self, event: &Event) {
-            self.tell_at(event, SystemTime::now());
+        fn emit(&self, event: &Event) {
+            self.emit_at(event, SystemTime::now());
         }
     }
 
@@ -310,17 +310,17 @@ mod tests {
     fn an_output_that_is_not_read_keeps_no_one_waiting_and_says_what_is_missing() {
         let (background, text, gate) = stuck(SMALL);
         let stage = Stage::Image;
-        background.tell(&Event::StageStart { stage });
+        background.emit(&Event::StageStart { stage });
         for number in 0..100 {
-            background.tell(&warning(number));
-            background.tell(&Event::Progress {
+            background.emit(&warning(number));
+            background.emit(&Event::Progress {
                 stage,
                 what: "/".to_owned(),
                 done_bytes: 1,
                 total_bytes: None,
             });
         }
-        background.tell(&Event::StageEnd {
+        background.emit(&Event::StageEnd {
             stage,
             took: Duration::ZERO,
             ok: true,
@@ -347,7 +347,7 @@ mod tests {
             stall: Duration::from_millis(1),
             ..SMALL
         });
-        background.tell(&warning(1));
+        background.emit(&warning(1));
         assert!(!background.0.flush());
         assert_eq!(background.0.shared.lock().stuck_at, Some(0));
         assert!(!background.0.flush());
@@ -362,7 +362,7 @@ mod tests {
         let lines = Lines::new(Sink::new(text.clone()));
         let background = Background::new(lines).unwrap();
         for number in 0..50 {
-            background.tell(&warning(number));
+            background.emit(&warning(number));
         }
         background.flush();
         let expected: Vec<String> = (0..50).map(|n| format!("warning: number {n}")).collect();
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn times_are_those_of_the_events_however_late_they_are_printed() {
         let (background, text, gate) = stuck(SMALL);
-        background.tell_at(&warning(1), SystemTime::UNIX_EPOCH);
+        background.emit_at(&warning(1), SystemTime::UNIX_EPOCH);
         drop(gate);
         drop(background);
         assert_eq!(text.text(), "1970-01-01T00:00:00.000Z warning: number 1\n");

@@ -129,7 +129,7 @@ fn heard(format: Format) -> Result<Arc<dyn Events>, Error> {
 
 fn warn(events: &dyn Events, message: String) {
     let stage = Some(Stage::Image);
-    events.tell(&Event::Warning { stage, message });
+    events.emit(&Event::Warning { stage, message });
 }
 
 /// What the image is, by its own first bytes and by what lies beside it.

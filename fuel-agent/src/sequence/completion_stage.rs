@@ -77,7 +77,7 @@ impl Run<'_> {
         let json = serde_json::to_value(&report).unwrap_or(Value::Null);
         let mut errors = self.write_report(&json);
         errors.extend(self.tell_failure(so_far, &report).err());
-        self.events.tell(&Event::Report {
+        self.events.emit(&Event::Report {
             report: json,
             path: self.about.report.clone().map(PathBuf::into_boxed_path),
         });

@@ -84,7 +84,7 @@ pub fn run_stages(work: &mut dyn StageHandler, events: &dyn Events, cancel: &Can
         if !open || unwanted || !work.has(stage) {
             continue;
         }
-        events.tell(&Event::StageStart { stage });
+        events.emit(&Event::StageStart { stage });
         let began = Instant::now();
         let result = if cancel.is_cancelled() && !stage.always() {
             Err(interrupted(stage, false))
@@ -101,7 +101,7 @@ pub fn run_stages(work: &mut dyn StageHandler, events: &dyn Events, cancel: &Can
                 Some(_) => outcome.unclean.push((stage, error)),
             }
         }
-        events.tell(&Event::StageEnd { stage, took, ok });
+        events.emit(&Event::StageEnd { stage, took, ok });
         outcome.stages.push(StageRecord { stage, ok, took });
     }
     outcome
@@ -144,7 +144,7 @@ fn interrupted(stage: Stage, has_pending: bool) -> Error {
 
 /// Tells of an error.
 pub fn tell(error: &Error, stage: Stage, touched: bool, events: &dyn Events) {
-    events.tell(&Event::Error {
+    events.emit(&Event::Error {
         stage,
         message: error.one_line(),
         device: error.device.clone(),

@@ -192,7 +192,7 @@ impl NodeDiscovery<'_> {
             if !is_told {
                 is_told = true;
                 let wait = clock::short(self.url_wait);
-                self.events.tell(&Event::Note {
+                self.events.emit(&Event::Note {
                     stage: Stage::Setup,
                     message: format!("waiting for the request, {wait} at most: {why}"),
                 });
@@ -467,7 +467,7 @@ mod tests {
     struct Notes(std::sync::Mutex<usize>);
 
     impl Events for Notes {
-        fn tell(&self, event: &Event) {
+        fn emit(&self, event: &Event) {
             assert!(matches!(event, Event::Note { .. }), "{event:?}");
             *self.0.lock().unwrap() += 1;
         }

@@ -71,7 +71,7 @@ impl Discovered {
 impl Preflight<'_> {
     /// Goes on although something is odd.
     pub fn warn(&mut self, stage: Stage, message: String) {
-        self.events.tell(&Event::Warning {
+        self.events.emit(&Event::Warning {
             stage: Some(stage),
             message: message.clone(),
         });

@@ -161,7 +161,7 @@ fn only_who_owes_a_completion_is_told_that_the_node_is_installed() {
 struct Between(Stage, Cancel);
 
 impl Events for Between {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         if matches!(event, Event::StageEnd { stage, .. } if *stage == self.0) {
             self.1.cancel();
         }

@@ -311,7 +311,7 @@ impl StateFile {
 }
 
 impl Events for StateFile {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         match event {
             Event::Warning { message, .. } => {
                 let warnings = self.warnings.lock();
@@ -348,7 +348,7 @@ mod tests {
         assert!(run.state().unwrap().is_none());
         file.begin().unwrap();
         file.request("abc");
-        file.tell(&Event::StageStart {
+        file.emit(&Event::StageStart {
             stage: Stage::Image,
         });
         let moved = |done_bytes| Event::Progress {
@@ -357,20 +357,20 @@ mod tests {
             done_bytes,
             total_bytes: Some(9),
         };
-        file.tell(&moved(1));
-        file.tell(&moved(2));
+        file.emit(&moved(1));
+        file.emit(&moved(2));
         let state = run.state().unwrap().unwrap();
         assert_eq!(state.pid, std::process::id());
         assert_eq!(state.request_digest.as_deref(), Some("abc"));
         assert_eq!(state.stage.as_deref(), Some("image"));
         assert_eq!(state.progress.unwrap().done_bytes, 1);
-        file.tell(&moved(9));
+        file.emit(&moved(9));
         assert_eq!(
             run.state().unwrap().unwrap().progress.unwrap().done_bytes,
             9
         );
         // a second image at the same time
-        file.tell(&Event::Progress {
+        file.emit(&Event::Progress {
             stage: Stage::Image,
             what: "/srv".to_owned(),
             done_bytes: 5,
@@ -378,15 +378,15 @@ mod tests {
         });
         let both = run.state().unwrap().unwrap().progress.unwrap();
         assert_eq!((both.what.as_str(), both.done_bytes), ("2 images", 14));
-        file.tell(&Event::Step {
+        file.emit(&Event::Step {
             stage: Stage::Image,
             number: 2,
             of: 2,
             what: "grow".to_owned(),
         });
-        file.tell(&moved(9));
+        file.emit(&moved(9));
         assert_eq!(run.state().unwrap().unwrap().progress.unwrap().what, "/");
-        file.tell(&Event::StageStart {
+        file.emit(&Event::StageStart {
             stage: Stage::Cleanup,
         });
         file.end(6);
@@ -405,7 +405,7 @@ mod tests {
         let length = fs::metadata(run.state_file()).unwrap().len();
         // A folder under the name of the new file keeps it from being made, as a full disk does.
         fs::create_dir(folder.path().join("p/state.json.new")).unwrap();
-        file.tell(&Event::StageStart {
+        file.emit(&Event::StageStart {
             stage: Stage::Image,
         });
         file.end(8);
@@ -473,9 +473,9 @@ mod tests {
             stage: None,
             message: message.to_owned(),
         };
-        file.tell(&odd("a setting"));
+        file.emit(&odd("a setting"));
         file.begin().unwrap();
-        file.tell(&odd("a step"));
+        file.emit(&odd("a step"));
         assert_eq!(file.warnings(), ["a setting", "a step"]);
     }
 

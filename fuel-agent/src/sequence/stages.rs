@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         let plan = &**self.progress.approved.insert(Arc::new(approved));
         let lines = changed::overwritten(plan, before);
         for (index, what) in lines.iter().enumerate() {
-            self.events.tell(&Event::Step {
+            self.events.emit(&Event::Step {
                 stage: Stage::Prepare,
                 number: index + 1,
                 of: lines.len(),
@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
                     let what = format!("stopped before step {} of {of}", step.number);
                     return Err(Error::new(Kind::Interrupted, what).retryable());
                 }
-                self.events.tell(&Event::Step {
+                self.events.emit(&Event::Step {
                     stage,
                     number: step.number,
                     of,

@@ -176,7 +176,7 @@ impl<'a> Fetch<'a> {
     }
 
     fn warn(&self, message: &str) {
-        self.context.events.tell(&Event::Warning {
+        self.context.events.emit(&Event::Warning {
             stage: Some(Stage::Image),
             message: message.to_owned(),
         });

@@ -253,7 +253,7 @@ impl Remote<'_> {
             let why = chain(&error);
             let pause = self.retry.pause_after(&self.client, error)?;
             self.context.meter.add_retry();
-            self.context.events.tell(&Event::Warning {
+            self.context.events.emit(&Event::Warning {
                 stage: Some(Stage::Image),
                 message: format!(
                     "asking again from byte {} in {} ms: {why}",

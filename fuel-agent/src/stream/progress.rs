@@ -62,7 +62,7 @@ impl<'a> ProgressReporter<'a> {
     }
 
     fn say(&self, done_bytes: u64, total_bytes: Option<u64>) {
-        self.events.tell(&Event::Progress {
+        self.events.emit(&Event::Progress {
             stage: Stage::Image,
             what: self.what.clone(),
             done_bytes,

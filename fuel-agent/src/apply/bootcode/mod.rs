@@ -39,7 +39,7 @@ pub(super) fn install(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outc
         for error in disarm_again(context.plan, context.host) {
             let stage = Some(Stage::Bootloader);
             let message = error.one_line();
-            context.events.tell(&Event::Warning { stage, message });
+            context.events.emit(&Event::Warning { stage, message });
         }
     }
     done.map(|()| Outcome::Changed)

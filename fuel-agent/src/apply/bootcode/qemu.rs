@@ -29,7 +29,7 @@ const ESP_START: u64 = 25 << 20;
 struct Deaf;
 
 impl Events for Deaf {
-    fn tell(&self, _event: &Event) {}
+    fn emit(&self, _event: &Event) {}
 }
 
 /// Real mode code that ends QEMU with status 35: mov dx, 0xf4; mov al, 0x11; out dx, al; hlt; jmp -3.

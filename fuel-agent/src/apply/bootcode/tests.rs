@@ -20,7 +20,7 @@ const BOOT_SECTOR: Extent = Extent {
 struct Deaf;
 
 impl Events for Deaf {
-    fn tell(&self, _event: &Event) {}
+    fn emit(&self, _event: &Event) {}
 }
 
 /// A machine with two disks that get boot code, both disarmed, and a GRUB whose pieces are made up.
@@ -327,7 +327,7 @@ fn a_uefi_disk_has_no_filesystem_until_all_of_it_is_there() {
 struct Warnings(std::sync::Mutex<Vec<String>>);
 
 impl Events for Warnings {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         if let Event::Warning { message, .. } = event {
             self.0.lock().unwrap().push(message.clone());
         }

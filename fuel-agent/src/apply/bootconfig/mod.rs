@@ -41,7 +41,7 @@ pub(super) fn write(context: &mut Context<'_>) -> Result<Outcome, Error> {
     let parameters = Parameters::parse(&plan.boot.kernel_params);
     if let Some(message) = parameters.other_root(&root, &root_names(plan, &root)) {
         let stage = Some(Stage::Configure);
-        context.events.tell(&Event::Warning { stage, message });
+        context.events.emit(&Event::Warning { stage, message });
     }
     let menu = Menu {
         title: title(&tree)?,

@@ -159,7 +159,7 @@ fn a_title_is_found_or_made_up() {
 struct RecordedEvents(std::sync::Mutex<Vec<String>>);
 
 impl crate::events::Events for RecordedEvents {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         if let Event::Warning { message, .. } = event {
             self.0.lock().unwrap().push(message.clone());
         }

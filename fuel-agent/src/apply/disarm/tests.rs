@@ -27,7 +27,7 @@ const AREAS: [Extent; 2] = [
 struct Deaf;
 
 impl Events for Deaf {
-    fn tell(&self, _event: &Event) {}
+    fn emit(&self, _event: &Event) {}
 }
 
 /// A disk that boots: GRUB's code, a core image, an ESP, a stamp of ours.

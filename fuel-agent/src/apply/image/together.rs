@@ -140,7 +140,7 @@ impl Group<'_> {
             return Written::Failed(error);
         }
         if error.kind != crate::model::error::Kind::Interrupted {
-            self.events.tell(&Event::Warning {
+            self.events.emit(&Event::Warning {
                 stage: Some(Stage::Image),
                 message: format!("another image failed as well: {}", error.one_line()),
             });
@@ -156,7 +156,7 @@ struct Named<'a> {
 }
 
 impl Events for Named<'_> {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         let (device, mut event) = (&self.device, event.clone());
         match &mut event {
             Event::Progress { what, .. } => *what = format!("{what} to {device}"),
@@ -165,6 +165,6 @@ impl Events for Named<'_> {
             }
             _ => {}
         }
-        self.events.tell(&event);
+        self.events.emit(&event);
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn client(settings: &HttpSettings) -> Client {
 pub(crate) struct RecordedEvents(pub(crate) Mutex<Vec<String>>);
 
 impl Events for RecordedEvents {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         if let Event::Warning { message, .. } = event {
             self.0.lock().unwrap().push(message.clone());
         }

@@ -244,7 +244,7 @@ impl Executor for World {
 pub(super) struct RecordedEvents(pub(super) Mutex<Vec<String>>);
 
 impl Events for RecordedEvents {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         if let Event::Error { message, .. } = event {
             self.0.lock().unwrap().push(message.clone());
         }

@@ -186,7 +186,7 @@ impl Engine<'_, '_> {
 
     /// Reports a decision.
     pub(super) fn note(&self, message: &str) {
-        self.events.tell(&Event::Note {
+        self.events.emit(&Event::Note {
             stage: Stage::Image,
             message: message.to_owned(),
         });

@@ -142,7 +142,7 @@ impl Fetcher<'_> {
     }
 
     fn warn(&self, message: String) {
-        self.context.events.tell(&Event::Warning {
+        self.context.events.emit(&Event::Warning {
             stage: Some(Stage::Image),
             message,
         });

@@ -105,7 +105,7 @@ impl Supervisor<'_, '_, '_> {
             return;
         }
         self.told = Some(Instant::now());
-        self.engine.events.tell(&Event::Progress {
+        self.engine.events.emit(&Event::Progress {
             stage: Stage::Image,
             what: self.engine.name.clone(),
             done_bytes: self.scheduler.progress().done,

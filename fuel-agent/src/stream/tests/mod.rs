@@ -34,7 +34,7 @@ const MIB: usize = 1 << 20;
 struct RecordedEvents(Mutex<Vec<Event>>);
 
 impl Events for RecordedEvents {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         self.0.lock().unwrap().push(event.clone());
     }
 }

@@ -171,7 +171,7 @@ fn read_back(
             done += u64::try_from(piece.len()).unwrap_or(u64::MAX);
             if told.elapsed() >= TICK || done == size {
                 told = Instant::now();
-                engine.events.tell(&Event::Progress {
+                engine.events.emit(&Event::Progress {
                     stage: Stage::Image,
                     what: what.clone(),
                     done_bytes: done,
