@@ -17,10 +17,14 @@ PROFILE := demo
 BIN := target/$(TRIPLE)/$(PROFILE)
 AGENT := $(BIN)/provision
 RELEASED := target/$(TRIPLE)/release/provision
-SOURCES := Cargo.lock Cargo.toml $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' 'testbed/bench/*' 'bench/*' 2>/dev/null)
+BENCH := $(BIN)/bench
+# What is compiled for all but the bench, and what it is made of.
+PROGRAMS := -p fuel-agent -p testbed -p initramfs -p image-builder
+SOURCES := Cargo.lock Cargo.toml $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' ':!bench' 2>/dev/null)
+BENCH_SOURCES := $(shell git ls-files 'bench/*' 2>/dev/null)
 IMAGE := demo
-# Static, for the ramdisk. The flag goes to the builds that name their target and to nothing else: where cargo is given no target it
-# would compile procedural macros statically too, which the compiler refuses.
+# Static, for the ramdisk. The flag goes to the builds that name their target and to nothing else: where cargo is given
+# no target it would compile procedural macros statically too, which the compiler refuses.
 build = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
   cargo build --locked --target $(TRIPLE) --profile
 # What goes on, and how long it usually takes on a machine with 2 cores.
@@ -62,14 +66,14 @@ test-ramdisk: tools
 	cargo test --locked -p initramfs --test boot -- --ignored --test-threads 1
 
 # The page in docs/ is written only when all rows are measured.
-bench: bench-peers $(RELEASED) $(AGENT)
-	$(SUDO) $(BIN)/testbed bench --builder $(BIN)/image-builder $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RESUME),--resume) \
+bench: bench-peers $(RELEASED) $(BENCH)
+	$(SUDO) $(BENCH) --builder $(BIN)/image-builder $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RESUME),--resume) \
 	  $(if $(ONLY),$(addprefix --only ,$(ONLY)),--docs docs)
 
 # What is compared with: Debian's packages, and what is built once from the other registries.
 bench-peers:
 	./tools.sh bench
-	testbed/bench/peers.sh target/bench/peers
+	bench/peers.sh target/bench/peers
 
 # What the commands above need, from Debian packages; nothing is done where all of it is there.
 tools:
@@ -77,7 +81,12 @@ tools:
 
 $(AGENT): $(SOURCES)
 	$(call say,compiling the agent and its tools,6 minutes the first time; 1 minute after a change)
-	$(build) $(PROFILE) -p fuel-agent -p testbed -p initramfs -p image-builder
+	$(build) $(PROFILE) $(PROGRAMS)
+	@touch $@
+
+# Named together with the others, so that cargo gives their dependencies the same features and compiles nothing again.
+$(BENCH): $(AGENT) $(BENCH_SOURCES)
+	$(build) $(PROFILE) $(PROGRAMS) -p bench
 	@touch $@
 
 $(RELEASED): $(SOURCES)

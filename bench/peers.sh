@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what `testbed bench` compares with and Debian has no package of, from the package registries, into a folder. What cannot
-# be had is left out with a word why in NAME.log: the bench lists it as missing.
+# Installs what `bench` compares with and Debian has no package of, from the package registries, into a folder. What
+# cannot be installed is left out, the reason is in NAME.log, and the bench lists it as missing.
 set -uo pipefail
 peers=$(mkdir -p "${1:?peers.sh FOLDER}" && cd "$1" && pwd)
 

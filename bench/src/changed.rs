@@ -26,15 +26,15 @@ struct Chunk {
 
 /// Bytes that an update needs at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Difference {
+pub(crate) struct Difference {
     /// Bytes of changed chunks, unpacked.
-    pub(super) raw: u64,
+    pub(crate) raw: u64,
     /// Bytes of changed chunks, packed.
-    pub(super) packed: u64,
+    pub(crate) packed: u64,
 }
 
 /// Changes the image in `file`, which is that of `manifest`: 4 KiB in the middle of every twentieth chunk.
-pub(super) fn change(manifest: &Path, file: &Path) -> Result<()> {
+pub(crate) fn change(manifest: &Path, file: &Path) -> Result<()> {
     let chunks = read(manifest)?;
     let image = File::options()
         .read(true)
@@ -57,7 +57,7 @@ pub(super) fn change(manifest: &Path, file: &Path) -> Result<()> {
 }
 
 /// What the second image has that the first one has not.
-pub(super) fn difference(older: &Path, newer: &Path) -> Result<Difference> {
+pub(crate) fn difference(older: &Path, newer: &Path) -> Result<Difference> {
     let older = read(older)?;
     let mut sum = Difference::default();
     for chunk in read(newer)? {

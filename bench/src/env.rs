@@ -1,4 +1,8 @@
 //! What rows are measured on: a web server, a target and a meter, set up once.
+#![expect(
+    clippy::print_stdout,
+    reason = "figures are read by people while they come"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,34 +12,34 @@ use anyhow::{Context, Result, bail};
 use host::cancel::Cancel;
 use host::exec::System;
 
-use super::image::{Image, Size};
-use super::measure::{self, Measured, Meter};
-use super::record::{Figures, Sample, Samples};
-use super::rows::{After, Before, Link, ROWS, Row, Who, Words};
-use super::server::{self, Server};
-use super::stage::Stage;
-use super::target::Target;
-use super::{Chosen, load};
-use crate::cli::Bench;
-use crate::shell;
+use crate::cli::Options;
+use crate::image::{Image, Size};
+use crate::measure::{self, Measured, Meter};
+use crate::record::{Figures, Sample, Samples};
+use crate::rows::{After, Before, Link, ROWS, Row, Who, Words};
+use crate::run::{Chosen, load};
+use crate::served::Stage;
+use crate::server::{self, Server};
+use crate::target::Target;
+use testbed::shell;
 
 /// Our drivers for the write paths of two agents in Python; they call the agents' own code.
 const DRIVERS: [(&str, &str); 2] = [
     (
         "fuel_agent_write.py",
-        include_str!("../../bench/fuel_agent_write.py"),
+        include_str!("../drivers/fuel_agent_write.py"),
     ),
     (
         "ironic_write.py",
-        include_str!("../../bench/ironic_write.py"),
+        include_str!("../drivers/ironic_write.py"),
     ),
 ];
 
 /// Server, target and meter, set up.
-pub(super) struct BenchEnv<'a> {
-    pub(super) system: System,
+pub(crate) struct BenchEnv<'a> {
+    pub(crate) system: System,
     work: PathBuf,
-    pub(super) images: &'a BTreeMap<Size, Image>,
+    pub(crate) images: &'a BTreeMap<Size, Image>,
     stage: Stage,
     target: Target,
     meter: Meter,
@@ -45,7 +49,7 @@ pub(super) struct BenchEnv<'a> {
 }
 
 impl<'a> BenchEnv<'a> {
-    pub(super) fn build(
+    pub(crate) fn build(
         mut system: System,
         work: &Path,
         images: &'a BTreeMap<Size, Image>,
@@ -87,9 +91,9 @@ impl<'a> BenchEnv<'a> {
     }
 
     /// Measures every row once a round.
-    pub(super) fn rounds(
+    pub(crate) fn rounds(
         &mut self,
-        options: &Bench,
+        options: &Options,
         chosen: &Chosen,
         mut samples: Samples,
     ) -> Result<(Samples, Vec<String>)> {
@@ -217,6 +221,6 @@ fn told(measured: &Measured, key: &str) -> f64 {
     clippy::cast_precision_loss,
     reason = "amounts of bytes below 2^52"
 )]
-pub(super) const fn to_f64(bytes: u64) -> f64 {
+pub(crate) const fn to_f64(bytes: u64) -> f64 {
     bytes as f64
 }

@@ -4,28 +4,28 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::changed::Difference;
-use super::record::{Figures, Summary};
+use crate::changed::Difference;
+use crate::record::{Figures, Summary};
 
 /// The most memory that the agent may have.
 const MEMORY: f64 = 64.0 * 1024.0 * 1024.0;
 
 /// One ratio.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Ratio {
+pub(crate) struct Ratio {
     /// What is ours.
-    pub(super) ours: String,
+    pub(crate) ours: String,
     /// What it is held against.
-    pub(super) against: String,
+    pub(crate) against: String,
     /// Ours by theirs; `None` where one of them was not measured.
-    pub(super) value: Option<f64>,
+    pub(crate) value: Option<f64>,
     /// The most that it may be.
-    pub(super) goal: f64,
+    pub(crate) goal: f64,
 }
 
 impl Ratio {
     /// Whether it was measured and is no larger than it may be.
-    pub(super) fn is_met(&self) -> bool {
+    pub(crate) fn is_met(&self) -> bool {
         self.value.is_some_and(|value| value <= self.goal)
     }
 }
@@ -62,7 +62,7 @@ const BOUNDED: [&str; 9] = [
 ];
 
 /// All ratios. `changed` is what an update needs at least.
-pub(super) fn ratios(
+pub(crate) fn ratios(
     summaries: &BTreeMap<String, Summary>,
     changed: Option<Difference>,
 ) -> Vec<Ratio> {
@@ -134,7 +134,7 @@ const fn to_f64(bytes: u64) -> f64 {
 }
 
 /// What results.json holds.
-pub(super) fn to_json(ratios: &[Ratio]) -> Value {
+pub(crate) fn to_json(ratios: &[Ratio]) -> Value {
     let all = ratios.iter().map(|it| {
         let rounded = it.value.map(|value| (value * 1000.0).round() / 1000.0);
         json!({"ours": it.ours, "against": it.against, "ratio": rounded, "goal": it.goal})
@@ -144,9 +144,9 @@ pub(super) fn to_json(ratios: &[Ratio]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::sample::walls;
-    use super::super::rows::ROWS;
     use super::*;
+    use crate::record::sample::walls;
+    use crate::rows::ROWS;
 
     fn found(ratios: &[Ratio], ours: &str, against: &str) -> Ratio {
         let mut all = ratios.iter();

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use host::exec::System;
 
-use super::changed;
-use crate::shell;
+use crate::changed;
+use testbed::shell;
 
 /// Where the files of the image come from, in this order, until there are enough.
 const SOURCES: [&str; 5] = ["/etc", "/usr/bin", "/usr/sbin", "/usr/share", "/usr/lib"];
@@ -22,7 +22,7 @@ const ESP_START_MIB: u64 = 1;
 
 /// A form of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// As it will be on the disk.
     Raw,
     /// zstd -9, one frame.
@@ -41,7 +41,7 @@ pub(super) enum Form {
 
 impl Form {
     /// The files that are served.
-    pub(super) const fn files(self) -> &'static [&'static str] {
+    pub(crate) const fn files(self) -> &'static [&'static str] {
         match self {
             Self::Raw => &["disk.raw"],
             Self::Zst => &["disk.raw.zst"],
@@ -70,7 +70,7 @@ impl Form {
 
 /// How large the image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Size {
+pub(crate) enum Size {
     /// 3 GiB, of which about 1.4 GiB is data.
     Whole,
     /// Half of that.
@@ -81,7 +81,7 @@ pub(super) enum Size {
 
 impl Size {
     /// The folder of its images.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
             Self::Half => "half",
@@ -100,9 +100,9 @@ impl Size {
 
 /// The images of one size.
 #[derive(Debug)]
-pub(super) struct Image {
+pub(crate) struct Image {
     /// Where they lie.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     raw_mib: u64,
     data_mib: u64,
     esp_mib: u64,
@@ -110,7 +110,7 @@ pub(super) struct Image {
 
 impl Image {
     /// The images of `size` below `work`; tiny ones where nothing is to be judged.
-    pub(super) fn of(work: &Path, size: Size, quick: bool) -> Self {
+    pub(crate) fn of(work: &Path, size: Size, quick: bool) -> Self {
         let (raw, data, esp, kind) = if quick {
             (96, 24, 8, "tiny")
         } else {
@@ -125,17 +125,17 @@ impl Image {
     }
 
     /// A file of it.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// Its length on the disk, in bytes.
-    pub(super) fn raw_size(&self) -> u64 {
+    pub(crate) fn raw_size(&self) -> u64 {
         self.raw_mib << 20
     }
 
     /// The digest that `program` (`sha256sum`, `md5sum`) prints of the raw image; computed once.
-    pub(super) fn digest(&self, system: &mut System, program: &str) -> Result<String> {
+    pub(crate) fn digest(&self, system: &mut System, program: &str) -> Result<String> {
         let kept = self.file(&format!("disk.{program}"));
         if !kept.exists() {
             let script = format!("{program} disk.raw >part && mv part {}", kept.display());
@@ -147,7 +147,7 @@ impl Image {
     }
 
     /// Makes a form where it is not there yet.
-    pub(super) fn make(&self, system: &mut System, form: Form) -> Result<()> {
+    pub(crate) fn make(&self, system: &mut System, form: Form) -> Result<()> {
         fs::create_dir_all(&self.folder).context("cannot make the folder of the image")?;
         if form.files().iter().all(|name| self.file(name).exists()) {
             return Ok(());

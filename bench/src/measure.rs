@@ -26,27 +26,27 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What one run of a line took.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Measured {
+pub(crate) struct Measured {
     /// Seconds from its start to its end.
-    pub(super) wall: f64,
+    pub(crate) wall: f64,
     /// Seconds of CPU, of it and all it has started; the kernel's own threads are not among them.
-    pub(super) cpu: f64,
+    pub(crate) cpu: f64,
     /// The most memory (resident, of all its processes together) that was seen.
-    pub(super) peak: u64,
+    pub(crate) peak: u64,
     /// What it said about itself, where that was JSON.
-    pub(super) said: Option<Value>,
+    pub(crate) said: Option<Value>,
 }
 
 /// Measures lines in a process namespace of our own, in which `known` are the processes that belong to the bench.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     known: BTreeSet<u32>,
     cancel: Cancel,
 }
 
 impl Meter {
     /// Everything that runs now belongs to the bench.
-    pub(super) fn new(cancel: &Cancel) -> Result<Self> {
+    pub(crate) fn new(cancel: &Cancel) -> Result<Self> {
         Ok(Self {
             known: processes().context("cannot list processes")?,
             cancel: cancel.clone(),
@@ -54,7 +54,7 @@ impl Meter {
     }
 
     /// Runs `cmd` to its end; what it says goes to `log`.
-    pub(super) fn run(&self, system: &System, cmd: &Cmd, log: &Path) -> Result<Measured> {
+    pub(crate) fn run(&self, system: &System, cmd: &Cmd, log: &Path) -> Result<Measured> {
         // one log for each run: what it says at its end is read from it
         let _ = fs::remove_file(log);
         let before = children_cpu()?;
@@ -101,7 +101,7 @@ impl Meter {
 }
 
 /// The share of all CPUs that was busy while we did nothing: other people's work.
-pub(super) fn busy_share(cancel: &Cancel) -> Result<f64> {
+pub(crate) fn busy_share(cancel: &Cancel) -> Result<f64> {
     let look = || -> Result<(u64, u64)> {
         let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
         parse_stat(&text).context("/proc/stat is not understood")
@@ -224,7 +224,7 @@ mod tests {
         let cancel = Cancel::new();
         let meter = Meter::new(&cancel).unwrap();
         let system = System::new(cancel);
-        let run = |line: &str| meter.run(&system, &crate::shell::command(line), &log);
+        let run = |line: &str| meter.run(&system, &testbed::shell::command(line), &log);
         let error = run("echo first; echo second; exit 3").unwrap_err();
         assert_eq!(error.to_string(), "exit status: 3: first / second");
         assert!(run("false | true").is_err(), "a pipe fails with its parts");

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::goals::{self, Ratio};
-use super::plot;
-use super::record::Summary;
-use super::rows::{self, Link, Row};
-use super::table;
+use crate::goals::{self, Ratio};
+use crate::plot;
+use crate::record::Summary;
+use crate::rows::{self, Link, Row};
+use crate::table;
 
 /// Between these marks the page is written anew.
 const BEGIN: &str = "<!-- measured -->\n";
@@ -22,17 +22,17 @@ const NOISE: f64 = 0.10;
 
 /// Everything that a run came to.
 #[derive(Debug)]
-pub(super) struct Results {
-    pub(super) summaries: BTreeMap<String, Summary>,
-    pub(super) ratios: Vec<Ratio>,
+pub(crate) struct Results {
+    pub(crate) summaries: BTreeMap<String, Summary>,
+    pub(crate) ratios: Vec<Ratio>,
     /// Rows that were not measured, and why.
-    pub(super) missing: Vec<(&'static str, String)>,
+    pub(crate) missing: Vec<(&'static str, String)>,
     /// What the machine is, a line each.
-    pub(super) machine: Vec<String>,
+    pub(crate) machine: Vec<String>,
     /// What was compared, a line each.
-    pub(super) versions: Vec<String>,
+    pub(crate) versions: Vec<String>,
     /// Load averages as they were told.
-    pub(super) loads: Vec<String>,
+    pub(crate) loads: Vec<String>,
 }
 
 impl Results {
@@ -49,7 +49,7 @@ impl Results {
     }
 
     /// Whether the figures can be believed.
-    pub(super) fn noise(&self) -> String {
+    pub(crate) fn noise(&self) -> String {
         let (busy, loads) = (self.busy() * 100.0, self.loads.join(", "));
         let verdict = if self.is_noisy() {
             "noisy: the machine had other work, and the figures are upper bounds"
@@ -62,7 +62,7 @@ impl Results {
     }
 
     /// The tables, for a terminal.
-    pub(super) fn text(&self, raw_gib: impl Fn(&Row) -> f64 + Copy) -> String {
+    pub(crate) fn text(&self, raw_gib: impl Fn(&Row) -> f64 + Copy) -> String {
         let mut text = String::new();
         for (link, title) in LINKS {
             let cells = table::rows(&self.summaries, link, raw_gib).plain();
@@ -108,13 +108,13 @@ impl Results {
     }
 
     /// Writes results.json.
-    pub(super) fn write_json(&self, work: &Path) -> Result<()> {
+    pub(crate) fn write_json(&self, work: &Path) -> Result<()> {
         let text = format!("{:#}\n", goals::to_json(&self.ratios));
         fs::write(work.join("results.json"), text).context("cannot write results.json")
     }
 
     /// Writes the measured part of bench.md, and bench.svg.
-    pub(super) fn write_docs(
+    pub(crate) fn write_docs(
         &self,
         docs: &Path,
         raw_gib: impl Fn(&Row) -> f64 + Copy,

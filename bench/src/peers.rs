@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use host::exec::System;
 
-use super::rows::Row;
-use crate::cli::Bench;
-use crate::shell;
+use crate::cli::Options;
+use crate::rows::Row;
+use testbed::shell;
 
 /// Where programs of this machine are.
 const USUAL: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The folder of names for programs that are not on the usual path, and what lines find on theirs.
 #[derive(Debug)]
-pub(super) struct Programs {
+pub(crate) struct Programs {
     path: OsString,
 }
 
@@ -44,7 +44,7 @@ const VERSIONS: [(&str, &str); 11] = [
 
 impl Programs {
     /// Gives every program that is there its name in `work/bin`.
-    pub(super) fn gather(options: &Bench, work: &Path) -> Result<Self> {
+    pub(crate) fn gather(options: &Options, work: &Path) -> Result<Self> {
         let folder = work.join("bin");
         fs::create_dir_all(&folder).context("cannot make the folder of programs")?;
         let python = |module: &str| -> Option<PathBuf> {
@@ -55,7 +55,7 @@ impl Programs {
             there.then_some(python)
         };
         let names = [
-            ("testbed", std::env::current_exe().ok()),
+            ("bench", std::env::current_exe().ok()),
             ("provision", Some(options.agent.clone())),
             ("image-builder", Some(options.builder.clone())),
             ("ironic-python", python("ironic_python_agent")),
@@ -77,7 +77,7 @@ impl Programs {
     }
 
     /// Starts programs by those names.
-    pub(super) fn system(&self, system: System) -> System {
+    pub(crate) fn system(&self, system: System) -> System {
         system.with_path(&self.path)
     }
 
@@ -88,14 +88,14 @@ impl Programs {
     }
 
     /// The programs of a row that are not there.
-    pub(super) fn missing(&self, row: &Row) -> Vec<&'static str> {
+    pub(crate) fn missing(&self, row: &Row) -> Vec<&'static str> {
         let mut names = row.programs.to_vec();
         names.retain(|name| self.find(name).is_none());
         names
     }
 
     /// What is compared, with versions: a line each.
-    pub(super) fn versions(&self, system: &mut System) -> Vec<String> {
+    pub(crate) fn versions(&self, system: &mut System) -> Vec<String> {
         let mut versions = Vec::new();
         for (name, script) in VERSIONS {
             if self.find(name).is_none() {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::record::Summary;
-use super::rows::{Link, ROWS, Row, Who};
+use crate::record::Summary;
+use crate::rows::{Link, ROWS, Row, Who};
 
 const WIDTH: f64 = 1000.0;
 const LABELS: f64 = 430.0;
@@ -22,7 +22,7 @@ struct Bar<'a> {
 }
 
 /// Draws wall times: a group for each link, in each group the fastest first.
-pub(super) fn draw(summaries: &BTreeMap<String, Summary>) -> String {
+pub(crate) fn draw(summaries: &BTreeMap<String, Summary>) -> String {
     let groups: Vec<(&str, Vec<Bar<'_>>)> = [
         (Link::Loopback, "no limit but the machine"),
         (Link::Gigabit, "network at 1 Gbit/s"),
@@ -137,8 +137,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::sample::walls;
     use super::*;
+    use crate::record::sample::walls;
 
     #[test]
     fn the_fastest_of_a_group_comes_first() {

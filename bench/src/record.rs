@@ -10,32 +10,32 @@ use serde_json::{Value, json};
 
 /// One run of one row.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     /// The row.
-    pub(super) row: String,
+    pub(crate) row: String,
     /// Counted from 1.
-    pub(super) round: u32,
+    pub(crate) round: u32,
     /// What was measured; `Err` with what went wrong.
-    pub(super) outcome: Result<Figures, String>,
+    pub(crate) outcome: Result<Figures, String>,
 }
 
 /// What one run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Figures {
+pub(crate) struct Figures {
     /// Seconds.
-    pub(super) wall: f64,
+    pub(crate) wall: f64,
     /// Seconds of CPU.
-    pub(super) cpu: f64,
+    pub(crate) cpu: f64,
     /// Peak of resident memory, in bytes.
-    pub(super) peak: f64,
+    pub(crate) peak: f64,
     /// Bytes that the device was asked to read.
-    pub(super) device_read: f64,
+    pub(crate) device_read: f64,
     /// Bytes that the device was asked to write or zero.
-    pub(super) device_written: f64,
+    pub(crate) device_written: f64,
     /// Bytes that the agent fetched, where it was the agent.
-    pub(super) fetched: f64,
+    pub(crate) fetched: f64,
     /// The share of all CPUs that was busy before.
-    pub(super) busy: f64,
+    pub(crate) busy: f64,
 }
 
 /// A figure, by the name that it has in the file.
@@ -99,7 +99,7 @@ impl Sample {
 
 /// The samples of a run and the file that keeps them.
 #[derive(Debug)]
-pub(super) struct Samples {
+pub(crate) struct Samples {
     path: PathBuf,
     all: Vec<Sample>,
 }
@@ -108,7 +108,7 @@ impl Samples {
     /// Starts over, or goes on with what the file has. `conditions` stand in its first line: samples of another agent,
     /// or
     /// another image, are not gone on with.
-    pub(super) fn open(path: &Path, conditions: &str, resume: bool) -> Result<Self> {
+    pub(crate) fn open(path: &Path, conditions: &str, resume: bool) -> Result<Self> {
         let mut samples = Self {
             path: path.to_owned(),
             all: Vec::new(),
@@ -139,7 +139,7 @@ impl Samples {
     }
 
     /// Adds one.
-    pub(super) fn add(&mut self, sample: Sample) -> Result<()> {
+    pub(crate) fn add(&mut self, sample: Sample) -> Result<()> {
         let line = sample.to_json().to_string() + "\n";
         self.all.push(sample);
         let mut file = File::options()
@@ -151,14 +151,14 @@ impl Samples {
     }
 
     /// Whether this one is there already.
-    pub(super) fn has(&self, row: &str, round: u32) -> bool {
+    pub(crate) fn has(&self, row: &str, round: u32) -> bool {
         self.all
             .iter()
             .any(|sample| sample.row == row && sample.round == round)
     }
 
     /// What the samples of each row come to.
-    pub(super) fn summaries(&self) -> BTreeMap<String, Summary> {
+    pub(crate) fn summaries(&self) -> BTreeMap<String, Summary> {
         let mut summaries: BTreeMap<String, Summary> = BTreeMap::new();
         for sample in &self.all {
             let summary = summaries.entry(sample.row.clone()).or_default();
@@ -173,20 +173,20 @@ impl Samples {
 
 /// The samples of one row.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     runs: Vec<Figures>,
     /// What went wrong, in runs that failed. A row with errors is not judged.
-    pub(super) errors: Vec<String>,
+    pub(crate) errors: Vec<String>,
 }
 
 impl Summary {
     /// How many runs went well.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.runs.len()
     }
 
     /// The median of a figure; `None` without any run that went well.
-    pub(super) fn median(&self, figure: fn(&Figures) -> f64) -> Option<f64> {
+    pub(crate) fn median(&self, figure: fn(&Figures) -> f64) -> Option<f64> {
         let sorted = self.sorted(figure);
         let middle = sorted.len() / 2;
         let upper = sorted.get(middle)?;
@@ -198,7 +198,7 @@ impl Summary {
     }
 
     /// The smallest and the largest of a figure.
-    pub(super) fn range(&self, figure: fn(&Figures) -> f64) -> Option<(f64, f64)> {
+    pub(crate) fn range(&self, figure: fn(&Figures) -> f64) -> Option<(f64, f64)> {
         let sorted = self.sorted(figure);
         Some((*sorted.first()?, *sorted.last()?))
     }
@@ -211,11 +211,11 @@ impl Summary {
 }
 
 #[cfg(test)]
-pub(super) mod sample {
+pub(crate) mod sample {
     use super::*;
 
     /// Summaries with these medians of wall time, one run each.
-    pub(in super::super) fn walls(rows: &[(&str, f64)]) -> BTreeMap<String, Summary> {
+    pub(crate) fn walls(rows: &[(&str, f64)]) -> BTreeMap<String, Summary> {
         let summary = |wall: f64| Summary {
             runs: vec![Figures {
                 wall,

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::image::{Form, Size};
+use crate::image::{Form, Size};
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub(crate) enum Who {
     /// The agent.
     Ours,
     /// Something else that writes images.
@@ -17,7 +17,7 @@ pub(super) enum Who {
 
 /// How the server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
+pub(crate) enum Link {
     /// Over the loopback interface.
     Loopback,
     /// Over a link of 1 Gbit/s.
@@ -28,7 +28,7 @@ pub(super) enum Link {
 
 /// What the target holds before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
+pub(crate) enum Before {
     /// Bytes of no meaning, none of them zero.
     Stale,
     /// The image.
@@ -37,7 +37,7 @@ pub(super) enum Before {
 
 /// What the target has to hold afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(crate) enum After {
     /// All of the image, its zeros too.
     Image,
     /// The image where it is not zero: tools that are told of holes leave the target as it was there.
@@ -50,41 +50,41 @@ pub(super) enum After {
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// Its name, for `--only` and for the results.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What it is, for people.
-    pub(super) about: &'static str,
-    pub(super) who: Who,
-    pub(super) link: Link,
-    pub(super) size: Size,
+    pub(crate) about: &'static str,
+    pub(crate) who: Who,
+    pub(crate) link: Link,
+    pub(crate) size: Size,
     /// The forms of the image that it reads.
-    pub(super) forms: &'static [Form],
-    pub(super) before: Before,
-    pub(super) after: After,
+    pub(crate) forms: &'static [Form],
+    pub(crate) before: Before,
+    pub(crate) after: After,
     /// Programs that the line starts, beside a shell's own.
-    pub(super) programs: &'static [&'static str],
+    pub(crate) programs: &'static [&'static str],
     /// Whether /run/udev/control has to be there.
-    pub(super) udev: bool,
+    pub(crate) udev: bool,
     /// Whether every second round does: slow rows that no goal is about.
-    pub(super) seldom: bool,
+    pub(crate) seldom: bool,
     /// The line, with names in braces.
-    pub(super) line: &'static str,
+    pub(crate) line: &'static str,
 }
 
 /// What the names in a line stand for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Words(Vec<(&'static str, String)>);
+pub(crate) struct Words(Vec<(&'static str, String)>);
 
 impl Words {
     /// Lets `{name}` stand for `value`.
-    pub(super) fn with(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
         self.0.push((name, value.to_string()));
         self
     }
 
     /// The line with every name filled in. A name that stands for nothing stays, and the shell stumbles over it.
-    pub(super) fn fill(&self, line: &str) -> String {
+    pub(crate) fn fill(&self, line: &str) -> String {
         self.0.iter().fold(line.to_owned(), |line, (name, value)| {
             line.replace(&format!("{{{name}}}"), value)
         })
@@ -93,17 +93,17 @@ impl Words {
 
 impl Row {
     /// Whether any of `words` means this row; no words mean all rows.
-    pub(super) fn is_meant(&self, words: &[String]) -> bool {
+    pub(crate) fn is_meant(&self, words: &[String]) -> bool {
         words.is_empty() || words.iter().any(|word| self.name.contains(word.as_str()))
     }
 
     /// Whether it is measured in this round, counted from 1.
-    pub(super) const fn is_due(&self, round: u32) -> bool {
+    pub(crate) const fn is_due(&self, round: u32) -> bool {
         !self.seldom || round % 2 == 1
     }
 
     /// Whether it writes to the target at all.
-    pub(super) fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         self.line.contains("{target}")
     }
 }
@@ -149,7 +149,7 @@ const OURS_NEWER: &str =
     "provision write --format json --image {url}/newer.img.zst --target {target}";
 
 /// All rows, in the order of the table; in each round they are measured in this order.
-pub(super) const ROWS: [Row; 35] = [
+pub(crate) const ROWS: [Row; 35] = [
     Row {
         name: "packed",
         about: "packed image",
@@ -175,7 +175,7 @@ pub(super) const ROWS: [Row; 35] = [
     Row {
         name: "limit-write-data-parallel",
         about: "O_DIRECT, the non-zero bytes, 4 writes of 1 MiB in flight",
-        line: "testbed write-limit --writers 4 --map {files}/data.map --target {target}",
+        line: "bench write-limit --writers 4 --map {files}/data.map --target {target}",
         ..LIMIT
     },
     Row {
@@ -318,19 +318,19 @@ pub(super) const ROWS: [Row; 35] = [
     Row {
         name: "limit-write-data-single",
         about: "O_DIRECT, the non-zero bytes, one write in flight",
-        line: "testbed write-limit --writers 1 --map {files}/data.map --target {target}",
+        line: "bench write-limit --writers 1 --map {files}/data.map --target {target}",
         ..LIMIT
     },
     Row {
         name: "limit-write-all-parallel",
         about: "O_DIRECT, all bytes, 4 writes of 1 MiB in flight",
-        line: "testbed write-limit --writers 4 --map {files}/all.map --target {target}",
+        line: "bench write-limit --writers 4 --map {files}/all.map --target {target}",
         ..LIMIT
     },
     Row {
         name: "limit-write-all-single",
         about: "O_DIRECT, all bytes, one write in flight",
-        line: "testbed write-limit --writers 1 --map {files}/all.map --target {target}",
+        line: "bench write-limit --writers 1 --map {files}/all.map --target {target}",
         ..LIMIT
     },
     Row {
@@ -435,7 +435,7 @@ pub(super) const ROWS: [Row; 35] = [
 ];
 
 /// The lines as they are, for the page: a name, then the line.
-pub(super) fn lines() -> String {
+pub(crate) fn lines() -> String {
     ROWS.iter().fold(String::new(), |mut text, row| {
         let _ = writeln!(text, "{:<26} {}", row.name, row.line);
         text

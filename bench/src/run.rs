@@ -1,39 +1,8 @@
-//! `testbed bench`: how fast an image gets onto a disk, by us and by what people use today, side by side.
-//!
-//! ```text
-//!   image, changed   one realistic image in every form, made once; a newer version of it
-//!   stage, server    what is served, in memory; nginx on loopback and behind links of limited rate
-//!   target, writer   the disk, and how fast it can be written at all
-//!   rows, peers      what is measured: a line of shell each; which programs are here
-//!   measure          one run of a line
-//!   record           samples, kept as they come; medians
-//!   goals            which row is held against which
-//!   table, plot, page   how it is shown
-//! ```
-//!
-//! Everything is in namespaces of its own, as the nodes are: nothing is left on the machine but the files below the
-//! work
-//! folder. The rows take turns, so that what disturbs the machine disturbs all of them.
+//! The whole of it: which rows are measured, the images they need, the rounds, and what they come to.
 #![expect(
     clippy::print_stdout,
     reason = "figures are read by people while they come"
 )]
-
-mod changed;
-mod env;
-mod goals;
-mod image;
-mod measure;
-mod page;
-mod peers;
-mod plot;
-mod record;
-mod rows;
-mod server;
-mod stage;
-mod table;
-mod target;
-pub(crate) mod writer;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,16 +13,17 @@ use host::cancel::Cancel;
 use host::exec::System;
 use host::lock::Lock;
 
-use crate::cli::Bench;
-use env::{BenchEnv, to_f64};
-use image::{Form, Image, Size};
-use page::Results;
-use peers::Programs;
-use record::Samples;
-use rows::{After, Before, ROWS, Row, Who};
+use crate::cli::Options;
+use crate::env::{BenchEnv, to_f64};
+use crate::image::{Form, Image, Size};
+use crate::page::Results;
+use crate::peers::Programs;
+use crate::record::Samples;
+use crate::rows::{After, Before, ROWS, Row, Who};
+use crate::{changed, goals, served};
 
 /// Runs the bench, or lists what it would run.
-pub(crate) fn run(options: &Bench) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let cancel = Cancel::new();
     cancel.on_signals().context("cannot catch signals")?;
     let work = std::path::absolute(&options.work).context("cannot find the work folder")?;
@@ -66,11 +36,11 @@ pub(crate) fn run(options: &Bench) -> Result<()> {
         return Ok(());
     }
     if chosen.rows.is_empty() {
-        bail!("there is nothing to measure; `testbed bench --list` says what is missing");
+        bail!("there is nothing to measure; `bench --list` says what is missing");
     }
     let _lock = Lock::acquire(&work.join("lock")).context("another bench runs in that folder")?;
     // what tools leave there, and what they look for there, is the bench's own
-    stage::in_memory(Path::new("/run"))?;
+    served::in_memory(Path::new("/run"))?;
     let images = make_images(&mut system, options, &work, &mut chosen);
     let mut bench = BenchEnv::build(system, &work, &images, &chosen, &cancel)?;
     let conditions = conditions(options)?;
@@ -80,13 +50,13 @@ pub(crate) fn run(options: &Bench) -> Result<()> {
 }
 
 /// The rows to be measured, and those that cannot be.
-struct Chosen {
-    rows: Vec<Row>,
+pub(crate) struct Chosen {
+    pub(crate) rows: Vec<Row>,
     missing: Vec<(&'static str, String)>,
 }
 
 impl Chosen {
-    fn of(options: &Bench, programs: &Programs) -> Self {
+    fn of(options: &Options, programs: &Programs) -> Self {
         let mut chosen = Self {
             rows: Vec::new(),
             missing: Vec::new(),
@@ -113,7 +83,7 @@ impl Chosen {
     }
 
     /// The forms that are needed of a size, each once.
-    fn forms(&self, size: Size) -> Vec<Form> {
+    pub(crate) fn forms(&self, size: Size) -> Vec<Form> {
         let rows = self.rows.iter().filter(|row| row.size == size);
         let mut forms: Vec<Form> = rows.clone().flat_map(|row| row.forms).copied().collect();
         if rows.clone().any(|row| row.before == Before::Image) {
@@ -140,7 +110,7 @@ impl Chosen {
 /// Makes what is not there yet; rows whose forms cannot be made are left out.
 fn make_images(
     system: &mut System,
-    options: &Bench,
+    options: &Options,
     work: &Path,
     chosen: &mut Chosen,
 ) -> BTreeMap<Size, Image> {
@@ -164,7 +134,7 @@ fn make_images(
 }
 
 /// What the figures depend on beside the machine.
-fn conditions(options: &Bench) -> Result<String> {
+fn conditions(options: &Options) -> Result<String> {
     let of = |path: &Path| -> Result<String> {
         let Ok(meta) = fs::metadata(path) else {
             return Ok("none".to_owned());
@@ -180,14 +150,14 @@ fn conditions(options: &Bench) -> Result<String> {
 }
 
 /// The load average of the last minute.
-fn load() -> String {
+pub(crate) fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// Shows and writes what the samples come to.
 fn report(
-    options: &Bench,
+    options: &Options,
     work: &Path,
     bench: &mut BenchEnv<'_>,
     chosen: Chosen,

@@ -7,23 +7,23 @@ use anyhow::{Context, Result, ensure};
 use host::exec::System;
 use nix::mount::{MsFlags, mount};
 
-use super::image::{Form, Image};
-use super::writer::{self, Run};
-use crate::shell;
+use crate::image::{Form, Image};
+use crate::writer::{self, Run};
+use testbed::shell;
 
 /// Memory that has to stay free beside what is served: for the tools that are measured.
 const SPARE: u64 = 3 << 30;
 
 /// A folder in memory. It is gone with the namespaces.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     /// What the server's root is.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Stage {
     /// Mounts memory below `work`.
-    pub(super) fn open(work: &Path) -> Result<Self> {
+    pub(crate) fn open(work: &Path) -> Result<Self> {
         let folder = work.join("served");
         fs::create_dir_all(&folder).context("cannot make the folder that is served")?;
         in_memory(&folder)?;
@@ -31,12 +31,12 @@ impl Stage {
     }
 
     /// The place of a tool's own files.
-    pub(super) fn scratch(&self) -> PathBuf {
+    pub(crate) fn scratch(&self) -> PathBuf {
         self.folder.join("scratch")
     }
 
     /// Removes what a tool has left.
-    pub(super) fn sweep(&self) -> Result<()> {
+    pub(crate) fn sweep(&self) -> Result<()> {
         let scratch = self.scratch();
         if scratch.exists() {
             fs::remove_dir_all(&scratch).context("cannot clear the scratch folder")?;
@@ -45,7 +45,7 @@ impl Stage {
     }
 
     /// Copies forms of an image, holes as holes.
-    pub(super) fn add(&self, system: &mut System, image: &Image, forms: &[Form]) -> Result<()> {
+    pub(crate) fn add(&self, system: &mut System, image: &Image, forms: &[Form]) -> Result<()> {
         let place = self.place(image);
         fs::create_dir_all(&place).context("cannot make a folder that is served")?;
         for name in forms.iter().flat_map(|form| form.files()) {
@@ -65,7 +65,7 @@ impl Stage {
     }
 
     /// Writes the maps of what the image holds and of all of it, for the writers.
-    pub(super) fn add_maps(&self, image: &Image) -> Result<()> {
+    pub(crate) fn add_maps(&self, image: &Image) -> Result<()> {
         let place = self.place(image);
         fs::create_dir_all(&place).context("cannot make a folder that is served")?;
         let data = writer::data_runs(&image.file("disk.raw"), 32 << 10)?;
@@ -79,14 +79,14 @@ impl Stage {
     }
 
     /// Where the forms of an image are served.
-    pub(super) fn place(&self, image: &Image) -> PathBuf {
+    pub(crate) fn place(&self, image: &Image) -> PathBuf {
         let name = image.folder.file_name().unwrap_or_default();
         self.folder.join(name)
     }
 }
 
 /// Mounts memory on a folder, in our own mount namespace.
-pub(super) fn in_memory(folder: &Path) -> Result<()> {
+pub(crate) fn in_memory(folder: &Path) -> Result<()> {
     let none = None::<&str>;
     mount(
         Some("tmpfs"),

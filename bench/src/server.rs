@@ -1,16 +1,17 @@
 //! The web server, on loopback and behind links of limited rate, all in namespaces of our own.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use host::exec::{Cmd, Running, System};
+use host::exec::{Cmd, Program, Running, System};
 use host::wait;
+use testbed::{nginx, shell};
 
-use super::rows::Link;
-use crate::shell;
-use crate::tools::Tool;
+use crate::rows::Link;
+
+/// Starts programs in the namespace at the other end of the link.
+const IP: Program = Program::new("ip", "iproute2");
 
 /// The namespace behind the link.
 const FAR: &str = "far";
@@ -23,13 +24,13 @@ const PORT: u16 = 8080;
 
 /// The server while it runs.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     _web: Running,
 }
 
 impl Server {
     /// Serves `folder` on loopback and on a link to another namespace; logs and configuration go to `work`.
-    pub(super) fn start(system: &mut System, work: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(system: &mut System, work: &Path, folder: &Path) -> Result<Self> {
         // The namespace's name is a file under /run/netns; /run is ours by now.
         let link = format!(
             "ip link set lo up; ip netns add {FAR}; ip link add near type veth peer name {FAR} netns {FAR}\n\
@@ -37,17 +38,11 @@ impl Server {
              ip -n {FAR} link set lo up; ip -n {FAR} addr add 10.78.0.2/24 dev {FAR}; ip -n {FAR} link set {FAR} up"
         );
         shell::run(system, Path::new("/"), &link).context("cannot make the network")?;
-        let conf = work.join("nginx.conf");
-        fs::write(&conf, nginx_conf(work, folder)).context("cannot write nginx's configuration")?;
-        let cmd = Cmd::new(Tool::Nginx)
-            .arg("-c")
-            .arg(&conf)
-            .arg("-e")
-            .arg(work.join("nginx-error.log"))
-            .args(["-g", "daemon off;"]);
-        let web = system
-            .spawn(&cmd, &work.join("nginx.log"))
-            .context("cannot start nginx")?;
+        let web = nginx::start(
+            system,
+            work,
+            &format!("listen {PORT}; root {}; access_log off;", folder.display()),
+        )?;
         wait::until(Duration::from_secs(30), || {
             Ok(std::net::TcpStream::connect(("127.0.0.1", PORT)).ok())
         })
@@ -57,7 +52,7 @@ impl Server {
 }
 
 /// The base of all URLs as they are seen over the link.
-pub(super) fn url(link: Link) -> String {
+pub(crate) fn url(link: Link) -> String {
     match link {
         Link::Loopback => format!("http://127.0.0.1:{PORT}"),
         Link::Gigabit | Link::TenGigabit => format!("http://{ADDRESS}:{PORT}"),
@@ -65,7 +60,7 @@ pub(super) fn url(link: Link) -> String {
 }
 
 /// Sets the rate at which the server can send over the link.
-pub(super) fn shape(system: &mut System, link: Link) -> Result<()> {
+pub(crate) fn shape(system: &mut System, link: Link) -> Result<()> {
     // A burst is what is sent at full speed after a pause: a millisecond's worth, and no less than one packet of the
     // largest size that the kernel hands down at once.
     let rate = match link {
@@ -78,12 +73,12 @@ pub(super) fn shape(system: &mut System, link: Link) -> Result<()> {
 }
 
 /// The start of a line at the other end of the link.
-pub(super) fn behind(link: Link, script: &str) -> Cmd {
+pub(crate) fn behind(link: Link, script: &str) -> Cmd {
     let cmd = shell::command(script);
     match link {
         Link::Loopback => cmd,
         Link::Gigabit | Link::TenGigabit => Cmd {
-            program: Tool::Ip.into(),
+            program: IP,
             args: ["netns", "exec", FAR, "bash"]
                 .into_iter()
                 .map(Into::into)
@@ -92,20 +87,6 @@ pub(super) fn behind(link: Link, script: &str) -> Cmd {
             ..cmd
         },
     }
-}
-
-fn nginx_conf(work: &Path, folder: &Path) -> String {
-    let (work, folder) = (work.display(), folder.display());
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .fold(String::new(), |text, kind| {
-            text + &format!("  {kind}_temp_path {work}/nginx-{kind};\n")
-        });
-    format!(
-        "user root;\nworker_processes 1;\npid {work}/nginx.pid;\nerror_log {work}/nginx-error.log;\nevents {{}}\nhttp {{\n\
-         {temporary}  access_log off;\n  sendfile on;\n  default_type application/octet-stream;\n\
-         \x20 server {{\n    listen {PORT};\n    root {folder};\n  }}\n}}\n"
-    )
 }
 
 #[cfg(test)]

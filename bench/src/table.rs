@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::goals::Ratio;
-use super::record::Summary;
-use super::rows::{Link, ROWS, Row, Who};
+use crate::goals::Ratio;
+use crate::record::Summary;
+use crate::rows::{Link, ROWS, Row, Who};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// A table that is still to be laid out: one text a cell, the first line the heading.
 #[derive(Debug, Default)]
-pub(super) struct Cells(Vec<Vec<String>>);
+pub(crate) struct Cells(Vec<Vec<String>>);
 
 impl Cells {
     fn with_heading(heading: &[&str]) -> Self {
@@ -19,7 +19,7 @@ impl Cells {
     }
 
     /// For a terminal: columns as wide as they need to be; the first two to the left, figures to the right.
-    pub(super) fn plain(&self) -> String {
+    pub(crate) fn plain(&self) -> String {
         let lines: Vec<Vec<String>> = self
             .0
             .iter()
@@ -49,7 +49,7 @@ impl Cells {
     }
 
     /// For a page.
-    pub(super) fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         for (index, line) in self.0.iter().enumerate() {
             let _ = writeln!(text, "| {} |", line.join(" | "));
@@ -64,7 +64,7 @@ impl Cells {
 
 /// The rows that were measured over `link`, with their medians. `raw_gib` is the length of the image that most of them
 /// write.
-pub(super) fn rows(
+pub(crate) fn rows(
     summaries: &BTreeMap<String, Summary>,
     link: Link,
     raw_gib: impl Fn(&Row) -> f64,
@@ -125,7 +125,7 @@ fn cells_of(row: &Row, summary: &Summary, raw_gib: f64) -> Vec<String> {
 }
 
 /// The ratios and their goals. Of a machine that had other work nothing is said to be missed.
-pub(super) fn goals(ratios: &[Ratio], noisy: bool) -> Cells {
+pub(crate) fn goals(ratios: &[Ratio], noisy: bool) -> Cells {
     let mut cells = Cells::with_heading(&["ours", "against", "ratio", "at most", ""]);
     for it in ratios {
         let (ratio, verdict) = match it.value {
@@ -147,8 +147,8 @@ pub(super) fn goals(ratios: &[Ratio], noisy: bool) -> Cells {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::sample::walls;
     use super::*;
+    use crate::record::sample::walls;
 
     #[test]
     fn a_table_is_laid_out_for_terminals_and_for_pages() {

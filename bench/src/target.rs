@@ -11,7 +11,7 @@ use host::ioctl::block;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use super::writer::{self, Run};
+use crate::writer::{self, Run};
 
 /// What is compared at once.
 const BLOCK: usize = 1 << 20;
@@ -21,7 +21,7 @@ const GRANULE: usize = 4096;
 
 /// The target while it is attached.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     disk: LoopDevice,
     file: PathBuf,
     size: u64,
@@ -29,16 +29,16 @@ pub(super) struct Target {
 
 /// What a device was asked to do so far, by the kernel's count. Zeroing commands count as writes of their length.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     /// Bytes read.
-    pub(super) read: u64,
+    pub(crate) read: u64,
     /// Bytes written.
-    pub(super) written: u64,
+    pub(crate) written: u64,
 }
 
 impl Target {
     /// Makes the file below `work`, all of its blocks allocated, and attaches it.
-    pub(super) fn attach(work: &Path, size: u64) -> Result<Self> {
+    pub(crate) fn attach(work: &Path, size: u64) -> Result<Self> {
         let path = work.join("target.img");
         let file = File::options()
             .read(true)
@@ -64,12 +64,12 @@ impl Target {
     }
 
     /// Its node.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.disk.path()
     }
 
     /// Fills it with bytes of no meaning: no zero is there by chance, and every block of the file below is written.
-    pub(super) fn spoil(&self) -> Result<()> {
+    pub(crate) fn spoil(&self) -> Result<()> {
         let all = Run {
             start: 0,
             length: self.size,
@@ -79,7 +79,7 @@ impl Target {
     }
 
     /// Lets nothing of it stay in memory, and no partition known.
-    pub(super) fn forget(&self) -> Result<()> {
+    pub(crate) fn forget(&self) -> Result<()> {
         let mut device = NodeDevices::new().open(self.path(), Access::Read)?;
         device.flush()?;
         device.drop_cache()?;
@@ -89,7 +89,7 @@ impl Target {
     }
 
     /// What it was asked to do so far.
-    pub(super) fn counters(&self) -> Result<Counters> {
+    pub(crate) fn counters(&self) -> Result<Counters> {
         let name = self.path().file_name().unwrap_or_default();
         let path = Path::new("/sys/class/block").join(name).join("stat");
         let text = fs::read_to_string(&path).context("cannot read the target's counters")?;
@@ -97,7 +97,7 @@ impl Target {
     }
 
     /// Compares it with an image: all of it, or only where the image is not zero.
-    pub(super) fn compare(&self, image: &Path, only_data: bool) -> Result<()> {
+    pub(crate) fn compare(&self, image: &Path, only_data: bool) -> Result<()> {
         self.forget()?;
         let (disk, image) = (File::open(self.path())?, File::open(image)?);
         let size = image.metadata()?.len();

@@ -23,9 +23,9 @@ const STALE: u8 = 0xaa;
 
 /// A run of bytes on the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) start: u64,
-    pub(super) length: u64,
+pub(crate) struct Run {
+    pub(crate) start: u64,
+    pub(crate) length: u64,
 }
 
 /// The hidden sub-command.
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &WriteLimit) -> Result<()> {
 }
 
 /// Writes all of `runs`, so many pieces at once, past the page cache, and flushes.
-pub(super) fn write(target: &Path, runs: &[Run], writers: usize) -> Result<()> {
+pub(crate) fn write(target: &Path, runs: &[Run], writers: usize) -> Result<()> {
     let shown = target.display();
     let file = File::options()
         .write(true)
@@ -95,14 +95,14 @@ fn parse_map(text: &str) -> Result<Vec<Run>> {
 }
 
 /// Writes lines that [`parse_map`] reads.
-pub(super) fn render_map(runs: &[Run]) -> String {
+pub(crate) fn render_map(runs: &[Run]) -> String {
     runs.iter().fold(String::new(), |text, run| {
         text + &format!("{} {}\n", run.start, run.length)
     })
 }
 
 /// Where an image is not zero, in steps of `granule` bytes.
-pub(super) fn data_runs(image: &Path, granule: usize) -> Result<Vec<Run>> {
+pub(crate) fn data_runs(image: &Path, granule: usize) -> Result<Vec<Run>> {
     let file = File::open(image).context("cannot open the image")?;
     let size = file.metadata()?.len();
     let mut runs: Vec<Run> = Vec::new();

@@ -17,7 +17,7 @@ use assert_cmd::Command;
 
 /// The programs of this workspace lie beside each other.
 fn beside(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_testbed")).with_file_name(name)
+    Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name(name)
 }
 
 /// Whether a program of another crate is there, and newer than that crate's sources: testing one crate builds no other.
@@ -43,9 +43,9 @@ fn newest(folder: &Path) -> SystemTime {
 }
 
 fn bench(work: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
     command
-        .args(["bench", "--quick", "--work"])
+        .args(["--quick", "--work"])
         .arg(work)
         .arg("--agent")
         .arg(beside("provision"))

@@ -12,9 +12,9 @@ use host::wait;
 use crate::cli::Artefacts;
 use crate::events::{Event, Events, Source};
 use crate::network::{self, Files, Network};
-use crate::node::{DiskShape, Firmware, Node, Shape};
 use crate::orchestrator::Orchestrator;
 use crate::tools::Tool;
+use crate::vm::{DiskShape, Firmware, Node, Shape};
 
 /// How long anything may take before a run is given up. Generous: an emulated node on a busy machine is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(15);

@@ -33,16 +33,16 @@ const INSIDE: &str = "TESTBED_INSIDE";
 const FOREVER: Duration = Duration::from_hours(24);
 
 /// Whether this process is the first one of its own namespaces.
-pub(crate) fn inside() -> bool {
+pub fn inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
 /// Runs this same command line again inside new namespaces, and ends as it ends; or, where `kept` names a file, as soon
 /// as the inner process has written that file, leaving it and all it started running.
-pub(crate) fn enter(kept: Option<&Path>) -> Result<ExitCode> {
+pub fn enter(kept: Option<&Path>) -> Result<ExitCode> {
     anyhow::ensure!(
         geteuid().is_root(),
-        "the testbed makes network namespaces, which only root may: use sudo"
+        "making network namespaces needs root: use sudo"
     );
     // Both before `unshare`: a process that is told to stop must pass that on, and one that has unshared its process
     // namespace cannot start threads any more.
@@ -126,7 +126,7 @@ pub(crate) fn kept_note(work: &Path) -> PathBuf {
 }
 
 /// What the inner process does first: it dies with the outer one, and sees only its own processes.
-pub(crate) fn settle_in() -> Result<()> {
+pub fn settle_in() -> Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot tie this process to its parent")?;
     host::mount::own_mounts().context("cannot make mounts private")?;
     mount(

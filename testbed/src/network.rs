@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use host::exec::{Cmd, Exec, Running, System};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::nginx;
 use crate::tools::Tool;
 
 /// The testbed's own address on the provisioning network.
@@ -78,27 +79,18 @@ impl Network {
             ip(system, &format!("tuntap add {tap} mode tap"))?;
             ip(system, &format!("link set {tap} master br0 up"))?;
         }
-        let (dnsmasq, nginx) = (work.join("dnsmasq.conf"), work.join("nginx.conf"));
         let tftp = tftp_root(work)?;
-        fs::write(&dnsmasq, dnsmasq_conf(work, &tftp, nodes))
+        let conf = work.join("dnsmasq.conf");
+        fs::write(&conf, dnsmasq_conf(work, &tftp, nodes))
             .context("cannot write dnsmasq's configuration")?;
-        fs::write(&nginx, nginx_conf(work, files)).context("cannot write nginx's configuration")?;
         let dhcp = Cmd::new(Tool::Dnsmasq)
             .arg("--keep-in-foreground")
-            .arg(format!("--conf-file={}", dnsmasq.display()));
-        let web = Cmd::new(Tool::Nginx)
-            .arg("-c")
-            .arg(&nginx)
-            .arg("-e")
-            .arg(work.join("nginx-error.log"))
-            .args(["-g", "daemon off;"]);
+            .arg(format!("--conf-file={}", conf.display()));
         Ok(Self {
             _dhcp: system
                 .spawn(&dhcp, &work.join("dnsmasq.log"))
                 .context("cannot start dnsmasq")?,
-            _files: system
-                .spawn(&web, &work.join("nginx.log"))
-                .context("cannot start nginx")?,
+            _files: nginx::start(system, work, &file_server(files))?,
         })
     }
 }
@@ -154,18 +146,10 @@ fn dnsmasq_conf(work: &Path, tftp: &Path, nodes: u8) -> String {
     )
 }
 
-fn nginx_conf(work: &Path, files: &Files) -> String {
-    let work = work.display();
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .fold(String::new(), |text, kind| {
-            text + &format!("  {kind}_temp_path {work}/nginx-{kind};\n")
-        });
+/// What nginx serves, as the content of its `server` block.
+fn file_server(files: &Files) -> String {
     format!(
-        "user root;\nworker_processes 1;\npid {work}/nginx.pid;\nerror_log {work}/nginx-error.log;\nevents {{}}\nhttp {{\n\
-         {temporary}  access_log {work}/nginx-access.log;\n  sendfile on;\n  default_type application/octet-stream;\n\
-         \x20 server {{\n    listen {SERVER}:{FILES_PORT};\n\
-         \x20   location /boot/ {{ alias {boot}/; }}\n    location /images/ {{ alias {images}/; }}\n  }}\n}}\n",
+        "listen {SERVER}:{FILES_PORT}; location /boot/ {{ alias {boot}/; }} location /images/ {{ alias {images}/; }}",
         boot = files.boot.display(),
         images = files.images.display(),
     )

@@ -12,14 +12,14 @@ use crate::tools::Tool;
 const PATIENCE: Duration = Duration::from_mins(30);
 
 /// The line as a start of bash in which any failure is one of the whole.
-pub(crate) fn command(line: &str) -> Cmd {
+pub fn command(line: &str) -> Cmd {
     Cmd::new(Tool::Bash)
         .args(["-euo", "pipefail", "-c"])
         .arg(line)
 }
 
 /// Runs a line in `folder`; gives back what it printed.
-pub(crate) fn output(system: &mut System, folder: &Path, line: &str) -> Result<String> {
+pub fn output(system: &mut System, folder: &Path, line: &str) -> Result<String> {
     let cmd = command(line).directory(folder).timeout(PATIENCE);
     match system.run(&cmd) {
         Ok(output) => Ok(output.stdout),
@@ -32,7 +32,7 @@ pub(crate) fn output(system: &mut System, folder: &Path, line: &str) -> Result<S
 }
 
 /// Runs a line in `folder`.
-pub(crate) fn run(system: &mut System, folder: &Path, line: &str) -> Result<()> {
+pub fn run(system: &mut System, folder: &Path, line: &str) -> Result<()> {
     output(system, folder, line).map(|_| ())
 }
 

@@ -7,10 +7,10 @@
 mod archive;
 mod failure;
 mod install;
+mod interrupted;
 mod push;
 mod steps;
-mod stopped;
-mod together;
+mod two_images;
 mod uefi;
 
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ const SCENARIOS: [Scenario; 13] = [
         name: "two-images",
         about: "two packed images at the same time over ranges, each to a disk of its own",
         default: false,
-        run: together::two_images,
+        run: two_images::two_images,
     },
     Scenario {
         name: "disk-first",
@@ -92,13 +92,13 @@ const SCENARIOS: [Scenario; 13] = [
         name: "power-cut",
         about: "power cut while the image is written, then the disk first in the boot order: falls on to PXE and starts over",
         default: false,
-        run: stopped::power_cut,
+        run: interrupted::power_cut,
     },
     Scenario {
         name: "sigterm",
         about: "stopped while volumes are made and while the image is written: cleans up, does not boot, installs again",
         default: false,
-        run: stopped::sigterm,
+        run: interrupted::sigterm,
     },
     Scenario {
         name: "failure",

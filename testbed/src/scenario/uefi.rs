@@ -5,9 +5,9 @@ use anyhow::{Context, Result, ensure};
 use super::push::install;
 use super::steps::{check_system, enter_pushed, reboot_to_disk, said, spec};
 use crate::lab::Lab;
-use crate::node::Firmware;
 use crate::orchestrator::NodeState;
 use crate::request::{self, Layout};
+use crate::vm::Firmware;
 
 /// Where the kernel shows the firmware's variables.
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
