@@ -51,9 +51,9 @@ pub(crate) fn run(options: &Demo) -> Result<()> {
             ..orchestrator::Node::default()
         },
     );
-    let shape = lab.shape(1, options.memory, 1);
+    let config = lab.vm_config(1, options.memory, 1);
     let mut view = DemoView::new();
-    let node = lab.power_on(&shape)?;
+    let vm = lab.power_on(&config)?;
     lab.wait(0, "cloud-init's call to the orchestrator", is_alive, |h| {
         view.see(h);
     })?;
@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Demo) -> Result<()> {
             );
         }
     }
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
@@ -90,8 +90,8 @@ pub(crate) fn pull_parameters(mac: &str, key: &str) -> String {
 }
 
 /// Whether cloud-init of the installed system has called.
-pub(crate) fn is_alive(happening: &Event) -> bool {
-    happening.source == Source::Orchestrator && happening.text.starts_with("POST /alive")
+pub(crate) fn is_alive(event: &Event) -> bool {
+    event.source == Source::Orchestrator && event.text.starts_with("POST /alive")
 }
 
 /// Shows hostname, disks and cloud-init of the installed system.
@@ -166,23 +166,23 @@ impl DemoView {
         self.bar.finish_and_clear();
     }
 
-    fn milestone(&mut self, happening: &Event, what: &str) {
+    fn milestone(&mut self, event: &Event, what: &str) {
         if !self.timeline.has(what) {
-            self.timeline.note(happening.at, what);
+            self.timeline.note(event.at, what);
             self.bar
-                .suspend(|| println!("{:>7.1} s  {what}", happening.at.as_secs_f64()));
+                .suspend(|| println!("{:>7.1} s  {what}", event.at.as_secs_f64()));
         }
     }
 
-    fn see(&mut self, happening: &Event) {
-        match happening.source {
-            Source::Testbed => self.milestone(happening, &happening.text),
-            Source::Orchestrator => self.see_request(happening),
-            Source::Console => self.see_console(happening),
+    fn see(&mut self, event: &Event) {
+        match event.source {
+            Source::Testbed => self.milestone(event, &event.text),
+            Source::Orchestrator => self.see_request(event),
+            Source::Console => self.see_console(event),
         }
     }
 
-    fn see_request(&mut self, happening: &Event) {
+    fn see_request(&mut self, event: &Event) {
         let installed = self.timeline.has("the orchestrator hears: installed");
         for (start, what) in [
             (
@@ -198,30 +198,30 @@ impl DemoView {
             ("POST /failed", "the orchestrator hears: failed"),
             ("POST /alive", "cloud-init calls the orchestrator"),
         ] {
-            if happening.text.starts_with(start) && happening.text.ends_with(" 200") {
-                self.milestone(happening, what);
+            if event.text.starts_with(start) && event.text.ends_with(" 200") {
+                self.milestone(event, what);
             }
         }
     }
 
-    fn see_console(&mut self, happening: &Event) {
+    fn see_console(&mut self, event: &Event) {
         let installed = self.timeline.has("the orchestrator hears: installed");
-        if happening.text.contains("Linux version") {
+        if event.text.contains("Linux version") {
             self.milestone(
-                happening,
+                event,
                 if installed {
                     "the installed kernel starts"
                 } else {
                     "the ramdisk's kernel starts"
                 },
             );
-        } else if happening.text.contains(" login:") {
-            self.milestone(happening, "login prompt");
-        } else if let Some((stage, percent)) = progress(&happening.text) {
+        } else if event.text.contains(" login:") {
+            self.milestone(event, "login prompt");
+        } else if let Some((stage, percent)) = progress(&event.text) {
             self.bar.set_position(percent);
             self.bar.set_message(stage);
-        } else if let Some(stage) = stage_line(&happening.text) {
-            self.milestone(happening, &format!("  {stage}"));
+        } else if let Some(stage) = stage_line(&event.text) {
+            self.milestone(event, &format!("  {stage}"));
         }
     }
 }

@@ -1,115 +1,116 @@
-//! Everything that was seen during a run, stamped when it was seen: console lines, requests, our own doings.
+//! Everything that is observed during a run, with its time: console lines, requests to the orchestrator, power on and
+//! off.
 //!
-//! Tests and the demo wait for events, never for time: a limit only says when to give up.
+//! Scenarios and the demo wait for events, never for a time: a timeout only says when to give up.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Who saw it.
+/// Where an event was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A line on the node's serial console.
     Console,
-    /// A request to the orchestrator.
+    /// A request to the orchestrator: method, target and status.
     Orchestrator,
-    /// Something the testbed did.
+    /// An action of the testbed.
     Testbed,
 }
 
-/// One thing that was seen.
+/// One event.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
-    /// Time since the run began.
+    /// Time since the start of the run.
     pub(crate) at: Duration,
-    /// Who saw it.
+    /// Where it was observed.
     pub(crate) source: Source,
-    /// What it was.
+    /// The console line, the request or the action.
     pub(crate) text: String,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    seen: Mutex<Vec<Event>>,
-    more: Condvar,
+struct Shared {
+    events: Mutex<Vec<Event>>,
+    added: Condvar,
 }
 
-/// The list of what was seen, shared by all who see; clones share one list.
+/// The events of a run in order. Clones share one list.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
     start: Instant,
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
 impl Events {
-    /// An empty list whose time begins now.
-    pub(crate) fn begin() -> Self {
+    /// An empty list; the run starts now.
+    pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
-            inner: Arc::default(),
+            shared: Arc::default(),
         }
     }
 
-    /// Time since the beginning.
+    /// Time since the start of the run.
     pub(crate) fn now(&self) -> Duration {
         self.start.elapsed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
-        self.inner
-            .seen
+        self.shared
+            .events
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes something seen now.
-    pub(crate) fn saw(&self, source: Source, text: impl Into<String>) {
-        self.saw_at(self.now(), source, text);
+    /// Adds an event that was observed now.
+    pub(crate) fn record(&self, source: Source, text: impl Into<String>) {
+        self.record_at(self.now(), source, text);
     }
 
-    /// Notes something whose first sign was seen at `at`.
-    pub(crate) fn saw_at(&self, at: Duration, source: Source, text: impl Into<String>) {
+    /// Adds an event that was observed at `at`.
+    pub(crate) fn record_at(&self, at: Duration, source: Source, text: impl Into<String>) {
         self.lock().push(Event {
             at,
             source,
             text: text.into(),
         });
-        self.inner.more.notify_all();
+        self.shared.added.notify_all();
     }
 
-    /// How many there are: a mark to wait from.
+    /// The number of events so far: waiting from this mark on sees only later ones.
     pub(crate) fn mark(&self) -> usize {
         self.lock().len()
     }
 
-    /// The first since `mark` for which `wanted` says yes, once there is one; `None` when `limit` has passed.
+    /// Waits for the first event since `mark` that is `wanted`: the mark after it, and the event. `None` at the timeout.
     ///
-    /// `on_each` sees every happening on the way, once, in order.
+    /// `on_each` gets every event up to and including that one, once, in order.
     pub(crate) fn wait(
         &self,
         mark: usize,
-        limit: Duration,
+        timeout: Duration,
         wanted: impl Fn(&Event) -> bool,
         mut on_each: impl FnMut(&Event),
     ) -> Option<(usize, Event)> {
-        let give_up = Instant::now() + limit;
+        let deadline = Instant::now() + timeout;
         let mut next = mark;
-        let mut seen = self.lock();
+        let mut events = self.lock();
         loop {
-            while next < seen.len() {
-                let happening = seen[next].clone();
+            while next < events.len() {
+                let event = events[next].clone();
                 next += 1;
-                drop(seen);
-                on_each(&happening);
-                if wanted(&happening) {
-                    return Some((next, happening));
+                drop(events);
+                on_each(&event);
+                if wanted(&event) {
+                    return Some((next, event));
                 }
-                seen = self.lock();
+                events = self.lock();
             }
-            let left = give_up.checked_duration_since(Instant::now())?;
-            (seen, _) = self
-                .inner
-                .more
-                .wait_timeout(seen, left)
+            let left = deadline.checked_duration_since(Instant::now())?;
+            (events, _) = self
+                .shared
+                .added
+                .wait_timeout(events, left)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -120,31 +121,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_finds_what_comes_later_and_shows_what_came_before() {
-        let events = Events::begin();
-        events.saw(Source::Console, "one");
+    fn waiting_sees_earlier_events_and_ends_at_a_later_one() {
+        let events = Events::new();
+        events.record(Source::Console, "one");
         let other = events.clone();
-        let seer = std::thread::spawn(move || other.saw(Source::Orchestrator, "two"));
-        let mut shown = Vec::new();
+        let recorder = std::thread::spawn(move || other.record(Source::Orchestrator, "two"));
+        let mut seen = Vec::new();
         let found = events.wait(
             0,
             Duration::from_mins(1),
-            |h| h.text == "two",
-            |h| shown.push(h.text.clone()),
+            |event| event.text == "two",
+            |event| seen.push(event.text.clone()),
         );
-        seer.join().unwrap();
+        recorder.join().unwrap();
         assert_eq!(found.unwrap().0, 2);
-        assert_eq!(shown, ["one", "two"]);
+        assert_eq!(seen, ["one", "two"]);
     }
 
     #[test]
-    fn waiting_for_what_never_comes_ends() {
-        let events = Events::begin();
-        events.saw(Source::Testbed, "something else");
-        assert!(
-            events
-                .wait(0, Duration::from_millis(1), |h| h.text == "never", |_| ())
-                .is_none()
+    fn waiting_ends_at_the_timeout() {
+        let events = Events::new();
+        events.record(Source::Testbed, "something else");
+        let found = events.wait(
+            0,
+            Duration::from_millis(1),
+            |event| event.text == "never",
+            |_| (),
         );
+        assert!(found.is_none());
     }
 }

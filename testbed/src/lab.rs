@@ -14,7 +14,7 @@ use crate::events::{Event, Events, Source};
 use crate::network::{self, Files, Network};
 use crate::orchestrator::Orchestrator;
 use crate::tools::Tool;
-use crate::vm::{DiskShape, Firmware, Node, Shape};
+use crate::vm::{Firmware, Vm, VmConfig, VmDisk};
 
 /// How long anything may take before a run is given up. Generous: an emulated node on a busy machine is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(15);
@@ -59,7 +59,7 @@ impl Lab {
             images: artefacts.images.clone(),
         };
         let network = Network::up(&mut system, &work, &files, nodes)?;
-        let events = Events::begin();
+        let events = Events::new();
         let orchestrator =
             Orchestrator::start(network::orchestrator(), &network::files_url(), &events)?;
         Ok(Self {
@@ -81,16 +81,16 @@ impl Lab {
         Ok(text.trim().to_owned())
     }
 
-    /// The shape of a usual node: one disk of 8 GiB, the network first in the boot order.
-    pub(crate) fn shape(&self, number: u8, memory_mib: u32, disks: u8) -> Shape {
+    /// The usual VM: BIOS, disks of 8 GiB, the network first in the boot order.
+    pub(crate) fn vm_config(&self, number: u8, memory_mib: u32, disks: u8) -> VmConfig {
         let disks = (1..=disks)
-            .map(|n| DiskShape {
+            .map(|n| VmDisk {
                 file: self.work.join(format!("node{number}-disk{n}.raw")),
                 size_gib: 8,
                 serial: format!("NODE{number}DISK{n}"),
             })
             .collect();
-        Shape {
+        VmConfig {
             number,
             memory_mib,
             disks,
@@ -100,18 +100,18 @@ impl Lab {
         }
     }
 
-    /// Switches a node on.
-    pub(crate) fn power_on(&mut self, shape: &Shape) -> Result<Node> {
-        Node::power_on(&mut self.system, &self.work, shape, &self.events)
+    /// Starts the VM of a node.
+    pub(crate) fn power_on(&mut self, config: &VmConfig) -> Result<Vm> {
+        Vm::power_on(&mut self.system, &self.work, config, &self.events)
     }
 
-    /// Pulls the plug of a node, and gives back the mark behind what it said last.
-    pub(crate) fn power_off(&self, node: Node) -> usize {
-        drop(node);
+    /// Cuts the power of a VM; the mark after its last console line.
+    pub(crate) fn power_off(&self, vm: Vm) -> usize {
+        drop(vm);
         self.events.mark()
     }
 
-    /// Waits for a happening since `mark` and gives back the mark behind it; `on_each` sees what comes meanwhile.
+    /// Waits for an event since `mark` and gives back the mark behind it; `on_each` sees what comes meanwhile.
     pub(crate) fn wait(
         &self,
         mark: usize,
@@ -134,19 +134,16 @@ impl Lab {
                 },
             );
             match found {
-                Some((_, happening)) if failed(&happening) && is_off(&happening) => {
+                Some((_, event)) if failed(&event) && is_off(&event) => {
                     bail!(
                         "the node went off while waiting for {what}; its console is in {}",
                         self.work.display()
                     )
                 }
-                Some((_, happening)) if is_panic(&happening) => {
-                    bail!(
-                        "a kernel panicked while waiting for {what}: {}",
-                        happening.text
-                    )
+                Some((_, event)) if is_panic(&event) => {
+                    bail!("a kernel panicked while waiting for {what}: {}", event.text)
                 }
-                Some((_, happening)) if failed(&happening) => {
+                Some((_, event)) if failed(&event) => {
                     bail!(
                         "the agent failed while waiting for {what}; the node's console is in {}",
                         self.work.display()
@@ -245,8 +242,8 @@ impl Lab {
         wait::until_or_cancelled(PATIENCE, &cancel, || {
             let dead = |h: &Event| is_panic(h) || is_off(h);
             let seen = self.events.wait(mark, Duration::ZERO, dead, |_| ());
-            if let Some((_, happening)) = seen {
-                return Err(std::io::Error::other(happening.text));
+            if let Some((_, event)) = seen {
+                return Err(std::io::Error::other(event.text));
             }
             Ok(self
                 .ssh(number, user, "true")
@@ -264,18 +261,18 @@ impl Lab {
 }
 
 /// Whether the node went off.
-fn is_off(happening: &Event) -> bool {
-    happening.source == Source::Testbed && happening.text == "power off"
+fn is_off(event: &Event) -> bool {
+    event.source == Source::Testbed && event.text == "power off"
 }
 
 /// Whether a kernel gave up.
-fn is_panic(happening: &Event) -> bool {
-    happening.source == Source::Console && happening.text.contains("Kernel panic - not syncing")
+fn is_panic(event: &Event) -> bool {
+    event.source == Source::Console && event.text.contains("Kernel panic - not syncing")
 }
 
 /// Whether the agent told the orchestrator that it failed.
-fn is_failure(happening: &Event) -> bool {
-    happening.source == Source::Orchestrator && happening.text.starts_with("POST /failed")
+fn is_failure(event: &Event) -> bool {
+    event.source == Source::Orchestrator && event.text.starts_with("POST /failed")
 }
 
 /// The artefacts with absolute paths (the servers run elsewhere), all of them there.

@@ -108,7 +108,7 @@ impl Orchestrator {
         let _ = request.as_reader().take(8 << 20).read_to_string(&mut body);
         let (method, target) = (request.method().clone(), request.url().to_owned());
         let (status, text) = self.answer(&method, &target, body, files);
-        events.saw(Source::Orchestrator, format!("{method} {target} {status}"));
+        events.record(Source::Orchestrator, format!("{method} {target} {status}"));
         // the node has gone: it asks again
         let _ = request.respond(Response::from_string(text).with_status_code(status));
     }

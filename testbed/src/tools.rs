@@ -5,23 +5,23 @@ use host::exec::Program;
 /// A program that the testbed starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tool {
-    /// Runs lines with pipes as people would type them.
+    /// Runs commands with pipes.
     Bash,
-    /// DHCP and TFTP.
+    /// Serves DHCP and TFTP.
     Dnsmasq,
-    /// Network links and namespaces.
+    /// Sets up links and addresses.
     Ip,
-    /// HTTP server for images.
+    /// Serves files over HTTP.
     Nginx,
-    /// The virtual node.
+    /// Virtual machines.
     QemuSystem,
-    /// Copies to a node.
+    /// Copies files to a node.
     Scp,
-    /// Logs in to a node.
+    /// Runs commands on a node.
     Ssh,
-    /// Makes keys.
+    /// Makes the key pair of a run.
     SshKeygen,
-    /// Makes an archive of a system.
+    /// Makes a root archive.
     Tar,
 }
 

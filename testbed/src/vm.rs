@@ -1,4 +1,5 @@
-//! A virtual node: QEMU with disks, a NIC on the provisioning network, and a serial console that is read as it comes.
+//! The virtual machine that plays a node: QEMU with disks, a NIC on the provisioning network, and a serial console whose
+//! lines become events.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -14,94 +15,95 @@ use crate::events::{Events, Source};
 use crate::network;
 use crate::tools::Tool;
 
-/// A disk of a node.
+/// A disk of a VM.
 #[derive(Clone, Debug)]
-pub(crate) struct DiskShape {
-    /// Its file; made sparse when it does not exist.
+pub(crate) struct VmDisk {
+    /// A raw image file; created sparse where it does not exist.
     pub(crate) file: PathBuf,
-    /// Its size in GiB.
+    /// Size of a file that is created.
     pub(crate) size_gib: u64,
-    /// Its serial number: the node sees it as `/dev/disk/by-id/virtio-SERIAL`.
+    /// Serial number: the guest has the disk as `/dev/disk/by-id/virtio-SERIAL`.
     pub(crate) serial: String,
 }
 
-/// What starts a node.
+/// The firmware of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Firmware {
     /// SeaBIOS, with iPXE on the network card.
     Bios,
-    /// OVMF, which fetches iPXE by TFTP with a driver of its own. Its variables are kept in a file of the node's.
+    /// OVMF, which fetches iPXE by TFTP with a driver of its own. Its variables are in a file in the run's folder and
+    /// survive a power cut.
     Uefi,
 }
 
-/// OVMF's program, and the variables of a node that has never run.
+/// OVMF's code, and its variables before the first start.
 const OVMF: [&str; 2] = [
     "/usr/share/OVMF/OVMF_CODE_4M.fd",
     "/usr/share/OVMF/OVMF_VARS_4M.fd",
 ];
 
-/// What a node is made of.
+/// What a VM is made of.
 #[derive(Clone, Debug)]
-pub(crate) struct Shape {
-    /// Its number on the network, from 1.
+pub(crate) struct VmConfig {
+    /// The number of the node that it plays, from 1: decides tap, MAC and address.
     pub(crate) number: u8,
-    /// Its memory in MiB.
+    /// Memory in MiB.
     pub(crate) memory_mib: u32,
     /// Disks, in the order of the guest's virtio names.
-    pub(crate) disks: Vec<DiskShape>,
-    /// What starts it.
+    pub(crate) disks: Vec<VmDisk>,
+    /// BIOS or UEFI.
     pub(crate) firmware: Firmware,
-    /// Whether the first disk comes before the network in the boot order; on UEFI that is for the node's own variables
-    /// to say.
+    /// Whether the first disk comes before the network in the boot order of a BIOS. UEFI firmware has its boot order in
+    /// its variables, and this is ignored.
     pub(crate) disk_first: bool,
     /// Whether KVM is used.
     pub(crate) kvm: bool,
 }
 
-/// A node that is switched on. Dropping it pulls the plug.
+/// A running VM. Dropping it cuts the power.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct Vm {
     qemu: Option<Running>,
     console: Option<JoinHandle<()>>,
 }
 
-impl Drop for Node {
+impl Drop for Vm {
     fn drop(&mut self) {
         drop(self.qemu.take());
-        // its console ends with it; what it said last, and that it is off, is recorded before the caller goes on
+        // The console ends with QEMU. Its last lines and the power-off are recorded before the caller goes on.
         if let Some(console) = self.console.take() {
             let _ = console.join();
         }
     }
 }
 
-impl Node {
-    /// Switches a node on; every line of its console becomes a happening.
+impl Vm {
+    /// Starts QEMU; every line of the console becomes an event.
     pub(crate) fn power_on(
         system: &mut System,
         work: &Path,
-        shape: &Shape,
+        config: &VmConfig,
         events: &Events,
     ) -> Result<Self> {
-        for disk in &shape.disks {
+        for disk in &config.disks {
             make_disk(disk)?;
         }
-        if shape.firmware == Firmware::Uefi {
-            make_variables(&variables(shape, work))?;
+        if config.firmware == Firmware::Uefi {
+            make_variables(&variables(config, work))?;
         }
-        let socket = work.join(format!("console{}.socket", shape.number));
-        // a socket of an earlier start of this node would be connected to in vain
+        let socket = work.join(format!("console{}.socket", config.number));
+        // The socket of an earlier start would be found before QEMU has made its own.
         let _ = std::fs::remove_file(&socket);
-        let log = work.join(format!("qemu{}.log", shape.number));
+        let log = work.join(format!("qemu{}.log", config.number));
         let qemu = system
-            .spawn(&command(shape, &socket, work), &log)
+            .spawn(&command(config, &socket, work), &log)
             .context("cannot start QEMU")?;
-        // QEMU waits with the power until the console is connected, so no line is lost
+        // QEMU starts the guest when the console is connected, so no line is lost.
         let console = wait::until(Duration::from_secs(30), || {
             Ok(UnixStream::connect(&socket).ok())
         })
         .with_context(|| format!("QEMU did not open its console; see {}", log.display()))?;
-        events.saw(Source::Testbed, "power on");
+        events.record(Source::Testbed, "power on");
         let events = events.clone();
         let console = thread::spawn(move || read_console(console, &events));
         Ok(Self {
@@ -111,7 +113,7 @@ impl Node {
     }
 }
 
-fn make_disk(disk: &DiskShape) -> Result<()> {
+fn make_disk(disk: &VmDisk) -> Result<()> {
     if disk.file.exists() {
         return Ok(());
     }
@@ -121,9 +123,9 @@ fn make_disk(disk: &DiskShape) -> Result<()> {
         .with_context(|| format!("cannot size {}", disk.file.display()))
 }
 
-/// Where the firmware of a node keeps its variables.
-fn variables(shape: &Shape, work: &Path) -> PathBuf {
-    work.join(format!("node{}-variables.fd", shape.number))
+/// The file with the variables of the firmware.
+fn variables(config: &VmConfig, work: &Path) -> PathBuf {
+    work.join(format!("node{}-variables.fd", config.number))
 }
 
 fn make_variables(file: &Path) -> Result<()> {
@@ -136,8 +138,8 @@ fn make_variables(file: &Path) -> Result<()> {
 }
 
 /// Machine and firmware.
-fn machine(shape: &Shape, work: &Path) -> Cmd {
-    let accelerator = if shape.kvm {
+fn machine(config: &VmConfig, work: &Path) -> Cmd {
+    let accelerator = if config.kvm {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
         [
@@ -148,7 +150,7 @@ fn machine(shape: &Shape, work: &Path) -> Cmd {
         ]
     };
     let cmd = Cmd::new(Tool::QemuSystem).args(accelerator);
-    match shape.firmware {
+    match config.firmware {
         Firmware::Bios => cmd.args(["-machine", "pc,graphics=off"]),
         // Without a ROM on the card it is OVMF's own driver that fetches iPXE.
         Firmware::Uefi => cmd
@@ -162,40 +164,40 @@ fn machine(shape: &Shape, work: &Path) -> Cmd {
             .arg("-drive")
             .arg(format!(
                 "if=pflash,unit=1,format=raw,file={}",
-                variables(shape, work).display()
+                variables(config, work).display()
             )),
     }
 }
 
-fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
-    let mut cmd = machine(shape, work)
+fn command(config: &VmConfig, socket: &Path, work: &Path) -> Cmd {
+    let mut cmd = machine(config, work)
         .args(["-smp", "2", "-display", "none", "-no-user-config"])
         .arg("-m")
-        .arg(shape.memory_mib.to_string())
+        .arg(config.memory_mib.to_string())
         .arg("-chardev")
         .arg(format!(
             "socket,id=console,path={},server=on,wait=on,logfile={}",
             socket.display(),
-            work.join(format!("console{}.log", shape.number)).display()
+            work.join(format!("console{}.log", config.number)).display()
         ))
         .args(["-serial", "chardev:console"])
-        // to examine a node whose console is silent
+        // to examine a guest whose console is silent
         .arg("-monitor")
         .arg(format!(
             "unix:{},server=on,wait=off",
-            work.join(format!("monitor{}.socket", shape.number))
+            work.join(format!("monitor{}.socket", config.number))
                 .display()
         ))
         .arg("-netdev")
         .arg(format!(
             "tap,id=n0,ifname={},script=no,downscript=no",
-            network::tap(shape.number)
+            network::tap(config.number)
         ))
         .arg("-device")
         .arg(format!(
             "virtio-net-pci,netdev=n0,mac={}{}",
-            network::node_mac(shape.number),
-            boot_index(shape, None)
+            network::node_mac(config.number),
+            boot_index(config, None)
         ))
         .args([
             "-object",
@@ -203,35 +205,35 @@ fn command(shape: &Shape, socket: &Path, work: &Path) -> Cmd {
             "-device",
             "virtio-rng-pci,rng=r",
         ]);
-    for (n, disk) in shape.disks.iter().enumerate() {
+    for (n, disk) in config.disks.iter().enumerate() {
         cmd = cmd
             .arg("-drive")
             .arg(format!("file={},if=none,id=d{n},format=raw,cache=writeback,discard=unmap,detect-zeroes=unmap", disk.file.display()))
             .arg("-device")
-            .arg(format!("virtio-blk-pci,drive=d{n},serial={}{}", disk.serial, boot_index(shape, Some(n))));
+            .arg(format!("virtio-blk-pci,drive=d{n},serial={}{}", disk.serial, boot_index(config, Some(n))));
     }
     cmd
 }
 
-/// The place in the boot order of the network card (`None`) or of a disk. OVMF would make QEMU's order its own at each
-/// start and leave out what it does not name: a UEFI node has the order that its variables hold, as a real one.
-fn boot_index(shape: &Shape, disk: Option<usize>) -> String {
-    let (network, first_disk) = if shape.disk_first { (2, 1) } else { (1, 2) };
-    match (shape.firmware, disk) {
+/// The place in the boot order of the network card (`None`) or of a disk. OVMF takes over an order that QEMU gives at
+/// each start, and drops the entries that it does not name: a UEFI VM has the order of its variables, as a server has.
+fn boot_index(config: &VmConfig, disk: Option<usize>) -> String {
+    let (network, first_disk) = if config.disk_first { (2, 1) } else { (1, 2) };
+    match (config.firmware, disk) {
         (Firmware::Uefi, _) => String::new(),
         (Firmware::Bios, None) => format!(",bootindex={network}"),
         (Firmware::Bios, Some(n)) => format!(",bootindex={}", first_disk + n * 2),
     }
 }
 
-/// Cuts the console into lines, each stamped when its first byte came; what ends without a newline (a prompt) is told
-/// as soon as nothing follows for a moment.
+/// Cuts the console into lines, each with the time of its first byte. Text without a newline (a prompt) becomes an event
+/// when nothing follows for 300 ms.
 fn read_console(mut console: UnixStream, events: &Events) {
     let pause = Some(Duration::from_millis(300));
     let mut line: Vec<u8> = Vec::new();
-    let mut began = Duration::ZERO;
+    let mut started = Duration::ZERO;
     let mut buffer = [0; 4096];
-    // without the limit, a prompt would be told only with the line after it
+    // Without the timeout a prompt would be seen only with the line after it.
     let _ = console.set_read_timeout(pause);
     loop {
         match console.read(&mut buffer) {
@@ -239,10 +241,10 @@ fn read_console(mut console: UnixStream, events: &Events) {
             Ok(n) => {
                 for byte in &buffer[..n] {
                     if line.is_empty() {
-                        began = events.now();
+                        started = events.now();
                     }
                     if *byte == b'\n' {
-                        tell(&mut line, began, events);
+                        record_line(&mut line, started, events);
                     } else {
                         line.push(*byte);
                     }
@@ -254,25 +256,25 @@ fn read_console(mut console: UnixStream, events: &Events) {
                     std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
                 ) =>
             {
-                tell(&mut line, began, events);
+                record_line(&mut line, started, events);
             }
             Err(_) => break,
         }
     }
-    tell(&mut line, began, events);
-    events.saw(Source::Testbed, "power off");
+    record_line(&mut line, started, events);
+    events.record(Source::Testbed, "power off");
 }
 
-fn tell(line: &mut Vec<u8>, began: Duration, events: &Events) {
-    let text = plain(&String::from_utf8_lossy(line));
+fn record_line(line: &mut Vec<u8>, started: Duration, events: &Events) {
+    let text = strip_controls(&String::from_utf8_lossy(line));
     line.clear();
     if !text.trim().is_empty() {
-        events.saw_at(began, Source::Console, text);
+        events.record_at(started, Source::Console, text);
     }
 }
 
 /// The text without the escape sequences and carriage returns that firmware and terminals put in.
-fn plain(text: &str) -> String {
+fn strip_controls(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -299,19 +301,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_console_line_is_what_a_person_reads() {
-        assert_eq!(plain("\u{1b}[2J\u{1b}[01;01HSeaBIOS\r"), "SeaBIOS");
-        assert_eq!(plain("\u{1b}c\u{1b}[?7lok"), "ok");
+    fn escape_sequences_are_removed_from_console_lines() {
+        assert_eq!(strip_controls("\u{1b}[2J\u{1b}[01;01HSeaBIOS\r"), "SeaBIOS");
+        assert_eq!(strip_controls("\u{1b}c\u{1b}[?7lok"), "ok");
     }
 
     #[test]
     fn a_disk_before_the_network_has_the_smaller_boot_index() {
-        let disk = DiskShape {
+        let disk = VmDisk {
             file: PathBuf::from("/d"),
             size_gib: 1,
             serial: "S".to_owned(),
         };
-        let mut shape = Shape {
+        let mut config = VmConfig {
             number: 1,
             memory_mib: 512,
             disks: vec![disk],
@@ -319,11 +321,12 @@ mod tests {
             disk_first: true,
             kvm: false,
         };
-        let line = |shape: &Shape| command(shape, Path::new("/s"), Path::new("/w")).to_string();
-        assert!(line(&shape).contains("serial=S,bootindex=1"));
-        shape.disk_first = false;
-        assert!(line(&shape).contains("serial=S,bootindex=2"));
-        shape.firmware = Firmware::Uefi;
-        assert!(!line(&shape).contains("bootindex"));
+        let line =
+            |config: &VmConfig| command(config, Path::new("/s"), Path::new("/w")).to_string();
+        assert!(line(&config).contains("serial=S,bootindex=1"));
+        config.disk_first = false;
+        assert!(line(&config).contains("serial=S,bootindex=2"));
+        config.firmware = Firmware::Uefi;
+        assert!(!line(&config).contains("bootindex"));
     }
 }

@@ -27,8 +27,8 @@ pub(super) fn root_archive(lab: &mut Lab) -> Result<()> {
     let mut spec = spec(lab, Layout::Lvm, 1)?;
     ARCHIVE.clone_into(&mut spec.image);
     enter_pulled(lab, &spec, "")?;
-    let shape = lab.shape(1, 512, 1);
-    let node = lab.power_on(&shape)?;
+    let config = lab.vm_config(1, 512, 1);
+    let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     let report = report(lab)?;
     check_memory(&report)?;
@@ -47,7 +47,7 @@ pub(super) fn root_archive(lab: &mut Lab) -> Result<()> {
         changed.is_empty(),
         "files differ from their packages:\n{changed}"
     );
-    drop(node);
+    drop(vm);
     Ok(())
 }
 

@@ -26,8 +26,8 @@ pub(super) fn failure(lab: &mut Lab) -> Result<()> {
     let more =
         format!("provision.success=http://{late}/done?mac={{mac}} provision.notify.budget=10s");
     enter_pulled(lab, &wrong, &more)?;
-    let shape = lab.shape(1, 512, 1);
-    let node = lab.power_on(&shape)?;
+    let config = lab.vm_config(1, 512, 1);
+    let vm = lab.power_on(&config)?;
     image_is_absent(lab)?;
     enter_pulled(lab, &right, &more)?;
     let mark = lab.events.mark();
@@ -45,7 +45,7 @@ pub(super) fn failure(lab: &mut Lab) -> Result<()> {
     lab.orchestrator.listen(late, &files, &lab.events)?;
     let mark = lab.wait(mark, "the late completion", is_done, |_| ())?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
@@ -79,9 +79,9 @@ fn image_is_absent(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-fn is_offer(happening: &Event) -> bool {
-    happening.source == Source::Console
-        && happening
+fn is_offer(event: &Event) -> bool {
+    event.source == Source::Console
+        && event
             .text
             .contains("offering the completion until it is accepted")
 }

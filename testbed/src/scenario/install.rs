@@ -12,12 +12,12 @@ use crate::request::Layout;
 pub(super) fn pull_lvm(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
     enter_pulled(lab, &spec, "")?;
-    let shape = lab.shape(1, 512, 1);
-    let node = lab.power_on(&shape)?;
+    let config = lab.vm_config(1, 512, 1);
+    let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     check_memory(&report(lab)?)?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
@@ -39,13 +39,13 @@ pub(super) fn check_memory(report: &Value) -> Result<()> {
 pub(super) fn disk_first(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Plain, 1)?;
     enter_pulled(lab, &spec, "")?;
-    let mut shape = lab.shape(1, 512, 1);
-    shape.disk_first = true;
-    let node = lab.power_on(&shape)?;
+    let mut config = lab.vm_config(1, 512, 1);
+    config.disk_first = true;
+    let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     starts_without(lab, mark, is_boot)?;
     check_system(lab, mark, "/dev/vda4")?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
@@ -53,14 +53,14 @@ pub(super) fn disk_first(lab: &mut Lab) -> Result<()> {
 pub(super) fn kexec(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
     enter_pulled(lab, &spec, "provision.end=kexec")?;
-    let shape = lab.shape(1, 768, 1);
-    let node = lab.power_on(&shape)?;
+    let config = lab.vm_config(1, 768, 1);
+    let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
-    starts_without(lab, mark, |happening| {
-        is_boot(happening) || happening.text.contains("SeaBIOS")
+    starts_without(lab, mark, |event| {
+        is_boot(event) || event.text.contains("SeaBIOS")
     })?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
@@ -69,8 +69,8 @@ pub(super) fn kexec(lab: &mut Lab) -> Result<()> {
 pub(super) fn again(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
     enter_pulled(lab, &spec, "")?;
-    let shape = lab.shape(1, 512, 1);
-    let node = lab.power_on(&shape)?;
+    let config = lab.vm_config(1, 512, 1);
+    let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     let first = report(lab)?;
     // the orchestrator's state is reset before the node asks what to boot
@@ -87,7 +87,7 @@ pub(super) fn again(lab: &mut Lab) -> Result<()> {
     );
     check_system(lab, mark, "/dev/mapper/os-root")?;
     update_grub(lab)?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
@@ -134,9 +134,9 @@ fn starts_without(lab: &Lab, mark: usize, unwanted: impl Fn(&Event) -> bool) -> 
         mark,
         "cloud-init's call to the orchestrator",
         crate::demo::is_alive,
-        |happening| {
-            if unwanted(happening) {
-                seen.get_or_insert_with(|| happening.text.clone());
+        |event| {
+            if unwanted(event) {
+                seen.get_or_insert_with(|| event.text.clone());
             }
         },
     )?;
@@ -150,10 +150,10 @@ fn starts_without(lab: &Lab, mark: usize, unwanted: impl Fn(&Event) -> bool) -> 
 pub(super) fn mirror(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Mirror, 2)?;
     enter_pulled(lab, &spec, "")?;
-    let shape = lab.shape(1, 768, 2);
-    let node = lab.power_on(&shape)?;
+    let config = lab.vm_config(1, 768, 2);
+    let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     check_system(lab, mark, "/dev/md")?;
-    drop(node);
+    drop(vm);
     Ok(())
 }

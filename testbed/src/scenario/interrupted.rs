@@ -17,23 +17,23 @@ use crate::request::{self, Layout};
 pub(super) fn power_cut(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
     enter_pulled(lab, &spec, "")?;
-    let mut shape = lab.shape(1, 512, 1);
-    let node = lab.power_on(&shape)?;
+    let mut config = lab.vm_config(1, 512, 1);
+    let vm = lab.power_on(&config)?;
     lab.wait(0, "the completion", is_done, |_| ())?;
-    let mark = lab.power_off(node);
+    let mark = lab.power_off(vm);
     // the orchestrator wants it installed again, although the node already is what it asks for
     enter_pulled(lab, &spec, "provision.reinstall=yes")?;
-    let node = lab.power_on(&shape)?;
+    let vm = lab.power_on(&config)?;
     lab.wait(mark, "the image to be written", is_image, |_| ())?;
-    let mark = lab.power_off(node);
+    let mark = lab.power_off(vm);
     // now the disk stands before the network, and nothing on it may start
     enter_pulled(lab, &spec, "")?;
-    shape.disk_first = true;
-    let node = lab.power_on(&shape)?;
+    config.disk_first = true;
+    let vm = lab.power_on(&config)?;
     let mark = lab.wait(mark, "the completion after the power cut", is_done, |_| ())?;
     check_resumed(&report(lab)?)?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
@@ -53,20 +53,20 @@ fn check_resumed(report: &Value) -> Result<()> {
 pub(super) fn sigterm(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Stack, 2)?);
     enter_pushed(lab, NodeState::Install)?;
-    let mut shape = lab.shape(1, 768, 2);
-    let node = lab.power_on(&shape)?;
+    let mut config = lab.vm_config(1, 768, 2);
+    let vm = lab.power_on(&config)?;
     lab.wait_for_ssh(1, "root")?;
     lab.push(1, &request)?;
     stop_in(lab, "lvm", r#""stage":"lvm""#)?;
     stop_in(lab, "image", r#""stage":"image".*"done_bytes":[1-9]"#)?;
-    let mark = lab.power_off(node);
-    shape.disk_first = true;
-    let node = lab.power_on(&shape)?;
+    let mark = lab.power_off(vm);
+    config.disk_first = true;
+    let vm = lab.power_on(&config)?;
     lab.wait(mark, "the node to pass over its disk", is_boot, |_| ())?;
     lab.wait_for_ssh(1, "root")?;
     lab.root(1, "provision status", 21)?;
     install(lab, &request)?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 

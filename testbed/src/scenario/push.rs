@@ -12,8 +12,8 @@ use crate::request::{self, Layout};
 pub(super) fn push_plain(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Plain, 1)?);
     enter_pushed(lab, NodeState::Install)?;
-    let shape = lab.shape(1, 512, 1);
-    let node = lab.power_on(&shape)?;
+    let config = lab.vm_config(1, 512, 1);
+    let vm = lab.power_on(&config)?;
     lab.wait_for_ssh(1, "root")?;
     let mut identities = Vec::new();
     for _ in 1..=2 {
@@ -26,7 +26,7 @@ pub(super) fn push_plain(lab: &mut Lab) -> Result<()> {
     );
     let mark = reboot_to_disk(lab)?;
     check_system(lab, mark, "/dev/vda4")?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
@@ -35,8 +35,8 @@ pub(super) fn push_plain(lab: &mut Lab) -> Result<()> {
 pub(super) fn push_stack(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Stack, 2)?);
     enter_pushed(lab, NodeState::Install)?;
-    let mut shape = lab.shape(1, 768, 2);
-    let node = lab.power_on(&shape)?;
+    let mut config = lab.vm_config(1, 768, 2);
+    let vm = lab.power_on(&config)?;
     lab.wait_for_ssh(1, "root")?;
     let first = install(lab, &request)?;
     // by their members: the ramdisk's mdadm does not look for arrays by itself
@@ -55,11 +55,11 @@ pub(super) fn push_stack(lab: &mut Lab) -> Result<()> {
     let in_step = "for array in /sys/block/md*/md; do until grep -q idle $array/sync_action; do sleep 1; done; done; sync";
     let output = lab.ssh(1, "admin", in_step)?;
     ensure!(output.status == 0, "the mirrors do not get in step");
-    let _ = lab.power_off(node);
-    shape.disks.remove(0);
-    let node = lab.power_on(&shape)?;
+    let _ = lab.power_off(vm);
+    config.disks.remove(0);
+    let vm = lab.power_on(&config)?;
     check_second_disk(lab)?;
-    drop(node);
+    drop(vm);
     Ok(())
 }
 

@@ -101,21 +101,21 @@ pub(super) fn said(lab: &mut Lab, command: &str) -> Result<String> {
 }
 
 /// Whether the orchestrator has accepted a completion.
-pub(super) fn is_done(happening: &Event) -> bool {
-    happening.source == Source::Orchestrator
-        && happening.text.starts_with("POST /done")
-        && happening.text.ends_with(" 200")
+pub(super) fn is_done(event: &Event) -> bool {
+    event.source == Source::Orchestrator
+        && event.text.starts_with("POST /done")
+        && event.text.ends_with(" 200")
 }
 
 /// Whether a node asks the orchestrator what to boot.
-pub(super) fn is_boot(happening: &Event) -> bool {
-    happening.source == Source::Orchestrator && happening.text.starts_with("GET /boot")
+pub(super) fn is_boot(event: &Event) -> bool {
+    event.source == Source::Orchestrator && event.text.starts_with("GET /boot")
 }
 
 /// Whether the agent says on the console that it is writing the image.
-pub(super) fn is_image(happening: &Event) -> bool {
-    let line = happening.text.split_once(' ').map(|(_, line)| line);
-    happening.source == Source::Console
+pub(super) fn is_image(event: &Event) -> bool {
+    let line = event.text.split_once(' ').map(|(_, line)| line);
+    event.source == Source::Console
         && line.is_some_and(|line| line.starts_with("image: ") && line.contains(" %"))
 }
 

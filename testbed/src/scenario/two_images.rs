@@ -39,8 +39,8 @@ pub(super) fn two_images(lab: &mut Lab) -> Result<()> {
         ..spec(lab, Layout::Plain, 2)?
     };
     enter_pulled(lab, &spec, "")?;
-    let shape = lab.shape(1, 512, 2);
-    let node = lab.power_on(&shape)?;
+    let config = lab.vm_config(1, 512, 2);
+    let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     let report = report(lab)?;
     check_images(&report)?;
@@ -66,7 +66,7 @@ pub(super) fn two_images(lab: &mut Lab) -> Result<()> {
         size.parse().is_ok_and(|size: u32| size > 900),
         "{DATA_MOUNT} was not grown to its partition: {size} MiB"
     );
-    drop(node);
+    drop(vm);
     Ok(())
 }
 

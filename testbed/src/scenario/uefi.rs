@@ -20,9 +20,9 @@ const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Lvm, 1)?);
     enter_pushed(lab, NodeState::Install)?;
-    let mut shape = lab.shape(1, 1024, 1);
-    shape.firmware = Firmware::Uefi;
-    let node = lab.power_on(&shape)?;
+    let mut config = lab.vm_config(1, 1024, 1);
+    config.firmware = Firmware::Uefi;
+    let vm = lab.power_on(&config)?;
     lab.wait_for_ssh(1, "root")?;
     network_only(lab)?;
     install(lab, &request)?;
@@ -69,7 +69,7 @@ pub(super) fn uefi(lab: &mut Lab) -> Result<()> {
         booted.contains("vfat") && booted.contains("BOOTX64.EFI"),
         "the EFI system partition is not mounted: {booted}"
     );
-    drop(node);
+    drop(vm);
     Ok(())
 }
 
