@@ -55,9 +55,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Some(Command::WriteLimit(options)) = &cli.command {
         return writer::run(options).map(|()| ExitCode::SUCCESS);
     }
-    if !namespace::inside() {
+    if !namespace::is_inside() {
         return namespace::enter(None);
     }
-    namespace::settle_in()?;
+    namespace::init()?;
     run::run(&cli.options).map(|()| ExitCode::SUCCESS)
 }

@@ -4,29 +4,30 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Nodes in QEMU, a provisioning network, and a reference orchestrator. Needs root, and leaves nothing behind.
+/// Nodes in QEMU, a provisioning network and a reference orchestrator. Needs root; leaves nothing behind but its work
+/// folder.
 #[derive(Debug, Parser)]
 #[command(name = "testbed", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The sub-command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The sub-commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Takes a bare node from power-on to a login, and shows it.
+    /// Installs a bare node, from power-on to a login, and shows its progress.
     Demo(Demo),
-    /// Runs end-to-end scenarios; without a name, the default one.
+    /// Runs an end-to-end scenario.
     Test(Test),
     /// Lists the scenarios.
     Scenarios,
 }
 
-/// What was built beforehand.
+/// The files that a run needs, and where it works.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Artefacts {
+pub(crate) struct Artifacts {
     /// Folder with vmlinuz and ramdisk.img, as `initramfs build` makes it.
     #[arg(long, value_name = "DIR", default_value = "target/ramdisk")]
     pub(crate) ramdisk: PathBuf,
@@ -36,7 +37,7 @@ pub(crate) struct Artefacts {
     /// File name of the image.
     #[arg(long, value_name = "NAME", default_value = "demo.img.zst")]
     pub(crate) image: String,
-    /// Folder for disks, logs and sockets of the runs.
+    /// Folder for disks, logs and sockets of runs, a folder for each.
     #[arg(long, value_name = "DIR", default_value = "target/testbed")]
     pub(crate) work: PathBuf,
     /// Never use KVM, even where it works.
@@ -47,10 +48,10 @@ pub(crate) struct Artefacts {
 /// Options of `demo`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Demo {
-    /// What was built beforehand.
+    /// Ramdisk, image and work folder.
     #[command(flatten)]
-    pub(crate) artefacts: Artefacts,
-    /// Leave the node running, and say how to reach it and how to switch it off.
+    pub(crate) artifacts: Artifacts,
+    /// Leave the node running; print how to log in and how to switch it off.
     #[arg(long)]
     pub(crate) keep: bool,
     /// Memory of the node, in MiB.
@@ -61,9 +62,10 @@ pub(crate) struct Demo {
 /// Options of `test`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Test {
-    /// What was built beforehand.
+    /// Ramdisk, image and work folder.
     #[command(flatten)]
-    pub(crate) artefacts: Artefacts,
-    /// The scenario, by name; `make test-slow` runs every one, a process for each.
-    pub(crate) names: Vec<String>,
+    pub(crate) artifacts: Artifacts,
+    /// The scenario, as `testbed scenarios` lists it; the default one if none is given.
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) name: Option<String>,
 }

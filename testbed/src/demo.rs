@@ -1,5 +1,5 @@
-//! The demo: a bare node, from power-on to a login, as it happens.
-#![expect(clippy::print_stdout, reason = "this is a show")]
+//! The demo: a bare node, from power-on to a login, with its progress.
+#![expect(clippy::print_stdout, reason = "the demo is its output")]
 
 use std::time::Duration;
 
@@ -15,35 +15,35 @@ use crate::orchestrator;
 use crate::request::{self, Layout, RequestSpec};
 use crate::timeline::Timeline;
 
-/// The node's name.
+/// Hostname of the node.
 const HOSTNAME: &str = "node-1.lab.test";
 
 /// Runs the demo.
 pub(crate) fn run(options: &Demo) -> Result<()> {
-    let mut lab = Lab::open("demo", &options.artefacts, 1)?;
+    let mut lab = Lab::open("demo", &options.artifacts, 1)?;
     println!(
-        "A bare node with {} MiB of memory and an empty disk of 8 GiB, {}.",
+        "Node: {} MiB of memory, one empty disk of 8 GiB, {}.",
         options.memory,
         if lab.kvm {
-            "under KVM"
+            "KVM"
         } else {
-            "emulated (no KVM here: everything takes longer)"
+            "emulated (KVM cannot be used here: everything takes longer)"
         }
     );
     println!(
-        "Its network: dnsmasq (DHCP, TFTP), nginx (images), a small orchestrator; all in a namespace of their own.\n"
+        "Network: dnsmasq (DHCP, TFTP), nginx (images) and a small orchestrator, in namespaces of their own.\n"
     );
     let spec = RequestSpec {
         number: 1,
         hostname: HOSTNAME.to_owned(),
         serials: vec!["NODE1DISK1".to_owned()],
-        image: lab.artefacts.image.clone(),
+        image: lab.artifacts.image.clone(),
         data: None,
         key: lab.public_key()?,
         layout: Layout::Lvm,
     };
     let mac = network::node_mac(1);
-    lab.orchestrator.enter(
+    lab.orchestrator.set_node(
         &mac,
         orchestrator::Node {
             request: Some(request::provision_json(&spec)),
@@ -54,19 +54,19 @@ pub(crate) fn run(options: &Demo) -> Result<()> {
     let config = lab.vm_config(1, options.memory, 1);
     let mut view = DemoView::new();
     let vm = lab.power_on(&config)?;
-    lab.wait(0, "cloud-init's call to the orchestrator", is_alive, |h| {
-        view.see(h);
+    lab.wait(0, "cloud-init's phone-home", is_phone_home, |event| {
+        view.show(event);
     })?;
     view.end();
     lab.wait_for_ssh(1, "admin")?;
-    view.timeline.note(lab.events.now(), "ssh login");
+    view.timeline.add(lab.events.now(), "ssh login");
     log_in(&mut lab)?;
     println!("\nTimeline\n\n{}", view.timeline.render());
     if let Some(report) = lab.orchestrator.node(&mac).and_then(|node| node.report) {
         println!("{}", rate(&report));
     }
     if options.keep {
-        namespace::keep(&lab.work, &lab.ssh_words(1, "admin").join(" "))?;
+        namespace::keep(&lab.work, &lab.ssh_args(1, "admin").join(" "))?;
         while !lab.interrupted() {
             lab.events.wait(
                 lab.events.mark(),
@@ -80,17 +80,18 @@ pub(crate) fn run(options: &Demo) -> Result<()> {
     Ok(())
 }
 
-/// Kernel parameters of a node that fetches its request itself.
+/// Kernel parameters of a ramdisk that fetches its request from the orchestrator (pull).
 pub(crate) fn pull_parameters(mac: &str, key: &str) -> String {
     let base = format!("http://{}", network::orchestrator());
     format!(
-        "provision.url={base}/request?mac={{mac}} provision.success={base}/done?mac={{mac}} provision.success.body={{report}} provision.failure={base}/failed?mac={{mac}} \
+        "provision.url={base}/request?mac={{mac}} provision.success={base}/done?mac={{mac}} \
+         provision.success.body={{report}} provision.failure={base}/failed?mac={{mac}} \
          provision.phone_home={base}/alive?mac={mac} provision.key=\"{key}\""
     )
 }
 
-/// Whether cloud-init of the installed system has called.
-pub(crate) fn is_alive(event: &Event) -> bool {
+/// Whether this is the phone-home of cloud-init on the installed system.
+pub(crate) fn is_phone_home(event: &Event) -> bool {
     event.source == Source::Orchestrator && event.text.starts_with("POST /alive")
 }
 
@@ -114,12 +115,12 @@ fn log_in(lab: &mut Lab) -> Result<()> {
     let hostname = lab.ssh(1, "admin", "hostname")?.stdout;
     ensure!(
         HOSTNAME.starts_with(hostname.trim()),
-        "the node calls itself {hostname}"
+        "the hostname is {hostname}"
     );
     Ok(())
 }
 
-/// Bytes and rate of the image, out of the agent's report.
+/// A line with bytes and rate of the image, from the agent's report; empty if the report does not have them.
 fn rate(report: &str) -> String {
     let find = |value: &serde_json::Value| -> Option<String> {
         let image = value.get("images")?.get(0)?;
@@ -144,7 +145,7 @@ fn rate(report: &str) -> String {
         .unwrap_or_default()
 }
 
-/// What is on the screen while the node works: its milestones, and a bar while the image is written.
+/// The output while the node works: milestones, and a bar while the image is written.
 struct DemoView {
     timeline: Timeline,
     bar: ProgressBar,
@@ -168,35 +169,35 @@ impl DemoView {
 
     fn milestone(&mut self, event: &Event, what: &str) {
         if !self.timeline.has(what) {
-            self.timeline.note(event.at, what);
+            self.timeline.add(event.at, what);
             self.bar
                 .suspend(|| println!("{:>7.1} s  {what}", event.at.as_secs_f64()));
         }
     }
 
-    fn see(&mut self, event: &Event) {
+    fn show(&mut self, event: &Event) {
         match event.source {
             Source::Testbed => self.milestone(event, &event.text),
-            Source::Orchestrator => self.see_request(event),
-            Source::Console => self.see_console(event),
+            Source::Orchestrator => self.show_request(event),
+            Source::Console => self.show_console(event),
         }
     }
 
-    fn see_request(&mut self, event: &Event) {
-        let installed = self.timeline.has("the orchestrator hears: installed");
+    fn show_request(&mut self, event: &Event) {
+        let installed = self.timeline.has(INSTALLED);
         for (start, what) in [
             (
                 "GET /boot",
                 if installed {
-                    "PXE again: the orchestrator says `your disk`"
+                    "PXE: boots from its disk"
                 } else {
-                    "PXE: the orchestrator says `ramdisk`"
+                    "PXE: boots the ramdisk"
                 },
             ),
-            ("GET /request", "the agent has fetched its request"),
-            ("POST /done", "the orchestrator hears: installed"),
-            ("POST /failed", "the orchestrator hears: failed"),
-            ("POST /alive", "cloud-init calls the orchestrator"),
+            ("GET /request", "agent: request fetched"),
+            ("POST /done", INSTALLED),
+            ("POST /failed", "agent: failed"),
+            ("POST /alive", "cloud-init: phone-home"),
         ] {
             if event.text.starts_with(start) && event.text.ends_with(" 200") {
                 self.milestone(event, what);
@@ -204,29 +205,32 @@ impl DemoView {
         }
     }
 
-    fn see_console(&mut self, event: &Event) {
-        let installed = self.timeline.has("the orchestrator hears: installed");
+    fn show_console(&mut self, event: &Event) {
+        let installed = self.timeline.has(INSTALLED);
         if event.text.contains("Linux version") {
             self.milestone(
                 event,
                 if installed {
-                    "the installed kernel starts"
+                    "installed kernel starts"
                 } else {
-                    "the ramdisk's kernel starts"
+                    "ramdisk kernel starts"
                 },
             );
         } else if event.text.contains(" login:") {
             self.milestone(event, "login prompt");
-        } else if let Some((stage, percent)) = progress(&event.text) {
+        } else if let Some((stage, percent)) = parse_progress(&event.text) {
             self.bar.set_position(percent);
             self.bar.set_message(stage);
-        } else if let Some(stage) = stage_line(&event.text) {
+        } else if let Some(stage) = parse_stage_end(&event.text) {
             self.milestone(event, &format!("  {stage}"));
         }
     }
 }
 
-/// Stages whose end is worth a line on the screen.
+/// The milestone at which the orchestrator has accepted the completion.
+const INSTALLED: &str = "agent: completion accepted";
+
+/// Stages whose end is a milestone.
 const SHOWN: [&str; 12] = [
     "discover",
     "plan",
@@ -242,8 +246,8 @@ const SHOWN: [&str; 12] = [
     "bootloader",
 ];
 
-/// Name and duration of the stage that a console line of the agent says has ended: `TIME image: done after 12.3 s`.
-fn stage_line(line: &str) -> Option<String> {
+/// Name and duration of a stage, from the line that the agent prints at its end: `TIME image: done after 12.3 s`.
+fn parse_stage_end(line: &str) -> Option<String> {
     let (_, rest) = line.split_once(' ')?;
     let (stage, took) = rest.split_once(": done after ")?;
     SHOWN
@@ -251,8 +255,8 @@ fn stage_line(line: &str) -> Option<String> {
         .then(|| format!("{stage:<12} {took}"))
 }
 
-/// What moves and its percentage, where a console line of the agent tells progress: `TIME image: …, 38 %, 110.0 MiB/s`.
-fn progress(line: &str) -> Option<(String, u64)> {
+/// Stage with rate, and percentage, from a progress line of the agent: `TIME image: …, 38 %, 110.0 MiB/s`.
+fn parse_progress(line: &str) -> Option<(String, u64)> {
     let (_, rest) = line.split_once(' ')?;
     let (stage, rest) = rest.split_once(": ")?;
     let (before, after) = rest.split_once(" %")?;
@@ -267,11 +271,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_agents_lines_move_the_bar_and_name_the_stages() {
+    fn progress_and_ends_of_stages_are_read_from_console_lines() {
         let line = "2026-01-02T03:04:05Z image: /: 1.2 GiB of 3.1 GiB, 38 %, 110.0 MiB/s";
-        assert_eq!(progress(line), Some(("image, 110.0 MiB/s".to_owned(), 38)));
         assert_eq!(
-            stage_line("2026-01-02T03:04:05Z lvm: done after 1.2 s").as_deref(),
+            parse_progress(line),
+            Some(("image, 110.0 MiB/s".to_owned(), 38))
+        );
+        assert_eq!(
+            parse_stage_end("2026-01-02T03:04:05Z lvm: done after 1.2 s").as_deref(),
             Some("lvm          1.2 s")
         );
         for other in [
@@ -281,7 +288,7 @@ mod tests {
             "2026-01-02T03:04:05Z boot: done after 1 ms",
         ] {
             assert_eq!(
-                (progress(other), stage_line(other)),
+                (parse_progress(other), parse_stage_end(other)),
                 (None, None),
                 "{other}"
             );

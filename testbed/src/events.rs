@@ -82,7 +82,8 @@ impl Events {
         self.lock().len()
     }
 
-    /// Waits for the first event since `mark` that is `wanted`: the mark after it, and the event. `None` at the timeout.
+    /// Waits for the first event since `mark` that is `wanted`: the mark after it, and the event. `None` at the
+    /// timeout.
     ///
     /// `on_each` gets every event up to and including that one, once, in order.
     pub(crate) fn wait(

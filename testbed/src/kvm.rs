@@ -1,4 +1,5 @@
-//! Whether KVM works here: by trying it. Some machines have `/dev/kvm` and hang on the first instruction of a kernel.
+//! Whether KVM can be used, found out by a trial boot: on some machines with `/dev/kvm` a guest hangs at the first
+//! instruction of its kernel.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use host::exec::{Cmd, Exec, System};
 
 use crate::tools::Tool;
 
-/// Boots the kernel without any root under KVM: it has to reach its panic, which ends QEMU, within seconds.
+/// Boots the kernel under KVM without a root filesystem: it has to panic, which ends QEMU, within 20 s.
 pub(crate) fn works(system: &mut System, kernel: &Path, work: &Path) -> bool {
     if !Path::new("/dev/kvm").exists() {
         return false;
@@ -36,6 +37,6 @@ pub(crate) fn works(system: &mut System, kernel: &Path, work: &Path) -> bool {
         .args(["-append", "console=ttyS0 panic=-1"])
         .timeout(Duration::from_secs(20));
     let ended = system.run(&cmd).is_ok();
-    let said = std::fs::read_to_string(&console).unwrap_or_default();
-    ended && said.contains("Kernel panic")
+    let text = std::fs::read_to_string(&console).unwrap_or_default();
+    ended && text.contains("Kernel panic")
 }

@@ -1,4 +1,4 @@
-//! A lab: one run's folder, network, orchestrator and keys. Demo and scenarios are told in its words.
+//! What a run has: its folder, network, orchestrator and keys, and what the demo and the scenarios do with them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,42 +9,43 @@ use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Output, System};
 use host::wait;
 
-use crate::cli::Artefacts;
+use crate::cli::Artifacts;
 use crate::events::{Event, Events, Source};
 use crate::network::{self, Files, Network};
 use crate::orchestrator::Orchestrator;
 use crate::tools::Tool;
 use crate::vm::{Firmware, Vm, VmConfig, VmDisk};
 
-/// How long anything may take before a run is given up. Generous: an emulated node on a busy machine is slow.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(15);
+/// The longest wait for one event: an emulated node on a busy machine is slow.
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(15);
 
-/// One run's world.
+/// A run.
 #[derive(Debug)]
 pub(crate) struct Lab {
     /// Starts programs.
     pub(crate) system: System,
-    /// All events of this run so far.
+    /// The events of this run.
     pub(crate) events: Events,
-    /// The reference orchestrator of this run.
+    /// The orchestrator of this run.
     pub(crate) orchestrator: Orchestrator,
-    /// Folder of this run, below the work folder.
+    /// Folder of this run, in the work folder.
     pub(crate) work: PathBuf,
-    /// What was built beforehand.
-    pub(crate) artefacts: Artefacts,
-    /// Whether nodes run under KVM.
+    /// Ramdisk and image, with absolute paths.
+    pub(crate) artifacts: Artifacts,
+    /// Whether VMs use KVM.
     pub(crate) kvm: bool,
     cancel: Cancel,
     _network: Network,
 }
 
 impl Lab {
-    /// Sets up a lab for `nodes` nodes in a fresh folder called `name`.
-    pub(crate) fn open(name: &str, artefacts: &Artefacts, nodes: u8) -> Result<Self> {
+    /// Sets up a run for `nodes` nodes in the folder `name`, which is emptied. One run in a process: it takes the
+    /// signals and the network namespace.
+    pub(crate) fn open(name: &str, artifacts: &Artifacts, nodes: u8) -> Result<Self> {
         let cancel = Cancel::new();
         cancel.on_signals().context("cannot catch signals")?;
-        let artefacts = check(artefacts)?;
-        let work = artefacts.work.join(name);
+        let artifacts = check(artifacts)?;
+        let work = artifacts.work.join(name);
         if work.exists() {
             fs::remove_dir_all(&work)
                 .with_context(|| format!("cannot clear {}", work.display()))?;
@@ -52,11 +53,11 @@ impl Lab {
         fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
         let mut system = System::new(cancel.clone());
         make_key(&mut system, &work)?;
-        let kvm = !artefacts.no_kvm
-            && crate::kvm::works(&mut system, &artefacts.ramdisk.join("vmlinuz"), &work);
+        let kvm = !artifacts.no_kvm
+            && crate::kvm::works(&mut system, &artifacts.ramdisk.join("vmlinuz"), &work);
         let files = Files {
-            boot: artefacts.ramdisk.clone(),
-            images: artefacts.images.clone(),
+            boot: artifacts.ramdisk.clone(),
+            images: artifacts.images.clone(),
         };
         let network = Network::up(&mut system, &work, &files, nodes)?;
         let events = Events::new();
@@ -67,17 +68,17 @@ impl Lab {
             events,
             orchestrator,
             work,
-            artefacts,
+            artifacts,
             kvm,
             cancel,
             _network: network,
         })
     }
 
-    /// The public key that nodes let in.
+    /// The public key that may log in to nodes.
     pub(crate) fn public_key(&self) -> Result<String> {
         let text =
-            fs::read_to_string(self.work.join("key.pub")).context("cannot read the lab's key")?;
+            fs::read_to_string(self.work.join("key.pub")).context("cannot read the public key")?;
         Ok(text.trim().to_owned())
     }
 
@@ -111,7 +112,9 @@ impl Lab {
         self.events.mark()
     }
 
-    /// Waits for an event since `mark` and gives back the mark behind it; `on_each` sees what comes meanwhile.
+    /// Waits for the first event since `mark` that is `wanted`, called `what` in errors; the mark after it. `on_each`
+    /// gets every event on the way. A power-off, a kernel panic or a failure of the agent ends the wait with an error,
+    /// unless it is what is wanted.
     pub(crate) fn wait(
         &self,
         mark: usize,
@@ -119,41 +122,43 @@ impl Lab {
         wanted: impl Fn(&Event) -> bool,
         mut on_each: impl FnMut(&Event),
     ) -> Result<usize> {
-        let failed = |h: &Event| !wanted(h) && (is_off(h) || is_panic(h) || is_failure(h));
-        let give_up = self.events.now() + PATIENCE;
+        let failed = |event: &Event| {
+            !wanted(event) && (is_off(event) || is_panic(event) || is_failure(event))
+        };
+        let deadline = self.events.now() + TIMEOUT;
         let mut next = mark;
         loop {
-            // short waits, so that an interrupt is noticed
+            // short waits, so that a signal is noticed
             let found = self.events.wait(
                 next,
                 Duration::from_millis(500),
-                |h| wanted(h) || failed(h),
-                |h| {
+                |event| wanted(event) || failed(event),
+                |event| {
                     next += 1;
-                    on_each(h);
+                    on_each(event);
                 },
             );
             match found {
                 Some((_, event)) if failed(&event) && is_off(&event) => {
                     bail!(
-                        "the node went off while waiting for {what}; its console is in {}",
+                        "the VM ended while waiting for {what}; see its console in {}",
                         self.work.display()
                     )
                 }
                 Some((_, event)) if is_panic(&event) => {
-                    bail!("a kernel panicked while waiting for {what}: {}", event.text)
+                    bail!("kernel panic while waiting for {what}: {}", event.text)
                 }
                 Some((_, event)) if failed(&event) => {
                     bail!(
-                        "the agent failed while waiting for {what}; the node's console is in {}",
+                        "the agent failed while waiting for {what}; see the node's console in {}",
                         self.work.display()
                     )
                 }
                 Some((mark, _)) => return Ok(mark),
                 None if self.cancel.is_cancelled() => bail!("interrupted while waiting for {what}"),
-                None if self.events.now() > give_up => {
+                None if self.events.now() > deadline => {
                     bail!(
-                        "gave up waiting for {what}; the consoles are in {}",
+                        "timeout while waiting for {what}; see the consoles in {}",
                         self.work.display()
                     )
                 }
@@ -162,13 +167,13 @@ impl Lab {
         }
     }
 
-    /// Whether we have been told to stop.
+    /// Whether a signal has come.
     pub(crate) fn interrupted(&self) -> bool {
         self.cancel.is_cancelled()
     }
 
-    /// The options and address with which ssh reaches a node as `user`.
-    pub(crate) fn ssh_words(&self, number: u8, user: &str) -> Vec<String> {
+    /// The arguments with which ssh logs in to a node as `user`; the address is the last one.
+    pub(crate) fn ssh_args(&self, number: u8, user: &str) -> Vec<String> {
         let known = format!(
             "UserKnownHostsFile={}",
             self.work.join("known_hosts").display()
@@ -194,55 +199,55 @@ impl Lab {
         .collect()
     }
 
-    /// Runs a command on a node and returns its output for any exit status.
+    /// Runs a command on a node, whatever its exit status. An error is one of ssh.
     pub(crate) fn ssh(&mut self, number: u8, user: &str, command: &str) -> Result<Output> {
         let any: Vec<i32> = (0..256).collect();
         let cmd = Cmd::new(Tool::Ssh)
-            .args(self.ssh_words(number, user))
+            .args(self.ssh_args(number, user))
             .arg(command)
             .accept(&any)
             .timeout(Duration::from_mins(10));
         Ok(self.system.run(&cmd)?)
     }
 
-    /// Runs a command on a node's ramdisk and gives back all it said; anything but `status` as its exit status is an
-    /// error.
+    /// Runs a command on a node's ramdisk: its standard output, then its standard error. Any exit status but `status`
+    /// is an error.
     pub(crate) fn root(&mut self, number: u8, command: &str, status: i32) -> Result<String> {
         let output = self.ssh(number, "root", command)?;
-        let said = format!("{}{}", output.stdout, output.stderr);
+        let text = format!("{}{}", output.stdout, output.stderr);
         if output.status != status {
             bail!(
-                "`{command}` ended with {} instead of {status}, saying: {said}",
+                "`{command}` exited with status {}, not {status}: {text}",
                 output.status
             );
         }
-        Ok(said)
+        Ok(text)
     }
 
-    /// Uploads a request to a node's ramdisk, as an orchestrator does.
+    /// Uploads a request to a node's ramdisk, as an orchestrator that pushes does.
     pub(crate) fn push(&mut self, number: u8, request: &str) -> Result<()> {
         let file = self.work.join(format!("node{number}-provision.json"));
         fs::write(&file, request).context("cannot write the request")?;
-        let mut words = self.ssh_words(number, "root");
-        let target = words.pop().context("a node has no address")?;
+        let mut args = self.ssh_args(number, "root");
+        let target = args.pop().context("no address")?;
         let cmd = Cmd::new(Tool::Scp)
-            .args(words)
+            .args(args)
             .arg(&file)
             .arg(format!("{target}:/tmp/provision.json"));
         self.system.run(&cmd).context("cannot upload the request")?;
         Ok(())
     }
 
-    /// Waits until ssh lets us in.
+    /// Waits until a login over ssh succeeds.
     pub(crate) fn wait_for_ssh(&mut self, number: u8, user: &str) -> Result<()> {
-        // the host key differs from system to system on the same address
+        // ramdisk and installed system have different host keys at the same address
         let _ = fs::remove_file(self.work.join("known_hosts"));
         let cancel = self.cancel.clone();
         let mark = self.events.mark();
-        wait::until_or_cancelled(PATIENCE, &cancel, || {
-            let dead = |h: &Event| is_panic(h) || is_off(h);
-            let seen = self.events.wait(mark, Duration::ZERO, dead, |_| ());
-            if let Some((_, event)) = seen {
+        wait::until_or_cancelled(TIMEOUT, &cancel, || {
+            let ended = |event: &Event| is_panic(event) || is_off(event);
+            let found = self.events.wait(mark, Duration::ZERO, ended, |_| ());
+            if let Some((_, event)) = found {
                 return Err(std::io::Error::other(event.text));
             }
             Ok(self
@@ -252,7 +257,7 @@ impl Lab {
         })
         .with_context(|| {
             format!(
-                "ssh to node {number} as {user} did not work; the consoles are in {}",
+                "cannot log in to node {number} as {user}; see the consoles in {}",
                 self.work.display()
             )
         })?;
@@ -260,42 +265,42 @@ impl Lab {
     }
 }
 
-/// Whether the node went off.
+/// Whether the VM has ended.
 fn is_off(event: &Event) -> bool {
     event.source == Source::Testbed && event.text == "power off"
 }
 
-/// Whether a kernel gave up.
+/// Whether a kernel has panicked.
 fn is_panic(event: &Event) -> bool {
     event.source == Source::Console && event.text.contains("Kernel panic - not syncing")
 }
 
-/// Whether the agent told the orchestrator that it failed.
+/// Whether the agent has sent a failure to the orchestrator.
 fn is_failure(event: &Event) -> bool {
     event.source == Source::Orchestrator && event.text.starts_with("POST /failed")
 }
 
-/// The artefacts with absolute paths (the servers run elsewhere), all of them there.
-fn check(artefacts: &Artefacts) -> Result<Artefacts> {
-    let there = |path: &Path, how: &str| {
+/// The artifacts with absolute paths, since servers have another working directory. A missing one is an error.
+fn check(artifacts: &Artifacts) -> Result<Artifacts> {
+    let existing = |path: &Path, how: &str| {
         std::path::absolute(path)
             .ok()
             .filter(|path| path.exists())
-            .with_context(|| format!("{} is not there; {how}", path.display()))
+            .with_context(|| format!("{} does not exist; {how}", path.display()))
     };
-    fs::create_dir_all(&artefacts.work)
-        .with_context(|| format!("cannot create {}", artefacts.work.display()))?;
-    let checked = Artefacts {
-        ramdisk: there(&artefacts.ramdisk, "`make ramdisk` builds it")?,
-        images: there(&artefacts.images, "`make image` builds it")?,
-        work: std::path::absolute(&artefacts.work).context("cannot find the work folder")?,
-        ..artefacts.clone()
+    fs::create_dir_all(&artifacts.work)
+        .with_context(|| format!("cannot create {}", artifacts.work.display()))?;
+    let checked = Artifacts {
+        ramdisk: existing(&artifacts.ramdisk, "`make ramdisk` builds it")?,
+        images: existing(&artifacts.images, "`make image` builds it")?,
+        work: std::path::absolute(&artifacts.work).context("cannot find the work folder")?,
+        ..artifacts.clone()
     };
-    there(
+    existing(
         &checked.ramdisk.join("ramdisk.img"),
         "`make ramdisk` builds it",
     )?;
-    there(
+    existing(
         &checked.images.join(&checked.image),
         "`make image` builds it",
     )?;
@@ -306,6 +311,6 @@ fn make_key(system: &mut System, work: &Path) -> Result<()> {
     let cmd = Cmd::new(Tool::SshKeygen)
         .args(["-q", "-t", "ed25519", "-N", "", "-C", "testbed", "-f"])
         .arg(work.join("key"));
-    system.run(&cmd).context("cannot make a key")?;
+    system.run(&cmd).context("cannot make a key pair")?;
     Ok(())
 }

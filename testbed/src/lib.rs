@@ -42,16 +42,16 @@ use host::exec::ExecError;
 pub use crate::cli::Cli;
 use crate::cli::{Command, Demo};
 
-/// Runs what the command line asks for; the exit status says whether it succeeded.
+/// Runs the sub-command; the exit status says whether a scenario passed.
 pub fn run(cli: &Cli) -> Result<ExitCode> {
     if let Command::Scenarios = cli.command {
         scenario::list();
         return Ok(ExitCode::SUCCESS);
     }
-    if !namespace::inside() {
-        return namespace::enter(kept_note(&cli.command)?.as_deref());
+    if !namespace::is_inside() {
+        return namespace::enter(kept_file(&cli.command)?.as_deref());
     }
-    namespace::settle_in()?;
+    namespace::init()?;
     match &cli.command {
         Command::Demo(options) => demo::run(options).map(|()| ExitCode::SUCCESS),
         Command::Test(options) => scenario::run(options),
@@ -66,19 +66,19 @@ pub fn render_error(error: &anyhow::Error) -> String {
     host::error::render(error.as_ref(), hint.as_deref())
 }
 
-/// The file that says that the demo's node is to be left running, where that is asked for. An old one is removed.
-fn kept_note(command: &Command) -> Result<Option<PathBuf>> {
+/// With `demo --keep`, the file that ends the outer process. That of an earlier run is removed.
+fn kept_file(command: &Command) -> Result<Option<PathBuf>> {
     let Command::Demo(Demo {
         keep: true,
-        artefacts,
+        artifacts,
         ..
     }) = command
     else {
         return Ok(None);
     };
-    let note = namespace::kept_note(&std::path::absolute(artefacts.work.join("demo"))?);
-    match std::fs::remove_file(&note) {
+    let file = namespace::kept_file(&std::path::absolute(artifacts.work.join("demo"))?);
+    match std::fs::remove_file(&file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(Some(note)),
+        _ => Ok(Some(file)),
     }
 }

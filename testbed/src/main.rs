@@ -1,5 +1,5 @@
 //! The door: parse, call, render, exit.
-#![expect(clippy::print_stderr, reason = "this is where people are told")]
+#![expect(clippy::print_stderr, reason = "errors are printed here")]
 
 use std::process::ExitCode;
 

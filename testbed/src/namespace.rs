@@ -1,11 +1,11 @@
-//! A world of its own for each run: network, mounts and processes that all end with it.
+//! Namespaces of a run for network, mounts and processes: all of them end with the run.
 //!
-//! The outer process makes the namespaces and starts this same program again as their first process. When that ends,
-//! for any reason, the kernel kills every process in them; the network and the mounts end with the last one.
+//! The outer process makes the namespaces and starts this same program again as their first process. When that process
+//! ends, for any reason, the kernel kills every other process in them, and network and mounts go with the last one.
 
 #![expect(
     clippy::print_stdout,
-    reason = "how to reach a node that was left running is said by the process that leaves it"
+    reason = "the outer process prints how to reach a node that is left running"
 )]
 
 use std::fs;
@@ -26,38 +26,38 @@ use nix::unistd::{Pid, geteuid};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Set in the environment of the inner process.
+/// The variable that marks the inner process.
 const INSIDE: &str = "TESTBED_INSIDE";
 
-/// Longer than any run.
+/// Longer than any run: the wait ends with the inner process.
 const FOREVER: Duration = Duration::from_hours(24);
 
-/// Whether this process is the first one of its own namespaces.
-pub fn inside() -> bool {
+/// Whether this is the inner process.
+pub fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs this same command line again inside new namespaces, and ends as it ends; or, where `kept` names a file, as soon
-/// as the inner process has written that file, leaving it and all it started running.
+/// Runs this same command line again in new namespaces and returns its exit status. Where `kept` names a file, it
+/// returns as soon as the inner process has written that file, and leaves that process and its children running.
 pub fn enter(kept: Option<&Path>) -> Result<ExitCode> {
     anyhow::ensure!(
         geteuid().is_root(),
         "making network namespaces needs root: use sudo"
     );
-    // Both before `unshare`: a process that is told to stop must pass that on, and one that has unshared its process
-    // namespace cannot start threads any more.
+    // Before `unshare`: a process that has unshared its process namespace cannot start threads. The thread passes
+    // signals on to the inner process.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot catch signals")?;
     let inner = Arc::new(OnceLock::new());
-    let told = Arc::clone(&inner);
+    let target = Arc::clone(&inner);
     thread::spawn(move || {
         for signal in &mut signals {
-            if let (Some(pid), Ok(signal)) = (told.get(), Signal::try_from(signal)) {
-                // it may have ended by itself just now
+            if let (Some(pid), Ok(signal)) = (target.get(), Signal::try_from(signal)) {
+                // it may have ended already
                 let _ = kill(*pid, signal);
             }
         }
     });
-    // in a chroot our own path is told wrongly once the mounts are others
+    // Before `unshare`: in a chroot the kernel reports a wrong path once the mounts have changed.
     let this = std::env::current_exe().context("cannot find this program")?;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
         .context("cannot make namespaces")?;
@@ -66,13 +66,13 @@ pub fn enter(kept: Option<&Path>) -> Result<ExitCode> {
     let _ = inner.set(Pid::from_raw(pid));
     match kept {
         None => wait(child),
-        Some(note) => wait_until_kept(child, note),
+        Some(kept) => wait_until_kept(child, kept),
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "what is started here is ourselves, no tool"
+    reason = "this starts the program itself, not a tool"
 )]
 fn start_inside(this: &Path) -> Result<Child> {
     Command::new(this)
@@ -92,42 +92,45 @@ fn wait(mut child: Child) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// Waits for the end or for the note; then says how to reach and how to end what was left running.
-fn wait_until_kept(mut child: Child, note: &Path) -> Result<ExitCode> {
+/// Waits for the end of the inner process or for the file `kept`; then prints how to reach and how to end the node.
+fn wait_until_kept(mut child: Child, kept: &Path) -> Result<ExitCode> {
     let pid = child.id();
     let ended = wait::until(FOREVER, || match child.try_wait()? {
         Some(_) => Ok(Some(true)),
-        None => Ok(note.exists().then_some(false)),
+        None => Ok(kept.exists().then_some(false)),
     })
     .context("cannot wait for the inner process")?;
     if ended {
         return wait(child);
     }
-    let ssh = fs::read_to_string(note).context("cannot read how to reach the node")?;
+    let ssh =
+        fs::read_to_string(kept).with_context(|| format!("cannot read {}", kept.display()))?;
     println!(
-        "The node goes on running. To reach it:\n\n  sudo nsenter --net --target {pid} ssh {ssh}\n\nTo switch it off:\n\n  sudo kill {pid}\n"
+        "The node is left running. To log in:\n\n  sudo nsenter --net --target {pid} ssh {ssh}\n\n\
+         To switch it off:\n\n  sudo kill {pid}\n"
     );
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells the outer process that it may go, and how the node is reached with ssh.
+/// Lets the outer process of a run in `work` end and leave this one running. `ssh` is what it prints: ssh's arguments.
 pub(crate) fn keep(work: &Path, ssh: &str) -> Result<()> {
-    prctl::set_pdeathsig(None).context("cannot untie this process from its parent")?;
-    let note = kept_note(work);
-    let partial = note.with_extension("partial");
+    prctl::set_pdeathsig(None).context("cannot clear the parent-death signal")?;
+    let kept = kept_file(work);
+    let partial = kept.with_extension("partial");
     fs::write(&partial, ssh)
-        .and_then(|()| fs::rename(&partial, &note))
-        .context("cannot tell how the node is reached")
+        .and_then(|()| fs::rename(&partial, &kept))
+        .with_context(|| format!("cannot write {}", kept.display()))
 }
 
-/// The file by which the inner process tells the outer one that it may go.
-pub(crate) fn kept_note(work: &Path) -> PathBuf {
+/// The file that [`keep`] writes.
+pub(crate) fn kept_file(work: &Path) -> PathBuf {
     work.join("kept")
 }
 
-/// What the inner process does first: it dies with the outer one, and sees only its own processes.
-pub fn settle_in() -> Result<()> {
-    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot tie this process to its parent")?;
+/// What the inner process does first: it is killed when the outer one ends, its mounts are private, and /proc lists
+/// only its own processes.
+pub fn init() -> Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set the parent-death signal")?;
     host::mount::own_mounts().context("cannot make mounts private")?;
     mount(
         Some("proc"),

@@ -6,28 +6,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use host::exec::{Cmd, Exec, Running, System};
-use nix::sched::{CloneFlags, unshare};
 
 use crate::nginx;
 use crate::tools::Tool;
 
-/// The testbed's own address on the provisioning network.
+/// Address of orchestrator, DHCP and file server on the provisioning network.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-/// Where the orchestrator answers.
+/// Port of the orchestrator.
 pub(crate) const ORCHESTRATOR_PORT: u16 = 8000;
-/// Where nginx serves kernels, ramdisks and images.
+/// Port of the file server.
 pub(crate) const FILES_PORT: u16 = 8080;
 
-/// What lies on the file server: `boot/` and `images/`.
+/// What the file server has: `boot/` and `images/`.
 #[derive(Debug)]
 pub(crate) struct Files {
     /// Folder with `vmlinuz` and `ramdisk.img`.
     pub(crate) boot: PathBuf,
-    /// Folder with images.
+    /// Folder with images, manifests and metadata.
     pub(crate) images: PathBuf,
 }
 
-/// The network while it stands. Its servers stop when it is dropped.
+/// The running network. Its servers stop when it is dropped; links and addresses go with the network namespace.
 #[derive(Debug)]
 pub(crate) struct Network {
     _dhcp: Running,
@@ -60,12 +59,9 @@ pub(crate) fn tap(n: u8) -> String {
 }
 
 impl Network {
-    /// Puts it up in the namespace we are in, for `nodes` nodes. Logs and configuration go to `work`.
+    /// Sets up the network for `nodes` nodes in the network namespace of the run, once. Logs and configuration are in
+    /// `work`.
     pub(crate) fn up(system: &mut System, work: &Path, files: &Files, nodes: u8) -> Result<Self> {
-        // Of several labs in one run each has its own: nothing of the one before is in the way of the next. What is
-        // started
-        // from this thread on is in it, our own threads too.
-        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
         ip(system, "link set lo up")?;
         ip(
             system,
@@ -98,13 +94,13 @@ impl Network {
 fn ip(system: &mut System, words: &str) -> Result<()> {
     system
         .run(&Cmd::new(Tool::Ip).args(words.split(' ')))
-        .context("cannot make the network")?;
+        .context("cannot set up the network")?;
     Ok(())
 }
 
-/// What TFTP serves: a script that asks the orchestrator, and iPXE itself for firmware that has none. For UEFI the one
-/// that uses the
-/// firmware's driver: `ipxe.efi` takes the card with a driver of its own, and the firmware that goes on after it hangs.
+/// What TFTP serves: a script that asks the orchestrator, and iPXE for firmware that has none. For UEFI that is the
+/// variant with the firmware's network driver: `ipxe.efi` brings a driver of its own, and firmware that continues after
+/// it hangs.
 fn tftp_root(work: &Path) -> Result<PathBuf> {
     let root = work.join("tftp");
     fs::create_dir_all(&root).context("cannot make the TFTP folder")?;
@@ -130,15 +126,18 @@ fn dnsmasq_conf(work: &Path, tftp: &Path, nodes: u8) -> String {
     let hosts = (1..=nodes).fold(String::new(), |text, n| {
         text + &format!("dhcp-host={},{}\n", node_mac(n), node_address(n))
     });
-    // Router advertisements save every PXE boot the 13 seconds that iPXE waits for one.
+    // Without router advertisements iPXE waits 13 s for one at each boot.
     format!(
-        "interface=br0\nbind-interfaces\nuser=root\ngroup=root\nno-resolv\nno-hosts\nno-ping\nport=0\ndhcp-authoritative\n\
+        "interface=br0\nbind-interfaces\nuser=root\ngroup=root\nno-resolv\nno-hosts\nno-ping\nport=0\n\
+         dhcp-authoritative\n\
          pid-file={work}/dnsmasq.pid\ndhcp-leasefile={work}/leases\nlog-dhcp\nlog-facility=-\n\
          dhcp-range={first},{last},255.255.255.0,1h\n{hosts}dhcp-option=3\n\
          enable-ra\ndhcp-range=fd77::,ra-only,64\n\
          enable-tftp\ntftp-root={tftp}\n\
-         dhcp-match=set:ipxe,175\ndhcp-match=set:efi64,option:client-arch,7\ndhcp-match=set:efi64,option:client-arch,9\n\
-         dhcp-boot=tag:!ipxe,tag:!efi64,undionly.kpxe\ndhcp-boot=tag:!ipxe,tag:efi64,snponly.efi\ndhcp-boot=tag:ipxe,boot.ipxe\n",
+         dhcp-match=set:ipxe,175\ndhcp-match=set:efi64,option:client-arch,7\n\
+         dhcp-match=set:efi64,option:client-arch,9\n\
+         dhcp-boot=tag:!ipxe,tag:!efi64,undionly.kpxe\n\
+         dhcp-boot=tag:!ipxe,tag:efi64,snponly.efi\ndhcp-boot=tag:ipxe,boot.ipxe\n",
         work = work.display(),
         tftp = tftp.display(),
         first = Ipv4Addr::new(10, 77, 0, 50),
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_node_has_a_lease_of_its_own() {
+    fn every_node_has_its_own_address() {
         let text = dnsmasq_conf(Path::new("/w"), Path::new("/w/tftp"), 2);
         assert!(
             text.contains(

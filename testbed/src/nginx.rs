@@ -33,7 +33,8 @@ fn config(work: &Path, server: &str) -> String {
             text + &format!("  {kind}_temp_path {work}/nginx-{kind};\n")
         });
     format!(
-        "user root;\nworker_processes 1;\npid {work}/nginx.pid;\nerror_log {work}/nginx-error.log;\nevents {{}}\nhttp {{\n\
+        "user root;\nworker_processes 1;\npid {work}/nginx.pid;\nerror_log {work}/nginx-error.log;\n\
+         events {{}}\nhttp {{\n\
          {temporary}  access_log {work}/nginx-access.log;\n  sendfile on;\n  default_type application/octet-stream;\n\
          \x20 server {{ {server} }}\n}}\n"
     )

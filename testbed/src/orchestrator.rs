@@ -1,12 +1,12 @@
-//! A small orchestrator: it decides per MAC what a node boots, hands out its request, and hears of its end.
+//! A small orchestrator: it decides by MAC address what a node boots, serves its request and receives its completion.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /boot?mac=M` | the iPXE script: the ramdisk until M is done, its own disk afterwards |
+//! | `GET /boot?mac=M` | an iPXE script: boot the ramdisk until M is installed, its disk afterwards |
 //! | `GET /request?mac=M` | M's `provision.json` |
-//! | `POST /done?mac=M` | M has been installed: PXE is off for it from now on |
-//! | `POST /failed?mac=M` | it has not |
-//! | `POST /alive?mac=M` | cloud-init of the installed system calls |
+//! | `POST /done?mac=M` | the completion: M is installed from now on |
+//! | `POST /failed?mac=M` | the failure callback: recorded |
+//! | `POST /alive?mac=M` | phone-home of cloud-init on the installed system: recorded |
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -20,42 +20,42 @@ use url::Url;
 
 use crate::events::{Events, Source};
 
-/// For kernels of nodes: an emulated timer that comes late, on a busy machine, is no broken one, and no reason for a
-/// panic.
+/// Parameter for kernels of nodes: without it a kernel panics if an emulated timer interrupt is late, as on a busy
+/// machine.
 pub(crate) const NO_TIMER_CHECK: &str = "no_timer_check";
 
-/// Where a node stands.
+/// What a node boots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum NodeState {
-    /// It boots the ramdisk.
+    /// The ramdisk.
     #[default]
     Install,
-    /// It boots its disk.
+    /// Its disk.
     Installed,
 }
 
 /// A node that the orchestrator knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
-    /// Where it stands.
+    /// What it boots.
     pub(crate) state: NodeState,
-    /// Its `provision.json`; none for a node that is to be pushed to.
+    /// Its `provision.json`; `None` where the request is pushed.
     pub(crate) request: Option<String>,
     /// Kernel parameters of its ramdisk.
     pub(crate) parameters: String,
-    /// How many completions to turn down with status 503 before one is accepted.
+    /// How many completions are refused with status 503 before one is accepted.
     pub(crate) refuse_completions: u32,
-    /// The last completion or failure that it sent.
+    /// The body of its last completion or failure callback.
     pub(crate) report: Option<String>,
 }
 
-/// The orchestrator's books, shared with the thread that answers.
+/// The nodes by MAC address. Clones share them with the threads that answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Orchestrator {
     nodes: Arc<Mutex<HashMap<String, Node>>>,
 }
 
-/// What is answered: status and body.
+/// Status and body.
 type Answer = (u16, String);
 
 impl Orchestrator {
@@ -66,25 +66,25 @@ impl Orchestrator {
         Ok(orchestrator)
     }
 
-    /// Answers on one more address, with the same books.
+    /// Answers on one more address, for the same nodes.
     pub(crate) fn listen(&self, address: SocketAddr, files: &str, events: &Events) -> Result<()> {
         let server = Server::http(address)
             .map_err(|error| anyhow!("cannot listen on {address}: {error}"))?;
-        let (books, files, events) = (self.clone(), files.to_owned(), events.clone());
+        let (nodes, files, events) = (self.clone(), files.to_owned(), events.clone());
         thread::spawn(move || {
             for request in server.incoming_requests() {
-                books.serve(request, &files, &events);
+                nodes.serve(request, &files, &events);
             }
         });
         Ok(())
     }
 
-    /// Enters a node, or changes it.
-    pub(crate) fn enter(&self, mac: &str, node: Node) {
+    /// Adds a node, or replaces it.
+    pub(crate) fn set_node(&self, mac: &str, node: Node) {
         self.with(|nodes| nodes.insert(mac.to_owned(), node));
     }
 
-    /// Lets the next completions of a node be turned down.
+    /// Refuses the next `times` completions of a node.
     pub(crate) fn refuse_completions(&self, mac: &str, times: u32) {
         self.with(|nodes| {
             if let Some(node) = nodes.get_mut(mac) {
@@ -93,7 +93,7 @@ impl Orchestrator {
         });
     }
 
-    /// What is known of a node.
+    /// A copy of the node.
     pub(crate) fn node(&self, mac: &str) -> Option<Node> {
         self.with(|nodes| nodes.get(mac).cloned())
     }
@@ -104,43 +104,45 @@ impl Orchestrator {
 
     fn serve(&self, mut request: Request, files: &str, events: &Events) {
         let mut body = String::new();
-        // a node that breaks off is seen as an empty body, and asks again
+        // If the connection breaks the body is cut short, and the node repeats the request.
         let _ = request.as_reader().take(8 << 20).read_to_string(&mut body);
         let (method, target) = (request.method().clone(), request.url().to_owned());
         let (status, text) = self.answer(&method, &target, body, files);
         events.record(Source::Orchestrator, format!("{method} {target} {status}"));
-        // the node has gone: it asks again
+        // An error means that the connection is gone: the node repeats the request.
         let _ = request.respond(Response::from_string(text).with_status_code(status));
     }
 
     fn answer(&self, method: &Method, target: &str, body: String, files: &str) -> Answer {
         let Ok(url) = Url::parse("http://orchestrator/").and_then(|base| base.join(target)) else {
-            return (400, "not a URL\n".to_owned());
+            return (400, "not a valid URL\n".to_owned());
         };
         let mac = url
             .query_pairs()
             .find(|(key, _)| key == "mac")
             .map(|(_, mac)| mac.to_lowercase().replace('-', ":"));
         let Some(mac) = mac else {
-            return (400, "which node? add ?mac=…\n".to_owned());
+            return (400, "the query parameter `mac` is missing\n".to_owned());
         };
         self.with(|nodes| {
             let Some(node) = nodes.get_mut(&mac) else {
-                return (404, format!("no node {mac}\n"));
+                return (404, format!("unknown node {mac}\n"));
             };
             match (method, url.path()) {
                 (Method::Get, "/boot") => (200, boot_script(node, files)),
                 (Method::Get, "/request") => node
                     .request
                     .clone()
-                    .map_or((404, "nothing to do\n".to_owned()), |text| (200, text)),
+                    .map_or((404, "no request for this node\n".to_owned()), |text| {
+                        (200, text)
+                    }),
                 (Method::Post, "/done") => completion(node, body),
                 (Method::Post, "/failed") => {
                     node.report = Some(body);
-                    (200, "noted\n".to_owned())
+                    (200, "recorded\n".to_owned())
                 }
-                (Method::Post, "/alive") => (200, "welcome\n".to_owned()),
-                _ => (404, "no such page\n".to_owned()),
+                (Method::Post, "/alive") => (200, "recorded\n".to_owned()),
+                _ => (404, "not found\n".to_owned()),
             }
         })
     }
@@ -149,7 +151,7 @@ impl Orchestrator {
 fn completion(node: &mut Node, body: String) -> Answer {
     if node.refuse_completions > 0 {
         node.refuse_completions -= 1;
-        return (503, "not now\n".to_owned());
+        return (503, "try again\n".to_owned());
     }
     node.state = NodeState::Installed;
     node.report = Some(body);
@@ -158,12 +160,13 @@ fn completion(node: &mut Node, body: String) -> Answer {
 
 fn boot_script(node: &Node, files: &str) -> String {
     match node.state {
-        // An error, so that the firmware goes on: told of success, UEFI stops at its menu (a BIOS goes on either way).
+        // `exit 1`: the firmware tries its next boot entry. After `exit 0` UEFI firmware stops at its menu.
         NodeState::Installed => {
-            "#!ipxe\necho This node is installed: on to its disk\nexit 1\n".to_owned()
+            "#!ipxe\necho This node is installed: booting from its disk\nexit 1\n".to_owned()
         }
         NodeState::Install => format!(
-            "#!ipxe\nkernel {files}/boot/vmlinuz initrd=ramdisk.img console=tty0 console=ttyS0,115200 {NO_TIMER_CHECK} BOOTIF=01-${{netX/mac:hexhyp}} {}\n\
+            "#!ipxe\nkernel {files}/boot/vmlinuz initrd=ramdisk.img console=tty0 console=ttyS0,115200 \
+             {NO_TIMER_CHECK} BOOTIF=01-${{netX/mac:hexhyp}} {}\n\
              initrd --name ramdisk.img {files}/boot/ramdisk.img\nboot\n",
             node.parameters
         ),
@@ -176,15 +179,15 @@ mod tests {
 
     const MAC: &str = "52:54:00:00:00:01";
 
-    fn known(node: Node) -> Orchestrator {
+    fn with_node(node: Node) -> Orchestrator {
         let orchestrator = Orchestrator::default();
-        orchestrator.enter(MAC, node);
+        orchestrator.set_node(MAC, node);
         orchestrator
     }
 
     #[test]
-    fn a_node_boots_the_ramdisk_until_it_is_done() {
-        let orchestrator = known(Node {
+    fn a_node_boots_the_ramdisk_until_its_completion() {
+        let orchestrator = with_node(Node {
             parameters: "provision.x=y".to_owned(),
             ..Node::default()
         });
@@ -220,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn completions_are_turned_down_as_often_as_told() {
-        let orchestrator = known(Node::default());
+    fn completions_are_refused_as_often_as_asked_for() {
+        let orchestrator = with_node(Node::default());
         orchestrator.refuse_completions(MAC, 1);
         let done = || {
             orchestrator
@@ -237,8 +240,8 @@ mod tests {
     }
 
     #[test]
-    fn strangers_get_nothing() {
-        let orchestrator = known(Node::default());
+    fn unknown_nodes_and_missing_requests_are_errors() {
+        let orchestrator = with_node(Node::default());
         assert_eq!(
             orchestrator
                 .answer(&Method::Get, "/boot?mac=1", String::new(), "")

@@ -1,4 +1,4 @@
-//! The requests of the testbed's nodes, in the form that Fuel's orchestrator sends them.
+//! The `provision.json` of a node, as Fuel's orchestrator writes it.
 
 use std::path::Path;
 
@@ -7,26 +7,26 @@ use serde_json::{Value, json};
 use crate::network;
 use crate::orchestrator::NO_TIMER_CHECK;
 
-/// What a request is about.
+/// What a request asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestSpec {
-    /// The node's number.
+    /// The node's number on the network, from 1.
     pub(crate) number: u8,
-    /// Its hostname.
+    /// The hostname, with its domain.
     pub(crate) hostname: String,
-    /// Serials of its disks.
+    /// Serial numbers of the disks, in order.
     pub(crate) serials: Vec<String>,
     /// File name of the image on the file server.
     pub(crate) image: String,
-    /// File name of another one for [`DATA_MOUNT`], on the last disk of a plain layout.
+    /// File name of a second image for [`DATA_MOUNT`], on a partition of the last disk.
     pub(crate) data: Option<String>,
-    /// Public key that may log in.
+    /// The public key that may log in.
     pub(crate) key: String,
     /// How the disks are laid out.
     pub(crate) layout: Layout,
 }
 
-/// Where the second image belongs.
+/// Mount point of the second image.
 pub(crate) const DATA_MOUNT: &str = "/srv";
 
 /// How the disks of a node are laid out.
@@ -38,11 +38,12 @@ pub(crate) enum Layout {
     Plain,
     /// Root mirrored by md over all disks.
     Mirror,
-    /// A volume group on a mirror, /boot on another one: the explicit dialect, since Fuel's own cannot say it.
+    /// A volume group on a mirror, /boot on another mirror. In the dialect `nailgun_simple`: Fuel's own has no such
+    /// layout.
     Stack,
 }
 
-/// The `provision.json` for a wish.
+/// The `provision.json`.
 pub(crate) fn provision_json(spec: &RequestSpec) -> String {
     let mac = network::node_mac(spec.number);
     let master = network::SERVER.to_string();
@@ -60,8 +61,8 @@ pub(crate) fn provision_json(spec: &RequestSpec) -> String {
                 "ks_spaces": spaces(spec),
             },
             "image_data": images(spec),
-            "user_accounts": [{"name": "admin", "password": null, "homedir": "/home/admin", "sudo": ["ALL=(ALL) NOPASSWD: ALL"],
-                               "ssh_keys": [spec.key], "shell": "/bin/bash"}],
+            "user_accounts": [{"name": "admin", "password": null, "homedir": "/home/admin",
+                               "sudo": ["ALL=(ALL) NOPASSWD: ALL"], "ssh_keys": [spec.key], "shell": "/bin/bash"}],
             "authorized_keys": [format!("\"{}\"", spec.key)],
             "auth_key": "\"\"",
             "master_ip": master,
@@ -99,7 +100,7 @@ fn images(spec: &RequestSpec) -> Value {
     images
 }
 
-/// An explicit layout: /boot on one mirror over all disks, a volume group with root and swap on another.
+/// The layout [`Layout::Stack`]: /boot on one mirror over all disks, a volume group with root and swap on another.
 fn stack(disks: usize) -> Value {
     let names: Vec<String> = (0..disks)
         .map(|n| format!("/dev/{}", disk_name(n)))
@@ -179,7 +180,8 @@ fn volumes(layout: Layout, n: usize) -> Value {
             {"type": "partition", "name": "Root", "mount": "/", "file_system": "ext4", "size": 4096}]),
         Layout::Lvm | Layout::Plain | Layout::Stack => json!([reserved]),
         Layout::Mirror => {
-            json!([reserved, boot("raid"), {"type": "raid", "name": "Root", "mount": "/", "file_system": "ext4", "size": 2304}])
+            json!([reserved, boot("raid"),
+                {"type": "raid", "name": "Root", "mount": "/", "file_system": "ext4", "size": 2304}])
         }
     }
 }
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_becomes_what_fuel_would_send() {
+    fn a_request_names_its_images_and_disks_as_fuel_does() {
         let spec = RequestSpec {
             number: 1,
             hostname: "n1.lab.test".to_owned(),
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_is_asked_for_in_the_explicit_dialect_and_stays_within_its_disks() {
+    fn a_stack_has_an_explicit_partitioning_that_fits_its_disks() {
         let spec = RequestSpec {
             number: 1,
             hostname: "n1.lab.test".to_owned(),

@@ -1,4 +1,4 @@
-//! Lines of shell that prepare something: they end with 0, or that is an error with what they said.
+//! Shell scripts of the testbed itself: any exit status but 0 is an error with the last line of output.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use host::exec::{Cmd, Exec, ExecError, System};
 
 use crate::tools::Tool;
 
-/// How long preparing one thing may take on a slow machine.
-const PATIENCE: Duration = Duration::from_mins(30);
+/// Long enough for packing an image on a slow machine.
+const TIMEOUT: Duration = Duration::from_mins(30);
 
-/// The line as a start of bash in which any failure is one of the whole.
-pub fn command(line: &str) -> Cmd {
+/// A bash that runs the script and fails with the first command of it that fails, also within a pipe.
+pub fn command(script: &str) -> Cmd {
     Cmd::new(Tool::Bash)
         .args(["-euo", "pipefail", "-c"])
-        .arg(line)
+        .arg(script)
 }
 
-/// Runs a line in `folder`; gives back what it printed.
-pub fn output(system: &mut System, folder: &Path, line: &str) -> Result<String> {
-    let cmd = command(line).directory(folder).timeout(PATIENCE);
+/// Runs the script in `folder`; its standard output.
+pub fn output(system: &mut System, folder: &Path, script: &str) -> Result<String> {
+    let cmd = command(script).directory(folder).timeout(TIMEOUT);
     match system.run(&cmd) {
         Ok(output) => Ok(output.stdout),
-        // the line itself may be a page long, and stands in the sources
+        // without the script, which may be a page long
         Err(ExecError::Failed {
             status, last_line, ..
         }) => bail!("exit status {status}: {last_line}"),
@@ -31,9 +31,9 @@ pub fn output(system: &mut System, folder: &Path, line: &str) -> Result<String> 
     }
 }
 
-/// Runs a line in `folder`.
-pub fn run(system: &mut System, folder: &Path, line: &str) -> Result<()> {
-    output(system, folder, line).map(|_| ())
+/// Runs the script in `folder`.
+pub fn run(system: &mut System, folder: &Path, script: &str) -> Result<()> {
+    output(system, folder, script).map(|_| ())
 }
 
 #[cfg(test)]
@@ -42,11 +42,11 @@ mod tests {
     use host::cancel::Cancel;
 
     #[test]
-    fn a_line_that_fails_is_told_by_its_last_word() {
+    fn an_error_has_the_exit_status_and_the_last_line() {
         let mut system = System::new(Cancel::new());
         let folder = tempfile::tempdir().unwrap();
-        let said = output(&mut system, folder.path(), "pwd").unwrap();
-        assert!(said.trim().ends_with(folder.path().to_str().unwrap()));
+        let text = output(&mut system, folder.path(), "pwd").unwrap();
+        assert!(text.trim().ends_with(folder.path().to_str().unwrap()));
         let script = "echo much; echo 'no room' >&2; exit 4";
         let error = run(&mut system, folder.path(), script).unwrap_err();
         assert_eq!(error.to_string(), "exit status 4: no room");

@@ -1,26 +1,26 @@
-//! When what happened: the milestones of a run, and how they are shown.
+//! The milestones of a run with their times, as text.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Milestones in the order they came.
+/// Milestones in order.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     rows: Vec<(Duration, String)>,
 }
 
 impl Timeline {
-    /// Notes a milestone.
-    pub(crate) fn note(&mut self, at: Duration, what: impl Into<String>) {
+    /// Adds a milestone.
+    pub(crate) fn add(&mut self, at: Duration, what: impl Into<String>) {
         self.rows.push((at, what.into()));
     }
 
-    /// Whether a milestone of that name was noted.
+    /// Whether there is a milestone of that name.
     pub(crate) fn has(&self, what: &str) -> bool {
         self.rows.iter().any(|(_, row)| row == what)
     }
 
-    /// A line a milestone: when, how long since the one before, and a bar of that length.
+    /// One line for each milestone: its time, the time since the one before, and a bar for that.
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
         let mut before = Duration::ZERO;
@@ -62,11 +62,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeline_reads_from_top_to_bottom() {
+    fn the_longest_step_has_the_full_bar() {
         let mut timeline = Timeline::default();
-        timeline.note(Duration::ZERO, "power on");
-        timeline.note(Duration::from_secs(10), "agent starts");
-        timeline.note(Duration::from_secs(15), "installed");
+        timeline.add(Duration::ZERO, "power on");
+        timeline.add(Duration::from_secs(10), "agent starts");
+        timeline.add(Duration::from_secs(15), "installed");
         let text = timeline.render();
         assert_eq!(text.lines().count(), 3);
         assert!(

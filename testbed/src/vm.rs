@@ -1,5 +1,5 @@
-//! The virtual machine that plays a node: QEMU with disks, a NIC on the provisioning network, and a serial console whose
-//! lines become events.
+//! The virtual machine that plays a node: QEMU with disks, a NIC on the provisioning network, and a serial console
+//! whose lines become events.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -208,9 +208,16 @@ fn command(config: &VmConfig, socket: &Path, work: &Path) -> Cmd {
     for (n, disk) in config.disks.iter().enumerate() {
         cmd = cmd
             .arg("-drive")
-            .arg(format!("file={},if=none,id=d{n},format=raw,cache=writeback,discard=unmap,detect-zeroes=unmap", disk.file.display()))
+            .arg(format!(
+                "file={},if=none,id=d{n},format=raw,cache=writeback,discard=unmap,detect-zeroes=unmap",
+                disk.file.display()
+            ))
             .arg("-device")
-            .arg(format!("virtio-blk-pci,drive=d{n},serial={}{}", disk.serial, boot_index(config, Some(n))));
+            .arg(format!(
+                "virtio-blk-pci,drive=d{n},serial={}{}",
+                disk.serial,
+                boot_index(config, Some(n))
+            ));
     }
     cmd
 }
@@ -226,8 +233,8 @@ fn boot_index(config: &VmConfig, disk: Option<usize>) -> String {
     }
 }
 
-/// Cuts the console into lines, each with the time of its first byte. Text without a newline (a prompt) becomes an event
-/// when nothing follows for 300 ms.
+/// Cuts the console into lines, each with the time of its first byte. Text without a newline (a prompt) becomes an
+/// event when nothing follows for 300 ms.
 fn read_console(mut console: UnixStream, events: &Events) {
     let pause = Some(Duration::from_millis(300));
     let mut line: Vec<u8> = Vec::new();

@@ -1,4 +1,4 @@
-//! A node that is installed from an archive of the demo's own system.
+//! A node that is installed from a root archive of the demo's system.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -12,21 +12,21 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::install::check_memory;
-use super::steps::{check_system, enter_pulled, is_done, report, said, spec};
+use super::steps::{admin_output, check_system, is_done, report, set_up_pull, spec};
 use crate::lab::Lab;
 use crate::request::Layout;
 use crate::tools::Tool;
 
-/// What the archive and its metadata are called on the file server.
+/// File names of the archive and its metadata on the file server.
 const ARCHIVE: &str = "testbed-root.tar.zst";
 const METADATA: &str = "testbed-root.yaml";
 
-/// A node of 512 MiB is installed from the archive, and has every file as its package has it.
+/// A node of 512 MiB is installed from the archive, and every file is as in its package.
 pub(super) fn root_archive(lab: &mut Lab) -> Result<()> {
     make(lab)?;
     let mut spec = spec(lab, Layout::Lvm, 1)?;
     ARCHIVE.clone_into(&mut spec.image);
-    enter_pulled(lab, &spec, "")?;
+    set_up_pull(lab, &spec, "")?;
     let config = lab.vm_config(1, 512, 1);
     let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
@@ -34,15 +34,14 @@ pub(super) fn root_archive(lab: &mut Lab) -> Result<()> {
     check_memory(&report)?;
     ensure!(
         report["images"][0]["verified"] == true,
-        "the archive was compared with no digest"
+        "the archive was not verified"
     );
     check_system(lab, mark, "/dev/mapper/os-root")?;
-    let sudo = said(lab, "stat -c '%a %u %g' /usr/bin/sudo")?;
-    ensure!(sudo == "4755 0 0", "sudo has {sudo}");
-    // a line for each file that is not as its package has it; configuration may differ, and the image leaves
-    // documentation out
+    let sudo = admin_output(lab, "stat -c '%a %u %g' /usr/bin/sudo")?;
+    ensure!(sudo == "4755 0 0", "mode and owner of sudo are {sudo}");
+    // A line for each file that differs from its package. Configuration may differ, and the image has no documentation.
     let verify = "sudo dpkg --verify | grep -v -e ' c /' -e '^missing  */usr/share/' | head";
-    let changed = said(lab, verify)?;
+    let changed = admin_output(lab, verify)?;
     ensure!(
         changed.is_empty(),
         "files differ from their packages:\n{changed}"
@@ -53,10 +52,10 @@ pub(super) fn root_archive(lab: &mut Lab) -> Result<()> {
 
 /// Makes the archive of the image's filesystem, and the metadata beside it.
 fn make(lab: &mut Lab) -> Result<()> {
-    let images = lab.artefacts.images.clone();
+    let images = lab.artifacts.images.clone();
     let (raw, plain) = (lab.work.join("root.img"), lab.work.join("root.tar"));
-    let packed = File::open(images.join(&lab.artefacts.image)).context("cannot open the image")?;
-    let mut unpacked = File::create(&raw).context("cannot make room for the image")?;
+    let packed = File::open(images.join(&lab.artifacts.image)).context("cannot open the image")?;
+    let mut unpacked = File::create(&raw).context("cannot create the unpacked image")?;
     zstd::stream::copy_decode(packed, &mut unpacked).context("cannot unpack the image")?;
     drop(unpacked);
     tar(lab, &raw, &plain)?;
@@ -70,7 +69,7 @@ fn make(lab: &mut Lab) -> Result<()> {
     fs::write(images.join(METADATA), format!("{metadata:#}\n")).context("cannot write the metadata")
 }
 
-/// Archives what is in the filesystem of an image, as docs/images.md says.
+/// Archives the filesystem of an image with the options of docs/images.md.
 fn tar(lab: &mut Lab, image: &Path, archive: &Path) -> Result<()> {
     let file = File::open(image).context("cannot open the image")?;
     let options = LoopOptions {
@@ -96,7 +95,7 @@ fn tar(lab: &mut Lab, image: &Path, archive: &Path) -> Result<()> {
     unmounted.context("cannot unmount the image")
 }
 
-/// Packs a file; its length and sha256 before that.
+/// Compresses a file; its length and sha256 before compression.
 fn pack(from: &Path, to: &Path) -> io::Result<(u64, String)> {
     let mut source = BufReader::new(File::open(from)?);
     let mut target = zstd::Encoder::new(File::create(to)?, 3)?;

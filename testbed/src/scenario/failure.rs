@@ -1,21 +1,21 @@
-//! What goes wrong stays readable, and what the orchestrator did not hear it is told again.
+//! A failure is reported everywhere, and a completion is repeated until it is accepted.
 
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 
-use super::steps::{check_system, enter_pulled, is_done, report, spec};
+use super::steps::{check_system, is_done, report, set_up_pull, spec};
 use crate::events::{Event, Source};
 use crate::lab::Lab;
 use crate::network;
 use crate::request::{Layout, RequestSpec};
 
-/// The port for completions; at first there is no listener.
+/// The port for completions. It has no listener until the scenario starts one.
 const LATE_PORT: u16 = 8001;
 
-/// An image that is not there: refused before anything is touched, told on the console, over ssh and to the
-/// orchestrator. Then the image is right, but the callback server is unreachable: the node says so, stays, and repeats
-/// the completion until it is accepted.
+/// The image does not exist: refused before anything is touched, reported on the console, over ssh and to the
+/// orchestrator. Then the image exists, but the callback server is unreachable: the run ends with 9, and the node
+/// repeats the completion until it is accepted.
 pub(super) fn failure(lab: &mut Lab) -> Result<()> {
     let right = spec(lab, Layout::Lvm, 1)?;
     let wrong = RequestSpec {
@@ -25,20 +25,25 @@ pub(super) fn failure(lab: &mut Lab) -> Result<()> {
     let late = SocketAddr::from((network::SERVER, LATE_PORT));
     let more =
         format!("provision.success=http://{late}/done?mac={{mac}} provision.notify.budget=10s");
-    enter_pulled(lab, &wrong, &more)?;
+    set_up_pull(lab, &wrong, &more)?;
     let config = lab.vm_config(1, 512, 1);
     let vm = lab.power_on(&config)?;
     image_is_absent(lab)?;
-    enter_pulled(lab, &right, &more)?;
+    set_up_pull(lab, &right, &more)?;
     let mark = lab.events.mark();
     let run = lab.root(1, "provision run", 9)?;
     ensure!(
         run.contains("did not accept the completion"),
-        "the run does not say what is owed: {run}"
+        "the output does not say that the completion is missing: {run}"
     );
     lab.root(1, "provision status", 20)?;
-    lab.wait(mark, "the offer on the console", is_offer, |_| ())?;
-    // it is turned down once more, then heard
+    lab.wait(
+        mark,
+        "the repeated completion on the console",
+        is_repeated,
+        |_| (),
+    )?;
+    // refused once more, then accepted
     let files = network::files_url();
     lab.orchestrator
         .refuse_completions(&network::node_mac(1), 1);
@@ -50,26 +55,27 @@ pub(super) fn failure(lab: &mut Lab) -> Result<()> {
 }
 
 fn image_is_absent(lab: &mut Lab) -> Result<()> {
-    let is_failure = |h: &Event| {
-        h.source == Source::Orchestrator
-            && h.text.starts_with("POST /failed")
-            && h.text.ends_with(" 200")
+    let is_failure = |event: &Event| {
+        event.source == Source::Orchestrator
+            && event.text.starts_with("POST /failed")
+            && event.text.ends_with(" 200")
     };
     let mark = lab.wait(0, "the failure", is_failure, |_| ())?;
     let report = report(lab)?;
     ensure!(
         report["exit_status"] == 6 && report["touched"] == false,
-        "the failure is told as {report}"
+        "the report of the failure is {report}"
     );
-    let is_told =
-        |h: &Event| h.source == Source::Console && h.text.contains("FAILED with exit status 6");
-    // the ramdisk says it when the agent has ended, which is after it has told the orchestrator
-    lab.wait(mark, "the failure on the console", is_told, |_| ())?;
+    let is_printed = |event: &Event| {
+        event.source == Source::Console && event.text.contains("FAILED with exit status 6")
+    };
+    // The ramdisk prints it when the agent has ended, which is after the failure callback.
+    lab.wait(mark, "the failure on the console", is_printed, |_| ())?;
     lab.wait_for_ssh(1, "root")?;
     let status = lab.root(1, "provision status", 6)?;
     ensure!(
         status.contains("failed with exit status 6"),
-        "the state is told as {status}"
+        "the status is {status}"
     );
     lab.root(
         1,
@@ -79,7 +85,7 @@ fn image_is_absent(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-fn is_offer(event: &Event) -> bool {
+fn is_repeated(event: &Event) -> bool {
     event.source == Source::Console
         && event
             .text

@@ -1,17 +1,17 @@
-//! Installations that go well, pulled: on LVM, with the disk first in the boot order, on a mirror.
+//! Successful installations with a pulled request.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::steps::{check_system, enter_pulled, is_boot, is_done, report, said, spec};
+use super::steps::{admin_output, check_system, is_boot, is_done, report, set_up_pull, spec};
 use crate::events::Event;
 use crate::lab::Lab;
 use crate::request::Layout;
 
-/// A node of 512 MiB pulls its request.
+/// A node of 512 MiB; root on LVM.
 pub(super) fn pull_lvm(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
-    enter_pulled(lab, &spec, "")?;
+    set_up_pull(lab, &spec, "")?;
     let config = lab.vm_config(1, 512, 1);
     let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
@@ -21,11 +21,11 @@ pub(super) fn pull_lvm(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The agent may take 96 MiB at most, however large the image.
+/// The agent takes at most 96 MiB of memory.
 pub(super) fn check_memory(report: &Value) -> Result<()> {
     let peak = report["peak_memory_bytes"]
         .as_u64()
-        .context("the report does not tell the agent's memory")?;
+        .context("the report has no `peak_memory_bytes`")?;
     ensure!(
         peak <= 96 << 20,
         "the agent took {} MiB of memory",
@@ -34,11 +34,11 @@ pub(super) fn check_memory(report: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The disk stands before the network from the start: the firmware passes over it while it is empty, and after the
-/// installation boots from it without the network.
+/// The disk is before the network in the boot order from the start: the firmware skips it while it is empty, and boots
+/// from it after the installation, without the network.
 pub(super) fn disk_first(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Plain, 1)?;
-    enter_pulled(lab, &spec, "")?;
+    set_up_pull(lab, &spec, "")?;
     let mut config = lab.vm_config(1, 512, 1);
     config.disk_first = true;
     let vm = lab.power_on(&config)?;
@@ -49,10 +49,10 @@ pub(super) fn disk_first(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The installed kernel is started by the ramdisk's: no firmware, no PXE and no boot loader in between.
+/// The kernel of the ramdisk starts the installed one: no firmware, no PXE and no boot loader in between.
 pub(super) fn kexec(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
-    enter_pulled(lab, &spec, "provision.end=kexec")?;
+    set_up_pull(lab, &spec, "provision.end=kexec")?;
     let config = lab.vm_config(1, 768, 1);
     let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
@@ -64,18 +64,18 @@ pub(super) fn kexec(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A node that is sent to its ramdisk again by mistake says again that it is done, and leaves its disk alone. Later its
-/// administrator runs `update-grub`, and the node starts as before.
+/// An installed node that boots the ramdisk again by mistake repeats its completion and does not touch its disk. Then
+/// its administrator runs `update-grub`, and the node starts as before.
 pub(super) fn again(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
-    enter_pulled(lab, &spec, "")?;
+    set_up_pull(lab, &spec, "")?;
     let config = lab.vm_config(1, 512, 1);
     let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
     let first = report(lab)?;
     // the orchestrator's state is reset before the node asks what to boot
-    enter_pulled(lab, &spec, "")?;
-    let mark = lab.wait(mark, "the completion again", is_done, |_| ())?;
+    set_up_pull(lab, &spec, "")?;
+    let mark = lab.wait(mark, "the second completion", is_done, |_| ())?;
     let second = report(lab)?;
     ensure!(
         first["touched"] == true && second["touched"] == false,
@@ -83,7 +83,7 @@ pub(super) fn again(lab: &mut Lab) -> Result<()> {
     );
     ensure!(
         first["instance_id"] == second["instance_id"],
-        "the second run speaks of another installation"
+        "the second run reports another `instance_id`"
     );
     check_system(lab, mark, "/dev/mapper/os-root")?;
     update_grub(lab)?;
@@ -91,11 +91,11 @@ pub(super) fn again(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The installed system's own grub.cfg in place of ours: the same root, the same kernel parameters.
+/// The grub.cfg that the installed system writes gives the same root and kernel parameters as ours.
 fn update_grub(lab: &mut Lab) -> Result<()> {
-    // GRUB adds the path of the kernel, which may differ
-    let started_with = "tr ' ' '\n' </proc/cmdline | grep -v ^BOOT_IMAGE= | sort -u";
-    let before = said(lab, started_with)?;
+    // without the path of the kernel, which may differ
+    let parameters = "tr ' ' '\n' </proc/cmdline | grep -v ^BOOT_IMAGE= | sort -u";
+    let before = admin_output(lab, parameters)?;
     ensure!(
         before.contains("root="),
         "the kernel's parameters are {before}"
@@ -103,53 +103,53 @@ fn update_grub(lab: &mut Lab) -> Result<()> {
     let output = lab.ssh(1, "admin", "sudo update-grub")?;
     ensure!(
         output.status == 0,
-        "update-grub ended with {}: {}",
+        "update-grub exited with status {}: {}",
         output.status,
         output.stderr
     );
-    let written = said(lab, "sudo grep -c 10_linux /boot/grub/grub.cfg")?;
+    let written = admin_output(lab, "sudo grep -c 10_linux /boot/grub/grub.cfg")?;
     ensure!(
         written.parse().is_ok_and(|count: u32| count > 0),
         "update-grub did not replace grub.cfg: {written}"
     );
     let mark = lab.events.mark();
-    // the session ends with the system
+    // an error: the session ends with the system
     let _ = lab.ssh(1, "admin", "sudo systemctl reboot")?;
     lab.wait(mark, "the node to start again", is_boot, |_| ())?;
     lab.wait_for_ssh(1, "admin")?;
-    let after = said(lab, started_with)?;
+    let after = admin_output(lab, parameters)?;
     ensure!(
         before == after,
         "the kernel was started with\n{before}\nand after update-grub with\n{after}"
     );
-    let source = said(lab, "findmnt -no SOURCE /")?;
+    let source = admin_output(lab, "findmnt -no SOURCE /")?;
     ensure!(source == "/dev/mapper/os-root", "the root is {source}");
     Ok(())
 }
 
-/// Waits for cloud-init's call of the installed system, which has to come without anything that is `unwanted`.
+/// Waits for the phone-home of the installed system; an `unwanted` event before it is an error.
 fn starts_without(lab: &Lab, mark: usize, unwanted: impl Fn(&Event) -> bool) -> Result<()> {
-    let mut seen = None;
+    let mut found = None;
     lab.wait(
         mark,
-        "cloud-init's call to the orchestrator",
-        crate::demo::is_alive,
+        "cloud-init's phone-home",
+        crate::demo::is_phone_home,
         |event| {
             if unwanted(event) {
-                seen.get_or_insert_with(|| event.text.clone());
+                found.get_or_insert_with(|| event.text.clone());
             }
         },
     )?;
-    match seen {
-        Some(text) => bail!("after the completion there was `{text}`"),
+    match found {
+        Some(text) => bail!("after the completion came `{text}`"),
         None => Ok(()),
     }
 }
 
-/// Root on an md mirror over two disks. /boot is on the first disk only, where Fuel's layouts have it.
+/// Root on an md mirror over two disks. /boot is on the first disk only, as in Fuel's layouts.
 pub(super) fn mirror(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Mirror, 2)?;
-    enter_pulled(lab, &spec, "")?;
+    set_up_pull(lab, &spec, "")?;
     let config = lab.vm_config(1, 768, 2);
     let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;

@@ -1,33 +1,33 @@
-//! Runs that do not come to their end: the power goes, or the agent gets a signal. What is half there must not boot,
-//! and the next run must not mind it.
+//! Interrupted runs: by a power cut, or by a signal to the agent. A half-written disk must not boot, and the next run
+//! installs.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::push::install;
 use super::steps::{
-    check_system, enter_pulled, enter_pushed, is_boot, is_done, is_image, report, spec,
+    check_system, is_boot, is_done, is_image, report, set_up_pull, set_up_push, spec,
 };
 use crate::lab::Lab;
 use crate::orchestrator::NodeState;
 use crate::request::{self, Layout};
 
-/// Cuts the power while the image is written over an installed system, on a node that then tries its disk before the
-/// network.
+/// The power is cut while the image is written over an installed system. At the next start the disk is before the
+/// network in the boot order.
 pub(super) fn power_cut(lab: &mut Lab) -> Result<()> {
     let spec = spec(lab, Layout::Lvm, 1)?;
-    enter_pulled(lab, &spec, "")?;
+    set_up_pull(lab, &spec, "")?;
     let mut config = lab.vm_config(1, 512, 1);
     let vm = lab.power_on(&config)?;
     lab.wait(0, "the completion", is_done, |_| ())?;
     let mark = lab.power_off(vm);
-    // the orchestrator wants it installed again, although the node already is what it asks for
-    enter_pulled(lab, &spec, "provision.reinstall=yes")?;
+    // without `reinstall` a node that is installed as requested would only repeat its completion
+    set_up_pull(lab, &spec, "provision.reinstall=yes")?;
     let vm = lab.power_on(&config)?;
     lab.wait(mark, "the image to be written", is_image, |_| ())?;
     let mark = lab.power_off(vm);
-    // now the disk stands before the network, and nothing on it may start
-    enter_pulled(lab, &spec, "")?;
+    // the disk must not boot although it is first in the boot order
+    set_up_pull(lab, &spec, "")?;
     config.disk_first = true;
     let vm = lab.power_on(&config)?;
     let mark = lab.wait(mark, "the completion after the power cut", is_done, |_| ())?;
@@ -37,22 +37,22 @@ pub(super) fn power_cut(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// What the disk holds of the image was found out and neither fetched nor written again.
+/// The chunks that were on the disk already were found, and neither fetched nor written again.
 fn check_resumed(report: &Value) -> Result<()> {
     let packed = &report["images"][0]["packed"];
     let kept = packed["kept_bytes"].as_u64().unwrap_or_default();
     ensure!(
         packed["way"] == "delta" && kept > 0,
-        "what the disk held of the image was not used: {packed}"
+        "the chunks on the disk were not kept: {packed}"
     );
     Ok(())
 }
 
-/// Stops a pushed run with SIGTERM while volumes are made, and another while the image is written: each cleans up
-/// behind itself, the disk does not boot, and the next push installs.
+/// SIGTERM to the agent while volumes are made, and to another run while the image is written: both clean up, the disk
+/// does not boot, and the next push installs.
 pub(super) fn sigterm(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Stack, 2)?);
-    enter_pushed(lab, NodeState::Install)?;
+    set_up_push(lab, NodeState::Install)?;
     let mut config = lab.vm_config(1, 768, 2);
     let vm = lab.power_on(&config)?;
     lab.wait_for_ssh(1, "root")?;
@@ -62,7 +62,7 @@ pub(super) fn sigterm(lab: &mut Lab) -> Result<()> {
     let mark = lab.power_off(vm);
     config.disk_first = true;
     let vm = lab.power_on(&config)?;
-    lab.wait(mark, "the node to pass over its disk", is_boot, |_| ())?;
+    lab.wait(mark, "PXE after the disk did not boot", is_boot, |_| ())?;
     lab.wait_for_ssh(1, "root")?;
     lab.root(1, "provision status", 21)?;
     install(lab, &request)?;
@@ -70,8 +70,8 @@ pub(super) fn sigterm(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Starts the agent on the node, stops it as soon as its state says `pattern`, and checks how it ended and what it
-/// left.
+/// Starts the agent, sends SIGTERM as soon as its state matches `pattern`, and checks exit status, report and what is
+/// left behind.
 fn stop_in(lab: &mut Lab, stage: &str, pattern: &str) -> Result<()> {
     let run = format!(
         "provision >/tmp/run.log 2>&1 & run=$!
@@ -86,17 +86,18 @@ fn stop_in(lab: &mut Lab, stage: &str, pattern: &str) -> Result<()> {
     let report: Value = serde_json::from_str(&lab.root(1, "cat /run/provision/report.json", 0)?)?;
     ensure!(
         report["error"]["stage"] == stage,
-        "stopped in `{stage}`, the run says {}",
+        "stopped in `{stage}`, but the error is {}",
         report["error"]
     );
     ensure!(
         report["touched"] == true && report["unclean"] == Value::Array(Vec::new()),
-        "the run left something behind: {}",
+        "not cleaned up, or nothing was touched: `unclean` is {}",
         report["unclean"]
     );
     let left = lab.root(
         1,
-        "grep /run/provision /proc/mounts; grep ^md /proc/mdstat; ls /dev/mapper | grep -v control; ls -d /run/provision/work; true",
+        "grep /run/provision /proc/mounts; grep ^md /proc/mdstat; ls /dev/mapper | grep -v control; \
+         ls -d /run/provision/work; true",
         0,
     )?;
     let left: Vec<&str> = left
@@ -104,7 +105,7 @@ fn stop_in(lab: &mut Lab, stage: &str, pattern: &str) -> Result<()> {
         .filter(|line| !line.contains("No such file"))
         .collect();
     ensure!(left.is_empty(), "the run left something behind: {left:?}");
-    // the stub, not GRUB: its message is in the boot sector
+    // the boot sector has the stub, which prints this message, not GRUB
     let stub =
         "dd if=/dev/vda bs=440 count=1 2>/dev/null | grep -q 'Nothing to start on this disk yet'";
     lab.root(1, stub, 0)?;

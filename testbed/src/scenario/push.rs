@@ -1,17 +1,16 @@
-//! The orchestrator comes to the node over ssh, and comes again: every push installs, over all that the one before has
-//! left.
+//! The request is pushed over ssh, more than once: every push installs, over everything that the one before left.
 
 use anyhow::{Result, ensure};
 
-use super::steps::{check_system, enter_pushed, reboot_to_disk, said, spec};
+use super::steps::{admin_output, check_system, reboot_to_disk, set_up_push, spec};
 use crate::lab::Lab;
 use crate::orchestrator::NodeState;
 use crate::request::{self, Layout};
 
-/// The same request twice; the second run installs again.
+/// The same request twice: two installations.
 pub(super) fn push_plain(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Plain, 1)?);
-    enter_pushed(lab, NodeState::Install)?;
+    set_up_push(lab, NodeState::Install)?;
     let config = lab.vm_config(1, 512, 1);
     let vm = lab.power_on(&config)?;
     lab.wait_for_ssh(1, "root")?;
@@ -31,16 +30,17 @@ pub(super) fn push_plain(lab: &mut Lab) -> Result<()> {
 }
 
 /// A volume group on a mirror, twice. Before the second push all arrays and volumes of the first are active. Then the
-/// first disk is taken out, and the second starts the node alone.
+/// first disk is removed, and the node boots from the second one.
 pub(super) fn push_stack(lab: &mut Lab) -> Result<()> {
     let request = request::provision_json(&spec(lab, Layout::Stack, 2)?);
-    enter_pushed(lab, NodeState::Install)?;
+    set_up_push(lab, NodeState::Install)?;
     let mut config = lab.vm_config(1, 768, 2);
     let vm = lab.power_on(&config)?;
     lab.wait_for_ssh(1, "root")?;
     let first = install(lab, &request)?;
-    // by their members: the ramdisk's mdadm does not look for arrays by itself
-    let activate = "/sbin/mdadm --assemble /dev/md0 /dev/vda2 /dev/vdb2 && /sbin/mdadm --assemble /dev/md1 /dev/vda3 /dev/vdb3 \
+    // by their members: mdadm of the ramdisk does not scan for arrays
+    let activate = "/sbin/mdadm --assemble /dev/md0 /dev/vda2 /dev/vdb2 \
+        && /sbin/mdadm --assemble /dev/md1 /dev/vda3 /dev/vdb3 \
         && /sbin/lvm vgchange -a y os && grep -c ^md /proc/mdstat && ls /dev/mapper/os-root";
     let active = lab.root(1, activate, 0)?;
     ensure!(
@@ -51,10 +51,11 @@ pub(super) fn push_stack(lab: &mut Lab) -> Result<()> {
     ensure!(first != second, "the second push did not install");
     let mark = reboot_to_disk(lab)?;
     check_system(lab, mark, "/dev/mapper/os-root")?;
-    // what the second disk does not hold yet it could not start from
-    let in_step = "for array in /sys/block/md*/md; do until grep -q idle $array/sync_action; do sleep 1; done; done; sync";
-    let output = lab.ssh(1, "admin", in_step)?;
-    ensure!(output.status == 0, "the mirrors do not get in step");
+    // the second disk must be complete before it has to boot alone
+    let wait_for_sync = "for array in /sys/block/md*/md; do \
+        until grep -q idle $array/sync_action; do sleep 1; done; done; sync";
+    let output = lab.ssh(1, "admin", wait_for_sync)?;
+    ensure!(output.status == 0, "the mirrors do not become synchronous");
     let _ = lab.power_off(vm);
     config.disks.remove(0);
     let vm = lab.power_on(&config)?;
@@ -63,27 +64,27 @@ pub(super) fn push_stack(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The node has its second disk only. The cloud-init data was on the first, so what is promised is that the node starts
-/// and its administrator is let in.
+/// The node has its second disk only. The cloud-init data was on the first one, so no more is checked than boot and
+/// login.
 fn check_second_disk(lab: &mut Lab) -> Result<()> {
     lab.wait_for_ssh(1, "admin")?;
-    let disks = said(lab, "lsblk -dno SERIAL /dev/vda")?;
+    let disks = admin_output(lab, "lsblk -dno SERIAL /dev/vda")?;
     ensure!(
         disks == "NODE1DISK2",
         "the node runs on {disks}, not on its second disk"
     );
-    let source = said(lab, "findmnt -no SOURCE /")?;
+    let source = admin_output(lab, "findmnt -no SOURCE /")?;
     ensure!(source == "/dev/mapper/os-root", "the root is {source}");
-    let arrays = said(lab, "cat /proc/mdstat")?;
+    let arrays = admin_output(lab, "cat /proc/mdstat")?;
     ensure!(
         arrays.matches("[2/1]").count() == 2,
-        "the arrays are not what one disk of two gives: {arrays}"
+        "not both arrays have one member of two: {arrays}"
     );
     Ok(())
 }
 
-/// Pushes the request, runs the agent to its end, asks for the state of the node, and gives back the `instance-id` of
-/// what is installed.
+/// Pushes the request and runs the agent to its end; the `instance_id` of the installation. Run and `provision status`
+/// must exit with 0.
 pub(super) fn install(lab: &mut Lab, request: &str) -> Result<String> {
     lab.push(1, request)?;
     let run = lab.root(1, "provision", 0)?;

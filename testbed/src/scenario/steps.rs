@@ -1,32 +1,32 @@
-//! What scenarios are made of: how node 1 is entered in the orchestrator's books, and what has to be true of it.
+//! Steps that scenarios share: how the orchestrator treats node 1, and what has to be true of its installed system.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::demo::{is_alive, pull_parameters};
+use crate::demo::{is_phone_home, pull_parameters};
 use crate::events::{Event, Source};
 use crate::lab::Lab;
 use crate::network;
 use crate::orchestrator::{self, NodeState};
 use crate::request::{self, Layout, RequestSpec};
 
-/// The wish of node 1 for a layout.
+/// What node 1 asks for: the image of the run in this layout over its first `disks` disks.
 pub(super) fn spec(lab: &Lab, layout: Layout, disks: u8) -> Result<RequestSpec> {
     Ok(RequestSpec {
         number: 1,
         hostname: "node-1.lab.test".to_owned(),
         serials: (1..=disks).map(|n| format!("NODE1DISK{n}")).collect(),
-        image: lab.artefacts.image.clone(),
+        image: lab.artifacts.image.clone(),
         data: None,
         key: lab.public_key()?,
         layout,
     })
 }
 
-/// Enters node 1 as one that pulls its request, with `more` kernel parameters.
-pub(super) fn enter_pulled(lab: &Lab, spec: &RequestSpec, more: &str) -> Result<()> {
+/// Lets node 1 boot the ramdisk and pull its request, with `more` kernel parameters.
+pub(super) fn set_up_pull(lab: &Lab, spec: &RequestSpec, more: &str) -> Result<()> {
     let mac = network::node_mac(1);
-    lab.orchestrator.enter(
+    lab.orchestrator.set_node(
         &mac,
         orchestrator::Node {
             request: Some(request::provision_json(spec)),
@@ -37,12 +37,12 @@ pub(super) fn enter_pulled(lab: &Lab, spec: &RequestSpec, more: &str) -> Result<
     Ok(())
 }
 
-/// Enters node 1 as one that waits to be pushed to, or, once it is installed, boots its disk.
-pub(super) fn enter_pushed(lab: &Lab, state: NodeState) -> Result<()> {
+/// Lets node 1 boot the ramdisk and wait for a pushed request, or boot its disk.
+pub(super) fn set_up_push(lab: &Lab, state: NodeState) -> Result<()> {
     let mac = network::node_mac(1);
     let base = format!("http://{}", network::orchestrator());
     let key = lab.public_key()?;
-    lab.orchestrator.enter(
+    lab.orchestrator.set_node(
         &mac,
         orchestrator::Node {
             state,
@@ -55,39 +55,35 @@ pub(super) fn enter_pushed(lab: &Lab, state: NodeState) -> Result<()> {
     Ok(())
 }
 
-/// The pushed node is installed: it boots its disk from now on, and is told to.
+/// Lets the pushed node boot its disk from now on, and reboots it; a mark from before that.
 pub(super) fn reboot_to_disk(lab: &mut Lab) -> Result<usize> {
-    enter_pushed(lab, NodeState::Installed)?;
+    set_up_push(lab, NodeState::Installed)?;
     let mark = lab.events.mark();
-    // the session ends with the node
+    // an error: the session ends with the system
     let _ = lab.ssh(1, "root", "reboot")?;
     Ok(mark)
 }
 
-/// Waits for the first call of cloud-init since `mark` and checks the system that made it.
+/// Waits for the phone-home of cloud-init since `mark` and checks the installed system: hostname, device of the root
+/// filesystem (its start), cloud-init, units.
 pub(super) fn check_system(lab: &mut Lab, mark: usize, root: &str) -> Result<()> {
-    lab.wait(
-        mark,
-        "cloud-init's call to the orchestrator",
-        is_alive,
-        |_| (),
-    )?;
+    lab.wait(mark, "cloud-init's phone-home", is_phone_home, |_| ())?;
     lab.wait_for_ssh(1, "admin")?;
-    let name = said(lab, "hostname -f")?;
+    let name = admin_output(lab, "hostname -f")?;
     ensure!(name == "node-1.lab.test", "the hostname is `{name}`");
-    let source = said(lab, "findmnt -no SOURCE /")?;
+    let source = admin_output(lab, "findmnt -no SOURCE /")?;
     ensure!(source.starts_with(root), "the root is {source}");
-    let status = said(lab, "cloud-init status --wait")?;
+    let status = admin_output(lab, "cloud-init status --wait")?;
     ensure!(status.contains("done"), "cloud-init says: {status}");
-    let seed = said(
+    let seed = admin_output(
         lab,
         "sudo cat /run/cloud-init/cloud-id; sudo cloud-init query subplatform",
     )?;
     ensure!(
         seed.contains("nocloud"),
-        "cloud-init found no NoCloud: {seed}"
+        "cloud-init did not use NoCloud: {seed}"
     );
-    let failed = said(lab, "systemctl --failed --no-legend --plain")?;
+    let failed = admin_output(lab, "systemctl --failed --no-legend --plain")?;
     ensure!(
         failed.is_empty(),
         "units failed on the installed system: {failed}"
@@ -95,8 +91,8 @@ pub(super) fn check_system(lab: &mut Lab, mark: usize, root: &str) -> Result<()>
     Ok(())
 }
 
-/// What the installed system answers to a command of its administrator.
-pub(super) fn said(lab: &mut Lab, command: &str) -> Result<String> {
+/// The standard output of a command that the administrator runs on the installed system, trimmed.
+pub(super) fn admin_output(lab: &mut Lab, command: &str) -> Result<String> {
     Ok(lab.ssh(1, "admin", command)?.stdout.trim().to_owned())
 }
 
@@ -119,13 +115,13 @@ pub(super) fn is_image(event: &Event) -> bool {
         && line.is_some_and(|line| line.starts_with("image: ") && line.contains(" %"))
 }
 
-/// The report that came with the last completion or failure.
+/// The report in the last completion or failure callback; kept in the folder of the run.
 pub(super) fn report(lab: &Lab) -> Result<Value> {
     let report = lab
         .orchestrator
         .node(&network::node_mac(1))
         .and_then(|node| node.report)
-        .context("there was no report")?;
-    std::fs::write(lab.work.join("report.json"), &report).context("cannot keep the report")?;
+        .context("the orchestrator has no report")?;
+    std::fs::write(lab.work.join("report.json"), &report).context("cannot write the report")?;
     serde_json::from_str(&report).context("the report is not valid JSON")
 }

@@ -1,4 +1,4 @@
-//! Two packed images at the same time, each to a disk of its own.
+//! Two packed images at the same time, each to its own disk.
 
 use std::fs;
 
@@ -7,17 +7,16 @@ use host::exec::Exec;
 use serde_json::Value;
 
 use super::install::check_memory;
-use super::steps::{check_system, enter_pulled, is_done, report, said, spec};
-use crate::lab::{Lab, PATIENCE};
+use super::steps::{admin_output, check_system, is_done, report, set_up_pull, spec};
+use crate::lab::{Lab, TIMEOUT};
 use crate::request::{DATA_MOUNT, Layout, RequestSpec};
 use crate::shell;
 
 /// Name of the second image.
 const DATA: &str = "testbed-data";
 
-/// Packs a filesystem with one file, of bytes that do not pack: its transfer takes a while too. Paths come as
-/// arguments, never
-/// as text of the line.
+/// Packs a filesystem with one file of incompressible bytes, so that its transfer takes as long as the first image's.
+/// Prints the sha256 of that file. Paths are arguments, never part of the script.
 const PACK_DATA: &str = r#"
     name=$1 mount=$2 builder=$3 images=$4
     export PATH=$PATH:/usr/sbin:/sbin
@@ -31,14 +30,14 @@ const PACK_DATA: &str = r#"
     rm -r data data.raw
 "#;
 
-/// A node of 512 MiB writes the system to its first disk and, at the same time, data to the second: both by chunks.
+/// A node of 512 MiB writes the system to its first disk and, at the same time, data to the second one.
 pub(super) fn two_images(lab: &mut Lab) -> Result<()> {
     let digest = pack_data(lab).context("cannot make the second image")?;
     let spec = RequestSpec {
         data: Some(format!("{DATA}.img.zst")),
         ..spec(lab, Layout::Plain, 2)?
     };
-    enter_pulled(lab, &spec, "")?;
+    set_up_pull(lab, &spec, "")?;
     let config = lab.vm_config(1, 512, 2);
     let vm = lab.power_on(&config)?;
     let mark = lab.wait(0, "the completion", is_done, |_| ())?;
@@ -47,17 +46,17 @@ pub(super) fn two_images(lab: &mut Lab) -> Result<()> {
     check_memory(&report)?;
     check_ranges(lab, &spec)?;
     check_system(lab, mark, "/dev/vda")?;
-    let source = said(lab, &format!("findmnt -no SOURCE {DATA_MOUNT}"))?;
+    let source = admin_output(lab, &format!("findmnt -no SOURCE {DATA_MOUNT}"))?;
     ensure!(
         source.starts_with("/dev/vdb"),
         "{DATA_MOUNT} is on `{source}`"
     );
-    let told = said(lab, &format!("sudo sha256sum {DATA_MOUNT}/data"))?;
+    let sum = admin_output(lab, &format!("sudo sha256sum {DATA_MOUNT}/data"))?;
     ensure!(
-        told.starts_with(&digest),
-        "{DATA_MOUNT}/data is {told}, and was packed as {digest}"
+        sum.starts_with(&digest),
+        "{DATA_MOUNT}/data has sha256 {sum}, not {digest}"
     );
-    let size = said(
+    let size = admin_output(
         lab,
         &format!("df --block-size=1M --output=size {DATA_MOUNT}"),
     )?;
@@ -70,23 +69,23 @@ pub(super) fn two_images(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Makes the second image beside the first; the sha256 of its one file.
+/// Makes the second image beside the first one; the sha256 of the file in it.
 fn pack_data(lab: &mut Lab) -> Result<String> {
     let builder = std::env::current_exe()?.with_file_name("image-builder");
     ensure!(
         builder.exists(),
-        "{} is not there; `make image` builds it",
+        "{} does not exist; `make image` builds it",
         builder.display()
     );
     let cmd = shell::command(PACK_DATA)
         .args(["pack-data", DATA, DATA_MOUNT])
         .arg(&builder)
-        .arg(&lab.artefacts.images)
+        .arg(&lab.artifacts.images)
         .directory(&lab.work)
-        .timeout(PATIENCE);
-    let said = lab.system.run(&cmd)?.stdout;
-    let digest = said.split_whitespace().next();
-    Ok(digest.context("sha256sum said nothing")?.to_owned())
+        .timeout(TIMEOUT);
+    let output = lab.system.run(&cmd)?.stdout;
+    let digest = output.split_whitespace().next();
+    Ok(digest.context("sha256sum printed nothing")?.to_owned())
 }
 
 fn check_images(report: &Value) -> Result<()> {
@@ -98,18 +97,18 @@ fn check_images(report: &Value) -> Result<()> {
         "the images are reported as {images:?}"
     );
     let steps = report["steps"].as_array().unwrap_or(&empty);
-    let is_together = |step: &Value| {
+    let is_concurrent = |step: &Value| {
         let what = step["what"].as_str().unwrap_or_default();
         what.starts_with("at the same time, write ") && what.contains(DATA)
     };
     ensure!(
-        steps.iter().any(is_together),
-        "no step writes the second image at the same time"
+        steps.iter().any(is_concurrent),
+        "no step writes both images at the same time"
     );
     Ok(())
 }
 
-/// What the file server noted: the data of both came as parts of their files.
+/// In the log of the file server all requests for both images are range requests (206).
 fn check_ranges(lab: &Lab, spec: &RequestSpec) -> Result<()> {
     let log = fs::read_to_string(lab.work.join("nginx-access.log"))
         .context("cannot read the file server's log")?;
