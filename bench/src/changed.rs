@@ -1,5 +1,4 @@
-//! What differs between two packed images: the changes that make one newer, and how many bytes an update needs at
-//! least.
+//! The newer version of a packed image: its changes, and what an update has to transfer and write at least.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -8,13 +7,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// One in so many chunks that are not zero is changed.
+/// One of so many chunks that are not zero is changed.
 const ONE_IN: usize = 20;
 
-/// Bytes that are changed in the middle of a chunk.
+/// Bytes that are changed, in the middle of a chunk.
 const CHANGED: usize = 4096;
 
-/// A chunk, by its manifest.
+/// A chunk of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Chunk {
     raw_offset: u64,
@@ -24,16 +23,16 @@ struct Chunk {
     zero: bool,
 }
 
-/// Bytes that an update needs at least.
+/// The chunks that an update changes, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// Bytes of changed chunks, unpacked.
+    /// Unpacked.
     pub(crate) raw: u64,
-    /// Bytes of changed chunks, packed.
+    /// Packed.
     pub(crate) packed: u64,
 }
 
-/// Changes the image in `file`, which is that of `manifest`: 4 KiB in the middle of every twentieth chunk.
+/// Changes the unpacked image in `file`: 4 KiB in the middle of every twentieth chunk of `manifest` that is not zero.
 pub(crate) fn change(manifest: &Path, file: &Path) -> Result<()> {
     let chunks = read(manifest)?;
     let image = File::options()
@@ -56,7 +55,7 @@ pub(crate) fn change(manifest: &Path, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the second image has that the first one has not.
+/// The chunks of the newer image that the older one does not have.
 pub(crate) fn difference(older: &Path, newer: &Path) -> Result<Difference> {
     let older = read(older)?;
     let mut sum = Difference::default();

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Measures how fast images get onto a disk, side by side with other tools. Needs root, and leaves only its work folder
-/// behind.
+/// Measures how fast images get onto a disk, with the agent and with other tools. Needs root; leaves nothing behind but
+/// its work folder.
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
@@ -14,18 +14,18 @@ use clap::{Args, Parser, Subcommand};
     args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Cli {
-    /// What one of the rows starts; `None` for the bench itself.
+    /// A sub-command that a row runs; `None` for the bench.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// What is measured, and with what.
+    /// Options of the bench.
     #[command(flatten)]
     pub(crate) options: Options,
 }
 
-/// Sub-commands that rows start.
+/// The sub-commands, for rows.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Writes to a device as fast as it takes it: a limit that the rows are compared with.
+    /// Writes to a device and does nothing else: a limit that rows are compared with.
     #[command(hide = true)]
     WriteLimit(WriteLimit),
 }
@@ -33,19 +33,19 @@ pub(crate) enum Command {
 /// Options of the bench.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// How often each row is measured; the rows take turns.
+    /// How often each row is measured; rows take turns.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) rounds: u32,
-    /// Only rows whose name contains WORD; may be given more than once.
+    /// Measure only rows whose name contains WORD; can be repeated.
     #[arg(long, value_name = "WORD")]
     pub(crate) only: Vec<String>,
-    /// A tiny image, once each, and nothing is judged: shows that everything works.
+    /// Use a tiny image, measure each row once and compare with no goal: a test that everything works.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Go on with the samples of a run that was stopped, instead of starting over.
+    /// Keep the samples of an interrupted run with the same agent, and measure what is missing.
     #[arg(long)]
     pub(crate) resume: bool,
-    /// List the rows and what is missing for them, and stop.
+    /// List the rows and the programs that are missing for them, and exit.
     #[arg(long)]
     pub(crate) list: bool,
     /// The agent, as `make release` builds it.
@@ -55,20 +55,20 @@ pub(crate) struct Options {
         default_value = "target/x86_64-unknown-linux-gnu/release/provision"
     )]
     pub(crate) agent: PathBuf,
-    /// The program that packs images.
+    /// `image-builder`, which packs the image.
     #[arg(
         long,
         value_name = "FILE",
         default_value = "target/debug/image-builder"
     )]
     pub(crate) builder: PathBuf,
-    /// Folder with the peers, as bench/peers.sh makes it.
+    /// Folder with the tools that bench/peers.sh installs.
     #[arg(long, value_name = "DIR", default_value = "target/bench/peers")]
     pub(crate) peers: PathBuf,
-    /// Folder for images, the target, samples and results.
+    /// Folder for images, target, samples and results.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub(crate) work: PathBuf,
-    /// Folder that gets bench.md and bench.svg.
+    /// Folder with bench.md: its results are replaced, and bench.svg is written.
     #[arg(long, value_name = "DIR")]
     pub(crate) docs: Option<PathBuf>,
 }
@@ -76,13 +76,13 @@ pub(crate) struct Options {
 /// Options of `write-limit`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WriteLimit {
-    /// The device. What is on it is lost.
-    #[arg(long, value_name = "NODE")]
+    /// The device; its content is lost.
+    #[arg(long, value_name = "DEVICE")]
     pub(crate) target: PathBuf,
-    /// How many writes are in flight.
+    /// Number of writes in flight.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) writers: usize,
-    /// What is written: lines of offset and length in bytes.
+    /// File with the ranges to write: lines of offset and length in bytes, multiples of 4096.
     #[arg(long, value_name = "FILE")]
     pub(crate) map: PathBuf,
 }

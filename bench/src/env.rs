@@ -1,7 +1,7 @@
-//! What rows are measured on: a web server, a target and a meter, set up once.
+//! What rows are measured with: server, target and meter, set up once for all of them.
 #![expect(
     clippy::print_stdout,
-    reason = "figures are read by people while they come"
+    reason = "figures are printed as they are measured"
 )]
 
 use std::collections::BTreeMap;
@@ -10,20 +10,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use host::cancel::Cancel;
-use host::exec::System;
+use host::exec::{Running, System};
 
 use crate::cli::Options;
 use crate::image::{Image, Size};
 use crate::measure::{self, Measured, Meter};
-use crate::record::{Figures, Sample, Samples};
-use crate::rows::{After, Before, Link, ROWS, Row, Who, Words};
-use crate::run::{Chosen, load};
-use crate::served::Stage;
-use crate::server::{self, Server};
+use crate::record::{Figures, Sample, Samples, to_f64};
+use crate::rows::{Expected, Initial, Link, ROWS, Row, RowKind, Variables};
+use crate::run::{Selection, load};
+use crate::served::ServedFiles;
+use crate::server;
 use crate::target::Target;
 use testbed::shell;
 
-/// Our drivers for the write paths of two agents in Python; they call the agents' own code.
+/// Drivers for the write paths of two agents in Python: they call the agents' own functions.
 const DRIVERS: [(&str, &str); 2] = [
     (
         "fuel_agent_write.py",
@@ -35,17 +35,17 @@ const DRIVERS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Server, target and meter, set up.
+/// Server, target and meter.
 pub(crate) struct BenchEnv<'a> {
     pub(crate) system: System,
-    work: PathBuf,
+    pub(crate) work: PathBuf,
     pub(crate) images: &'a BTreeMap<Size, Image>,
-    stage: Stage,
+    served: ServedFiles,
     target: Target,
     meter: Meter,
-    words: Words,
+    variables: Variables,
     cancel: Cancel,
-    _server: Server,
+    _server: Running,
 }
 
 impl<'a> BenchEnv<'a> {
@@ -53,26 +53,26 @@ impl<'a> BenchEnv<'a> {
         mut system: System,
         work: &Path,
         images: &'a BTreeMap<Size, Image>,
-        chosen: &Chosen,
+        selection: &Selection,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let stage = Stage::open(work)?;
+        let served = ServedFiles::open(work)?;
         for (size, image) in images {
-            stage.add(&mut system, image, &chosen.forms(*size))?;
+            served.add(&mut system, image, &selection.forms(*size))?;
         }
         let whole = &images[&Size::Whole];
-        stage.add_maps(whole)?;
+        served.add_maps(whole)?;
         let drivers = work.join("drivers");
         fs::create_dir_all(&drivers).context("cannot make the folder of drivers")?;
         for (name, text) in DRIVERS {
             fs::write(drivers.join(name), text).context("cannot write a driver")?;
         }
-        let server = Server::start(&mut system, work, &stage.folder)?;
+        let server = server::start(&mut system, work, &served.folder)?;
         let target = Target::attach(work, whole.raw_size())?;
-        let words = Words::default()
+        let variables = Variables::default()
             .with("target", target.path().display())
-            .with("scratch", stage.scratch().display())
-            .with("files", stage.place(whole).display())
+            .with("scratch", served.scratch().display())
+            .with("files", served.folder_of(whole).display())
             .with("drivers", drivers.display())
             .with("raw_size", whole.raw_size())
             .with("sha256", whole.digest(&mut system, "sha256sum")?)
@@ -82,31 +82,31 @@ impl<'a> BenchEnv<'a> {
             system,
             work: work.to_owned(),
             images,
-            stage,
+            served,
             target,
-            words,
+            variables,
             cancel: cancel.clone(),
             _server: server,
         })
     }
 
-    /// Measures every row once a round.
+    /// Measures every row once in each round. Also the load averages before the first round and after each.
     pub(crate) fn rounds(
         &mut self,
         options: &Options,
-        chosen: &Chosen,
+        selection: &Selection,
         mut samples: Samples,
     ) -> Result<(Samples, Vec<String>)> {
         let rounds = if options.quick { 1 } else { options.rounds };
         let mut loads = vec![load()];
         for round in 1..=rounds {
-            for row in &chosen.rows {
+            for row in &selection.rows {
                 if !row.is_due(round) || samples.has(row.name, round) {
                     continue;
                 }
                 let outcome = self.sample(row, round == 1);
                 if self.cancel.is_cancelled() {
-                    bail!("interrupted; `--resume` goes on from here");
+                    bail!("interrupted; `--resume` keeps the samples");
                 }
                 let outcome = outcome.map_err(|error| format!("{error:#}"));
                 match &outcome {
@@ -130,13 +130,13 @@ impl<'a> BenchEnv<'a> {
         Ok((samples, loads))
     }
 
-    /// One run of a row, with everything before and after it.
+    /// One run of a row: prepares the target, measures, and compares the target with the image afterwards.
     fn sample(&mut self, row: &Row, compare: bool) -> Result<Figures> {
-        self.stage.sweep()?;
+        self.served.clear_scratch()?;
         self.prepare(row)?;
         let image = &self.images[&row.size];
-        let words = self.words_of(row.link, image);
-        server::shape(&mut self.system, row.link)?;
+        let variables = self.variables_of(row.link, image);
+        server::limit_rate(&mut self.system, row.link)?;
         let udev = Path::new("/run/udev/control");
         if row.udev {
             fs::create_dir_all("/run/udev")?;
@@ -144,7 +144,7 @@ impl<'a> BenchEnv<'a> {
         }
         let busy = measure::busy_share(&self.cancel)?;
         let before = self.target.counters()?;
-        let cmd = server::behind(row.link, &words.fill(row.line));
+        let cmd = server::command(row.link, &variables.expand(row.command));
         let log = self.work.join("row.log");
         let measured = self.meter.run(&self.system, &cmd, &log);
         let after = self.target.counters()?;
@@ -161,66 +161,57 @@ impl<'a> BenchEnv<'a> {
             peak: peak(row, &measured),
             device_read: to_f64(after.read - before.read),
             device_written: to_f64(after.written - before.written),
-            fetched: told(&measured, "fetched_bytes"),
+            fetched: reported(&measured, "fetched_bytes"),
             busy,
         })
     }
 
-    /// Brings the target into the state that the row begins with.
+    /// Gives the target the content that the row starts from.
     fn prepare(&mut self, row: &Row) -> Result<()> {
         if !row.writes() {
-            return self.target.forget();
+            return self.target.drop_caches();
         }
-        self.target.spoil()?;
-        if row.before == Before::Image {
+        self.target.fill_stale()?;
+        if row.initial == Initial::Image {
             let image = &self.images[&row.size];
-            let words = self.words_of(Link::Loopback, image);
-            let script = words.fill(ROWS[0].line);
+            let variables = self.variables_of(Link::Loopback, image);
+            let script = variables.expand(ROWS[0].command);
             shell::run(&mut self.system, Path::new("/"), &script)
-                .context("cannot put the image there beforehand")?;
-            self.target.forget()?;
+                .context("cannot write the image that the row starts from")?;
+            self.target.drop_caches()?;
         }
         Ok(())
     }
 
-    fn words_of(&self, link: Link, image: &Image) -> Words {
+    fn variables_of(&self, link: Link, image: &Image) -> Variables {
         let folder = image.folder.file_name().unwrap_or_default();
         let url = format!("{}/{}", server::url(link), folder.display());
-        self.words.clone().with("url", url)
+        self.variables.clone().with("url", url)
     }
 
     fn compare(&self, row: &Row, image: &Image) -> Result<()> {
-        let compared = match row.after {
-            After::Anything => Ok(()),
-            After::Image => self.target.compare(&image.file("disk.raw"), false),
-            After::Data => self.target.compare(&image.file("disk.raw"), true),
-            After::Newer => self.target.compare(&image.file("newer.raw"), false),
+        let compared = match row.expected {
+            Expected::Anything => Ok(()),
+            Expected::Image => self.target.compare(&image.file("disk.raw"), false),
+            Expected::Data => self.target.compare(&image.file("disk.raw"), true),
+            Expected::Newer => self.target.compare(&image.file("newer.raw"), false),
         };
-        compared.context("it ended well, but what is on the target is not the image")
+        compared.context("exit status 0, but the target does not have the image")
     }
 }
 
-/// The agent knows its own peak exactly; of others it is what was seen.
+/// Peak memory: as the agent reports it, or as it was sampled.
 fn peak(row: &Row, measured: &Measured) -> f64 {
-    let own = told(measured, "peak_memory_bytes");
-    if row.who == Who::Ours && own > 0.0 {
+    let own = reported(measured, "peak_memory_bytes");
+    if row.kind == RowKind::Ours && own > 0.0 {
         own
     } else {
         to_f64(measured.peak)
     }
 }
 
-/// A number that the agent said about itself.
-fn told(measured: &Measured, key: &str) -> f64 {
-    let said = measured.said.as_ref();
-    said.and_then(|said| said[key].as_f64()).unwrap_or_default()
-}
-
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_precision_loss,
-    reason = "amounts of bytes below 2^52"
-)]
-pub(crate) const fn to_f64(bytes: u64) -> f64 {
-    bytes as f64
+/// A number in the JSON that the agent printed; 0 if there is none.
+fn reported(measured: &Measured, key: &str) -> f64 {
+    let json = measured.json.as_ref();
+    json.and_then(|json| json[key].as_f64()).unwrap_or_default()
 }

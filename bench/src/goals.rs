@@ -1,36 +1,36 @@
-//! What is to be reached: ratios of two figures of the same run, each with the most that it may be.
+//! The goals: ratios of two figures of one run of the bench, each with the most that it may be.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::changed::Difference;
-use crate::record::{Figures, Summary};
+use crate::record::{Figures, Summary, to_f64};
 
-/// The most memory that the agent may have.
+/// The most memory that the agent may take, in bytes.
 const MEMORY: f64 = 64.0 * 1024.0 * 1024.0;
 
-/// One ratio.
+/// A ratio and its goal.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ratio {
-    /// What is ours.
+    /// The row or figure of the agent.
     pub(crate) ours: String,
-    /// What it is held against.
+    /// What it is compared with.
     pub(crate) against: String,
-    /// Ours by theirs; `None` where one of them was not measured.
+    /// The first divided by the second; `None` if one of them was not measured or failed.
     pub(crate) value: Option<f64>,
     /// The most that it may be.
     pub(crate) goal: f64,
 }
 
 impl Ratio {
-    /// Whether it was measured and is no larger than it may be.
+    /// Whether it was measured and is at most the goal.
     pub(crate) fn is_met(&self) -> bool {
         self.value.is_some_and(|value| value <= self.goal)
     }
 }
 
-/// Ours, against the larger of these rows, at most, by wall time.
+/// A row of the agent, the rows with whose largest wall time it is compared, and the goal.
 const WALL: [(&str, &[&str], f64); 10] = [
     ("packed", &["coreos-zst"], 0.35),
     ("packed", &["curl-zstd"], 0.40),
@@ -48,8 +48,8 @@ const WALL: [(&str, &[&str], f64); 10] = [
     ("delta-1g", &["newer-1g"], 0.50),
 ];
 
-/// Rows of the agent whose memory is bounded.
-const BOUNDED: [&str; 9] = [
+/// Rows whose peak memory is compared with [`MEMORY`].
+const MEMORY_BOUNDED: [&str; 9] = [
     "packed",
     "zst",
     "gz",
@@ -61,14 +61,14 @@ const BOUNDED: [&str; 9] = [
     "packed-quarter",
 ];
 
-/// All ratios. `changed` is what an update needs at least.
+/// All ratios. `changed` is what an update has to transfer and write at least.
 pub(crate) fn ratios(
     summaries: &BTreeMap<String, Summary>,
     changed: Option<Difference>,
 ) -> Vec<Ratio> {
     let figure = |row: &str, figure: fn(&Figures) -> f64| {
         let summary = summaries.get(row)?;
-        // A row of which a run failed is not judged.
+        // A row with a failed run has no ratio.
         summary.errors.is_empty().then(|| summary.median(figure))?
     };
     let wall = |row: &str| figure(row, |it| it.wall);
@@ -91,7 +91,7 @@ pub(crate) fn ratios(
         };
         add(ours, &name, ratio, goal);
     }
-    for row in BOUNDED {
+    for row in MEMORY_BOUNDED {
         let ratio = figure(row, |it| it.peak).map(|peak| peak / MEMORY);
         add(&format!("{row}: peak memory"), "64 MiB", ratio, 1.0);
     }
@@ -124,16 +124,7 @@ pub(crate) fn ratios(
     ratios
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_precision_loss,
-    reason = "amounts of bytes below 2^52, for a ratio"
-)]
-const fn to_f64(bytes: u64) -> f64 {
-    bytes as f64
-}
-
-/// What results.json holds.
+/// The content of results.json.
 pub(crate) fn to_json(ratios: &[Ratio]) -> Value {
     let all = ratios.iter().map(|it| {
         let rounded = it.value.map(|value| (value * 1000.0).round() / 1000.0);
@@ -148,7 +139,7 @@ mod tests {
     use crate::record::sample::walls;
     use crate::rows::ROWS;
 
-    fn found(ratios: &[Ratio], ours: &str, against: &str) -> Ratio {
+    fn find(ratios: &[Ratio], ours: &str, against: &str) -> Ratio {
         let mut all = ratios.iter();
         let found = all.find(|it| it.ours == ours && it.against.contains(against));
         found.unwrap().clone()
@@ -161,16 +152,19 @@ mod tests {
             assert!(is_row(ours), "{ours}");
             assert!(against.iter().all(|row| is_row(row)), "{against:?}");
         }
-        assert!(BOUNDED.iter().all(|row| is_row(row)));
-        let judged = |name: &str| {
+        assert!(MEMORY_BOUNDED.iter().all(|row| is_row(row)));
+        let compared = |name: &str| {
             WALL.iter()
                 .any(|(ours, against, _)| *ours == name || against.contains(&name))
         };
-        assert!(ROWS.iter().all(|row| !(row.seldom && judged(row.name))));
+        assert!(
+            ROWS.iter()
+                .all(|row| !(row.every_other_round && compared(row.name)))
+        );
     }
 
     #[test]
-    fn ours_is_held_against_the_larger_of_several() {
+    fn ratio_is_to_the_largest_of_several_rows() {
         let summaries = walls(&[
             ("packed", 1.5),
             ("coreos-zst", 3.0),
@@ -178,27 +172,27 @@ mod tests {
             ("limit-write-data-parallel", 1.2),
         ]);
         let ratios = ratios(&summaries, None);
-        let coreos = found(&ratios, "packed", "coreos-zst");
+        let coreos = find(&ratios, "packed", "coreos-zst");
         assert_eq!((coreos.value, coreos.is_met()), (Some(0.5), false));
-        let limit = found(&ratios, "packed", "larger of");
+        let limit = find(&ratios, "packed", "larger of");
         assert_eq!((limit.value, limit.is_met()), (Some(1.25), true));
-        let missing = found(&ratios, "packed", "fuel");
+        let missing = find(&ratios, "packed", "fuel");
         assert_eq!((missing.value, missing.is_met()), (None, false));
     }
 
     #[test]
-    fn a_row_of_which_a_run_failed_is_not_judged() {
+    fn a_row_with_a_failed_run_has_no_ratio() {
         let mut summaries = walls(&[("zst", 1.0), ("coreos-zst", 3.0)]);
         let all = ratios(&summaries, None);
-        assert!(found(&all, "zst", "coreos-zst").is_met());
+        assert!(find(&all, "zst", "coreos-zst").is_met());
         let failed = "exit status: 1".to_owned();
         summaries.get_mut("coreos-zst").unwrap().errors.push(failed);
         let all = ratios(&summaries, None);
-        assert_eq!(found(&all, "zst", "coreos-zst").value, None);
+        assert_eq!(find(&all, "zst", "coreos-zst").value, None);
     }
 
     #[test]
-    fn results_have_four_keys_and_null_where_nothing_was_measured() {
+    fn a_result_has_four_keys_and_null_for_a_missing_ratio() {
         let json = to_json(&ratios(&walls(&[("gz", 1.0), ("coreos-gz", 3.0)]), None));
         let all = json.as_array().unwrap();
         let gz = all.iter().find(|it| it["ours"] == "gz").unwrap();

@@ -1,7 +1,6 @@
-//! One realistic image in every form that one of the tools reads: a GPT disk with an ESP and ext4, filled from this
-//! machine's own files.
+//! The image in every form that a tool reads: a GPT disk with an ESP and ext4, filled with files of this machine.
 //!
-//! Made once and kept. Forms are made when a row first needs them; each appears under its name when it is whole.
+//! Forms are made when a row first needs them, and kept. A form gets its name when it is complete.
 
 use std::fs;
 use std::io;
@@ -14,16 +13,16 @@ use host::exec::System;
 use crate::changed;
 use testbed::shell;
 
-/// Where the files of the image come from, in this order, until there are enough.
+/// Folders whose files are copied, in this order, until there are enough.
 const SOURCES: [&str; 5] = ["/etc", "/usr/bin", "/usr/sbin", "/usr/share", "/usr/lib"];
 
-/// The second partition starts behind an ESP and the first table, on a whole MiB.
+/// Where the ESP starts; the root partition follows.
 const ESP_START_MIB: u64 = 1;
 
 /// A form of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
-    /// As it will be on the disk.
+    /// As on the disk.
     Raw,
     /// zstd -9, one frame.
     Zst,
@@ -31,16 +30,16 @@ pub(crate) enum Form {
     Gz,
     /// qcow2 with zlib.
     Qcow2,
-    /// A block map beside the others.
+    /// The block map.
     Bmap,
-    /// Packed by image-builder.
+    /// Packed by `image-builder`.
     Packed,
-    /// Packed, of an image of which 5 % of the chunks that are not zero have changed.
+    /// Packed, with 5 % of the chunks that are not zero changed.
     Newer,
 }
 
 impl Form {
-    /// The files that are served.
+    /// Its files.
     pub(crate) const fn files(self) -> &'static [&'static str] {
         match self {
             Self::Raw => &["disk.raw"],
@@ -53,8 +52,9 @@ impl Form {
         }
     }
 
-    /// How it is made, with `$part` for the file that will be renamed; `None` for what takes more than a line.
-    const fn line(self) -> Option<&'static str> {
+    /// The command that makes it; a file called `$part` is renamed afterwards. `None` where it takes more than a
+    /// command.
+    const fn command(self) -> Option<&'static str> {
         match self {
             Self::Raw | Self::Newer => None,
             Self::Zst => Some("zstd -q -f -9 -T0 disk.raw -o \"$part\""),
@@ -68,7 +68,7 @@ impl Form {
     }
 }
 
-/// How large the image is.
+/// The size of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Size {
     /// 3 GiB, of which about 1.4 GiB is data.
@@ -80,7 +80,7 @@ pub(crate) enum Size {
 }
 
 impl Size {
-    /// The folder of its images.
+    /// Name of its folder.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
@@ -101,7 +101,7 @@ impl Size {
 /// The images of one size.
 #[derive(Debug)]
 pub(crate) struct Image {
-    /// Where they lie.
+    /// The folder of its files.
     pub(crate) folder: PathBuf,
     raw_mib: u64,
     data_mib: u64,
@@ -109,8 +109,8 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// The images of `size` below `work`; tiny ones where nothing is to be judged.
-    pub(crate) fn of(work: &Path, size: Size, quick: bool) -> Self {
+    /// The image of `size` in `work`; with `quick`, a tiny one.
+    pub(crate) fn new(work: &Path, size: Size, quick: bool) -> Self {
         let (raw, data, esp, kind) = if quick {
             (96, 24, 8, "tiny")
         } else {
@@ -124,17 +124,17 @@ impl Image {
         }
     }
 
-    /// A file of it.
+    /// The path of one of its files.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Its length on the disk, in bytes.
+    /// Unpacked size in bytes.
     pub(crate) fn raw_size(&self) -> u64 {
         self.raw_mib << 20
     }
 
-    /// The digest that `program` (`sha256sum`, `md5sum`) prints of the raw image; computed once.
+    /// The digest of the unpacked image by `program` (`sha256sum`, `md5sum`); computed once.
     pub(crate) fn digest(&self, system: &mut System, program: &str) -> Result<String> {
         let kept = self.file(&format!("disk.{program}"));
         if !kept.exists() {
@@ -146,7 +146,7 @@ impl Image {
         Ok(digest.to_owned())
     }
 
-    /// Makes a form where it is not there yet.
+    /// Makes a form if it does not exist yet.
     pub(crate) fn make(&self, system: &mut System, form: Form) -> Result<()> {
         fs::create_dir_all(&self.folder).context("cannot make the folder of the image")?;
         if form.files().iter().all(|name| self.file(name).exists()) {
@@ -155,7 +155,7 @@ impl Image {
         if form != Form::Raw {
             self.make(system, Form::Raw)?;
         }
-        let Some(script) = form.line() else {
+        let Some(script) = form.command() else {
             return match form {
                 Form::Newer => self.make_newer(system),
                 _ => self.make_raw(system),
@@ -172,14 +172,14 @@ impl Image {
 
     fn make_raw(&self, system: &mut System) -> Result<()> {
         let tree = self.file("tree");
-        clear(&tree)?;
-        let gathered = gather(&tree, self.data_mib << 20);
-        let made = gathered.and_then(|()| shell::run(system, &self.folder, &self.raw_script()));
-        clear(&tree)?;
+        remove(&tree)?;
+        let copied = copy_files(&tree, self.data_mib << 20);
+        let made = copied.and_then(|()| shell::run(system, &self.folder, &self.raw_script()));
+        remove(&tree)?;
         made.context("cannot make the image")
     }
 
-    /// mkfs overwrites the first sectors of the file even with an offset, so the table is written last.
+    /// mkfs overwrites the first sectors of the file even with an offset, so the partition table is written last.
     fn raw_script(&self) -> String {
         let root_start = ESP_START_MIB + self.esp_mib;
         let root_length = self.raw_mib - root_start - 1;
@@ -191,7 +191,7 @@ impl Image {
              mv $part disk.raw",
             raw = self.raw_mib,
             esp = self.esp_mib,
-            // by its own choice it would go by the length of the file, which is that of the whole disk
+            // the default depends on the size of the file, which is that of the whole disk
             fat = if self.esp_mib < 16 { 12 } else { 16 },
             esp_sector = ESP_START_MIB * 2048,
             esp_kib = self.esp_mib * 1024,
@@ -201,7 +201,7 @@ impl Image {
         )
     }
 
-    /// The image with changes in every twentieth chunk of those that are not zero.
+    /// Makes and packs the newer version.
     fn make_newer(&self, system: &mut System) -> Result<()> {
         self.make(system, Form::Packed)?;
         let newer = self.file("newer.raw");
@@ -217,8 +217,8 @@ impl Image {
     }
 }
 
-/// Removes a folder that a run may have left.
-fn clear(folder: &Path) -> Result<()> {
+/// Removes a folder if it exists.
+fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))
@@ -227,10 +227,10 @@ fn clear(folder: &Path) -> Result<()> {
     }
 }
 
-/// Fills `tree` with about `budget` bytes of this machine's files, in the order of their names, by links where that is
+/// Fills `tree` with about `budget` bytes of this machine's files in the order of their names, as hard links where
 /// possible.
-fn gather(tree: &Path, budget: u64) -> Result<()> {
-    let mut gatherer = Gatherer {
+fn copy_files(tree: &Path, budget: u64) -> Result<()> {
+    let mut copier = Copier {
         left: budget,
         links: true,
     };
@@ -238,26 +238,26 @@ fn gather(tree: &Path, budget: u64) -> Result<()> {
         let source = Path::new(source);
         let target = tree.join(source.strip_prefix("/").unwrap_or(source));
         if source.is_dir() {
-            gatherer
+            copier
                 .folder(source, &target)
-                .with_context(|| format!("cannot gather files of {}", source.display()))?;
+                .with_context(|| format!("cannot copy files of {}", source.display()))?;
         }
     }
-    if gatherer.left > budget / 4 {
+    if copier.left > budget / 4 {
         bail!(
-            "this machine has too few files for an image of {} MiB",
+            "this machine has too few files to fill {} MiB",
             budget >> 20
         );
     }
     Ok(())
 }
 
-struct Gatherer {
+struct Copier {
     left: u64,
     links: bool,
 }
 
-impl Gatherer {
+impl Copier {
     fn folder(&mut self, source: &Path, target: &Path) -> io::Result<()> {
         fs::create_dir_all(target)?;
         let mut entries = fs::read_dir(source)?.collect::<io::Result<Vec<_>>>()?;
@@ -281,7 +281,7 @@ impl Gatherer {
 
     fn file(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let size = fs::metadata(from)?.size();
-        // one that alone would fill the rest is left out: the next ones may fit
+        // skipped: smaller ones may fit
         if size > self.left {
             self.left = self.left.saturating_sub(1 << 20);
             return Ok(());
@@ -300,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_gathered_until_there_are_enough() {
+    fn files_are_copied_until_there_are_enough() {
         let folder = tempfile::tempdir().unwrap();
         let (source, target) = (folder.path().join("source"), folder.path().join("target"));
         fs::create_dir_all(source.join("b")).unwrap();
@@ -308,19 +308,19 @@ mod tests {
         fs::write(source.join("b/c"), [2; 300]).unwrap();
         fs::write(source.join("d"), [3; 600]).unwrap();
         std::os::unix::fs::symlink("a", source.join("e")).unwrap();
-        let mut gatherer = Gatherer {
+        let mut copier = Copier {
             left: 1000,
             links: true,
         };
-        gatherer.folder(&source, &target).unwrap();
+        copier.folder(&source, &target).unwrap();
         assert!(target.join("a").exists() && target.join("b/c").exists());
         assert!(!target.join("d").exists());
-        assert_eq!(gatherer.left, 0);
+        assert_eq!(copier.left, 0);
     }
 
     #[test]
-    fn the_table_comes_after_the_filesystems_and_behind_the_esp() {
-        let image = Image::of(Path::new("/w"), Size::Half, false);
+    fn the_partition_table_is_written_after_the_filesystems() {
+        let image = Image::new(Path::new("/w"), Size::Half, false);
         insta::assert_snapshot!(image.raw_script(), @r"
         part=part.raw; rm -f $part; truncate -s 1536M $part
         mkfs.vfat -F 16 --offset=2048 $part 65536 >/dev/null

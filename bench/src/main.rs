@@ -1,20 +1,20 @@
-//! `bench`: how fast an image gets onto a disk, by us and by what people use today, side by side.
+//! `bench`: how fast images get onto a disk, with the agent and with other tools.
 //!
 //! ```text
-//!   run              the whole of it: rows, images, rounds, report
-//!   image, changed   one realistic image in every form, made once; a newer version of it
-//!   served, server   what is served, in memory; nginx on loopback and behind links of limited rate
-//!   target, writer   the disk, and how fast it can be written at all
-//!   rows, peers      what is measured: a line of shell each; which programs are here
-//!   env, measure     what rows are measured on; one run of a row
-//!   record           samples, kept as they come; medians
-//!   goals            which row is compared with which
-//!   table, plot, page   how it is shown
+//!   run              a whole run: rows, images, rounds, report
+//!   rows, peers      what is measured: a shell command for each row; the programs of other tools
+//!   image, changed   the image in every form, made once; a newer version of it
+//!   served, server   the files that are served, in memory; nginx on loopback and behind links of limited rate
+//!   target, writer   the disk; writes to it without anything else, as a limit
+//!   env, measure     server, target and meter; one run of a command
+//!   record           samples, appended to a file; medians
+//!   goals            ratios of rows, and the most that they may be
+//!   table, plot, page   results as text, drawing and manual page
 //! ```
 //!
-//! Everything runs in namespaces of its own, as the nodes of the testbed do: nothing is left on the machine but the
-//! work folder. The rows take turns, so that what disturbs the machine disturbs all of them.
-#![expect(clippy::print_stderr, reason = "this is where people are told")]
+//! A run has namespaces of its own, as in the testbed: nothing is left on the machine but the work folder. Rows take
+//! turns, so that a disturbance of the machine affects all of them.
+#![expect(clippy::print_stderr, reason = "errors are printed here")]
 
 mod changed;
 mod cli;

@@ -1,4 +1,4 @@
-//! One run of a line, measured: how long, how much CPU, how much memory, and how busy the machine was without it.
+//! One run of a command: wall time, CPU time and peak memory; and how busy the machine is without it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,29 +15,32 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// How often memory is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+use crate::record::to_f64;
 
-/// How long the machine is watched before a run.
-const WATCH: Duration = Duration::from_millis(200);
+/// Time between two samples of memory.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A line that takes longer is ended, and counts as failed.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// How long the idle machine is observed.
+const IDLE_WINDOW: Duration = Duration::from_millis(200);
 
-/// What one run of a line took.
+/// A command that takes longer is killed, and has failed.
+const TIMEOUT: Duration = Duration::from_mins(5);
+
+/// One run of a command.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
     /// Seconds from its start to its end.
     pub(crate) wall: f64,
-    /// Seconds of CPU, of it and all it has started; the kernel's own threads are not among them.
+    /// Seconds of CPU, of the command and its children; kernel threads are not included.
     pub(crate) cpu: f64,
-    /// The most memory (resident, of all its processes together) that was seen.
+    /// The largest sample of resident memory, in bytes: the sum over all of its processes.
     pub(crate) peak: u64,
-    /// What it said about itself, where that was JSON.
-    pub(crate) said: Option<Value>,
+    /// The last JSON object in its output.
+    pub(crate) json: Option<Value>,
 }
 
-/// Measures lines in a process namespace of our own, in which `known` are the processes that belong to the bench.
+/// Measures commands. This process is the first one of its namespace; `known` are the processes in it that belong to
+/// the bench.
 #[derive(Debug)]
 pub(crate) struct Meter {
     known: BTreeSet<u32>,
@@ -45,7 +48,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Everything that runs now belongs to the bench.
+    /// All processes that run now belong to the bench.
     pub(crate) fn new(cancel: &Cancel) -> Result<Self> {
         Ok(Self {
             known: processes().context("cannot list processes")?,
@@ -53,23 +56,23 @@ impl Meter {
         })
     }
 
-    /// Runs `cmd` to its end; what it says goes to `log`.
+    /// Runs `cmd` to its end. `log` gets its output. Any exit status but 0 is an error.
     pub(crate) fn run(&self, system: &System, cmd: &Cmd, log: &Path) -> Result<Measured> {
-        // one log for each run: what it says at its end is read from it
+        // a new log for each run: JSON and error text are read from it
         let _ = fs::remove_file(log);
         let before = children_cpu()?;
         let started = Instant::now();
         let mut running = system.spawn(cmd, log)?;
         let mut peak = 0;
         let status = loop {
-            if let Some(status) = running.wait_timeout(LOOK)? {
+            if let Some(status) = running.wait_timeout(SAMPLE_INTERVAL)? {
                 break Some(status);
             }
             peak = peak.max(self.memory());
             if self.cancel.is_cancelled() {
                 bail!("interrupted");
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > TIMEOUT {
                 break None;
             }
         };
@@ -83,10 +86,10 @@ impl Meter {
                 wall,
                 cpu,
                 peak,
-                said: said(log),
+                json: last_json(log),
             }),
-            Some(status) => bail!("{status}: {}", last_words(log)),
-            None => bail!("it did not end within {} s", PATIENCE.as_secs()),
+            Some(status) => bail!("{status}: {}", log_tail(log)),
+            None => bail!("still running after {} s", TIMEOUT.as_secs()),
         }
     }
 
@@ -100,29 +103,20 @@ impl Meter {
     }
 }
 
-/// The share of all CPUs that was busy while we did nothing: other people's work.
+/// The share of all CPUs that other programs keep busy, from 0 to 1: measured while the bench waits.
 pub(crate) fn busy_share(cancel: &Cancel) -> Result<f64> {
-    let look = || -> Result<(u64, u64)> {
+    let read = || -> Result<(u64, u64)> {
         let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
-        parse_stat(&text).context("/proc/stat is not understood")
+        parse_stat(&text).context("unexpected format of /proc/stat")
     };
-    let before = look()?;
-    wait::pause(WATCH, cancel);
-    let after = look()?;
+    let before = read()?;
+    wait::pause(IDLE_WINDOW, cancel);
+    let after = read()?;
     let (busy, all) = (after.0 - before.0, after.1 - before.1);
-    Ok(ratio(busy, all.max(1)))
+    Ok(to_f64(busy) / to_f64(all.max(1)))
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_precision_loss,
-    reason = "a share for people, of counters far below 2^52"
-)]
-fn ratio(part: u64, whole: u64) -> f64 {
-    part as f64 / whole as f64
-}
-
-/// The first line of `/proc/stat`: ticks that were not idle, and all of them.
+/// Busy ticks and all ticks, from the first line of `/proc/stat`.
 fn parse_stat(text: &str) -> Option<(u64, u64)> {
     let line = text.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> = line
@@ -132,12 +126,12 @@ fn parse_stat(text: &str) -> Option<(u64, u64)> {
         .collect::<Result<_, _>>()
         .ok()?;
     let all = ticks.iter().sum();
-    // idle, and waiting for a disk
+    // idle and iowait
     let idle: u64 = ticks.get(3..5)?.iter().sum();
     Some((all - idle, all))
 }
 
-/// `VmRSS` of a process, in bytes. One that has ended but was not waited for has none.
+/// `VmRSS` in bytes, from `/proc/PID/status`. A zombie has none.
 fn resident(status: &str) -> Option<u64> {
     let line = status
         .lines()
@@ -154,7 +148,7 @@ fn processes() -> std::io::Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// Waits for what a line has left behind: we are the first process of the namespace, so its orphans are ours.
+/// Reaps the orphans of a process group: they are children of the first process of the namespace, which is this one.
 fn reap(group: u32) {
     let Ok(group) = i32::try_from(group) else {
         return;
@@ -166,9 +160,9 @@ fn reap(group: u32) {
     }
 }
 
-/// CPU seconds of all children that were waited for, and of theirs.
+/// CPU seconds of all reaped children and their children.
 fn children_cpu() -> Result<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot ask for CPU times")?;
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot read CPU times")?;
     let seconds = |time: TimeVal| -> f64 {
         Duration::new(
             time.tv_sec().try_into().unwrap_or_default(),
@@ -179,8 +173,8 @@ fn children_cpu() -> Result<f64> {
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-/// The last line that is a JSON object.
-fn said(log: &Path) -> Option<Value> {
+/// The last line of a log that is a JSON object.
+fn last_json(log: &Path) -> Option<Value> {
     let text = fs::read_to_string(log).ok()?;
     text.lines()
         .rev()
@@ -188,8 +182,8 @@ fn said(log: &Path) -> Option<Value> {
         .and_then(|line| serde_json::from_str(line).ok())
 }
 
-/// The last lines of a log, for an error.
-fn last_words(log: &Path) -> String {
+/// The last five lines of a log, for an error.
+fn log_tail(log: &Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
@@ -201,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn busy_is_what_is_neither_idle_nor_waiting() {
+    fn busy_ticks_are_neither_idle_nor_iowait() {
         let text = "cpu  100 10 50 700 40 5 5 90 7 7\ncpu0 1 1 1 1\n";
         assert_eq!(parse_stat(text), Some((260, 1000)));
         assert_eq!(parse_stat("cpu 1 2\n"), None);
@@ -209,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_what_is_resident() {
+    fn memory_is_resident_memory() {
         assert_eq!(
             resident("Name:\tx\nVmHWM:\t 9 kB\nVmRSS:\t    4 kB\n"),
             Some(4096)
@@ -218,17 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_fails_is_told_with_its_last_words() {
+    fn an_error_has_the_exit_status_and_the_end_of_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let cancel = Cancel::new();
         let meter = Meter::new(&cancel).unwrap();
         let system = System::new(cancel);
-        let run = |line: &str| meter.run(&system, &testbed::shell::command(line), &log);
+        let run = |script: &str| meter.run(&system, &testbed::shell::command(script), &log);
         let error = run("echo first; echo second; exit 3").unwrap_err();
         assert_eq!(error.to_string(), "exit status: 3: first / second");
         assert!(run("false | true").is_err(), "a pipe fails with its parts");
         let measured = run("echo noise; echo '{\"a\": 1}'").unwrap();
-        assert_eq!(measured.said, Some(serde_json::json!({"a": 1})));
+        assert_eq!(measured.json, Some(serde_json::json!({"a": 1})));
     }
 }

@@ -1,4 +1,4 @@
-//! The results as files: results.json, the page's measured part, the drawing.
+//! The results as files: results.json, the measured part of bench.md, bench.svg.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,30 +13,30 @@ use crate::record::Summary;
 use crate::rows::{self, Link, Row};
 use crate::table;
 
-/// Between these marks the page is written anew.
+/// The text of the page between these marks is replaced.
 const BEGIN: &str = "<!-- measured -->\n";
 const END: &str = "<!-- end -->\n";
 
-/// The machine was busy with other things where more of it than this was in use before the runs.
+/// The machine is noisy if more than this share of it was busy before the runs.
 const NOISE: f64 = 0.10;
 
-/// Everything that a run came to.
+/// The results of a run of the bench.
 #[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) summaries: BTreeMap<String, Summary>,
     pub(crate) ratios: Vec<Ratio>,
-    /// Rows that were not measured, and why.
+    /// Rows that were not measured, and the reasons.
     pub(crate) missing: Vec<(&'static str, String)>,
-    /// What the machine is, a line each.
+    /// The machine, a line each.
     pub(crate) machine: Vec<String>,
-    /// What was compared, a line each.
+    /// The tools with their versions.
     pub(crate) versions: Vec<String>,
-    /// Load averages as they were told.
+    /// Load averages before the first round and after each.
     pub(crate) loads: Vec<String>,
 }
 
 impl Results {
-    /// The median of how busy the machine was before the runs.
+    /// The share of the machine that was busy before the runs: the median over the rows.
     fn busy(&self) -> f64 {
         let all = self.summaries.values();
         let mut all: Vec<f64> = all.filter_map(|it| it.median(|it| it.busy)).collect();
@@ -48,16 +48,16 @@ impl Results {
         self.busy() > NOISE
     }
 
-    /// Whether the figures can be believed.
+    /// How busy the machine was, and what that means for the figures.
     pub(crate) fn noise(&self) -> String {
         let (busy, loads) = (self.busy() * 100.0, self.loads.join(", "));
         let verdict = if self.is_noisy() {
-            "noisy: the machine had other work, and the figures are upper bounds"
+            "noisy: other programs were running, and the figures are upper bounds"
         } else {
             "quiet"
         };
         format!(
-            "{busy:.0} % of the machine was in use before the runs (median); load averages {loads}: {verdict}"
+            "{busy:.0} % of the machine was busy before the runs (median); load averages {loads}: {verdict}"
         )
     }
 
@@ -87,7 +87,7 @@ impl Results {
             let _ = writeln!(text, "* {line}");
         }
         let _ = writeln!(text, "* {}", self.noise());
-        let _ = writeln!(text, "* compared: {}", self.versions.join("; "));
+        let _ = writeln!(text, "* tools: {}", self.versions.join("; "));
         for (link, title) in LINKS {
             let cells = table::rows(&self.summaries, link, raw_gib).markdown();
             if cells.lines().count() > 2 {
@@ -103,7 +103,7 @@ impl Results {
             }
             text.push('\n');
         }
-        let _ = writeln!(text, "## Lines\n\n```text\n{}```", rows::lines());
+        let _ = writeln!(text, "## Commands\n\n```text\n{}```", rows::commands());
         text
     }
 
@@ -113,7 +113,7 @@ impl Results {
         fs::write(work.join("results.json"), text).context("cannot write results.json")
     }
 
-    /// Writes the measured part of bench.md, and bench.svg.
+    /// Replaces the measured part of bench.md, and writes bench.svg.
     pub(crate) fn write_docs(
         &self,
         docs: &Path,
@@ -122,7 +122,7 @@ impl Results {
         let page = docs.join("bench.md");
         let text =
             fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
-        let text = replaced(&text, &self.markdown(raw_gib))
+        let text = replace_measured(&text, &self.markdown(raw_gib))
             .with_context(|| format!("{} has no `{}`", page.display(), BEGIN.trim()))?;
         fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
         let drawing = docs.join("bench.svg");
@@ -137,8 +137,8 @@ const LINKS: [(Link, &str); 3] = [
     (Link::TenGigabit, "Network at 10 Gbit/s"),
 ];
 
-/// The page with other text between its marks.
-fn replaced(page: &str, measured: &str) -> Option<String> {
+/// The page with `measured` between its marks; `None` if it has no marks.
+fn replace_measured(page: &str, measured: &str) -> Option<String> {
     let (before, rest) = page.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{BEGIN}{measured}{END}{after}"))
@@ -149,17 +149,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_stands_between_the_marks_is_replaced() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let page = format!("before\n{BEGIN}old\n{END}after\n");
-        let new = replaced(&page, "new\n").unwrap();
+        let new = replace_measured(&page, "new\n").unwrap();
         assert_eq!(new, format!("before\n{BEGIN}new\n{END}after\n"));
-        assert_eq!(replaced("a page without marks", "new"), None);
+        assert_eq!(replace_measured("a page without marks", "new"), None);
     }
 
     #[test]
     fn the_page_of_the_manual_has_the_marks() {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bench.md");
         let text = fs::read_to_string(page).unwrap();
-        assert!(replaced(&text, "").is_some());
+        assert!(replace_measured(&text, "").is_some());
     }
 }

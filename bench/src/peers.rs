@@ -1,4 +1,4 @@
-//! Which programs are here, under which names lines start them, and of which versions they are.
+//! The programs that rows run: where they are, the names that commands use, and their versions.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,16 +12,17 @@ use crate::cli::Options;
 use crate::rows::Row;
 use testbed::shell;
 
-/// Where programs of this machine are.
-const USUAL: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where Debian has programs.
+const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The folder of names for programs that are not on the usual path, and what lines find on theirs.
+/// The `PATH` of commands: a folder with wrappers for programs that are elsewhere or have other names, the folder that
+/// `peers.sh` fills, and the system's.
 #[derive(Debug)]
 pub(crate) struct Programs {
     path: OsString,
 }
 
-/// How a program tells its version: its name in lines, and the line.
+/// Name of a program, and the command that prints its version.
 const VERSIONS: [(&str, &str); 11] = [
     ("provision", "provision --version"),
     ("coreos-installer", "coreos-installer --version"),
@@ -29,7 +30,8 @@ const VERSIONS: [(&str, &str); 11] = [
     ("bmaptool", "bmaptool --version 2>&1"),
     (
         "ironic-python",
-        "ironic-python -c 'import importlib.metadata as m; print(\"ironic-python-agent\", m.version(\"ironic-python-agent\"))'",
+        "ironic-python -c 'import importlib.metadata as m; \
+         print(\"ironic-python-agent\", m.version(\"ironic-python-agent\"))'",
     ),
     (
         "fuel-python",
@@ -43,16 +45,17 @@ const VERSIONS: [(&str, &str); 11] = [
 ];
 
 impl Programs {
-    /// Gives every program that is there its name in `work/bin`.
-    pub(crate) fn gather(options: &Options, work: &Path) -> Result<Self> {
+    /// Writes the wrappers to `work/bin`.
+    pub(crate) fn set_up(options: &Options, work: &Path) -> Result<Self> {
         let folder = work.join("bin");
-        fs::create_dir_all(&folder).context("cannot make the folder of programs")?;
+        fs::create_dir_all(&folder).context("cannot make the folder of wrappers")?;
         let python = |module: &str| -> Option<PathBuf> {
             let python = options.peers.join("python/bin/python3");
             let library = options.peers.join("python/lib");
             let mut versions = fs::read_dir(library).ok()?.filter_map(Result::ok);
-            let there = versions.any(|it| it.path().join("site-packages").join(module).is_dir());
-            there.then_some(python)
+            let installed =
+                versions.any(|it| it.path().join("site-packages").join(module).is_dir());
+            installed.then_some(python)
         };
         let names = [
             ("bench", std::env::current_exe().ok()),
@@ -65,19 +68,19 @@ impl Programs {
             let _ = fs::remove_file(folder.join(name));
             let program = program.and_then(|path| std::path::absolute(path).ok());
             if let Some(program) = program.filter(|path| is_program(path)) {
-                wrap(&folder.join(name), &program)?;
+                write_wrapper(&folder.join(name), &program)?;
             }
         }
         let mut path = OsString::from(folder);
         path.push(":");
         path.push(std::path::absolute(options.peers.join("bin"))?);
         path.push(":");
-        path.push(USUAL);
+        path.push(SYSTEM_PATH);
         Ok(Self { path })
     }
 
-    /// Starts programs by those names.
-    pub(crate) fn system(&self, system: System) -> System {
+    /// Gives started programs this `PATH`.
+    pub(crate) fn apply(&self, system: System) -> System {
         system.with_path(&self.path)
     }
 
@@ -87,40 +90,40 @@ impl Programs {
             .find(|path| is_program(path))
     }
 
-    /// The programs of a row that are not there.
+    /// The programs of a row that are not installed.
     pub(crate) fn missing(&self, row: &Row) -> Vec<&'static str> {
         let mut names = row.programs.to_vec();
         names.retain(|name| self.find(name).is_none());
         names
     }
 
-    /// What is compared, with versions: a line each.
+    /// Name and version of every program in [`VERSIONS`] that is installed.
     pub(crate) fn versions(&self, system: &mut System) -> Vec<String> {
         let mut versions = Vec::new();
         for (name, script) in VERSIONS {
             if self.find(name).is_none() {
                 continue;
             }
-            // it may be that it ends otherwise than well after telling
+            // some exit with another status than 0 after printing it
             let script = format!("{script} | cat");
-            let said = shell::output(system, Path::new("/"), &script).unwrap_or_default();
-            let first = said.lines().find(|line| !line.trim().is_empty());
+            let output = shell::output(system, Path::new("/"), &script).unwrap_or_default();
+            let first = output.lines().find(|line| !line.trim().is_empty());
             versions.push(version(first.unwrap_or(name)));
         }
         versions
     }
 }
 
-/// Of the line in which a program tells its version: its name and the version, without those of its libraries.
-fn version(said: &str) -> String {
+/// Name and version in the line that a program prints, without the versions of its libraries.
+fn version(line: &str) -> String {
     let is_version = |word: &&str| {
         let word = word.trim_start_matches('v');
         word.starts_with(|c: char| c.is_ascii_digit())
     };
-    let mut words = said.split_whitespace();
+    let mut words = line.split_whitespace();
     let name = words.find(|word| word.starts_with(char::is_alphabetic));
     let (Some(name), Some(version)) = (name, words.find(is_version)) else {
-        return said.trim().to_owned();
+        return line.trim().to_owned();
     };
     let version = version.trim_start_matches('v').trim_end_matches(',');
     format!("{name} {version}")
@@ -131,8 +134,8 @@ fn is_program(path: &Path) -> bool {
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// A program of another name: a link would not do, since a Python finds its libraries by its own path.
-fn wrap(name: &Path, program: &Path) -> Result<()> {
+/// Writes a wrapper. A symbolic link does not do: Python finds its libraries by the path that it was started with.
+fn write_wrapper(name: &Path, program: &Path) -> Result<()> {
     let text = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
     fs::write(name, text)
         .and_then(|()| fs::set_permissions(name, fs::Permissions::from_mode(0o755)))
@@ -144,8 +147,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_what_a_program_says_of_its_version_name_and_number_are_kept() {
-        for (said, expected) in [
+    fn name_and_version_are_read_from_what_a_program_prints() {
+        for (line, expected) in [
             (
                 "curl 7.88.1 (x86_64-pc-linux-gnu) libcurl/7.88.1 zlib/1.2.13",
                 "curl 7.88.1",
@@ -161,7 +164,7 @@ mod tests {
             ("pigz 2.6", "pigz 2.6"),
             ("strange", "strange"),
         ] {
-            assert_eq!(version(said), expected);
+            assert_eq!(version(line), expected);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The rows as bars, in a drawing that any browser shows: SVG, written by hand.
+//! Wall times as bars: bench.svg.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::record::Summary;
-use crate::rows::{Link, ROWS, Row, Who};
+use crate::rows::{Link, ROWS, Row, RowKind};
 
 const WIDTH: f64 = 1000.0;
 const LABELS: f64 = 430.0;
@@ -13,7 +13,7 @@ const STEP: f64 = 22.0;
 const HEADING: f64 = 34.0;
 const MARGIN: f64 = 16.0;
 
-/// A bar.
+/// A row with its median, fastest and slowest wall time in seconds.
 struct Bar<'a> {
     row: &'a Row,
     wall: f64,
@@ -21,7 +21,7 @@ struct Bar<'a> {
     most: f64,
 }
 
-/// Draws wall times: a group for each link, in each group the fastest first.
+/// The drawing: a group for each link, in each group the fastest row first.
 pub(crate) fn draw(summaries: &BTreeMap<String, Summary>) -> String {
     let groups: Vec<(&str, Vec<Bar<'_>>)> = [
         (Link::Loopback, "no limit but the machine"),
@@ -38,7 +38,8 @@ pub(crate) fn draw(summaries: &BTreeMap<String, Summary>) -> String {
     let height = all().fold(MARGIN * 2.0 + 20.0, |sum, _| sum + STEP)
         + groups.iter().fold(0.0, |sum, _| sum + HEADING);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
          <title>Seconds from the start to the last byte on the disk</title>\n\
          <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
     );
@@ -47,7 +48,8 @@ pub(crate) fn draw(summaries: &BTreeMap<String, Summary>) -> String {
         y += HEADING;
         let _ = writeln!(
             svg,
-            "<text x=\"{MARGIN}\" y=\"{:.1}\" font-size=\"14\" font-weight=\"bold\" fill=\"#222222\">{title}, seconds</text>",
+            "<text x=\"{MARGIN}\" y=\"{:.1}\" font-size=\"14\" font-weight=\"bold\" \
+             fill=\"#222222\">{title}, seconds</text>",
             y - 12.0
         );
         for bar in bars {
@@ -79,17 +81,17 @@ fn bars(summaries: &BTreeMap<String, Summary>, link: Link) -> Vec<Bar<'static>> 
     bars
 }
 
-fn colour(who: Who) -> &'static str {
-    match who {
-        Who::Ours => "#1f6fb4",
-        Who::Peer => "#9a9a9a",
-        Who::Limit => "#dfd3a8",
+fn colour(kind: RowKind) -> &'static str {
+    match kind {
+        RowKind::Ours => "#1f6fb4",
+        RowKind::Peer => "#9a9a9a",
+        RowKind::Limit => "#dfd3a8",
     }
 }
 
 fn draw_bar(svg: &mut String, bar: &Bar<'_>, y: f64, scale: f64) {
     let (middle, length) = (y + BAR / 2.0, (bar.wall * scale).max(1.0));
-    let weight = if bar.row.who == Who::Ours {
+    let weight = if bar.row.kind == RowKind::Ours {
         "bold"
     } else {
         "normal"
@@ -103,7 +105,7 @@ fn draw_bar(svg: &mut String, bar: &Bar<'_>, y: f64, scale: f64) {
          <text x=\"{:.1}\" y=\"{:.1}\" fill=\"#222222\">{:.2}</text>",
         LABELS - 8.0,
         middle + 4.0,
-        colour(bar.row.who),
+        colour(bar.row.kind),
         LABELS + bar.least * scale,
         LABELS + bar.most * scale,
         LABELS + bar.most.max(bar.wall) * scale + 6.0,
@@ -114,17 +116,17 @@ fn draw_bar(svg: &mut String, bar: &Bar<'_>, y: f64, scale: f64) {
 
 fn legend(svg: &mut String, y: f64) {
     let mut x = LABELS;
-    for (who, name) in [
-        (Who::Ours, "provision"),
-        (Who::Peer, "other tools"),
-        (Who::Limit, "limits of the machine"),
+    for (kind, name) in [
+        (RowKind::Ours, "provision"),
+        (RowKind::Peer, "other tools"),
+        (RowKind::Limit, "limits of the machine"),
     ] {
         let _ = writeln!(
             svg,
             "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\" fill=\"{}\"/>\n\
              <text x=\"{:.1}\" y=\"{y:.1}\" fill=\"#222222\">{name}</text>",
             y - 10.0,
-            colour(who),
+            colour(kind),
             x + 18.0,
         );
         x += 140.0;
@@ -141,7 +143,7 @@ mod tests {
     use crate::record::sample::walls;
 
     #[test]
-    fn the_fastest_of_a_group_comes_first() {
+    fn rows_of_a_group_are_sorted_by_time() {
         let summaries = walls(&[("coreos-zst", 4.0), ("packed", 1.0), ("packed-1g", 5.0)]);
         let svg = draw(&summaries);
         let place = |text: &str| svg.find(text).unwrap_or_else(|| panic!("{text}: {svg}"));
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_still_a_drawing() {
+    fn a_drawing_without_rows_is_whole() {
         assert!(draw(&BTreeMap::new()).ends_with("</svg>\n"));
     }
 }

@@ -1,4 +1,4 @@
-//! Samples: kept in a file as they come, so that a run that was stopped can go on; and what they come to.
+//! Samples, appended to a file so that an interrupted run can be resumed, and their medians.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,37 +8,37 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// One run of one row.
+/// One run of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample {
-    /// The row.
+    /// Name of the row.
     pub(crate) row: String,
-    /// Counted from 1.
+    /// Number of the round, from 1.
     pub(crate) round: u32,
-    /// What was measured; `Err` with what went wrong.
+    /// The figures; the error of a run that failed.
     pub(crate) outcome: Result<Figures, String>,
 }
 
-/// What one run took.
+/// The figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
-    /// Seconds.
+    /// Seconds from start to end.
     pub(crate) wall: f64,
     /// Seconds of CPU.
     pub(crate) cpu: f64,
     /// Peak of resident memory, in bytes.
     pub(crate) peak: f64,
-    /// Bytes that the device was asked to read.
+    /// Bytes read from the device, as the kernel counts them.
     pub(crate) device_read: f64,
-    /// Bytes that the device was asked to write or zero.
+    /// Bytes written to the device, as the kernel counts them; zeroing counts as writing.
     pub(crate) device_written: f64,
-    /// Bytes that the agent fetched, where it was the agent.
+    /// Bytes that the agent has fetched, as it reports them; 0 for other tools.
     pub(crate) fetched: f64,
-    /// The share of all CPUs that was busy before.
+    /// The share of all CPUs that was busy before the run, from 0 to 1.
     pub(crate) busy: f64,
 }
 
-/// A figure, by the name that it has in the file.
+/// A figure: its key in the file, and how it is read and set.
 type Field = (
     &'static str,
     fn(&Figures) -> f64,
@@ -97,7 +97,7 @@ impl Sample {
     }
 }
 
-/// The samples of a run and the file that keeps them.
+/// The samples of a bench and their file.
 #[derive(Debug)]
 pub(crate) struct Samples {
     path: PathBuf,
@@ -105,9 +105,8 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    /// Starts over, or goes on with what the file has. `conditions` stand in its first line: samples of another agent,
-    /// or
-    /// another image, are not gone on with.
+    /// Makes a new file, or with `resume` reads the samples that it has. The first line has the `conditions`: samples
+    /// under other conditions are dropped.
     pub(crate) fn open(path: &Path, conditions: &str, resume: bool) -> Result<Self> {
         let mut samples = Self {
             path: path.to_owned(),
@@ -118,7 +117,7 @@ impl Samples {
             return Ok(samples);
         }
         let first = json!({ "conditions": conditions }).to_string() + "\n";
-        fs::write(path, first).context("cannot write the file of samples")?;
+        fs::write(path, first).context("cannot write the samples")?;
         Ok(samples)
     }
 
@@ -126,7 +125,7 @@ impl Samples {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).context("cannot read the file of samples"),
+            Err(error) => return Err(error).context("cannot read the samples"),
         };
         let mut lines = text
             .lines()
@@ -134,30 +133,30 @@ impl Samples {
         let same = lines
             .next()
             .is_some_and(|it| it["conditions"] == conditions);
-        // a line that was cut off when the run was stopped is measured again
+        // A line that an interrupt has cut off is no sample: it is measured again.
         Ok(same.then(|| lines.filter_map(|line| Sample::from_json(&line)).collect()))
     }
 
-    /// Adds one.
+    /// Adds a sample, to the file too.
     pub(crate) fn add(&mut self, sample: Sample) -> Result<()> {
         let line = sample.to_json().to_string() + "\n";
         self.all.push(sample);
         let mut file = File::options()
             .append(true)
             .open(&self.path)
-            .context("cannot open the file of samples")?;
+            .context("cannot open the samples")?;
         file.write_all(line.as_bytes())
-            .context("cannot write the file of samples")
+            .context("cannot write the samples")
     }
 
-    /// Whether this one is there already.
+    /// Whether there is a sample of this row and round.
     pub(crate) fn has(&self, row: &str, round: u32) -> bool {
         self.all
             .iter()
             .any(|sample| sample.row == row && sample.round == round)
     }
 
-    /// What the samples of each row come to.
+    /// The samples by row.
     pub(crate) fn summaries(&self) -> BTreeMap<String, Summary> {
         let mut summaries: BTreeMap<String, Summary> = BTreeMap::new();
         for sample in &self.all {
@@ -175,17 +174,17 @@ impl Samples {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     runs: Vec<Figures>,
-    /// What went wrong, in runs that failed. A row with errors is not judged.
+    /// Errors of the runs that failed. A row with errors has no ratio.
     pub(crate) errors: Vec<String>,
 }
 
 impl Summary {
-    /// How many runs went well.
+    /// Number of successful runs.
     pub(crate) fn count(&self) -> usize {
         self.runs.len()
     }
 
-    /// The median of a figure; `None` without any run that went well.
+    /// The median of a figure; `None` without a successful run.
     pub(crate) fn median(&self, figure: fn(&Figures) -> f64) -> Option<f64> {
         let sorted = self.sorted(figure);
         let middle = sorted.len() / 2;
@@ -210,11 +209,20 @@ impl Summary {
     }
 }
 
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "counts of bytes and ticks below 2^52"
+)]
+pub(crate) const fn to_f64(count: u64) -> f64 {
+    count as f64
+}
+
 #[cfg(test)]
 pub(crate) mod sample {
     use super::*;
 
-    /// Summaries with these medians of wall time, one run each.
+    /// Summaries of rows with one run of this wall time.
     pub(crate) fn walls(rows: &[(&str, f64)]) -> BTreeMap<String, Summary> {
         let summary = |wall: f64| Summary {
             runs: vec![Figures {
@@ -250,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_run_goes_on_and_one_under_other_conditions_starts_over() {
+    fn samples_are_resumed_under_the_same_conditions_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("samples");
         let mut samples = Samples::open(&path, "one", false).unwrap();
@@ -268,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_comes_to_its_median_and_its_range() {
+    fn a_row_has_a_median_and_a_range() {
         let folder = tempfile::tempdir().unwrap();
         let mut samples = Samples::open(&folder.path().join("s"), "c", false).unwrap();
         for (round, wall) in [(1, 5.0), (2, 1.0), (3, 2.0)] {

@@ -1,140 +1,142 @@
-//! What is measured: one line of shell each, as people would type it, and what the target holds before and after.
+//! The rows: for each a shell command as people would type it, and what the target holds before and after.
 
 use std::fmt::Write as _;
 
 use crate::image::{Form, Size};
 
-/// Who is measured.
+/// What a row measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum RowKind {
     /// The agent.
     Ours,
-    /// Something else that writes images.
+    /// Another tool that writes images.
     Peer,
-    /// What the machine can do at most.
+    /// A limit of the machine: a part of the work alone.
     Limit,
 }
 
-/// How the server is reached.
+/// The link to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// Over the loopback interface.
+    /// The loopback interface.
     Loopback,
-    /// Over a link of 1 Gbit/s.
+    /// 1 Gbit/s.
     Gigabit,
-    /// Over a link of 10 Gbit/s.
+    /// 10 Gbit/s.
     TenGigabit,
 }
 
-/// What the target holds before.
+/// What the target holds before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Before {
-    /// Bytes of no meaning, none of them zero.
+pub(crate) enum Initial {
+    /// 0xAA everywhere.
     Stale,
     /// The image.
     Image,
 }
 
-/// What the target has to hold afterwards.
+/// What the target has to hold after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// All of the image, its zeros too.
+pub(crate) enum Expected {
+    /// The image, its zeros included.
     Image,
-    /// The image where it is not zero: tools that are told of holes leave the target as it was there.
+    /// The image where it is not zero: tools that get a block map do not write holes.
     Data,
-    /// The image of which some chunks have changed.
+    /// The newer version of the image.
     Newer,
-    /// Nothing that could be compared.
+    /// Not compared.
     Anything,
 }
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
-    /// Its name, for `--only` and for the results.
+    /// Name, for `--only` and the results.
     pub(crate) name: &'static str,
-    /// What it is, for people.
+    /// Description, for tables.
     pub(crate) about: &'static str,
-    pub(crate) who: Who,
+    pub(crate) kind: RowKind,
     pub(crate) link: Link,
     pub(crate) size: Size,
-    /// The forms of the image that it reads.
+    /// The forms of the image that are served.
     pub(crate) forms: &'static [Form],
-    pub(crate) before: Before,
-    pub(crate) after: After,
-    /// Programs that the line starts, beside a shell's own.
+    pub(crate) initial: Initial,
+    pub(crate) expected: Expected,
+    /// The programs that the command needs.
     pub(crate) programs: &'static [&'static str],
-    /// Whether /run/udev/control has to be there.
+    /// Whether the tool looks for /run/udev/control.
     pub(crate) udev: bool,
-    /// Whether every second round does: slow rows that no goal is about.
-    pub(crate) seldom: bool,
-    /// The line, with names in braces.
-    pub(crate) line: &'static str,
+    /// Whether it is measured in every second round only: slow, and in no goal.
+    pub(crate) every_other_round: bool,
+    /// The command, with variables in braces.
+    pub(crate) command: &'static str,
 }
 
-/// What the names in a line stand for.
+/// Values of the variables in commands.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Words(Vec<(&'static str, String)>);
+pub(crate) struct Variables(Vec<(&'static str, String)>);
 
-impl Words {
-    /// Lets `{name}` stand for `value`.
+impl Variables {
+    /// Sets `{name}` to `value`.
     pub(crate) fn with(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
         self.0.push((name, value.to_string()));
         self
     }
 
-    /// The line with every name filled in. A name that stands for nothing stays, and the shell stumbles over it.
-    pub(crate) fn fill(&self, line: &str) -> String {
-        self.0.iter().fold(line.to_owned(), |line, (name, value)| {
-            line.replace(&format!("{{{name}}}"), value)
-        })
+    /// The command with its variables replaced. An unknown one stays as it is.
+    pub(crate) fn expand(&self, command: &str) -> String {
+        let mut command = command.to_owned();
+        for (name, value) in &self.0 {
+            command = command.replace(&format!("{{{name}}}"), value);
+        }
+        command
     }
 }
 
 impl Row {
-    /// Whether any of `words` means this row; no words mean all rows.
-    pub(crate) fn is_meant(&self, words: &[String]) -> bool {
+    /// Whether the name contains one of `words`, or there are none.
+    pub(crate) fn is_selected(&self, words: &[String]) -> bool {
         words.is_empty() || words.iter().any(|word| self.name.contains(word.as_str()))
     }
 
     /// Whether it is measured in this round, counted from 1.
     pub(crate) const fn is_due(&self, round: u32) -> bool {
-        !self.seldom || round % 2 == 1
+        !self.every_other_round || round % 2 == 1
     }
 
-    /// Whether it writes to the target at all.
+    /// Whether it writes to the target.
     pub(crate) fn writes(&self) -> bool {
-        self.line.contains("{target}")
+        self.command.contains("{target}")
     }
 }
 
-/// A peer, or a limit, on loopback, with the whole image onto a stale target: most rows.
+/// What most rows have: another tool on loopback, the whole image, a stale target.
 const PEER: Row = Row {
     name: "",
     about: "",
-    who: Who::Peer,
+    kind: RowKind::Peer,
     link: Link::Loopback,
     size: Size::Whole,
     forms: &[],
-    before: Before::Stale,
-    after: After::Image,
+    initial: Initial::Stale,
+    expected: Expected::Image,
     programs: &[],
     udev: false,
-    seldom: false,
-    line: "",
+    every_other_round: false,
+    command: "",
 };
 
 const LIMIT: Row = Row {
-    who: Who::Limit,
-    after: After::Anything,
+    kind: RowKind::Limit,
+    expected: Expected::Anything,
     ..PEER
 };
 
 const OURS: Row = Row {
-    who: Who::Ours,
+    kind: RowKind::Ours,
     programs: &["provision"],
     forms: &[Form::Packed],
-    line: "provision write --format json --image {url}/packed.img.zst --target {target}",
+    command: "provision write --format json --image {url}/packed.img.zst --target {target}",
     ..PEER
 };
 
@@ -144,11 +146,12 @@ const PIPE_ZST: &str = "curl -sf {url}/disk.raw.zst | zstd -dcq | \
                         dd of={target} bs=4M iflag=fullblock oflag=direct conv=fsync,notrunc status=none";
 const COREOS_ZST: &str =
     "coreos-installer install --image-url {url}/disk.raw.zst --insecure {target}";
-const OURS_ZST: &str = "provision write --format json --image {url}/disk.raw.zst --digest sha256:{sha256} --target {target}";
+const OURS_ZST: &str = "provision write --format json --image {url}/disk.raw.zst \
+                        --digest sha256:{sha256} --target {target}";
 const OURS_NEWER: &str =
     "provision write --format json --image {url}/newer.img.zst --target {target}";
 
-/// All rows, in the order of the table; in each round they are measured in this order.
+/// All rows, in the order of tables and rounds.
 pub(crate) const ROWS: [Row; 35] = [
     Row {
         name: "packed",
@@ -161,7 +164,7 @@ pub(crate) const ROWS: [Row; 35] = [
         forms: &[Form::Zst],
         programs: &["coreos-installer"],
         udev: true,
-        line: COREOS_ZST,
+        command: COREOS_ZST,
         ..PEER
     },
     Row {
@@ -169,20 +172,20 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "packed image fetched, unpacked and checked, nothing written",
         programs: &["provision"],
         forms: &[Form::Packed],
-        line: "provision write --format json --image {url}/packed.img.zst --check",
+        command: "provision write --format json --image {url}/packed.img.zst --check",
         ..LIMIT
     },
     Row {
         name: "limit-write-data-parallel",
         about: "O_DIRECT, the non-zero bytes, 4 writes of 1 MiB in flight",
-        line: "bench write-limit --writers 4 --map {files}/data.map --target {target}",
+        command: "bench write-limit --writers 4 --map {files}/data.map --target {target}",
         ..LIMIT
     },
     Row {
         name: "zst",
         about: ".zst, one frame, sha256",
         forms: &[Form::Zst],
-        line: OURS_ZST,
+        command: OURS_ZST,
         ..OURS
     },
     Row {
@@ -190,30 +193,30 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "curl, zstd -d, dd oflag=direct",
         forms: &[Form::Zst],
         programs: &["curl", "zstd", "dd"],
-        line: PIPE_ZST,
+        command: PIPE_ZST,
         ..PEER
     },
     Row {
         name: "zst-unverified",
         about: ".zst, one frame, no digest given",
         forms: &[Form::Zst],
-        line: "provision write --format json --image {url}/disk.raw.zst --allow-unverified --target {target}",
+        command: "provision write --format json --image {url}/disk.raw.zst --allow-unverified --target {target}",
         ..OURS
     },
     Row {
         name: "bmaptool-zst",
         about: "bmaptool, .zst and bmap",
         forms: &[Form::Zst, Form::Bmap],
-        after: After::Data,
+        expected: Expected::Data,
         programs: &["bmaptool"],
-        line: "bmaptool -q copy --bmap {url}/disk.raw.bmap {url}/disk.raw.zst {target}",
+        command: "bmaptool -q copy --bmap {url}/disk.raw.bmap {url}/disk.raw.zst {target}",
         ..PEER
     },
     Row {
         name: "gz",
         about: ".gz, sha256",
         forms: &[Form::Gz],
-        line: "provision write --format json --image {url}/disk.raw.gz --digest sha256:{sha256} --target {target}",
+        command: "provision write --format json --image {url}/disk.raw.gz --digest sha256:{sha256} --target {target}",
         ..OURS
     },
     Row {
@@ -222,27 +225,27 @@ pub(crate) const ROWS: [Row; 35] = [
         forms: &[Form::Gz],
         programs: &["coreos-installer"],
         udev: true,
-        line: "coreos-installer install --image-url {url}/disk.raw.gz --insecure {target}",
+        command: "coreos-installer install --image-url {url}/disk.raw.gz --insecure {target}",
         ..PEER
     },
     Row {
         name: "bmap-rs-gz",
         about: "bmap-rs, .gz and bmap",
         forms: &[Form::Gz, Form::Bmap],
-        after: After::Data,
+        expected: Expected::Data,
         programs: &["bmap-rs"],
-        seldom: true,
-        line: "bmap-rs copy {url}/disk.raw.gz {target}",
+        every_other_round: true,
+        command: "bmap-rs copy {url}/disk.raw.gz {target}",
         ..PEER
     },
     Row {
         name: "bmaptool-gz",
         about: "bmaptool, .gz and bmap",
         forms: &[Form::Gz, Form::Bmap],
-        after: After::Data,
+        expected: Expected::Data,
         programs: &["bmaptool"],
-        seldom: true,
-        line: "bmaptool -q copy --bmap {url}/disk.raw.bmap {url}/disk.raw.gz {target}",
+        every_other_round: true,
+        command: "bmaptool -q copy --bmap {url}/disk.raw.bmap {url}/disk.raw.gz {target}",
         ..PEER
     },
     Row {
@@ -250,8 +253,8 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "curl, pigz -d, dd oflag=direct",
         forms: &[Form::Gz],
         programs: &["curl", "pigz", "dd"],
-        seldom: true,
-        line: "curl -sf {url}/disk.raw.gz | pigz -dc | \
+        every_other_round: true,
+        command: "curl -sf {url}/disk.raw.gz | pigz -dc | \
                dd of={target} bs=4M iflag=fullblock oflag=direct conv=fsync,notrunc status=none",
         ..PEER
     },
@@ -260,14 +263,14 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "fuel-agent, .gz, md5 read back",
         forms: &[Form::Gz],
         programs: &["fuel-python"],
-        line: "fuel-python {drivers}/fuel_agent_write.py {url}/disk.raw.gz {target} {raw_size} {md5}",
+        command: "fuel-python {drivers}/fuel_agent_write.py {url}/disk.raw.gz {target} {raw_size} {md5}",
         ..PEER
     },
     Row {
         name: "raw",
         about: "raw, sha256",
         forms: &[Form::Raw],
-        line: "provision write --format json --image {url}/disk.raw --digest sha256:{sha256} --target {target}",
+        command: "provision write --format json --image {url}/disk.raw --digest sha256:{sha256} --target {target}",
         ..OURS
     },
     Row {
@@ -275,7 +278,7 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "ironic-python-agent, raw streamed, sha256",
         forms: &[Form::Raw],
         programs: &["ironic-python"],
-        line: "ironic-python {drivers}/ironic_write.py {url}/disk.raw {target} {sha256}",
+        command: "ironic-python {drivers}/ironic_write.py {url}/disk.raw {target} {sha256}",
         ..PEER
     },
     Row {
@@ -283,8 +286,8 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "curl to memory, qemu-img convert of the qcow2",
         forms: &[Form::Qcow2],
         programs: &["curl", "qemu-img"],
-        seldom: true,
-        line: "curl -sf {url}/disk.qcow2 -o {scratch}/disk.qcow2 && \
+        every_other_round: true,
+        command: "curl -sf {url}/disk.qcow2 -o {scratch}/disk.qcow2 && \
                qemu-img convert -n -f qcow2 -O raw -t none -T none -W -m 8 {scratch}/disk.qcow2 {target}",
         ..PEER
     },
@@ -293,8 +296,8 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "aria2, 4 connections, to memory; zstd -d, dd oflag=direct",
         forms: &[Form::Zst],
         programs: &["aria2c", "zstd", "dd"],
-        seldom: true,
-        line: "aria2c -q -x4 -s4 --file-allocation=none -d {scratch} -o disk.zst {url}/disk.raw.zst && \
+        every_other_round: true,
+        command: "aria2c -q -x4 -s4 --file-allocation=none -d {scratch} -o disk.zst {url}/disk.raw.zst && \
                zstd -dcq {scratch}/disk.zst | \
                dd of={target} bs=4M iflag=fullblock oflag=direct conv=fsync,notrunc status=none",
         ..PEER
@@ -304,7 +307,7 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "packed image fetched, one connection",
         forms: &[Form::Packed],
         programs: &["curl"],
-        line: FETCH_PACKED,
+        command: FETCH_PACKED,
         ..LIMIT
     },
     Row {
@@ -312,25 +315,25 @@ pub(crate) const ROWS: [Row; 35] = [
         about: ".zst fetched, one connection",
         forms: &[Form::Zst],
         programs: &["curl"],
-        line: FETCH_ZST,
+        command: FETCH_ZST,
         ..LIMIT
     },
     Row {
         name: "limit-write-data-single",
         about: "O_DIRECT, the non-zero bytes, one write in flight",
-        line: "bench write-limit --writers 1 --map {files}/data.map --target {target}",
+        command: "bench write-limit --writers 1 --map {files}/data.map --target {target}",
         ..LIMIT
     },
     Row {
         name: "limit-write-all-parallel",
         about: "O_DIRECT, all bytes, 4 writes of 1 MiB in flight",
-        line: "bench write-limit --writers 4 --map {files}/all.map --target {target}",
+        command: "bench write-limit --writers 4 --map {files}/all.map --target {target}",
         ..LIMIT
     },
     Row {
         name: "limit-write-all-single",
         about: "O_DIRECT, all bytes, one write in flight",
-        line: "bench write-limit --writers 1 --map {files}/all.map --target {target}",
+        command: "bench write-limit --writers 1 --map {files}/all.map --target {target}",
         ..LIMIT
     },
     Row {
@@ -345,7 +348,7 @@ pub(crate) const ROWS: [Row; 35] = [
         link: Link::Gigabit,
         forms: &[Form::Packed],
         programs: &["curl"],
-        line: FETCH_PACKED,
+        command: FETCH_PACKED,
         ..LIMIT
     },
     Row {
@@ -353,7 +356,7 @@ pub(crate) const ROWS: [Row; 35] = [
         about: ".zst, one frame, sha256",
         link: Link::Gigabit,
         forms: &[Form::Zst],
-        line: OURS_ZST,
+        command: OURS_ZST,
         ..OURS
     },
     Row {
@@ -362,7 +365,7 @@ pub(crate) const ROWS: [Row; 35] = [
         link: Link::Gigabit,
         forms: &[Form::Zst],
         programs: &["curl", "zstd", "dd"],
-        line: PIPE_ZST,
+        command: PIPE_ZST,
         ..PEER
     },
     Row {
@@ -372,17 +375,17 @@ pub(crate) const ROWS: [Row; 35] = [
         forms: &[Form::Zst],
         programs: &["coreos-installer"],
         udev: true,
-        seldom: true,
-        line: COREOS_ZST,
+        every_other_round: true,
+        command: COREOS_ZST,
         ..PEER
     },
     Row {
         name: "newer-1g",
-        about: "newer version over a disk with nothing on it",
+        about: "newer version onto a stale disk",
         link: Link::Gigabit,
         forms: &[Form::Newer],
-        after: After::Newer,
-        line: OURS_NEWER,
+        expected: Expected::Newer,
+        command: OURS_NEWER,
         ..OURS
     },
     Row {
@@ -390,9 +393,9 @@ pub(crate) const ROWS: [Row; 35] = [
         about: "newer version over the one before, 5 % of chunks changed",
         link: Link::Gigabit,
         forms: &[Form::Newer],
-        before: Before::Image,
-        after: After::Newer,
-        line: OURS_NEWER,
+        initial: Initial::Image,
+        expected: Expected::Newer,
+        command: OURS_NEWER,
         ..OURS
     },
     Row {
@@ -407,7 +410,7 @@ pub(crate) const ROWS: [Row; 35] = [
         link: Link::TenGigabit,
         forms: &[Form::Packed],
         programs: &["curl"],
-        line: FETCH_PACKED,
+        command: FETCH_PACKED,
         ..LIMIT
     },
     Row {
@@ -417,7 +420,7 @@ pub(crate) const ROWS: [Row; 35] = [
         forms: &[Form::Zst],
         programs: &["coreos-installer"],
         udev: true,
-        line: COREOS_ZST,
+        command: COREOS_ZST,
         ..PEER
     },
     Row {
@@ -434,10 +437,10 @@ pub(crate) const ROWS: [Row; 35] = [
     },
 ];
 
-/// The lines as they are, for the page: a name, then the line.
-pub(crate) fn lines() -> String {
+/// Name and command of every row, for the page.
+pub(crate) fn commands() -> String {
     ROWS.iter().fold(String::new(), |mut text, row| {
-        let _ = writeln!(text, "{:<26} {}", row.name, row.line);
+        let _ = writeln!(text, "{:<26} {}", row.name, row.command);
         text
     })
 }
@@ -455,32 +458,35 @@ mod tests {
     }
 
     #[test]
-    fn every_name_in_a_line_stands_for_something() {
-        let words = [
+    fn every_variable_in_a_command_is_set() {
+        let names = [
             "url", "target", "files", "drivers", "scratch", "sha256", "md5", "raw_size",
         ];
-        let words = words
+        let variables = names
             .into_iter()
-            .fold(Words::default(), |words, name| words.with(name, "x"));
+            .fold(Variables::default(), |all, name| all.with(name, "x"));
         for row in ROWS {
-            let line = words.fill(row.line);
-            assert!(!line.is_empty() && !line.contains(['{', '}']), "{line}");
+            let command = variables.expand(row.command);
+            assert!(
+                !command.is_empty() && !command.contains(['{', '}']),
+                "{command}"
+            );
         }
     }
 
     #[test]
-    fn what_is_compared_is_written_by_the_line() {
-        for row in ROWS.iter().filter(|row| row.after != After::Anything) {
+    fn a_target_that_is_compared_is_written_by_the_command() {
+        for row in ROWS.iter().filter(|row| row.expected != Expected::Anything) {
             assert!(row.writes(), "{}", row.name);
             assert!(!row.forms.is_empty(), "{}", row.name);
         }
     }
 
     #[test]
-    fn words_choose_rows_by_parts_of_their_names() {
+    fn rows_are_selected_by_parts_of_their_names() {
         let of = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-            ROWS.iter().filter(|row| row.is_meant(&words)).count()
+            ROWS.iter().filter(|row| row.is_selected(&words)).count()
         };
         assert_eq!(of(&[]), ROWS.len());
         assert_eq!(of(&["coreos"]), 4);

@@ -1,7 +1,7 @@
-//! The whole of it: which rows are measured, the images they need, the rounds, and what they come to.
+//! A run of the bench: which rows are measured, the images they need, the rounds and the report.
 #![expect(
     clippy::print_stdout,
-    reason = "figures are read by people while they come"
+    reason = "figures are printed as they are measured"
 )]
 
 use std::collections::BTreeMap;
@@ -14,63 +14,64 @@ use host::exec::System;
 use host::lock::Lock;
 
 use crate::cli::Options;
-use crate::env::{BenchEnv, to_f64};
+use crate::env::BenchEnv;
 use crate::image::{Form, Image, Size};
 use crate::page::Results;
 use crate::peers::Programs;
-use crate::record::Samples;
-use crate::rows::{After, Before, ROWS, Row, Who};
+use crate::record::{Samples, to_f64};
+use crate::rows::{Expected, Initial, ROWS, Row, RowKind};
 use crate::{changed, goals, served};
 
-/// Runs the bench, or lists what it would run.
+/// Runs the bench, or lists its rows.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let cancel = Cancel::new();
     cancel.on_signals().context("cannot catch signals")?;
     let work = std::path::absolute(&options.work).context("cannot find the work folder")?;
     fs::create_dir_all(&work).context("cannot make the work folder")?;
-    let programs = Programs::gather(options, &work)?;
-    let mut system = programs.system(System::new(cancel.clone()));
-    let mut chosen = Chosen::of(options, &programs);
+    let programs = Programs::set_up(options, &work)?;
+    let mut system = programs.apply(System::new(cancel.clone()));
+    let mut selection = Selection::new(options, &programs);
     if options.list {
-        chosen.print();
+        selection.print();
         return Ok(());
     }
-    if chosen.rows.is_empty() {
-        bail!("there is nothing to measure; `bench --list` says what is missing");
+    if selection.rows.is_empty() {
+        bail!("no row can be measured; `bench --list` shows what is missing");
     }
-    let _lock = Lock::acquire(&work.join("lock")).context("another bench runs in that folder")?;
-    // what tools leave there, and what they look for there, is the bench's own
-    served::in_memory(Path::new("/run"))?;
-    let images = make_images(&mut system, options, &work, &mut chosen);
-    let mut bench = BenchEnv::build(system, &work, &images, &chosen, &cancel)?;
+    let _lock =
+        Lock::acquire(&work.join("lock")).context("another bench runs in this work folder")?;
+    // Tools find there what the bench has put there, and what they leave goes with the namespaces.
+    served::mount_tmpfs(Path::new("/run"))?;
+    let images = make_images(&mut system, options, &work, &mut selection);
+    let mut bench = BenchEnv::build(system, &work, &images, &selection, &cancel)?;
     let conditions = conditions(options)?;
     let samples = Samples::open(&work.join("samples.jsonl"), &conditions, options.resume)?;
-    let (samples, loads) = bench.rounds(options, &chosen, samples)?;
-    report(options, &work, &mut bench, chosen, &samples, loads)
+    let (samples, loads) = bench.rounds(options, &selection, samples)?;
+    report(options, &programs, &mut bench, selection, &samples, loads)
 }
 
-/// The rows to be measured, and those that cannot be.
-pub(crate) struct Chosen {
+/// The rows that are measured, and those that cannot be, with the reason.
+pub(crate) struct Selection {
     pub(crate) rows: Vec<Row>,
     missing: Vec<(&'static str, String)>,
 }
 
-impl Chosen {
-    fn of(options: &Options, programs: &Programs) -> Self {
-        let mut chosen = Self {
+impl Selection {
+    fn new(options: &Options, programs: &Programs) -> Self {
+        let mut selection = Self {
             rows: Vec::new(),
             missing: Vec::new(),
         };
-        for row in ROWS.iter().filter(|row| row.is_meant(&options.only)) {
+        for row in ROWS.iter().filter(|row| row.is_selected(&options.only)) {
             let missing = programs.missing(row);
             if missing.is_empty() {
-                chosen.rows.push(*row);
+                selection.rows.push(*row);
             } else {
                 let why = format!("not installed: {}", missing.join(", "));
-                chosen.missing.push((row.name, why));
+                selection.missing.push((row.name, why));
             }
         }
-        chosen
+        selection
     }
 
     fn print(&self) {
@@ -82,14 +83,14 @@ impl Chosen {
         }
     }
 
-    /// The forms that are needed of a size, each once.
+    /// The forms of the image of this size that the rows need, each once.
     pub(crate) fn forms(&self, size: Size) -> Vec<Form> {
         let rows = self.rows.iter().filter(|row| row.size == size);
         let mut forms: Vec<Form> = rows.clone().flat_map(|row| row.forms).copied().collect();
-        if rows.clone().any(|row| row.before == Before::Image) {
+        if rows.clone().any(|row| row.initial == Initial::Image) {
             forms.push(Form::Packed);
         }
-        if rows.clone().any(|row| row.after == After::Newer) {
+        if rows.clone().any(|row| row.expected == Expected::Newer) {
             forms.push(Form::Newer);
         }
         forms.sort_unstable();
@@ -97,8 +98,8 @@ impl Chosen {
         forms
     }
 
-    /// Leaves out what needs a form that cannot be made.
-    fn without(&mut self, size: Size, form: Form, why: &str) {
+    /// Removes the rows that need a form that cannot be made.
+    fn remove(&mut self, size: Size, form: Form, why: &str) {
         let needs = |row: &Row| row.size == size && row.forms.contains(&form);
         for row in self.rows.iter().filter(|row| needs(row)) {
             self.missing.push((row.name, why.to_owned()));
@@ -107,17 +108,17 @@ impl Chosen {
     }
 }
 
-/// Makes what is not there yet; rows whose forms cannot be made are left out.
+/// Makes the forms that do not exist yet; rows whose forms cannot be made are removed.
 fn make_images(
     system: &mut System,
     options: &Options,
     work: &Path,
-    chosen: &mut Chosen,
+    selection: &mut Selection,
 ) -> BTreeMap<Size, Image> {
     let mut images = BTreeMap::new();
     for size in [Size::Whole, Size::Half, Size::Quarter] {
-        let image = Image::of(work, size, options.quick);
-        let mut forms = chosen.forms(size);
+        let image = Image::new(work, size, options.quick);
+        let mut forms = selection.forms(size);
         if size == Size::Whole {
             forms.insert(0, Form::Raw);
         }
@@ -125,7 +126,7 @@ fn make_images(
             if let Err(error) = image.make(system, form) {
                 let why = format!("{error:#}");
                 println!("{} of {}: {why}", form.files()[0], size.name());
-                chosen.without(size, form, &why);
+                selection.remove(size, form, &why);
             }
         }
         images.insert(size, image);
@@ -133,7 +134,7 @@ fn make_images(
     images
 }
 
-/// What the figures depend on beside the machine.
+/// What samples depend on beside the machine: the agent and the size of the image.
 fn conditions(options: &Options) -> Result<String> {
     let of = |path: &Path| -> Result<String> {
         let Ok(meta) = fs::metadata(path) else {
@@ -155,12 +156,12 @@ pub(crate) fn load() -> String {
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// Shows and writes what the samples come to.
+/// Prints and writes the results. A failed row of the agent is an error.
 fn report(
     options: &Options,
-    work: &Path,
+    programs: &Programs,
     bench: &mut BenchEnv<'_>,
-    chosen: Chosen,
+    selection: Selection,
     samples: &Samples,
     loads: Vec<String>,
 ) -> Result<()> {
@@ -176,23 +177,23 @@ fn report(
     let results = Results {
         ratios,
         summaries,
-        missing: chosen.missing,
+        missing: selection.missing,
         machine: machine(),
-        versions: Programs::gather(options, work)?.versions(&mut bench.system),
+        versions: programs.versions(&mut bench.system),
         loads,
     };
     let images = bench.images;
     let raw_gib = |row: &Row| to_f64(images[&row.size].raw_size()) / f64::from(1 << 30);
     println!("{}", results.text(raw_gib));
-    results.write_json(work)?;
+    results.write_json(&bench.work)?;
     if let Some(docs) = &options.docs {
         results.write_docs(docs, raw_gib)?;
     }
     let failed = |row: &Row| {
         let summary = results.summaries.get(row.name);
-        row.who == Who::Ours && summary.is_some_and(|it| !it.errors.is_empty())
+        row.kind == RowKind::Ours && summary.is_some_and(|it| !it.errors.is_empty())
     };
-    let failed: Vec<&str> = chosen
+    let failed: Vec<&str> = selection
         .rows
         .iter()
         .filter(|row| failed(row))
@@ -201,11 +202,11 @@ fn report(
     if failed.is_empty() {
         Ok(())
     } else {
-        bail!("the agent failed in {}", failed.join(", "))
+        bail!("rows of the agent failed: {}", failed.join(", "))
     }
 }
 
-/// What the machine is.
+/// The machine, a line each.
 fn machine() -> Vec<String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let value = |text: &str, key: &str| -> String {
@@ -225,7 +226,8 @@ fn machine() -> Vec<String> {
         format!("{cores} cores of {}", value(&cpu, "model name")),
         format!("memory {}", value(&read("/proc/meminfo"), "MemTotal")),
         format!("kernel {}", read("/proc/sys/kernel/osrelease").trim()),
-        "target: a loop device with direct I/O over a preallocated file on this machine's disk; images served from memory by nginx"
+        "target: a loop device with direct I/O over a preallocated file on this machine's disk; \
+         nginx serves images from memory"
             .to_owned(),
     ]
 }

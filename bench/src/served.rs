@@ -1,4 +1,4 @@
-//! What is served lies in memory: between runs the caches are dropped, and no server should then have to read a disk.
+//! The files that the server serves, in a tmpfs: caches are dropped between runs, and the server must not read a disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,35 @@ use host::exec::System;
 use nix::mount::{MsFlags, mount};
 
 use crate::image::{Form, Image};
-use crate::writer::{self, Run};
+use crate::writer::{self, ByteRange};
 use testbed::shell;
 
-/// Memory that has to stay free beside what is served: for the tools that are measured.
-const SPARE: u64 = 3 << 30;
+/// Bytes of memory that must stay free for the tools that are measured.
+const FREE_MEMORY: u64 = 3 << 30;
 
-/// A folder in memory. It is gone with the namespaces.
+/// The tmpfs; it goes with the namespaces.
 #[derive(Debug)]
-pub(crate) struct Stage {
-    /// What the server's root is.
+pub(crate) struct ServedFiles {
+    /// Root of the server.
     pub(crate) folder: PathBuf,
 }
 
-impl Stage {
-    /// Mounts memory below `work`.
+impl ServedFiles {
+    /// Mounts it in `work`.
     pub(crate) fn open(work: &Path) -> Result<Self> {
         let folder = work.join("served");
-        fs::create_dir_all(&folder).context("cannot make the folder that is served")?;
-        in_memory(&folder)?;
+        fs::create_dir_all(&folder).context("cannot make the folder to serve")?;
+        mount_tmpfs(&folder)?;
         Ok(Self { folder })
     }
 
-    /// The place of a tool's own files.
+    /// Folder for files of the tools that are measured.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.folder.join("scratch")
     }
 
-    /// Removes what a tool has left.
-    pub(crate) fn sweep(&self) -> Result<()> {
+    /// Empties the scratch folder.
+    pub(crate) fn clear_scratch(&self) -> Result<()> {
         let scratch = self.scratch();
         if scratch.exists() {
             fs::remove_dir_all(&scratch).context("cannot clear the scratch folder")?;
@@ -44,17 +44,17 @@ impl Stage {
         fs::create_dir(&scratch).context("cannot make the scratch folder")
     }
 
-    /// Copies forms of an image, holes as holes.
+    /// Copies forms of an image, holes included.
     pub(crate) fn add(&self, system: &mut System, image: &Image, forms: &[Form]) -> Result<()> {
-        let place = self.place(image);
-        fs::create_dir_all(&place).context("cannot make a folder that is served")?;
+        let place = self.folder_of(image);
+        fs::create_dir_all(&place).context("cannot make a folder to serve")?;
         for name in forms.iter().flat_map(|form| form.files()) {
             let file = image.file(name);
             let needed = allocated(&file)?;
             let free = available()?;
             ensure!(
-                free > needed + SPARE,
-                "{} MiB of memory are free: too few to serve {} from it",
+                free > needed + FREE_MEMORY,
+                "{} MiB of memory are free: not enough to serve {} from memory",
                 free >> 20,
                 file.display()
             );
@@ -64,12 +64,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Writes the maps of what the image holds and of all of it, for the writers.
+    /// Writes the maps for `write-limit`: the ranges of the image that are not zero, and all of it.
     pub(crate) fn add_maps(&self, image: &Image) -> Result<()> {
-        let place = self.place(image);
-        fs::create_dir_all(&place).context("cannot make a folder that is served")?;
-        let data = writer::data_runs(&image.file("disk.raw"), 32 << 10)?;
-        let all = [Run {
+        let place = self.folder_of(image);
+        fs::create_dir_all(&place).context("cannot make a folder to serve")?;
+        let data = writer::data_ranges(&image.file("disk.raw"), 32 << 10)?;
+        let all = [ByteRange {
             start: 0,
             length: image.raw_size(),
         }];
@@ -78,15 +78,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Where the forms of an image are served.
-    pub(crate) fn place(&self, image: &Image) -> PathBuf {
+    /// The folder in which the forms of an image are served.
+    pub(crate) fn folder_of(&self, image: &Image) -> PathBuf {
         let name = image.folder.file_name().unwrap_or_default();
         self.folder.join(name)
     }
 }
 
-/// Mounts memory on a folder, in our own mount namespace.
-pub(crate) fn in_memory(folder: &Path) -> Result<()> {
+/// Mounts a tmpfs on a folder: in the mount namespace of the run.
+pub(crate) fn mount_tmpfs(folder: &Path) -> Result<()> {
     let none = None::<&str>;
     mount(
         Some("tmpfs"),
@@ -96,20 +96,20 @@ pub(crate) fn in_memory(folder: &Path) -> Result<()> {
         Some("size=90%"),
     )
     .or_else(|_| mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), none))
-    .with_context(|| format!("cannot mount memory on {}", folder.display()))
+    .with_context(|| format!("cannot mount a tmpfs on {}", folder.display()))
 }
 
-/// Bytes that a file really has.
+/// Bytes that are allocated to a file.
 fn allocated(file: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
-    let meta = fs::metadata(file).with_context(|| format!("{} is not there", file.display()))?;
+    let meta = fs::metadata(file).with_context(|| format!("{} does not exist", file.display()))?;
     Ok(meta.blocks() * 512)
 }
 
-/// Memory that can be had, in bytes.
+/// Available memory in bytes.
 fn available() -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    parse_available(&text).context("/proc/meminfo does not tell what is available")
+    parse_available(&text).context("/proc/meminfo has no MemAvailable")
 }
 
 fn parse_available(text: &str) -> Option<u64> {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn available_memory_is_told_in_kib() {
+    fn available_memory_is_read_in_kib() {
         let text = "MemTotal:  100 kB\nMemAvailable:   20 kB\n";
         assert_eq!(parse_available(text), Some(20 << 10));
         assert_eq!(parse_available("MemTotal: 1 kB\n"), None);

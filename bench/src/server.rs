@@ -1,4 +1,4 @@
-//! The web server, on loopback and behind links of limited rate, all in namespaces of our own.
+//! The file server, on loopback and behind a link of limited rate.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,45 +13,38 @@ use crate::rows::Link;
 /// Starts programs in the namespace at the other end of the link.
 const IP: Program = Program::new("ip", "iproute2");
 
-/// The namespace behind the link.
+/// Name of the network namespace at the other end of the link, and of its interface.
 const FAR: &str = "far";
 
-/// The server's address on the link.
+/// Address of the server on the link.
 const ADDRESS: &str = "10.78.0.1";
 
-/// The port everywhere.
+/// Port of the server.
 const PORT: u16 = 8080;
 
-/// The server while it runs.
-#[derive(Debug)]
-pub(crate) struct Server {
-    _web: Running,
+/// Serves `folder` on loopback and on a link to another namespace until the value is dropped. Logs and configuration
+/// are in `work`.
+pub(crate) fn start(system: &mut System, work: &Path, folder: &Path) -> Result<Running> {
+    // `ip netns` makes a file in /run/netns: /run is a tmpfs of the run.
+    let link = format!(
+        "ip link set lo up; ip netns add {FAR}; ip link add near type veth peer name {FAR} netns {FAR}\n\
+         ip addr add {ADDRESS}/24 dev near; ip link set near up\n\
+         ip -n {FAR} link set lo up; ip -n {FAR} addr add 10.78.0.2/24 dev {FAR}; ip -n {FAR} link set {FAR} up"
+    );
+    shell::run(system, Path::new("/"), &link).context("cannot set up the network")?;
+    let web = nginx::start(
+        system,
+        work,
+        &format!("listen {PORT}; root {}; access_log off;", folder.display()),
+    )?;
+    wait::until(Duration::from_secs(30), || {
+        Ok(std::net::TcpStream::connect(("127.0.0.1", PORT)).ok())
+    })
+    .context("nginx does not answer")?;
+    Ok(web)
 }
 
-impl Server {
-    /// Serves `folder` on loopback and on a link to another namespace; logs and configuration go to `work`.
-    pub(crate) fn start(system: &mut System, work: &Path, folder: &Path) -> Result<Self> {
-        // The namespace's name is a file under /run/netns; /run is ours by now.
-        let link = format!(
-            "ip link set lo up; ip netns add {FAR}; ip link add near type veth peer name {FAR} netns {FAR}\n\
-             ip addr add {ADDRESS}/24 dev near; ip link set near up\n\
-             ip -n {FAR} link set lo up; ip -n {FAR} addr add 10.78.0.2/24 dev {FAR}; ip -n {FAR} link set {FAR} up"
-        );
-        shell::run(system, Path::new("/"), &link).context("cannot make the network")?;
-        let web = nginx::start(
-            system,
-            work,
-            &format!("listen {PORT}; root {}; access_log off;", folder.display()),
-        )?;
-        wait::until(Duration::from_secs(30), || {
-            Ok(std::net::TcpStream::connect(("127.0.0.1", PORT)).ok())
-        })
-        .context("nginx does not answer")?;
-        Ok(Self { _web: web })
-    }
-}
-
-/// The base of all URLs as they are seen over the link.
+/// The base URL of the server over the link.
 pub(crate) fn url(link: Link) -> String {
     match link {
         Link::Loopback => format!("http://127.0.0.1:{PORT}"),
@@ -59,21 +52,21 @@ pub(crate) fn url(link: Link) -> String {
     }
 }
 
-/// Sets the rate at which the server can send over the link.
-pub(crate) fn shape(system: &mut System, link: Link) -> Result<()> {
-    // A burst is what is sent at full speed after a pause: a millisecond's worth, and no less than one packet of the
-    // largest size that the kernel hands down at once.
+/// Limits the rate at which the server sends over the link.
+pub(crate) fn limit_rate(system: &mut System, link: Link) -> Result<()> {
+    // The burst is what is sent at full speed after a pause: 1 ms of the rate, and at least one packet of the largest
+    // size that the kernel hands to the interface.
     let rate = match link {
         Link::Loopback => return Ok(()),
         Link::Gigabit => "rate 1gbit burst 128kb",
         Link::TenGigabit => "rate 10gbit burst 1280kb",
     };
-    let shaped = format!("tc qdisc replace dev near root tbf {rate} latency 20ms");
-    shell::run(system, Path::new("/"), &shaped).context("cannot limit the rate of the link")
+    let script = format!("tc qdisc replace dev near root tbf {rate} latency 20ms");
+    shell::run(system, Path::new("/"), &script).context("cannot limit the rate of the link")
 }
 
-/// The start of a line at the other end of the link.
-pub(crate) fn behind(link: Link, script: &str) -> Cmd {
+/// The script as a command at the other end of the link.
+pub(crate) fn command(link: Link, script: &str) -> Cmd {
     let cmd = shell::command(script);
     match link {
         Link::Loopback => cmd,
@@ -94,13 +87,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_behind_the_link_is_the_same_line_elsewhere() {
+    fn the_same_script_runs_in_the_namespace_behind_a_link() {
         assert_eq!(
-            behind(Link::Loopback, "true").to_string(),
+            command(Link::Loopback, "true").to_string(),
             "bash -euo pipefail -c true"
         );
         assert_eq!(
-            behind(Link::Gigabit, "a | b").to_string(),
+            command(Link::Gigabit, "a | b").to_string(),
             "ip netns exec far bash -euo pipefail -c 'a | b'"
         );
     }

@@ -1,15 +1,15 @@
-//! The table and the goals as text: for the terminal, and for a page.
+//! Tables of rows and goals as text: for the terminal and for the page.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::goals::Ratio;
 use crate::record::Summary;
-use crate::rows::{Link, ROWS, Row, Who};
+use crate::rows::{Link, ROWS, Row, RowKind};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// A table that is still to be laid out: one text a cell, the first line the heading.
+/// The cells of a table, line by line; the first line is the heading.
 #[derive(Debug, Default)]
 pub(crate) struct Cells(Vec<Vec<String>>);
 
@@ -18,7 +18,7 @@ impl Cells {
         Self(vec![heading.iter().map(|&cell| cell.to_owned()).collect()])
     }
 
-    /// For a terminal: columns as wide as they need to be; the first two to the left, figures to the right.
+    /// For a terminal: the first two columns aligned to the left, figures to the right.
     pub(crate) fn plain(&self) -> String {
         let lines: Vec<Vec<String>> = self
             .0
@@ -48,7 +48,7 @@ impl Cells {
         text
     }
 
-    /// For a page.
+    /// As Markdown.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         for (index, line) in self.0.iter().enumerate() {
@@ -62,8 +62,7 @@ impl Cells {
     }
 }
 
-/// The rows that were measured over `link`, with their medians. `raw_gib` is the length of the image that most of them
-/// write.
+/// The rows that were measured over `link`, with medians. `raw_gib` gives the unpacked size of a row's image in GiB.
 pub(crate) fn rows(
     summaries: &BTreeMap<String, Summary>,
     link: Link,
@@ -91,9 +90,9 @@ pub(crate) fn rows(
 }
 
 fn cells_of(row: &Row, summary: &Summary, raw_gib: f64) -> Vec<String> {
-    let name = match row.who {
-        Who::Ours => format!("**{}**", row.name),
-        Who::Peer | Who::Limit => row.name.to_owned(),
+    let name = match row.kind {
+        RowKind::Ours => format!("**{}**", row.name),
+        RowKind::Peer | RowKind::Limit => row.name.to_owned(),
     };
     let mut cells = vec![name, row.about.to_owned()];
     if let Some(error) = summary.errors.first() {
@@ -124,7 +123,7 @@ fn cells_of(row: &Row, summary: &Summary, raw_gib: f64) -> Vec<String> {
     cells
 }
 
-/// The ratios and their goals. Of a machine that had other work nothing is said to be missed.
+/// The ratios and their goals. On a noisy machine no goal is called missed.
 pub(crate) fn goals(ratios: &[Ratio], noisy: bool) -> Cells {
     let mut cells = Cells::with_heading(&["ours", "against", "ratio", "at most", ""]);
     for it in ratios {

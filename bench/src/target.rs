@@ -1,5 +1,4 @@
-//! The disk that everybody writes to: a loop device with direct I/O over a preallocated file on this machine's own
-//! disk.
+//! The disk that is written: a loop device with direct I/O over a preallocated file.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -11,15 +10,15 @@ use host::ioctl::block;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use crate::writer::{self, Run};
+use crate::writer::{self, ByteRange};
 
-/// What is compared at once.
+/// Bytes that are compared at once.
 const BLOCK: usize = 1 << 20;
 
-/// Within a block that is compared only where the image has data, the steps in which that is decided.
+/// Where only data is compared, the size of the parts that are skipped if the image is zero there.
 const GRANULE: usize = 4096;
 
-/// The target while it is attached.
+/// The attached target.
 #[derive(Debug)]
 pub(crate) struct Target {
     disk: LoopDevice,
@@ -27,7 +26,7 @@ pub(crate) struct Target {
     size: u64,
 }
 
-/// What a device was asked to do so far, by the kernel's count. Zeroing commands count as writes of their length.
+/// What the kernel has counted for a device since it was attached. Zeroing counts as writing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     /// Bytes read.
@@ -37,7 +36,7 @@ pub(crate) struct Counters {
 }
 
 impl Target {
-    /// Makes the file below `work`, all of its blocks allocated, and attaches it.
+    /// Makes a file in `work` with all blocks allocated, and attaches it.
     pub(crate) fn attach(work: &Path, size: u64) -> Result<Self> {
         let path = work.join("target.img");
         let file = File::options()
@@ -63,42 +62,42 @@ impl Target {
         })
     }
 
-    /// Its node.
+    /// The device.
     pub(crate) fn path(&self) -> &Path {
         self.disk.path()
     }
 
-    /// Fills it with bytes of no meaning: no zero is there by chance, and every block of the file below is written.
-    pub(crate) fn spoil(&self) -> Result<()> {
-        let all = Run {
+    /// Fills it with 0xAA: no zero is there by chance, and every block of the file is written.
+    pub(crate) fn fill_stale(&self) -> Result<()> {
+        let all = ByteRange {
             start: 0,
             length: self.size,
         };
         writer::write(&self.file, &[all], 4)?;
-        self.forget()
+        self.drop_caches()
     }
 
-    /// Lets nothing of it stay in memory, and no partition known.
-    pub(crate) fn forget(&self) -> Result<()> {
+    /// Drops all caches, and lets the kernel forget partitions.
+    pub(crate) fn drop_caches(&self) -> Result<()> {
         let mut device = NodeDevices::new().open(self.path(), Access::Read)?;
         device.flush()?;
         device.drop_cache()?;
-        // No parser for such a table, or no partition known: there was nothing to forget.
+        // An error: the kernel has no parser for the table, or knows no partition.
         let _ = block::reread_partitions(&File::open(self.path())?);
         fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop caches")
     }
 
-    /// What it was asked to do so far.
+    /// The counters of the device.
     pub(crate) fn counters(&self) -> Result<Counters> {
         let name = self.path().file_name().unwrap_or_default();
         let path = Path::new("/sys/class/block").join(name).join("stat");
         let text = fs::read_to_string(&path).context("cannot read the target's counters")?;
-        parse_counters(&text).with_context(|| format!("{} is not understood", path.display()))
+        parse_counters(&text).with_context(|| format!("unexpected format of {}", path.display()))
     }
 
     /// Compares it with an image: all of it, or only where the image is not zero.
     pub(crate) fn compare(&self, image: &Path, only_data: bool) -> Result<()> {
-        self.forget()?;
+        self.drop_caches()?;
         let (disk, image) = (File::open(self.path())?, File::open(image)?);
         let size = image.metadata()?.len();
         ensure!(size <= self.size, "the image is larger than the target");
@@ -111,7 +110,7 @@ impl Target {
             disk.read_exact_at(is, at)?;
             image.read_exact_at(should, at)?;
             if let Some(offset) = difference(is, should, only_data) {
-                bail!("byte {} of the target is not as in the image", at + offset);
+                bail!("byte {} of the target differs from the image", at + offset);
             }
             at += u64::try_from(length)?;
         }
@@ -119,7 +118,7 @@ impl Target {
     }
 }
 
-/// The first byte that differs and matters.
+/// The first byte that differs; with `only_data`, where the image is not zero.
 fn difference(is: &[u8], should: &[u8], only_data: bool) -> Option<u64> {
     if is == should {
         return None;
@@ -127,7 +126,7 @@ fn difference(is: &[u8], should: &[u8], only_data: bool) -> Option<u64> {
     let zeros = [0; GRANULE];
     let mut offset = 0;
     for (is, should) in is.chunks(GRANULE).zip(should.chunks(GRANULE)) {
-        // whole granules are compared as memory, which is fast in unoptimised builds too
+        // slices are compared by memcmp, which is fast in unoptimised builds too
         let matters = !only_data || zeros.get(..should.len()) != Some(should);
         if matters && is != should {
             let mut bytes = is.iter().zip(should);
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_named_by_its_first_byte_and_may_be_where_the_image_is_zero() {
+    fn the_first_difference_is_found_and_zeros_can_be_skipped() {
         let mut should = vec![0; 3 * GRANULE];
         should[GRANULE] = 1;
         let mut is = should.clone();

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 /// folder.
 #[derive(Debug, Parser)]
 #[command(name = "testbed", version, max_term_width = 100)]
-pub(crate) struct Cli {
+pub struct Cli {
     /// The sub-command.
     #[command(subcommand)]
     pub(crate) command: Command,
