@@ -1,4 +1,4 @@
-//! The bench from outside: a tiny image, once each, with the tools that are installed.
+//! The program: a tiny image, one round, with the tools that are installed.
 
 #![allow(
     clippy::panic,
@@ -15,12 +15,12 @@ use std::time::SystemTime;
 
 use assert_cmd::Command;
 
-/// The programs of this workspace lie beside each other.
+/// A program of this workspace, in the same folder.
 fn beside(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name(name)
 }
 
-/// Whether a program of another crate is there, and newer than that crate's sources: testing one crate builds no other.
+/// Whether a program of another crate is newer than its sources: cargo does not build it for this test.
 fn is_fresh(name: &str, sources: &str) -> bool {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
@@ -29,7 +29,7 @@ fn is_fresh(name: &str, sources: &str) -> bool {
     built.is_ok_and(|built| newest(&sources.join("src")) < built)
 }
 
-/// When the newest file of a folder was changed.
+/// The time of the last change in a folder.
 fn newest(folder: &Path) -> SystemTime {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
     let changed = entries.map(|entry| {
@@ -55,7 +55,7 @@ fn bench(work: &Path, more: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Whether the bench can run here at all; says so if not.
+/// Whether the bench can run here; otherwise the test is recorded as skipped.
 fn equipped() -> bool {
     let root = fs::metadata("/proc/self").is_ok_and(|it| {
         use std::os::unix::fs::MetadataExt;
@@ -79,17 +79,17 @@ fn equipped() -> bool {
 }
 
 #[test]
-fn a_quick_run_measures_what_is_here_and_leaves_its_results() {
+fn a_quick_run_writes_samples_and_results() {
     if !equipped() {
         return;
     }
     let work = tempfile::tempdir().unwrap();
-    // each of another kind: a pipe, limits, a limited link
+    // another tool, two limits
     let mut only = vec!["curl-zstd", "limit-write", "limit-fetch-zst"];
     if is_fresh("provision", "fuel-agent") && is_fresh("image-builder", "image-builder") {
         only.extend(["zst-unverified", "delta"]);
     } else {
-        println!("without the agent: `cargo build --workspace` builds it");
+        println!("without rows of the agent: `cargo build --workspace` builds it");
     }
     let words: Vec<&str> = only.iter().flat_map(|word| ["--only", *word]).collect();
     let output = bench(work.path(), &words);
@@ -106,14 +106,14 @@ fn a_quick_run_measures_what_is_here_and_leaves_its_results() {
     );
     let samples = fs::read_to_string(work.path().join("samples.jsonl")).unwrap();
     assert!(samples.lines().count() > 4, "{samples}");
-    // what there is already is not measured again
+    // with `--resume` no sample is measured again
     let output = bench(work.path(), &[&words[..], &["--resume"]].concat());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && !text.contains("1/1  "), "{text}");
 }
 
 #[test]
-fn rows_are_listed_without_measuring_and_unknown_words_mean_none() {
+fn rows_are_listed_without_measuring_and_an_unknown_word_selects_none() {
     if !equipped() {
         return;
     }
@@ -125,5 +125,5 @@ fn rows_are_listed_without_measuring_and_unknown_words_mean_none() {
     let output = bench(work.path(), &["--only", "no-such-row"]);
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("there is nothing to measure"), "{error}");
+    assert!(error.contains("no row can be measured"), "{error}");
 }
