@@ -45,7 +45,7 @@ pub(crate) struct BenchEnv<'a> {
     meter: Meter,
     variables: Variables,
     cancel: Cancel,
-    _server: Running,
+    _nginx: Running,
 }
 
 impl<'a> BenchEnv<'a> {
@@ -67,7 +67,7 @@ impl<'a> BenchEnv<'a> {
         for (name, text) in DRIVERS {
             fs::write(drivers.join(name), text).context("cannot write a driver")?;
         }
-        let server = server::start(&mut system, work, &served.folder)?;
+        let nginx = server::start(&mut system, work, &served.folder)?;
         let target = Target::attach(work, whole.raw_size())?;
         let variables = Variables::default()
             .with("target", target.path().display())
@@ -86,7 +86,7 @@ impl<'a> BenchEnv<'a> {
             target,
             variables,
             cancel: cancel.clone(),
-            _server: server,
+            _nginx: nginx,
         })
     }
 

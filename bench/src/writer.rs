@@ -41,11 +41,11 @@ pub(crate) fn write(target: &Path, ranges: &[ByteRange], writers: usize) -> Resu
         .custom_flags(O_DIRECT)
         .open(target)
         .with_context(|| format!("cannot open {shown}"))?;
-    let (writes, next) = (split(ranges), AtomicUsize::new(0));
+    let (parts, next) = (split(ranges), AtomicUsize::new(0));
     let work = || -> std::io::Result<()> {
         let memory = vec![STALE; WRITE_SIZE + ALIGNMENT];
         let skip = memory.as_ptr().align_offset(ALIGNMENT);
-        while let Some(range) = writes.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(range) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
             let length = usize::try_from(range.length).unwrap_or(WRITE_SIZE);
             let bytes = memory.get(skip..skip + length).unwrap_or_default();
             file.write_all_at(bytes, range.start)?;
