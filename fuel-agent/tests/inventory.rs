@@ -250,7 +250,7 @@ fn a_table_that_the_kernel_does_not_know_is_read_from_the_disk() {
         (partition.signature.as_deref(), partition.uuid.as_deref()),
         (Some("ext4"), Some("1-2"))
     );
-    assert_eq!(partition.type_guid.as_deref(), Some("0x83"));
+    assert_eq!(partition.partition_type, Some("0x83".into()));
     assert!(!devices.transcript().contains("Write") && !devices.transcript().contains("Exclusive"));
 }
 

@@ -87,8 +87,8 @@ fn installed(request: &Request, size: u64) -> Inventory {
                 path: partition_node(&real.path, partition.number),
                 start_bytes: partition.start,
                 size_bytes: partition.size,
-                type_guid: (partition.number == 1)
-                    .then(|| "21686148-6449-6e6f-744e-656564454649".to_owned()),
+                partition_type: (partition.number == 1)
+                    .then(|| "21686148-6449-6e6f-744e-656564454649".into()),
                 ..ExistingPartition::default()
             })
             .collect();

@@ -2,12 +2,9 @@
 
 use host::partition_table::gpt::{Gpt, GptError, GptPartition, LEGACY_BOOT};
 use host::units::Bytes;
-use uuid::{Uuid, uuid};
 
+use crate::model::partition_type::{DATA, PartitionType};
 use crate::model::plan::{PlannedDisk, PlannedPartition};
-
-/// What parted and everyone else gives a partition that is nothing in particular.
-const LINUX_DATA: Uuid = uuid!("0FC63DAF-8483-4772-8E79-3D69D8477DE4");
 
 /// Why a table cannot be made, or is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +30,15 @@ pub(super) fn of(disk: &PlannedDisk, size: Bytes, sector: Bytes) -> Result<Gpt, 
 }
 
 fn partition(planned: &PlannedPartition) -> Result<GptPartition, TableError> {
-    let type_guid = match &planned.type_guid {
-        None => LINUX_DATA,
-        Some(given) => Uuid::parse_str(given).map_err(|_| TableError::Type {
-            number: planned.number,
-            given: given.clone(),
-        })?,
+    let type_guid = match &planned.partition_type {
+        None => DATA,
+        Some(PartitionType::Gpt { guid, .. }) => *guid,
+        Some(PartitionType::Other(given)) => {
+            return Err(TableError::Type {
+                number: planned.number,
+                given: given.clone(),
+            });
+        }
     };
     Ok(GptPartition {
         number: planned.number,
@@ -54,25 +54,25 @@ fn partition(planned: &PlannedPartition) -> Result<GptPartition, TableError> {
 mod tests {
     use super::*;
     use crate::apply::sample;
+    use crate::model::partition_type::BIOS_GRUB;
 
     #[test]
     fn type_attribute_and_name_are_those_of_the_plan() {
         let mut planned = sample::plan().disks.remove(0).partitions.remove(0);
         planned.name = "böot".to_owned();
         let made = partition(&planned).unwrap();
-        assert_eq!((made.type_guid, made.attributes), (LINUX_DATA, 0));
+        assert_eq!((made.type_guid, made.attributes), (DATA, 0));
         planned.legacy_boot = true;
-        planned.type_guid = Some("21686148-6449-6E6F-744E-656564454649".to_owned());
+        planned.partition_type = Some("21686148-6449-6e6f-744e-656564454649".into());
         let made = partition(&planned).unwrap();
-        let bios_boot = uuid!("21686148-6449-6e6f-744e-656564454649");
-        assert_eq!((made.type_guid, made.attributes), (bios_boot, LEGACY_BOOT));
+        assert_eq!((made.type_guid, made.attributes), (BIOS_GRUB, LEGACY_BOOT));
         assert_eq!((made.number, made.name.as_str()), (planned.number, "böot"));
     }
 
     #[test]
     fn a_type_that_is_not_a_guid_is_refused() {
         let mut disk = sample::plan().disks.remove(0);
-        disk.partitions[0].type_guid = Some("linux".to_owned());
+        disk.partitions[0].partition_type = Some("linux".into());
         let error = of(&disk, disk.size, disk.sector_size).unwrap_err();
         assert!(
             error

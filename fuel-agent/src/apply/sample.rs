@@ -30,7 +30,7 @@ fn partition(number: u32, start: u64, size: u64, role: Role) -> PlannedPartition
         device: format!("/dev/sda{number}"),
         extent,
         role,
-        type_guid: None,
+        partition_type: None,
         name: String::new(),
         legacy_boot: false,
         guid: Uuid::from_u128((0xe5d0_1000 + u128::from(number)) << 96),

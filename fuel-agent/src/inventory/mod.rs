@@ -39,6 +39,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::error::{Error, Kind};
 use crate::model::node::Firmware;
+use crate::model::partition_type::PartitionType;
 pub(crate) use answers::AMBIVALENT;
 use answers::Signatures;
 
@@ -147,7 +148,8 @@ pub struct ExistingPartition {
     /// How long it is.
     pub size_bytes: Bytes,
     /// Its GPT type, or its MBR type as `0x..`, as udev's `ID_PART_ENTRY_TYPE` has it.
-    pub type_guid: Option<String>,
+    #[serde(rename = "type_guid")]
+    pub partition_type: Option<PartitionType>,
     /// What is in it, as blkid names it.
     pub signature: Option<String>,
     /// Label of what is in it.

@@ -19,6 +19,7 @@ use super::graph::{Graph, Node};
 use super::reader::{Query, Reader};
 use super::udev::{Record, words};
 use super::{Disk, ExistingPartition, Unexamined, identity};
+use crate::model::partition_type::PartitionType;
 
 /// Whether the device is one that a request may name.
 pub(super) fn is_disk(reader: &Reader, node: &Node) -> bool {
@@ -318,14 +319,14 @@ fn known_partition(
     let entry = entries.find(|entry| entry.number == number && entry.extent.start == extent.start);
     let record = node.record.as_ref();
     let claimed = record.and_then(|record| record.get("ID_PART_ENTRY_TYPE"));
-    let type_guid = entry.map(|entry| entry.type_id.as_str()).or(claimed);
+    let partition_type = entry.map(|entry| entry.type_id.as_str()).or(claimed);
     let found = signatures.get(&node.name).cloned().unwrap_or_default();
     ExistingPartition {
         number,
         path: node.path.clone(),
         start_bytes: extent.start,
         size_bytes: extent.length,
-        type_guid: type_guid.map(str::to_owned),
+        partition_type: partition_type.map(PartitionType::from),
         signature: found.kind,
         label: found.label,
         uuid: found.uuid,
@@ -349,7 +350,7 @@ fn from_table(
             path: forecast(disk, entry.number).display().to_string(),
             start_bytes: entry.extent.start,
             size_bytes: entry.extent.length,
-            type_guid: Some(entry.type_id.clone()),
+            partition_type: Some(entry.type_id.as_str().into()),
             signature: inside.kind,
             label: inside.label,
             uuid: inside.uuid,

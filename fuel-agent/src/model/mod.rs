@@ -9,6 +9,7 @@
 //!   operating_system   what its image holds
 //!   filesystem   what can be done with each type of filesystem
 //!   mkfs_options which options a request may give to the program that makes one
+//!   partition_type   types of partitions, known and given
 //!   index        positions in the lists of storage and plan
 //!   storage      what shall be on its disks
 //!   request      what is asked: both together, with the images

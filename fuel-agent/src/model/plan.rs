@@ -10,6 +10,7 @@ use super::index::{
     UndefinedIndex, VolumeGroupIndex, indexed_lists,
 };
 use super::node::{Firmware, NodeSpec};
+use super::partition_type::PartitionType;
 use super::request::{BootSpec, Container, Dialect};
 use super::sources::SourceFacts;
 use super::step::PlannedStep;
@@ -143,8 +144,9 @@ pub struct PlannedPartition {
     pub extent: Extent,
     /// What it is for.
     pub role: Role,
-    /// Its GPT type, as the request gives it or as its role has it.
-    pub type_guid: Option<String>,
+    /// Its type, as the request gives it or as its role has it; `None` is
+    /// [`DATA`](super::partition_type::DATA).
+    pub partition_type: Option<PartitionType>,
     /// Its GPT name.
     pub name: String,
     /// Whether its GPT attribute for legacy BIOS boot is set.

@@ -13,6 +13,7 @@ use super::index::{
     DiskIndex, FilesystemIndex, LogicalVolumeIndex, PhysicalVolumeIndex, RaidIndex, UndefinedIndex,
     VolumeGroupIndex, indexed_lists,
 };
+use super::partition_type::PartitionType;
 
 /// The storage part of a request. What is made on something else names it by its index in these lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,9 +140,8 @@ pub struct PartitionSpec {
     pub size: Bytes,
     /// What it is for.
     pub role: Role,
-    /// GPT partition type as the request gives it; may be something that is no GUID (kept as upstream keeps it, refused
-    /// by `run`).
-    pub type_guid: Option<String>,
+    /// Its type as the request gives it; one that is not a GUID is kept as upstream keeps it, and refused by `run`.
+    pub partition_type: Option<PartitionType>,
     /// Flags of the explicit layout (`bios_grub`, `legacy_boot`, `boot`, `raid`, `lvm`).
     pub flags: Vec<String>,
     /// `primary` or `logical`.

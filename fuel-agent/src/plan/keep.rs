@@ -11,7 +11,7 @@ use crate::model::storage::{BlockRef, Table};
 use super::diagnostics::Diagnostics;
 use super::text::format;
 use super::{boot, extents, wipe};
-use crate::model::partition_type;
+use crate::model::partition_type::{BIOS_GRUB, PartitionType};
 use crate::model::plan::{Plan, PlannedDisk, PlannedPartition};
 
 /// Bytes of the boot code in the first sector: never kept, whatever else is.
@@ -228,10 +228,8 @@ fn foreign_esps(
     };
     let is_other = |number: u32| disk.others.iter().any(|(other, _)| *other == number);
     let found = real.partitions.iter().filter(|old| {
-        let is_bios = old
-            .type_guid
-            .as_deref()
-            .is_some_and(|guid| guid.eq_ignore_ascii_case(partition_type::BIOS_GRUB));
+        let guid = old.partition_type.as_ref().and_then(PartitionType::guid);
+        let is_bios = guid == Some(BIOS_GRUB);
         is_other(old.number) && wipe::may_boot(old) && !is_bios
     });
     for old in found {

@@ -1,6 +1,7 @@
 //! Partitions: their extents, types and identifiers, and whether they fit on the real disk.
 
 use host::units::{Bytes, Extent};
+use uuid::Uuid;
 
 use crate::inventory::Disk;
 use crate::model::error::Kind;
@@ -12,7 +13,7 @@ use super::text::format;
 use super::{Ids, PlanError, extents};
 use crate::model::plan::{PlannedDisk, PlannedPartition};
 
-use crate::model::partition_type::{BIOS_GRUB, ESP, LVM, RAID, SWAP};
+use crate::model::partition_type::{BIOS_GRUB, ESP, LVM, PartitionType, RAID, SWAP};
 
 /// Highest number in a GPT of the usual 128 entries.
 const NUMBERS: u32 = 128;
@@ -109,10 +110,10 @@ fn partition(
             length: Bytes::ZERO,
         }),
         role: spec.role,
-        type_guid: spec
-            .type_guid
+        partition_type: spec
+            .partition_type
             .clone()
-            .or_else(|| standard_type(spec, firmware).map(str::to_owned)),
+            .or_else(|| standard_type(spec, firmware).map(PartitionType::from)),
         name: String::new(),
         legacy_boot: has_flag(spec, "legacy_boot"),
         guid: ids.uuid(),
@@ -125,7 +126,7 @@ fn has_flag(spec: &PartitionSpec, flag: &str) -> bool {
 }
 
 /// The type that a role or a flag has by itself. Fuel's EFI placeholder stays a placeholder on a BIOS node.
-fn standard_type(spec: &PartitionSpec, firmware: Firmware) -> Option<&'static str> {
+fn standard_type(spec: &PartitionSpec, firmware: Firmware) -> Option<Uuid> {
     match spec.role {
         Role::BiosGrub => Some(BIOS_GRUB),
         Role::Raid => Some(RAID),

@@ -69,7 +69,7 @@ pub(crate) fn add(disk: &mut DiskSpec, size: u64, role: Role) -> u32 {
         start,
         size: mib(size),
         role,
-        type_guid: None,
+        partition_type: None,
         flags: Vec::new(),
         logical: false,
         keep_data: false,
@@ -209,7 +209,7 @@ pub(crate) fn installed(request: &Request, disk: usize, real: &mut Disk) {
             path: format!("{}{}", real.path, partition.number),
             start_bytes: partition.start,
             size_bytes: partition.size,
-            type_guid: None,
+            partition_type: None,
             ..ExistingPartition::default()
         })
         .collect();

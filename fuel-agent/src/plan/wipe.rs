@@ -8,7 +8,6 @@ use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Role};
 
 use super::{boot, extents, keep};
-use crate::model::partition_type;
 use crate::model::plan::{Plan, PlannedDisk};
 
 /// Where core images and ESPs begin that are on the disk now and are not kept.
@@ -122,10 +121,8 @@ fn place(old: &ExistingPartition) -> Extent {
 
 /// Whether firmware or boot code may look into an old partition.
 pub(super) fn may_boot(old: &ExistingPartition) -> bool {
-    match &old.type_guid {
-        Some(guid) => [partition_type::BIOS_GRUB, partition_type::ESP, "0xef"]
-            .iter()
-            .any(|boots| boots.eq_ignore_ascii_case(guid)),
+    match &old.partition_type {
+        Some(known) => known.boots(),
         None => old.signature.as_deref() == Some("vfat"),
     }
 }

@@ -182,11 +182,6 @@ pub(super) fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
-/// Whether it is a GUID as GPT tools print it.
-pub(super) fn is_guid(text: &str) -> bool {
-    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

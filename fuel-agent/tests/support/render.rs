@@ -61,9 +61,9 @@ fn disks(storage: &Storage, lines: &mut Vec<String>) {
 fn partition(p: &PartitionSpec) -> String {
     let (start, end) = (p.start.0 >> 20, (p.start.0 + p.size.0) >> 20);
     let guid = p
-        .type_guid
-        .as_deref()
-        .map_or(String::new(), |guid| format!(" type {guid}"));
+        .partition_type
+        .as_ref()
+        .map_or(String::new(), |given| format!(" type {}", given.text()));
     let flags = p.flags.join(",");
     let flags = if flags.is_empty() {
         flags

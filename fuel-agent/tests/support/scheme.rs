@@ -217,7 +217,7 @@ fn parted(request: &Request, index: DiskIndex) -> Value {
                 "device": name,
                 "end": mib(p.start) + mib(p.size),
                 "flags": p.flags,
-                "guid": p.type_guid,
+                "guid": p.partition_type,
                 "keep_data": p.keep_data,
                 "name": device(storage, block),
                 "partition_type": if p.logical { "logical" } else { "primary" },

@@ -16,6 +16,7 @@ use super::stamp;
 use crate::model::error::{Error, Kind};
 use crate::model::index::DiskIndex;
 use crate::model::node::Firmware;
+use crate::model::partition_type::{ESP, PartitionType};
 use crate::model::plan::PlannedDisk;
 use crate::model::stage::Stage;
 use crate::model::storage::Role;
@@ -77,11 +78,9 @@ fn take_boot_code(
 /// ESPs whose content stays: they are not zeroed, so what firmware would start in them is hidden from it.
 fn kept_esps(disk: &PlannedDisk) -> Vec<Extent> {
     let kept = disk.partitions.iter().filter(|partition| {
-        partition.keep_data
-            && (partition.role == Role::Esp
-                || partition.type_guid.as_deref().is_some_and(|guid| {
-                    guid.eq_ignore_ascii_case(crate::model::partition_type::ESP)
-                }))
+        let guid = partition.partition_type.as_ref();
+        let guid = guid.and_then(PartitionType::guid);
+        partition.keep_data && (partition.role == Role::Esp || guid == Some(ESP))
     });
     kept.map(|partition| partition.extent).collect()
 }

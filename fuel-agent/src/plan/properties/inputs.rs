@@ -163,7 +163,7 @@ pub(super) fn partitions(pieces: &[Piece]) -> Vec<PartitionSpec> {
                 Use::Volume(_) => Role::Pv,
                 Use::Nothing | Use::Filesystem(_) => piece.role,
             },
-            type_guid: None,
+            partition_type: None,
             flags: Vec::new(),
             logical: false,
             keep_data: piece.keep,

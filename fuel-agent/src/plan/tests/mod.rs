@@ -84,7 +84,8 @@ fn a_second_run_over_the_first_lets_its_volumes_go() {
     let request = lvm_request();
     let mut disk = empty_disk("/dev/sda", 20480);
     installed(&request, 0, &mut disk);
-    disk.partitions[0].type_guid = Some(crate::model::partition_type::BIOS_GRUB.to_lowercase());
+    let core = crate::model::partition_type::BIOS_GRUB.to_string();
+    disk.partitions[0].partition_type = Some(core.as_str().into());
     let mut inventory = node(vec![disk]);
     inventory.stacks.push(crate::inventory::Stack {
         kind: crate::inventory::StackKind::VolumeGroup,

@@ -6,6 +6,7 @@ use crate::inventory::{Disk, Inventory, Stack, StackKind};
 use crate::model::error::{Error, Kind, render};
 use crate::model::filesystem::FilesystemType;
 use crate::model::node::Firmware;
+use crate::model::partition_type::PartitionType;
 use crate::model::plan::RefusedBy;
 use crate::model::request::{Container, Request};
 use crate::model::sources::{SourceFacts, Sources};
@@ -531,7 +532,7 @@ fn boot_programs_that_stay_unasked_are_refused_on_uefi_only() {
                 path: "/dev/sda9".to_owned(),
                 start_bytes: mib(20000),
                 size_bytes: mib(100),
-                type_guid: guid.map(str::to_owned),
+                partition_type: guid.map(PartitionType::from),
                 signature: Some(signature.to_owned()),
                 ..ExistingPartition::default()
             });

@@ -78,7 +78,7 @@ fn partition(partition: &PlannedPartition) -> Value {
         "start_bytes": partition.extent.start,
         "size_bytes": partition.extent.length,
         "role": format::role(partition.role),
-        "type_guid": partition.type_guid,
+        "type_guid": partition.partition_type,
         "name": partition.name,
         "legacy_boot": partition.legacy_boot,
         "keep_data": partition.keep_data,

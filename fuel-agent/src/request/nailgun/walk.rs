@@ -3,13 +3,13 @@
 use host::units::Bytes;
 
 use super::super::layout::{Layout, Place};
-use super::super::names;
 use super::super::reader::{Diagnostics, redacted};
 use super::journals::{Journals, Share};
 use super::spaces::{Disk, Kind, Spaces, Volume};
 use super::{boot, keep, lvm};
 use crate::model::filesystem::FilesystemType;
 use crate::model::index::IndexedBy;
+use crate::model::partition_type::PartitionType;
 use crate::model::storage::{
     BlockRef, DiskSpec, FilesystemSpec, Mount, PartitionSpec, RaidLevel, RaidMetadata, RaidSpec,
     Role, Table,
@@ -211,7 +211,8 @@ impl Walk<'_> {
     /// Gives the newest partition the type that its volume names.
     fn set_type(&mut self, volume: &Volume) {
         let Some(guid) = &volume.guid else { return };
-        if !names::is_guid(guid) {
+        let partition_type = PartitionType::from(guid.as_str());
+        if partition_type.guid().is_none() {
             self.diagnostics.refuse(
                 format!("{}.partition_guid", volume.path),
                 format!("`{}` is not a valid GUID", redacted(guid)),
@@ -219,7 +220,7 @@ impl Walk<'_> {
             );
         }
         if let Some(partition) = self.last_partition() {
-            partition.type_guid = Some(guid.clone());
+            partition.partition_type = Some(partition_type);
         }
     }
 
@@ -307,7 +308,7 @@ impl Walk<'_> {
             start,
             size,
             role,
-            type_guid: None,
+            partition_type: None,
             flags: Vec::new(),
             logical: false,
             keep_data: false,

@@ -2,9 +2,9 @@
 
 use host::units::{Bytes, Extent};
 
-use super::super::names;
 use super::super::reader::{Diagnostics, redacted};
 use super::elements::{Parted, Partition};
+use crate::model::partition_type::PartitionType;
 use crate::model::storage::{DiskSelector, DiskSpec, PartitionSpec, Role, Table};
 
 /// Flags that upstream passes to parted.
@@ -93,11 +93,8 @@ fn partition(
         let what = format!("is `{}`", redacted(&flag.text));
         diagnostics.add(&flag.path, what, format!("use {}", FLAGS.join(", ")));
     }
-    if let Some(guid) = partition
-        .guid
-        .as_deref()
-        .filter(|guid| !names::is_guid(guid))
-    {
+    let partition_type = partition.guid.as_deref().map(PartitionType::from);
+    if let Some(PartitionType::Other(guid)) = &partition_type {
         let what = format!("`{}` is not a valid GUID", redacted(guid));
         let hint = "give one like `0fc63daf-8483-4772-8e79-3d69d8477de4`, or null";
         diagnostics.refuse(format!("{}.guid", partition.path), what, hint);
@@ -109,7 +106,7 @@ fn partition(
         start: extent.start,
         size: extent.length,
         role: role(partition, disk.table),
-        type_guid: partition.guid.clone(),
+        partition_type,
         flags: partition
             .flags
             .iter()
