@@ -12,16 +12,16 @@
 //!
 //! ```text
 //!   tools       the programs that the agent starts
-//!   model       the ground floor, pure: storage, addresses, plan and step, stages, errors, report data
+//!   model       the ground floor, pure: storage, inventory, addresses, plan and step, stages, errors, report data
 //!   wrap, pool  text in lines; a fixed number of buffers
 //!   request     `provision.json`, in every dialect, to one Request
-//!   inventory   what the machine has; which disk is meant
+//!   inventory   what the machine has
 //!   events      what is told, and to whom
 //!   http        HTTP, and nothing else
 //!   source      what an image is, and where its bytes come from
 //!   settings    all layers of settings as one
 //!   cloud       what cloud-init is told
-//!   plan        the decision, pure
+//!   plan        the decision, pure; which disk is meant
 //!   stream      the data path: decode, verify, write
 //!   apply       effects, without decisions
 //!   report      what happened

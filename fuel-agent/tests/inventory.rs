@@ -8,8 +8,9 @@ mod support;
 
 use std::fs;
 
-use fuel_agent::inventory::{self, Disk, Inventory, Reader};
+use fuel_agent::inventory::{self, Reader};
 use fuel_agent::model::error::{Kind, render};
+use fuel_agent::model::inventory::{Disk, Inventory};
 use fuel_agent::tools::Tool;
 use host::cancel::Cancel;
 use host::fake::FakeDevices;

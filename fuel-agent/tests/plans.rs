@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fuel_agent::inventory::{Disk, ExistingPartition, Inventory, Stack, StackKind};
+use fuel_agent::model::inventory::{Disk, ExistingPartition, Inventory, Stack, StackKind};
 use fuel_agent::model::node::Firmware;
 use fuel_agent::model::plan::{Plan, RefusedBy};
 use fuel_agent::model::request::{Container, Request};

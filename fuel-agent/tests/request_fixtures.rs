@@ -10,8 +10,8 @@ mod support;
 
 use std::path::Path;
 
-use fuel_agent::inventory::select;
 use fuel_agent::model::request::{Problem, Request};
+use fuel_agent::plan::select;
 use fuel_agent::request::{self, Context, Driver};
 use serde_json::Value;
 use support::scheme;

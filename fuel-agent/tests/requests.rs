@@ -9,7 +9,7 @@ mod support;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use fuel_agent::inventory::{Disk, Inventory};
+use fuel_agent::model::inventory::{Disk, Inventory};
 use fuel_agent::model::operating_system::OperatingSystem;
 use fuel_agent::model::request::{Container, Problem, Request};
 use fuel_agent::model::sources::{SourceFacts, Sources};

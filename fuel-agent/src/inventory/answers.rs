@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::model::inventory::AMBIVALENT;
+
 /// What lies on a device as a whole: a filesystem, a member of something, nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Signature {
@@ -27,9 +29,6 @@ impl Signature {
 
 /// What lies on each device that has any content, by kernel name.
 pub(super) type Signatures = BTreeMap<String, Signature>;
-
-/// Two signatures at once, an old one not wiped by whoever made the new one: blkid does not say which.
-pub(crate) const AMBIVALENT: &str = "ambivalent";
 
 /// Reads `blkid -p -o export`: `KEY=VALUE` lines, whose values have a backslash before what a shell would take
 /// otherwise.

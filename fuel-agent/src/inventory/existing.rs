@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use host::procfs::{MountInfo, parse_mountinfo, parse_swaps};
 
-use super::answers::{AMBIVALENT, Array, Signatures};
+use super::answers::{Array, Signatures};
 use super::graph::{Graph, Node};
 use super::members;
 use super::reader::Reader;
-use super::{Disk, PHYSICAL_VOLUME, RAID_MEMBERS, Stack, StackKind, Unexamined};
 use crate::model::error::Error;
+use crate::model::inventory::{
+    AMBIVALENT, Disk, PHYSICAL_VOLUME, RAID_MEMBERS, Stack, StackKind, Unexamined,
+};
 
 /// Filesystem types of a root that came with the kernel's own ramdisk: then `root=` was not followed.
 const RAMDISK_ROOTS: [&str; 3] = ["rootfs", "tmpfs", "ramfs"];

@@ -7,9 +7,9 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Disk, ExistingPartition, Interface, Inventory};
 use crate::model::count::{Count, MOST_VALUES, TOO_MANY};
 use crate::model::error::{Error, Kind};
+use crate::model::inventory::{Disk, ExistingPartition, Interface, Inventory, Stack};
 
 /// Reads it.
 pub fn from_json(text: &str) -> Result<Inventory, Error> {
@@ -65,7 +65,7 @@ fn check(value: &Value, problems: &mut Vec<String>) {
         whole::<Interface>(&place, interface, problems);
     }
     for (place, stack) in items(root, "stacks", problems) {
-        whole::<super::Stack>(&place, stack, problems);
+        whole::<Stack>(&place, stack, problems);
     }
     let mut rest = root.clone();
     for key in ["interfaces", "stacks"] {
@@ -207,7 +207,7 @@ mod tests {
             ..Disk::default()
         };
         assert_eq!(inventory.disks, [expected]);
-        assert_eq!(inventory.firmware, super::super::Firmware::Bios);
+        assert_eq!(inventory.firmware, crate::model::node::Firmware::Bios);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use host::units::Bytes;
 
-use super::Interface;
 use super::identity::natural_order;
 use super::reader::Reader;
+use crate::model::inventory::Interface;
 use crate::model::node::Firmware;
 
 /// How it boots.

@@ -13,12 +13,13 @@ use host::exec::ExecError;
 use host::partition_table::{FoundPartition, FoundTable};
 use host::units::{Bytes, Extent, KernelSectors};
 
-use super::answers::{AMBIVALENT, Signature, Signatures, parse_blkid};
+use super::answers::{Signature, Signatures, parse_blkid};
 use super::existing::Usage;
 use super::graph::{Graph, Node};
+use super::identity;
 use super::reader::{Query, Reader};
 use super::udev::{Record, words};
-use super::{Disk, ExistingPartition, Unexamined, identity};
+use crate::model::inventory::{AMBIVALENT, Disk, ExistingPartition, Unexamined};
 use crate::model::partition_type::PartitionType;
 
 /// Whether the device is one that a request may name.

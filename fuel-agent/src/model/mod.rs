@@ -9,6 +9,7 @@
 //!   operating_system   what its image holds
 //!   filesystem   what can be done with each type of filesystem
 //!   mkfs_options which options a request may give to the program that makes one
+//!   inventory    what the node has; multipath: one medium behind several block devices
 //!   partition_type   types of partitions, known and given
 //!   index        positions in the lists of storage and plan
 //!   storage      what shall be on its disks
@@ -25,8 +26,10 @@ pub mod error;
 pub mod filesystem;
 pub(crate) mod grub;
 pub mod index;
+pub mod inventory;
 pub mod mismatch;
 pub mod mkfs_options;
+mod multipath;
 pub mod node;
 pub mod operating_system;
 pub mod partition_type;

@@ -1,7 +1,7 @@
 //! What shall be on the disks, as planning needs it: nothing left to guess, whatever the dialect it came in.
 //!
 //! Disks are named by selectors, not by nodes; everything on them refers to (disk, partition number), array or logical
-//! volume by index. Which real disk is meant is decided in `inventory::select`, where its extents lie in `plan`.
+//! volume by index. Which real disk is meant is decided in `plan::select`, where its extents lie in `plan`.
 
 use std::fmt;
 

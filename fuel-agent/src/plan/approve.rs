@@ -4,7 +4,7 @@
 
 use std::ops::Deref;
 
-use crate::inventory::{Disk, Inventory, Stack};
+use crate::model::inventory::{Disk, Inventory, Stack};
 use crate::model::plan::Plan;
 
 /// A plan that nothing refuses and that was compared with a fresh inventory of the node. `apply` takes no other.

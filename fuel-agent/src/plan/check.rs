@@ -2,8 +2,8 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::inventory::Inventory;
 use crate::model::index::IndexedBy;
+use crate::model::inventory::Inventory;
 
 use super::{boot, destroys, extents, keep, layout};
 use crate::model::plan::{Plan, RefusedBy};

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use host::units::Bytes;
 
-use crate::inventory::Inventory;
 use crate::model::index::{DiskIndex, ImageIndex};
+use crate::model::inventory::Inventory;
 use crate::model::request::Container;
 
 use super::extents;

@@ -1,11 +1,11 @@
 //! Which disks of the node are chosen, and whether they may be written to at all.
 
-use crate::inventory::select::{self, Objection, Selected};
-use crate::inventory::{Disk, Inventory, Stack};
 use crate::model::error::Kind;
+use crate::model::inventory::{Disk, Inventory, Stack};
 use crate::model::request::Request;
 
 use super::diagnostics::Diagnostics;
+use super::select::{self, Objection, Selected};
 use super::text::format;
 use super::{Options, PlanError, unexamined};
 use crate::model::plan::Refusal;

@@ -2,9 +2,9 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::inventory::{Disk, Inventory, StackKind};
 use crate::model::error::Kind;
 use crate::model::index::DiskIndex;
+use crate::model::inventory::{Disk, Inventory, StackKind};
 use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Table};
 

@@ -3,8 +3,8 @@
 use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
-use crate::inventory::Disk;
 use crate::model::error::Kind;
+use crate::model::inventory::Disk;
 use crate::model::node::Firmware;
 use crate::model::storage::{DiskSpec, PartitionSpec, Role, Table};
 

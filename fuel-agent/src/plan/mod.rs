@@ -4,6 +4,7 @@ pub mod approve;
 pub mod check;
 pub mod ids;
 pub mod layout;
+pub mod select;
 
 mod boot;
 mod concurrency;
@@ -44,7 +45,7 @@ pub use text::Width;
 pub use text::diff;
 pub use wipe::around_image;
 
-use crate::inventory::Inventory;
+use crate::model::inventory::Inventory;
 use crate::model::node::Firmware;
 use crate::model::plan::Plan;
 use crate::model::request::Request;

@@ -1,6 +1,6 @@
 //! What the ramdisk and the command line say about planning.
 
-use crate::inventory::{Disk, Inventory};
+use crate::model::inventory::{Disk, Inventory};
 use crate::model::url::RedactedUrl;
 
 /// Settings that planning obeys. None of them can be weakened by a request.
@@ -103,7 +103,7 @@ fn is_wwn(entry: &str, wwn: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::ExistingPartition;
+    use crate::model::inventory::ExistingPartition;
 
     fn disk() -> Disk {
         Disk {

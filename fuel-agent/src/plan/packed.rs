@@ -1,7 +1,7 @@
 //! Packed images: whether what their manifests say fits what is planned, and whether they may be written here.
 
-use crate::inventory::Inventory;
 use crate::model::error::Kind;
+use crate::model::inventory::Inventory;
 use crate::model::node::Firmware;
 use crate::model::sources::PackedFacts;
 use crate::model::storage::Mount;

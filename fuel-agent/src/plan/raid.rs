@@ -2,9 +2,9 @@
 
 use host::units::Bytes;
 
-use crate::inventory::{Inventory, StackKind};
 use crate::model::error::Kind;
 use crate::model::index::DiskIndex;
+use crate::model::inventory::{Inventory, StackKind};
 use crate::model::storage::{BlockRef, RaidLevel, RaidSpec};
 
 use super::diagnostics::Diagnostics;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::inventory::{Inventory, Stack, StackKind};
 use crate::model::error::Kind;
+use crate::model::inventory::{Inventory, Stack, StackKind};
 
 use super::diagnostics::Diagnostics;
 use super::text::format;

@@ -3,8 +3,8 @@
 use host::units::Bytes;
 
 use super::{CountedIds, Options, PlanError, plan};
-use crate::inventory::{Disk, ExistingPartition, Inventory};
 use crate::model::index::{DiskIndex, FilesystemIndex, LogicalVolumeIndex, PhysicalVolumeIndex};
+use crate::model::inventory::{Disk, ExistingPartition, Inventory};
 use crate::model::operating_system::OperatingSystem;
 use crate::model::plan::Plan;
 use crate::model::request::{BootSpec, Container, Dialect, ImageSpec, Request};

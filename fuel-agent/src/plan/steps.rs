@@ -1,7 +1,7 @@
 //! The steps, in the order of the stages.
 
-use crate::inventory::Inventory;
 use crate::model::index::DiskIndex;
+use crate::model::inventory::Inventory;
 use crate::model::stage::Stage;
 
 use super::text::describe;

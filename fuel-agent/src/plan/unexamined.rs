@@ -1,7 +1,9 @@
 //! Disks of which a tool could not tell what is on them: they cost themselves, not the node.
 
-use crate::inventory::{AMBIVALENT, Disk, Inventory, PHYSICAL_VOLUME, RAID_MEMBERS, Unexamined};
 use crate::model::error::Kind;
+use crate::model::inventory::{
+    AMBIVALENT, Disk, Inventory, PHYSICAL_VOLUME, RAID_MEMBERS, Unexamined,
+};
 
 use super::diagnostics::Diagnostics;
 use super::text::format;

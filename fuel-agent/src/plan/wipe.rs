@@ -2,8 +2,8 @@
 
 use host::units::{Bytes, Extent};
 
-use crate::inventory::{Disk, ExistingPartition, Inventory};
 use crate::model::index::DiskIndex;
+use crate::model::inventory::{Disk, ExistingPartition, Inventory};
 use crate::model::node::Firmware;
 use crate::model::storage::{BlockRef, Role};
 

@@ -16,13 +16,14 @@ use crate::cli::{
 use crate::events::log::Log;
 use crate::events::sink::Sink;
 use crate::events::{Events, FanOut, Silence, clock};
-use crate::inventory::select::describe;
-use crate::inventory::{Inventory, StackKind, probe};
+use crate::inventory::probe;
 use crate::model::error::{Error, Kind};
+use crate::model::inventory::{Inventory, StackKind};
 use crate::model::node::Firmware;
 use crate::model::plan::Plan;
 use crate::model::stage::Stage;
 use crate::plan::Width;
+use crate::plan::select::describe;
 use crate::sequence::preflight::{Discovered, Preflight};
 use crate::sequence::{RunOutcome, run_stages};
 

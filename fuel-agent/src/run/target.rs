@@ -13,8 +13,9 @@ use host::cancel::Cancel;
 use host::units::{Bytes, Extent};
 
 use super::fit::{GoalKind, Machine};
-use crate::inventory::{Disk, Inventory, Reader, probe};
+use crate::inventory::{Reader, probe};
 use crate::model::error::{Error, Kind};
+use crate::model::inventory::{Disk, Inventory};
 use crate::plan;
 use crate::sequence::discovery::{combine, refusal_errors};
 use crate::settings::Settings;
@@ -216,8 +217,8 @@ impl BlockDevice for NullDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{ExistingPartition, Stack, StackKind};
     use crate::model::error::render;
+    use crate::model::inventory::{ExistingPartition, Stack, StackKind};
 
     fn node_with(disk: Disk, stacks: Vec<Stack>) -> Inventory {
         let part = ExistingPartition {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::executor::Geometry;
-use crate::inventory::{Disk, Inventory};
 use crate::model::error::{Error, Kind};
 use crate::model::index::DiskIndex;
+use crate::model::inventory::{Disk, Inventory};
 use crate::model::plan::{Plan, PlannedDisk};
 use crate::model::step::Step;
 
@@ -90,13 +90,14 @@ mod tests {
     #[test]
     fn what_was_there_is_named_before_it_is_overwritten() {
         let mut disk = empty_disk("/dev/sda", 20 << 10);
-        disk.partitions.push(crate::inventory::ExistingPartition {
-            number: 1,
-            path: "/dev/sda1".to_owned(),
-            signature: Some("ext4".to_owned()),
-            label: Some("data".to_owned()),
-            ..Default::default()
-        });
+        disk.partitions
+            .push(crate::model::inventory::ExistingPartition {
+                number: 1,
+                path: "/dev/sda1".to_owned(),
+                signature: Some("ext4".to_owned()),
+                label: Some("data".to_owned()),
+                ..Default::default()
+            });
         let found = node(vec![disk]);
         let plan = plan_of(&lvm_request(), &found).unwrap();
         let text = overwritten(&plan, &found).join("\n");

@@ -4,8 +4,8 @@ use std::fmt;
 
 use host::exec::Program;
 
-use crate::inventory::Inventory;
 use crate::model::error::{Error, Kind};
+use crate::model::inventory::Inventory;
 use crate::model::plan::{Plan, Refusal};
 use crate::model::request::{Problem, Request};
 use crate::model::sources::Sources;

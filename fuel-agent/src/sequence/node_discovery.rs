@@ -18,8 +18,9 @@ use super::machine::Machine;
 use super::template::{self, Facts};
 use crate::events::{Event, Events, clock};
 use crate::http::{self, HttpError};
-use crate::inventory::{self, Inventory, Reader};
+use crate::inventory::{self, Reader};
 use crate::model::error::{Error, Kind};
+use crate::model::inventory::Inventory;
 use crate::model::plan::Plan;
 use crate::model::request::Request;
 use crate::model::sources::Sources;
@@ -242,7 +243,7 @@ impl std::fmt::Debug for NodeDiscovery<'_> {
 
 /// Whether every disk that the request names is there, and only once.
 fn complete(request: &Request, inventory: &Inventory) -> bool {
-    inventory::select::select_all(&request.storage.disks, inventory).is_ok()
+    plan::select::select_all(&request.storage.disks, inventory).is_ok()
 }
 
 /// Reads no more than a request can be long, whatever it is that is read.

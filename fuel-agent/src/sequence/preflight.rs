@@ -3,8 +3,8 @@
 use super::discovery::{Discovery, combine, refusal_errors};
 use super::{RunOutcome, StageHandler, completion};
 use crate::events::{Event, Events};
-use crate::inventory::Inventory;
 use crate::model::error::{Error, Kind};
+use crate::model::inventory::Inventory;
 use crate::model::plan::{Plan, RefusedBy};
 use crate::model::request::Request;
 use crate::model::sources::Sources;

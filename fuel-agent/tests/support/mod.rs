@@ -47,7 +47,7 @@ pub fn names(folder: &Path) -> Vec<String> {
 }
 
 /// The inventory that a fixture was made with, as its `expect.md` says.
-pub fn inventory_of(folder: &Path, name: &str) -> fuel_agent::inventory::Inventory {
+pub fn inventory_of(folder: &Path, name: &str) -> fuel_agent::model::inventory::Inventory {
     let text = std::fs::read_to_string(folder.join(format!("{name}.expect.md"))).expect("readable");
     let file = ["inventory-nvme.json", "inventory-mpath.json"]
         .into_iter()

@@ -1,6 +1,6 @@
 //! Upstream's form of a machine (its mocked block devices) to our [`Inventory`].
 
-use fuel_agent::inventory::{Disk, Inventory};
+use fuel_agent::model::inventory::{Disk, Inventory};
 use host::units::Bytes;
 use serde_json::Value;
 

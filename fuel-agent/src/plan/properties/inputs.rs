@@ -4,9 +4,9 @@ use host::units::Bytes;
 use proptest::prelude::*;
 
 use super::super::sample::{self, disk_spec, empty_disk, filesystem, mib, node, part, request};
-use crate::inventory::{ExistingPartition, Inventory, Stack, StackKind};
 use crate::model::filesystem::ImageFormat;
 use crate::model::index::{IndexedBy, PhysicalVolumeIndex};
+use crate::model::inventory::{ExistingPartition, Inventory, Stack, StackKind};
 use crate::model::node::Firmware;
 use crate::model::request::Request;
 use crate::model::storage::{

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::sample::{self, known, part};
 use super::{CountedIds, Options, PlanError, Width, plan};
-use crate::inventory::{Inventory, Stack, StackKind};
 use crate::model::error::Kind;
 use crate::model::index::{DiskIndex, FilesystemIndex};
+use crate::model::inventory::{Inventory, Stack, StackKind};
 use crate::model::plan::{Plan, RefusedBy};
 use crate::model::request::Request;
 use crate::model::storage::BlockRef;

@@ -87,8 +87,8 @@ fn a_second_run_over_the_first_lets_its_volumes_go() {
     let core = crate::model::partition_type::BIOS_GRUB.to_string();
     disk.partitions[0].partition_type = Some(core.as_str().into());
     let mut inventory = node(vec![disk]);
-    inventory.stacks.push(crate::inventory::Stack {
-        kind: crate::inventory::StackKind::VolumeGroup,
+    inventory.stacks.push(crate::model::inventory::Stack {
+        kind: crate::model::inventory::StackKind::VolumeGroup,
         name: "os".to_owned(),
         members: vec!["/dev/sda4".into()],
         disks: vec!["/dev/sda".to_owned()],

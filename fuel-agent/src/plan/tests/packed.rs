@@ -2,8 +2,8 @@
 
 use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
-use crate::inventory::{Disk, Inventory};
 use crate::model::error::Kind;
+use crate::model::inventory::{Disk, Inventory};
 use crate::model::plan::RefusedBy;
 use crate::model::sources::{ImageContent, PackedFacts};
 use host::units::Bytes;
@@ -269,12 +269,14 @@ fn a_plan_says_what_a_full_write_and_a_delta_would_cost() {
 fn an_image_that_another_disk_holds_already_is_refused_before_anything_is_written() {
     let mut machine = machine();
     let mut spare = empty_disk("/dev/sdb", 20480);
-    spare.partitions.push(crate::inventory::ExistingPartition {
-        number: 3,
-        path: "/dev/sdb3".to_owned(),
-        uuid: Some(TWIN.to_owned()),
-        ..Default::default()
-    });
+    spare
+        .partitions
+        .push(crate::model::inventory::ExistingPartition {
+            number: 3,
+            path: "/dev/sdb3".to_owned(),
+            uuid: Some(TWIN.to_owned()),
+            ..Default::default()
+        });
     // the same on the disk that is written to goes anyway
     machine.disks[0].partitions = spare.partitions.clone();
     let plan = planned(|_| (), &Options::default(), &machine);

@@ -2,9 +2,9 @@
 
 use host::units::Bytes;
 
-use crate::inventory::{Disk, Inventory, Stack, StackKind};
 use crate::model::error::{Error, Kind, render};
 use crate::model::filesystem::FilesystemType;
+use crate::model::inventory::{Disk, Inventory, Stack, StackKind};
 use crate::model::node::Firmware;
 use crate::model::partition_type::PartitionType;
 use crate::model::plan::RefusedBy;
@@ -517,7 +517,7 @@ fn an_image_for_swap_is_refused() {
 
 #[test]
 fn boot_programs_that_stay_unasked_are_refused_on_uefi_only() {
-    use crate::inventory::ExistingPartition;
+    use crate::model::inventory::ExistingPartition;
     use crate::plan::sample::installed;
 
     const ESP: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";

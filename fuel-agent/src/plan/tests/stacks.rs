@@ -1,6 +1,6 @@
 //! What lies on the disks already, and what is built on what.
 
-use crate::inventory::{Inventory, Stack, StackKind};
+use crate::model::inventory::{Inventory, Stack, StackKind};
 use crate::model::step::Step;
 use crate::plan::sample::{empty_disk, installed, lvm_request, node, plan_of};
 

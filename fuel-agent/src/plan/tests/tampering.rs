@@ -2,8 +2,8 @@
 
 use host::units::Bytes;
 
-use crate::inventory::Inventory;
 use crate::model::index::{DiskIndex, FilesystemIndex};
+use crate::model::inventory::Inventory;
 use crate::model::plan::Plan;
 use crate::model::step::{Destroyed, Make, Step};
 use crate::plan::check;
@@ -80,8 +80,8 @@ fn a_step_onto_kept_bytes_is_seen() {
     let mut request = lvm_request();
     request.storage.filesystems[1].keep_data = true;
     let mut inventory = machine();
-    inventory.stacks.push(crate::inventory::Stack {
-        kind: crate::inventory::StackKind::VolumeGroup,
+    inventory.stacks.push(crate::model::inventory::Stack {
+        kind: crate::model::inventory::StackKind::VolumeGroup,
         name: "os".to_owned(),
         members: vec!["/dev/sda4".into()],
         disks: vec!["/dev/sda".to_owned()],

@@ -1,7 +1,7 @@
 //! One medium behind several block devices: a disk with two ports, or a LUN over two fabrics, where no map joins its
 //! paths.
 
-use super::{Disk, Inventory};
+use super::inventory::{Disk, Inventory};
 
 /// Buses on which a disk has one path at most: what looks alike there is two disks that share an identity, as with the
 /// bridges in USB boxes and disks of a cheap batch.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use host::units::Bytes;
 
-use super::{Disk, Inventory};
+use crate::model::inventory::{Disk, Inventory};
 use crate::model::storage::{DiskSelector, DiskSpec};
 
 /// The disk that was found for an entry.
