@@ -26,10 +26,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("source", &["model", "events", "http", "pool"]),
     ("settings", &["model", "wrap", "http", "source"]),
     ("cloud", &["model"]),
-    (
-        "plan",
-        &["model", "tools", "wrap", "request", "inventory", "cloud"],
-    ),
+    ("plan", &["model", "tools", "wrap", "request", "cloud"]),
     ("stream", &["model", "pool", "events", "http", "source"]),
     (
         "apply",
@@ -246,30 +243,17 @@ fn a_dry_run_cannot_write() {
     }
 }
 
-/// Neither these rooms nor what they import. Of `inventory`, `plan` takes the data and which disk is meant: those who
-/// look at
-/// the machine it does not name.
+/// Neither these rooms nor what they import.
 #[test]
 fn model_request_plan_and_cloud_are_pure() {
     let graph = Graph::read();
     for room in ["model", "request", "plan", "cloud"] {
         let files = files(&graph, room);
         for (file, from) in graph.reached(&files) {
-            if !file.starts_with("inventory/") {
-                let found =
-                    [IMPURE.as_slice(), &EFFECTS].map(|words| breaches(graph.file(file), words));
-                assert_eq!(found.concat(), Vec::<String>::new(), "reached from {from}");
-            }
+            let found =
+                [IMPURE.as_slice(), &EFFECTS].map(|words| breaches(graph.file(file), words));
+            assert_eq!(found.concat(), Vec::<String>::new(), "reached from {from}");
         }
-    }
-    let probes = [
-        "inventory::probe",
-        "inventory::Reader",
-        "inventory::reader",
-        "inventory::sysfs",
-    ];
-    for module in graph.room("plan") {
-        assert_eq!(breaches(module, &probes), Vec::<String>::new());
     }
 }
 
