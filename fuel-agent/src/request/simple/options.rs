@@ -164,7 +164,7 @@ mod tests {
             let (folder, image) = (scratch.path(), scratch.path().join("image"));
             fs::create_dir(folder.join("folder")).unwrap();
             for name in ["file", "journal", "folder/secret"] {
-                fs::write(folder.join(name), [b's'; 70_000]).unwrap();
+                fs::write(folder.join(name), vec![b's'; 70_000]).unwrap();
             }
             fs::File::create(&image).unwrap().set_len(320 << 20).unwrap();
             let before = beside(folder, &image);
