@@ -1,6 +1,7 @@
 #!/bin/bash
 # Says how many tests ran, by kind: count-tests.sh UNIT_LOG END_TO_END_LOG [SKIPPED_LOG]
-# UNIT_LOG is what `cargo test` printed, END_TO_END_LOG what `testbed test` did, SKIPPED_LOG one line for each test that was skipped.
+# UNIT_LOG has the output of `cargo test`, END_TO_END_LOG that of `testbed test`, SKIPPED_LOG a line for each test that
+# was skipped.
 set -euo pipefail
 skipped=0
 [ ! -s "${3:-}" ] || skipped=$(sort -u "$3" | wc -l)

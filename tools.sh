@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what `make` needs from Debian packages, where it is not there yet; with `bench` also what `make bench` needs. Debian 12,
-# as root or with sudo.
+# Installs the Debian packages that `make` needs and that are missing; with `bench` also those of `make bench`. Debian
+# 12, as root or with sudo.
 set -euo pipefail
 
 packages=(
@@ -9,7 +9,7 @@ packages=(
   cpio zstd mmdebstrap minisign                  # ramdisk and image
   qemu-utils xz-utils bzip2                                     # images of others in tests
   grub-common grub-pc-bin                                       # boot code in tests
-  qemu-system-x86 ipxe-qemu seabios ipxe ovmf                   # nodes
+  qemu-system-x86 ipxe-qemu seabios ipxe ovmf                   # VMs
   grub-efi-amd64-bin                                            # UEFI boot code in tests
   dnsmasq-base nginx-light iproute2 openssh-client              # their network
   procps python3-yaml                                           # kill, and what cloud-init reads YAML with, in tests
