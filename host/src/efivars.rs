@@ -1,6 +1,6 @@
 //! The firmware's variables on a UEFI node, as the kernel's efivarfs shows them: a file each, called `NAME-VENDOR`,
-//! whose
-//! first four bytes are the variable's attributes (UEFI 2.10, section 8.2). Only UEFI's own variables are reached here.
+//! whose first four bytes are the variable's attributes (UEFI 2.10, section 8.2). Only UEFI's own variables are reached
+//! here.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -130,8 +130,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Sets or clears the flag with which efivarfs guards a variable, and says whether it was set. What is not there, or on
-/// a
-/// filesystem without such flags, is not guarded.
+/// a filesystem without such flags, is not guarded.
 fn set_immutable(path: &Path, immutable: bool) -> io::Result<bool> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -92,8 +92,7 @@ impl Host {
     }
 
     /// Regular files that stand for disks: (name of the disk, file, size to bring it to). This machine's disks and
-    /// mounts
-    /// cannot be reached through it; of its programs those can that work on files.
+    /// mounts cannot be reached through it; of its programs those can that work on files.
     pub fn on_files(
         disks: Vec<(String, PathBuf, Option<units::Bytes>)>,
         cancel: cancel::Cancel,

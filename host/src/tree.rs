@@ -1,10 +1,9 @@
 //! The files of a system that is not running: read and written below one folder, and never outside it.
 //!
 //! An image is not trusted to keep its symbolic links to itself: every path is resolved by the kernel as if the folder
-//! were
-//! the root (`openat2` with `RESOLVE_IN_ROOT`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it would
-//! lead
-//! in the installed system, and not into ours. Writing is atomic and flushed: a new file takes the old one's name.
+//! were the root (`openat2` with `RESOLVE_IN_ROOT`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it
+//! would lead in the installed system, and not into ours. Writing is atomic and flushed: a new file takes the old one's
+//! name.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -167,8 +166,7 @@ impl Tree {
     }
 
     /// Copies the regular files of a folder of ours that `chosen` picks into a folder of the tree, then flushes all of
-    /// its
-    /// filesystem. Says how many.
+    /// its filesystem. Says how many.
     pub fn copy_in(
         &self,
         from: &Path,

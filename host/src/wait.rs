@@ -71,9 +71,8 @@ pub fn while_busy<T, E: Into<io::Error>>(
 }
 
 /// Runs a tool, and again while it says that another program holds a device, up to `limit`; then its last answer.
-/// Programs
-/// that look at every new device (udev, scanners) let go of it in a moment, and tools that want a device for themselves
-/// give up before they change anything.
+/// Programs that look at every new device (udev, scanners) let go of it in a moment, and tools that want a device for
+/// themselves give up before they change anything.
 pub fn run_while_busy(
     exec: &mut dyn Exec,
     cmd: &Cmd,

@@ -84,8 +84,7 @@ fn sgdisk(disk: &Path, arguments: &[String]) -> bool {
 }
 
 /// Everything that a table consists of: both ends of the disk, without its boot code, and without the end of the
-/// protective
-/// entry in cylinders, heads and sectors: of a small disk sgdisk says it, and we that it cannot be said.
+/// protective entry in cylinders, heads and sectors: of a small disk sgdisk says it, and we that it cannot be said.
 fn ends(disk: &dyn BlockDevice) -> [Vec<u8>; 2] {
     let sector = disk.sector_size().0;
     let tail = 128 * 128 + sector;

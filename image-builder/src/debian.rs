@@ -61,8 +61,7 @@ const LEFT_OUT: [&str; 4] = [
 ];
 
 /// Makes the locale that Fuel's templates ask for: every node would spend seconds on it at its first boot. Run by
-/// mmdebstrap
-/// with the root as `$1`, by a shell, as all of its hooks.
+/// mmdebstrap with the root as `$1`, by a shell, as all of its hooks.
 const LOCALE: &str = r#"sed -i 's/^# *\(en_US\.UTF-8 \)/\1/' "$1/etc/locale.gen" && chroot "$1" locale-gen && chroot "$1" locale -a | grep -qx en_US.utf8"#;
 
 /// Every package that is asked for by name: the recipe's, the kernel, and `more`.

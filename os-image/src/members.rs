@@ -1,6 +1,5 @@
 //! Compressed members one after the other in one file, as `cat` and parallel compressors leave them, and zeros behind
-//! the last:
-//! those of tape blocks and sectors. `gzip -t` and `bzip2 -t` accept them too.
+//! the last: those of tape blocks and sectors. `gzip -t` and `bzip2 -t` accept them too.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};

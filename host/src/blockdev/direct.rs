@@ -8,8 +8,7 @@ use super::window::check_file;
 use crate::units::{Bytes, Extent};
 
 /// An open device without the page cache in between (`O_DIRECT`). Offsets count from its own beginning, and what does
-/// not
-/// lie within it is neither read nor written: the file behind it may go on, with the next partition say.
+/// not lie within it is neither read nor written: the file behind it may go on, with the next partition say.
 ///
 /// What was written is on the medium once [`super::BlockDevice::flush`] of the device has returned.
 #[derive(Debug)]
@@ -29,8 +28,7 @@ impl DirectWriter {
     }
 
     /// Writes all of `bytes` at `at`; [`io::ErrorKind::InvalidInput`] where they are not within the device, or where
-    /// they do
-    /// not lie as the device asks: then they have to go through the cache.
+    /// they do not lie as the device asks: then they have to go through the cache.
     pub fn write_at(&self, bytes: &[u8], at: Bytes) -> io::Result<()> {
         self.file.write_all_at(bytes, self.place(at, bytes.len())?)
     }

@@ -270,8 +270,7 @@ impl ExecError {
 }
 
 /// What tools say where another program holds the device that they want for themselves: most repeat the kernel's words
-/// for
-/// `EBUSY`, and mke2fs, e2fsck, LVM and mdadm have words of their own.
+/// for `EBUSY`, and mke2fs, e2fsck, LVM and mdadm have words of their own.
 const BUSY: [&str; 5] = [
     "Device or resource busy",
     "is apparently in use by the system",

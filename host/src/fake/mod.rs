@@ -1,8 +1,7 @@
 //! The same doors without a machine: for tests of those who go through them.
 //!
 //! Each fake is a handle: clones share one state, so that a test gives one away inside a [`crate::Host`] and looks at
-//! its
-//! own afterwards.
+//! its own afterwards.
 
 mod disk;
 mod memory;

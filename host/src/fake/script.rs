@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::exec::{Cmd, Exec, ExecError, Output, Program};
 
 /// An [`Exec`] that starts nothing: it writes down what it was asked, answers as told, and fails where told. Clones
-/// share
-/// what was written down.
+/// share what was written down.
 #[derive(Clone, Debug, Default)]
 pub struct Script(Arc<Mutex<State>>);
 

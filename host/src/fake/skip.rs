@@ -9,8 +9,7 @@ use std::io::Write as _;
 /// # Panics
 ///
 /// Where the environment has `CI=true`: there everything that tests need has to be installed, and a test that was
-/// skipped
-/// would look like one that passed.
+/// skipped would look like one that passed.
 pub fn skipped(why: impl Display) {
     assert_not_ci(&why.to_string(), std::env::var("CI").ok().as_deref());
     println!("skipped: {why}");

@@ -100,8 +100,7 @@ pub fn read_only(device: &impl AsFd) -> io::Result<bool> {
 }
 
 /// Lets the kernel read the partition table again. `EBUSY` while a partition is in use; a kernel without a parser for
-/// the
-/// kind of table forgets all partitions.
+/// the kind of table forgets all partitions.
 pub fn reread_partitions(device: &impl AsFd) -> io::Result<()> {
     // SAFETY: BLKRRPART takes no argument; `device` is open for the length of the call.
     unsafe { blk_reread(device.as_fd().as_raw_fd()) }?;

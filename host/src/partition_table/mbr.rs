@@ -69,8 +69,7 @@ pub fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
 }
 
 /// The first sector of a disk of `sectors` with a GPT, without boot code: one entry over the whole disk, or as much of
-/// it as
-/// an MBR can say.
+/// it as an MBR can say.
 pub fn protective(sectors: u64) -> [u8; 512] {
     let length = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);
     let mut entry = [0; 16];

@@ -146,8 +146,7 @@ impl Gpt {
     }
 
     /// Writes it, each part on the medium before the next: the backup, the primary's entries, the header that vouches
-    /// for
-    /// them, the first sector. The boot code stays.
+    /// for them, the first sector. The boot code stays.
     pub fn write(&self, device: &mut dyn BlockDevice) -> Result<(), GptError> {
         let backup_header = self.tail.len().saturating_sub(self.sector);
         let (list, header) = self.tail.split_at(backup_header);
