@@ -1,4 +1,4 @@
-//! A flag that SIGTERM and SIGINT set, and that everything long asks.
+//! A cancellation flag, set by SIGTERM and SIGINT, that long work polls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,12 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A flag that is not set.
+    /// A new flag, not set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A flag for a part of the work: set by itself or by this one, and setting it leaves this one alone.
+    /// A child flag for a part of the work: cancelled with its parent; cancelling it does not affect the parent.
     #[must_use]
     pub fn below(&self) -> Self {
         let mut above = self.above.clone();
@@ -30,17 +30,17 @@ impl Cancel {
         }
     }
 
-    /// Sets it. There is no way back.
+    /// Sets the flag for good.
     pub fn cancel(&self) {
         self.set.store(true, Ordering::SeqCst);
     }
 
-    /// Whether work has to stop: it is set, and clean-up has not begun.
+    /// Whether work has to stop: the flag is set and clean-up has not begun.
     pub fn is_cancelled(&self) -> bool {
         self.was_cancelled() && !self.cleaning_up.load(Ordering::SeqCst)
     }
 
-    /// Whether it was ever set, clean-up or not.
+    /// Whether the flag was ever set, whether or not clean-up has begun.
     pub fn was_cancelled(&self) -> bool {
         let mut flags = std::iter::once(&self.set).chain(&self.above);
         flags.any(|flag| flag.load(Ordering::SeqCst))
@@ -52,8 +52,7 @@ impl Cancel {
         self.cleaning_up.store(true, Ordering::SeqCst);
     }
 
-    /// Lets the signals that mean "stop" set this flag. `SIGHUP` is not among them: a lost ssh session must not
-    /// stop a run.
+    /// Lets SIGTERM and SIGINT set this flag. `SIGHUP` does not: a lost ssh session must not stop a run.
     pub fn on_signals(&self) -> std::io::Result<()> {
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
             signal_hook::flag::register(signal, Arc::clone(&self.set))?;
@@ -62,8 +61,7 @@ impl Cancel {
     }
 }
 
-/// Lets `SIGHUP` do nothing from now on. A handler of ours rather than `SIG_IGN`: that one programs we start would
-/// inherit.
+/// Ignores `SIGHUP` from now on. By a handler rather than `SIG_IGN`, which started programs would inherit.
 pub fn ignore_hangup() -> std::io::Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default())?;
     Ok(())

@@ -10,12 +10,11 @@ use nix::libc::{ENOTTY, EOPNOTSUPP};
 
 use crate::ioctl::flags;
 
-/// Where the kernel shows them.
+/// Mount point of efivarfs.
 const FOLDER: &str = "/sys/firmware/efi/efivars";
-/// The vendor of what UEFI itself defines: `EFI_GLOBAL_VARIABLE`.
+/// The vendor GUID of UEFI's own variables: `EFI_GLOBAL_VARIABLE`.
 const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-/// Kept over a power-off; to be had before and after the system has taken over. What the boot list's variables have to
-/// be.
+/// Non-volatile, boot-service and run-time access: required of the boot list's variables.
 const ATTRIBUTES: [u8; 4] = 7_u32.to_le_bytes();
 
 /// The variables that UEFI itself defines: `BootOrder`, `Boot0000` and their like. Contents are without attributes.
@@ -25,24 +24,24 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// Those of this machine.
+    /// The variables of this machine.
     pub fn real() -> Self {
         Self::at(FOLDER)
     }
 
-    /// Those in a folder that is like efivarfs.
+    /// The variables in a folder laid out like efivarfs.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: Some(folder.into()),
         }
     }
 
-    /// None at all: nothing is found, and nothing can be written.
+    /// No variables: nothing is found, and writing is an error.
     pub const fn none() -> Self {
         Self { folder: None }
     }
 
-    /// The names of all, sorted. Empty where there is no such firmware, or the kernel shows nothing of it.
+    /// All names, sorted. Empty on a BIOS node, or where efivarfs is not mounted.
     pub fn names(&self) -> io::Result<Vec<String>> {
         let Some(folder) = &self.folder else {
             return Ok(Vec::new());
@@ -61,7 +60,7 @@ impl Variables {
         Ok(names)
     }
 
-    /// What is in a variable, `None` where there is no such.
+    /// Content of a variable; `None` where it does not exist.
     pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let Some(path) = self.path(name) else {
             return Ok(None);
@@ -76,7 +75,7 @@ impl Variables {
         Ok(Some(bytes.split_off(ATTRIBUTES.len())))
     }
 
-    /// Writes a variable whole, made if it is not there, and reads it back.
+    /// Creates or replaces a variable and reads it back.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = self.path(name).ok_or(io::ErrorKind::NotFound)?;
         let guarded = set_immutable(&path, false)?;
@@ -121,7 +120,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if file.write(bytes)? != bytes.len() {
         return Err(io::Error::from(io::ErrorKind::WriteZero));
     }
-    // efivarfs has that length by now; a folder that stands for it, in a test, would keep an old end
+    // efivarfs has set this length already; a test's folder would keep the end of a longer old content
     let length = u64::try_from(bytes.len()).map_err(io::Error::other)?;
     if file.metadata()?.len() != length {
         file.set_len(length)?;
@@ -129,8 +128,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets or clears the flag with which efivarfs guards a variable, and says whether it was set. What is not there, or on
-/// a filesystem without such flags, is not guarded.
+/// Sets or clears the immutable flag with which efivarfs protects a variable; returns whether it was set. `false` where
+/// the file does not exist or its filesystem has no such flags.
 fn set_immutable(path: &Path, immutable: bool) -> io::Result<bool> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

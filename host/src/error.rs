@@ -1,24 +1,23 @@
-//! How an error is shown, the same by every program: what, why, and what to try. Lines of their own for people, or one
-//! line where there is room for one only.
+//! How every program prints an error: on lines (`error:`, `cause:`, `hint:`), or on one line.
 
 use std::error::Error;
 
 use crate::printable;
 
-/// What lines begin with that go on with the text of the line above.
+/// Indentation of the further lines of a text.
 const INDENT: &str = "    ";
 
-/// The causes of `error`, outermost first. One that the line before it ends with is not said again.
+/// The causes of `error`, outermost first. A cause that the text before it ends with is left out.
 pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
-    let mut said = error.to_string();
+    let mut last = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
         let text = text.trim_end();
-        if !said.ends_with(text) {
+        if !last.ends_with(text) {
             causes.push(text.to_owned());
-            text.clone_into(&mut said);
+            text.clone_into(&mut last);
         }
         next = cause.source();
     }
@@ -32,8 +31,8 @@ pub fn one_line(error: &(dyn Error + 'static)) -> String {
         .fold(error.to_string(), |line, cause| line + ": " + cause)
 }
 
-/// How a program ends that failed: `error:`, `cause:` and `hint:` lines. What has several lines of its own goes on below
-/// its first one, indented, so that no line of it can be taken for one of ours.
+/// The `error:`, `cause:` and `hint:` lines that a failed program prints last. Further lines of a text are indented, so
+/// that none of them looks like one of these.
 pub fn render(error: &(dyn Error + 'static), hint: Option<&str>) -> String {
     let mut text = labelled("error: ", &error.to_string());
     for cause in causes(error) {

@@ -1,30 +1,30 @@
-//! The one door to the machine: programs, block devices, ioctls, mounts, and the units they are counted in.
+//! All access to the machine: programs, block devices, ioctls, mounts, and the units they are counted in.
 //!
 //! ```text
 //!   units      amounts of disk: Bytes, KernelSectors, Extent           pure
-//!   exec       Program, Cmd, trait Exec, System: every program we start
+//!   exec       Program, Cmd, trait Exec, System: every program that is started
 //!   blockdev   trait BlockDevice and Devices: real devices, or regular files standing for disks
 //!   partition_table  GPT and MBR, read and written
 //!   efivars    the EFI variables of a UEFI node: its boot list
 //!   ioctl      the kernel calls that need `unsafe`, one family a file
 //!   mount      trait Mounts: mount and unmount, undone in reverse
 //!   procfs     mounts and swap as the kernel lists them
-//!   move_tree  files from one filesystem to another, with everything that belongs to them
+//!   move_tree  moves files to another filesystem, with all their metadata
 //!   extract    the entries of an archive, unpacked, confined to its root
-//!   nonblocking  FIFOs, consoles and pipes: writing without waiting for ever
-//!   terminal   how wide a person's terminal is
-//!   remove_tree  a folder removed, but never what is mounted in it
+//!   nonblocking  writing to FIFOs, consoles and pipes within a time limit
+//!   terminal   the width of the terminal
+//!   remove_tree  removes a folder, but never what is mounted in it
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot, power off, and the kernel that starts without the firmware
 //!   tree       files of a system that is not running, confined to its root
-//!   wait       waiting for a condition, bounded, never a bare sleep
-//!   cancel     a flag that SIGTERM sets and every long loop asks
-//!   error      how an error is shown: its lines, or one line
-//!   printable  text that others wrote, safe to show
-//!   fake       the same doors without a machine, for tests
+//!   wait       waiting for a condition within a time limit
+//!   cancel     a flag that SIGTERM sets and every long loop polls
+//!   error      how an error is printed: on lines, or on one line
+//!   printable  escapes foreign text for printing
+//!   fake       the same interfaces without a machine, for tests
 //! ```
 //!
-//! Nothing here decides anything; nothing elsewhere starts a program, opens a device or mounts.
+//! No decisions are made here. No other crate starts a program, opens a device or mounts.
 
 pub mod blockdev;
 pub mod cancel;
@@ -54,21 +54,21 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Everything that can change a machine, behind traits, handed to those who may.
+/// Everything that can change a machine, behind traits.
 ///
 /// Planning, validation and dry runs never hold one.
 pub struct Host {
     /// Starts programs.
     pub exec: Box<dyn exec::Exec>,
-    /// Opens disks and partitions, and tells the kernel about partitions.
+    /// Opens disks and partitions, and updates the kernel's list of partitions.
     pub devices: Box<dyn blockdev::Devices>,
     /// Mounts and unmounts.
     pub mounts: Box<dyn mount::Mounts>,
     /// Loads the kernel that is started next.
     pub next_kernel: Box<dyn power::NextKernel>,
-    /// The firmware's variables, where it has some.
+    /// The firmware's variables; none on a BIOS node.
     pub variables: efivars::Variables,
-    /// Set by SIGTERM; long work asks it and stops.
+    /// Set by SIGTERM; long work polls it and stops.
     pub cancel: cancel::Cancel,
 }
 
@@ -91,8 +91,8 @@ impl Host {
         }
     }
 
-    /// Regular files that stand for disks: (name of the disk, file, size to bring it to). This machine's disks and
-    /// mounts cannot be reached through it; of its programs those can that work on files.
+    /// Regular files that stand for disks: (name of the disk, file, size to extend it to). This machine's disks and
+    /// mounts cannot be reached through it, and programs that act on devices are refused.
     pub fn on_files(
         disks: Vec<(String, PathBuf, Option<units::Bytes>)>,
         cancel: cancel::Cancel,

@@ -1,4 +1,4 @@
-//! Locks: one agent at a time on a machine, and a disk whose table is being changed.
+//! Locks: one agent at a time on a machine, and udev kept from a disk whose table is being changed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -10,10 +10,10 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::wait;
 
-/// Where the lock of a machine's one agent lies.
+/// Lock file of the one agent that may run on a machine.
 pub const RUN_LOCK: &str = "/run/provision.lock";
 
-/// Why a lock was not given.
+/// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process holds it.
@@ -21,7 +21,7 @@ pub enum LockError {
     Held {
         /// Path of the lock file.
         path: PathBuf,
-        /// Who, if it says so.
+        /// Process number of the holder, where the file has it.
         holder: Option<u32>,
     },
     /// It cannot be opened or locked at all.
@@ -29,24 +29,24 @@ pub enum LockError {
     Io {
         /// Path of the lock file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// How long [`Lock::acquire`] waits for processes that only ask for the holder: they take the lock for an instant.
-const ASKED: Duration = Duration::from_secs(1);
+/// How long [`Lock::acquire`] retries: [`Lock::holder`] in other processes takes the lock for an instant.
+const HOLDER_QUERY: Duration = Duration::from_secs(1);
 
-/// A lock that is held until this is dropped, or until we end, however we end.
+/// A lock that is held until this is dropped or the process ends.
 ///
-/// The file stays: removing it would let a third one lock a new file while a second one waits for the old.
+/// The file stays: were it removed, one process could lock a new file while another waits for the old one.
 #[derive(Debug)]
 pub struct Lock(Flock<File>);
 
 impl Lock {
-    /// Takes the lock at `path`, and writes our process number into it. One that is held is not waited for, longer than
-    /// those need who only ask for its holder.
+    /// Takes the lock at `path` and writes this process's number into it. Fails with [`LockError::Held`] if another
+    /// process holds it for more than the instant that [`Self::holder`] needs.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Io {
             path: path.to_owned(),
@@ -61,7 +61,7 @@ impl Lock {
             .open(path)
             .map_err(failed)?;
         let mut file = Some(file);
-        match lock_within(ASKED, &mut file).map_err(failed)? {
+        match lock_within(HOLDER_QUERY, &mut file).map_err(failed)? {
             Some(mut locked) => {
                 write_holder(&mut locked).map_err(failed)?;
                 Ok(Self(locked))
@@ -82,7 +82,7 @@ impl Lock {
             Err(error) => return Err(error),
         };
         let holder = read_holder(&mut file);
-        // A shared lock is refused while another process has the exclusive one; ours is released with the descriptor.
+        // A shared lock is refused while another process has the exclusive one; it is released with the descriptor.
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
             Ok(_) => Ok(None),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(holder.or(Some(0))),
@@ -93,7 +93,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A later reader must not take us for the holder; if this fails, the lock itself tells.
+        // A later reader must not take this process for the holder; if this fails, the lock itself shows that it is
+        // free.
         let _ = self.0.set_len(0);
     }
 }
@@ -110,20 +111,20 @@ fn read_holder(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// The lock that udev heeds (BSD lock on the whole disk's node): while it is held, udev neither probes the disk nor has
-/// its table read again. To be held around a change of the table, and no longer.
+/// The lock that udev respects (BSD lock on the whole disk's device): while it is held, udev neither probes the disk
+/// nor makes the kernel read its table again. Hold it only around a change of the table.
 #[derive(Debug)]
 pub struct DiskLock {
     _locked: Flock<File>,
 }
 
-/// Takes the lock of a whole disk, waiting up to `limit` for udev or another tool to let it go.
+/// Takes the lock of a whole disk, waiting up to `limit` for udev or another tool to release it.
 pub fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
     let failed = |source| LockError::Io {
         path: disk.to_owned(),
         source,
     };
-    // For reading: closing a descriptor that could write makes udev look at the disk again.
+    // Read-only: closing a writable descriptor makes udev probe the disk again.
     let mut file = Some(File::open(disk).map_err(failed)?);
     match lock_within(limit, &mut file).map_err(failed)? {
         Some(locked) => Ok(DiskLock { _locked: locked }),
@@ -134,8 +135,8 @@ pub fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
     }
 }
 
-/// Takes the exclusive lock of a file out of `file`; `None`, and the file is still there, where others have it all that
-/// time.
+/// Locks `file` exclusively and takes it out of the option; `None`, and `file` stays, where another process holds the
+/// lock until `limit`.
 fn lock_within(limit: Duration, file: &mut Option<File>) -> io::Result<Option<Flock<File>>> {
     let locked = wait::until(limit, || {
         let Some(unlocked) = file.take() else {
@@ -162,15 +163,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_one_is_told_who_has_it() {
+    fn a_second_lock_is_refused_with_the_holders_number() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let first = Lock::acquire(&path).unwrap();
-        let us = std::process::id();
-        assert_eq!(Lock::holder(&path).unwrap(), Some(us));
+        let own = std::process::id();
+        assert_eq!(Lock::holder(&path).unwrap(), Some(own));
         let refused = Lock::acquire(&path).unwrap_err().to_string();
         assert!(
-            refused.ends_with(&format!("is locked by process {us}")),
+            refused.ends_with(&format!("is locked by process {own}")),
             "{refused}"
         );
         drop(first);
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_only_ask_do_not_keep_a_new_one_out() {
+    fn a_query_for_the_holder_does_not_keep_a_new_lock_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         File::create(&path).unwrap();
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_left_by_one_who_died_is_free() {
+    fn a_lock_left_by_a_dead_process_is_free() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         std::fs::write(&path, "4711\n and more").unwrap();

@@ -12,21 +12,21 @@ use nix::sched::{CloneFlags, unshare};
 use crate::procfs::parse_mountinfo;
 use crate::wait;
 
-/// How long an unmount may find the filesystem busy: a daemon that looks at everything new lets go in a moment.
+/// How long an unmount is retried while the filesystem is busy: a daemon that scans new mounts releases it in a moment.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a mount is for; decides its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountMode {
-    /// Looking only.
+    /// Read-only.
     ReadOnly,
-    /// Writing; never `exec`, `suid` or `dev`: nothing of an image is run.
+    /// Read-write; never `exec`, `suid` or `dev`: no program of an image is run.
     Write,
 }
 
 /// Mounts and unmounts filesystems.
 pub trait Mounts: Send {
-    /// Mounts `device` of filesystem type `kind` at the existing folder `target`.
+    /// Mounts `device`, of filesystem type `kind`, on the existing folder `target`.
     fn mount(
         &mut self,
         device: &Path,
@@ -34,9 +34,9 @@ pub trait Mounts: Send {
         kind: &str,
         mode: MountMode,
     ) -> io::Result<()>;
-    /// Unmounts `target`, waiting until all of it is written.
+    /// Unmounts `target` after writing everything out.
     fn unmount(&mut self, target: &Path) -> io::Result<()>;
-    /// What is mounted now, as (device, target), in the order it was mounted.
+    /// The mounts as (device, target), in the order they were made.
     fn mounted(&self) -> io::Result<Vec<(String, PathBuf)>>;
 }
 
@@ -65,10 +65,10 @@ impl Mounts for KernelMounts {
 
     fn unmount(&mut self, target: &Path) -> io::Result<()> {
         tracing::debug!(target = %target.display(), "unmount");
-        // umount writes everything out, but says nothing where that failed; syncfs does.
+        // umount writes everything out but does not report a failure to; syncfs does.
         let written = fs::File::open(target)
             .and_then(|root| nix::unistd::syncfs(&root).map_err(io::Error::from));
-        // Never lazily: that would return before everything is written, and hide who still uses it.
+        // Never lazily: that would return before everything is written, and hide that it is still in use.
         wait::while_busy(PATIENCE, || umount2(target, MntFlags::UMOUNT_NOFOLLOW))?;
         written
     }
@@ -82,19 +82,19 @@ impl Mounts for KernelMounts {
     }
 }
 
-/// Gives this process, and the programs that it starts from here on, mounts of their own: mounts that they leave behind
-/// are gone with the last of them. Call it before other threads are started.
+/// Moves this process, and the programs that it starts from here on, into a new mount namespace: the kernel unmounts
+/// what they leave mounted when the last of them ends. Call it before other threads are started.
 pub fn own_namespace() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     own_mounts()
 }
 
-/// In a mount namespace that is new: later mounts are visible to this process and its children only. Without it, mounts
-/// below a shared mount would be visible to all processes.
+/// To be called in a new mount namespace: makes all mounts private, so that later mounts are visible to this process
+/// and its children only.
 pub fn own_mounts() -> io::Result<()> {
     let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     match mount(None::<&str>, "/", None::<&str>, flags, None::<&str>) {
-        // the mount that a chroot lies on is out of its reach
+        // a process in a chroot cannot reach the mount that the chroot lies on
         Err(Errno::EINVAL) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "/ is not a mount point, as in a chroot: before entering it, bind-mount its folder (mount --bind DIR DIR)",
@@ -103,7 +103,7 @@ pub fn own_mounts() -> io::Result<()> {
     }
 }
 
-/// Unmounts everything below a folder, the last mount first; returns the mounts that stayed, with their errors.
+/// Unmounts everything below a folder, the last mount first; returns what could not be unmounted, with the errors.
 pub fn unmount_below(
     folder: &Path,
     mounts: &mut dyn Mounts,
@@ -119,7 +119,7 @@ pub fn unmount_below(
         .collect())
 }
 
-/// For disks that are files: nothing of theirs can be mounted, and nothing of the machine is touched.
+/// [`Mounts`] of a run on regular files: mounting is an error, and the machine's mounts are never touched.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoMounts;
 

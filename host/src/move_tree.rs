@@ -1,7 +1,7 @@
-//! Files from one filesystem to another, with everything that belongs to them: owners, modes, times, hard links, holes,
-//! extended attributes (ACLs and capabilities are such), devices, links.
+//! Moves files from one filesystem to another with all their metadata: owners, modes, times, hard links, holes,
+//! extended attributes (which include ACLs and capabilities), devices, symbolic links.
 //!
-//! Links are moved, never followed. Nothing is removed before all of it has been copied and flushed.
+//! Links are moved, never followed. Nothing is removed before everything has been copied and flushed.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -15,13 +15,13 @@ use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, lseek};
 
-/// What is read at once.
+/// Bytes per read.
 const PIECE: usize = 1 << 20;
 
-/// Moves everything in `from` into the folder `to`, which takes over owner, mode and attributes of `from`. `from`
-/// stays, empty.
+/// Moves everything in `from` into the folder `to`, which gets owner, mode and attributes of `from`. `from` stays,
+/// empty.
 ///
-/// After an error both hold something; nothing of `from` is missing.
+/// After an error `from` is complete and `to` may hold a part of it.
 pub fn move_content(from: &Path, to: &Path) -> io::Result<()> {
     let mut links = HashMap::new();
     for name in names(from)? {
@@ -35,7 +35,7 @@ pub fn move_content(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Names in a folder, without `lost+found`, which every ext filesystem has of its own.
+/// Names in a folder except `lost+found`, which mkfs makes in every ext filesystem.
 fn names(folder: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -55,7 +55,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies one entry of any kind. `links` knows where files with several names have been copied to.
+/// Copies one entry of any kind. `links` maps (device, inode) of files with several links to their first copy.
 fn copy(from: &Path, to: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -> io::Result<()> {
     let found = fs::symlink_metadata(from)?;
     let kind = found.file_type();
@@ -98,7 +98,7 @@ fn copy(from: &Path, to: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -> io:
     take_over(from, to, &found)
 }
 
-/// Owner first, since that takes capabilities and set-id bits away; then mode, attributes, times.
+/// Copies metadata: owner first, since chown clears capabilities and set-id bits; then mode, attributes, times.
 fn take_over(from: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
     lchown(to, Some(found.uid()), Some(found.gid()))?;
     if !found.is_symlink() {
@@ -130,7 +130,7 @@ fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies what is data, and leaves holes where there are holes.
+/// Copies the data extents; holes stay holes.
 fn copy_data(from: &Path, to: &Path, length: u64) -> io::Result<()> {
     let (source, goal) = (
         File::open(from)?,
@@ -154,7 +154,7 @@ fn copy_data(from: &Path, to: &Path, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The next run of data at or after `at` and before `end`, as where it starts and stops.
+/// The next data extent at or after `at` and before `end`, as (start, end).
 pub fn next_data(file: &File, at: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
     if at >= end {
         return Ok(None);
@@ -165,13 +165,13 @@ pub fn next_data(file: &File, at: u64, end: u64) -> io::Result<Option<(u64, u64)
             Ok(Some((start, stop.min(end))))
         }
         Ok(_) => Ok(None),
-        // A filesystem that does not tell of its holes has none.
+        // The filesystem does not support SEEK_HOLE: all of it is data.
         Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(Some((at, end))),
         Err(error) => Err(error),
     }
 }
 
-/// Where the next data or hole is from `at` on; `None` behind the last.
+/// Offset of the next data or hole at or after `at`; `None` behind the last.
 fn seek(file: &File, at: u64, what: Whence) -> io::Result<Option<u64>> {
     let offset = i64::try_from(at).map_err(io::Error::other)?;
     match lseek(file.as_fd(), offset, what) {

@@ -1,4 +1,4 @@
-//! Files that may keep their writer waiting: FIFOs, consoles, pipes whose reader is slow or gone.
+//! Writing to files that may block: FIFOs, consoles, pipes whose reader is slow or gone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Opens what is there already for appending; it is neither made nor cut, and nothing waits for a reader: a FIFO that
+/// Opens an existing file for appending, neither creating nor truncating it, without waiting for a reader: a FIFO that
 /// no process reads is the error `ENXIO`.
 pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
@@ -20,7 +20,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A file whose writer waits for room, whether or not it was opened so that it must not wait. Nothing is buffered.
+/// A writer that polls for room on a non-blocking file, and writes to a blocking one as usual. Nothing is buffered.
 #[derive(Debug)]
 pub struct PollingWriter(File);
 
@@ -30,14 +30,14 @@ impl PollingWriter {
         Self(file)
     }
 
-    /// Writes to a copy of the descriptor `stream`.
+    /// Writes to a duplicate of the descriptor `stream`.
     pub fn copy_of(stream: impl AsFd) -> io::Result<Self> {
         let copy = stream.as_fd().try_clone_to_owned()?;
         Ok(Self(File::from(copy)))
     }
 
-    /// Writes all of `bytes`; the error `TimedOut` where that is not done after `limit`. Works only for a file from
-    /// [`open`]: any other waits in the kernel.
+    /// Writes all of `bytes`; the error `TimedOut` where that takes longer than `limit`. The limit holds only for a
+    /// file from [`open`]: writing to any other blocks in the kernel.
     pub fn write_within(&mut self, bytes: &[u8], limit: Duration) -> io::Result<()> {
         let deadline = Instant::now() + limit;
         let mut rest = bytes;
@@ -51,7 +51,7 @@ impl PollingWriter {
                     if left.is_zero() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
-                    // rounded up: the last millisecond is not spent in a loop
+                    // rounded up, or the last millisecond would be a busy loop
                     let left = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
                     self.wait(left.into())?;
                 }

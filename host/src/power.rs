@@ -1,4 +1,4 @@
-//! The end of a run that ends the machine, and the kernel that may start without the firmware in between.
+//! Reboot, power off and kexec at the end of a run.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -11,20 +11,20 @@ use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::ioctl::kexec;
 
-/// What happens to the machine.
+/// How the machine is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PowerAction {
-    /// It starts again.
+    /// Reboot through the firmware.
     Reboot,
-    /// It goes off.
+    /// Power off.
     PowerOff,
-    /// The kernel that was loaded starts, without the firmware in between.
+    /// Start the kernel that [`NextKernel::load`] has loaded, without the firmware in between.
     Kexec,
 }
 
-/// Writes out what is left in the page cache, then does it. Returns only where the kernel refuses.
+/// Writes out the page cache, then ends the machine. Returns only if the kernel refuses.
 ///
-/// This is the kernel's own reboot, right for a ramdisk whose init has nothing to stop: nothing is asked to end.
+/// This is `reboot(2)`: no process is asked to end, which is right for a ramdisk whose init has nothing to stop.
 pub fn end_machine(action: PowerAction) -> io::Result<Infallible> {
     nix::unistd::sync();
     let mode = match action {
@@ -35,14 +35,14 @@ pub fn end_machine(action: PowerAction) -> io::Result<Infallible> {
     Ok(reboot(mode)?)
 }
 
-/// Takes a kernel into memory that is to be started by [`PowerAction::Kexec`].
+/// Loads the kernel that [`PowerAction::Kexec`] starts.
 pub trait NextKernel: Send {
-    /// Loads it with its initial ramdisk and command line, in place of any loaded before. The files are not needed
+    /// Loads a kernel with its initial ramdisk and command line, replacing any loaded before. The files are not needed
     /// afterwards.
     fn load(&mut self, kernel: &Path, initrd: &Path, command_line: &str) -> io::Result<()>;
 }
 
-/// This machine's.
+/// [`NextKernel`] of this machine, by `kexec_file_load(2)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kexec;
 
@@ -55,7 +55,7 @@ impl NextKernel for Kexec {
     }
 }
 
-/// For disks that are files: this machine goes on.
+/// [`NextKernel`] of a run on regular files: loading is an error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoKexec;
 
@@ -79,7 +79,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("vmlinuz");
         fs::write(&file, "no kernel").unwrap();
-        // not root, no such call in this kernel, or not the format of a kernel: never Ok
+        // EPERM, ENOSYS or ENOEXEC, depending on the machine: never Ok
         Kexec.load(&file, &file, "root=/dev/x ro").unwrap_err();
         Kexec
             .load(&folder.path().join("none"), &file, "")

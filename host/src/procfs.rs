@@ -1,4 +1,4 @@
-//! What the kernel tells in `/proc`: mounts and swap, read from text.
+//! Parsers of the kernel's lists of mounts and swap in `/proc`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,17 +9,17 @@ use std::path::PathBuf;
 /// A line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountInfo {
-    /// Number of the device, `MAJOR:MINOR`; of a kind that names no disk for btrfs and the like.
+    /// Device number, `MAJOR:MINOR`; an anonymous one, which is not a disk's, for btrfs and the like.
     pub device: String,
-    /// Where it is mounted.
+    /// Mount point.
     pub target: PathBuf,
     /// Filesystem type.
     pub kind: String,
-    /// What was mounted, as it was named then.
+    /// The source as given to mount.
     pub source: OsString,
 }
 
-/// Reads the text of `/proc/self/mountinfo`; a line that is not understood is passed over.
+/// Reads the text of `/proc/self/mountinfo`; a malformed line is skipped.
 pub fn parse_mountinfo(text: &[u8]) -> Vec<MountInfo> {
     text.split(|byte| *byte == b'\n')
         .filter_map(parse_mount)
@@ -41,7 +41,7 @@ fn parse_mount(line: &[u8]) -> Option<MountInfo> {
     })
 }
 
-/// What is active swap now.
+/// The active swap devices and files.
 pub fn swaps() -> io::Result<Vec<PathBuf>> {
     match fs::read("/proc/swaps") {
         Ok(text) => Ok(parse_swaps(&text)),
@@ -61,7 +61,7 @@ pub fn parse_swaps(text: &[u8]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The kernel writes space, tab, newline, backslash and `#` as a backslash and three octal digits.
+/// Undoes the kernel's escapes: space, tab, newline, backslash and `#` are a backslash and three octal digits.
 fn unescaped(text: &[u8]) -> OsString {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;

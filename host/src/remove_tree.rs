@@ -1,4 +1,4 @@
-//! Removing a folder in which something may still be mounted: never across the border of a mount, not even a bind mount
+//! Removes a folder in which something may still be mounted: never across a mount point, not even that of a bind mount
 //! of the same filesystem. A mounted filesystem holds data that is not part of the folder.
 
 use std::ffi::OsStr;
@@ -12,10 +12,10 @@ use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{self, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
-/// Removes `folder` and all that is in it; one that is not there is no error. Links are removed, not followed. Stops at
-/// the first place where something is mounted, with an error that says so; what lies there is not looked at.
+/// Removes `folder` and everything in it; a missing folder is no error. Links are removed, not followed. Stops with an
+/// error at the first mount point, without entering it.
 pub fn remove_folder(folder: &Path) -> io::Result<()> {
-    // The folder itself may lie on any mount, and be named through links; what is below it may not.
+    // The path to the folder may cross mounts and links; paths below it may not.
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open = match fcntl::openat(AT_FDCWD, folder, flags, stat::Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(()),
@@ -26,8 +26,8 @@ pub fn remove_folder(folder: &Path) -> io::Result<()> {
     fs::remove_dir(folder)
 }
 
-/// Removes all that is in `folder` but for one name, which may not be there; the folder stays. Stops like
-/// [`remove_folder`].
+/// Removes everything in `folder` except the entry `kept`, which need not exist; the folder stays. Stops at mount
+/// points like [`remove_folder`].
 pub fn empty_folder_but(folder: &Path, kept: &OsStr) -> io::Result<()> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open = fcntl::openat(AT_FDCWD, folder, flags, stat::Mode::empty())?;
@@ -51,7 +51,7 @@ fn empty(folder: BorrowedFd<'_>, shown: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes one entry of any kind; `shown` is its folder for messages.
+/// Removes one entry of any kind; `shown` is its folder's path for messages.
 fn remove(folder: BorrowedFd<'_>, name: &Path, shown: &Path) -> io::Result<()> {
     let found = stat::fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;

@@ -1,13 +1,13 @@
-//! The terminal that a person looks at.
+//! The width of the terminal on standard output.
 
 use std::io::{self, IsTerminal};
 
 use crate::ioctl::terminal;
 
-/// What a terminal has that does not know its size: a serial line.
+/// Columns assumed for a terminal that does not know its size, such as a serial line.
 const USUAL: usize = 80;
 
-/// How many columns the terminal has that standard output is; `None` where it is a file or a pipe.
+/// Columns of the terminal on standard output; `None` where that is a file or a pipe.
 pub fn columns() -> Option<usize> {
     let out = io::stdout();
     if !out.is_terminal() {

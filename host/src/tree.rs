@@ -1,4 +1,4 @@
-//! The files of a system that is not running: read and written below one folder, and never outside it.
+//! Reads and writes files of an installed system that is not running, below one folder and never outside it.
 //!
 //! An image is not trusted to keep its symbolic links to itself: every path is resolved by the kernel as if the folder
 //! were the root (`openat2` with `RESOLVE_IN_ROOT`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it
@@ -15,14 +15,14 @@ use nix::fcntl::{self, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{self, Mode, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
-/// The folder that is the root of it all.
+/// The root folder of an installed system.
 #[derive(Debug)]
 pub struct Tree {
     root: OwnedFd,
     path: PathBuf,
 }
 
-/// What a path leads to, symbolic links followed.
+/// Kind of the entry at a path, symbolic links followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -33,11 +33,11 @@ pub enum Kind {
     Other,
 }
 
-/// Files that are read whole are no longer than this: configuration is short, and memory is not endless.
+/// Maximum length in bytes of a file that [`Tree::read`] takes.
 const LONGEST: u64 = 16 << 20;
 
 impl Tree {
-    /// The tree below `root`, which exists.
+    /// The tree below `root`, which must exist.
     pub fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC;
         Ok(Self {
@@ -46,7 +46,7 @@ impl Tree {
         })
     }
 
-    /// Where its root is now.
+    /// Path of the root in the running system.
     pub fn root(&self) -> &Path {
         &self.path
     }
@@ -60,19 +60,19 @@ impl Tree {
         Ok(fcntl::openat2(&self.root, path, how)?)
     }
 
-    /// Where the folder at `path` really is: a path without links, below the root.
+    /// Path in the running system of the folder at `path`: without links, below the root.
     pub fn real_path(&self, path: &str) -> io::Result<PathBuf> {
         let found = self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
     }
 
-    /// Where the file at `path` really is: the same for a file.
+    /// Like [`Self::real_path`] for a file.
     pub fn real_file(&self, path: &str) -> io::Result<PathBuf> {
         let found = self.resolve(path, OFlag::O_PATH)?;
         std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
     }
 
-    /// What is at `path`; `None` where nothing is, or a link that leads nowhere.
+    /// Kind of the entry at `path`; `None` where there is none, or a dangling link.
     pub fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
         let found = match self.resolve(path, OFlag::O_PATH) {
             Ok(found) => found,
@@ -97,7 +97,7 @@ impl Tree {
         Ok(self.kind(path)? == Some(Kind::Folder))
     }
 
-    /// What is in the file; `None` where there is none. What is not UTF-8 is replaced.
+    /// Content of a file; `None` where it does not exist. Bytes that are not UTF-8 are replaced.
     pub fn read(&self, path: &str) -> io::Result<Option<String>> {
         if self.kind(path)? != Some(Kind::File) {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Tree {
         Ok(u64::try_from(stat::fstat(&found)?.st_size).unwrap_or_default())
     }
 
-    /// The names in a folder, sorted; none where there is no folder.
+    /// The names in a folder, sorted; empty where it does not exist.
     pub fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let found = match self.resolve(folder, OFlag::O_DIRECTORY | OFlag::O_RDONLY) {
             Ok(found) => found,
@@ -129,14 +129,14 @@ impl Tree {
         Ok(names)
     }
 
-    /// Makes a folder and those above it; those that are there stay as they are.
+    /// Makes a folder and its parents; existing ones keep owner and mode.
     pub fn make_folder(&self, path: &str, mode: u32) -> io::Result<()> {
         self.folder(path, mode).map(drop)
     }
 
     fn folder(&self, path: &str, mode: u32) -> io::Result<OwnedFd> {
-        let look = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
-        match self.resolve(path, look) {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
+        match self.resolve(path, flags) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
             done => return done,
         }
@@ -153,10 +153,10 @@ impl Tree {
             Err(error) => return Err(error.into()),
         }
         File::from(parent).sync_all()?;
-        self.resolve(path, look)
+        self.resolve(path, flags)
     }
 
-    /// Writes a file whole: under another name first, flushed, then renamed. Folders above it are made. A symbolic link
+    /// Writes a file atomically: to a temporary name, flushed, then renamed. Parent folders are made. A symbolic link
     /// of that name is replaced, not followed.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
         let (above, name) = split(path)?;
@@ -165,8 +165,8 @@ impl Tree {
         File::from(folder).sync_all()
     }
 
-    /// Copies the regular files of a folder of ours that `chosen` picks into a folder of the tree, then flushes all of
-    /// its filesystem. Says how many.
+    /// Copies those regular files of `from`, a folder of the running system, that `chosen` accepts into a folder of the
+    /// tree, then flushes its filesystem. Returns their number.
     pub fn copy_in(
         &self,
         from: &Path,
@@ -186,7 +186,7 @@ impl Tree {
         Ok(unistd::syncfs(&folder).map(|()| copied)?)
     }
 
-    /// Makes a symbolic link; what is there already stays.
+    /// Makes a symbolic link; an existing entry stays.
     pub fn link(&self, path: &str, to: &str) -> io::Result<()> {
         let (above, name) = split(path)?;
         let folder = self.folder(above, 0o755)?;
@@ -197,7 +197,7 @@ impl Tree {
         }
     }
 
-    /// Removes a file or a link (not what it leads to). Says whether there was one.
+    /// Removes a file or a link (not its target). Returns whether there was one.
     pub fn remove(&self, path: &str) -> io::Result<bool> {
         let (above, name) = split(path)?;
         let folder = match self.resolve(above, OFlag::O_DIRECTORY | OFlag::O_RDONLY) {
@@ -213,10 +213,10 @@ impl Tree {
     }
 }
 
-/// Writes `name` in an open folder by way of another name.
+/// Writes `name` in an open folder: to a temporary name first, then renamed.
 fn put(folder: &OwnedFd, name: &str, content: &[u8], mode: u32, flush: bool) -> io::Result<()> {
     let passing = format!(".{name}.new");
-    // left by a run that was cut off, or put there by the image: either way not ours to write through
+    // left by an interrupted run or part of the image, and possibly a link: not to be written through
     match unistd::unlinkat(folder, passing.as_str(), UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(error) => return Err(error.into()),
@@ -250,7 +250,7 @@ fn split(path: &str) -> io::Result<(&str, &str)> {
     Ok((above, name))
 }
 
-/// Whether the error says that there is nothing: no entry, or a component that is no folder.
+/// Whether the error means that the path does not exist: no entry, or a component that is not a folder.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }

@@ -1,4 +1,4 @@
-//! Amounts of disk. Plans count in [`Bytes`]; the other units exist only to be converted.
+//! Amounts of disk space. Plans count in [`Bytes`]; the other units exist only to be converted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// No bytes at all; also the start of a disk.
+    /// Zero bytes; also the start of a disk.
     pub const ZERO: Self = Self(0);
     /// 2^10 bytes.
     pub const KIB: Self = Self(1 << 10);
@@ -31,7 +31,7 @@ impl Bytes {
         }
     }
 
-    /// The number of whole MiB when there is no rest, else `None`.
+    /// The number of MiB where there is no rest, else `None`.
     pub const fn as_whole_mib(self) -> Option<u64> {
         if self.0.is_multiple_of(1 << 20) {
             Some(self.0 >> 20)
@@ -56,12 +56,12 @@ impl Bytes {
         }
     }
 
-    /// Difference, but never less than nothing.
+    /// Difference, at least zero.
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// Sum, but never more than 2^64 - 1.
+    /// Sum, at most 2^64 - 1.
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -107,7 +107,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// What was read is not a size.
+/// The text, which is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a size; write it like `512 MiB` or `20 GiB`")]
 pub struct ParseBytesError(pub String);
@@ -138,7 +138,7 @@ impl FromStr for Bytes {
 pub struct KernelSectors(pub u64);
 
 impl KernelSectors {
-    /// The same amount in bytes; `None` where the kernel's figure cannot be one.
+    /// The same amount in bytes; `None` where that is 2^64 or more.
     pub const fn to_bytes(self) -> Option<Bytes> {
         match self.0.checked_mul(512) {
             Some(bytes) => Some(Bytes(bytes)),
@@ -147,13 +147,13 @@ impl KernelSectors {
     }
 }
 
-/// A run of bytes on one disk: `start` up to, not including, `end()`.
+/// A range of bytes on one disk: from `start` up to, not including, `end()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Extent {
-    /// Where it starts, from the beginning of the disk.
+    /// Offset from the beginning of the disk.
     #[serde(rename = "start_bytes")]
     pub start: Bytes,
-    /// How long it is; an extent of length zero holds nothing and overlaps nothing.
+    /// An extent of length zero contains no byte and overlaps nothing.
     #[serde(rename = "length_bytes")]
     pub length: Bytes,
 }

@@ -1,4 +1,5 @@
-//! Waiting for a condition: bounded, with a growing pause between two looks. The only place that may sleep.
+//! Waiting for a condition: within a time limit, with growing pauses between two attempts. The only module that may
+//! sleep.
 
 #![expect(
     clippy::disallowed_methods,
@@ -14,10 +15,10 @@ use crate::exec::{Cmd, Exec, ExecError, Output};
 
 /// The first pause; each is twice as long as the one before, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest pause between two looks.
+/// The longest pause between two attempts.
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// Looks until `probe` finds what it looks for, at least once and again at the very end of `limit`; then
+/// Calls `probe` until it returns a value, at least once and a last time at the end of `limit`; then
 /// [`io::ErrorKind::TimedOut`]. An error of `probe` ends the wait.
 pub fn until<T>(
     limit: Duration,
@@ -26,7 +27,7 @@ pub fn until<T>(
     let deadline = Instant::now() + limit;
     let mut pause = SHORTEST;
     loop {
-        // The clock is read before the look: a look that began in time counts, however long it took.
+        // The clock is read before the attempt: one that began in time counts, however long it took.
         let left = deadline.saturating_duration_since(Instant::now());
         if let Some(found) = probe()? {
             return Ok(found);
@@ -54,7 +55,7 @@ pub fn until_or_cancelled<T>(
     })
 }
 
-/// Tries again while the kernel says `EBUSY`, up to `limit`; then that error.
+/// Retries while the kernel returns `EBUSY`, up to `limit`; then returns that error.
 pub fn while_busy<T, E: Into<io::Error>>(
     limit: Duration,
     mut attempt: impl FnMut() -> Result<T, E>,
@@ -70,9 +71,9 @@ pub fn while_busy<T, E: Into<io::Error>>(
     })
 }
 
-/// Runs a tool, and again while it says that another program holds a device, up to `limit`; then its last answer.
-/// Programs that look at every new device (udev, scanners) let go of it in a moment, and tools that want a device for
-/// themselves give up before they change anything.
+/// Runs a tool, and again while it reports that another program holds a device, up to `limit`; returns its last result.
+/// Programs that probe every new device (udev, scanners) release it in a moment, and tools that need exclusive access
+/// fail before they change anything.
 pub fn run_while_busy(
     exec: &mut dyn Exec,
     cmd: &Cmd,
@@ -82,7 +83,7 @@ pub fn run_while_busy(
     let is_busy = |done: &Result<Output, ExecError>| done.as_ref().is_err_and(ExecError::is_busy);
     let mut last = exec.run(cmd);
     if is_busy(&last) {
-        // How the wait ends does not matter: what the tool said last does.
+        // However the wait ends, the tool's last result is returned.
         let _ = until_or_cancelled(limit, cancel, || {
             last = exec.run(cmd);
             Ok((!is_busy(&last)).then_some(()))
@@ -91,7 +92,7 @@ pub fn run_while_busy(
     last
 }
 
-/// Pauses as a retry with back-off has to, unless `cancel` is set meanwhile; `false` says that it was.
+/// Sleeps for `length`, as between retries; `false` where `cancel` was set meanwhile.
 pub fn pause(length: Duration, cancel: &Cancel) -> bool {
     let waited = until_or_cancelled(length, cancel, || Ok(None::<()>));
     waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
@@ -179,7 +180,7 @@ mod tests {
         stopped.cancel();
         let (done, runs) = run(Script::new().exiting("mkswap", 1, busy), minute, &stopped);
         assert_eq!((done.is_err(), runs), (true, 1));
-        // whatever else is wrong stays so
+        // any other failure is returned at once
         let (done, runs) = run(
             Script::new().exiting("mkswap", 1, "no"),
             minute,

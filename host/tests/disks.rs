@@ -1,4 +1,4 @@
-//! Devices really opened: files that stand for disks, and loop devices where root is at hand.
+//! Devices really opened: files that stand for disks, and loop devices, which need root.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -19,7 +19,7 @@ fn extent(start_mib: u64, length_mib: u64) -> Extent {
     }
 }
 
-/// A loop device of 64 MiB; `None`, and a line that says so, where this machine gives us none.
+/// A loop device of 64 MiB; `None`, after printing that the test is skipped, where there are no loop devices.
 fn loop_device(options: LoopOptions) -> Option<LoopDevice> {
     let file = tempfile::tempfile().unwrap();
     file.set_len(64 << 20).unwrap();
@@ -60,15 +60,15 @@ fn what_cannot_stand_for_a_disk_is_refused() {
             .unwrap_or_default()
     };
     assert!(add("sda", &path, None).contains("No such file"));
-    assert!(add("sda", &path, Some(1000)).contains("whole number of sectors"));
-    assert!(add("sda", &path, Some(0)).contains("whole number of sectors"));
+    assert!(add("sda", &path, Some(1000)).contains("whole number of 512 B sectors"));
+    assert!(add("sda", &path, Some(0)).contains("whole number of 512 B sectors"));
     assert!(add("sda", folder.path(), None).contains("directory"));
     assert!(add("sda", Path::new("/dev/null"), None).contains("not a regular file"));
     assert_eq!(add("sda", &path, Some(1 << 20)), "");
-    assert!(add("sdb", &path, Some(512)).contains("1 MiB long already, and would be cut to 512 B"));
+    assert!(add("sdb", &path, Some(512)).contains("1 MiB long and would be truncated to 512 B"));
     assert!(add("/dev/sda", &path, None).contains("two disks `/dev/sda`"));
-    assert!(add("sdb", &path, None).contains("stands for `/dev/sda` already"));
-    // by another name that it has, and by another way to it
+    assert!(add("sdb", &path, None).contains("already stands for `/dev/sda`"));
+    // by other paths to the same file
     let (hard, soft) = (folder.path().join("hard"), folder.path().join("soft"));
     fs::hard_link(&path, &hard).unwrap();
     std::os::unix::fs::symlink(&path, &soft).unwrap();
@@ -81,10 +81,10 @@ fn what_cannot_stand_for_a_disk_is_refused() {
             .join(folder.path().file_name().unwrap())
             .join("disk"),
     ] {
-        let said = add("sdb", &other, None);
+        let error = add("sdb", &other, None);
         assert!(
-            said.contains("stands for `/dev/sda` already"),
-            "{} {said}",
+            error.contains("already stands for `/dev/sda`"),
+            "{} {error}",
             other.display()
         );
     }
@@ -102,7 +102,7 @@ fn a_file_that_is_still_to_be_made_stands_for_one_disk_only() {
         .look_at("sdb", &folder.path().join("./new"), size)
         .unwrap_err();
     assert!(
-        error.to_string().contains("stands for `/dev/sda` already"),
+        error.to_string().contains("already stands for `/dev/sda`"),
         "{error}"
     );
     devices
@@ -399,7 +399,7 @@ fn what_a_node_is_put_together_of_is_read_from_sysfs() {
 }
 
 #[test]
-fn a_file_has_the_partitions_of_its_table_and_those_who_look_make_nothing() {
+fn a_file_has_the_partitions_of_its_table_and_looking_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("disk");
     let mut devices = FileDevices::new();

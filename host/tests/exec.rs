@@ -1,4 +1,4 @@
-//! Programs really started: how they end, what they leave, and who stops them.
+//! Programs really started: how they end, what they leave behind, and what stops them.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -76,7 +76,7 @@ fn a_program_gets_a_clean_environment_and_the_root() {
 }
 
 #[test]
-fn it_runs_where_it_is_told() {
+fn it_runs_in_the_folder_that_is_set() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(&script("pwd -P").directory(folder.path())).unwrap();
     let expected = folder.path().canonicalize().unwrap();
@@ -121,13 +121,13 @@ fn another_status_is_an_error_with_the_last_line() {
     assert!(error.to_string().ends_with("status 1: only out"), "{error}");
     let error = run(&script("exit 1")).unwrap_err();
     assert!(
-        error.to_string().ends_with("status 1: it said nothing"),
+        error.to_string().ends_with("status 1: it printed nothing"),
         "{error}"
     );
 }
 
 #[test]
-fn a_signal_is_told_apart_from_a_status() {
+fn a_signal_is_not_a_status() {
     let error = run(&script("kill -9 $$")).unwrap_err();
     assert!(
         matches!(error, ExecError::Signalled { signal: 9, .. }),
@@ -214,7 +214,7 @@ fn too_long_is_too_long_for_grandchildren_too() {
 }
 
 #[test]
-fn a_daemon_left_behind_does_not_hold_us_up() {
+fn a_daemon_left_behind_is_not_waited_for() {
     let output = run(&script("sleep 30 & echo $!")).unwrap();
     let pid = output.stdout.trim();
     let still = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -279,7 +279,7 @@ fn a_program_in_the_background_runs_until_it_is_stopped() {
 }
 
 #[test]
-fn a_program_in_the_background_tells_how_it_ended() {
+fn a_program_in_the_background_has_an_exit_status() {
     let folder = tempfile::tempdir().unwrap();
     let shells = shells();
     let system = system(&shells, &Cancel::new());

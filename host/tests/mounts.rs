@@ -1,4 +1,4 @@
-//! A filesystem really mounted, on a loop device, where root is at hand.
+//! A filesystem really mounted, on a loop device; needs root.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -12,7 +12,7 @@ use host::ioctl::flags;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::mount::{KernelMounts, MountMode, Mounts, unmount_below};
 
-/// A loop device with an ext4; `None`, and a line that says so, where this machine gives us none.
+/// A loop device with an ext4; `None`, after printing that the test is skipped, where there are no loop devices.
 fn ext4() -> Option<LoopDevice> {
     let file = tempfile::tempfile().unwrap();
     file.set_len(16 << 20).unwrap();
@@ -122,7 +122,7 @@ fn a_folder_is_not_removed_across_what_is_mounted_in_it() {
     for folder in [&kept, &mounted] {
         fs::create_dir_all(folder).unwrap();
     }
-    fs::write(kept.join("data"), "somebody's").unwrap();
+    fs::write(kept.join("data"), "kept").unwrap();
     let bound = nix::mount::mount(
         Some(&kept),
         &mounted,
@@ -140,7 +140,7 @@ fn a_folder_is_not_removed_across_what_is_mounted_in_it() {
         error.to_string(),
         format!("something is mounted at {}", mounted.display())
     );
-    assert_eq!(fs::read(kept.join("data")).unwrap(), b"somebody's");
+    assert_eq!(fs::read(kept.join("data")).unwrap(), b"kept");
     drop(bound);
     host::remove_tree::remove_folder(&work).unwrap();
     assert!(kept.join("data").exists() && !work.exists());

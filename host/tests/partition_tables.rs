@@ -37,7 +37,7 @@ fn partitions() -> Vec<GptPartition> {
     all
 }
 
-/// What sgdisk is told to make the same.
+/// Arguments with which sgdisk makes the same partitions.
 fn arguments(sector: u64) -> Vec<String> {
     let mut arguments = vec!["--clear".to_owned(), format!("--disk-guid={DISK}")];
     for GptPartition {
@@ -63,7 +63,7 @@ fn arguments(sector: u64) -> Vec<String> {
     arguments
 }
 
-/// Runs sgdisk on `disk`; `false`, and a line that says so, where it is not installed.
+/// Runs sgdisk on `disk`; `false`, after printing that the test is skipped, where it is not installed.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test compares with another program"
@@ -84,7 +84,7 @@ fn sgdisk(disk: &Path, arguments: &[String]) -> bool {
 }
 
 /// Everything that a table consists of: both ends of the disk, without its boot code, and without the end of the
-/// protective entry in cylinders, heads and sectors: of a small disk sgdisk says it, and we that it cannot be said.
+/// protective entry in cylinders, heads and sectors: sgdisk computes it for a small disk, `Gpt` writes the maximum.
 fn ends(disk: &dyn BlockDevice) -> [Vec<u8>; 2] {
     let sector = disk.sector_size().0;
     let tail = 128 * 128 + sector;
@@ -99,7 +99,7 @@ fn ends(disk: &dyn BlockDevice) -> [Vec<u8>; 2] {
     [head, read(size - tail, size)]
 }
 
-/// sgdisk's table is that of [`Gpt::new`], byte by byte, and is found; then ours takes its place, and sgdisk is
+/// sgdisk's table is that of [`Gpt::new`], byte by byte, and is found; then `Gpt` writes its own, and sgdisk is
 /// content.
 fn compare(devices: &dyn Devices, disk: &Path, file: &Path, sector: u64) {
     if !sgdisk(file, &arguments(sector)) {

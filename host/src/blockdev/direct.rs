@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use super::window::check_file;
 use crate::units::{Bytes, Extent};
 
-/// An open device without the page cache in between (`O_DIRECT`). Offsets count from its own beginning, and what does
-/// not lie within it is neither read nor written: the file behind it may go on, with the next partition say.
+/// A device opened without the page cache (`O_DIRECT`). Offsets count from the start of its extent; a request outside
+/// of the extent is refused, since the underlying file may continue with the next partition.
 ///
 /// What was written is on the medium once [`super::BlockDevice::flush`] of the device has returned.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub struct DirectWriter {
 }
 
 impl DirectWriter {
-    /// What direct I/O asks of addresses, offsets and lengths on every disk that we know, in bytes. Many disks are
-    /// content with less, and say so by taking it.
+    /// Alignment in bytes of addresses, offsets and lengths that satisfies direct I/O on every known disk. Many disks
+    /// accept less.
     pub const ALIGNMENT: usize = 4096;
 
     /// The part `extent` of `file`.
@@ -27,8 +27,8 @@ impl DirectWriter {
         Self { file, extent }
     }
 
-    /// Writes all of `bytes` at `at`; [`io::ErrorKind::InvalidInput`] where they are not within the device, or where
-    /// they do not lie as the device asks: then they have to go through the cache.
+    /// Writes all of `bytes` at `at`; [`io::ErrorKind::InvalidInput`] where they are not within the device or not
+    /// aligned as the device requires: then write through the page cache.
     pub fn write_at(&self, bytes: &[u8], at: Bytes) -> io::Result<()> {
         self.file.write_all_at(bytes, self.place(at, bytes.len())?)
     }
@@ -39,12 +39,12 @@ impl DirectWriter {
             .read_exact_at(buffer, self.place(at, buffer.len())?)
     }
 
-    /// The same as [`super::BlockDevice::check_whole`] of the device, for threads that do not have it at hand.
+    /// The same as [`super::BlockDevice::check_whole`], for threads that hold no [`super::BlockDevice`].
     pub fn check_whole(&self) -> io::Result<()> {
         check_file(&self.file, self.extent.end(), true)
     }
 
-    /// Where in the file it lies.
+    /// Offset in the file.
     fn place(&self, at: Bytes, length: usize) -> io::Result<u64> {
         let end = u64::try_from(length)
             .ok()
@@ -70,7 +70,8 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_outside_of_the_extent_is_read_or_written(
-            start in 0..FILE, length in 0..FILE, at: u64, near in 0..FILE, data in prop::collection::vec(1_u8..=9, 0..2000),
+            start in 0..FILE, length in 0..FILE, at: u64, near in 0..FILE,
+            data in prop::collection::vec(1_u8..=9, 0..2000),
         ) {
             let file = tempfile::tempfile().unwrap();
             file.write_all_at(&vec![0xaa; FILE], 0).unwrap();

@@ -10,13 +10,13 @@ use super::{Access, BlockDevice, Devices, forecast};
 use crate::partition_table;
 use crate::units::{Bytes, Extent};
 
-/// The files' sectors.
+/// Logical sector size of disks that are files.
 const SECTOR: Bytes = Bytes(512);
 
 /// A regular file that stands for a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileDisk {
-    /// The path of the disk that it stands for, like `/dev/sda`.
+    /// Path of the disk that the file stands for, like `/dev/sda`.
     pub device: PathBuf,
     /// Absolute path of the regular file.
     pub file: PathBuf,
@@ -25,7 +25,7 @@ pub struct FileDisk {
     partitions: Vec<(u32, Extent)>,
 }
 
-/// Whether two paths lead to one file: by the same resolved path, or by two names that it has.
+/// Whether two paths lead to one file: by the same resolved path, or by hard links.
 fn is_same(a: &Path, b: &Path) -> bool {
     let identity = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
     a == b || identity(a).is_some_and(|it| identity(b) == Some(it))
@@ -43,7 +43,7 @@ fn with_real_folder(file: &Path) -> PathBuf {
     }
 }
 
-/// Disks that are files. The machine's real ones cannot be seen through this.
+/// Disks that are files. The machine's real disks cannot be opened through this.
 #[derive(Clone, Debug, Default)]
 pub struct FileDevices {
     disks: Vec<FileDisk>,
@@ -55,8 +55,8 @@ impl FileDevices {
         Self::default()
     }
 
-    /// Lets `file` stand for the disk `name` (`sda` or `/dev/sda`). With a size it is made, sparse, or made longer, but
-    /// never cut; without one it has to be there.
+    /// Lets `file` stand for the disk `name` (`sda` or `/dev/sda`). With a size the file is made, sparse, or extended,
+    /// but never truncated; without one it must exist.
     pub fn add(&mut self, name: &str, file: &Path, size: Option<Bytes>) -> io::Result<()> {
         let device = Path::new("/dev").join(name);
         self.check_name(&device)?;
@@ -85,11 +85,11 @@ impl FileDevices {
         Ok(())
     }
 
-    /// Takes it in, with the partitions that it has already.
+    /// Registers the disk and reads its partition table.
     fn push(&mut self, device: &Path, file: PathBuf, size: Bytes) -> io::Result<()> {
         if let Some(other) = self.disks.iter().find(|disk| is_same(&disk.file, &file)) {
             let (file, other) = (file.display(), other.device.display());
-            return Err(invalid(format!("{file} stands for `{other}` already")));
+            return Err(invalid(format!("{file} already stands for `{other}`")));
         }
         self.disks.push(FileDisk {
             device: device.to_owned(),
@@ -100,7 +100,7 @@ impl FileDevices {
         self.read_table()
     }
 
-    /// Learns the partitions of the disk added last.
+    /// Reads the partitions of the disk added last.
     fn read_table(&mut self) -> io::Result<()> {
         let Some(disk) = self.disks.last() else {
             return Ok(());
@@ -108,7 +108,7 @@ impl FileDevices {
         let opened = self.open(&disk.device, Access::Read);
         let table = match opened.and_then(|opened| partition_table::read(opened.as_ref())) {
             Ok(table) => table,
-            // Those who look may see a file that is not there yet, or shorter than it will be.
+            // Added by `look_at`: the file may not exist yet, or be shorter than it will be.
             Err(error) if is_short(&error) => None,
             Err(error) => return Err(error),
         };
@@ -120,8 +120,8 @@ impl FileDevices {
         Ok(())
     }
 
-    /// The same for those who only look: nothing is made or brought to a size. A file that is not there yet, but has a
-    /// size, stands for an empty disk that cannot be opened.
+    /// Like [`Self::add`] for a read-only run: no file is created or extended. A missing file with a size given stands
+    /// for an empty disk that cannot be opened.
     pub fn look_at(&mut self, name: &str, file: &Path, size: Option<Bytes>) -> io::Result<()> {
         let device = Path::new("/dev").join(name);
         self.check_name(&device)?;
@@ -140,7 +140,7 @@ impl FileDevices {
         self.push(&device, path, length)
     }
 
-    /// The disks, in the order they were given.
+    /// The disks, in the order they were added.
     pub fn disks(&self) -> &[FileDisk] {
         &self.disks
     }
@@ -155,7 +155,7 @@ impl FileDevices {
         found.ok_or_else(|| no_such(path))
     }
 
-    /// The file that `path` means, and which part of it.
+    /// The file behind `path`, a disk or partition, and which part of it.
     fn locate(&self, path: &Path) -> io::Result<(&FileDisk, Extent)> {
         let whole = |disk: &FileDisk| Extent {
             start: Bytes::ZERO,
@@ -176,15 +176,15 @@ impl FileDevices {
     }
 }
 
-/// Whether a file of `length` may stand for a disk, brought to `size` where that is given.
+/// Checks that a file of `length` may stand for a disk once it is extended to `size`, where that is given.
 fn check_size(file: &Path, length: Bytes, size: Option<Bytes>) -> io::Result<()> {
     let (file, wanted) = (file.display(), size.unwrap_or(length));
     if wanted == Bytes::ZERO || !wanted.is_aligned(SECTOR) {
-        let rule = format!("a disk has a whole number of sectors of {SECTOR}");
-        return Err(invalid(format!("{file} is {wanted} long, and {rule}")));
+        let rule = format!("not a whole number of {SECTOR} sectors");
+        return Err(invalid(format!("{file} is {wanted} long: {rule}")));
     }
     if wanted < length {
-        let what = format!("{file} is {length} long already, and would be cut to {wanted}");
+        let what = format!("{file} is {length} long and would be truncated to {wanted}");
         return Err(invalid(what));
     }
     Ok(())
@@ -241,7 +241,7 @@ impl Devices for FileDevices {
             && extent.end() <= found.size;
         let mut others = found.partitions.iter();
         let free = others.all(|(known, other)| *known != number && !other.overlaps(extent));
-        // What the kernel says in these two cases.
+        // The kernel's errors in these two cases.
         if !inside {
             return Err(io::Error::from_raw_os_error(nix::libc::EINVAL));
         }

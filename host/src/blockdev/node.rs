@@ -1,4 +1,4 @@
-//! Block device nodes, and their partitions as the kernel tells of them in sysfs.
+//! Block devices of this machine, and their partitions as listed in sysfs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,10 +16,10 @@ use crate::lock::{self, DiskLock, LockError};
 use crate::units::{Bytes, Extent, KernelSectors};
 use crate::wait;
 
-/// How long a node may take to appear, or an old partition to be let go (udev looks into new ones).
+/// How long a device node may take to appear, or an old partition to become free (udev probes new ones).
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a program that looks at every new device may hold one that is wanted exclusively.
+/// How long an exclusive open is retried while a program that probes new devices holds the device.
 const HELD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The block devices of this machine.
@@ -37,12 +37,12 @@ impl Default for NodeDevices {
 }
 
 impl NodeDevices {
-    /// Those under `/dev`, with `/sys` to tell of them.
+    /// Devices under `/dev`, described by `/sys`.
     pub fn new() -> Self {
         Self::below("/sys", "/dev")
     }
 
-    /// The same with other roots, for tests.
+    /// With other roots, for tests.
     pub fn below(sys: impl Into<PathBuf>, dev: impl Into<PathBuf>) -> Self {
         Self {
             sys: sys.into(),
@@ -51,8 +51,8 @@ impl NodeDevices {
         }
     }
 
-    /// The folder that sysfs has for a node: by its number where it is a node, so that links and names in
-    /// `/dev/mapper` mean what they point to; else by its name.
+    /// The sysfs folder of a device: by its number where `disk` is a device node, so that links and names in
+    /// `/dev/mapper` are resolved; else by its name.
     fn folder(&self, disk: &Path) -> io::Result<PathBuf> {
         let meta = fs::metadata(disk);
         if let Ok(meta) = &meta
@@ -64,14 +64,14 @@ impl NodeDevices {
         let name = disk.strip_prefix(&self.dev).unwrap_or(disk);
         let name = name.to_string_lossy().replace('/', "!");
         let folder = self.sys.join("class/block").join(name);
-        // The error that matters is that of the node, where there is none.
+        // If neither exists, the error to report is that of the device node.
         folder
             .canonicalize()
             .map_err(|error| meta.err().unwrap_or(error))
     }
 }
 
-/// A partition as sysfs has it.
+/// A partition as listed in sysfs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     number: u32,
@@ -79,14 +79,14 @@ struct Known {
     node: String,
 }
 
-/// The partitions in a disk's folder of sysfs, by number.
+/// The partitions in a disk's sysfs folder, by number.
 fn known(folder: &Path) -> io::Result<Vec<Known>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let folder = entry?.path();
         match read_known(&folder) {
             Ok(partition) => found.extend(partition),
-            // It went while we looked.
+            // The partition was removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -111,8 +111,8 @@ fn read_known(folder: &Path) -> io::Result<Option<Known>> {
     }))
 }
 
-/// What the node of a folder of sysfs is called. Without a line of its own: sysfs writes `!` where the node's name has
-/// `/`.
+/// Device name of a sysfs folder, from `uevent`. Without a `DEVNAME` line it is the folder's name, in which sysfs
+/// writes `!` for `/`.
 fn name_of(folder: &Path) -> io::Result<String> {
     let uevent = fs::read_to_string(folder.join("uevent"))?;
     let mut lines = uevent.lines();
@@ -126,7 +126,7 @@ fn name_of(folder: &Path) -> io::Result<String> {
 fn read_number(file: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(file)?;
     let not_a_number = |_| {
-        let what = format!("{} says `{}`", file.display(), text.trim());
+        let what = format!("{} contains `{}`", file.display(), text.trim());
         io::Error::new(io::ErrorKind::InvalidData, what)
     };
     text.trim().parse().map_err(not_a_number)
@@ -161,7 +161,7 @@ impl Devices for NodeDevices {
             length: block::size(&file)?,
         };
         let (sector, read_only) = (block::sector_size(&file)?, block::read_only(&file)?);
-        // The kernel would open it, and refuse at the first write only.
+        // The kernel would open it and fail only at the first write.
         if writable && read_only {
             return Err(io::Error::from_raw_os_error(nix::libc::EROFS));
         }
@@ -174,10 +174,7 @@ impl Devices for NodeDevices {
         let found = known.into_iter().find(|known| known.number == number);
         let node = found.map(|known| self.dev.join(known.node));
         node.ok_or_else(|| {
-            let what = format!(
-                "the kernel knows no partition {number} of {}",
-                disk.display()
-            );
+            let what = format!("the kernel has no partition {number} of {}", disk.display());
             io::Error::new(io::ErrorKind::NotFound, what)
         })
     }
@@ -190,11 +187,11 @@ impl Devices for NodeDevices {
     fn add_partition(&mut self, disk: &Path, number: u32, extent: Extent) -> io::Result<()> {
         let before = self.partitions(disk)?;
         match before.iter().find(|(known, _)| *known == number) {
-            // Another program, such as udev after a change, may have let the kernel read the new table first.
+            // Another program, such as udev after a change, may have made the kernel read the new table first.
             Some((_, known)) if *known == extent => {}
             Some((_, known)) => {
                 let what = format!(
-                    "the kernel still knows partition {number} of {} as {} at {}",
+                    "the kernel still has partition {number} of {} as {} at {}",
                     disk.display(),
                     known.length,
                     known.start
@@ -221,7 +218,7 @@ impl Devices for NodeDevices {
 
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()> {
         let file = open_disk(disk)?;
-        // udev looks into a partition that has just come; anything else that holds it shows after the wait.
+        // udev probes a new partition for a moment; any other user still holds it after the wait.
         wait::while_busy(self.patience, || {
             match block::delete_partition(&file, number) {
                 Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => Ok(()),
@@ -254,7 +251,7 @@ impl Devices for NodeDevices {
     }
 }
 
-/// A node that is not there yet, or still the old one of a partition that is gone.
+/// Whether the device node does not exist yet, or still belongs to a removed partition.
 fn is_not_yet(error: &io::Error) -> bool {
     use nix::libc::{ENODEV, ENOENT, ENXIO};
     matches!(error.raw_os_error(), Some(ENOENT | ENXIO | ENODEV))

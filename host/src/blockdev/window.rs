@@ -1,5 +1,5 @@
-//! Positioned reads and writes within a run of bytes of one open file: a whole device node, a whole file, or the part
-//! of a file that stands for a partition.
+//! Positioned reads and writes within one extent of an open file: a whole device, a whole file, or the part of a file
+//! that stands for a partition.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,10 +14,10 @@ use super::{BlockDevice, DirectWriter};
 use crate::ioctl::block;
 use crate::units::{Bytes, Extent};
 
-/// Zeros are written in pieces of this size where the device has no quicker way.
+/// Bytes per write of zeros, where the device cannot zero by itself.
 const PIECE: usize = 1 << 20;
 
-/// An open file, of which only one extent is seen.
+/// One extent of an open file.
 #[derive(Debug)]
 pub struct Window {
     file: File,
@@ -25,13 +25,13 @@ pub struct Window {
     sector_size: Bytes,
     writable: bool,
     read_only: bool,
-    /// Whether it is a regular file that had a name when it was opened.
+    /// Whether it is a regular file that had a directory entry when it was opened.
     is_named: bool,
     lost: Option<Errno>,
 }
 
 impl Window {
-    /// The window `extent` of `file`. `writable` says how the file was opened, `read_only` what the device says.
+    /// The window `extent` of `file`. `writable`: how the file was opened; `read_only`: the device's own flag.
     pub(super) fn new(file: File, extent: Extent, sector_size: Bytes, writable: bool) -> Self {
         let is_named = file
             .metadata()
@@ -73,7 +73,7 @@ impl Window {
         }
     }
 
-    /// Zeros by writing them.
+    /// Zeroes by writing.
     fn write_zeros(&mut self, extent: Extent) -> io::Result<()> {
         let zeros = vec![0_u8; PIECE];
         let mut at = extent.start;
@@ -86,7 +86,7 @@ impl Window {
         Ok(())
     }
 
-    /// Zeros by the device or the filesystem below; `false` where they have no way that is not slow.
+    /// Zeroes by `fallocate`; `false` where device or filesystem have no fast way.
     fn punch(&self, extent: Extent) -> io::Result<bool> {
         let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
         let start = self.place(extent.start, extent.length.0, io::ErrorKind::InvalidInput)?;
@@ -99,7 +99,7 @@ impl Window {
             match fallocate(&self.file, mode, start, length) {
                 Ok(()) => return Ok(true),
                 Err(Errno::EINTR) => {}
-                // ENODEV and ENOSYS: not a device or filesystem that knows the call at all.
+                // ENODEV and ENOSYS: the device or filesystem does not support the call at all.
                 Err(Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOSYS | Errno::EINVAL) => {
                     return Ok(false);
                 }
@@ -124,7 +124,7 @@ impl BlockDevice for Window {
 
     fn read_at(&self, buffer: &mut [u8], at: Bytes) -> io::Result<()> {
         let place = self.place(at, count(buffer), io::ErrorKind::UnexpectedEof)?;
-        // It tries again on EINTR, and goes on after a short read.
+        // Retries on EINTR and continues after a short read.
         self.file.read_exact_at(buffer, place)
     }
 
@@ -137,7 +137,7 @@ impl BlockDevice for Window {
     fn zero(&mut self, extent: Extent) -> io::Result<()> {
         self.check_writable()?;
         self.place(extent.start, extent.length.0, io::ErrorKind::InvalidInput)?;
-        // Block devices refuse a hole that is not made of whole sectors: its ragged ends are written.
+        // Block devices refuse a hole that does not consist of whole sectors: the unaligned ends are written.
         let sector = self.sector_size;
         let inner_start = extent.start.align_up(sector).unwrap_or(extent.end());
         let inner_end = extent.end().align_down(sector);
@@ -161,9 +161,9 @@ impl BlockDevice for Window {
             return Err(errno.into());
         }
         self.check_whole()?;
-        // Also where this was opened for reading: what others wrote is on the medium then, or that is told.
+        // Also where this was opened for reading: it flushes what other descriptors wrote.
         let synced = nix::unistd::fsync(&self.file);
-        // Told once, the kernel forgets which pages were lost: a second fsync would say that all is well.
+        // The kernel reports lost pages once: a second fsync would succeed.
         synced.map_err(|errno| {
             self.lost = Some(errno);
             errno.into()
@@ -174,13 +174,13 @@ impl BlockDevice for Window {
         if !self.writable {
             return Ok(());
         }
-        // one without a name from the start is meant to be so
+        // a file that had no name when it was opened is a temporary file by intent
         check_file(&self.file, self.extent.end(), self.is_named)
     }
 
     fn drop_cache(&mut self) -> io::Result<()> {
         match block::flush_buffers(&self.file) {
-            // A regular file: what is cached of it is what any reader gets.
+            // A regular file: every reader gets the cached pages.
             Err(error) if error.raw_os_error() == Some(nix::libc::ENOTTY) => Ok(()),
             done => done,
         }
@@ -192,7 +192,7 @@ impl BlockDevice for Window {
         if !self.extent.start.is_aligned(Bytes(alignment)) {
             return Ok(None);
         }
-        // By its descriptor, not by its name: it is the same file even if the name means another one by now.
+        // By descriptor, not by path: the path may lead to another file by now.
         let name = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(O_DIRECT);
@@ -204,7 +204,7 @@ impl BlockDevice for Window {
     }
 }
 
-/// An error where the regular file, written up to `end`, is shorter than that, or has lost its name.
+/// Fails where the regular file, written up to `end`, is shorter than that or was deleted.
 pub(super) fn check_file(file: &File, end: Bytes, is_named: bool) -> io::Result<()> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -216,7 +216,7 @@ pub(super) fn check_file(file: &File, end: Bytes, is_named: bool) -> io::Result<
     }
     let length = Bytes(metadata.len());
     if length < end {
-        let what = format!("the file was cut to {length} while it was written");
+        let what = format!("the file was truncated to {length} while it was written");
         return Err(io::Error::new(io::ErrorKind::NotFound, what));
     }
     Ok(())
@@ -247,7 +247,8 @@ mod tests {
         window.flush().unwrap();
         named.as_file().set_len(FILE - 1).unwrap();
         let error = window.flush().unwrap_err();
-        assert!(error.to_string().contains("was cut to 65535 B"), "{error}");
+        let expected = "was truncated to 65535 B";
+        assert!(error.to_string().contains(expected), "{error}");
         named.as_file().set_len(FILE).unwrap();
         window.flush().unwrap();
         named.close().unwrap();

@@ -1,4 +1,4 @@
-//! The pipes of a child: fed and drained side by side, so that neither end ever waits for the other for good.
+//! The pipes of a child, fed and drained alternately, so that parent and child never deadlock.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,7 +24,7 @@ impl Tail {
         }
     }
 
-    /// Takes more. Twice the size is held for a moment, so that a byte is moved once and not at every call.
+    /// Appends. Up to twice the limit is held before trimming, so that each byte is moved at most once.
     pub(super) fn push(&mut self, more: &[u8]) {
         self.bytes.extend_from_slice(more);
         if self.bytes.len() > self.keep.saturating_mul(2) {
@@ -40,14 +40,14 @@ impl Tail {
         }
     }
 
-    /// The bytes as text, and whether there had been more.
+    /// The bytes as text, and whether earlier ones were dropped.
     pub(super) fn finish(mut self) -> (String, bool) {
         self.trim();
         (String::from_utf8_lossy(&self.bytes).into_owned(), self.cut)
     }
 }
 
-/// Our end of a pipe that the child writes to.
+/// The parent's end of a pipe that the child writes to.
 #[derive(Debug)]
 pub(super) struct OutputCapture {
     pipe: Option<OwnedFd>,
@@ -63,12 +63,12 @@ impl OutputCapture {
         })
     }
 
-    /// The descriptor to wait on, while it is open.
+    /// The descriptor to poll, while it is open.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes what is there now, at most one MiB, so that a chatterbox cannot keep us from looking at the clock.
+    /// Reads what is available, at most 1 MiB, so that a child that writes without pause cannot delay the time-out.
     pub(super) fn drain(&mut self) -> io::Result<()> {
         let mut buffer = [0_u8; 8 << 10];
         for _ in 0..128 {
@@ -87,7 +87,7 @@ impl OutputCapture {
     }
 }
 
-/// Our end of the pipe that the child reads from.
+/// The parent's end of the pipe that the child reads from.
 #[derive(Debug)]
 pub(super) struct StdinPump<'a> {
     pipe: Option<OwnedFd>,
@@ -102,13 +102,13 @@ impl<'a> StdinPump<'a> {
         Ok(Self { pipe, left: bytes })
     }
 
-    /// The descriptor to wait on, while there is something left to give.
+    /// The descriptor to poll, while there are bytes left to write.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Gives what the pipe takes now; closes it after the last byte. A child that closes its input early has read as
-    /// much as it wanted: its exit status says whether that was well.
+    /// Writes what the pipe takes now; closes it after the last byte. A child may close its input early: its exit
+    /// status tells whether that was a failure.
     pub(super) fn feed(&mut self) -> io::Result<()> {
         while let Some(pipe) = &self.pipe {
             if self.left.is_empty() {
@@ -127,7 +127,7 @@ impl<'a> StdinPump<'a> {
     }
 }
 
-/// Only for our end: the two ends of a pipe have flags of their own.
+/// For the parent's end only: the two ends of a pipe have separate flags.
 fn do_not_block(pipe: &OwnedFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);
     fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::{Cmd, Exec, ExecError, Output, Program};
 
-/// Runs tools that work on files, and refuses those that find devices by name, since they would find devices of this
-/// machine.
+/// Runs tools that work on files. Refuses those that find devices by themselves ([`Program::on_devices`]): they would
+/// act on devices of this machine.
 #[derive(Clone, Debug)]
 pub struct FileOnlyExec<E>(pub E);
 

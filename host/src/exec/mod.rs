@@ -1,4 +1,4 @@
-//! Programs: what may be started ([`Program`]), how a start looks ([`Cmd`]), and who starts it ([`Exec`], [`System`]).
+//! Programs: what may be started ([`Program`]), a command line ([`Cmd`]), and running it ([`Exec`], [`System`]).
 
 mod drain;
 mod file_only;
@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A program: its name, and where it comes from. Each crate lists those that it starts in one file, `tools.rs`.
+/// A program: its name and its Debian package. Each crate lists those that it starts in one file, `tools.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Program {
     name: &'static str,
@@ -23,7 +23,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program `name`, looked up on `PATH`, which the Debian package `package` brings.
+    /// The program `name`, looked up on `PATH`, from the Debian package `package`.
     pub const fn new(name: &'static str, package: &'static str) -> Self {
         Self {
             name,
@@ -32,25 +32,25 @@ impl Program {
         }
     }
 
-    /// The tool finds devices of this machine regardless of its arguments: [`FileOnlyExec`] refuses it.
+    /// Marks a tool that finds devices of this machine regardless of its arguments: [`FileOnlyExec`] refuses it.
     #[must_use]
     pub const fn on_devices(mut self) -> Self {
         self.finds_devices = true;
         self
     }
 
-    /// Its name, looked up on `PATH`.
+    /// The name that is looked up on `PATH`.
     pub const fn name(self) -> &'static str {
         self.name
     }
 
-    /// The Debian package that brings it: what a hint names when it is missing.
+    /// The Debian package, which the hint names when the program is missing.
     pub const fn package(self) -> &'static str {
         self.package
     }
 }
 
-/// Those of `programs` that are not installed, each once, in the order asked.
+/// Those of `programs` that are not installed, each once, in the given order.
 pub fn missing<P: Into<Program>>(
     exec: &dyn Exec,
     programs: impl IntoIterator<Item = P>,
@@ -64,30 +64,30 @@ pub fn missing<P: Into<Program>>(
     absent
 }
 
-/// One start of a program: a value that can be printed, compared and faked. No shell is involved, ever.
+/// A command to run: a value that can be printed, compared and faked. It never goes through a shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Cmd {
     /// The program to start.
     pub program: Program,
-    /// Its arguments, as they are.
+    /// Its arguments, not quoted.
     pub args: Vec<OsString>,
-    /// Variables set beside the clean environment (`PATH`, `LC_ALL=C`).
+    /// Variables set in addition to the clean environment (`PATH`, `LC_ALL=C`).
     pub env: Vec<(OsString, OsString)>,
-    /// What it reads; nothing when `None`.
+    /// Content of standard input; `/dev/null` when `None`.
     pub stdin: Option<Vec<u8>>,
-    /// Exit statuses that are no failure.
+    /// Exit statuses that are not a failure.
     pub accepted: Vec<i32>,
-    /// How long it may take before its process group is killed.
+    /// Time limit, after which its process group is killed.
     pub timeout: Duration,
-    /// Where it runs; the root when `None`.
+    /// Working directory; `/` when `None`.
     pub directory: Option<PathBuf>,
-    /// How many bytes are kept of each of its outputs, counted from the end.
+    /// How many bytes of the end of each output are kept.
     pub keep: usize,
 }
 
 impl Cmd {
-    /// A start of `program` without arguments, which may take ten minutes and must exit with 0.
+    /// `program` without arguments, with a time limit of ten minutes; only exit status 0 is accepted.
     pub fn new(program: impl Into<Program>) -> Self {
         Self {
             program: program.into(),
@@ -114,39 +114,38 @@ impl Cmd {
         self
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
             .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Gives it something to read.
+    /// Sets the content of standard input.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
         self
     }
 
-    /// Names the exit statuses that are no failure, `0` included if it is one of them.
+    /// Replaces the exit statuses that are not a failure; `0` is accepted only if it is among them.
     pub fn accept(mut self, statuses: &[i32]) -> Self {
         self.accepted = statuses.to_vec();
         self
     }
 
-    /// Sets how long it may take.
+    /// Sets the time limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets how many bytes are kept of each of its outputs; more is cut at the beginning and said in
-    /// [`Output::truncated`].
+    /// Sets how many bytes of the end of each output are kept; [`Output::truncated`] is set if more was written.
     pub fn keep(mut self, bytes: usize) -> Self {
         self.keep = bytes;
         self
     }
 
-    /// Sets where it runs.
+    /// Sets the working directory.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
@@ -154,7 +153,7 @@ impl Cmd {
 }
 
 impl fmt::Display for Cmd {
-    /// A line that can be pasted into a shell. Standard input is not part of it: it may hold secrets.
+    /// A line that can be pasted into a shell. Standard input is left out: it may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (key, value) in &self.env {
             write!(f, "{}={} ", key.to_string_lossy(), quoted(value))?;
@@ -167,7 +166,7 @@ impl fmt::Display for Cmd {
     }
 }
 
-/// The word as a POSIX shell would have to be given it.
+/// The word quoted for a POSIX shell.
 fn quoted(word: &OsStr) -> String {
     let text = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%^".contains(c);
@@ -177,21 +176,21 @@ fn quoted(word: &OsStr) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// What a program that ended well left behind.
+/// Result of a program that ended with an accepted status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// Its exit status, one of those accepted.
+    /// The exit status, one of [`Cmd::accepted`].
     pub status: i32,
-    /// What it wrote to standard output.
+    /// Standard output; bytes that are not UTF-8 are replaced.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Standard error; bytes that are not UTF-8 are replaced.
     pub stderr: String,
     /// Whether the beginning of an output is missing because it exceeded the limit. Check this before parsing output
     /// that may be long.
     pub truncated: bool,
 }
 
-/// Why a program gave no [`Output`].
+/// Why there is no [`Output`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
@@ -201,12 +200,12 @@ pub enum ExecError {
         /// The missing program.
         program: Program,
     },
-    /// The kernel would not start it, or its pipes broke.
+    /// The kernel could not start it, or a pipe failed.
     #[error("cannot run `{command}`")]
     Io {
         /// The command line, quoted for a shell.
         command: String,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: std::io::Error,
     },
@@ -219,9 +218,9 @@ pub enum ExecError {
         status: i32,
         /// The last line it wrote to standard error (or output, where that is empty).
         last_line: String,
-        /// Everything it wrote to standard error.
+        /// Standard error, limited by [`Cmd::keep`].
         stderr: String,
-        /// Everything it wrote to standard output: some tools say there what is wrong.
+        /// Standard output, limited by [`Cmd::keep`]: some tools print their errors there.
         stdout: String,
     },
     /// A signal ended it.
@@ -232,15 +231,15 @@ pub enum ExecError {
         /// The signal's number.
         signal: i32,
     },
-    /// It took longer than it may; its process group was killed.
+    /// It exceeded its time limit; its process group was killed.
     #[error("`{command}` did not end within {} seconds and was killed", timeout.as_secs())]
     TimedOut {
         /// The command line, quoted for a shell.
         command: String,
-        /// What it had been given.
+        /// The time limit.
         timeout: Duration,
     },
-    /// We were told to stop while it ran; its process group was ended.
+    /// The run was cancelled while the program ran; its process group was ended.
     #[error("stopped while `{command}` ran")]
     Cancelled {
         /// The command line, quoted for a shell.
@@ -249,7 +248,7 @@ pub enum ExecError {
 }
 
 impl ExecError {
-    /// What to try, where that is known.
+    /// The hint to print, where there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { program } => {
@@ -259,7 +258,7 @@ impl ExecError {
         }
     }
 
-    /// Whether the program could not do its work because another one holds a device.
+    /// Whether the program failed because another one holds a device.
     pub fn is_busy(&self) -> bool {
         let Self::Failed { stdout, stderr, .. } = self else {
             return false;
@@ -269,8 +268,8 @@ impl ExecError {
     }
 }
 
-/// What tools say where another program holds the device that they want for themselves: most repeat the kernel's words
-/// for `EBUSY`, and mke2fs, e2fsck, LVM and mdadm have words of their own.
+/// Error texts of tools that need exclusive access to a device that another program holds: most print the kernel's text
+/// for `EBUSY`; mke2fs, e2fsck, LVM and mdadm have their own.
 const BUSY: [&str; 5] = [
     "Device or resource busy",
     "is apparently in use by the system",
@@ -279,12 +278,12 @@ const BUSY: [&str; 5] = [
     "Cannot get exclusive access to",
 ];
 
-/// Runs programs. The real one is `System`; tests bring `fake::Script`.
+/// Runs programs: [`System`] really, `fake::Script` in tests.
 pub trait Exec: Send {
-    /// Runs `cmd` to its end.
+    /// Runs `cmd` and waits for its end.
     fn run(&mut self, cmd: &Cmd) -> Result<Output, ExecError>;
 
-    /// Where `program` is, or `None` where it is not installed.
+    /// Path of `program`, or `None` where it is not installed.
     fn find(&self, program: Program) -> Option<PathBuf>;
 }
 

@@ -1,4 +1,4 @@
-//! A program in the background: a virtual node, a DHCP server. For the testbed and the demo.
+//! Programs in the background, such as a VM or a DHCP server, for the testbed and the demo.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +17,7 @@ use super::Cmd;
 use super::system::signal_group;
 use crate::ioctl::process;
 
-/// A program that runs beside us. Dropped, it and all it has started are stopped.
+/// A program in the background. When dropped, it and everything it has started are stopped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -29,31 +29,31 @@ pub struct Running {
 }
 
 impl Running {
-    /// Its process number, which is also that of its group.
+    /// Its process number, which is also its group's.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it was started.
+    /// Its command line, quoted for a shell.
     pub fn command(&self) -> &str {
         &self.command
     }
 
-    /// Whether it has ended, and how.
+    /// Its exit status once it has ended, without waiting.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.wait_timeout(Duration::ZERO)
     }
 
-    /// Waits until it has ended, at most `time`.
+    /// Waits for its end, at most `time`; then `None`.
     pub fn wait_timeout(&mut self, time: Duration) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() && self.wait_unreaped(time)? {
-            // It stays unreaped until it is released: until then its group's number cannot be reused.
+            // It is not reaped here: until then its group's number cannot be reused.
             self.status = Some(self.peek()?);
         }
         Ok(self.status)
     }
 
-    /// Ends it and all it has started: SIGTERM, and after the grace SIGKILL.
+    /// Ends it and everything it has started: SIGTERM, and SIGKILL after the grace period.
     pub fn stop(mut self) -> io::Result<ExitStatus> {
         self.end()
     }
@@ -85,7 +85,7 @@ impl Running {
         }
     }
 
-    /// How it ended, without reaping it.
+    /// Its exit status, without reaping it.
     fn peek(&self) -> io::Result<ExitStatus> {
         use std::os::unix::process::ExitStatusExt;
         let pid = Pid::from_raw(self.child.id().try_into().map_err(io::Error::other)?);
@@ -114,8 +114,8 @@ impl Drop for Running {
     }
 }
 
-/// Starts `command` from a thread that lives as long as this process: the kernel's word to the child that its parent
-/// died is tied to the thread that started it, and the calling thread may end soon.
+/// Starts `command` from a thread that lives as long as this process: the parent-death signal is sent when the starting
+/// *thread* ends, and the calling thread may end soon.
 pub(super) fn start(command: Command, cmd: &Cmd, grace: Duration) -> io::Result<Running> {
     type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
     static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
@@ -137,7 +137,7 @@ pub(super) fn start(command: Command, cmd: &Cmd, grace: Duration) -> io::Result<
         .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
     let mut child = answer.recv().map_err(gone)??;
     if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), cmd.stdin.clone()) {
-        // It may never read: then this thread ends when the program does.
+        // If the program never reads, this thread ends with it.
         thread::spawn(move || {
             let _ = pipe.write_all(&bytes);
         });

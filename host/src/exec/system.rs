@@ -1,4 +1,4 @@
-//! The real [`Exec`]: programs in a clean environment, in a process group of their own, with an end in sight.
+//! The real [`Exec`]: runs programs in a clean environment and a process group of their own, within a time limit.
 
 #![expect(
     clippy::disallowed_methods,
@@ -27,12 +27,12 @@ use crate::ioctl::process;
 
 /// The default `PATH`.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-/// How often the flag is asked while a program runs.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the cancellation flag is polled while a program runs.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a program may take to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long we wait for the kernel to end a killed program. One that hangs in the kernel, on a dead disk say, ends
-/// whenever it can: the run has to tell of it now.
+/// How long a killed program is waited for. One that hangs in the kernel, on a dead disk for example, may not end: the
+/// error is reported without it.
 const REAP: Duration = Duration::from_secs(10);
 
 /// Starts programs on this machine.
@@ -44,7 +44,7 @@ pub struct System {
 }
 
 impl System {
-    /// Programs of the usual folders, stopped when `cancel` is set.
+    /// Finds programs on the default `PATH`; stops them when `cancel` is set.
     pub fn new(cancel: Cancel) -> Self {
         Self {
             path: PATH.into(),
@@ -53,7 +53,7 @@ impl System {
         }
     }
 
-    /// Looks for programs on `path` instead, and hands it to them as theirs.
+    /// Finds programs on `path` instead, which is also their `PATH`.
     #[must_use]
     pub fn with_path(mut self, path: impl Into<OsString>) -> Self {
         self.path = path.into();
@@ -67,8 +67,8 @@ impl System {
         self
     }
 
-    /// Starts `cmd` in the background, its outputs appended to `output`. Its time limit does not count: it runs until
-    /// it ends, is stopped, or its [`Running`] is dropped; and it does not outlive us, even if we are killed.
+    /// Starts `cmd` in the background and appends its outputs to the file `output`. Its time limit is ignored: it runs
+    /// until it ends, is stopped, or its [`Running`] is dropped, and is killed with this process.
     pub fn spawn(&self, cmd: &Cmd, output: &Path) -> Result<Running, ExecError> {
         let failed = |source| ExecError::Io {
             command: cmd.to_string(),
@@ -85,7 +85,7 @@ impl System {
         running::start(command, cmd, self.grace).map_err(failed)
     }
 
-    /// The start, ready but for its outputs.
+    /// The command, complete except for its outputs.
     fn command(&self, cmd: &Cmd) -> Result<Command, ExecError> {
         if self.cancel.is_cancelled() {
             return Err(ExecError::Cancelled {
@@ -150,15 +150,15 @@ fn find_on(path: &OsStr, name: &OsStr) -> Option<PathBuf> {
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// By itself.
+    /// By exit or a signal that was not sent here.
     Exited(ExitStatus),
-    /// By us: it took too long.
+    /// Killed at its time limit.
     TimedOut,
-    /// By us: the flag was set.
+    /// Killed because the run was cancelled.
     Cancelled,
 }
 
-/// Makes of the end what the caller asked to know.
+/// The result that [`Exec::run`] returns.
 fn judge(cmd: &Cmd, end: End, output: Output) -> Result<Output, ExecError> {
     let command = cmd.to_string();
     let status = match end {
@@ -183,7 +183,7 @@ fn judge(cmd: &Cmd, end: End, output: Output) -> Result<Output, ExecError> {
     };
     let last_line = last(&output.stderr)
         .or_else(|| last(&output.stdout))
-        .unwrap_or_else(|| "it said nothing".to_owned());
+        .unwrap_or_else(|| "it printed nothing".to_owned());
     Err(ExecError::Failed {
         command,
         status: code,
@@ -193,7 +193,7 @@ fn judge(cmd: &Cmd, end: End, output: Output) -> Result<Output, ExecError> {
     })
 }
 
-/// A program that is being run to its end. Dropped before that, its group is killed.
+/// A running program. If dropped before its end, its process group is killed.
 struct Watched<'a> {
     child: Child,
     /// Readable once the child has ended.
@@ -244,17 +244,17 @@ impl<'a> Watched<'a> {
         ))
     }
 
-    /// Feeds, drains and watches the clock and the flag until it has ended.
+    /// Moves bytes through its pipes until it has ended; ends it at its time limit or when the run is cancelled.
     fn watch(mut self) -> io::Result<(End, Output)> {
         let mut deadline = Instant::now() + self.cmd.timeout;
         let mut ending: Option<(End, Signal)> = None;
-        while !self.wait_until(deadline.min(Instant::now() + LOOK))? {
+        while !self.wait_until(deadline.min(Instant::now() + POLL_INTERVAL))? {
             let late = Instant::now() >= deadline;
             let (end, signal, time) = match ending {
                 None if self.cancel.is_cancelled() => (End::Cancelled, Signal::SIGTERM, self.grace),
                 None if late => (End::TimedOut, Signal::SIGTERM, self.grace),
                 Some((end, Signal::SIGTERM)) if late => (end, Signal::SIGKILL, REAP),
-                Some((end, _)) if late => return Ok((end, self.said())),
+                Some((end, _)) if late => return Ok((end, self.take_output())),
                 _ => continue,
             };
             signal_group(&self.child, signal);
@@ -262,19 +262,19 @@ impl<'a> Watched<'a> {
             deadline = Instant::now() + time;
         }
         if ending.is_some() {
-            // The child is not reaped yet, so the group's number is still its own: what it started ends with it.
+            // The child is not reaped yet, so the group's number cannot be reused: this kills what it started.
             signal_group(&self.child, Signal::SIGKILL);
         }
-        for outlet in &mut self.output {
-            outlet.drain()?;
+        for capture in &mut self.output {
+            capture.drain()?;
         }
         let status = self.child.wait()?;
         let end = ending.map_or(End::Exited(status), |(end, _)| end);
-        Ok((end, self.said()))
+        Ok((end, self.take_output()))
     }
 
-    /// Moves bytes until `deadline`, or until the program has ended: then `true`. A program that leaves a daemon behind
-    /// has ended, though the daemon still holds its pipes.
+    /// Moves bytes until `deadline`, or until the program has ended: then `true`. A daemon that the program leaves
+    /// behind, and that holds its pipes, is not waited for.
     fn wait_until(&mut self, deadline: Instant) -> io::Result<bool> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -282,8 +282,8 @@ impl<'a> Watched<'a> {
                 return Ok(true);
             }
             self.input.feed()?;
-            for outlet in &mut self.output {
-                outlet.drain()?;
+            for capture in &mut self.output {
+                capture.drain()?;
             }
             if left.is_zero() {
                 return Ok(false);
@@ -291,14 +291,14 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// Waits for anything to happen, at most `time`; whether the program has ended.
+    /// Waits for input, output or the program's end, at most `time`; returns whether the program has ended.
     fn wait(&self, time: Duration) -> io::Result<bool> {
         let mut waiting = vec![PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
         let captures = self.output.iter().filter_map(OutputCapture::descriptor);
         waiting.extend(captures.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
-        let inlet = self.input.descriptor();
-        waiting.extend(inlet.map(|pipe| PollFd::new(pipe, PollFlags::POLLOUT)));
-        // Rounded up, so that the last fraction of a millisecond is not spun away.
+        let stdin = self.input.descriptor();
+        waiting.extend(stdin.map(|pipe| PollFd::new(pipe, PollFlags::POLLOUT)));
+        // Rounded up, or the last fraction of a millisecond would be a busy loop.
         let time =
             PollTimeout::try_from(time + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut waiting, time) {
@@ -309,11 +309,11 @@ impl<'a> Watched<'a> {
         Ok(ended.is_some_and(|events| !events.is_empty()))
     }
 
-    /// What it has said so far; nothing is left for a second call.
-    fn said(&mut self) -> Output {
-        let mut texts = self.output.iter_mut().map(|outlet| {
+    /// What it has written so far; a second call returns nothing.
+    fn take_output(&mut self) -> Output {
+        let mut texts = self.output.iter_mut().map(|capture| {
             let empty = super::drain::Tail::new(0);
-            std::mem::replace(&mut outlet.tail, empty).finish()
+            std::mem::replace(&mut capture.tail, empty).finish()
         });
         let (stdout, cut_stdout) = texts.next().unwrap_or_default();
         let (stderr, cut_stderr) = texts.next().unwrap_or_default();
@@ -327,7 +327,7 @@ impl<'a> Watched<'a> {
 }
 
 impl Drop for Watched<'_> {
-    /// Only where watching itself failed is it still alive; nothing of it may go on writing to a disk.
+    /// The program is still alive only where [`Self::watch`] failed; it must not go on writing to a disk.
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             signal_group(&self.child, Signal::SIGKILL);
@@ -337,10 +337,10 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// Sends `signal` to the child and to all it has started, as far as they stayed in its group.
+/// Sends `signal` to the child's process group.
 pub(super) fn signal_group(child: &Child, signal: Signal) {
     if let Ok(group) = i32::try_from(child.id()) {
-        // ESRCH is all that can go wrong, and says that it is over already.
+        // The only possible error is ESRCH: the group has ended already.
         let _ = killpg(Pid::from_raw(group), signal);
     }
 }

@@ -1,8 +1,8 @@
-//! The folders on the way to where something is being made, open from the root down. Memory does not grow with their
+//! The open folders from the root down to where an entry is being made. Memory depends on their depth, not on their
 //! number.
 //!
-//! Creating an entry in a folder changes the folder's time. It gets the one that it should have when it is left: that
-//! of its entry, or, where it is entered again, the one that it had then.
+//! Creating an entry in a folder changes the folder's modification time. It is set again when the folder is left: to
+//! the time of its archive entry, or, where it is entered again, to the time that it had then.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -17,8 +17,8 @@ use nix::sys::time::TimeSpec;
 
 use super::metadata::set_modified;
 
-/// How deep folders may be in one another: each is a file descriptor.
-const DEEPEST: usize = 256;
+/// Maximum depth of nested folders: each is an open file descriptor.
+const DEPTH_MAX: usize = 256;
 
 /// How a folder is opened from the one above it.
 const FLAGS: OFlag = OFlag::O_RDONLY
@@ -45,7 +45,7 @@ impl Open {
     }
 }
 
-/// The root, and those on the way down.
+/// The root, and the open folders below it.
 #[derive(Debug)]
 pub(super) struct Folders {
     root: Open,
@@ -65,7 +65,7 @@ impl Folders {
         })
     }
 
-    /// The root, wherever one is at the moment.
+    /// The root, without leaving the current folder.
     pub(super) const fn base(&self) -> &File {
         &self.root.folder
     }
@@ -76,10 +76,10 @@ impl Folders {
         Ok(self.base())
     }
 
-    /// Goes to a folder. Those that are not there are made, for root and to be looked into by everybody.
+    /// Goes to a folder. Missing ones are made, owned by root with mode 0755.
     pub(super) fn enter(&mut self, path: &[&OsStr]) -> io::Result<&File> {
-        if path.len() > DEEPEST {
-            return Err(refused(&format!("is in more than {DEEPEST} folders")));
+        if path.len() > DEPTH_MAX {
+            return Err(refused(&format!("is in more than {DEPTH_MAX} folders")));
         }
         let pairs = self.below.iter().zip(path);
         let common = pairs.take_while(|(open, name)| open.name == **name).count();
@@ -96,7 +96,7 @@ impl Folders {
         &open.folder
     }
 
-    /// The folder that one is in gets this time when it is left.
+    /// Sets the modification time that the current folder gets when it is left.
     pub(super) fn note_modified(&mut self, modified: TimeSpec) {
         let open = self.below.last_mut().unwrap_or(&mut self.root);
         open.modified = modified;
@@ -111,7 +111,7 @@ impl Folders {
         Ok(())
     }
 
-    /// Leaves all of them, the root too.
+    /// Leaves all folders, the root too.
     pub(super) fn leave(&mut self) -> io::Result<()> {
         self.leave_to(0)?;
         set_modified(&self.root.folder, self.root.modified)
@@ -140,22 +140,22 @@ fn open(parent: &File, name: &OsStr) -> io::Result<File> {
     }
 }
 
-/// Whether a folder is there, and no link to one.
+/// Whether the entry is a folder; a symbolic link to one is not.
 pub(super) fn is_folder(parent: &File, name: &OsStr) -> io::Result<bool> {
     let found = stat::fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     Ok(SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }
 
-/// The parts of a path, which are names and nothing else.
+/// The names that a path consists of; `..`, and an absolute path, are errors.
 pub(super) fn parts(path: &Path) -> io::Result<Vec<&OsStr>> {
     let parts = path.components().map(|part| match part {
         Component::Normal(name) => Ok(name),
-        _ => Err(refused("has a name that leads elsewhere")),
+        _ => Err(refused("has a path that leads out of the root")),
     });
     parts.collect()
 }
 
-/// What is not done, though it could be.
+/// The error of an entry that must not be made.
 pub(super) fn refused(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why.to_owned())
 }

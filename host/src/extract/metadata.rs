@@ -1,4 +1,4 @@
-//! What belongs to a file beside its data. Owner first, since that takes capabilities and set-id bits away; then mode,
+//! Metadata of unpacked entries. The owner is set first, since chown clears capabilities and set-id bits; then mode,
 //! attributes, and the time last.
 
 use std::ffi::OsStr;
@@ -13,21 +13,21 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{self, Gid, Uid};
 use xattr::FileExt;
 
-/// Attributes that what is made in a folder may get from it.
-const LISTS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
+/// Attributes that a new entry inherits from a folder with a default access control list.
+const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
 
-/// What belongs to a file beside its data.
+/// Metadata of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata<'a> {
     /// Permissions, set-id and sticky bits.
     pub mode: u32,
-    /// Number of its owner.
+    /// User id of the owner.
     pub user: u32,
-    /// Number of its group.
+    /// Group id.
     pub group: u32,
-    /// When it was changed last: seconds since 1970 and nanoseconds.
+    /// Modification time: seconds since 1970 and nanoseconds.
     pub modified: (i64, u32),
-    /// Its extended attributes: name and value.
+    /// Extended attributes: name and value.
     pub attributes: Vec<(&'a OsStr, &'a [u8])>,
 }
 
@@ -45,40 +45,40 @@ impl Metadata<'_> {
         (Some(user), Some(group))
     }
 
-    /// Whether a folder with them passes an access control list on to what is made in it.
-    pub(super) fn are_passed_on(&self) -> bool {
-        self.attributes.iter().any(|(name, _)| *name == LISTS[1])
+    /// Whether entries made in a folder with this metadata inherit an access control list.
+    pub(super) fn has_default_acl(&self) -> bool {
+        self.attributes.iter().any(|(name, _)| *name == ACLS[1])
     }
 
-    /// To a file or folder; its time is still to be set.
-    pub(super) fn give_to(&self, file: &File) -> io::Result<()> {
+    /// Sets everything except the time on a file or folder.
+    pub(super) fn apply_to(&self, file: &File) -> io::Result<()> {
         let (user, group) = self.owner();
         unistd::fchown(file, user, group)?;
         stat::fchmod(file, self.permissions())?;
         self.set_attributes(|name, value| file.set_xattr(name, value))
     }
 
-    /// To a symbolic link, which has no mode.
-    pub(super) fn give_to_link(&self, parent: &File, name: &OsStr) -> io::Result<()> {
+    /// Sets everything on a symbolic link, which has no mode.
+    pub(super) fn apply_to_link(&self, parent: &File, name: &OsStr) -> io::Result<()> {
         let (user, group) = self.owner();
         unistd::fchownat(parent, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         self.set_by_name(parent, name)
     }
 
-    /// To a device or a pipe that was made just now: opening it could have side effects.
-    pub(super) fn give_to_special(
+    /// Sets everything on a device or pipe that was just made, without opening it: that could have side effects.
+    pub(super) fn apply_to_special(
         &self,
         parent: &File,
         name: &OsStr,
-        is_passed_on: bool,
+        inherits_acl: bool,
     ) -> io::Result<()> {
         let (user, group) = self.owner();
         unistd::fchownat(parent, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        if is_passed_on {
+        if inherits_acl {
             let path = by_descriptor(parent, name);
-            forget(|list| xattr::remove(&path, list))?;
+            remove_each(|acl| xattr::remove(&path, acl))?;
         }
-        // no link, since it was made just now
+        // not a symbolic link, since it was just made
         stat::fchmodat(
             parent,
             name,
@@ -113,7 +113,7 @@ impl Metadata<'_> {
     }
 }
 
-/// The kernel has no way to set an attribute from an open folder, a name and no link followed, but for this one.
+/// The path of an entry through its folder's descriptor: the kernel has no `setxattrat` that takes both.
 fn by_descriptor(parent: &File, name: &OsStr) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(name)
 }
@@ -122,14 +122,14 @@ pub(super) fn set_modified(file: &File, modified: TimeSpec) -> io::Result<()> {
     Ok(stat::futimens(file, &TimeSpec::UTIME_OMIT, &modified)?)
 }
 
-/// Takes away what the folder above has passed on.
-pub(super) fn forget_lists(file: &File) -> io::Result<()> {
-    forget(|list| file.remove_xattr(list))
+/// Removes the access control lists that the entry inherited from its folder.
+pub(super) fn remove_inherited_acls(file: &File) -> io::Result<()> {
+    remove_each(|acl| file.remove_xattr(acl))
 }
 
-fn forget(remove: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
-    for list in LISTS {
-        match remove(list) {
+fn remove_each(remove: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
+    for acl in ACLS {
+        match remove(acl) {
             Err(error) if is_absence(&error) => {}
             removed => removed?,
         }
@@ -141,8 +141,8 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP))
 }
 
-/// Makes a folder what a new one is.
-pub(super) fn take_from(folder: &File) -> io::Result<()> {
+/// Resets a folder to owner root, mode 0755 and no attributes.
+pub(super) fn reset(folder: &File) -> io::Result<()> {
     let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
     unistd::fchown(folder, Some(user), Some(group))?;
     stat::fchmod(folder, Mode::from_bits_truncate(0o755))?;

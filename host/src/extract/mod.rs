@@ -1,11 +1,10 @@
-//! What comes out of an archive, made one after the other below one folder: nothing outside of it is ever touched.
+//! Makes the entries of an archive below one folder; nothing outside of it is ever touched.
 //!
-//! An archive is not trusted. No part of a path is ever followed where it is a symbolic link, be it one that the
-//! archive made a moment before: that is an error, and the targets of links are not examined. Every folder is opened
-//! from the one above it, by its name alone.
+//! An archive is not trusted. No component of a path may be a symbolic link, not even one that the archive has just
+//! made: that is an error; targets of links are not examined. Every folder is opened relative to its parent, by name.
 //!
-//! What is there already makes way for what comes later, as with tar; a folder only where it is empty, and a link never
-//! for a folder.
+//! A later entry replaces an existing one, as with tar; a folder only where it is empty, and a folder never replaces a
+//! symbolic link.
 
 mod folders;
 mod metadata;
@@ -26,51 +25,51 @@ pub use metadata::Metadata;
 
 use crate::remove_tree;
 
-/// What every ext filesystem has of its own.
+/// The folder that mkfs makes in every ext filesystem.
 const LOST: &str = "lost+found";
 
-/// Makes things below one folder.
+/// Makes entries below one folder.
 #[derive(Debug)]
 pub struct Unpacker {
     root: PathBuf,
     folders: Folders,
-    /// Whether a folder may pass on an access control list of its own to what is made in it.
-    is_passed_on: bool,
+    /// Whether a folder with a default access control list was made: later entries may inherit from it.
+    inherits_acl: bool,
 }
 
-/// A regular file whose data is still to come.
+/// A regular file whose data is being written.
 #[derive(Debug)]
 pub struct NewFile(File);
 
-/// Something that is neither a file nor a folder nor a link.
+/// An entry that is not a file, folder or link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceNode {
-    /// A character device, by its numbers.
+    /// A character device: major and minor number.
     Character(u32, u32),
-    /// A block device, by its numbers.
+    /// A block device: major and minor number.
     Block(u32, u32),
     /// A named pipe.
     Pipe,
 }
 
 impl NewFile {
-    /// Writes some of its data.
+    /// Writes all of `bytes` at `at`.
     pub fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, at)
     }
 }
 
 impl Unpacker {
-    /// Below `root`, which exists.
+    /// Makes entries below `root`, which must exist.
     pub fn open(root: &Path) -> io::Result<Self> {
         Ok(Self {
             root: root.to_owned(),
             folders: Folders::open(root)?,
-            is_passed_on: false,
+            inherits_acl: false,
         })
     }
 
-    /// A folder, or the root itself. One that is there stays, with what is in it, and gets what belongs to the new one.
+    /// Makes a folder, or sets the metadata of the root. An existing folder keeps its content and gets the metadata.
     pub fn folder(&mut self, path: &Path, metadata: &Metadata<'_>) -> io::Result<()> {
         let folder = match parts(path)?.split_last() {
             None => self.folders.root()?,
@@ -78,7 +77,7 @@ impl Unpacker {
                 let parent = self.folders.enter(above)?;
                 match stat::mkdirat(parent, *name, Mode::S_IRWXU) {
                     Err(Errno::EEXIST) if !is_folder(parent, name)? => {
-                        make_way(parent, name, true)?;
+                        remove_existing(parent, name, true)?;
                         stat::mkdirat(parent, *name, Mode::S_IRWXU)?;
                     }
                     Ok(()) | Err(Errno::EEXIST) => {}
@@ -87,17 +86,16 @@ impl Unpacker {
                 self.folders.enter(&parts(path)?)?
             }
         };
-        if self.is_passed_on {
-            metadata::forget_lists(folder)?;
+        if self.inherits_acl {
+            metadata::remove_inherited_acls(folder)?;
         }
-        metadata.give_to(folder)?;
-        self.is_passed_on |= metadata.are_passed_on();
+        metadata.apply_to(folder)?;
+        self.inherits_acl |= metadata.has_default_acl();
         self.folders.note_modified(metadata.modified());
         Ok(())
     }
 
-    /// A regular file of that size, holes all over until it is written to; [`Self::complete`] gives it what belongs to
-    /// it.
+    /// Makes a sparse regular file of that size; [`Self::complete`] sets its metadata.
     pub fn file(&mut self, path: &Path, size: u64) -> io::Result<NewFile> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -111,23 +109,23 @@ impl Unpacker {
         Ok(NewFile(file))
     }
 
-    /// The file has all of its data.
+    /// Sets the metadata of a file after all of its data.
     pub fn complete(&self, file: &NewFile, metadata: &Metadata<'_>) -> io::Result<()> {
-        if self.is_passed_on {
-            metadata::forget_lists(&file.0)?;
+        if self.inherits_acl {
+            metadata::remove_inherited_acls(&file.0)?;
         }
-        metadata.give_to(&file.0)?;
+        metadata.apply_to(&file.0)?;
         metadata::set_modified(&file.0, metadata.modified())
     }
 
-    /// A symbolic link with any target.
+    /// Makes a symbolic link; its target may be anything.
     pub fn symlink(&mut self, path: &Path, to: &OsStr, metadata: &Metadata<'_>) -> io::Result<()> {
         self.make(path, |parent, name| unistd::symlinkat(to, parent, name))?;
         let (parent, name) = self.place(path)?;
-        metadata.give_to_link(parent, name)
+        metadata.apply_to_link(parent, name)
     }
 
-    /// A device or a pipe.
+    /// Makes a device or a pipe.
     pub fn special(
         &mut self,
         path: &Path,
@@ -145,12 +143,12 @@ impl Unpacker {
         self.make(path, |parent, name| {
             stat::mknodat(parent, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device)
         })?;
-        let is_passed_on = self.is_passed_on;
+        let inherits_acl = self.inherits_acl;
         let (parent, name) = self.place(path)?;
-        metadata.give_to_special(parent, name, is_passed_on)
+        metadata.apply_to_special(parent, name, inherits_acl)
     }
 
-    /// Another name of the entry at `to`, which is not a folder.
+    /// Makes a hard link to the entry at `to`, which must not be a folder.
     pub fn hard_link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
         let to_parts = parts(to)?;
         let (Some((to_name, above)), false) = (to_parts.split_last(), path == to) else {
@@ -158,7 +156,7 @@ impl Unpacker {
         };
         let missing = || {
             refused(&format!(
-                "is a link to `{}`, which is not there",
+                "is a link to `{}`, which does not exist",
                 to.display()
             ))
         };
@@ -182,7 +180,7 @@ impl Unpacker {
         })
     }
 
-    /// The folder that a hard link leads into, through no symbolic link.
+    /// Opens the folder of a hard link's target; a symbolic link in its path is an error.
     fn folder_of_link(&self, above: &Path) -> io::Result<Option<File>> {
         if above.as_os_str().is_empty() {
             return self.folders.base().try_clone().map(Some);
@@ -203,16 +201,16 @@ impl Unpacker {
         }
     }
 
-    /// The folder of a path, and its name in there.
+    /// The open folder of a path, and the path's last name.
     fn place<'a>(&mut self, path: &'a Path) -> io::Result<(&File, &'a OsStr)> {
         let parts = parts(path)?;
         let Some((name, above)) = parts.split_last() else {
-            return Err(refused("would take the place of the root"));
+            return Err(refused("would replace the root folder"));
         };
         Ok((self.folders.enter(above)?, name))
     }
 
-    /// Makes something that must not be there; what is, makes way.
+    /// Makes an entry with `make`, after removing an existing one.
     fn make<T>(
         &mut self,
         path: &Path,
@@ -221,44 +219,42 @@ impl Unpacker {
         let (parent, name) = self.place(path)?;
         match make(parent, name) {
             Err(Errno::EEXIST) => {
-                make_way(parent, name, false)?;
+                remove_existing(parent, name, false)?;
                 Ok(make(parent, name)?)
             }
             done => Ok(done?),
         }
     }
 
-    /// Everything is there: the folders get their times, and all of it is on the medium.
+    /// Sets the folders' times and flushes the filesystem; to be called after the last entry.
     pub fn close(mut self) -> io::Result<()> {
         self.folders.leave()?;
         Ok(unistd::syncfs(self.folders.base())?)
     }
 
-    /// Nothing of it shall be there: the folder is as empty as a new filesystem.
+    /// Removes everything that was made: the folder is as empty as a new filesystem.
     pub fn start_over(&mut self) -> io::Result<()> {
         self.folders.leave()?;
         remove_tree::empty_folder_but(&self.root, OsStr::new(LOST))?;
-        metadata::take_from(self.folders.base())?;
+        metadata::reset(self.folders.base())?;
         self.folders = Folders::open(&self.root)?;
-        self.is_passed_on = false;
+        self.inherits_acl = false;
         Ok(())
     }
 }
 
-/// Removes what is in the place of something new.
-fn make_way(parent: &File, name: &OsStr, is_for_folder: bool) -> io::Result<()> {
+/// Removes the entry that a new one replaces.
+fn remove_existing(parent: &File, name: &OsStr, is_for_folder: bool) -> io::Result<()> {
     let found = stat::fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
     if kind == SFlag::S_IFDIR {
         return match unistd::unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-            Err(Errno::ENOTEMPTY) => Err(refused(
-                "would take the place of a folder with something in it",
-            )),
+            Err(Errno::ENOTEMPTY) => Err(refused("would replace a folder that is not empty")),
             removed => Ok(removed?),
         };
     }
     if is_for_folder && kind == SFlag::S_IFLNK {
-        return Err(refused("is a folder where a symbolic link is"));
+        return Err(refused("is a folder and would replace a symbolic link"));
     }
     Ok(unistd::unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)?)
 }

@@ -1,20 +1,20 @@
-//! Content of any length in memory: only what was written takes room.
+//! Sparse content of any length in memory.
 
 use std::collections::BTreeMap;
 
 use crate::units::Extent;
 
-/// Content is kept in pieces of this many bytes; one that was never written is zeros.
+/// Bytes per allocated piece; one that was never written reads as zeros.
 const PIECE: u64 = 4096;
 
-/// What is on a disk.
+/// The content of a disk.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pieces: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Memory {
-    /// Calls `each` with the key, the place within and the length of every piece of the run.
+    /// Calls `each` for every piece of the range with its key, the offset within it, and the part of the range.
     fn pieces(at: u64, length: usize, mut each: impl FnMut(u64, usize, std::ops::Range<usize>)) {
         let mut done = 0_usize;
         while done < length {
@@ -54,7 +54,7 @@ impl Memory {
         });
     }
 
-    /// Zeros a run of any length without walking through what was never written.
+    /// Zeroes a range of any length, visiting only allocated pieces.
     pub(super) fn clear(&mut self, extent: Extent) {
         let (start, end) = (extent.start.0, extent.end().0);
         let touched: Vec<u64> = self

@@ -1,7 +1,7 @@
-//! The same doors without a machine: for tests of those who go through them.
+//! The interfaces of this crate without a machine, for tests.
 //!
-//! Each fake is a handle: clones share one state, so that a test gives one away inside a [`crate::Host`] and looks at
-//! its own afterwards.
+//! Each fake is a handle: clones share one state, so that a test moves one into a [`crate::Host`] and inspects another
+//! afterwards.
 
 mod disk;
 mod memory;
@@ -22,7 +22,7 @@ use crate::cancel::Cancel;
 use crate::efivars::Variables;
 use crate::units::{Bytes, Extent};
 
-/// A host of fakes, whose firmware keeps no variables; a test that wants some gives it a folder of its own.
+/// A host of fakes without EFI variables; a test that needs some sets `variables` to a folder.
 pub fn host(exec: &Script, devices: &FakeDevices, mounts: &FakeMounts) -> Host {
     Host {
         exec: Box::new(exec.clone()),
@@ -34,11 +34,11 @@ pub fn host(exec: &Script, devices: &FakeDevices, mounts: &FakeMounts) -> Host {
     }
 }
 
-/// The part of `file` from `start`, as if it were open for direct I/O: alignments are not asked for.
+/// A [`DirectWriter`] on the part of `file` from `start`, without direct I/O: any alignment is accepted.
 ///
 /// # Panics
 ///
-/// Where the file cannot be opened a second time.
+/// If the descriptor cannot be duplicated.
 #[expect(clippy::expect_used, reason = "a fake for tests")]
 pub fn direct(file: &File, start: Bytes, length: Bytes) -> DirectWriter {
     let file = file.try_clone().expect("an open file");

@@ -1,4 +1,4 @@
-//! Mounts that are only written down.
+//! Mounts that are only recorded.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::mount::{MountMode, Mounts};
 
-/// [`Mounts`] that remember. Clones share what they remember.
+/// [`Mounts`] that record what was mounted. Clones share the record.
 #[derive(Clone, Debug, Default)]
 pub struct FakeMounts(Arc<Mutex<State>>);
 
@@ -18,7 +18,7 @@ struct State {
 }
 
 impl FakeMounts {
-    /// Nothing is mounted, and everything works.
+    /// Nothing is mounted, and nothing fails.
     pub fn new() -> Self {
         Self::default()
     }
@@ -88,7 +88,7 @@ impl Mounts for FakeMounts {
                 state.mounted.remove(at);
                 Ok(())
             }
-            // What the kernel says of a folder where nothing is mounted.
+            // The kernel's error where nothing is mounted.
             None => Err(io::Error::from_raw_os_error(nix::libc::EINVAL)),
         }
     }

@@ -1,12 +1,12 @@
-//! Programs that are not started.
+//! Programs that are recorded, not started.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::exec::{Cmd, Exec, ExecError, Output, Program};
 
-/// An [`Exec`] that starts nothing: it writes down what it was asked, answers as told, and fails where told. Clones
-/// share what was written down.
+/// An [`Exec`] that starts nothing: it records commands, returns prepared answers, and fails where a test wants it to.
+/// Clones share the record.
 #[derive(Clone, Debug, Default)]
 pub struct Script(Arc<Mutex<State>>);
 
@@ -62,7 +62,7 @@ impl Script {
         self.with_answer(prefix, 0, stdout, false)
     }
 
-    /// Answers the next such command only; answers for one time come before those for good, in the order given.
+    /// Answers the next such command only; one-time answers come before permanent ones, in the given order.
     #[must_use]
     pub fn answering_once(self, prefix: &str, stdout: &str) -> Self {
         self.with_answer(prefix, 0, stdout, true)

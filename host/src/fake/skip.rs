@@ -4,12 +4,12 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
-/// Says why a test does not run here: a tool, a fixture or a right is missing. The caller returns.
+/// Prints why a test does not run here: a tool, a fixture or a right is missing. The caller returns.
 ///
 /// # Panics
 ///
-/// Where the environment has `CI=true`: there everything that tests need has to be installed, and a test that was
-/// skipped would look like one that passed.
+/// If the environment has `CI=true`: there, everything that tests need must be installed, and a skipped test would look
+/// like one that passed.
 pub fn skipped(why: impl Display) {
     assert_not_ci(&why.to_string(), std::env::var("CI").ok().as_deref());
     println!("skipped: {why}");
@@ -28,7 +28,7 @@ fn note(why: &str) {
         .append(true)
         .open(path);
     if let Err(error) = log.and_then(|mut log| writeln!(log, "{test}: {why}")) {
-        println!("cannot note it: {error}");
+        println!("cannot add to SKIPPED_TESTS: {error}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a block device is, and what the kernel believes about its partitions.
+//! Block devices: sizes, flags, caches, and the kernel's list of partitions.
 
 use std::io;
 use std::mem::size_of;
@@ -9,7 +9,7 @@ use nix::libc::{c_int, c_longlong, c_uint, c_void};
 use crate::units::{Bytes, Extent};
 
 nix::ioctl_read!(
-    /// BLKGETSIZE64. The header says `size_t`, the kernel writes 64 bits.
+    /// BLKGETSIZE64. The header declares `size_t`, the kernel writes 64 bits.
     blk_get_size, 0x12, 114, u64
 );
 nix::ioctl_read_bad!(
@@ -56,7 +56,7 @@ struct BlkpgPartition {
     volume_name: [u8; 64],
 }
 
-/// What BLKPG is asked to do; the numbers are the kernel's.
+/// Operation of BLKPG; the numbers are the kernel's.
 #[derive(Clone, Copy)]
 enum Operation {
     Add = 1,
@@ -64,7 +64,7 @@ enum Operation {
     Resize = 3,
 }
 
-/// The size of the device.
+/// Size of the device in bytes.
 pub fn size(device: &impl AsFd) -> io::Result<Bytes> {
     let mut size = 0_u64;
     // SAFETY: BLKGETSIZE64 writes one u64 through the pointer, which outlives the call; `device` is open for its
@@ -73,7 +73,7 @@ pub fn size(device: &impl AsFd) -> io::Result<Bytes> {
     Ok(Bytes(size))
 }
 
-/// The size of the sectors it is addressed in.
+/// Logical sector size: the unit that the device is addressed in.
 pub fn sector_size(device: &impl AsFd) -> io::Result<Bytes> {
     let mut size: c_int = 0;
     // SAFETY: BLKSSZGET writes one int through the pointer, which outlives the call; `device` is open for its length.
@@ -83,7 +83,7 @@ pub fn sector_size(device: &impl AsFd) -> io::Result<Bytes> {
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// The size of the sectors it keeps.
+/// Physical sector size: the unit that the medium is written in.
 pub fn physical_sector_size(device: &impl AsFd) -> io::Result<Bytes> {
     let mut size: c_uint = 0;
     // SAFETY: BLKPBSZGET writes one unsigned int through the pointer, which outlives the call; `device` is open.
@@ -91,7 +91,7 @@ pub fn physical_sector_size(device: &impl AsFd) -> io::Result<Bytes> {
     Ok(Bytes(u64::from(size)))
 }
 
-/// Whether the kernel refuses to write to it.
+/// Whether the kernel refuses writes to the device.
 pub fn read_only(device: &impl AsFd) -> io::Result<bool> {
     let mut flag: c_int = 0;
     // SAFETY: BLKROGET writes one int through the pointer, which outlives the call; `device` is open for its length.
@@ -99,27 +99,27 @@ pub fn read_only(device: &impl AsFd) -> io::Result<bool> {
     Ok(flag != 0)
 }
 
-/// Lets the kernel read the partition table again. `EBUSY` while a partition is in use; a kernel without a parser for
-/// the kind of table forgets all partitions.
+/// Makes the kernel read the partition table again. `EBUSY` while a partition is in use; a kernel without a parser for
+/// the kind of table drops all partitions.
 pub fn reread_partitions(device: &impl AsFd) -> io::Result<()> {
     // SAFETY: BLKRRPART takes no argument; `device` is open for the length of the call.
     unsafe { blk_reread(device.as_fd().as_raw_fd()) }?;
     Ok(())
 }
 
-/// Writes out and drops what the kernel caches of it, so that the next read comes from the medium.
+/// Writes out and drops the device's page cache, so that the next read comes from the medium.
 pub fn flush_buffers(device: &impl AsFd) -> io::Result<()> {
     // SAFETY: BLKFLSBUF takes no argument; `device` is open for the length of the call.
     unsafe { blk_flush(device.as_fd().as_raw_fd()) }?;
     Ok(())
 }
 
-/// Tells the kernel of a partition. `EBUSY` where it overlaps one that the kernel knows.
+/// Adds a partition to the kernel's list. `EBUSY` where it overlaps another one in the list.
 pub fn add_partition(disk: &impl AsFd, number: u32, extent: Extent) -> io::Result<()> {
     partition(disk, Operation::Add, number, extent)
 }
 
-/// Makes the kernel forget a partition. `ENXIO` where it knows none of that number, `EBUSY` while it is in use.
+/// Removes a partition from the kernel's list. `ENXIO` where there is none of that number, `EBUSY` while it is in use.
 pub fn delete_partition(disk: &impl AsFd, number: u32) -> io::Result<()> {
     let nothing = Extent {
         start: Bytes::ZERO,
@@ -128,7 +128,7 @@ pub fn delete_partition(disk: &impl AsFd, number: u32) -> io::Result<()> {
     partition(disk, Operation::Delete, number, nothing)
 }
 
-/// Tells the kernel of a partition's new length; its start must be the one that it knows.
+/// Changes the length of a partition in the kernel's list; its start must not change.
 pub fn resize_partition(disk: &impl AsFd, number: u32, extent: Extent) -> io::Result<()> {
     partition(disk, Operation::Resize, number, extent)
 }
@@ -155,7 +155,7 @@ fn partition(
         data: (&raw mut partition).cast(),
     };
     // SAFETY: BLKPG reads `argument` and, through its pointer, `length` bytes of `partition`; both are laid out as
-    // linux/blkpg.h says and outlive the call; `disk` is open for its length.
+    // linux/blkpg.h declares them and outlive the call; `disk` is open for its length.
     unsafe { blk_partition(disk.as_fd().as_raw_fd(), &raw const argument) }?;
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! Flags of an inode. efivarfs sets "immutable" on variables, so that `rm -r` cannot break the firmware.
+//! Inode flags. efivarfs sets "immutable" on variables, so that `rm -r` cannot break the firmware.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc::{c_int, c_long};
 
-// The request numbers say `long`, the kernel reads and writes an int: so are the pointers here.
+// The request numbers are declared with `long`, but the kernel reads and writes an int, as these pointers do.
 nix::ioctl_read_bad!(
     /// FS_IOC_GETFLAGS.
     fs_get_flags, nix::request_code_read!(b'f', 1, size_of::<c_long>()), c_int
@@ -18,7 +18,7 @@ nix::ioctl_write_ptr_bad!(
 /// `FS_IMMUTABLE_FL`.
 const IMMUTABLE: c_int = 0x10;
 
-/// Sets or clears the flag that forbids any change of the file, and says whether it was set before.
+/// Sets or clears the flag that forbids any change of the file; returns whether it was set before.
 pub fn set_immutable(file: &impl AsFd, immutable: bool) -> io::Result<bool> {
     let descriptor = file.as_fd().as_raw_fd();
     let mut flags: c_int = 0;

@@ -1,4 +1,4 @@
-//! A kernel that is started without the firmware: `kexec_file_load(2)`.
+//! Loading a kernel that is started without the firmware: `kexec_file_load(2)`.
 
 use std::ffi::CStr;
 use std::io;
@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
 
-/// Loads a kernel and its initial ramdisk, in place of any that was loaded before; it starts with the next
+/// Loads a kernel and its initial ramdisk, replacing any that was loaded before; it starts with the next
 /// `LINUX_REBOOT_CMD_KEXEC`. Both files may be closed and unmounted afterwards: the kernel has copies.
 pub fn load(kernel: BorrowedFd<'_>, initrd: BorrowedFd<'_>, command_line: &CStr) -> io::Result<()> {
     let text = command_line.to_bytes_with_nul();

@@ -1,5 +1,5 @@
-//! Files as block devices: for tests and the testbed what a real disk would do, without one; for tools that want a
-//! device of their own what is only a part of a file.
+//! Loop devices: files as block devices, for tests and the testbed, and for tools that need a device for a part of a
+//! file.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,7 +11,7 @@ use nix::libc::c_int;
 use crate::units::{Bytes, Extent};
 
 nix::ioctl_none_bad!(
-    /// LOOP_CTL_GET_FREE: the number of an unused loop device, made if need be.
+    /// LOOP_CTL_GET_FREE: the number of an unused loop device, created if necessary.
     loop_get_free, 0x4C82
 );
 nix::ioctl_write_ptr_bad!(
@@ -19,7 +19,7 @@ nix::ioctl_write_ptr_bad!(
     loop_configure, 0x4C0A, LoopConfig
 );
 nix::ioctl_none_bad!(
-    /// LOOP_CLR_FD: let the file go.
+    /// LOOP_CLR_FD: detach the file.
     loop_clear, 0x4C01
 );
 
@@ -51,20 +51,20 @@ struct LoopConfig {
 }
 
 const READ_ONLY: u32 = 1;
-/// Without it the kernel refuses partitions on a loop device altogether, BLKPG included.
+/// Without this flag the kernel refuses partitions on a loop device, BLKPG included.
 const PARTITIONS: u32 = 8;
 const DIRECT_IO: u32 = 16;
 
-/// How a file becomes a block device.
+/// How a file is attached.
 #[derive(Clone, Copy, Debug)]
 pub struct LoopOptions {
-    /// Its logical sector size: 512 or 4096.
+    /// Logical sector size: 512 or 4096.
     pub sector_size: Bytes,
-    /// Past the page cache of the file below, where its filesystem can.
+    /// Bypass the page cache of the file, where its filesystem supports that.
     pub direct_io: bool,
-    /// Writing is refused.
+    /// Refuse writes.
     pub read_only: bool,
-    /// Which part of the file it is; all of it where there is none.
+    /// The part of the file that becomes the device; the whole file where `None`.
     pub part: Option<Extent>,
 }
 
@@ -87,13 +87,13 @@ pub struct LoopDevice {
 }
 
 impl LoopDevice {
-    /// Makes `file` a block device.
+    /// Attaches `file` to an unused loop device.
     pub fn attach(file: &File, options: LoopOptions) -> io::Result<Self> {
         let control = OpenOptions::new()
             .read(true)
             .write(true)
             .open("/dev/loop-control")?;
-        // Another process may have taken the free device meanwhile: ask again.
+        // Another process may take the free device first: try the next one.
         for _ in 0..64 {
             // SAFETY: LOOP_CTL_GET_FREE takes no argument; `control` is open for the length of the call.
             let number = unsafe { loop_get_free(control.as_raw_fd()) }?;
@@ -137,7 +137,7 @@ impl LoopDevice {
             },
             reserved: [0; 8],
         };
-        // SAFETY: LOOP_CONFIGURE reads `config`, laid out as linux/loop.h says, which outlives the call; both
+        // SAFETY: LOOP_CONFIGURE reads `config`, laid out as linux/loop.h declares it, which outlives the call; both
         // descriptors are open for its length, and the kernel takes a reference of its own to the file.
         unsafe { loop_configure(device.as_raw_fd(), &raw const config) }?;
         Ok(Self { device, path })
@@ -151,7 +151,7 @@ impl LoopDevice {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
-        // Numbers up to the kernel's own limit for partitions of a disk; unknown ones cost nothing.
+        // Numbers up to the kernel's limit for partitions of a disk; unknown ones are no error.
         for number in 1..=255 {
             let _ = super::block::delete_partition(&self.device, number);
         }

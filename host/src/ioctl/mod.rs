@@ -1,12 +1,12 @@
-//! Kernel calls that need `unsafe`: one family a file, each wrapped at once into a safe function.
+//! Kernel calls that need `unsafe`: one family per file, each wrapped in a safe function.
 //!
 //! ```text
-//!   block      what a block device is, and its partitions
-//!   loops      files as block devices: for tests and the testbed
-//!   process    a child that dies with us; a descriptor for a child
-//!   flags      flags of an inode: efivarfs guards its files with one
-//!   kexec      a kernel that is started without the firmware
-//!   terminal   how wide a terminal is
+//!   block      block devices and their partitions
+//!   loops      loop devices: files as block devices
+//!   process    parent-death signals; descriptors of children
+//!   flags      inode flags: efivarfs protects its files with one
+//!   kexec      loading a kernel that is started without the firmware
+//!   terminal   the width of a terminal
 //! ```
 
 #![expect(

@@ -10,7 +10,7 @@ nix::ioctl_read_bad!(
     get_window_size, nix::libc::TIOCGWINSZ, winsize
 );
 
-/// How many columns it has; 0 where it does not know, as a serial line. An error where it is no terminal.
+/// Number of columns; 0 where unknown, as on a serial line. An error where it is not a terminal.
 pub fn columns(terminal: &impl AsFd) -> io::Result<usize> {
     let mut size = winsize {
         ws_row: 0,

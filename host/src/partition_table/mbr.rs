@@ -9,16 +9,16 @@ use crate::units::Bytes;
 /// The longest chain of logical partitions that is followed; a ring of them has no end.
 const LONGEST_CHAIN: u32 = 128;
 
-/// What boot code has of the first sector: no table is written there.
+/// Length of the boot code at the start of the first sector, which writing a table does not change.
 pub const BOOT_CODE: Bytes = Bytes(440);
 
 /// Type of an EFI system partition.
 pub const ESP: u8 = 0xef;
 
-/// Type of the entry that keeps others away from a GPT.
+/// Type of the entry that protects a GPT from tools that know only MBR.
 pub(super) const PROTECTIVE: u8 = 0xee;
 
-/// Where the four entries begin.
+/// Offset of the four entries.
 const ENTRIES: usize = 446;
 
 /// The last two bytes of a boot sector.
@@ -27,11 +27,11 @@ const SIGNATURE: [u8; 2] = [0x55, 0xaa];
 /// An entry of an MBR or of a link in the chain, in sectors.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Its type; 0 where it is not in use.
+    /// Type; 0 where the entry is not in use.
     pub kind: u8,
-    /// Its first sector; counted from the link where it is part of a chain.
+    /// First sector; of a logical partition, relative to its link in the chain.
     pub start: u64,
-    /// How many sectors it has.
+    /// Number of sectors.
     pub length: u64,
 }
 
@@ -46,7 +46,7 @@ impl Entry {
     }
 }
 
-/// The four entries, or `None` where this is no MBR: the boot sector of a FAT or NTFS ends with the same two bytes.
+/// The four entries, or `None` where this is not an MBR: the boot sector of a FAT or NTFS ends with the same two bytes.
 pub fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
     let filesystem = ["FAT12", "FAT16", "FAT32"].iter().any(|name| {
         [0x36, 0x52]
@@ -68,12 +68,12 @@ pub fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
     Some([entry(0)?, entry(1)?, entry(2)?, entry(3)?])
 }
 
-/// The first sector of a disk of `sectors` with a GPT, without boot code: one entry over the whole disk, or as much of
-/// it as an MBR can say.
+/// The first sector of a disk of `sectors` sectors with a GPT, without boot code: one entry over the whole disk, or as
+/// much of it as 32 bits can count.
 pub fn protective(sectors: u64) -> [u8; 512] {
     let length = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);
     let mut entry = [0; 16];
-    // In cylinders, heads and sectors from the second sector to the end of what these can say.
+    // The CHS fields: from the second sector to the largest address that CHS has.
     entry[..8].copy_from_slice(&[0, 0, 2, 0, PROTECTIVE, 0xff, 0xff, 0xff]);
     entry[8..12].copy_from_slice(&1_u32.to_le_bytes());
     entry[12..].copy_from_slice(&length.to_le_bytes());
@@ -91,7 +91,7 @@ pub(super) fn read(
     let mut found = Vec::new();
     for (number, entry) in (1..).zip(entries) {
         if entry.is_used() {
-            // The kernel's length for an extended partition: room for a boot loader, none for a filesystem.
+            // The kernel's length of an extended partition: enough for a boot loader, too short for a filesystem.
             let stub = Entry {
                 length: entry.length.min(1024_u64.div_ceil(sector.0)),
                 ..*entry

@@ -1,8 +1,8 @@
 //! Partition tables, read and written: GPT (with the backup where the primary is broken) and MBR with its chain of
-//! logical partitions. Reading goes the way the kernel does it.
+//! logical partitions. Reading follows the kernel's rules.
 //!
 //! ```text
-//!   gpt   header and entries from and to bytes; both copies of a table made, written, compared
+//!   gpt   parses and encodes headers and entries; makes, writes and compares both copies of a table
 //!   mbr   the four entries of a boot sector, logical partitions, the protective MBR in front of a GPT
 //! ```
 
@@ -26,7 +26,7 @@ pub enum TableKind {
 }
 
 impl TableKind {
-    /// As blkid and udev call it.
+    /// The name that blkid and udev use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gpt => "gpt",
@@ -40,16 +40,16 @@ impl TableKind {
 pub struct FoundTable {
     /// Its kind.
     pub kind: TableKind,
-    /// Its partitions, by number.
+    /// Its partitions, in the order of their numbers; of an MBR, logical ones last.
     pub partitions: Vec<FoundPartition>,
 }
 
 /// A partition in a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundPartition {
-    /// Its number, as the kernel counts.
+    /// The kernel's partition number.
     pub number: u32,
-    /// Where it lies. An extended partition is only as long as the kernel makes it: too short for a filesystem.
+    /// Its extent. An extended partition is only as long as the kernel makes it: too short for a filesystem.
     pub extent: Extent,
     /// Its type as udev writes it: a lower-case GUID, or `0x83`.
     pub type_id: String,
@@ -57,7 +57,7 @@ pub struct FoundPartition {
     pub guid: Option<[u8; 16]>,
 }
 
-/// Reads the table of `device`, `None` where there is none that the kernel would believe.
+/// Reads the table of `device`; `None` where there is none that the kernel would accept.
 pub fn read(device: &dyn BlockDevice) -> io::Result<Option<FoundTable>> {
     if device.size() < Bytes(4096) {
         return Ok(None);
@@ -67,7 +67,7 @@ pub fn read(device: &dyn BlockDevice) -> io::Result<Option<FoundTable>> {
     let Some(entries) = mbr::entries(&first) else {
         return Ok(None);
     };
-    // A GPT is only believed behind its protective MBR: without one it is what is left of a wiped disk.
+    // A GPT counts only with its protective MBR: without one it is left over on a wiped disk.
     if entries.iter().any(|entry| entry.kind == mbr::PROTECTIVE)
         && let Some(partitions) = gpt::read(device)?
     {
@@ -80,7 +80,7 @@ pub fn read(device: &dyn BlockDevice) -> io::Result<Option<FoundTable>> {
     }))
 }
 
-/// A run of sectors as an extent; `None` where it is not within the device.
+/// A range of sectors as an extent; `None` where it is not within the device.
 fn run_of(device: &dyn BlockDevice, start: u64, length: u64) -> Option<Extent> {
     let size = device.sector_size().0;
     let extent = Extent::new(
@@ -94,7 +94,7 @@ fn bytes(from: &[u8], at: usize, length: usize) -> &[u8] {
     from.get(at..at.saturating_add(length)).unwrap_or_default()
 }
 
-/// A little-endian number of up to eight bytes; what lies beyond the end counts as zero.
+/// A little-endian number of up to eight bytes; bytes beyond the end count as zero.
 fn number(from: &[u8], at: usize, length: usize) -> u64 {
     let digits = bytes(from, at, length).iter().rev();
     digits.fold(0, |value, byte| value << 8 | u64::from(*byte))

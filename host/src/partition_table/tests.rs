@@ -82,7 +82,7 @@ fn put_gpt(devices: &FakeDevices, sector: u64, entries: &[(usize, u64, u64)]) {
 }
 
 #[test]
-fn the_sum_is_the_one_that_everybody_means() {
+fn the_checksum_is_the_usual_crc32() {
     assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
 }
 

@@ -329,7 +329,7 @@ fn an_entry_that_cannot_be_made_is_named() {
         ),
         (
             Made::default().entry(b'1', "a", "gone", b""),
-            "cannot unpack `a` of file:///X to /dev/sda: is a link to `gone`, which is not there",
+            "cannot unpack `a` of file:///X to /dev/sda: is a link to `gone`, which does not exist",
         ),
         (
             Made::default().file("../escaped", b"x"),

@@ -12,7 +12,7 @@ struct Place {
 }
 
 impl Place {
-    /// A root to unpack into, and something beside it that nobody may touch.
+    /// A root to unpack into, and a file beside it that must not change.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("root/lost+found")).unwrap();
@@ -154,7 +154,7 @@ fn nothing_is_made_through_a_symbolic_link() {
         assert_eq!(why(made), below);
         assert_eq!(
             why(place.folder(link)),
-            "is a folder where a symbolic link is"
+            "is a folder and would replace a symbolic link"
         );
         let through = format!("is a link into `{link}`, which leads through a symbolic link");
         assert_eq!(why(place.hard_link("stolen", &victim)), through);
@@ -178,12 +178,12 @@ fn a_name_that_leads_elsewhere_is_refused() {
     ] {
         assert_eq!(
             why(place.file(name, "x")),
-            "has a name that leads elsewhere",
+            "has a path that leads out of the root",
             "{name}"
         );
         assert_eq!(
             why(place.hard_link("a", name)),
-            "has a name that leads elsewhere",
+            "has a path that leads out of the root",
             "{name}"
         );
     }
@@ -215,12 +215,12 @@ fn what_comes_later_takes_the_place_of_what_was_there() {
         ("2".into(), "new".into(), "kept".into())
     );
     place.folder("a").unwrap();
-    place.symlink("a", "empty folders make way").unwrap();
+    place.symlink("a", "empty folders are replaced").unwrap();
     place.folder("full").unwrap();
     place.file("full/file", "x").unwrap();
     place.folder("full").unwrap();
     assert_eq!(place.read("full/file"), "x");
-    let full = "would take the place of a folder with something in it";
+    let full = "would replace a folder that is not empty";
     assert_eq!(why(place.file("full", "x")), full);
     assert_eq!(why(place.symlink("full", "x")), full);
     assert_eq!(
@@ -236,11 +236,11 @@ fn a_hard_link_needs_a_file_that_is_there() {
     place.file("file", "x").unwrap();
     assert_eq!(
         why(place.hard_link("a", "gone")),
-        "is a link to `gone`, which is not there"
+        "is a link to `gone`, which does not exist"
     );
     assert_eq!(
         why(place.hard_link("a", "file/gone")),
-        "is a link to `file/gone`, which is not there"
+        "is a link to `file/gone`, which does not exist"
     );
     assert_eq!(why(place.hard_link("a", "folder")), "is a link to a folder");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Disks in memory: as large as one likes, with faults where one wants them, and a record of everything done to them.
+//! Disks of any size in memory, with injected faults and a log of all operations.
 
 mod operation;
 
@@ -11,7 +11,7 @@ use crate::blockdev::{Access, BlockDevice, Devices, forecast};
 use crate::units::{Bytes, Extent};
 pub use operation::{Fault, Operation, What};
 
-/// Disks in memory. Clones share them.
+/// [`Devices`] in memory. Clones share their disks.
 #[derive(Clone, Debug, Default)]
 pub struct FakeDevices(Arc<Mutex<State>>);
 
@@ -75,7 +75,7 @@ impl FakeDevices {
         self
     }
 
-    /// Makes the disk added last one that is a file: nothing on it can be mounted.
+    /// Makes the disk added last a regular file: nothing on it can be mounted.
     #[must_use]
     pub fn as_file(self) -> Self {
         if let Some(disk) = self.state().disks.last_mut() {
@@ -84,7 +84,7 @@ impl FakeDevices {
         self
     }
 
-    /// Makes the disk added last one that the kernel has put together of these nodes.
+    /// Makes the disk added last a stacked device on top of these devices.
     #[must_use]
     pub fn made_of(self, slaves: &[&str]) -> Self {
         if let Some(disk) = self.state().disks.last_mut() {
@@ -93,7 +93,7 @@ impl FakeDevices {
         self
     }
 
-    /// Lets something go wrong.
+    /// Injects a fault.
     #[must_use]
     pub fn failing(self, fault: Fault) -> Self {
         self.state().faults.push(fault);
@@ -111,7 +111,7 @@ impl FakeDevices {
         lines.fold(String::new(), |text, done| text + &done.to_string() + "\n")
     }
 
-    /// What is on a disk or partition now; not in the log.
+    /// Content of a disk or partition; not in the log.
     pub fn content(&self, path: &str, extent: Extent) -> io::Result<Vec<u8>> {
         let state = self.state();
         let (disk, window) = state.locate(Path::new(path))?;
@@ -122,7 +122,7 @@ impl FakeDevices {
         Ok(bytes)
     }
 
-    /// Puts something on a disk or partition; not in the log.
+    /// Writes to a disk or partition; not in the log.
     pub fn put(&self, path: &str, at: Bytes, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
         let (disk, window) = state.locate(Path::new(path))?;
@@ -133,7 +133,7 @@ impl FakeDevices {
     }
 }
 
-/// `extent`, which counts from the beginning of `window`, as one that counts from the beginning of the disk.
+/// Translates `extent` from offsets within `window` to offsets on the disk.
 fn within(window: Extent, extent: Extent) -> io::Result<Extent> {
     match extent.start.checked_add(extent.length) {
         Some(end) if end <= window.length => Ok(Extent {
@@ -152,7 +152,7 @@ fn injected() -> io::Error {
 }
 
 impl State {
-    /// Which disk `path` means, and which part of it.
+    /// Index of the disk that `path` belongs to, and which part of it.
     fn locate(&self, path: &Path) -> io::Result<(usize, Extent)> {
         for (index, disk) in self.disks.iter().enumerate() {
             if disk.path == path {
@@ -187,12 +187,12 @@ impl State {
         Err(io::Error::from_raw_os_error(nix::libc::EINVAL))
     }
 
-    /// How many operations of this sort there were.
+    /// Number of operations of this sort so far.
     fn count(&self, sort: fn(&What) -> bool) -> usize {
         self.log.iter().filter(|done| sort(&done.what)).count()
     }
 
-    /// Writes it down; says whether it is the one that fails.
+    /// Logs the operation; returns the fault injected into it.
     fn note(&mut self, device: &Path, what: What) -> Option<Fault> {
         let writes = |what: &What| matches!(what, What::Write(_) | What::Zero(_));
         let flushes = |what: &What| matches!(what, What::Flush);
@@ -225,7 +225,7 @@ struct Opened {
 }
 
 impl Opened {
-    /// Does `work` on as much of the extent as the faults let through.
+    /// Does `work` on the extent, on its first half, or not at all, as the injected fault says.
     fn change(
         &self,
         extent: Extent,

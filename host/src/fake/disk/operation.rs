@@ -1,4 +1,4 @@
-//! What is done to disks in memory, and where it goes wrong.
+//! Logged operations and injected faults of disks in memory.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::blockdev::Access;
 use crate::units::{Bytes, Extent};
 
-/// What was done to a device.
+/// Kind of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// Opened.
@@ -17,13 +17,13 @@ pub enum What {
     Zero(Extent),
     /// Flushed.
     Flush,
-    /// The kernel was told of a partition.
+    /// A partition was added to the kernel's list.
     AddPartition(u32, Extent),
-    /// The kernel was told to forget a partition.
+    /// A partition was removed from the kernel's list.
     RemovePartition(u32),
 }
 
-/// One thing that was done, and to what: extents count from the beginning of the device that was opened.
+/// One operation on a device. Its extents count from the beginning of the device that was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// The disk or partition.
@@ -54,7 +54,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Where something goes wrong; all counts from 0 and over all disks together.
+/// An injected fault; counts from 0, over all disks together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The nth write, or zeroing, fails; nothing of it is written.
@@ -65,7 +65,7 @@ pub enum Fault {
     Flush(usize),
     /// The nth open fails.
     Open(usize),
-    /// The nth partition told to the kernel fails.
+    /// Adding the nth partition to the kernel's list fails.
     AddPartition(usize),
     /// Reads of this byte of any disk fail.
     ReadAt(Bytes),

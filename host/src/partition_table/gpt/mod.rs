@@ -1,4 +1,4 @@
-//! GUID partition tables (UEFI 2.10, section 5.3): the parts of one as values, from bytes and to bytes.
+//! GUID partition tables (UEFI 2.10, section 5.3): headers and entries, parsed and encoded.
 
 mod copies;
 
@@ -13,30 +13,30 @@ use super::{FoundPartition, bytes, number, run_of};
 use crate::blockdev::BlockDevice;
 use crate::units::Bytes;
 
-/// What a header begins with.
+/// First eight bytes of a header.
 pub const SIGNATURE: &[u8; 8] = b"EFI PART";
 
 /// Type of an EFI system partition.
 pub const ESP: Uuid = uuid::uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
 
-/// Attribute: firmware that starts a disk in the BIOS way looks for its boot loader here.
+/// Attribute of the partition from which BIOS firmware boots (legacy BIOS bootable).
 pub const LEGACY_BOOT: u64 = 1 << 2;
 
-/// Bytes of a header that its checksum covers, and that are written; longer ones are read.
+/// Length of the headers that are written, in bytes; longer ones are read.
 const HEADER_LENGTH: u32 = 92;
 
-/// Bytes of an entry that we know of; longer ones are read.
+/// Length of the entries that are written, in bytes; longer ones are read.
 const ENTRY_LENGTH: u32 = 128;
 
-/// The longest list of entries that is believed, in bytes; the usual one is 16 KiB.
+/// The longest list of entries that is accepted, in bytes; the usual one is 16 KiB.
 const LONGEST_LIST: u64 = 1 << 20;
 
-/// One of the two headers of a table. Places are counted in sectors.
+/// One of the two headers of a table. Positions count in sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Where this header is: 1 for the primary one, the last sector for the backup.
+    /// Sector of this header: 1 for the primary one, the last sector for the backup.
     pub place: u64,
-    /// Where the other one is.
+    /// Sector of the other header.
     pub other: u64,
     /// The first sector that partitions may use.
     pub first_usable: u64,
@@ -46,17 +46,17 @@ pub struct Header {
     pub disk_guid: Uuid,
     /// The first sector of the list of entries.
     pub list: u64,
-    /// How many entries the list has, used or not.
+    /// Number of entries in the list, used or not.
     pub count: u32,
-    /// How long each of them is, in bytes.
+    /// Length of an entry in bytes.
     pub entry_length: u32,
-    /// Checksum of the list.
+    /// CRC-32 of the list.
     pub list_sum: u32,
 }
 
 impl Header {
-    /// The header in `sector`, the one at `place`; `None` where there is none, or one whose checksum is wrong, that
-    /// belongs elsewhere, or whose list is longer than can be believed.
+    /// Parses the header in `sector`, which was read at sector `place`; `None` where there is none, or where its
+    /// checksum is wrong, it names another sector as its own, or its list is too long.
     pub fn parse(sector: &[u8], place: u64) -> Option<Self> {
         let length = usize::try_from(number(sector, 12, 4)).ok()?;
         let mut summed = sector.get(..length)?.to_vec();
@@ -82,7 +82,7 @@ impl Header {
         (is_sound && is_ours).then_some(header)
     }
 
-    /// As it is on a disk, without the zeros that fill its sector.
+    /// The header's bytes, with its checksum, without the zeros that fill its sector.
     pub fn encode(&self) -> Vec<u8> {
         let with_sum = |sum: u32| {
             [
@@ -107,14 +107,14 @@ impl Header {
         with_sum(crc32(&with_sum(0)))
     }
 
-    /// Where on the disk the list of entries lies, in bytes; `None` where no disk is that long.
+    /// Byte range of the list of entries on the disk; `None` on overflow.
     pub fn list_range(&self, sector_size: u64) -> Option<Range<u64>> {
         let start = self.list.checked_mul(sector_size)?;
         let length = u64::from(self.count) * u64::from(self.entry_length);
         Some(start..start.checked_add(length)?)
     }
 
-    /// The entries in use; `None` where `list` is not the list that this header vouches for.
+    /// The entries in use; `None` where the checksum of `list` differs from the header's.
     pub fn entries(&self, list: &[u8]) -> Option<Vec<Entry>> {
         let length = usize::try_from(self.entry_length).ok()?;
         let entries = list.chunks_exact(length);
@@ -130,27 +130,27 @@ impl Header {
     }
 }
 
-/// A partition, as the list of entries has it.
+/// A partition in the list of entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place in the list, from 1: the partition's number.
+    /// The partition's number: its position in the list, from 1.
     pub number: u32,
-    /// What it is for.
+    /// Partition type.
     pub type_guid: Uuid,
-    /// Its own identifier.
+    /// Unique identifier.
     pub guid: Uuid,
-    /// Its first sector.
+    /// First sector.
     pub first: u64,
-    /// Its last sector. That it lies behind the first one, and on the disk, is not checked here.
+    /// Last sector. It may lie before `first` or beyond the disk: that is not checked here.
     pub last: u64,
     /// [`LEGACY_BOOT`] and others.
     pub attributes: u64,
-    /// What people call it; at most 36 units of UTF-16.
+    /// Label; at most 36 units of UTF-16.
     pub name: String,
 }
 
 impl Entry {
-    /// `None` where it is not in use.
+    /// `None` where the entry is not in use.
     fn parse(count: u32, entry: &[u8]) -> Option<Self> {
         let name: Vec<u16> = bytes(entry, 56, 72)
             .chunks_exact(2)
@@ -169,7 +169,7 @@ impl Entry {
         (!entry.type_guid.is_nil()).then_some(entry)
     }
 
-    /// As it is on a disk: 128 bytes.
+    /// The entry's 128 bytes.
     fn encode(&self) -> Vec<u8> {
         let name: Vec<u8> = self
             .name
@@ -202,7 +202,7 @@ pub(super) fn read(device: &dyn BlockDevice) -> io::Result<Option<Vec<FoundParti
     Ok(None)
 }
 
-/// The entries of the copy whose header is in sector `place`, if its sums are right.
+/// The entries of the copy whose header is in sector `place`; `None` where a checksum is wrong.
 fn read_copy(device: &dyn BlockDevice, place: u64) -> io::Result<Option<Vec<Entry>>> {
     let sector = device.sector_size().0;
     let mut header = vec![0; usize::try_from(sector).map_err(io::Error::other)?];
@@ -238,7 +238,7 @@ fn short(from: &[u8], at: usize) -> Option<u32> {
     u32::try_from(number(from, at, 4)).ok()
 }
 
-/// The checksum of headers and lists: CRC-32 as in IEEE 802.3, bit by bit, for tables are short.
+/// The checksum of headers and lists: CRC-32 of IEEE 802.3, bit by bit, since tables are short.
 pub fn crc32(data: &[u8]) -> u32 {
     let sum = data.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {

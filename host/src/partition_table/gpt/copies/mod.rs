@@ -1,7 +1,7 @@
-//! A table as the bytes at both ends of a disk: made from what is planned, written, compared.
+//! Both copies of a table as bytes: made from planned partitions, written, compared.
 //!
-//! The whole table is put together in memory first, so that writing it is a few writes in an order of our choosing, and
-//! reading it back is a comparison of bytes: headers, lists and checksums at once.
+//! The whole table is made in memory first, so that it is written in a few writes in a chosen order, and read back by
+//! comparing bytes: headers, lists and checksums at once.
 
 use std::io;
 
@@ -12,21 +12,21 @@ use super::{ENTRY_LENGTH, Entry, Header, crc32};
 use crate::blockdev::BlockDevice;
 use crate::units::{Bytes, Extent};
 
-/// A list has room for this many entries: what every tool makes, and the least that UEFI allows.
+/// Number of entries in the list: what every tool makes, and the minimum of UEFI.
 const ENTRIES: u32 = 128;
 
-/// Characters of a partition's name, in units of UTF-16.
+/// Maximum length of a partition's name, in units of UTF-16.
 const NAME: usize = 36;
 
-/// Why a table cannot be made, or is not what it should be.
+/// Why a table cannot be made, or differs from what was written.
 #[derive(Debug, thiserror::Error)]
 pub enum GptError {
     /// A number beyond the list, or given twice.
-    #[error("partition number {0} is not between 1 and {ENTRIES}, or is there twice")]
+    #[error("partition number {0} is not between 1 and {ENTRIES}, or is used twice")]
     Number(u32),
-    /// Not on sectors, or where the table itself lies.
+    /// Not aligned to sectors, or overlapping the table itself.
     #[error(
-        "partition {number} ({} at {}) does not lie on whole sectors between {} and {}",
+        "partition {number} ({} at {}) does not consist of whole sectors between {} and {}",
         extent.length, extent.start, usable.start, usable.end()
     )]
     Place {
@@ -40,7 +40,7 @@ pub enum GptError {
     /// Two partitions share bytes.
     #[error("partitions {0} and {1} overlap")]
     Overlap(u32, u32),
-    /// A name that would be cut.
+    /// A name that would be truncated.
     #[error("the name of partition {0} is longer than {NAME} characters")]
     Name(u32),
     /// Sectors of another size than 512 or 4096, or too few of them.
@@ -51,8 +51,8 @@ pub enum GptError {
         /// Its sectors.
         sector: Bytes,
     },
-    /// What was read is not what was written.
-    #[error("the {part} at {at} is not what was written")]
+    /// What was read differs from what was written.
+    #[error("the {part} at {at} differs from what was written")]
     Differs {
         /// Which part of the table.
         part: &'static str,
@@ -64,24 +64,24 @@ pub enum GptError {
     Io(#[from] io::Error),
 }
 
-/// A partition that is to be in a table.
+/// A partition to be put in a table.
 #[derive(Clone, Debug)]
 pub struct GptPartition {
-    /// Its place in the list, from 1 to 128; numbers need not follow each other.
+    /// Position in the list, from 1 to 128; gaps are allowed.
     pub number: u32,
-    /// Where it lies: whole sectors, no byte shared with another one.
+    /// Its extent: whole sectors, not overlapping another one.
     pub extent: Extent,
-    /// What it is for.
+    /// Partition type.
     pub type_guid: Uuid,
-    /// Its own identifier.
+    /// Unique identifier.
     pub guid: Uuid,
     /// [`super::LEGACY_BOOT`] and others.
     pub attributes: u64,
-    /// What people call it; at most 36 units of UTF-16.
+    /// Label; at most 36 units of UTF-16.
     pub name: String,
 }
 
-/// Both ends of a disk.
+/// The bytes of a table at both ends of a disk.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Gpt {
     /// The first sector, the primary header and its list.
@@ -93,7 +93,7 @@ pub struct Gpt {
 }
 
 impl Gpt {
-    /// The table with these partitions for a disk that is `size` long and has sectors of `sector`.
+    /// The table with these partitions for a disk of `size` with a logical sector size of `sector`.
     pub fn new(
         disk_guid: Uuid,
         partitions: &[GptPartition],
@@ -103,7 +103,7 @@ impl Gpt {
         let unfit = || GptError::Disk { size, sector };
         let sectors = size.0.checked_div(sector.0).unwrap_or(0);
         let list_sectors = u64::from(ENTRIES * ENTRY_LENGTH) / sector.0.max(1);
-        // Both copies, the first sector, and at least one sector to use.
+        // Both copies, the first sector, and at least one usable sector.
         if ![512, 4096].contains(&sector.0) || sectors < 2 * (list_sectors + 1) + 2 {
             return Err(unfit());
         }
@@ -145,8 +145,8 @@ impl Gpt {
         })
     }
 
-    /// Writes it, each part on the medium before the next: the backup, the primary's entries, the header that vouches
-    /// for them, the first sector. The boot code stays.
+    /// Writes the table, flushing after each part: the backup, the primary's entries, the primary header, the first
+    /// sector. The boot code stays.
     pub fn write(&self, device: &mut dyn BlockDevice) -> Result<(), GptError> {
         let backup_header = self.tail.len().saturating_sub(self.sector);
         let (list, header) = self.tail.split_at(backup_header);
@@ -167,7 +167,7 @@ impl Gpt {
         Ok(())
     }
 
-    /// Whether it is on the device as it should be: every byte of both copies, and of the protective MBR.
+    /// Compares every byte of both copies and of the protective MBR with the device.
     pub fn compare(&self, device: &dyn BlockDevice) -> Result<(), GptError> {
         let (mbr, rest) = self.head.split_at(self.sector);
         let (header, list) = rest.split_at(self.sector);
@@ -231,7 +231,7 @@ fn check(partitions: &[GptPartition], sector: Bytes, usable: Extent) -> Result<(
     Ok(())
 }
 
-/// The list, each partition in the place of its number.
+/// The list, with each partition at the position of its number.
 fn encode_list(partitions: &[GptPartition], sector: Bytes) -> Vec<u8> {
     let entry = |number: u32| {
         let mut all = partitions.iter();

@@ -102,7 +102,7 @@ fn every_damaged_byte_is_seen() {
 }
 
 #[test]
-fn whatever_fails_is_told() {
+fn every_failure_is_an_error() {
     let table = table(512);
     let clean = disks(512);
     table.write(open(&clean).as_mut()).unwrap();
@@ -141,7 +141,10 @@ fn partitions_that_cannot_be_in_a_table_are_refused() {
             all[0].extent = Extent::new(Bytes(start), Bytes(length)).unwrap();
         })
     };
-    insta::assert_snapshot!(place(1024, 1 << 20), @"partition 14 (1 MiB at 1 KiB) does not lie on whole sectors between 17 KiB and 2147466752 B");
+    insta::assert_snapshot!(
+        place(1024, 1 << 20),
+        @"partition 14 (1 MiB at 1 KiB) does not consist of whole sectors between 17 KiB and 2147466752 B"
+    );
     for (start, length) in [
         (1 << 20, 0),
         ((1 << 20) + 1, 512),
@@ -151,7 +154,7 @@ fn partitions_that_cannot_be_in_a_table_are_refused() {
         (1 << 40, 512),
     ] {
         assert!(
-            place(start, length).contains("does not lie on"),
+            place(start, length).contains("does not consist of whole sectors"),
             "{start} {length}"
         );
     }
@@ -218,7 +221,7 @@ fn headers_and_entries_read_back_as_they_were() {
     assert_eq!((first.number, first.name.as_str()), (1, "böot"));
     assert_eq!((first.first, first.last), (225 << 11, (425 << 11) - 1));
     assert_eq!((first.attributes, first.type_guid), (LEGACY_BOOT, LINUX));
-    // a header that belongs elsewhere, and a list that it does not vouch for
+    // a header of another sector, and a list with another checksum
     assert_eq!(Header::parse(&table.head[512..1024], 2), None);
     assert_eq!(primary.entries(&table.head[1024..1024 + 127 * 128]), None);
 }
