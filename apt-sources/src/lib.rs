@@ -1,7 +1,7 @@
-//! Where Debian packages come from: the machine's apt entries for one release of Debian, or a mirror named by hand.
+//! Package sources for one Debian release: those of the machine's apt, or mirrors given by the user.
 //!
-//! Where the entries are is asked of apt; what they say is read here, in either form (one line, deb822): apt tells
-//! neither their keys nor their other options. No mirror is ever written into our code.
+//! `apt-config` prints where the entries are; they are parsed here, in both formats (one line, deb822), because apt
+//! prints neither their keys nor their other options. No mirror is built in.
 
 pub mod stanza;
 
@@ -17,10 +17,10 @@ use crate::stanza::Stanza;
 /// Reads apt's configuration.
 pub const APT_CONFIG: Program = Program::new("apt-config", "apt");
 
-/// Where Debian keeps the keys of its archive, on Debian and on its derivatives that have the package.
+/// Keys of Debian's archive, on Debian and on derivatives that have the package.
 const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The suites that belong to one release: the release itself, its updates, its security fixes.
+/// The suites of one release: the release itself, its updates, its security fixes.
 fn suites_of(release: &str) -> [String; 4] {
     [
         release.to_owned(),
@@ -30,7 +30,7 @@ fn suites_of(release: &str) -> [String; 4] {
     ]
 }
 
-/// Reads a one-line entry (`deb [options] URI suite component...`) as the paragraph that says the same.
+/// Reads a one-line entry (`deb [options] URI suite component...`) as the equivalent deb822 paragraph.
 fn parse_line(line: &str) -> Option<Stanza> {
     let line = line.split('#').next().unwrap_or_default().trim();
     let rest = line.strip_prefix("deb")?;
@@ -58,7 +58,7 @@ fn parse_line(line: &str) -> Option<Stanza> {
             "trusted" => "Trusted",
             "check-valid-until" => "Check-Valid-Until",
             "check-date" => "Check-Date",
-            // Languages, targets, pdiffs: nothing that a resolver of binaries needs.
+            // Languages, targets, pdiffs: not needed to resolve binary packages.
             _ => continue,
         };
         entry.set(field, value.replace(',', " "));
@@ -71,7 +71,7 @@ fn parse_list(text: &str) -> Vec<Stanza> {
     text.lines().filter_map(parse_line).collect()
 }
 
-/// The entry cut down to what this release's binaries need; `None` where nothing is left.
+/// The entry reduced to what this release's binary packages need; `None` where nothing is left.
 fn narrowed(entry: &Stanza, release: &str, architecture: &str, extra: &[&str]) -> Option<Stanza> {
     let enabled = entry
         .field("Enabled")
@@ -84,7 +84,7 @@ fn narrowed(entry: &Stanza, release: &str, architecture: &str, extra: &[&str]) -
         .into_iter()
         .filter(|suite| ours.iter().any(|own| own == suite))
         .collect();
-    // A component `main` tells Debian's archive from the many that only borrow its suite names.
+    // Only Debian's archive has a component `main`; others may use its suite names.
     let mut components = entry.words("Components");
     if !enabled
         || !fits
@@ -101,19 +101,19 @@ fn narrowed(entry: &Stanza, release: &str, architecture: &str, extra: &[&str]) -
     narrow.set("Suites", suites.join(" "));
     narrow.set("Components", components.join(" "));
     narrow.set("Architectures", architecture.to_owned());
-    // Descriptions, DEP-11 and the like: megabytes that nobody here reads.
+    // Without descriptions, DEP-11 and the like: megabytes that are not read here.
     narrow.set("Targets", "Packages".to_owned());
     Some(narrow)
 }
 
-/// Whether entry and release agree on anything beside updates: without the release itself nothing resolves.
+/// Whether an entry has the release itself, not only its updates: without it nothing resolves.
 fn has_release(entries: &[Stanza], release: &str) -> bool {
     entries
         .iter()
         .any(|entry| entry.words("Suites").contains(&release))
 }
 
-/// Entries for mirrors named by hand. One whose address ends in `-security` carries the security suite.
+/// Entries for mirrors given by the user. A mirror whose URL ends in `-security` has the security suite.
 fn of_mirrors(mirrors: &[String], release: &str) -> Vec<Stanza> {
     mirrors
         .iter()
@@ -137,20 +137,20 @@ fn of_mirrors(mirrors: &[String], release: &str) -> Vec<Stanza> {
         .collect()
 }
 
-/// What is asked of the sources.
+/// Which packages are needed.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The release's code name.
+    /// Code name of the release, like `bookworm`.
     pub suite: &'a str,
-    /// Debian's name of the architecture.
+    /// Debian's name of the architecture, like `amd64`.
     pub architecture: &'a str,
-    /// Mirrors named by hand; the machine's entries are not used where there is one.
+    /// URLs of mirrors given by the user; if there are any, the machine's entries are not used.
     pub mirrors: &'a [String],
-    /// Whether firmware is wanted, which lives in a component of its own.
+    /// Whether firmware is needed, which has a component of its own (`non-free-firmware`).
     pub firmware: bool,
 }
 
-/// The entries that have what is wanted, cut down to it.
+/// The entries that have the wanted packages, reduced to them.
 fn select(entries: &[Stanza], wanted: Wanted<'_>) -> Result<Vec<Stanza>, SourcesError> {
     let extra: &[&str] = if wanted.firmware {
         &["non-free-firmware"]
@@ -175,15 +175,15 @@ fn select(entries: &[Stanza], wanted: Wanted<'_>) -> Result<Vec<Stanza>, Sources
     Ok(chosen)
 }
 
-/// The text of one `.sources` file that gives apt exactly what is wanted.
+/// The text of a `.sources` file (deb822) with exactly the wanted entries.
 pub fn render(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesError> {
     let chosen = select(entries, wanted)?;
     let paragraphs: Vec<String> = chosen.iter().map(Stanza::render).collect();
     Ok(paragraphs.join("\n"))
 }
 
-/// The text of a `sources.list` with what is wanted, for another machine: without options, which name files of this
-/// one.
+/// The text of a `sources.list` with the wanted entries, for another machine: without options, which may name files of
+/// this machine.
 pub fn render_lines(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesError> {
     let mut text = String::new();
     for entry in select(entries, wanted)? {
@@ -197,18 +197,18 @@ pub fn render_lines(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, So
     Ok(text)
 }
 
-/// Why it is not known where packages come from.
+/// Why the package sources are unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum SourcesError {
-    /// apt could not be asked.
+    /// `apt-config` failed.
     #[error("cannot read apt's configuration")]
     Config(#[from] ExecError),
-    /// A file of apt's could not be read.
+    /// A file or folder of apt's configuration could not be read.
     #[error("cannot read {}", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -220,19 +220,19 @@ pub enum SourcesError {
     },
 }
 
-/// What the machine's own configuration says, as `apt-config shell` prints it.
+/// The machine's configuration of apt, as `apt-config shell` prints it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     list: Option<PathBuf>,
     parts: Option<PathBuf>,
-    /// Whether it names a proxy for http.
+    /// Whether a proxy for http is configured.
     pub http_proxy: bool,
-    /// Whether it names a proxy for https.
+    /// Whether a proxy for https is configured.
     pub https_proxy: bool,
 }
 
 impl Machine {
-    /// Where the machine keeps its sources, and whether it names a proxy itself.
+    /// Runs `apt-config`.
     pub fn ask(exec: &mut dyn Exec) -> Result<Self, SourcesError> {
         let ask = Cmd::new(APT_CONFIG).args([
             "shell",
@@ -267,7 +267,7 @@ impl Machine {
         machine
     }
 
-    /// Reads every entry of the machine: the one file, then the folder in the order of its names.
+    /// Reads all entries: those of the file `sources.list`, then those of the folder in the order of file names.
     pub fn entries(&self) -> Result<Vec<Stanza>, SourcesError> {
         let mut entries = Vec::new();
         if let Some(list) = self.list.as_deref().filter(|list| list.is_file()) {
@@ -306,7 +306,20 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> SourcesError {
 mod tests {
     use super::*;
 
-    const DEB822: &str = "Types: deb deb-src\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates trixie\nComponents: main contrib\nSigned-By: /keys.gpg\n\nTypes: deb\nURIs: https://vendor.test/x\nSuites: bookworm\nComponents: stable\n\nEnabled: no\nTypes: deb\nURIs: http://off.test/debian\nSuites: bookworm\nComponents: main\n";
+    const DEB822: &str = "Types: deb deb-src\n\
+         URIs: http://mirror.test/debian\n\
+         Suites: bookworm bookworm-updates trixie\n\
+         Components: main contrib\n\
+         Signed-By: /keys.gpg\n\n\
+         Types: deb\n\
+         URIs: https://vendor.test/x\n\
+         Suites: bookworm\n\
+         Components: stable\n\n\
+         Enabled: no\n\
+         Types: deb\n\
+         URIs: http://off.test/debian\n\
+         Suites: bookworm\n\
+         Components: main\n";
 
     fn wanted(mirrors: &[String], firmware: bool) -> Wanted<'_> {
         Wanted {
@@ -322,7 +335,13 @@ mod tests {
         let text = render(&stanza::parse_stanzas(DEB822), wanted(&[], false)).unwrap();
         assert_eq!(
             text,
-            "Types: deb\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates\nComponents: main contrib\nSigned-By: /keys.gpg\nArchitectures: amd64\nTargets: Packages\n"
+            "Types: deb\n\
+             URIs: http://mirror.test/debian\n\
+             Suites: bookworm bookworm-updates\n\
+             Components: main contrib\n\
+             Signed-By: /keys.gpg\n\
+             Architectures: amd64\n\
+             Targets: Packages\n"
         );
     }
 
@@ -336,10 +355,18 @@ mod tests {
 
     #[test]
     fn one_line_entries_say_the_same() {
-        let list = "# comment\n deb [arch=amd64,arm64 signed-by=/k.gpg] http://m.test/debian bookworm main # tail\ndeb-src http://m.test/debian bookworm main\ndeb http://s.test/debian-security bookworm-security main\ndeb cdrom:[x]/ bookworm main\n";
+        let list = "# comment\n deb [arch=amd64,arm64 signed-by=/k.gpg] http://m.test/debian bookworm main # tail\n\
+             deb-src http://m.test/debian bookworm main\n\
+             deb http://s.test/debian-security bookworm-security main\n\
+             deb cdrom:[x]/ bookworm main\n";
         let entries = parse_list(list);
         let text = render(&entries, wanted(&[], false)).unwrap();
-        assert!(text.contains("URIs: http://m.test/debian\nSuites: bookworm\nComponents: main\nArchitectures: amd64\nSigned-By: /k.gpg\n"), "{text}");
+        let expected = "URIs: http://m.test/debian\n\
+             Suites: bookworm\n\
+             Components: main\n\
+             Architectures: amd64\n\
+             Signed-By: /k.gpg\n";
+        assert!(text.contains(expected), "{text}");
         assert!(text.contains("Suites: bookworm-security\n"));
         assert!(!text.contains("deb-src"));
     }

@@ -7,7 +7,7 @@ pub struct Stanza {
 }
 
 impl Stanza {
-    /// The value of `field`, whatever the case it is written in.
+    /// The value of `field`; field names are compared without case.
     pub fn field(&self, field: &str) -> Option<&str> {
         self.fields
             .iter()
@@ -15,7 +15,7 @@ impl Stanza {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The value of `field`, cut at white space.
+    /// The value of `field`, split at white space; empty where there is none.
     pub fn words(&self, field: &str) -> Vec<&str> {
         self.field(field)
             .map(|value| value.split_whitespace().collect())
@@ -34,7 +34,7 @@ impl Stanza {
         }
     }
 
-    /// The paragraph as it is written in a file, with a newline at its end.
+    /// The paragraph's text, with a newline at its end.
     pub fn render(&self) -> String {
         self.fields
             .iter()
@@ -44,7 +44,7 @@ impl Stanza {
     }
 }
 
-/// Reads paragraphs. Comment lines (`#`) and lines that are no field are passed over, as apt does.
+/// Reads paragraphs. Comment lines (`#`) and lines that are not a field are skipped, as apt does.
 pub fn parse_stanzas(text: &str) -> Vec<Stanza> {
     let mut stanzas = Vec::new();
     let mut current = Stanza::default();

@@ -1,7 +1,7 @@
 //! A FAT filesystem written in process, without mounts or external programs, for sectors of 512 and 4096 bytes.
 //!
-//! The same input gives the same bytes: timestamps are fixed and the volume id is given. Earlier content does not show
-//! through, although only the used sectors are written.
+//! The same input gives the same bytes: timestamps are fixed and the volume id is a parameter. Earlier content of the
+//! disk is never part of the filesystem, although only the used sectors are written.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,7 +28,7 @@ pub struct Format<'a> {
     pub label: &'a str,
     /// Volume id, displayed as the UUID `1234-ABCD`.
     pub volume_id: u32,
-    /// Decides which FAT width is preferred.
+    /// The use of the filesystem, which decides the preferred FAT width.
     pub purpose: Purpose,
 }
 
@@ -145,7 +145,7 @@ pub fn fits(format: &Format<'_>, files: &[File]) -> Result<bool, FatError> {
     Ok(u32::try_from(clusters).is_ok_and(|clusters| clusters <= params.cluster_count))
 }
 
-/// The most folder entries that a name takes: a short one, and one for each 13 characters of a long name.
+/// Maximum number of folder entries of a name: a short one, and one for each 13 characters of a long name.
 fn entries(name: &str) -> usize {
     1 + name.chars().count().div_ceil(13)
 }

@@ -201,7 +201,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_part_can_end_the_message(content in "[-=provision0-9\n ]{0,400}") {
-            let parts = [part(PartKind::Script, &content), part(PartKind::Boothook, "--==provision==--\n==provision-1==")];
+            let boothook = part(PartKind::Boothook, "--==provision==--\n==provision-1==");
+            let parts = [part(PartKind::Script, &content), boothook];
             let line = boundary(&parts);
             for part in &parts {
                 prop_assert!(!part.content.contains(&line));

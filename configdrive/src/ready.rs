@@ -1,7 +1,7 @@
-//! A configdrive that was made elsewhere: taken out of what orchestrators wrap it in, and looked at.
+//! A configdrive that was made elsewhere: unwrapped and checked.
 //!
-//! Ironic hands on base64 of gzip of ISO 9660 with the label `config-2`, its old agents wrote the plain filesystem,
-//! Fuel's one is ext2. Whatever it is, what comes out here is a filesystem in which cloud-init would look.
+//! Ironic sends base64 of gzip of ISO 9660 with the label `config-2`, its old agents wrote the plain filesystem, Fuel's
+//! is ext2. The result is always a filesystem that cloud-init would find.
 
 use std::io::Read;
 
@@ -12,37 +12,36 @@ use flate2::read::MultiGzDecoder;
 /// A filesystem that cloud-init finds by its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// Its bytes.
+    /// The filesystem, unwrapped.
     pub bytes: Vec<u8>,
-    /// Bytes of its smallest block: a disk whose sectors are larger cannot mount it.
+    /// Its block size in bytes: it cannot be mounted from a disk with larger sectors.
     pub block: usize,
 }
 
-/// Why it is not one.
+/// Why the data is not a usable configdrive. Messages are predicates: `has …`, `is …`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadyError {
-    /// Nothing that is known here, or base64 or gzip of such a thing.
+    /// Not a supported filesystem, plain or wrapped.
     #[error("is neither FAT, ISO 9660 nor ext, nor gzip or base64 of one of these")]
     Unknown,
-    /// Broken base64.
-    #[error("begins like base64, but is not")]
+    /// Invalid base64.
+    #[error("begins like base64, but is not valid base64")]
     Base64,
-    /// Broken or incomplete gzip.
+    /// Damaged or truncated gzip.
     #[error("has damaged or incomplete gzip data")]
     Gzip,
-    /// More than fits.
+    /// Larger than the limit.
     #[error("unpacks to more than its partition holds")]
     TooLarge,
-    /// Less than the filesystem says that it has.
-    #[error("is cut off: its filesystem is larger than it")]
+    /// Shorter than the filesystem's own size.
+    #[error("is truncated: its filesystem is larger than the data")]
     Short,
-    /// cloud-init would not look into it.
-    #[error("has a label that cloud-init does not look for")]
+    /// cloud-init would not find it.
+    #[error("has a label that cloud-init does not search for")]
     Label,
 }
 
-/// Takes the filesystem out of what it is wrapped in: base64, gzip, both, or nothing. Not more than `most` bytes come
-/// out.
+/// Unwraps the filesystem from base64, gzip, both, or nothing, and checks it. `most` limits its size in bytes.
 pub fn unwrap(wrapped: Vec<u8>, most: usize) -> Result<Ready, ReadyError> {
     let mut bytes = wrapped;
     if is_base64(&bytes) {
@@ -66,7 +65,11 @@ pub fn unwrap(wrapped: Vec<u8>, most: usize) -> Result<Ready, ReadyError> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length < found.length) {
         return Err(ReadyError::Short);
     }
-    if !found.labels.iter().any(|label| found.is_looked_for(label)) {
+    if !found
+        .labels
+        .iter()
+        .any(|label| found.is_found_by_cloud_init(label))
+    {
         return Err(ReadyError::Label);
     }
     Ok(Ready {
@@ -75,7 +78,7 @@ pub fn unwrap(wrapped: Vec<u8>, most: usize) -> Result<Ready, ReadyError> {
     })
 }
 
-/// Whether its first bytes are nothing but base64.
+/// Whether the first bytes are all characters of base64.
 fn is_base64(bytes: &[u8]) -> bool {
     let head = bytes.get(..bytes.len().min(512)).unwrap_or_default();
     let good = |byte: &u8| {
@@ -84,19 +87,19 @@ fn is_base64(bytes: &[u8]) -> bool {
     !head.is_empty() && head.iter().all(good)
 }
 
-/// What a filesystem says of itself.
+/// Properties from a filesystem's superblock.
 #[derive(Debug)]
 struct Volume {
-    /// ext: NoCloud does not look into it.
+    /// ext, which cloud-init's NoCloud does not mount.
     is_ext: bool,
     labels: Vec<String>,
-    /// Bytes it has.
+    /// Size in bytes by its superblock.
     length: u64,
     block: usize,
 }
 
 impl Volume {
-    fn is_looked_for(&self, label: &str) -> bool {
+    fn is_found_by_cloud_init(&self, label: &str) -> bool {
         label.eq_ignore_ascii_case(crate::LABEL_CONFIG_DRIVE)
             || (!self.is_ext && label.eq_ignore_ascii_case(crate::LABEL_NOCLOUD))
     }
@@ -123,7 +126,7 @@ fn label(bytes: &[u8], at: usize, length: usize) -> Option<String> {
     Some(text.trim_end_matches([' ', '\0']).to_owned())
 }
 
-/// ISO 9660: its primary descriptor.
+/// ISO 9660, by its primary volume descriptor.
 fn iso(bytes: &[u8]) -> Option<Volume> {
     const AT: usize = 0x8000;
     if bytes.get(AT..AT + 6)? != b"\x01CD001" {
@@ -139,7 +142,7 @@ fn iso(bytes: &[u8]) -> Option<Volume> {
     })
 }
 
-/// FAT of any width; its label stands in the boot sector and in the root folder, and readers differ on which counts.
+/// FAT of any width. Its label is in the boot sector and in the root folder, and readers differ on which one they use.
 fn fat(bytes: &[u8]) -> Option<Volume> {
     let block = index(bytes, 11, 2)?;
     let (cluster, reserved, copies) = (
@@ -191,7 +194,7 @@ fn fat(bytes: &[u8]) -> Option<Volume> {
     })
 }
 
-/// ext2, 3 and 4: the superblock.
+/// ext2, ext3 and ext4, by the superblock.
 fn ext(bytes: &[u8]) -> Option<Volume> {
     const AT: usize = 1024;
     let shift = u32::try_from(number(bytes, AT + 24, 4)?).ok()?;
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_filesystem_comes_out_of_every_form_that_orchestrators_hand_on() {
+    fn the_filesystem_is_unwrapped_from_every_form_that_orchestrators_send() {
         for (plain, block) in [
             (fat_image(2 << 20, LABEL_NOCLOUD), 512),
             (fat_image(2 << 20, LABEL_CONFIG_DRIVE), 512),

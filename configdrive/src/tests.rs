@@ -1,4 +1,4 @@
-//! The files of a seed, and filesystems with them that other programs check.
+//! The files of a seed, and filesystems with them, checked by other programs.
 
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, ExecError, Program, System};
@@ -48,7 +48,7 @@ const FSCK: Program = Program::new("fsck.fat", "dosfstools");
 const MDIR: Program = Program::new("mdir", "mtools");
 
 /// Runs a checker on the image; `None` if it is not installed.
-fn asks(program: Program, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
+fn checked_by(program: Program, args: &[&str], image: &[u8]) -> Option<(bool, String)> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), image).unwrap();
     let cmd = Cmd::new(program).args(args).arg(file.path());
@@ -63,7 +63,7 @@ fn asks(program: Program, args: &[&str], image: &[u8]) -> Option<(bool, String)>
 }
 
 fn is_clean(image: &[u8]) {
-    if let Some((ok, text)) = asks(FSCK, &["-n", "-v"], image) {
+    if let Some((ok, text)) = checked_by(FSCK, &["-n", "-v"], image) {
         assert!(ok, "{text}");
     }
 }
@@ -197,7 +197,7 @@ fn a_size_that_fills_no_cluster_is_fine() {
 }
 
 #[test]
-fn what_was_there_before_does_not_shine_through() {
+fn earlier_content_of_the_disk_is_not_part_of_the_filesystem() {
     let files = files(&seed()).unwrap();
     let mut bytes = vec![0xAA; 20 << 20];
     fat::write(
@@ -213,7 +213,7 @@ fn what_was_there_before_does_not_shine_through() {
 #[test]
 fn blkid_finds_label_and_instance() {
     let bytes = fat::image(&format(20 << 20, 512), &files(&seed()).unwrap()).unwrap();
-    if let Some((ok, text)) = asks(BLKID, &["-p", "-o", "export"], &bytes) {
+    if let Some((ok, text)) = checked_by(BLKID, &["-p", "-o", "export"], &bytes) {
         assert!(ok, "{text}");
         for line in ["LABEL=CIDATA", "UUID=8F0F-6A3A", "TYPE=vfat"] {
             assert!(text.lines().any(|found| found == line), "{text}");
@@ -224,7 +224,7 @@ fn blkid_finds_label_and_instance() {
 #[test]
 fn another_implementation_lists_the_long_names() {
     let bytes = fat::image(&format(20 << 20, 512), &files(&seed()).unwrap()).unwrap();
-    if let Some((ok, text)) = asks(MDIR, &["-/", "-b", "-i"], &bytes) {
+    if let Some((ok, text)) = checked_by(MDIR, &["-/", "-b", "-i"], &bytes) {
         assert!(ok, "{text}");
         for name in [
             "meta-data",
@@ -307,7 +307,7 @@ fn what_fits_is_known_without_making_it() {
             files.push(File::new("openstack/latest/more", vec![b'x'; length]));
             files
         };
-        // The largest file of which it is said that it fits, to the byte.
+        // The largest file that `fits` accepts, to the byte.
         let (mut fits, mut too_large) = (0, size);
         while too_large - fits > 1 {
             let middle = u64::midpoint(fits, too_large);

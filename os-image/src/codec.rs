@@ -8,12 +8,12 @@ use zstd::zstd_safe::{self, DParameter};
 
 use crate::index::{Chunk, packed_length_max};
 
-/// Why the bytes are not those of a chunk.
+/// Why bytes are not the chunk that the manifest lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChunkError {
     /// The frame is not the one that the manifest lists.
-    #[error("its packed bytes are not those that the manifest lists")]
+    #[error("its packed bytes differ from those that the manifest lists")]
     Packed,
     /// The frame is the one that the manifest lists, but not one frame of this chunk's length.
     #[error("its packed bytes are not one zstd frame of {raw_length} bytes")]
@@ -22,7 +22,7 @@ pub enum ChunkError {
         raw_length: u32,
     },
     /// It unpacks to other bytes than the manifest lists.
-    #[error("its bytes are not those that the manifest lists")]
+    #[error("its bytes differ from those that the manifest lists")]
     Raw,
     /// The caller's buffer does not have the length of the chunk.
     #[error("the buffer for it has the wrong size")]

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-/// Number of leading bytes that every function here needs at most.
+/// Number of leading bytes that the functions here need.
 pub const HEAD_LENGTH: usize = 512;
 
-/// The largest window of a zstd frame that we decode: memory that a frame may ask for, as a power of two.
-///
-/// `zstd` itself decodes this much without being told to (`--long=27`).
+/// The largest supported window of a zstd frame, which is memory, as a power of two. It is also the default limit of
+/// the `zstd` program (`--long=27`).
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// The same in bytes; also the largest dictionary that an xz block may declare.
@@ -105,7 +104,7 @@ impl FileFormat {
     }
 
     /// The memory in bytes that unpacking a file of this format needs, by its first bytes `head`: the zstd window or
-    /// the xz dictionary. `None` if they do not tell.
+    /// the xz dictionary. `None` where they do not contain it.
     pub fn window(self, head: &[u8]) -> Option<u64> {
         match self {
             Self::Zstd => zstd_window(head),
@@ -155,7 +154,7 @@ fn is_web_page(head: &[u8]) -> bool {
 
 /// Size of the window, in bytes, of the zstd frame that begins with `head`.
 ///
-/// `None` where `head` is too short to tell, or is not the header of a frame with data (a skippable frame, say).
+/// `None` where `head` is too short, or is not the header of a frame with data (a skippable frame, say).
 pub fn zstd_window(head: &[u8]) -> Option<u64> {
     let rest = head.strip_prefix(&[0x28, 0xb5, 0x2f, 0xfd])?;
     let (descriptor, rest) = rest.split_first()?;
@@ -180,7 +179,7 @@ pub fn zstd_window(head: &[u8]) -> Option<u64> {
 
 /// Size of the dictionary, in bytes, of the first block of the xz stream that begins with `head`.
 ///
-/// `None` where `head` is too short to tell, the stream has no block, or its filters are not understood: the decoder
+/// `None` where `head` is too short, the stream has no block, or its filters are not understood: the decoder
 /// has its own limit. Layout by "The .xz File Format" 1.2.1, sections 2.1.1, 3.1 and 5.3.1.
 pub fn xz_dictionary(head: &[u8]) -> Option<u64> {
     let block = head

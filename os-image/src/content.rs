@@ -138,7 +138,7 @@ fn uuid_at(head: &[u8], offset: usize) -> String {
     at::<16>(head, offset).map_or_else(String::new, |bytes| uuid(&bytes))
 }
 
-/// A size of sectors that a filesystem names; one that cannot be says nothing.
+/// The sector size that a filesystem declares; 4096 where that is not a valid size.
 const fn largest_sector(size: u32) -> u32 {
     if size >= 512 && size.is_power_of_two() {
         size
@@ -158,7 +158,7 @@ fn gpt_disk(head: &[u8], sector_size: u32, size: u64) -> Option<Disk> {
     if !sector.starts_with(gpt::SIGNATURE) {
         return None;
     }
-    // Where its checksums are wrong, neither partitions nor an ESP are known, which the options can put right.
+    // With a wrong checksum it still is a GPT, but its partitions, an ESP among them, are unknown.
     let header = gpt::Header::parse(sector, 1);
     let entries = header.and_then(|header| {
         let list = header.list_range(sector_size.into())?;
@@ -197,7 +197,7 @@ fn mbr_disk(head: &[u8], size: u64) -> Option<Disk> {
     let mut partitions = Vec::new();
     for entry in used() {
         let part = within(entry.start..entry.start + entry.length, 512, size)?;
-        // An extended one begins with a table of its own; what lies in it is its logical partitions'.
+        // An extended partition begins with a table of its own; its content belongs to logical partitions.
         if !entry.is_extended() {
             partitions.push(part);
         }
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_what_its_first_bytes_say() {
+    fn content_is_recognised_by_the_first_bytes() {
         let kind = |head: &[u8]| match Content::of(head) {
             Content::File(found) => found.to_string(),
             Content::Disk(disk) => format!("{} {}", disk.table, disk.sector_size),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::InvalidManifest;
 
-/// The most bytes of memory that the index of an image may take. `pack` chooses the chunk size accordingly.
+/// Maximum memory in bytes of an image's index. `pack` chooses the chunk size accordingly.
 pub const INDEX_LIMIT: usize = 8 << 20;
 
 /// The smallest chunk size, 1 MiB.

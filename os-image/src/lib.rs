@@ -5,7 +5,7 @@
 //!   container   the format of a file by its first bytes; the memory that a zstd frame needs
 //!   content     the content of a raw image: a disk with a partition table, a filesystem
 //!   disk        disk images of virtual machines (qcow2, VMDK), in pieces, within bounds
-//!   members     compressed members one after the other, and what may follow the last
+//!   members     concatenated compressed members, and what may follow the last one
 //!   metadata    the YAML that Fuel publishes beside an image: sizes and digests, read and written
 //!   manifest    the description of a packed image: read as a stream within bounds, and written
 //!   index       its chunks, in memory, consistent by construction

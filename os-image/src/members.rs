@@ -1,10 +1,10 @@
-//! Compressed members one after the other in one file, as `cat` and parallel compressors leave them, and zeros behind
-//! the last: those of tape blocks and sectors. `gzip -t` and `bzip2 -t` accept them too.
+//! Concatenated compressed members in one file, as `cat` and parallel compressors write them, and zeros after the last
+//! one, as padding of tape blocks and sectors. `gzip -t` and `bzip2 -t` accept both too.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-/// How many members in a row may hold nothing: a file of nothing else never unpacks to anything.
+/// Maximum number of empty members in a row: a file of empty members only would be read for ever.
 const EMPTY_MOST: u32 = 1000;
 
 /// What follows after the last member.
@@ -19,8 +19,8 @@ pub enum Trailing {
 impl fmt::Display for Trailing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Other => "something follows after its end that does not belong to it",
-            Self::BehindZeros => "zeros follow after its end, and then something else",
+            Self::Other => "other data follows after its end",
+            Self::BehindZeros => "zeros and then other data follow after its end",
         })
     }
 }
@@ -28,26 +28,26 @@ impl fmt::Display for Trailing {
 impl std::error::Error for Trailing {}
 
 impl Trailing {
-    /// Whether `error` says that something follows after the end.
+    /// The `Trailing` in an error of reading, if it is one.
     pub fn of(error: &io::Error) -> Option<Self> {
         let inner = error.get_ref()?;
         inner.downcast_ref().copied()
     }
 
-    /// The same as an error of reading.
+    /// An I/O error with this as its source.
     pub fn error(self) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, self)
     }
 }
 
-/// One kind of member, and the decoder of one of them.
+/// A format of members, and its decoder.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind<R, D> {
-    /// Its first byte; not 0.
+    /// First byte of every member; not 0.
     pub first: u8,
-    /// Makes the decoder of one member, which reads no more of the input than that.
+    /// Makes the decoder of one member. It must not read beyond the member's end.
     pub begin: fn(R) -> D,
-    /// Gives the input back.
+    /// Returns the input of a decoder.
     pub end: fn(D) -> R,
 }
 
@@ -56,7 +56,7 @@ pub struct Kind<R, D> {
 pub struct Members<R, D> {
     kind: Kind<R, D>,
     state: State<R, D>,
-    /// Members in a row that held nothing.
+    /// Number of empty members in a row.
     empty: u32,
 }
 
@@ -64,7 +64,7 @@ pub struct Members<R, D> {
 enum State<R, D> {
     /// Between two members, or before the first.
     Between(R),
-    /// In one; whether anything has come out of it.
+    /// In a member; whether it has returned any bytes.
     Within(D, bool),
     Ended,
 }
@@ -79,7 +79,7 @@ impl<R: BufRead, D: Read> Members<R, D> {
         }
     }
 
-    /// What comes after a member: the next one, or the end.
+    /// The state after a member: the next one, or the end.
     fn next(&self, mut input: R, is_first: bool) -> io::Result<State<R, D>> {
         let first = input.fill_buf()?.first().copied();
         match first {
@@ -118,7 +118,7 @@ impl<R: BufRead, D: Read> Read for Members<R, D> {
                     }
                     self.empty = if has_data { 0 } else { self.empty + 1 };
                     if self.empty > EMPTY_MOST {
-                        let why = format!("more than {EMPTY_MOST} members in a row hold nothing");
+                        let why = format!("more than {EMPTY_MOST} members in a row are empty");
                         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                     }
                     is_first = false;
@@ -167,7 +167,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// What comes out, whatever the input is cut into.
+    /// The unpacked bytes, which must not depend on how the input is split.
     fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
         let read = |length| {
             let mut raw = Vec::new();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_behind_the_last_is_told_from_zeros() {
+    fn other_data_after_the_last_member_is_distinguished_from_zeros() {
         let a = member(b"one");
         for (tail, trailing) in [
             (&b"{\"metadata\": 1}"[..], Trailing::Other),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_hold_nothing_come_to_an_end() {
+    fn a_file_of_empty_members_is_an_error() {
         let nothing = member(b"");
         let error = unpack(&nothing.repeat(1500)).unwrap_err();
         assert!(error.to_string().contains("members in a row"), "{error}");

@@ -2,7 +2,7 @@
 //!
 //! Reading is as lenient as upstream's agents: only the fields that they use are examined, all others may be missing or
 //! malformed. Writing gives the fields of upstream's builder in its order, and `raw_sha256`, `raw_blake3` and
-//! `container_sha256`, which only our agent reads.
+//! `container_sha256`, which only `provision` reads.
 
 use serde::{Deserialize, Serialize};
 
@@ -224,7 +224,7 @@ repos: 7
 ";
 
     #[test]
-    fn upstream_documents_are_read_and_what_is_not_used_may_be_odd() {
+    fn upstream_documents_are_read_and_unused_fields_may_be_malformed() {
         let metadata = Metadata::parse(UPSTREAM).unwrap();
         assert_eq!(metadata.system.as_ref().unwrap().name, "Ubuntu");
         assert_eq!(metadata.system.as_ref().unwrap().minor, "4");
@@ -282,7 +282,7 @@ repos: 7
     }
 
     #[test]
-    fn a_document_that_is_made_to_hurt_is_an_error() {
+    fn a_document_with_an_alias_bomb_is_an_error() {
         let deep = "[".repeat(500_000);
         let nested = format!("images: {}", "{a: ".repeat(100_000));
         let laughs = (1..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
@@ -295,7 +295,7 @@ repos: 7
     }
 
     #[test]
-    fn an_empty_document_knows_nothing() {
+    fn an_empty_document_has_no_entries() {
         for text in ["{}", "images: []", "packages: [a]"] {
             assert_eq!(
                 Metadata::parse(text).unwrap(),

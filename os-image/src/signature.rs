@@ -63,7 +63,7 @@ pub enum SignatureError {
     #[error("not a valid minisign signature: {0}")]
     Malformed(&'static str),
     /// It was made over the whole file rather than its hash, as minisign did before version 0.10.
-    #[error("the signature is of minisign's old kind, which needs the whole file in memory")]
+    #[error("the signature is in minisign's legacy format, which needs the whole file in memory")]
     Legacy,
     /// It was made with a key that is not trusted.
     #[error(
@@ -198,7 +198,7 @@ impl Claim {
     }
 }
 
-/// Feeds all bytes that are read to the verifier too.
+/// A reader that also passes all bytes to the verifier.
 struct Fed<'v, 'k, R> {
     inner: R,
     check: &'v mut StreamVerifier<'k>,
@@ -277,7 +277,7 @@ mod tests {
         texts.iter().map(parse).collect()
     }
 
-    fn refusal(text: &str, signature: &str, keys: &[TrustedKey]) -> String {
+    fn error(text: &str, signature: &str, keys: &[TrustedKey]) -> String {
         verify(text.as_bytes(), signature, keys)
             .unwrap_err()
             .to_string()
@@ -291,27 +291,27 @@ mod tests {
         assert_eq!(by, both[1].id());
         for text in ["", "hello manifest", "Hello manifest\n"] {
             assert_eq!(
-                refusal(text, SIGNATURE, &both),
+                error(text, SIGNATURE, &both),
                 "the signature by key 57DD08A3D74587E8 does not match the file"
             );
         }
         assert_eq!(
-            refusal(TEXT, SIGNATURE, &keys(&[OTHER])),
+            error(TEXT, SIGNATURE, &keys(&[OTHER])),
             "the signature is by key 57DD08A3D74587E8, which is not trusted (trusted: E7620F1842B4E81F)"
         );
-        assert!(refusal(TEXT, SIGNATURE, &[]).ends_with("(trusted: none)"));
+        assert!(error(TEXT, SIGNATURE, &[]).ends_with("(trusted: none)"));
     }
 
     #[test]
     fn the_trusted_comment_is_signed_too() {
         let changed = SIGNATURE.replace("release 7", "release 8");
-        assert!(refusal(TEXT, &changed, &keys(&[PUB])).ends_with("does not match the file"));
+        assert!(error(TEXT, &changed, &keys(&[PUB])).ends_with("does not match the file"));
     }
 
     #[test]
     fn what_is_no_signature_is_refused_without_panic() {
         let keys = keys(&[PUB]);
-        assert!(refusal(TEXT, LEGACY, &keys).contains("old kind"));
+        assert!(error(TEXT, LEGACY, &keys).contains("legacy format"));
         let lines: Vec<&str> = SIGNATURE.lines().collect();
         for n in 0..4 {
             for instead in ["", "é", "trusted comment: é", "RU==", "RUToh0XXowjdVw=="] {
@@ -323,9 +323,9 @@ mod tests {
                 assert_eq!(result.is_ok(), same_meaning, "line {n}: {instead}");
             }
         }
-        assert!(refusal(TEXT, "", &keys).contains("fewer than four lines"));
+        assert!(error(TEXT, "", &keys).contains("fewer than four lines"));
         let long = format!("{SIGNATURE}{}", "x".repeat(SIGNATURE_LIMIT));
-        assert!(refusal(TEXT, &long, &keys).contains("too long"));
+        assert!(error(TEXT, &long, &keys).contains("too long"));
         for at in 0..SIGNATURE.len() {
             assert!(
                 verify(TEXT.as_bytes(), &SIGNATURE[..at], &keys).is_err()
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_manifest_is_handed_out_without_its_signature() {
+    fn nothing_of_a_manifest_is_returned_without_its_signature() {
         // the text is not a manifest, and the parser fails before the signature is complete
         let error = read_signed(
             TEXT.as_bytes(),

@@ -11,7 +11,7 @@ pub(crate) fn of(head: &[u8], size: u64) -> Result<Content> {
     let content = look(head, size);
     match content.size() {
         Some(says) if says > size => Err(refused(
-            format!("the image has {size} bytes, but says that it has {says}: it is cut off"),
+            format!("the image has {size} bytes, but says that it has {says}: it is truncated"),
             "fetch or copy it again",
         )),
         _ => Ok(content),

@@ -20,7 +20,7 @@ fn what_is_no_image_is_refused_and_leaves_nothing() {
     for (what, bytes, says) in [
         ("empty", Vec::new(), "the image is empty"),
         ("odd", raw[..513].to_vec(), "not a whole number of sectors"),
-        ("short", raw[..8 << 20].to_vec(), "it is cut off"),
+        ("short", raw[..8 << 20].to_vec(), "it is truncated"),
         (
             "noise",
             noise(1 << 20, 1),
@@ -54,7 +54,7 @@ fn what_is_no_image_is_refused_and_leaves_nothing() {
         (
             "descriptor.vmdk",
             b"# Disk DescriptorFile\nversion=1\n".to_vec(),
-            "is only the description of other files",
+            "is only a descriptor of other files",
         ),
     ] {
         fs::write(lab.path(what), bytes).unwrap();
@@ -82,7 +82,7 @@ fn disks_and_filesystems_that_say_they_are_longer_are_cut_off() {
         lab.succeed(&pack);
         file.set_len((size << 20) - 4096).unwrap();
         let said = lab.refused(&pack);
-        assert!(said.contains("it is cut off"), "{name}: {said}");
+        assert!(said.contains("it is truncated"), "{name}: {said}");
     }
 }
 

@@ -78,13 +78,13 @@ fn what_minisign_signs_is_verified_here_and_its_keys_sign_here() {
         &["-S", "-s", &lab.text("release.key"), "-m", &manifest],
     );
     lab.succeed(&["verify", &manifest, "--key", "release.key.pub"]);
-    // the old kind cannot be checked as a stream
+    // the legacy format cannot be checked as a stream
     tool(
         "minisign",
         &["-S", "-l", "-s", &lab.text("m.key"), "-m", &manifest],
     );
     let said = lab.refused(&["verify", &manifest, "--key", "m.pub"]);
-    assert!(said.contains("of minisign's old kind"), "{said}");
+    assert!(said.contains("in minisign's legacy format"), "{said}");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn damage_is_found_by_reading_through_and_never_published() {
     lab.succeed(&["inspect", "out/system.img.zst"]);
     let said = lab.refused(&["inspect", "out/system.img.zst", "--check"]);
     assert!(
-        said.contains("its packed bytes are not those that the manifest lists"),
+        said.contains("its packed bytes differ from those that the manifest lists"),
         "{said}"
     );
     let said = lab.refused(&["publish", "out/system.img.zst", "--to", "www"]);

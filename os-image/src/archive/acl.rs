@@ -1,4 +1,4 @@
-//! An access control list as text, to the value of the attribute that the kernel knows it by.
+//! Converts an access control list from text to the value of the kernel's attribute.
 
 /// `POSIX_ACL_XATTR_VERSION`.
 const VERSION: u32 = 2;
@@ -6,7 +6,7 @@ const VERSION: u32 = 2;
 /// `ACL_UNDEFINED_ID`: for entries without a user or group.
 const NO_ID: u32 = u32::MAX;
 
-/// Whom an entry applies to, in the order that the kernel requires.
+/// Tag types of entries, in the order that the kernel requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tag {
     Owner,
@@ -31,8 +31,8 @@ impl Tag {
     }
 }
 
-/// The attribute's value for `user::rwx,user:1000:r-x,…`. Names of users and groups cannot be resolved here: a numeric
-/// id has to stand in their place, or after the permissions, as star writes it.
+/// The attribute's value for `user::rwx,user:1000:r-x,…`. Names of users and groups cannot be resolved here: entries
+/// need a numeric id in place of the name, or after the permissions, as star writes it.
 pub(super) fn value(text: &[u8]) -> Result<Vec<u8>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8 text".to_owned())?;
     let lines = text.split([',', '\n']);
@@ -54,14 +54,16 @@ fn entry(line: &str) -> Result<(Tag, u32, u16), String> {
     let bad = || format!("has `{}`, which is not a valid entry", line.escape_debug());
     let line = line.strip_prefix("default:").unwrap_or(line);
     let fields: Vec<&str> = line.split(':').map(str::trim).collect();
-    let (kind, who, permissions) = match fields[..] {
-        [kind, who, permissions] => (kind, who, permissions),
-        [kind, who, permissions, number] if !who.is_empty() => (kind, number, permissions),
+    let (kind, qualifier, permissions) = match fields[..] {
+        [kind, qualifier, permissions] => (kind, qualifier, permissions),
+        [kind, qualifier, permissions, number] if !qualifier.is_empty() => {
+            (kind, number, permissions)
+        }
         // `mask:rwx` and `other:r-x`, as Solaris has it
         [kind, permissions] => (kind, "", permissions),
         _ => return Err(bad()),
     };
-    let tag = match (kind, who.is_empty()) {
+    let tag = match (kind, qualifier.is_empty()) {
         ("user" | "u", true) => Tag::Owner,
         ("user" | "u", false) => Tag::User,
         ("group" | "g", true) => Tag::OwningGroup,
@@ -70,13 +72,13 @@ fn entry(line: &str) -> Result<(Tag, u32, u16), String> {
         ("other" | "o", true) => Tag::Other,
         _ => return Err(bad()),
     };
-    let id = if who.is_empty() {
+    let id = if qualifier.is_empty() {
         NO_ID
     } else {
-        who.parse().map_err(|_| {
-            let who = who.escape_debug();
+        qualifier.parse().map_err(|_| {
+            let qualifier = qualifier.escape_debug();
             format!(
-                "names `{who}`, but only numeric ids are supported: archive it with `--xattrs` as well"
+                "names `{qualifier}`, but only numeric ids are supported: archive it with `--xattrs` as well"
             )
         })?
     };
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_of_writing_one_is_understood() {
+    fn all_notations_are_parsed() {
         let plain = value(b"user::rw-,user:7:r--,group::r--,mask::r--,other::---").unwrap();
         for text in [
             "u::rw-\nu:7:r--\t#effective:r--\ng::r--\nm::r--\no::---\n",

@@ -211,7 +211,7 @@ fn special(kind: u8, header: &Header, link: Vec<u8>) -> Result<Kind, String> {
         }
         b'6' => Kind::Pipe,
         b'D' => return Err("is part of an incremental archive".to_owned()),
-        b'M' => return Err("is the rest of a file that begins in another volume".to_owned()),
+        b'M' => return Err("continues a file of another volume".to_owned()),
         other => {
             let kind = char::from(other).escape_default();
             return Err(format!("has the unknown type `{kind}`"));

@@ -27,7 +27,7 @@ pub enum ArchiveError {
         entry: Option<String>,
     },
     /// Its end is followed by data other than zeros.
-    #[error("something follows after its end, at byte {at}")]
+    #[error("other data follows after its end, at byte {at}")]
     Trailing {
         /// Offset of that byte in the archive.
         at: u64,

@@ -194,7 +194,7 @@ pub(super) fn digits(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// `-12.5`, `1700000000.123456789`; digits beyond nanoseconds are cut off, rounding towards the past.
+/// `-12.5`, `1700000000.123456789`; digits beyond nanoseconds are dropped, rounding towards the past.
 fn time(text: &[u8]) -> Result<Option<Time>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -226,7 +226,7 @@ fn parse_time(text: &[u8]) -> Option<Time> {
             nanoseconds,
         });
     }
-    // what is cut off makes it earlier
+    // truncated digits round towards the past
     let back = nanoseconds + u32::from(is_finer);
     Some(if back == 0 {
         Time {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_takes_back_what_was_said() {
+    fn an_empty_value_cancels_an_earlier_record() {
         let extended = of(b"10 path=a\n8 path=\n10 size=7\n8 size=\n");
         assert_eq!((extended.path, extended.size), (None, None));
     }
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_keep_their_bytes_and_what_is_said_by_name_wins() {
+    fn attributes_keep_their_bytes_and_those_under_their_own_name_win() {
         let all = |records: &[(&str, &[u8])]| {
             let text = records
                 .iter()

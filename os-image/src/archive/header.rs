@@ -83,7 +83,7 @@ impl Header {
     }
 
     pub(super) fn mode(&self) -> Result<u32, &'static str> {
-        // some writers add the file type, which the type flag tells already
+        // some writers add the file type, which the type flag has already
         let mode = unsigned(&self.block[100..108]).ok_or("has a mode that is not a number")?;
         Ok(u32::try_from(mode & 0o7777).unwrap_or_default())
     }

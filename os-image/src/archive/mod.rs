@@ -5,8 +5,8 @@
 //!   entry       a header combined with the extended headers before it
 //!   header      one block: fields, checksum, four layouts (old, POSIX, star, GNU)
 //!   extended    records for fields that do not fit into a block (PAX): names, sizes, times, attributes
-//!   acl         an access control list as text, to the kernel's own form
-//!   sparse      which parts of a file with holes are there
+//!   acl         converts an access control list from text to the kernel's format
+//!   sparse      which parts of a sparse file are data
 //!   name        names of entries, confined to the root
 //! ```
 //!

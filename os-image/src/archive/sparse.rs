@@ -164,7 +164,9 @@ pub(super) fn checked(pieces: Vec<Piece>, size: u64, stored: u64) -> Result<Vec<
         let after = after.filter(|after| piece.offset >= end && *after <= size);
         end = after.ok_or_else(|| {
             let Piece { offset, length } = piece;
-            format!("has a piece of {length} bytes at {offset} that overlaps another, or lies outside of its {size} bytes")
+            format!(
+                "has a piece of {length} bytes at {offset} that overlaps another, or lies outside of its {size} bytes"
+            )
         })?;
         sum = sum.saturating_add(piece.length);
     }

@@ -79,7 +79,7 @@ pub trait DiskImage {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskImageError {
-    /// The file cannot be read; an unexpected end means that it is cut off.
+    /// The file cannot be read; an unexpected end means that it is truncated.
     #[error("cannot read the file")]
     Io(#[from] io::Error),
     /// It is damaged, or crafted.
@@ -138,7 +138,7 @@ fn le<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     )
 }
 
-/// Inflates exactly `out.len()` bytes; `zlib` tells whether a zlib header comes first.
+/// Inflates exactly `out.len()` bytes; `zlib`: whether a zlib header comes first.
 fn inflate(bytes: &[u8], out: &mut [u8], zlib: bool) -> Option<()> {
     let mut stream = flate2::Decompress::new(zlib);
     let status = stream.decompress(bytes, out, flate2::FlushDecompress::Finish);

@@ -191,7 +191,9 @@ impl<R: ReadAt> Qcow2<R> {
         }
         let end = offset.checked_add(length);
         if end.is_none_or(|end| end > self.source_size) {
-            return Err(damaged("a cluster lies outside of the file: it is cut off"));
+            return Err(damaged(
+                "a cluster lies outside of the file: it is truncated",
+            ));
         }
         Ok(())
     }
@@ -251,7 +253,9 @@ impl<R: ReadAt> Qcow2<R> {
                     .checked_add(length)
                     .is_none_or(|end| end > self.source_size)
                 {
-                    return Err(damaged("a cluster lies outside of the file: it is cut off"));
+                    return Err(damaged(
+                        "a cluster lies outside of the file: it is truncated",
+                    ));
                 }
                 self.source.read_at(piece, at)?;
             } else {

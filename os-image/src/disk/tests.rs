@@ -105,7 +105,7 @@ fn a_vmdk_whose_directory_is_named_at_its_end_is_read_and_must_have_that_end() {
     assert!(read[..disk().len()] == disk());
     for cut in [512, 1024, 1536] {
         let error = read_vmdk(streamed[..streamed.len() - cut].to_vec()).unwrap_err();
-        assert!(error.to_string().contains("it is cut off"), "{error}");
+        assert!(error.to_string().contains("it is truncated"), "{error}");
     }
 }
 
@@ -117,9 +117,9 @@ fn patched(bytes: &[u8], at: usize, with: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_qcow2_that_reaches_for_other_files_or_lies_is_refused() {
+fn a_qcow2_that_needs_other_files_or_is_inconsistent_is_refused() {
     let good = made_by_qemu("qcow2", &[]);
-    for (at, with, says) in [
+    for (at, with, expected) in [
         (0, &b"QFI\xfc"[..], "magic number is wrong"),
         (4, &[0, 0, 0, 9], "is of an unknown version"),
         (
@@ -148,21 +148,21 @@ fn a_qcow2_that_reaches_for_other_files_or_lies_is_refused() {
         (79, &[1 << 5], "unknown features"),
     ] {
         let error = read_qcow2(patched(&good, at, with))
-            .expect_err(says)
+            .expect_err(expected)
             .to_string();
-        assert!(error.contains(says), "{at}: {error}");
+        assert!(error.contains(expected), "{at}: {error}");
     }
 }
 
 #[test]
-fn a_qcow2_whose_tables_lead_astray_is_refused() {
+fn a_qcow2_with_invalid_tables_is_refused() {
     let good = made_by_qemu("qcow2", &[]);
     let l1 = usize::try_from(be::<8>(&good, 40).unwrap()).unwrap();
     let l2 = usize::try_from(be::<8>(&good, l1).unwrap() & 0xff_ffff).unwrap();
-    for (at, with, says) in [
-        (l1, [0, 0, 0, 0x10, 0, 0, 0, 0], "it is cut off"),
+    for (at, with, expected) in [
+        (l1, [0, 0, 0, 0x10, 0, 0, 0, 0], "it is truncated"),
         (l1, [0, 0, 0, 0, 0, 0, 0x02, 0], "not aligned"),
-        (l2, [0x80, 0, 0, 0x10, 0, 0, 0, 0], "it is cut off"),
+        (l2, [0x80, 0, 0, 0x10, 0, 0, 0, 0], "it is truncated"),
         (l2, [0x80, 0, 0, 0, 0, 0, 0x02, 0], "not aligned"),
         (l2, [0x40, 0, 0, 0, 0, 0, 0, 0], "cannot be unpacked"),
         (
@@ -172,25 +172,25 @@ fn a_qcow2_whose_tables_lead_astray_is_refused() {
         ),
     ] {
         let result = read_qcow2(patched(&good, at, &with));
-        let error = result.expect_err(says).to_string();
+        let error = result.expect_err(expected).to_string();
         assert!(
-            error.contains(says) || error.contains("cannot read"),
+            error.contains(expected) || error.contains("cannot read"),
             "{at} {with:x?}: {error}"
         );
     }
     assert!(
         read_qcow2(good[..good.len() - (64 << 10)].to_vec()).is_err(),
-        "cut off"
+        "truncated"
     );
     assert!(
         read_qcow2(good[..100].to_vec()).is_err(),
-        "cut off in its header"
+        "truncated in its header"
     );
     assert!(read_qcow2(Vec::new()).is_err(), "empty");
 }
 
 #[test]
-fn a_vmdk_that_needs_other_files_or_lies_is_refused() {
+fn a_vmdk_that_needs_other_files_or_is_inconsistent_is_refused() {
     let good = made_by_qemu("vmdk", &["-o", "subformat=streamOptimized"]);
     let text = good
         .windows(9)
@@ -200,12 +200,12 @@ fn a_vmdk_that_needs_other_files_or_lies_is_refused() {
         .windows(10)
         .position(|text| text == b"createType")
         .unwrap();
-    for (at, with, says) in [
+    for (at, with, expected) in [
         (0, &b"KDMW"[..], "magic number is wrong"),
         (
             0,
             b"# Disk DescriptorFile",
-            "is only the description of other files",
+            "is only a descriptor of other files",
         ),
         (4, &[9], "is of an unknown version"),
         (12, &[0; 8], "its disk is empty"),
@@ -220,13 +220,13 @@ fn a_vmdk_that_needs_other_files_or_lies_is_refused() {
         (kind + 12, b"monolithicFl", "is neither streamOptimized"),
     ] {
         let error = read_vmdk(patched(&good, at, with))
-            .expect_err(says)
+            .expect_err(expected)
             .to_string();
-        assert!(error.contains(says), "{at}: {error}");
+        assert!(error.contains(expected), "{at}: {error}");
     }
     assert!(
         read_vmdk(good[..good.len() / 2].to_vec()).is_err(),
-        "cut off"
+        "truncated"
     );
     assert!(read_vmdk(Vec::new()).is_err(), "empty");
 }

@@ -106,7 +106,7 @@ impl<R: ReadAt> Vmdk<R> {
         source.read_at(&mut sector[..length], 0)?;
         if sector.starts_with(b"# Disk Descriptor") {
             return Err(unsupported(
-                "is only the description of other files",
+                "is only a descriptor of other files",
                 "export it as one file: streamOptimized or monolithicSparse",
             ));
         }
@@ -115,9 +115,9 @@ impl<R: ReadAt> Vmdk<R> {
         if header.directory == AT_END {
             let footer = source_size
                 .checked_sub(2 * SECTOR)
-                .ok_or_else(|| damaged("it is cut off"))?;
+                .ok_or_else(|| damaged("it is truncated"))?;
             source.read_at(&mut sector, footer)?;
-            let cut = |_| damaged("it has no footer: it is cut off");
+            let cut = |_| damaged("it has no footer: it is truncated");
             let footer = Header::parse(&sector).map_err(cut)?;
             if footer.directory == AT_END || footer.capacity != header.capacity {
                 return Err(damaged("its footer is invalid"));
@@ -136,7 +136,7 @@ impl<R: ReadAt> Vmdk<R> {
 
     /// Fills `buffer` from the file; `at` is in sectors.
     fn read_sectors(&self, buffer: &mut [u8], at: u64) -> Result<u64, DiskImageError> {
-        let cut = || damaged("something lies outside of the file: it is cut off");
+        let cut = || damaged("a table or grain lies outside of the file: it is truncated");
         let length = u64::try_from(buffer.len()).map_err(|_| cut())?;
         let at = at.checked_mul(SECTOR).ok_or_else(cut)?;
         let end = at
@@ -201,7 +201,7 @@ impl<R: ReadAt> Vmdk<R> {
         let lba = le::<8>(&marker, 0).unwrap_or_default();
         let length = le::<4>(&marker, 8).unwrap_or_default();
         if lba != number * self.header.grain {
-            return Err(damaged("a grain is not the one that its table names"));
+            return Err(damaged("a grain has another number than its table entry"));
         }
         // incompressible data grows by a few bytes only
         let grain_size = self.header.grain * SECTOR;

@@ -1,4 +1,4 @@
-//! A manifest's small values as they are written, bounded in length.
+//! The small values of a manifest in their JSON form, bounded in length.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use super::{Filesystem, System};
 use crate::hex;
 use crate::index::Chunk;
 
-/// The most words that a list may have.
+/// Maximum number of words in a list.
 const WORDS_LIMIT: usize = 64;
 
-/// An operating system, as written.
+/// An operating system in JSON.
 #[derive(Deserialize)]
 pub(super) struct RawSystem {
     family: String,
@@ -32,7 +32,7 @@ impl From<RawSystem> for System {
     }
 }
 
-/// A filesystem, as written.
+/// A filesystem in JSON.
 #[derive(Deserialize)]
 pub(super) struct RawFilesystem {
     #[serde(rename = "type")]
@@ -50,7 +50,7 @@ impl From<RawFilesystem> for Filesystem {
     }
 }
 
-/// A chunk, as written.
+/// A chunk in JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawChunk {
@@ -77,7 +77,7 @@ impl From<RawChunk> for Chunk {
     }
 }
 
-/// A value that may be null: tells a null from an absent key.
+/// A value that may be null, as distinct from an absent key.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Nullable<T>(pub(super) Option<T>);

@@ -1,4 +1,4 @@
-//! Reading a manifest as a stream: entry after entry goes into the binary index, nothing else is kept.
+//! Reads a manifest as a stream: each entry goes into the binary index, nothing else is kept.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -299,7 +299,7 @@ fn what_is_behind_the_end_is_digested_too_and_has_to_be_zeros() {
     let (text, kind) = failed(Container::Gzip, &gzip(&raw), expected(&raw));
     assert!(
         text.ends_with(&format!(
-            "something follows after its end, at byte {}",
+            "other data follows after its end, at byte {}",
             raw.len() - 1
         )),
         "{text}"

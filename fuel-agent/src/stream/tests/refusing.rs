@@ -179,8 +179,8 @@ fn what_follows_after_the_end_is_an_error_that_says_so() {
     for (container, pack) in PACKED {
         let member = pack(&raw);
         for (garbage, said) in [
-            (&b"x"[..], "something follows after its end"),
-            (b"garbage and more of it", "something follows after its end"),
+            (&b"x"[..], "other data follows after its end"),
+            (b"garbage and more of it", "other data follows after its end"),
             (&[&[0; 512][..], b"more"].concat(), "follow"),
             (&[&[0; 512][..], &member].concat(), "follow"),
         ] {

@@ -96,7 +96,7 @@ fn what_follows_after_the_end_is_refused_unless_it_is_zeros() {
     assert_eq!(
         refused(&archive),
         format!(
-            "something follows after its end, at byte {}",
+            "other data follows after its end, at byte {}",
             19 * BLOCK + 7
         )
     );
@@ -106,7 +106,7 @@ fn what_follows_after_the_end_is_refused_unless_it_is_zeros() {
     ];
     assert_eq!(
         refused(&second.concat()),
-        format!("something follows after its end, at byte {}", 3 * BLOCK)
+        format!("other data follows after its end, at byte {}", 3 * BLOCK)
     );
     archive[19 * BLOCK + 7] = 0;
     archive.push(0);
@@ -202,7 +202,7 @@ fn what_has_no_data_must_not_claim_any() {
 fn kinds_that_are_not_files_are_refused() {
     for (kind, why) in [
         (b'D', "is part of an incremental archive"),
-        (b'M', "is the rest of a file that begins in another volume"),
+        (b'M', "continues a file of another volume"),
         (b'Z', "has the unknown type `Z`"),
         (b'\x07', "has the unknown type `\\u{7}`"),
     ] {
@@ -214,13 +214,13 @@ fn kinds_that_are_not_files_are_refused() {
 }
 
 #[test]
-fn headers_about_an_entry_that_does_not_come_are_refused() {
+fn extended_headers_without_an_entry_are_refused() {
     let made = Made::default().file("a", b"").extended(&[("path", b"b")]);
     assert!(one(made).contains("announced one more entry"));
 }
 
 #[test]
-fn an_owner_that_stands_for_nobody_is_refused() {
+fn an_owner_id_that_means_no_id_is_refused() {
     for number in [&b"4294967295"[..], b"4294967296", b"99999999999999999999"] {
         let made = Made::default().extended(&[("uid", number)]).file("a", b"");
         assert!(read(&made.ended()).is_err(), "{number:?}");
@@ -228,7 +228,7 @@ fn an_owner_that_stands_for_nobody_is_refused() {
 }
 
 #[test]
-fn a_list_of_pieces_that_lies_is_refused() {
+fn an_inconsistent_list_of_pieces_is_refused() {
     let data = [1; 1024];
     for (size, pieces, why) in [
         (
@@ -264,7 +264,7 @@ fn a_list_of_pieces_that_lies_is_refused() {
 }
 
 #[test]
-fn a_list_of_pieces_in_front_of_the_data_that_lies_is_refused() {
+fn an_inconsistent_list_of_pieces_before_the_data_is_refused() {
     let form = |size: &'static [u8]| {
         Made::default().extended(&[
             ("GNU.sparse.major", b"1"),

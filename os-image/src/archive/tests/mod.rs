@@ -182,7 +182,7 @@ fn entries_come_as_they_were_archived() {
 }
 
 #[test]
-fn what_is_not_read_of_one_entry_is_not_in_the_way_of_the_next() {
+fn unread_data_of_an_entry_is_skipped() {
     let archive = Made::default()
         .file("a", &[7; 2000])
         .file("b", b"x")
@@ -195,7 +195,7 @@ fn what_is_not_read_of_one_entry_is_not_in_the_way_of_the_next() {
 }
 
 #[test]
-fn long_names_come_in_four_ways() {
+fn long_names_are_read_in_four_formats() {
     let long = "d/".repeat(90) + "file";
     let prefix = |block: &mut [u8]| block[345..350].copy_from_slice(b"a/b/c");
     let archive = Made::default()
@@ -218,7 +218,7 @@ fn long_names_come_in_four_ways() {
 }
 
 #[test]
-fn extended_headers_say_it_better_than_the_block() {
+fn extended_headers_override_the_block() {
     let archive = Made::default()
         .entry(b'g', "pax_global_header", &record("uid", b"7"))
         .extended(&[
@@ -243,7 +243,7 @@ fn extended_headers_say_it_better_than_the_block() {
 }
 
 #[test]
-fn holes_are_told_in_each_of_the_four_forms() {
+fn holes_are_read_in_each_of_the_four_formats() {
     let data = [&[1; 512][..], &[2; 512]].concat();
     let front = |text: &str| {
         let mut front = text.as_bytes().to_vec();
@@ -297,7 +297,7 @@ fn holes_are_told_in_each_of_the_four_forms() {
 }
 
 #[test]
-fn pieces_go_on_in_blocks_behind_the_header() {
+fn a_list_of_pieces_continues_in_blocks_after_the_header() {
     let pieces: Vec<(u64, u64)> = (0..60).map(|n| (n * 1024, 512)).collect();
     let archive = Made::default()
         .old_sparse(1 << 20, &pieces, &vec![9; 60 * 512])

@@ -40,7 +40,10 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_read_there_is_an_end(files in files(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..9)) {
+    fn reading_any_bytes_ends(
+        files in files(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..9),
+    ) {
         let mut bytes = archive(&files);
         for (at, byte) in changes {
             let at = at.index(bytes.len());

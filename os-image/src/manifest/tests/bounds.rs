@@ -48,7 +48,7 @@ fn a_text_that_never_ends_is_given_up_early() {
         .lines()
         .find(|line| line.contains("raw_offset\":0,"))
         .unwrap();
-    for (head, body, says) in [
+    for (head, body, expected) in [
         (
             r#"{"name": ""#,
             "a",
@@ -78,7 +78,7 @@ fn a_text_that_never_ends_is_given_up_early() {
         ),
     ] {
         let (error, taken) = endless(head, body);
-        assert!(error.contains(says), "{head}: {error}");
+        assert!(error.contains(expected), "{head}: {error}");
         assert!(taken <= 256 << 10, "{head}: {taken} bytes were read");
     }
     for (head, body) in [
@@ -99,7 +99,8 @@ fn a_million_small_chunks_are_refused_before_memory_grows() {
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .unwrap();
     let tail = format!(
-        "\"raw_size\": {}, \"packed_size\": 9, \"raw_sha256\": \"{z}\", \"packed_sha256\": \"{z}\", \"chunk_size\": 1048576, \"chunks\": [",
+        r#""raw_size": {}, "packed_size": 9, "raw_sha256": "{z}", "packed_sha256": "{z}",
+        "chunk_size": 1048576, "chunks": ["#,
         1_u64 << 40,
         z = "00".repeat(32)
     );

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 
 /// The sample with the value at `pointer` replaced.
-fn lying(pointer: &str, value: Value) -> String {
+fn with_value(pointer: &str, value: Value) -> String {
     let mut json: Value = serde_json::from_str(&text(&sample())).unwrap();
     *json
         .pointer_mut(pointer)
@@ -14,7 +14,7 @@ fn lying(pointer: &str, value: Value) -> String {
 }
 
 /// (pointer, new value, text in the error).
-const LIES: [(&str, &str, &str); 41] = [
+const INCONSISTENT: [(&str, &str, &str); 41] = [
     ("/version", "2", "at the top: `version` is 2"),
     ("/version", "\"1\"", "malformed at the top: invalid type"),
     ("/name", "\"../x\"", "at the top: `../x` cannot be `name`"),
@@ -127,11 +127,11 @@ const LIES: [(&str, &str, &str); 41] = [
 ];
 
 #[test]
-fn every_lie_is_refused_and_its_place_named() {
-    for (pointer, value, says) in LIES {
-        let text = lying(pointer, serde_json::from_str(value).unwrap());
+fn every_inconsistency_is_refused_and_its_place_named() {
+    for (pointer, value, expected) in INCONSISTENT {
+        let text = with_value(pointer, serde_json::from_str(value).unwrap());
         let error = read(&text).expect_err(pointer).to_string();
-        assert!(error.contains(says), "{pointer} = {value}: {error}");
+        assert!(error.contains(expected), "{pointer} = {value}: {error}");
     }
 }
 
@@ -140,7 +140,7 @@ fn chunks_that_overlap_leave_holes_or_burst_are_refused() {
     let index = sample().images[0].index.clone();
     let first = index.chunk(0).unwrap().packed_length;
     let second = index.chunk(1).unwrap();
-    for (pointer, value, says) in [
+    for (pointer, value, expected) in [
         (
             "/images/0/chunks/1/packed_offset",
             u64::from(first) - 1,
@@ -187,13 +187,13 @@ fn chunks_that_overlap_leave_holes_or_burst_are_refused() {
             "at images[0]: the chunks add up to",
         ),
     ] {
-        let error = read(&lying(pointer, value.into()))
+        let error = read(&with_value(pointer, value.into()))
             .expect_err(pointer)
             .to_string();
-        assert!(error.contains(says), "{pointer} = {value}: {error}");
+        assert!(error.contains(expected), "{pointer} = {value}: {error}");
     }
     // a chunk marked as zero is neither fetched nor checked
-    let error = read(&lying("/images/0/chunks/0/zero", true.into())).unwrap_err();
+    let error = read(&with_value("/images/0/chunks/0/zero", true.into())).unwrap_err();
     assert!(error.to_string().contains("`zero` is true"), "{error}");
 }
 
@@ -278,7 +278,7 @@ fn files_and_mount_points_are_listed_once() {
 #[test]
 fn nothing_stands_twice_or_after_what_has_to_be_last() {
     let whole = text(&sample());
-    for (old, new, says) in [
+    for (old, new, expected) in [
         (
             "\"release\": 7,",
             "\"release\": 7, \"release\": 8,",
@@ -310,6 +310,6 @@ fn nothing_stands_twice_or_after_what_has_to_be_last() {
         let error = read(&whole.replacen(old, new, 1))
             .expect_err(new)
             .to_string();
-        assert!(error.contains(says), "{new}: {error}");
+        assert!(error.contains(expected), "{new}: {error}");
     }
 }

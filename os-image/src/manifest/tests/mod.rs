@@ -130,7 +130,7 @@ fn what_is_written_looks_like_this() {
 }
 
 #[test]
-fn keys_that_nobody_knows_are_passed_over() {
+fn unknown_keys_are_ignored() {
     let text = text(&sample()).replacen('{', r#"{"licence": [{"deep": [1.5e3, null]}],"#, 1);
     let text = text.replacen(r#""file":"#, r#""colour": "green", "file":"#, 1);
     assert_eq!(read(&text).unwrap(), sample());
