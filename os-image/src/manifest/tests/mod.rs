@@ -1,7 +1,7 @@
 //! Manifests written and read back.
 
 mod bounds;
-mod lies;
+mod inconsistent;
 
 use proptest::prelude::*;
 
