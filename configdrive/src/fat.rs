@@ -101,13 +101,7 @@ pub fn write<V: Read + Write + Seek>(
     let volume = FatVolumeFormatter::format(volume, options)
         .map_err(failed("cannot make the filesystem"))?
         .into_inner();
-    let volume = open(volume)?;
-    for file in files {
-        write_file(&volume, file)?;
-    }
-    volume
-        .sync()
-        .map_err(failed("cannot finish the filesystem"))
+    update(volume, files)
 }
 
 /// Whether the files fit, calculated without making the filesystem.
