@@ -1,4 +1,4 @@
-//! `build`: from packages to the three files of an image. Nothing appears under its name until all of it is right.
+//! `build`: makes an image from Debian packages. Output files get their names only when all of them are complete.
 
 use std::fs;
 use std::io;
@@ -32,8 +32,7 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Re
         work.path().join("sources.list"),
         work.path().join("raw"),
     );
-    fs::write(&sources, sources_list(options, exec)?)
-        .context("cannot write the list of archives")?;
+    fs::write(&sources, sources_list(options, exec)?).context("cannot write sources.list")?;
     info!(
         "unpacking Debian {} with {}",
         debian::RELEASE,
@@ -46,7 +45,7 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Re
         &options.packages,
     ))
     .context("cannot unpack Debian")?;
-    // mmdebstrap only warns where it could not unmount what it had mounted for the packages' scripts
+    // mmdebstrap only warns if it cannot unmount what it mounted for the packages' scripts
     work.unmount()?;
     debian::configure(&root).context("cannot write the recipe's files")?;
     make_filesystem(&root, &raw, options.size, exec)?;
@@ -54,7 +53,7 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Re
     let built = Built {
         name: &options.name,
         raw: &raw,
-        what: debian::what(),
+        options: debian::image_options(),
         packages: &packages,
         packing: &options.packing,
         out: &options.out,
@@ -62,21 +61,22 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Re
     pack::pack_built(&built, exec, cancel)
 }
 
-/// The folder that an image is made in. What a tool mounted there and left, interrupted say, is unmounted before the
-/// folder goes: removing a folder with something mounted in it would empty what is mounted.
+/// The folder that an image is made in. What an interrupted tool left mounted there is unmounted before the folder is
+/// removed: removing it would empty the mounted filesystem.
 struct Work(Option<TempDir>);
 
 impl Work {
     fn make(within: &Path) -> Result<Self> {
-        // The mounts are private and end with this process. Without root there is neither a need for it nor the right.
+        // The mounts are private and end with this process. Without root, tools cannot mount, and this is not
+        // permitted.
         match mount::own_namespace() {
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
-                return Err(error).context("cannot have mounts of our own");
+                return Err(error).context("cannot create a mount namespace");
             }
             _ => {}
         }
         let folder = tempfile::Builder::new().prefix("image.").tempdir_in(within);
-        Ok(Self(Some(folder.context("cannot make a work folder")?)))
+        Ok(Self(Some(folder.context("cannot create a work folder")?)))
     }
 
     fn path(&self) -> &Path {
@@ -85,8 +85,8 @@ impl Work {
 
     fn unmount(&self) -> Result<()> {
         let folder = fs::canonicalize(self.path()).context("cannot find the work folder")?;
-        let left = mount::unmount_below(&folder, &mut KernelMounts)
-            .context("cannot find out what is mounted")?;
+        let left =
+            mount::unmount_below(&folder, &mut KernelMounts).context("cannot list mounts")?;
         match left.into_iter().next() {
             Some((at, error)) => {
                 Err(error).with_context(|| format!("cannot unmount {}", at.display()))
@@ -101,12 +101,12 @@ impl Drop for Work {
         if let Err(error) = self.unmount()
             && let Some(folder) = self.0.take()
         {
-            warn!(folder = %folder.keep().display(), "left behind: {error:#}");
+            warn!(folder = %folder.keep().display(), "the work folder was not removed: {error:#}");
         }
     }
 }
 
-/// Everything that can be known before minutes are spent.
+/// Checks options and tools before work that takes minutes.
 fn check(options: &Build, exec: &dyn Exec) -> Result<()> {
     pack::check_name(&options.name)?;
     let needed: [Program; 3] = [Tool::Mmdebstrap.into(), Tool::Mke2fs.into(), APT_CONFIG];
@@ -116,7 +116,7 @@ fn check(options: &Build, exec: &dyn Exec) -> Result<()> {
     Ok(())
 }
 
-/// The archives to take packages from: the machine's own, or the mirror that was named.
+/// The text of sources.list: the machine's archives, or `--mirror`.
 fn sources_list(options: &Build, exec: &mut dyn Exec) -> Result<String> {
     if let Some(mirror) = &options.mirror {
         return Ok(format!("deb {mirror} {} main\n", debian::RELEASE));
@@ -130,13 +130,13 @@ fn sources_list(options: &Build, exec: &mut dyn Exec) -> Result<String> {
     let entries = Machine::ask(exec)?.entries()?;
     apt_sources::render_lines(&entries, wanted).map_err(|error| match error {
         SourcesError::NoArchive { .. } => {
-            refused(error.to_string(), "name a mirror with `--mirror URL`")
+            refused(error.to_string(), "give a mirror with `--mirror URL`")
         }
         other => other.into(),
     })
 }
 
-/// Makes an ext4 filesystem that holds `root`.
+/// Makes an ext4 filesystem with the files of `root`.
 fn make_filesystem(
     root: &Path,
     raw: &Path,
@@ -165,7 +165,7 @@ fn make_filesystem(
     Ok(())
 }
 
-/// What a filesystem for so many bytes of files has to be: a quarter more for its own tables and for the first boot.
+/// Size of a filesystem for `needed` bytes of files: a quarter and 128 MiB more, for its metadata and the first boot.
 fn roomy(needed: Bytes) -> Option<Bytes> {
     let quarter = Bytes(needed.0 / 4);
     needed
@@ -174,7 +174,7 @@ fn roomy(needed: Bytes) -> Option<Bytes> {
         .align_up(Bytes::MIB)
 }
 
-/// What the files of a tree take, each rounded up to a block of 4 KiB. Links are not followed.
+/// Size of the files of a tree, each rounded up to a block of 4 KiB. Links are not followed.
 fn tree_size(folder: &Path) -> std::io::Result<Bytes> {
     let mut sum = Bytes::ZERO;
     for entry in fs::read_dir(folder)? {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_come_from_where_this_machine_gets_its_own() {
+    fn packages_come_from_the_machines_own_archives() {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("sources.list");
         let options = Build {
@@ -259,7 +259,7 @@ mod tests {
         fs::write(&list, "deb http://m.test/ubuntu noble main").unwrap();
         let error = sources_list(&options, &mut script).unwrap_err();
         let hint = crate::error::hint(&error).unwrap();
-        assert_eq!(hint, "name a mirror with `--mirror URL`");
+        assert_eq!(hint, "give a mirror with `--mirror URL`");
     }
 
     #[test]

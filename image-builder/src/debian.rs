@@ -1,4 +1,4 @@
-//! The Debian recipe: packages, and the few files that make them a machine of its own.
+//! The Debian recipe: packages, and the files that configure the image.
 
 use std::fs;
 use std::io;
@@ -7,16 +7,16 @@ use std::path::Path;
 
 use host::exec::Cmd;
 
-use crate::cli::{Kind, What};
+use crate::cli::{ImageOptions, Kind};
 use crate::tools::Tool;
 
-/// The release that is built.
+/// Code name of the release.
 pub(crate) const RELEASE: &str = "bookworm";
 
-/// Debian's name of the architecture that is built for.
+/// Debian's name of the image's architecture.
 pub(crate) const ARCHITECTURE: &str = "amd64";
 
-/// What every image has: a system that boots from any layout `provision` makes, and is reached over ssh.
+/// Packages of every image: a system that boots from any layout of `provision`, with an ssh server.
 const PACKAGES: [&str; 31] = [
     "ca-certificates",
     "cloud-init",
@@ -40,7 +40,7 @@ const PACKAGES: [&str; 31] = [
     "netbase",
     "openssh-server",
     "procps",
-    // cloud-init's own dependency needs a virtual package of this one, which only apt's resolver finds
+    // a dependency of cloud-init needs a virtual package of this one, which only apt's resolver finds
     "python3-cffi-backend",
     "rsyslog",
     "sudo",
@@ -52,7 +52,7 @@ const PACKAGES: [&str; 31] = [
     "xfsprogs",
 ];
 
-/// Paths that no node needs and that cost a third of the image.
+/// Excluded paths: a third of the image's size, and not needed on a node.
 const LEFT_OUT: [&str; 4] = [
     "/usr/share/man/*",
     "/usr/share/doc/*",
@@ -60,17 +60,20 @@ const LEFT_OUT: [&str; 4] = [
     "/usr/share/locale/*",
 ];
 
-/// Makes the locale that Fuel's templates ask for: every node would spend seconds on it at its first boot. Run by
-/// mmdebstrap with the root as `$1`, by a shell, as all of its hooks.
-const LOCALE: &str = r#"sed -i 's/^# *\(en_US\.UTF-8 \)/\1/' "$1/etc/locale.gen" && chroot "$1" locale-gen && chroot "$1" locale -a | grep -qx en_US.utf8"#;
+/// Makes the locale that Fuel's templates select: otherwise every node would spend seconds on it at its first boot. A
+/// hook of mmdebstrap, which runs it by a shell with the root as `$1`.
+const LOCALE: &str = concat!(
+    r#"sed -i 's/^# *\(en_US\.UTF-8 \)/\1/' "$1/etc/locale.gen""#,
+    r#" && chroot "$1" locale-gen && chroot "$1" locale -a | grep -qx en_US.utf8"#
+);
 
-/// Every package that is asked for by name: the recipe's, the kernel, and `more`.
+/// Every package that is installed by name: the recipe's, the kernel, and `more`.
 pub(crate) fn packages(kernel: &str, more: &[String]) -> Vec<String> {
     let own = PACKAGES.iter().copied().chain([kernel]).map(str::to_owned);
     own.chain(more.iter().cloned()).collect()
 }
 
-/// The start of mmdebstrap that unpacks a system into `root`. debootstrap cannot: it does not resolve virtual packages.
+/// The mmdebstrap command that unpacks a system into `root`. debootstrap does not resolve virtual packages.
 pub(crate) fn unpack(root: &Path, sources: &Path, kernel: &str, more: &[String]) -> Cmd {
     let packages = packages(kernel, more);
     let mut cmd = Cmd::new(Tool::Mmdebstrap)
@@ -82,7 +85,7 @@ pub(crate) fn unpack(root: &Path, sources: &Path, kernel: &str, more: &[String])
     for path in LEFT_OUT {
         cmd = cmd.arg(format!("--dpkgopt=path-exclude={path}"));
     }
-    // copyright files stay: the licences ask for it
+    // copyright files stay: the licences require it
     cmd = cmd.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright");
     cmd.arg(format!("--customize-hook={LOCALE}"))
         .arg(format!("--include={}", packages.join(",")))
@@ -92,10 +95,10 @@ pub(crate) fn unpack(root: &Path, sources: &Path, kernel: &str, more: &[String])
         .timeout(std::time::Duration::from_hours(1))
 }
 
-/// What the image is.
-pub(crate) fn what() -> What {
+/// Properties of the image.
+pub(crate) fn image_options() -> ImageOptions {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    What {
+    ImageOptions {
         kind: Some(Kind::Filesystem),
         mount: String::from("/"),
         sector_size: None,
@@ -116,7 +119,7 @@ struct File {
     text: &'static str,
 }
 
-/// What the packages leave open. cloud-init, puppet or an administrator may change all of it.
+/// Configuration that the packages do not have. cloud-init, puppet or an administrator may change it.
 const FILES: [File; 9] = [
     File {
         path: "etc/hostname",
@@ -126,9 +129,12 @@ const FILES: [File; 9] = [
     File {
         path: "etc/hosts",
         mode: 0o644,
-        text: "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+        text: "127.0.0.1\tlocalhost\n\
+               ::1\tlocalhost ip6-localhost ip6-loopback\n\
+               ff02::1\tip6-allnodes\n\
+               ff02::2\tip6-allrouters\n",
     },
-    // systemd fills it in at the first boot: every node gets an identity of its own
+    // empty, so that systemd sets it at the first boot: every node gets its own
     File {
         path: "etc/machine-id",
         mode: 0o444,
@@ -152,7 +158,11 @@ const FILES: [File; 9] = [
     File {
         path: "etc/default/grub",
         mode: 0o644,
-        text: "GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=\"\"\nGRUB_CMDLINE_LINUX=\"\"\n",
+        text: "GRUB_DEFAULT=0\n\
+               GRUB_TIMEOUT=5\n\
+               GRUB_DISTRIBUTOR=Debian\n\
+               GRUB_CMDLINE_LINUX_DEFAULT=\"\"\n\
+               GRUB_CMDLINE_LINUX=\"\"\n",
     },
     File {
         path: "etc/initramfs-tools/conf.d/provision",
@@ -172,7 +182,7 @@ const FILES: [File; 9] = [
     },
 ];
 
-/// Units that are switched on: the link stands where `systemctl enable` would put it.
+/// Enabled units: links as `systemctl enable` makes them, and their targets.
 const ENABLED: [(&str, &str); 2] = [
     (
         "etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
@@ -184,10 +194,10 @@ const ENABLED: [(&str, &str); 2] = [
     ),
 ];
 
-/// Timers that would start work in the first minutes of every node of a fleet at once.
+/// Masked timers: they would load mirrors and network when many nodes boot at once.
 const MASKED: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
 
-/// What must not be the same on two nodes, or is of no use on any.
+/// Removed files: they must differ between nodes.
 const REMOVED: [&str; 6] = [
     "etc/ssh/ssh_host_ecdsa_key",
     "etc/ssh/ssh_host_ecdsa_key.pub",

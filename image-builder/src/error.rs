@@ -1,11 +1,11 @@
-//! Errors with a hint, as people see them.
+//! Errors with a hint.
 
 use host::exec::ExecError;
 use os_image::disk::DiskImageError;
 use os_image::error::ManifestError;
 use os_image::signature::SignatureError;
 
-/// Something that we will not do, and what to do instead.
+/// An error with a hint: input or options that are refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(crate) struct Refusal {
@@ -13,7 +13,7 @@ pub(crate) struct Refusal {
     hint: String,
 }
 
-/// A refusal, to be returned.
+/// Makes a [`Refusal`]; `hint` is an instruction to the user.
 pub(crate) fn refused(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     let (what, hint) = (what.into(), hint.into());
     Refusal { what, hint }.into()
@@ -24,7 +24,7 @@ pub(crate) fn refused(what: impl Into<String>, hint: impl Into<String>) -> anyho
 #[error("interrupted; nothing was left behind")]
 pub(crate) struct Interrupted;
 
-/// What to do about an error, where one of its causes knows.
+/// The hint of the first cause that has one.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
@@ -44,6 +44,6 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         }
         let error = cause.downcast_ref::<std::io::Error>()?;
         let full = error.kind() == std::io::ErrorKind::StorageFull;
-        full.then(|| String::from("make room there, or name another folder"))
+        full.then(|| String::from("free space there, or give another folder"))
     })
 }

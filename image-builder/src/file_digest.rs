@@ -1,4 +1,4 @@
-//! Sizes and digests of whole files, taken while the bytes pass by.
+//! Sizes and digests of whole files, computed while they are written.
 
 use std::io::{self, Write};
 
@@ -6,41 +6,41 @@ use md5::Md5;
 use os_image::hex;
 use sha2::{Digest, Sha256};
 
-/// What one file is.
+/// Size and digests of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileDigest {
-    /// Its size in bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
-    /// Its sha256.
+    /// sha256.
     pub(crate) sha256: [u8; 32],
-    /// Its BLAKE3.
+    /// BLAKE3.
     pub(crate) blake3: [u8; 32],
-    /// Its md5, which Fuel's agents compare; only where it was asked for, since it costs more than all the rest.
+    /// md5, which Fuel's agents compare; computed on request only, since it costs more than the rest together.
     pub(crate) md5: Option<[u8; 16]>,
 }
 
 impl FileDigest {
-    /// Its sha256 as text.
+    /// sha256 in hexadecimal.
     pub(crate) fn sha256_text(&self) -> String {
         hex::text(&self.sha256)
     }
 
-    /// Its md5 as text.
+    /// md5 in hexadecimal.
     pub(crate) fn md5_text(&self) -> Option<String> {
         self.md5.map(|md5| hex::text(&md5))
     }
 }
 
-/// Whether md5 is taken too.
+/// Whether md5 is computed too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WithMd5 {
     /// For Fuel.
     Yes,
-    /// Only sha256 is taken.
+    /// Only sha256 and BLAKE3.
     No,
 }
 
-/// A writer that counts and digests what passes through it.
+/// A writer that computes size and digests of what is written through it.
 #[derive(Debug)]
 pub(crate) struct Digesting<W> {
     inner: W,
@@ -61,7 +61,7 @@ impl<W: Write> Digesting<W> {
         }
     }
 
-    /// The writer, and what passed through it.
+    /// Returns the inner writer, and size and digests of what was written.
     pub(crate) fn finish(self) -> (W, FileDigest) {
         let digest = FileDigest {
             size: self.size,

@@ -1,4 +1,4 @@
-//! `inspect`: what a packed image is, and whether its files are what its manifest says.
+//! `inspect`: prints a packed image's manifest, and checks the data files against it.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -21,7 +21,7 @@ use crate::file_digest::{Digesting, FileDigest, WithMd5};
 use crate::signed_manifest::{Signed, SignedManifest};
 use crate::{pack, pipeline};
 
-/// Lines of a key and its value.
+/// Text lines of a key and its value.
 #[derive(Default)]
 struct Lines(String);
 
@@ -32,17 +32,13 @@ impl Lines {
     }
 }
 
-/// For people.
+/// The manifest as text, without its chunks.
 pub(crate) fn text(signed_manifest: &SignedManifest) -> String {
     let manifest = &signed_manifest.manifest;
     let os = &manifest.os;
     let or_unknown = |text: String| {
         let known = !text.trim().is_empty();
-        if known {
-            text
-        } else {
-            String::from("not known")
-        }
+        if known { text } else { String::from("unknown") }
     };
     let system = [&os.name, &os.version, &os.codename].map(String::as_str);
     let mut lines = Lines::default();
@@ -56,8 +52,8 @@ pub(crate) fn text(signed_manifest: &SignedManifest) -> String {
     lines.put("features", or_unknown(manifest.features.join(", ")));
     match signed_manifest.signed {
         Signed::No => lines.put("signature", "none"),
-        Signed::Unchecked => lines.put("signature", "there, not checked: no --key was given"),
-        Signed::By(key) => lines.put("signature", format_args!("right, by key {key}")),
+        Signed::Unchecked => lines.put("signature", "present, not checked: no --key was given"),
+        Signed::By(key) => lines.put("signature", format_args!("valid, by key {key}")),
     }
     for image in &manifest.images {
         lines.0.push('\n');
@@ -70,7 +66,7 @@ fn put_image(image: &Image, lines: &mut Lines) {
     let zero = image.index.iter().filter(|chunk| chunk.zero).count();
     let size = Bytes(image.index.chunk_size().into());
     lines.put("file", &image.file);
-    lines.put("is", what(image));
+    lines.put("content", content(image));
     lines.put("raw", sized(image.raw_size));
     lines.put("  sha256", hex::text(&image.raw_sha256));
     if let Some(md5) = &image.raw_md5 {
@@ -84,7 +80,8 @@ fn put_image(image: &Image, lines: &mut Lines) {
     );
 }
 
-fn what(image: &Image) -> String {
+/// Whole disk or filesystem, mount point and UUID.
+fn content(image: &Image) -> String {
     let sectors = image.sector_size;
     let filesystem = image.filesystem.as_ref();
     match (&image.mount, filesystem) {
@@ -99,7 +96,7 @@ fn what(image: &Image) -> String {
     }
 }
 
-/// The exact number, and what it is about.
+/// The size in bytes and, rounded down, in MiB.
 fn sized(bytes: u64) -> String {
     let hundredths = bytes.saturating_mul(100) >> 20;
     format!(
@@ -109,7 +106,7 @@ fn sized(bytes: u64) -> String {
     )
 }
 
-/// For programs: the manifest without its chunks, and what was found out about it.
+/// The manifest as JSON, without its chunks, and the result of checking its signature.
 pub(crate) fn json(signed_manifest: &SignedManifest) -> Value {
     let manifest = &signed_manifest.manifest;
     let image = |image: &Image| {
@@ -153,18 +150,18 @@ pub(crate) fn json(signed_manifest: &SignedManifest) -> Value {
     })
 }
 
-/// Reads every data file through: each chunk in both forms, and the whole in both forms.
+/// Reads all of every data file and checks the digests of each chunk and of the whole, packed and unpacked.
 pub(crate) fn check(signed_manifest: &SignedManifest, cancel: &Cancel) -> Result<()> {
     signed_manifest.check_lengths()?;
     for image in &signed_manifest.manifest.images {
-        let path = signed_manifest.beside(&image.file);
+        let path = signed_manifest.data_file(&image.file);
         check_image(image, &path, cancel)
-            .with_context(|| format!("{} is not what its manifest says", path.display()))?;
+            .with_context(|| format!("{} does not match its manifest", path.display()))?;
     }
     Ok(())
 }
 
-/// Buffers for a chunk in both forms.
+/// Buffers for a chunk, packed and unpacked.
 #[derive(Debug, Default)]
 struct Slot {
     packed: Vec<u8>,
@@ -209,14 +206,14 @@ fn check_image(image: &Image, path: &std::path::Path, cancel: &Cancel) -> Result
             },
             |slot, (), give_back| {
                 bar.inc(u64::try_from(slot.raw.len())?);
-                let ended = |_| anyhow!("the thread of the digests has ended");
+                let ended = |_| anyhow!("the digest thread has ended");
                 to_digest.send((slot, give_back.clone())).map_err(ended)
             },
         );
         drop(to_digest);
         let whole = whole
             .join()
-            .map_err(|_| anyhow!("the thread of the digests has panicked"));
+            .map_err(|_| anyhow!("the digest thread has panicked"));
         read.and(whole)
     })?;
     bar.finish_and_clear();
@@ -248,7 +245,7 @@ fn compare(image: &Image, raw: &FileDigest, packed: &FileDigest) -> Result<()> {
         None => Ok(()),
         Some((what, _)) => Err(refused(
             format!("the manifest has a wrong value for {what}"),
-            "pack the image again: its chunks are correct, the manifest is not",
+            "pack the image again: its chunks are valid, but the manifest is not",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! `keygen`, `sign` and `verify`: keys and signatures as minisign makes them, in both directions.
+//! `keygen`, `sign` and `verify`: keys and signatures that minisign reads, and those that it makes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Write};
@@ -17,13 +17,13 @@ use crate::error::refused;
 use crate::output::Outputs;
 use crate::signed_manifest::{self, Signed, SignedManifest};
 
-/// What stands in the first line of a secret key.
+/// First line of a secret key, after `untrusted comment: `.
 const SECRET_COMMENT: &str = "minisign secret key of image-builder";
 
-/// Bytes of a secret key: algorithms, salt and limits of its lock, number, key, checksum.
+/// Length of a secret key in bytes: algorithms, salt and limits of the key derivation, id, key, checksum.
 const SECRET_LENGTH: usize = 158;
 
-/// Makes a key pair; gives the public key, and where it is.
+/// Makes a key pair; returns the public key and its path.
 pub(crate) fn keygen(options: &Keygen) -> Result<(TrustedKey, PathBuf)> {
     let public_path = public_path(&options.key);
     let password = password(options.password_file.as_deref())?;
@@ -57,7 +57,7 @@ fn public_path(key: &Path) -> PathBuf {
     key.with_file_name(name)
 }
 
-/// Never over another key: what was signed with it could not be signed again.
+/// Writes a new file. An existing one is an error: an overwritten key is lost.
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
     let what = || format!("cannot write {}", path.display());
     let mut file = OpenOptions::new()
@@ -67,8 +67,8 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
         .open(path)
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => refused(
-                format!("{} is there already", path.display()),
-                "name another file; a key that is overwritten is lost",
+                format!("{} already exists", path.display()),
+                "give another file; an overwritten key would be lost",
             ),
             _ => error.into(),
         })
@@ -78,7 +78,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
         .with_context(what)
 }
 
-/// The first line of a file.
+/// The password: the first line of the file.
 fn password(path: Option<&Path>) -> Result<Option<String>> {
     let Some(path) = path else {
         return Ok(None);
@@ -89,20 +89,20 @@ fn password(path: Option<&Path>) -> Result<Option<String>> {
     if line.is_empty() {
         return Err(refused(
             format!("{} has no password in its first line", path.display()),
-            "write the password in the first line, or leave --password-file out",
+            "write the password in the first line, or omit --password-file",
         ));
     }
     Ok(Some(line.to_owned()))
 }
 
-/// Reads a secret key, unlocked.
+/// Reads a secret key and decrypts it.
 fn secret_key(path: &Path, password_file: Option<&Path>) -> Result<SecretKey> {
     let what = || format!("cannot read the key in {}", path.display());
     let text = fs::read_to_string(path).with_context(what)?;
     let none = || {
         refused(
             format!("{} is not a secret key", path.display()),
-            "give the file that `keygen` or minisign made, not the one with .pub",
+            "give the secret key that `keygen` or minisign made, not the .pub file",
         )
     };
     let bytes = text
@@ -113,28 +113,28 @@ fn secret_key(path: &Path, password_file: Option<&Path>) -> Result<SecretKey> {
         .filter(|bytes| bytes.len() == SECRET_LENGTH)
         .ok_or_else(none)?;
     let password = password(password_file)?;
-    // the function that makes a key of the password; none leaves it as it is
+    // the key derivation function; zeros mean that the key is not encrypted
     match (bytes.get(2..4), password) {
-        // minisign leaves out the checksum of these: whether it is a key is seen by what it signs
+        // minisign writes no checksum for these: a damaged key is found when its signature is verified
         (Some(&[0, 0]), _) => SecretKey::from_bytes(&bytes).with_context(what),
         (Some(b"Sc"), Some(password)) => {
             let parsed = SecretKeyBox::from_string(&text).with_context(what)?;
             parsed.into_secret_key(Some(password)).map_err(|_| {
                 refused(
-                    format!("the password does not open {}", path.display()),
-                    "give that of this key",
+                    format!("the password is wrong for {}", path.display()),
+                    "give the password of this key",
                 )
             })
         }
         (Some(b"Sc"), None) => Err(refused(
-            format!("{} is locked with a password", path.display()),
+            format!("{} is encrypted with a password", path.display()),
             "give the password with --password-file",
         )),
         _ => Err(none()),
     }
 }
 
-/// Signs a manifest whose files are there; gives the key, and where the signature is.
+/// Signs a manifest whose data files exist; returns the key's id and the signature's path.
 pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
     let image = SignedManifest::read(&options.image, &[])?;
     image.check_lengths()?;
@@ -144,8 +144,8 @@ pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
     let Manifest { name, release, .. } = &image.manifest;
     let what = || format!("cannot sign {}", image.path.display());
     let file = File::open(&image.path).with_context(what)?;
-    // which it checks itself with the public key; no time in it: who wants to know which is newer asks for the release,
-    // which is signed too
+    // `sign` verifies its result with the public key. The comment has no time: the release number, which is signed too,
+    // tells which manifest is newer.
     let comment = format!("{name} release {release}");
     let signature = minisign::sign(
         Some(&public),
@@ -167,7 +167,7 @@ pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
     Ok((key.id(), path))
 }
 
-/// Checks the signature of a manifest; gives its key and what was signed.
+/// Verifies the signature of a manifest; returns the key's id and the manifest.
 pub(crate) fn verify(options: &Verify) -> Result<(KeyId, Manifest)> {
     let keys = signed_manifest::keys(&options.key)?;
     let image = SignedManifest::read(&options.image, &keys)?;
@@ -178,11 +178,11 @@ pub(crate) fn verify(options: &Verify) -> Result<(KeyId, Manifest)> {
                 "release {} is older than {}",
                 manifest.release, options.min_release
             ),
-            "take a newer release",
+            "use a newer release",
         ));
     }
     match image.signed {
         Signed::By(key) => Ok((key, manifest)),
-        Signed::No | Signed::Unchecked => Err(refused("no key was given", "name one with --key")),
+        Signed::No | Signed::Unchecked => Err(refused("no key was given", "give one with --key")),
     }
 }

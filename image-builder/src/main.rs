@@ -1,8 +1,8 @@
-//! The door: parse, call, render, exit.
+//! Entry point: parses the command line, runs the sub-command, prints its result, sets the exit status.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "this is where people are told"
+    reason = "this file prints results and errors"
 )]
 
 mod build;
@@ -26,10 +26,10 @@ use clap::Parser;
 use host::cancel::Cancel;
 use host::exec::System;
 
-use crate::cli::{Command, Printed};
+use crate::cli::{Command, OutputFormat};
 use crate::error::Interrupted;
 
-/// What a shell expects of a program that was interrupted.
+/// Exit status of an interrupted run, as shells expect it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -64,13 +64,13 @@ fn run(cli: &cli::Cli, cancel: &Cancel) -> anyhow::Result<()> {
                 &signed_manifest::keys(&options.key)?,
             )?;
             match options.format {
-                Printed::Text => print!("{}", inspect::text(&image)),
-                Printed::Json => println!("{:#}", inspect::json(&image)),
+                OutputFormat::Text => print!("{}", inspect::text(&image)),
+                OutputFormat::Json => println!("{:#}", inspect::json(&image)),
             }
             if options.check {
                 inspect::check(&image, cancel)?;
-                if options.format == Printed::Text {
-                    println!("\nchecked: every chunk and the whole, in both forms");
+                if options.format == OutputFormat::Text {
+                    println!("\nchecked: every chunk and the whole image, packed and unpacked");
                 }
             }
         }
@@ -93,7 +93,7 @@ fn run(cli: &cli::Cli, cancel: &Cancel) -> anyhow::Result<()> {
         Command::Publish(options) => {
             let published = publish::publish(options, cancel)?;
             let before = if published.before {
-                " (was there already)"
+                " (already published)"
             } else {
                 ""
             };

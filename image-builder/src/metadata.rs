@@ -1,4 +1,4 @@
-//! The YAML that lies beside an image and that Fuel's agents and ours read: sizes and digests of the raw data.
+//! The YAML file of an image that Fuel's agents and `provision` read: sizes and digests of the raw data.
 
 use os_image::hex;
 use os_image::manifest::{Filesystem, System};
@@ -7,9 +7,9 @@ use os_image::metadata::{self, Image, Metadata, MetadataError};
 use crate::file_digest::FileDigest;
 use crate::pack::Done;
 
-/// The document for an image whose forms are `NAME.img.zst`, and `NAME.img.gz` where that was made.
+/// The document for an image in `NAME.img.zst` and, where that was made, `NAME.img.gz`.
 ///
-/// `raw_sha256`, `raw_blake3` and `container_sha256` are ours, and ignored by upstream's agents.
+/// `raw_sha256`, `raw_blake3` and `container_sha256` are additions, which upstream's agents ignore.
 pub(crate) fn fuel_yaml(
     name: &str,
     packages: &[String],
@@ -44,7 +44,7 @@ pub(crate) fn fuel_yaml(
     metadata.render()
 }
 
-/// Upstream's document has the first two numbers of the version, each for itself.
+/// Upstream's document has the first two numbers of the version in separate fields.
 fn system(os: &System) -> Option<metadata::System> {
     if os.family.is_empty() {
         return None;

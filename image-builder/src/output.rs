@@ -1,4 +1,4 @@
-//! Files that appear under their names when all of them are right, and not at all otherwise.
+//! Output files that get their names only when all of them are complete.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
-/// A set of files in one folder. Dropped before [`Outputs::place`], it leaves nothing behind.
+/// A set of files in one folder. If dropped before [`Outputs::place`], its files are removed.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     folder: PathBuf,
     files: Vec<(String, NamedTempFile)>,
-    /// Names of files that would belong to the set and that are wrong once it is there.
+    /// Names of files of an earlier set, to be removed when this one is placed.
     stale: Vec<String>,
 }
 
 impl Outputs {
-    /// A set in `folder`, which is made where it is not there.
+    /// A set in `folder`, which is created if it does not exist.
     pub(crate) fn new(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -29,12 +29,12 @@ impl Outputs {
         })
     }
 
-    /// A file that is to be called `name`, to be written; those that are made later get their names later.
+    /// Creates the file that [`Self::place`] will name `name`. Files are named in the order in which they were created.
     pub(crate) fn create(&mut self, name: &str) -> Result<File> {
         let file = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
             .suffix(".partial")
-            // less what the user's umask takes away
+            // reduced by the umask
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(&self.folder)
             .with_context(|| format!("cannot create a file in {}", self.folder.display()))?;
@@ -45,7 +45,7 @@ impl Outputs {
         Ok(handle)
     }
 
-    /// A small file with all that is in it.
+    /// Creates the file `name` and writes all of it.
     pub(crate) fn write(
         &mut self,
         name: &str,
@@ -57,22 +57,22 @@ impl Outputs {
         write(&mut file).and_then(|()| file.flush()).context(what)
     }
 
-    /// The file `name` of an earlier set does not belong to this one: it goes first.
+    /// Marks the file `name` of an earlier set: [`Self::place`] removes it before it names new files.
     pub(crate) fn replaces(&mut self, name: &str) {
         self.stale.push(name.to_owned());
     }
 
-    /// Where they will be.
+    /// The folder of the files.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Where the file `name` will be.
+    /// The final path of the file `name`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Flushes all files to the disk and gives them their names, in the order in which they were made.
+    /// Flushes all files to the disk and names them, in the order in which they were created.
     pub(crate) fn place(self) -> Result<()> {
         for (name, file) in &self.files {
             let sync = file.as_file().sync_all();
@@ -95,7 +95,7 @@ impl Outputs {
     }
 }
 
-/// Returns when the names in `folder` are on the disk.
+/// Flushes the entries of `folder` to the disk.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
@@ -147,7 +147,7 @@ mod tests {
             .write("x", |_| Err(std::io::ErrorKind::StorageFull.into()))
             .unwrap_err();
         assert!(error.to_string().contains("cannot write"), "{error:#}");
-        assert!(crate::error::hint(&error).unwrap().contains("make room"));
+        assert!(crate::error::hint(&error).unwrap().contains("free space"));
         drop(outputs);
         assert_eq!(names(folder.path()), Vec::<String>::new());
     }

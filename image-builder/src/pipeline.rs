@@ -1,4 +1,4 @@
-//! Work on numbered pieces by many threads, taken in order: the result does not depend on how many threads there are.
+//! Processes numbered pieces by several threads, with results in order: they do not depend on the number of threads.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,17 +16,17 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How many buffers keep `threads` threads busy while finished pieces wait for an earlier one.
+/// Number of buffers that keep `threads` threads busy while finished pieces wait for an earlier one.
 pub(crate) const fn slots(threads: usize) -> usize {
     threads + threads / 2 + 2
 }
 
-/// Calls `work` for the pieces 0 to `count` in parallel, each with what its thread made by `begin` and a buffer of
-/// `slots`, and `take` with what it gave in the order of the pieces. `take` gives the buffer back, now or later, from
-/// this thread or another: memory stays what `slots` is. Who keeps a clone of the sender beyond its buffer keeps the
-/// threads waiting.
+/// Calls `work` for the pieces 0 to `count` in parallel, each with the thread's state from `begin` and a buffer of
+/// `slots`, and `take` with the results in the order of the pieces. `take` must send the buffer back, immediately or
+/// later, from any thread: no more buffers are allocated. A clone of the sender that is kept after its buffer was sent
+/// blocks the threads at the end.
 ///
-/// The first error, of the earliest piece that has one, ends it.
+/// Ends with the error of the earliest piece that has one.
 pub(crate) fn in_order<W, S: Send, T: Send>(
     count: u64,
     slots: Vec<S>,
@@ -48,7 +48,7 @@ pub(crate) fn in_order<W, S: Send, T: Send>(
             let (begin, work) = (&begin, &work);
             scope.spawn(move || {
                 let mut worker = begin();
-                // the number comes after the buffer: the earliest piece under way always has one, and so it ends
+                // the number is taken after the buffer: so the earliest unfinished piece always has a buffer
                 while let Ok(mut slot) = free.recv() {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= count {
@@ -57,7 +57,7 @@ pub(crate) fn in_order<W, S: Send, T: Send>(
                     let result = if cancel.is_cancelled() {
                         Err(Interrupted.into())
                     } else {
-                        // a panic must not leave the others waiting for this piece
+                        // after a panic the others would wait for this piece for ever
                         catch_unwind(AssertUnwindSafe(|| match &mut worker {
                             Ok(worker) => work(worker, number, &mut slot),
                             Err(error) => Err(anyhow!("cannot start a worker: {error:#}")),
@@ -81,7 +81,7 @@ pub(crate) fn in_order<W, S: Send, T: Send>(
                 expected += 1;
             }
         }
-        // idle threads wait for buffers: the end of the channel sends them home
+        // idle threads wait for buffers: closing the channel ends them
         drop((give, results));
         Ok(())
     })
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stops_when_it_is_told_to() {
+    fn it_stops_when_cancelled() {
         let cancel = Cancel::new();
         let error = run(1000, 2, &cancel, |n, _| {
             if n == 3 {

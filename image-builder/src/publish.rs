@@ -1,13 +1,13 @@
-//! `publish`: a folder that any web server can serve.
+//! `publish`: copies a packed image into a folder that a web server serves.
 //!
 //! ```text
-//!   TO/index.json            names, their releases, and which is the latest
+//!   TO/index.json            names, their releases, and the latest release of each
 //!   TO/NAME/RELEASE/         the files of that release: never changed again
-//!   TO/NAME/latest           a link to the newest of them
+//!   TO/NAME/latest           a link to the newest release
 //! ```
 //!
-//! A reader sees the state before or the one after: a release is put together under a hidden name and then renamed, the
-//! link and the index are replaced by a rename. What was interrupted is completed by the next run.
+//! Readers see the old or the new state, nothing between: a release is copied to a hidden folder and then renamed, the
+//! link and the index are replaced by a rename. The next run completes an interrupted one.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -27,17 +27,17 @@ use crate::signed_manifest::{self, SignedManifest};
 
 /// The link to the newest release.
 const LATEST: &str = "latest";
-/// How the hidden name of a release begins while it is put together.
+/// Prefix of the hidden folder of a release while it is being copied.
 const PARTIAL: &str = ".partial.";
-/// How much is copied at once.
+/// Bytes per read.
 const PIECE: usize = 1 << 20;
 
-/// What was done.
+/// Result of `publish`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Published {
     /// The folder of the release.
     pub(crate) folder: PathBuf,
-    /// Whether it was there already.
+    /// Whether it had been published before.
     pub(crate) before: bool,
 }
 
@@ -49,8 +49,8 @@ pub(crate) fn publish(options: &Publish, cancel: &Cancel) -> Result<Published> {
     let name = &image.manifest.name;
     let home = options.to.join(name);
     fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
-    // one at a time; the lock goes with the process
-    let lock = File::create(options.to.join(".lock")).context("cannot make the lock")?;
+    // one run at a time; the kernel releases the lock when the process ends
+    let lock = File::create(options.to.join(".lock")).context("cannot create the lock file")?;
     lock.lock().context("cannot take the lock")?;
     remove_partial(&home)?;
     let folder = home.join(image.manifest.release.to_string());
@@ -67,9 +67,9 @@ pub(crate) fn publish(options: &Publish, cancel: &Cancel) -> Result<Published> {
     Ok(Published { folder, before })
 }
 
-/// Removes what a run that was killed was putting together: we have the lock, so that run has ended.
+/// Removes the hidden folder of a killed run. The lock is held, so that run has ended.
 fn remove_partial(home: &Path) -> Result<()> {
-    let what = || format!("cannot clear {}", home.display());
+    let what = || format!("cannot clean up {}", home.display());
     for entry in fs::read_dir(home).with_context(what)? {
         let entry = entry.with_context(what)?;
         if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
@@ -79,7 +79,7 @@ fn remove_partial(home: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The releases in a folder, in no order.
+/// The numbers of the releases in a folder, unsorted.
 fn releases(home: &Path) -> Result<Vec<u64>> {
     let what = || format!("cannot list {}", home.display());
     let mut releases = Vec::new();
@@ -90,12 +90,12 @@ fn releases(home: &Path) -> Result<Vec<u64>> {
     Ok(releases)
 }
 
-/// Numbers only grow: nodes that have seen a newer release would refuse this one.
+/// Refuses a release that is older than the newest: nodes that have seen a newer one may refuse it.
 fn check_newest(manifest: &Manifest, home: &Path) -> Result<()> {
     match releases(home)?.into_iter().max() {
         Some(newest) if newest > manifest.release => Err(refused(
             format!(
-                "release {} of {} is older than release {newest}, which is published",
+                "release {} of {} is older than the published release {newest}",
                 manifest.release, manifest.name
             ),
             format!("pack it with --release {}", newest.saturating_add(1)),
@@ -104,7 +104,7 @@ fn check_newest(manifest: &Manifest, home: &Path) -> Result<()> {
     }
 }
 
-/// A release that is there already is the same one, or the number was taken.
+/// Refuses a release number that was published with another manifest.
 fn check_same(image: &SignedManifest, folder: &Path) -> Result<()> {
     let there = folder.join(image.path.file_name().unwrap_or_default());
     let read =
@@ -117,23 +117,23 @@ fn check_same(image: &SignedManifest, folder: &Path) -> Result<()> {
             "another image is published as release {} of {}",
             image.manifest.release, image.manifest.name
         ),
-        "a release is never changed: pack it with a larger --release",
+        "pack the image with a larger --release: a published release is never changed",
     ))
 }
 
-/// Puts a release together under a hidden name, checks every byte on the way, and gives it its name.
+/// Copies a release to a hidden folder, checking every byte, and renames that.
 fn copy(image: &SignedManifest, home: &Path, folder: &Path, cancel: &Cancel) -> Result<()> {
     let partial = tempfile::Builder::new()
         .prefix(PARTIAL)
         .tempdir_in(home)
         .with_context(|| format!("cannot make a folder in {}", home.display()))?;
     for listed in &image.manifest.images {
-        let from = image.beside(&listed.file);
+        let from = image.data_file(&listed.file);
         let (size, sha256) = copy_file(&from, &partial.path().join(&listed.file), cancel)?;
         if size != listed.packed_size || sha256 != listed.packed_sha256 {
             return Err(refused(
-                format!("{} is not what its manifest says", from.display()),
-                "see `image-builder inspect --check`; pack the image again",
+                format!("{} does not match its manifest", from.display()),
+                "pack the image again; `image-builder inspect --check` shows the difference",
             ));
         }
     }
@@ -153,12 +153,12 @@ fn copy(image: &SignedManifest, home: &Path, folder: &Path, cancel: &Cancel) -> 
     sync_folder(partial.path())?;
     fs::rename(partial.path(), folder)
         .with_context(|| format!("cannot write {}", folder.display()))?;
-    // it has its name now: nothing is left to remove
+    // renamed: there is nothing left to remove
     let _ = partial.keep();
     sync_folder(home)
 }
 
-/// The gzip form and Fuel's YAML, where they lie beside the first image.
+/// The gzip file and Fuel's YAML of the first image, where they exist, with their targets.
 fn fuel_files(image: &SignedManifest, goal: &Path) -> Vec<(PathBuf, PathBuf)> {
     let first = image.manifest.images.first();
     let stem = first
@@ -167,11 +167,11 @@ fn fuel_files(image: &SignedManifest, goal: &Path) -> Vec<(PathBuf, PathBuf)> {
     let names = [format!("{stem}.img.gz"), format!("{stem}.yaml")];
     let paths = names
         .iter()
-        .map(|name| (image.beside(name), goal.join(name)));
+        .map(|name| (image.data_file(name), goal.join(name)));
     paths.filter(|(from, _)| from.is_file()).collect()
 }
 
-/// Copies and flushes; what was copied.
+/// Copies and flushes a file; returns its size and sha256.
 fn copy_file(from: &Path, to: &Path, cancel: &Cancel) -> Result<(u64, [u8; 32])> {
     let reading = || format!("cannot read {}", from.display());
     let writing = || format!("cannot write {}", to.display());
@@ -195,7 +195,7 @@ fn copy_file(from: &Path, to: &Path, cancel: &Cancel) -> Result<(u64, [u8; 32])>
     Ok((digest.size, digest.sha256))
 }
 
-/// Points `latest` at a release, in one step.
+/// Points `latest` at a release, atomically.
 fn link(home: &Path, release: &str) -> Result<()> {
     let link = home.join(LATEST);
     if fs::read_link(&link).is_ok_and(|now| now == Path::new(release)) {
@@ -214,7 +214,7 @@ fn link(home: &Path, release: &str) -> Result<()> {
     sync_folder(home)
 }
 
-/// Writes `index.json` anew from what is there.
+/// Rewrites `index.json` from the folders of `to`.
 fn index(to: &Path) -> Result<()> {
     let what = || format!("cannot list {}", to.display());
     let mut names = Vec::new();
@@ -243,7 +243,7 @@ fn index(to: &Path) -> Result<()> {
     outputs.place()
 }
 
-/// What the index says of a release; nothing where its folder holds none.
+/// The index entry of a release; `None` where its folder has no manifest.
 fn entry(home: &Path, release: u64) -> Option<Value> {
     let folder = home.join(release.to_string());
     let manifest = fs::read_dir(&folder).ok()?.flatten().find_map(|entry| {

@@ -1,4 +1,4 @@
-//! A packed image where it lies: its manifest, its signature, and the files that it lists.
+//! A packed image on disk: its manifest, its signature, and the paths of its data files.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
@@ -10,29 +10,29 @@ use os_image::signature::{KeyId, SIGNATURE_LIMIT, TrustedKey, read_signed};
 
 use crate::error::refused;
 
-/// A manifest that was read, and from where.
+/// A manifest that was read from a file.
 #[derive(Debug)]
 pub(crate) struct SignedManifest {
-    /// The manifest's file.
+    /// Path of the manifest.
     pub(crate) path: PathBuf,
-    /// What it says.
+    /// Its content.
     pub(crate) manifest: Manifest,
-    /// Who has signed it, as far as that was looked at.
+    /// State of its signature.
     pub(crate) signed: Signed,
 }
 
-/// What is known of a signature.
+/// State of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signed {
-    /// There is none.
+    /// There is no signature.
     No,
-    /// There is one that was not compared with any key.
+    /// There is a signature, but no key was given to verify it.
     Unchecked,
-    /// By a key that was given.
+    /// Verified with this key.
     By(KeyId),
 }
 
-/// Where the manifest is that `path` is, or that lists `path`.
+/// The path of a manifest from that of the manifest, its signature or an image that it lists.
 fn manifest_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.ends_with(".json") {
@@ -45,8 +45,8 @@ fn manifest_path(path: &Path) -> PathBuf {
 }
 
 impl SignedManifest {
-    /// Reads the manifest that `path` is, or that lists the image `path`. Where keys are given, one of them must have
-    /// signed it.
+    /// Reads a manifest, given its own path or that of an image that it lists. If `keys` are given, one of them must
+    /// have signed it.
     pub(crate) fn read(path: &Path, keys: &[TrustedKey]) -> Result<Self> {
         let path = manifest_path(path);
         let what = || format!("cannot read {}", path.display());
@@ -62,7 +62,7 @@ impl SignedManifest {
             (None, [_, ..]) => {
                 return Err(refused(
                     format!("{} is not signed", path.display()),
-                    "sign it: `image-builder sign`",
+                    "sign it with `image-builder sign`",
                 ));
             }
             (signature, []) => {
@@ -79,15 +79,15 @@ impl SignedManifest {
         })
     }
 
-    /// Where the file `name`, which the manifest lists, lies.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+    /// Path of the data file `name`, which is in the manifest's folder.
+    pub(crate) fn data_file(&self, name: &str) -> PathBuf {
         self.path.with_file_name(name)
     }
 
-    /// Refuses where a data file is missing or has another length than the manifest says.
+    /// Refuses an image whose data file is missing or has another length than in the manifest.
     pub(crate) fn check_lengths(&self) -> Result<()> {
         for image in &self.manifest.images {
-            let path = self.beside(&image.file);
+            let path = self.data_file(&image.file);
             let what = || format!("cannot read {}", path.display());
             let length = fs::metadata(&path).with_context(what)?.len();
             if length != image.packed_size {
@@ -105,7 +105,7 @@ impl SignedManifest {
     }
 }
 
-/// Where the signature of the manifest `path` is.
+/// Path of the signature of the manifest `path`.
 pub(crate) fn signature_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(signature_file_name(&name))
@@ -119,13 +119,13 @@ fn read_signature(manifest: &Path) -> Result<Option<String>> {
         Err(error) => Err(error).with_context(what),
         Ok(metadata) if metadata.len() > u64::try_from(SIGNATURE_LIMIT)? => Err(refused(
             format!("{} is too long for a signature", path.display()),
-            "sign the manifest again: `image-builder sign`",
+            "sign the manifest again with `image-builder sign`",
         )),
         Ok(_) => fs::read_to_string(&path).map(Some).with_context(what),
     }
 }
 
-/// Keys that were given as their base64 line, or as a file that holds it.
+/// Parses keys, each given as its base64 line or as a file with it.
 pub(crate) fn keys(given: &[String]) -> Result<Vec<TrustedKey>> {
     let read = |given: &String| {
         if let Ok(key) = TrustedKey::parse(given) {

@@ -5,19 +5,19 @@ use host::exec::Program;
 /// A program that image-builder starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tool {
-    /// Looks into an ext filesystem that is not mounted.
+    /// Reads files of an unmounted ext filesystem.
     Debugfs,
-    /// Lists what an ext filesystem does not use.
+    /// Lists the free blocks of an ext filesystem.
     Dumpe2fs,
     /// Checks an ext filesystem.
     E2fsck,
-    /// Makes ext from a folder.
+    /// Makes an ext filesystem from a folder.
     Mke2fs,
-    /// Makes a Debian root.
+    /// Makes the root filesystem of a Debian system.
     Mmdebstrap,
-    /// Looks into an xfs that is not mounted.
+    /// Lists the free blocks of an XFS filesystem.
     XfsDb,
-    /// Checks an xfs.
+    /// Checks an XFS filesystem.
     XfsRepair,
 }
 

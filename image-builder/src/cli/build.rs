@@ -19,30 +19,30 @@ pub(crate) enum Distribution {
 pub(crate) struct Build {
     /// The distribution.
     pub(crate) distribution: Distribution,
-    /// Folder that gets NAME.img.zst, NAME.manifest.json, NAME.img.gz and NAME.yaml.
+    /// Output folder for NAME.img.zst, NAME.manifest.json, NAME.img.gz and NAME.yaml.
     #[arg(long, value_name = "DIR", default_value = "target/images")]
     pub(crate) out: PathBuf,
     /// Name of the image: its files are called NAME.*
     ///
-    /// No dot may be in it: Fuel looks for the YAML of `a.b.img.gz` under `a.yaml`.
+    /// It must not contain a dot: Fuel looks for the YAML of `a.b.img.gz` under `a.yaml`.
     #[arg(long, default_value = "debian-12")]
     pub(crate) name: String,
-    /// Debian package of the kernel; linux-image-cloud-amd64 is smaller and knows virtual machines only.
+    /// Debian package of the kernel; linux-image-cloud-amd64 is smaller but supports virtual machines only.
     #[arg(long, value_name = "PACKAGE", default_value = "linux-image-amd64")]
     pub(crate) kernel: String,
-    /// One more package; may be given more than once.
+    /// Additional package; may be given more than once.
     #[arg(long = "package", value_name = "PACKAGE")]
     pub(crate) packages: Vec<String>,
-    /// Size of the filesystem, like "2 GiB"; by default what the files need and a quarter more.
+    /// Size of the filesystem, like "2 GiB"; by default the size of the files and a quarter more.
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<Bytes>,
-    /// Archive to take packages from, like `http://mirror/debian`; by default those of this machine's apt.
+    /// Debian mirror to take packages from, like `http://mirror/debian`; by default those of this machine's apt.
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
     /// Folder for the unpacked system while it is built; needs about 2 GiB.
     #[arg(long, value_name = "DIR", default_value = "target/tmp")]
     pub(crate) work: PathBuf,
-    /// How it is packed.
+    /// Options of packing.
     #[command(flatten)]
     pub(crate) packing: Packing,
 }

@@ -7,9 +7,9 @@ use clap::Args;
 /// Options of `keygen`.
 #[derive(Args, Debug)]
 pub(crate) struct Keygen {
-    /// File that gets the secret key; the public key goes beside it, with `.pub` at its end. Neither may be there yet.
+    /// File to write the secret key to; the public key gets the same name with `.pub` appended. Neither may exist.
     pub(crate) key: PathBuf,
-    /// File whose first line is the password that the secret key is locked with; none leaves it unlocked.
+    /// File whose first line is the password to encrypt the secret key with; by default it is not encrypted.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 }
@@ -17,9 +17,9 @@ pub(crate) struct Keygen {
 /// Options of `sign`.
 #[derive(Args, Debug)]
 pub(crate) struct Sign {
-    /// The manifest, or an image that it lists. The signature goes beside it: NAME.manifest.json.minisig.
+    /// The manifest, or an image that it lists. The signature is written to NAME.manifest.json.minisig.
     pub(crate) image: PathBuf,
-    /// The secret key, as `keygen` or minisign made it.
+    /// The secret key, made by `keygen` or minisign.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
     /// File whose first line is the password of the secret key.
@@ -32,10 +32,10 @@ pub(crate) struct Sign {
 pub(crate) struct Verify {
     /// The manifest, or an image that it lists.
     pub(crate) image: PathBuf,
-    /// A public key: its base64 line, or a file that holds it; may be given more than once.
+    /// Public key: its base64 line, or a file with it; may be given more than once, then any of them is accepted.
     #[arg(long, value_name = "KEY", required = true)]
     pub(crate) key: Vec<String>,
-    /// Refuse a release with a smaller number.
+    /// Refuse releases with a smaller number.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) min_release: u64,
 }

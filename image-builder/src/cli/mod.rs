@@ -1,4 +1,4 @@
-//! The command line; the doc comments are the help.
+//! The command line; the doc comments are the help texts.
 
 mod build;
 mod keys;
@@ -9,8 +9,8 @@ pub(crate) use build::Build;
 #[cfg(test)]
 pub(crate) use build::Distribution;
 pub(crate) use keys::{Keygen, Sign, Verify};
-pub(crate) use pack::{Kind, Pack, Packing, What};
-pub(crate) use publish::{Inspect, Printed, Publish};
+pub(crate) use pack::{ImageOptions, Kind, Pack, Packing};
+pub(crate) use publish::{Inspect, OutputFormat, Publish};
 
 use clap::{Parser, Subcommand};
 
@@ -18,26 +18,26 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "image-builder", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The sub-command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The sub-commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Builds an image from a distribution's packages.
     Build(Box<Build>),
     /// Packs a disk or filesystem image: raw, qcow2, VMDK, gz, xz, zst, bz2, or a block device.
     Pack(Box<Pack>),
-    /// Prints what a packed image is, and checks it.
+    /// Prints the properties of a packed image, and checks it.
     Inspect(Inspect),
-    /// Makes a key pair for signing manifests.
+    /// Makes a key pair to sign manifests with.
     Keygen(Keygen),
-    /// Signs a manifest, as minisign would.
+    /// Signs a manifest, compatibly with minisign.
     Sign(Sign),
     /// Checks the signature of a manifest.
     Verify(Verify),
-    /// Lays out a packed image in a folder that any web server can serve.
+    /// Copies a packed image into a folder that a web server serves.
     Publish(Publish),
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// How something is printed.
+/// Formats of printed results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Printed {
-    /// For people.
+pub(crate) enum OutputFormat {
+    /// Lines of text.
     Text,
-    /// For programs.
+    /// One JSON object.
     Json,
 }
 
@@ -18,13 +18,14 @@ pub(crate) enum Printed {
 pub(crate) struct Inspect {
     /// The manifest, or an image that it lists.
     pub(crate) image: PathBuf,
-    /// How it is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value = "text")]
-    pub(crate) format: Printed,
-    /// Read the images through: every chunk's digests, and those of the whole.
+    pub(crate) format: OutputFormat,
+    /// Read all of the images and check the digests of every chunk and of the whole.
     #[arg(long)]
     pub(crate) check: bool,
-    /// A public key that must have signed it: its base64 line, or a file that holds it; may be given more than once.
+    /// Require a signature by this public key: its base64 line, or a file with it; may be given more than once, then
+    /// any of them is accepted.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
 }
@@ -34,10 +35,11 @@ pub(crate) struct Inspect {
 pub(crate) struct Publish {
     /// The manifest, or an image that it lists.
     pub(crate) image: PathBuf,
-    /// Folder that a web server serves; it gets NAME/RELEASE/, NAME/latest and index.json.
+    /// Folder that the web server serves; NAME/RELEASE/, NAME/latest and index.json are written to it.
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
-    /// A public key that must have signed it: its base64 line, or a file that holds it; may be given more than once.
+    /// Require a signature by this public key: its base64 line, or a file with it; may be given more than once, then
+    /// any of them is accepted.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What the manifest says of an image beside its digests: the options first, then what is found in it.
+//! Properties of an image for its manifest: from the options, else as found in the image.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use os_image::manifest::{Filesystem, System};
 
 use super::probe::Content;
 use super::system;
-use crate::cli::{Kind, What};
+use crate::cli::{ImageOptions, Kind};
 use crate::error::refused;
 
-/// What the manifest says of it, but for its digests.
+/// Properties of an image, without sizes and digests.
 #[derive(Debug)]
 pub(crate) struct Described {
     pub(crate) os: System,
@@ -23,31 +23,31 @@ pub(crate) struct Described {
     pub(crate) sector_size: u32,
 }
 
-/// What is known of the image in `path`.
+/// The properties of the image in `path`.
 pub(crate) fn describe(
-    what: &What,
+    options: &ImageOptions,
     content: &Content,
     path: &Path,
     exec: &mut dyn Exec,
 ) -> Result<Described> {
-    let whole_disk = is_whole_disk(what, content)?;
+    let whole_disk = is_whole_disk(options, content)?;
     let found = match content {
         Content::Filesystem(filesystem) if filesystem.kind.starts_with("ext") => {
             system::look(path, exec)
         }
         _ => system::FoundSystem::default(),
     };
-    let architecture = what.architecture.clone().or(found.architecture);
+    let architecture = options.architecture.clone().or(found.architecture);
     let architecture = architecture.ok_or_else(|| {
         refused(
             "the architecture of the image is unknown",
-            "give it, like --architecture x86_64",
+            "give it with --architecture, like `--architecture x86_64`",
         )
     })?;
-    let features = given_or(&what.features, found.features);
-    let firmware = given_or(&what.firmware, firmware(content, &features));
+    let features = given_or(&options.features, found.features);
+    let firmware = given_or(&options.firmware, firmware(content, &features));
     let or = |option: &Option<String>, found: String| option.clone().unwrap_or(found);
-    let sector_size = match (&what.sector_size, content) {
+    let sector_size = match (&options.sector_size, content) {
         (Some(given), _) => given.parse()?,
         (None, Content::Disk(disk)) => disk.sector_size,
         (None, Content::Filesystem(filesystem)) => filesystem.sector_size,
@@ -55,28 +55,28 @@ pub(crate) fn describe(
     };
     Ok(Described {
         os: System {
-            family: or(&what.os_family, found.os.family),
-            name: or(&what.os_name, found.os.name),
-            version: or(&what.os_version, found.os.version),
-            codename: or(&what.os_codename, found.os.codename),
+            family: or(&options.os_family, found.os.family),
+            name: or(&options.os_name, found.os.name),
+            version: or(&options.os_version, found.os.version),
+            codename: or(&options.os_codename, found.os.codename),
         },
         architecture,
         firmware,
         features,
-        mount: (!whole_disk).then(|| what.mount.clone()),
+        mount: (!whole_disk).then(|| options.mount.clone()),
         filesystem: filesystem(content).filter(|_| !whole_disk),
         sector_size,
     })
 }
 
-fn is_whole_disk(what: &What, content: &Content) -> Result<bool> {
-    match (what.kind, content) {
+fn is_whole_disk(options: &ImageOptions, content: &Content) -> Result<bool> {
+    match (options.kind, content) {
         (Some(kind), _) => Ok(kind == Kind::Disk),
         (None, Content::Disk(_)) => Ok(true),
         (None, Content::Filesystem(_)) => Ok(false),
         (None, Content::File(_) | Content::Unknown) => Err(refused(
             "the image is neither a disk with a partition table nor a known filesystem",
-            "give its kind with --kind; if it should be one of them, check that it is neither damaged nor compressed",
+            "check that it is neither damaged nor compressed, or give its kind with --kind",
         )),
     }
 }
@@ -99,7 +99,7 @@ fn given_or(given: &[String], found: Vec<String>) -> Vec<String> {
     }
 }
 
-/// What it boots from: a disk by itself, a filesystem with the boot loader that it has.
+/// Firmware that it can boot from: of a disk by its boot code and ESP, of a filesystem by its boot loaders.
 fn firmware(content: &Content, features: &[String]) -> Vec<String> {
     let has = |feature: &str| features.iter().any(|known| known == feature);
     let (bios, uefi) = match content {

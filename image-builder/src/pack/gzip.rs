@@ -1,4 +1,4 @@
-//! gzip by many threads: one member, whose deflate blocks end with the chunks. Every reader of gzip takes it.
+//! gzip by several threads: one member, whose deflate blocks end at chunk boundaries. Any gzip decoder reads it.
 
 use std::io::{self, Write};
 
@@ -6,10 +6,10 @@ use flate2::{Compress, Compression, Crc, FlushCompress};
 
 /// RFC 1952: deflate, no name, no time (the same input gives the same bytes), made on Unix.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
-/// The empty last block.
+/// An empty final block.
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
-/// Deflates chunks, each for itself. Keep one per thread.
+/// Deflates chunks independently of each other. Use one per thread.
 #[derive(Debug)]
 pub(crate) struct Deflater(Compress);
 
@@ -18,7 +18,7 @@ impl Deflater {
         Self(Compress::new(Compression::new(level), false))
     }
 
-    /// Replaces what is in `out` by the blocks of `raw`, which end at a byte.
+    /// Replaces `out` with the blocks of `raw`, which end at a byte boundary.
     pub(crate) fn deflate(&mut self, raw: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         self.0.reset();
         out.clear();
@@ -29,7 +29,7 @@ impl Deflater {
             self.0
                 .compress_vec(rest, out, FlushCompress::Sync)
                 .map_err(io::Error::other)?;
-            // room that is left says that everything has come out
+            // unused capacity means that all output was written
             if out.len() < out.capacity() {
                 return Ok(());
             }
@@ -38,7 +38,7 @@ impl Deflater {
     }
 }
 
-/// What stands around the blocks.
+/// Header and trailer of the member.
 #[derive(Debug, Default)]
 pub(crate) struct Frame(Crc);
 
@@ -47,7 +47,7 @@ impl Frame {
         out.write_all(&HEADER)
     }
 
-    /// Takes note of raw bytes, in order.
+    /// Adds raw bytes, in order, to checksum and length.
     pub(crate) fn update(&mut self, raw: &[u8]) {
         self.0.update(raw);
     }
@@ -55,7 +55,7 @@ impl Frame {
     pub(crate) fn end(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&LAST_BLOCK)?;
         out.write_all(&self.0.sum().to_le_bytes())?;
-        // the length modulo 2^32: that is how flate2 counts it too
+        // the length modulo 2^32, as flate2 counts it
         out.write_all(&self.0.amount().to_le_bytes())
     }
 }

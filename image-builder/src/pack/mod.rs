@@ -1,13 +1,13 @@
-//! `pack`: a disk or filesystem image becomes a packed one, with its manifest.
+//! `pack`: makes a packed image and its manifest from a disk or filesystem image.
 //!
 //! ```text
-//!   source    the raw bytes: where they lie, or unpacked from what they are wrapped in
-//!   facts     what they are, by their first bytes
-//!   system    what the system in them is, by its own files
-//!   describe  what the manifest says of it: the options, and what was found
-//!   free      the unused blocks of a filesystem
-//!   chunks    all of it packed, by all cores
-//!   gzip      the form for agents that know no zstd
+//!   source         the raw bytes: read in place, or unpacked first
+//!   probe          their content, by the first bytes
+//!   system         the operating system in them, by its files
+//!   describe       properties for the manifest: from the options, or as found
+//!   unused_blocks  the unused blocks of filesystems
+//!   chunks         packs everything on all cores
+//!   gzip           the gzip file, for agents that do not support zstd
 //! ```
 
 mod chunks;
@@ -25,7 +25,7 @@ use host::cancel::Cancel;
 use host::exec::Exec;
 use indicatif::{ProgressBar, ProgressStyle};
 use os_image::container::FileFormat;
-use os_image::index::chunk_size_for;
+use os_image::index::{CHUNK_SIZE_MAX, chunk_size_for};
 use os_image::manifest::{Image, Manifest, manifest_file_name, signature_file_name};
 use tracing::info;
 
@@ -33,39 +33,38 @@ pub(crate) use chunks::Done;
 use chunks::Job;
 use describe::{Described, describe};
 
-use crate::cli::{Pack, Packing, What};
+use crate::cli::{ImageOptions, Pack, Packing};
 use crate::error::refused;
 use crate::file_digest::WithMd5;
 use crate::output::Outputs;
 use crate::{metadata, pipeline};
 
-/// The default for the smallest chunk size: smaller ones cost bytes, larger ones make less of a change
-/// travel alone.
+/// Default of the smallest chunk size: smaller chunks pack worse, larger ones transfer more for a small change.
 const CHUNK_SIZE: u32 = 2 << 20;
 /// gzip's level.
 const GZIP_LEVEL: u32 = 6;
 
-/// What was made, for the last lines on the screen.
+/// The files that were made.
 #[derive(Debug)]
 pub(crate) struct Packed {
     /// Folder of the files.
     pub(crate) folder: PathBuf,
-    /// What is written beside them.
+    /// Their manifest.
     pub(crate) manifest: Manifest,
-    /// Names and sizes of the files.
+    /// Names of the files and their sizes in bytes.
     pub(crate) files: Vec<(String, u64)>,
 }
 
-/// Which forms are made beside the packed one, and for whom.
+/// Additional output files.
 #[derive(Clone, Copy, Debug, Default)]
 struct Forms<'a> {
-    /// gzip.
+    /// Whether the gzip file is made.
     gz: bool,
-    /// Fuel's YAML, naming these packages.
+    /// The packages to list in Fuel's YAML, which is made if this is given.
     yaml: Option<&'a [String]>,
 }
 
-/// Packs what `options` name.
+/// Packs the image that `options` name.
 pub(crate) fn pack(options: &Pack, exec: &mut dyn Exec, cancel: &Cancel) -> Result<Packed> {
     let name = name(options);
     check_name(&name)?;
@@ -76,9 +75,9 @@ pub(crate) fn pack(options: &Pack, exec: &mut dyn Exec, cancel: &Cancel) -> Resu
     let source = source::open(&options.source, format, work, cancel)
         .with_context(|| format!("cannot pack {}", options.source.display()))?;
     let content = probe::of(&source.head(&(0..source.size))?, source.size)?;
-    let what = describe(&options.what, &content, &source.path, exec)?;
+    let described = describe(&options.image, &content, &source.path, exec)?;
     let free = if options.skip_free {
-        info!("asking which blocks are free");
+        info!("listing unused blocks");
         unused_blocks::extents(&source, &content, exec)?
     } else {
         Vec::new()
@@ -93,30 +92,37 @@ pub(crate) fn pack(options: &Pack, exec: &mut dyn Exec, cancel: &Cancel) -> Resu
         gz: options.gz,
         yaml: packages,
     };
-    let packed = write(&raw, what, forms, &options.packing, &mut outputs, cancel)?;
+    let packed = write(
+        &raw,
+        described,
+        forms,
+        &options.packing,
+        &mut outputs,
+        cancel,
+    )?;
     source.check_unchanged()?;
     outputs.place()?;
     Ok(packed)
 }
 
-/// A filesystem that was just built, and all that is known of it.
+/// A filesystem made by `build`, with its properties.
 #[derive(Debug)]
 pub(crate) struct Built<'a> {
     /// Name of the image.
     pub(crate) name: &'a str,
-    /// The filesystem.
+    /// Path of the filesystem.
     pub(crate) raw: &'a Path,
-    /// What it is.
-    pub(crate) what: What,
+    /// Its properties.
+    pub(crate) options: ImageOptions,
     /// Packages in it, for Fuel's YAML.
     pub(crate) packages: &'a [String],
-    /// How it is packed.
+    /// Options of packing.
     pub(crate) packing: &'a Packing,
-    /// Folder that gets the files.
+    /// Output folder.
     pub(crate) out: &'a Path,
 }
 
-/// Packs what was built, in all forms.
+/// Packs a built filesystem, with all additional files.
 pub(crate) fn pack_built(
     built: &Built<'_>,
     exec: &mut dyn Exec,
@@ -125,7 +131,7 @@ pub(crate) fn pack_built(
     let mut outputs = Outputs::new(built.out)?;
     let source = source::open(built.raw, Some(FileFormat::Raw), built.out, cancel)?;
     let content = probe::of(&source.head(&(0..source.size))?, source.size)?;
-    let what = describe(&built.what, &content, built.raw, exec)?;
+    let described = describe(&built.options, &content, built.raw, exec)?;
     let raw = Raw {
         name: built.name,
         source: &source,
@@ -135,19 +141,19 @@ pub(crate) fn pack_built(
         gz: true,
         yaml: Some(built.packages),
     };
-    let packed = write(&raw, what, forms, built.packing, &mut outputs, cancel)?;
+    let packed = write(&raw, described, forms, built.packing, &mut outputs, cancel)?;
     outputs.place()?;
     Ok(packed)
 }
 
-/// What is packed, and under which name.
+/// The image to be packed.
 struct Raw<'a> {
     name: &'a str,
     source: &'a source::Source,
     free: &'a [std::ops::Range<u64>],
 }
 
-/// The name of the image: as asked for, or as the source is called.
+/// The name of the image: `--name`, or the source's name up to its first dot.
 fn name(options: &Pack) -> String {
     if let Some(name) = &options.name {
         return name.clone();
@@ -161,13 +167,13 @@ fn name(options: &Pack) -> String {
     stem.to_owned()
 }
 
-/// Refuses what cannot be a name in both worlds.
+/// Refuses a name that the manifest or Fuel does not allow.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || name.len() > 100 || name.starts_with('-') || !name.chars().all(good) {
         return Err(refused(
             format!("`{name}` cannot name an image: letters, digits, `-` and `_` only"),
-            "give another one with --name",
+            "give another name with --name",
         ));
     }
     Ok(())
@@ -183,23 +189,24 @@ fn chunk_size(packing: &Packing, size: u64) -> Result<u32> {
         (None, Some(chunk_size)) => Ok(chunk_size),
         (Some(_), Some(chunk_size)) if chunk_size == smallest => Ok(chunk_size),
         (Some(asked), Some(larger)) => Err(refused(
-            format!("with chunks of {asked} the index would not fit in 8 MiB"),
-            format!(
-                "--chunk-size {} MiB is the smallest that does",
-                larger >> 20
-            ),
+            format!("with chunks of {asked} the index would exceed 8 MiB"),
+            format!("use `--chunk-size {}MiB` or more", larger >> 20),
+        )),
+        (Some(size), None) if size.0 > CHUNK_SIZE_MAX.into() => Err(refused(
+            format!("the chunk size is {size}, but at most 16 MiB is supported"),
+            "use a smaller `--chunk-size`",
         )),
         (_, None) => Err(refused(
-            format!("no index for {size} bytes fits in 8 MiB"),
-            "16 MiB is the largest chunk size, and 1.7 TiB the largest image",
+            format!("an image of {size} bytes is too large: its index would exceed 8 MiB"),
+            "shrink the image to 1.7 TiB or less, which is the maximum with the largest chunks (16 MiB)",
         )),
     }
 }
 
-/// Packs `raw` into the files of `outputs`: the data file, the gzip form, the manifest and the YAML, in this order.
+/// Packs `raw` into the files of `outputs`: the data file, the gzip file, the manifest and the YAML, in this order.
 fn write(
     raw: &Raw<'_>,
-    what: Described,
+    described: Described,
     forms: Forms<'_>,
     packing: &Packing,
     outputs: &mut Outputs,
@@ -208,7 +215,7 @@ fn write(
     let (source, name) = (raw.source, raw.name);
     let file = format!("{name}.img.zst");
     let (manifest_file, gz_file) = (manifest_file_name(&file), format!("{name}.img.gz"));
-    // an earlier manifest and its signature vouch for an earlier file
+    // an earlier manifest and its signature do not match the new file
     outputs.replaces(&manifest_file);
     outputs.replaces(&signature_file_name(&manifest_file));
     let threads = packing.threads.map_or_else(pipeline::cores, usize::from);
@@ -239,9 +246,15 @@ fn write(
     let mut files = vec![(file.clone(), done.packed.size)];
     files.extend(done.gzip.as_ref().map(|gzip| (gz_file, gzip.size)));
     let yaml = forms.yaml.map(|packages| {
-        metadata::fuel_yaml(name, packages, &what.os, what.filesystem.as_ref(), &done)
+        metadata::fuel_yaml(
+            name,
+            packages,
+            &described.os,
+            described.filesystem.as_ref(),
+            &done,
+        )
     });
-    let manifest = manifest(name, packing.release, what, file, done);
+    let manifest = manifest(name, packing.release, described, file, done);
     outputs.write(&manifest_file, |out| manifest.write(out))?;
     if let Some(yaml) = yaml.transpose().context("cannot write the YAML")? {
         use std::io::Write;
@@ -256,20 +269,20 @@ fn write(
     })
 }
 
-fn manifest(name: &str, release: u64, what: Described, file: String, done: Done) -> Manifest {
+fn manifest(name: &str, release: u64, described: Described, file: String, done: Done) -> Manifest {
     Manifest {
         name: name.to_owned(),
         release,
-        os: what.os,
-        architecture: what.architecture,
-        firmware: what.firmware,
-        features: what.features,
+        os: described.os,
+        architecture: described.architecture,
+        firmware: described.firmware,
+        features: described.features,
         images: vec![Image {
             file,
-            whole_disk: what.mount.is_none(),
-            mount: what.mount,
-            filesystem: what.filesystem,
-            sector_size: what.sector_size,
+            whole_disk: described.mount.is_none(),
+            mount: described.mount,
+            filesystem: described.filesystem,
+            sector_size: described.sector_size,
             raw_size: done.raw.size,
             packed_size: done.packed.size,
             raw_sha256: done.raw.sha256,
@@ -280,7 +293,7 @@ fn manifest(name: &str, release: u64, what: Described, file: String, done: Done)
     }
 }
 
-/// How far it is; nothing where standard error is no terminal.
+/// A progress bar on standard error; hidden where that is not a terminal.
 pub(crate) fn bar(total: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",

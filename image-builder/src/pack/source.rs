@@ -1,4 +1,4 @@
-//! What is packed: a raw image, read in place or unpacked first.
+//! Opens the source of `pack`: a raw image is read in place, others are unpacked first.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
@@ -18,30 +18,29 @@ use tracing::info;
 use super::probe;
 use crate::error::{Interrupted, refused};
 
-/// How much is unpacked at once.
+/// Bytes per read while unpacking.
 const PIECE: usize = 1 << 20;
 /// Runs of zeros of this length become holes.
 const GRANULE: usize = 64 << 10;
-/// The most memory that an xz may ask for; `xz -9 --extreme` asks for 65 MiB.
+/// Memory limit of the xz decoder in bytes; `xz -9 --extreme` needs 65 MiB.
 const XZ_MEMORY: u64 = 1 << 30;
 
-/// A raw image that can be read anywhere.
+/// A raw image that can be read at any offset.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// It.
+    /// The open file or device.
     pub(crate) file: File,
     /// Its length in bytes.
     pub(crate) size: u64,
-    /// Where tools find it.
+    /// Its absolute path, for programs.
     pub(crate) path: PathBuf,
     /// Size and time of the file when it was opened, to detect a later change.
     watched: Option<(u64, i64, i64)>,
-    /// Removed when all is done.
+    /// The unpacked file; removed when dropped.
     _unpacked: Option<tempfile::TempPath>,
 }
 
-/// Opens `path` and unpacks it into a file in `work` where that is needed; `force` says what it is where its first
-/// bytes are not to be asked.
+/// Opens `path` and, unless it is raw, unpacks it into a file in `work`. `force` overrides the detected format.
 pub(crate) fn open(
     path: &Path,
     force: Option<FileFormat>,
@@ -49,7 +48,7 @@ pub(crate) fn open(
     cancel: &Cancel,
 ) -> Result<Source> {
     let what = || format!("cannot open {}", path.display());
-    // tools are started elsewhere, and links may be changed
+    // programs run in another folder, and links may change
     let path = &path.canonicalize().with_context(what)?;
     let kind = std::fs::metadata(path).with_context(what)?.file_type();
     if kind.is_block_device() {
@@ -58,7 +57,7 @@ pub(crate) fn open(
     if !kind.is_file() {
         return Err(refused(
             format!("{} is neither a file nor a block device", path.display()),
-            "name an image, or a disk that is not in use",
+            "give an image file, or a disk that is not in use",
         ));
     }
     let file = File::open(path).with_context(what)?;
@@ -131,20 +130,20 @@ fn checked(source: Source) -> Result<Source> {
                 "the image has {} bytes, which is not a whole number of sectors",
                 source.size
             ),
-            "give the whole image of a disk or filesystem: this one is truncated, or something else",
+            "give a complete image of a disk or filesystem: this file is truncated, or not an image",
         ));
     }
     Ok(source)
 }
 
-/// Size and time of the last change.
+/// Size and modification time.
 fn stamp(file: &File) -> io::Result<(u64, i64, i64)> {
     let metadata = file.metadata()?;
     Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 impl Source {
-    /// What a part of it begins with: as much as tells what it is, or less where it is shorter.
+    /// The first [`probe::HEAD_LENGTH`] bytes of `part`, or all of it where it is shorter.
     pub(crate) fn head(&self, part: &Range<u64>) -> Result<Vec<u8>> {
         let length = part.end.saturating_sub(part.start);
         let length =
@@ -167,7 +166,7 @@ impl Source {
     }
 }
 
-/// Unpacks `file` into `goal`, zeros as holes; how many bytes that were.
+/// Unpacks `file` into `goal`, with holes for zeros; returns the unpacked size in bytes.
 fn unpack(found: FileFormat, file: File, goal: &File, cancel: &Cancel) -> Result<u64> {
     let input = || BufReader::with_capacity(PIECE, &file);
     match found {
@@ -200,7 +199,7 @@ fn unpack(found: FileFormat, file: File, goal: &File, cancel: &Cancel) -> Result
         | FileFormat::Foreign(_)
         | FileFormat::WebPage => Err(refused(
             format!("it is a {found} file"),
-            "raw, gz, xz, zst, bz2, qcow2 and VMDK are understood; unpack or convert it first",
+            "unpack or convert it first; raw, gz, xz, zst, bz2, qcow2 and VMDK are supported",
         )),
     }
 }
@@ -220,7 +219,7 @@ fn stream(mut input: impl Read, goal: &File, cancel: &Cancel) -> Result<u64> {
         if at + length > SIZE_MAX {
             return Err(refused(
                 format!("it unpacks to more than {SIZE_MAX} bytes"),
-                "no disk image is so large: it is damaged, or made to hurt",
+                "check the file: it is damaged or malicious, or larger than supported",
             ));
         }
         write_data(&buffer[..filled], goal, at)?;

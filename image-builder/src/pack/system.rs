@@ -1,4 +1,5 @@
-//! The system in a filesystem, as its own files tell: read with debugfs, which mounts nothing and starts nothing of it.
+//! The operating system in an ext filesystem, found by its files. They are read with debugfs: nothing is mounted, and
+//! no program of the image is run.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use os_image::manifest::System;
 
 use crate::tools::Tool;
 
-/// A feature and the file that gives it away.
+/// A feature and a file that shows it.
 const FEATURES: [(&str, &str); 6] = [
     ("lvm", "/sbin/lvm"),
     ("md", "/sbin/mdadm"),
@@ -24,25 +25,25 @@ const LOADERS: [(&str, &str); 3] = [
     ("riscv64", "/lib/ld-linux-riscv64-lp64d.so.1"),
 ];
 
-/// What was found.
+/// What was found; unknown properties are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FoundSystem {
-    /// The system.
+    /// Name and version, from os-release.
     pub(crate) os: System,
-    /// What it runs on.
+    /// Machine architecture, by the loader of its programs.
     pub(crate) architecture: Option<String>,
-    /// What it can do.
+    /// Features, as in the manifest.
     pub(crate) features: Vec<String>,
 }
 
-/// Looks into the ext filesystem in `path`; what cannot be found out stays empty.
+/// Finds the system in the ext filesystem in `path`; errors leave properties unknown.
 pub(crate) fn look(path: &Path, exec: &mut dyn Exec) -> FoundSystem {
     if exec.find(Tool::Debugfs.into()).is_none() {
         return FoundSystem::default();
     }
     let mut ask = |request: &str| {
         let cmd = Cmd::new(Tool::Debugfs).args(["-R", request]).arg(path);
-        // it ends with 0 also where there is no such file
+        // debugfs exits with 0 even if the file does not exist
         exec.run(&cmd)
             .map(|output| output.stdout)
             .unwrap_or_default()
@@ -62,7 +63,7 @@ pub(crate) fn look(path: &Path, exec: &mut dyn Exec) -> FoundSystem {
     }
 }
 
-/// Reads os-release: `KEY=VALUE`, the value quoted or not.
+/// Parses os-release: `KEY=VALUE` lines, values quoted or not.
 fn os_release(text: &str) -> System {
     let value = |key: &str| {
         let of = |line: &str| {
@@ -70,7 +71,7 @@ fn os_release(text: &str) -> System {
             (name.trim() == key).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
         };
         let value: Option<String> = text.lines().find_map(of);
-        // what is odd is nothing that we would print, or others would read
+        // the manifest allows neither longer values nor control characters
         value
             .filter(|value| value.len() <= 128 && !value.chars().any(char::is_control))
             .unwrap_or_default()
@@ -89,7 +90,7 @@ mod tests {
     use host::fake::Script;
 
     #[test]
-    fn a_system_tells_what_it_is() {
+    fn a_system_is_found_by_its_files() {
         let mut script = Script::new()
             .answering(
                 "debugfs -R 'cat /usr/lib/os-release'",
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_known_stays_empty() {
+    fn unknown_properties_stay_empty() {
         let mut script = Script::new().without(Tool::Debugfs);
         assert_eq!(
             look(Path::new("/image"), &mut script),

@@ -1,4 +1,4 @@
-//! What is refused, and that nothing is left behind.
+//! Refused inputs and options; no files are left behind.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ fn what_is_no_image_is_refused_and_leaves_nothing() {
     let trailing = |bytes: &[u8]| [bytes, b"garbage that is none"].concat();
     let mut tar = vec![0_u8; 1024];
     tar[257..262].copy_from_slice(b"ustar");
-    for (what, bytes, says) in [
+    for (what, bytes, expected) in [
         ("empty", Vec::new(), "the image is empty"),
         ("odd", raw[..513].to_vec(), "not a whole number of sectors"),
         ("short", raw[..8 << 20].to_vec(), "it is truncated"),
@@ -58,14 +58,14 @@ fn what_is_no_image_is_refused_and_leaves_nothing() {
         ),
     ] {
         fs::write(lab.path(what), bytes).unwrap();
-        let said = lab.refused(&["pack", what, "--out", "out", "--architecture", "x86_64"]);
-        assert!(said.contains(says), "{what}: {said}");
+        let error = lab.refused(&["pack", what, "--out", "out", "--architecture", "x86_64"]);
+        assert!(error.contains(expected), "{what}: {error}");
         assert_eq!(lab.names("out"), Vec::<String>::new(), "{what}");
     }
 }
 
 #[test]
-fn disks_and_filesystems_that_say_they_are_longer_are_cut_off() {
+fn disks_and_filesystems_that_declare_a_larger_size_are_refused() {
     let lab = Lab::new();
     for (name, size, program, args) in [
         ("gpt", 64, "sgdisk", &["-n1:2048:0"][..]),
@@ -81,8 +81,8 @@ fn disks_and_filesystems_that_say_they_are_longer_are_cut_off() {
         let pack = ["pack", name, "--out", "out", "--architecture", "x86_64"];
         lab.succeed(&pack);
         file.set_len((size << 20) - 4096).unwrap();
-        let said = lab.refused(&pack);
-        assert!(said.contains("it is truncated"), "{name}: {said}");
+        let error = lab.refused(&pack);
+        assert!(error.contains("it is truncated"), "{name}: {error}");
     }
 }
 
@@ -92,19 +92,19 @@ fn options_that_cannot_be_are_refused_with_a_hint() {
     lab.ext4("system.raw");
     fs::copy(lab.path("system.raw"), lab.path("a b.raw")).unwrap();
     let base = ["--out", "out", "--architecture", "x86_64"];
-    for (args, says) in [
+    for (args, expected) in [
         (
             &["system.raw", "--name", "a.b"][..],
             "`a.b` cannot name an image",
         ),
-        (&["a b.raw"], "give another one with --name"),
+        (&["a b.raw"], "give another name with --name"),
         (
             &["system.raw", "--chunk-size", "3 MiB"],
             "`chunk_size` is 3145728",
         ),
         (
             &["system.raw", "--chunk-size", "32 MiB"],
-            "16 MiB is the largest chunk size",
+            "the chunk size is 32 MiB, but at most 16 MiB is supported",
         ),
         (
             &["system.raw", "--mount", "srv"],
@@ -125,8 +125,8 @@ fn options_that_cannot_be_are_refused_with_a_hint() {
             "magic number is wrong",
         ),
     ] {
-        let said = lab.refused(&[&["pack"][..], args, &base].concat());
-        assert!(said.contains(says), "{args:?}: {said}");
+        let error = lab.refused(&[&["pack"][..], args, &base].concat());
+        assert!(error.contains(expected), "{args:?}: {error}");
         assert_eq!(lab.names("out"), Vec::<String>::new(), "{args:?}");
     }
     fs::write(lab.path("tree/lib64/ld-linux-x86-64.so.2"), "").unwrap();
@@ -135,15 +135,12 @@ fn options_that_cannot_be_are_refused_with_a_hint() {
     let empty = lab.path("empty.raw");
     fs::File::create(&empty).unwrap().set_len(8 << 20).unwrap();
     tool("mke2fs", &["-q", "-F", empty.to_str().unwrap()]);
-    let said = lab.refused(&["pack", "empty.raw", "--out", "out"]);
-    assert!(
-        said.contains("give it, like --architecture x86_64"),
-        "{said}"
-    );
+    let error = lab.refused(&["pack", "empty.raw", "--out", "out"]);
+    assert!(error.contains("give it with --architecture"), "{error}");
 }
 
 #[test]
-fn a_full_disk_is_said_and_nothing_stays_on_it() {
+fn a_full_disk_is_an_error_and_nothing_stays_on_it() {
     if !is_root() {
         return;
     }
@@ -163,14 +160,14 @@ fn a_full_disk_is_said_and_nothing_stays_on_it() {
     if output.status.code() == Some(77) {
         return;
     }
-    let said = String::from_utf8(output.stderr).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         "status 1\n",
-        "{said}"
+        "{error}"
     );
-    assert!(said.contains("No space left on device"), "{said}");
-    assert!(said.contains("hint: make room there"), "{said}");
+    assert!(error.contains("No space left on device"), "{error}");
+    assert!(error.contains("hint: free space there"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What goes in and what comes out.
+//! Input formats and output files.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -119,7 +119,7 @@ fn parts_one_after_the_other_are_one_image() {
 }
 
 #[test]
-fn a_filesystem_tells_what_it_is_and_options_say_it_better() {
+fn properties_are_found_in_a_filesystem_and_overridden_by_options() {
     let lab = Lab::new();
     lab.ext4("system.raw");
     lab.succeed(&["pack", "system.raw", "--out", "out"]);
@@ -158,15 +158,15 @@ fn a_filesystem_tells_what_it_is_and_options_say_it_better() {
         "42",
     ];
     lab.pack("system.raw", "other", &more);
-    let said = json("other");
+    let other = json("other");
     assert_eq!(
-        (&said["os"]["version"], &said["os"]["family"]),
+        (&other["os"]["version"], &other["os"]["family"]),
         (&"12.9".into(), &"debian".into())
     );
-    assert_eq!(said["firmware"], serde_json::json!(["bios", "uefi"]));
-    assert_eq!(said["features"], serde_json::json!(["md"]));
+    assert_eq!(other["firmware"], serde_json::json!(["bios", "uefi"]));
+    assert_eq!(other["features"], serde_json::json!(["md"]));
     assert_eq!(
-        (&said["images"][0]["mount"], &said["release"]),
+        (&other["images"][0]["mount"], &other["release"]),
         (&"/srv".into(), &42.into())
     );
 }
@@ -200,7 +200,7 @@ fn disks_are_known_by_their_table_and_filesystems_by_their_superblock() {
     tool("mkswap", &["-q", &make("swap.raw", 8)]);
     tool("mke2fs", &["-q", "-t", "ext2", "-F", &make("ext2.raw", 8)]);
     tool("mke2fs", &["-q", "-t", "ext3", "-F", &make("ext3.raw", 16)]);
-    for (name, says) in [
+    for (name, expected) in [
         ("gpt", "a whole disk, sectors of 512 bytes"),
         ("dos", "a whole disk, sectors of 512 bytes"),
         ("xfs", "xfs for /, UUID "),
@@ -211,7 +211,7 @@ fn disks_are_known_by_their_table_and_filesystems_by_their_superblock() {
     ] {
         lab.pack(&format!("{name}.raw"), "out", &[]);
         let text = lab.succeed(&["inspect", &format!("out/{name}.manifest.json"), "--check"]);
-        assert!(text.contains(says), "{name}: {text}");
+        assert!(text.contains(expected), "{name}: {text}");
         let kinds = [("vfat", "vfat"), ("xfs", "xfs"), ("swap", "swap")];
         if let Some((_, kind)) = kinds.iter().find(|(known, _)| *known == name) {
             let raw = lab.text(&format!("{name}.raw"));
@@ -249,17 +249,20 @@ fn a_block_device_is_packed_like_its_file_unless_it_is_in_use() {
     lab.pack(&path, "plain", &["--name", "system"]);
     let read = |folder: &str| fs::read(lab.path(folder).join("system.img.zst")).unwrap();
     assert!(read("plain") == read("file"));
-    // who holds it exclusively is as good as a mount
+    // an exclusive open has the effect of a mount
     let holder = fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_EXCL)
         .open(&path)
         .unwrap();
-    let said = lab.refused(&["pack", &path, "--out", "busy", "--name", "x"]);
-    assert!(said.contains("is in use: mounted, or part of md"), "{said}");
+    let error = lab.refused(&["pack", &path, "--out", "busy", "--name", "x"]);
+    assert!(
+        error.contains("is in use: mounted, or part of md"),
+        "{error}"
+    );
     drop(holder);
     // and the file is in use as long as the device is there
-    let said = lab.refused(&[
+    let error = lab.refused(&[
         "pack",
         "system.raw",
         "--out",
@@ -268,7 +271,7 @@ fn a_block_device_is_packed_like_its_file_unless_it_is_in_use() {
         "x86_64",
         "--skip-free",
     ]);
-    assert!(said.contains("is in use as loop"), "{said}");
+    assert!(error.contains("is in use as loop"), "{error}");
     assert_eq!(lab.names("busy"), Vec::<String>::new());
 }
 

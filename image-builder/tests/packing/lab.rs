@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A folder of its own, gone in the end.
+/// A temporary folder.
 pub(crate) struct Lab {
     folder: tempfile::TempDir,
 }
 
-/// What a start of the program left.
+/// Result of a run.
 pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
     pub(crate) stdout: String,
@@ -21,7 +21,7 @@ pub(crate) fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_image-builder"))
 }
 
-/// Runs a tool that has to succeed.
+/// Runs a tool, which must succeed.
 pub(crate) fn tool(name: &str, args: &[&str]) -> Output {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let output = Command::new(name).args(args).env("PATH", path).output();
@@ -30,7 +30,7 @@ pub(crate) fn tool(name: &str, args: &[&str]) -> Output {
     output
 }
 
-/// Whether the test is run by root, who alone may have loop devices and mounts; says so where it is not.
+/// Whether the test is run by root, which loop devices and mounts need; prints that it is skipped where it is not.
 pub(crate) fn is_root() -> bool {
     let root = tool("id", &["-u"]).stdout.trim_ascii() == b"0";
     if !root {
@@ -68,14 +68,14 @@ impl Lab {
         }
     }
 
-    /// Runs it and insists on success.
+    /// Runs it, which must succeed; returns its standard output.
     pub(crate) fn succeed(&self, args: &[&str]) -> String {
         let ended = self.run(args);
         assert_eq!(ended.status, Some(0), "{args:?}: {}", ended.stderr);
         ended.stdout
     }
 
-    /// Runs it and insists on a refusal; gives what it said, without the log.
+    /// Runs it, which must be refused; returns its error and hint, without the log.
     pub(crate) fn refused(&self, args: &[&str]) -> String {
         let ended = self.run(args);
         assert_eq!(ended.status, Some(1), "{args:?}: {}", ended.stderr);
@@ -107,13 +107,13 @@ impl Lab {
         image
     }
 
-    /// What is in a folder, sorted.
+    /// Names in a folder, sorted.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         names(&self.path(folder))
     }
 }
 
-/// What is in a folder, sorted; nothing where there is none.
+/// Names in a folder, sorted; none where it does not exist.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
@@ -125,7 +125,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Bytes that do not pack, the same for the same seed.
+/// Incompressible bytes, the same for the same seed.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {

@@ -1,4 +1,4 @@
-//! `image-builder` as people start it: images of real tools in, packed images out, and nothing where it fails.
+//! Runs of `image-builder`: real tools make its inputs and read its outputs.
 
 #![allow(
     clippy::panic,

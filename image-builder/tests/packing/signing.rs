@@ -1,4 +1,4 @@
-//! Keys, signatures, and what is published: with minisign's own tool on the other side.
+//! Keys, signatures and published images, checked with minisign.
 
 use std::fs;
 
@@ -15,29 +15,35 @@ fn signed() -> Lab {
 }
 
 #[test]
-fn what_is_signed_here_minisign_verifies() {
+fn minisign_verifies_signatures() {
     let lab = signed();
     let manifest = lab.text("out/system.manifest.json");
     let output = tool(
         "minisign",
         &["-V", "-p", &lab.text("release.key.pub"), "-m", &manifest],
     );
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("Trusted comment: system release 3"), "{said}");
-    let said = lab.succeed(&[
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        printed.contains("Trusted comment: system release 3"),
+        "{printed}"
+    );
+    let printed = lab.succeed(&[
         "verify",
         "out/system.manifest.json",
         "--key",
         "release.key.pub",
     ]);
-    assert!(said.contains("system release 3, signed by key "), "{said}");
+    assert!(
+        printed.contains("system release 3, signed by key "),
+        "{printed}"
+    );
     let mode =
         std::os::unix::fs::MetadataExt::mode(&fs::metadata(lab.path("release.key")).unwrap());
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
-fn what_minisign_signs_is_verified_here_and_its_keys_sign_here() {
+fn signatures_and_keys_of_minisign_are_accepted() {
     let lab = signed();
     let manifest = lab.text("out/system.manifest.json");
     tool(
@@ -72,7 +78,7 @@ fn what_minisign_signs_is_verified_here_and_its_keys_sign_here() {
         "minisign",
         &["-V", "-p", &lab.text("m.pub"), "-m", &manifest],
     );
-    // ours sign there
+    // keys of image-builder sign with minisign
     tool(
         "minisign",
         &["-S", "-s", &lab.text("release.key"), "-m", &manifest],
@@ -83,8 +89,8 @@ fn what_minisign_signs_is_verified_here_and_its_keys_sign_here() {
         "minisign",
         &["-S", "-l", "-s", &lab.text("m.key"), "-m", &manifest],
     );
-    let said = lab.refused(&["verify", &manifest, "--key", "m.pub"]);
-    assert!(said.contains("in minisign's legacy format"), "{said}");
+    let error = lab.refused(&["verify", &manifest, "--key", "m.pub"]);
+    assert!(error.contains("in minisign's legacy format"), "{error}");
 }
 
 #[test]
@@ -92,41 +98,44 @@ fn signatures_that_are_missing_of_another_key_or_over_another_file_are_refused()
     let lab = signed();
     lab.succeed(&["keygen", "other.key"]);
     let verify = ["verify", "out/system.img.zst", "--key"];
-    let said = lab.refused(&[&verify[..], &["other.key.pub"]].concat());
-    assert!(said.contains("which is not trusted"), "{said}");
+    let error = lab.refused(&[&verify[..], &["other.key.pub"]].concat());
+    assert!(error.contains("which is not trusted"), "{error}");
     let path = lab.path("out/system.manifest.json");
     let good = fs::read_to_string(&path).unwrap();
     fs::write(&path, good.replace("\"release\": 3", "\"release\": 4")).unwrap();
-    let said = lab.refused(&[&verify[..], &["release.key.pub"]].concat());
-    assert!(said.contains("does not match the file"), "{said}");
+    let error = lab.refused(&[&verify[..], &["release.key.pub"]].concat());
+    assert!(error.contains("does not match the file"), "{error}");
     fs::write(&path, &good).unwrap();
-    let said = lab.refused(&[&verify[..], &["release.key.pub", "--min-release", "4"]].concat());
-    assert!(said.contains("release 3 is older than 4"), "{said}");
+    let error = lab.refused(&[&verify[..], &["release.key.pub", "--min-release", "4"]].concat());
+    assert!(error.contains("release 3 is older than 4"), "{error}");
     fs::remove_file(lab.path("out/system.manifest.json.minisig")).unwrap();
-    let said = lab.refused(&[&verify[..], &["release.key.pub"]].concat());
-    assert!(said.contains("is not signed"), "{said}");
+    let error = lab.refused(&[&verify[..], &["release.key.pub"]].concat());
+    assert!(error.contains("is not signed"), "{error}");
 }
 
 #[test]
-fn keys_are_never_overwritten_and_passwords_open_them() {
+fn keys_are_never_overwritten_and_passwords_decrypt_them() {
     let lab = signed();
-    let said = lab.refused(&["keygen", "release.key"]);
-    assert!(said.contains("is there already"), "{said}");
+    let error = lab.refused(&["keygen", "release.key"]);
+    assert!(error.contains("already exists"), "{error}");
     fs::write(lab.path("word"), "correct horse\n").unwrap();
     fs::write(lab.path("wrong"), "battery\n").unwrap();
     fs::write(lab.path("empty"), "\n").unwrap();
     lab.succeed(&["keygen", "locked.key", "--password-file", "word"]);
     let sign = ["sign", "out/system.img.zst", "--key", "locked.key"];
-    let said = lab.refused(&sign);
+    let error = lab.refused(&sign);
     assert!(
-        said.contains("give the password with --password-file"),
-        "{said}"
+        error.contains("give the password with --password-file"),
+        "{error}"
     );
     let with = |file: &'static str| [&sign[..], &["--password-file", file]].concat();
-    let said = lab.refused(&with("wrong"));
-    assert!(said.contains("the password does not open"), "{said}");
-    let said = lab.refused(&with("empty"));
-    assert!(said.contains("has no password in its first line"), "{said}");
+    let error = lab.refused(&with("wrong"));
+    assert!(error.contains("the password is wrong for"), "{error}");
+    let error = lab.refused(&with("empty"));
+    assert!(
+        error.contains("has no password in its first line"),
+        "{error}"
+    );
     lab.succeed(&with("word"));
     tool(
         "minisign",
@@ -138,21 +147,21 @@ fn keys_are_never_overwritten_and_passwords_open_them() {
             &lab.text("out/system.manifest.json"),
         ],
     );
-    let said = lab.refused(&["sign", "out/system.img.zst", "--key", "release.key.pub"]);
+    let error = lab.refused(&["sign", "out/system.img.zst", "--key", "release.key.pub"]);
     assert!(
-        said.contains("release.key.pub is not a secret key"),
-        "{said}"
+        error.contains("release.key.pub is not a secret key"),
+        "{error}"
     );
-    // a key whose public half is another one's
+    // a key with the public key of another one
     let line = |name: &str| fs::read_to_string(lab.path(name)).unwrap();
     let mut key = line("release.key").into_bytes();
     let at = key.len() - 60;
     key[at] = if key[at] == b'A' { b'B' } else { b'A' };
     fs::write(lab.path("broken.key"), key).unwrap();
-    let said = lab.refused(&["sign", "out/system.img.zst", "--key", "broken.key"]);
+    let error = lab.refused(&["sign", "out/system.img.zst", "--key", "broken.key"]);
     assert!(
-        said.contains("Could not verify signature with the provided public key"),
-        "{said}"
+        error.contains("Could not verify signature with the provided public key"),
+        "{error}"
     );
 }
 
@@ -165,10 +174,10 @@ fn a_manifest_is_not_signed_for_files_that_are_not_there() {
         .open(lab.path("out/system.img.zst"))
         .unwrap();
     image.set_len(1000).unwrap();
-    let said = lab.refused(&["sign", "out/system.img.zst", "--key", "release.key"]);
+    let error = lab.refused(&["sign", "out/system.img.zst", "--key", "release.key"]);
     assert!(
-        said.contains("has 1000 bytes, but its manifest says"),
-        "{said}"
+        error.contains("has 1000 bytes, but its manifest expected"),
+        "{error}"
     );
     assert_eq!(lab.names("out"), ["system.img.zst", "system.manifest.json"]);
 }
@@ -183,16 +192,16 @@ fn damage_is_found_by_reading_through_and_never_published() {
     bad[at] ^= 1;
     fs::write(&path, &bad).unwrap();
     lab.succeed(&["inspect", "out/system.img.zst"]);
-    let said = lab.refused(&["inspect", "out/system.img.zst", "--check"]);
+    let error = lab.refused(&["inspect", "out/system.img.zst", "--check"]);
     assert!(
-        said.contains("its packed bytes differ from those that the manifest lists"),
-        "{said}"
+        error.contains("its packed bytes differ from those that the manifest lists"),
+        "{error}"
     );
-    let said = lab.refused(&["publish", "out/system.img.zst", "--to", "www"]);
-    assert!(said.contains("is not what its manifest says"), "{said}");
+    let error = lab.refused(&["publish", "out/system.img.zst", "--to", "www"]);
+    assert!(error.contains("does not match its manifest"), "{error}");
     assert_eq!(lab.names("www/system"), Vec::<String>::new());
     fs::write(&path, &good).unwrap();
-    let said = lab.succeed(&[
+    let printed = lab.succeed(&[
         "inspect",
         "out/system.img.zst",
         "--check",
@@ -200,19 +209,19 @@ fn damage_is_found_by_reading_through_and_never_published() {
         "release.key.pub",
     ]);
     assert!(
-        said.contains("right, by key") && said.contains("checked: every chunk"),
-        "{said}"
+        printed.contains("valid, by key") && printed.contains("checked: every chunk"),
+        "{printed}"
     );
-    // chunks that are right, and a whole that is put together wrongly
+    // valid chunks, but a wrong digest of the whole
     let manifest = lab.path("out/system.manifest.json");
     let text = fs::read_to_string(&manifest).unwrap();
     let at = text.find("\"raw_sha256\": \"").unwrap() + 15;
     let digit = if &text[at..=at] == "0" { "1" } else { "0" };
     fs::write(&manifest, [&text[..at], digit, &text[at + 1..]].concat()).unwrap();
-    let said = lab.refused(&["inspect", "out/system.img.zst", "--check"]);
+    let error = lab.refused(&["inspect", "out/system.img.zst", "--check"]);
     assert!(
-        said.contains("the manifest has a wrong value for the sha256 of the raw image"),
-        "{said}"
+        error.contains("the manifest has a wrong value for the sha256 of the raw image"),
+        "{error}"
     );
 }
 
@@ -230,13 +239,13 @@ fn releases_are_laid_out_for_a_web_server_and_only_grow() {
     assert_eq!(lab.names("www"), [".lock", "index.json", "system"]);
     assert_eq!(lab.names("www/system"), ["3", "latest"]);
     assert_eq!(lab.names("www/system/latest"), files);
-    // again: nothing changes, and what an interrupted run left open is done
+    // a second run changes nothing and completes an interrupted one
     fs::remove_file(lab.path("www/system/latest")).unwrap();
     fs::remove_file(lab.path("www/index.json")).unwrap();
     fs::create_dir_all(lab.path("www/system/.partial.killed")).unwrap();
     fs::write(lab.path("www/system/.partial.killed/a"), "half").unwrap();
-    let said = lab.succeed(&publish);
-    assert!(said.contains("(was there already)"), "{said}");
+    let printed = lab.succeed(&publish);
+    assert!(printed.contains("(already published)"), "{printed}");
     assert_eq!(lab.names("www/system"), ["3", "latest"]);
     assert_eq!(lab.names("www/system/latest"), files);
 }
@@ -255,16 +264,16 @@ fn a_release_is_never_changed_and_an_older_one_comes_too_late() {
         )
     };
     release("3");
-    let said = lab.refused(&plain);
+    let error = lab.refused(&plain);
     assert!(
-        said.contains("another image is published as release 3 of system"),
-        "{said}"
+        error.contains("another image is published as release 3 of system"),
+        "{error}"
     );
     release("2");
-    let said = lab.refused(&plain);
-    assert!(said.contains("pack it with --release 4"), "{said}");
-    let said = lab.refused(&publish);
-    assert!(said.contains("is not signed"), "{said}");
+    let error = lab.refused(&plain);
+    assert!(error.contains("pack it with --release 4"), "{error}");
+    let error = lab.refused(&publish);
+    assert!(error.contains("is not signed"), "{error}");
     release("4");
     lab.succeed(&plain);
     assert_eq!(lab.names("www/system"), ["3", "4", "latest"]);

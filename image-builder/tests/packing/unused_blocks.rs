@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::lab::{Lab, is_root, noise, tool};
 
-/// What a deleted file had in it.
-const SECRET: &[u8] = b"what a deleted file had in it and nobody has overwritten";
+/// Content of a deleted file.
+const SECRET: &[u8] = b"the content of a deleted file, not overwritten";
 
-/// Whether the secret is in a file.
+/// Whether a file contains the secret.
 fn holds_secret(path: &Path) -> bool {
     let secret = std::str::from_utf8(SECRET).unwrap();
     let found = std::process::Command::new("grep")
@@ -18,7 +18,7 @@ fn holds_secret(path: &Path) -> bool {
     found.unwrap().success()
 }
 
-/// Packs `name` with and without free blocks; gives both, unpacked.
+/// Packs `name` without and with `--skip-free`; returns both, unpacked.
 fn both(lab: &Lab, name: &str) -> (PathBuf, PathBuf) {
     let unpacked = |out: &str, more: &[&str]| {
         lab.pack(name, out, more);
@@ -37,12 +37,12 @@ fn both(lab: &Lab, name: &str) -> (PathBuf, PathBuf) {
     (unpacked("whole", &[]), unpacked("used", &["--skip-free"]))
 }
 
-/// What is said of an image whose free blocks cannot be told.
+/// The error for an image whose unused blocks cannot be listed.
 fn refused(lab: &Lab, name: &str) -> String {
     let options = ["--out", "out", "--architecture", "x86_64", "--skip-free"];
-    let said = lab.refused(&[&["pack", name][..], &options].concat());
+    let error = lab.refused(&[&["pack", name][..], &options].concat());
     assert_eq!(lab.names("out"), Vec::<String>::new());
-    said
+    error
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn an_ext4_that_is_not_clean_is_refused() {
     let lab = Lab::new();
     let image = lab.ext4("system.raw");
     let good = fs::read(&image).unwrap();
-    for (request, says) in [
+    for (request, expected) in [
         ("feature needs_recovery", "its journal was not replayed"),
         ("set_super_value state 0", "e2fsck finds errors"),
         ("set_super_value free_blocks_count 7", "e2fsck finds errors"),
@@ -78,14 +78,14 @@ fn an_ext4_that_is_not_clean_is_refused() {
     ] {
         fs::write(&image, &good).unwrap();
         tool("debugfs", &["-w", "-R", request, image.to_str().unwrap()]);
-        let said = refused(&lab, "system.raw");
+        let error = refused(&lab, "system.raw");
         assert!(
-            said.contains("the filesystem is not clean"),
-            "{request}: {said}"
+            error.contains("the filesystem is not clean"),
+            "{request}: {error}"
         );
         assert!(
-            said.contains(says) || said.contains("not clean: "),
-            "{request}: {said}"
+            error.contains(expected) || error.contains("not clean: "),
+            "{request}: {error}"
         );
     }
 }
@@ -105,8 +105,8 @@ fn what_has_no_list_of_free_blocks_is_refused() {
         let path = lab.text(name);
         fs::File::create(&path).unwrap().set_len(64 << 20).unwrap();
         tool(tool_name, &[args, &[&path]].concat());
-        let said = refused(&lab, name);
-        assert!(said.contains("--skip-free"), "{name}: {said}");
+        let error = refused(&lab, name);
+        assert!(error.contains("--skip-free"), "{name}: {error}");
     }
 }
 
@@ -222,11 +222,11 @@ fn a_whole_disk_with_a_filesystem_that_is_not_clean_is_refused() {
     // the state of the ext4's superblock
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &[0, 0], (9 << 20) + 1024 + 58).unwrap();
-    let said = refused(&lab, "system.raw");
+    let error = refused(&lab, "system.raw");
     assert!(
-        said.contains("the filesystem is not clean")
-            && said.contains("in the partition at byte 9437184"),
-        "{said}"
+        error.contains("the filesystem is not clean")
+            && error.contains("in the partition at byte 9437184"),
+        "{error}"
     );
 }
 
@@ -284,10 +284,10 @@ fn an_xfs_loses_its_deleted_files_and_nothing_else() {
         &lab.path("in")
     ));
 
-    // a copy of a mounted one: what its log holds is not in its lists
+    // a copy of a mounted one: its free lists lack what is in its log
     let dirty = lab.path("dirty.raw");
     let script = format!("touch \"$1\"/a && sync && cp \"$2\" {}", dirty.display());
     assert!(mounted(&lab, &image, &script, &image));
-    let said = refused(&lab, "dirty.raw");
-    assert!(said.contains("the filesystem is not clean"), "{said}");
+    let error = refused(&lab, "dirty.raw");
+    assert!(error.contains("the filesystem is not clean"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The raw image, cut into chunks and packed by all cores: data file, gzip form, index and digests in one reading.
+//! Packs the chunks of a raw image on all cores: data file, gzip file, index and digests in one pass.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -19,7 +19,7 @@ use super::gzip::{Deflater, Frame};
 use crate::file_digest::{Digesting, FileDigest, WithMd5};
 use crate::pipeline;
 
-/// How the image is packed.
+/// Input and parameters.
 #[derive(Debug)]
 pub(crate) struct Job<'a> {
     /// The raw image, readable at any offset.
@@ -28,32 +28,32 @@ pub(crate) struct Job<'a> {
     pub(crate) size: u64,
     /// Extents that are recorded as zero without being read: sorted, without overlaps.
     pub(crate) free: &'a [Range<u64>],
-    /// Bytes in a chunk.
+    /// Bytes per chunk.
     pub(crate) chunk_size: u32,
     /// zstd's level.
     pub(crate) level: i32,
     /// gzip's level.
     pub(crate) gzip_level: u32,
-    /// Whether md5 is taken too.
+    /// Whether md5 is computed too.
     pub(crate) md5: WithMd5,
-    /// How many threads pack.
+    /// Number of threads that pack.
     pub(crate) threads: usize,
 }
 
-/// What came of it.
+/// Results of packing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Done {
     /// Index of all chunks.
     pub(crate) index: Index,
-    /// The raw image, with zeros where it is free.
+    /// Size and digests of the raw image, with zeros in the free extents.
     pub(crate) raw: FileDigest,
     /// Size and digests of the data file.
     pub(crate) packed: FileDigest,
-    /// Size and digests of the gzip form, if it was made.
+    /// Size and digests of the gzip file, if it was made.
     pub(crate) gzip: Option<FileDigest>,
 }
 
-/// A chunk under way: its buffers go round.
+/// Buffers of a chunk; they are reused.
 #[derive(Clone, Debug, Default)]
 struct Slot {
     raw: Vec<u8>,
@@ -61,12 +61,12 @@ struct Slot {
     deflated: Vec<u8>,
 }
 
-/// What a thread keeps.
+/// State of a packing thread.
 #[derive(Debug)]
 struct Worker {
     packer: Packer,
     deflater: Option<Deflater>,
-    /// The last chunk of zeros: half of an image is made of them, and they are all the same.
+    /// The last packed chunk of zeros. Half of a typical image is zero, and all such chunks are equal.
     zero: Option<(Slot, Packed)>,
 }
 
@@ -90,11 +90,11 @@ impl Worker {
     }
 }
 
-/// A chunk on its way to the digests of the whole, and where its buffers go then.
+/// A packed chunk for the digest threads, and the channel that its buffers are returned to.
 type Passing = (Slot, Sender<Slot>);
 
 impl Job<'_> {
-    /// Packs into `data`, and into `gzip` too where there is one.
+    /// Packs into `data`, and into `gzip` if given.
     pub(crate) fn run(
         &self,
         data: &File,
@@ -107,7 +107,7 @@ impl Job<'_> {
         let mut gzip =
             gzip.map(|file| Digesting::new(BufWriter::with_capacity(1 << 20, file), self.md5));
         if let Some(gzip) = &mut gzip {
-            Frame::begin(gzip).context("cannot write the gzip form")?;
+            Frame::begin(gzip).context("cannot write the gzip file")?;
         }
         let (to_digest, passing) = sync_channel(1);
         let with_gzip = gzip.is_some();
@@ -120,16 +120,16 @@ impl Job<'_> {
                     .context("cannot write the data file")?;
                 if let Some(gzip) = &mut gzip {
                     gzip.write_all(&slot.deflated)
-                        .context("cannot write the gzip form")?;
+                        .context("cannot write the gzip file")?;
                 }
                 bar.inc(chunk.raw_length.into());
-                let ended = |_| anyhow!("the thread of the digests has ended");
+                let ended = |_| anyhow!("the digest thread has ended");
                 to_digest.send((slot, give_back.clone())).map_err(ended)
             });
             drop(to_digest);
             let whole = whole
                 .join()
-                .map_err(|_| anyhow!("the thread of the digests has panicked"));
+                .map_err(|_| anyhow!("the digest thread has panicked"));
             packed.and(whole)
         })?;
         out.flush().context("cannot write the data file")?;
@@ -138,7 +138,7 @@ impl Job<'_> {
             frame
                 .end(&mut gzip)
                 .and_then(|()| gzip.flush())
-                .context("cannot write the gzip form")?;
+                .context("cannot write the gzip file")?;
             anyhow::Ok(gzip.finish().1)
         });
         Ok(Done {
@@ -180,7 +180,7 @@ impl Job<'_> {
         )
     }
 
-    /// The digests of the whole raw image: they have to see it in order. md5 takes as long as all the rest, so it has a
+    /// The digests of the whole raw image, from chunks in order. md5 takes as long as the rest together, so it has a
     /// thread of its own.
     fn digest(&self, passing: &Receiver<Passing>, with_gzip: bool) -> (FileDigest, Frame) {
         let (to_md5, for_md5) = sync_channel::<Passing>(1);
@@ -193,7 +193,7 @@ impl Job<'_> {
         })
     }
 
-    /// Reads chunk `number`; what is a hole, or free, is not read but zero.
+    /// Reads chunk `number`; holes and free extents are zeros without being read.
     fn read(&self, number: u64, raw: &mut Vec<u8>) -> io::Result<()> {
         let start = number * u64::from(self.chunk_size);
         let end = self.size.min(start + u64::from(self.chunk_size));
@@ -211,7 +211,7 @@ impl Job<'_> {
     }
 }
 
-/// A chunk at its place.
+/// The index entry of a chunk at the offsets `at` (raw, packed).
 fn chunk(slot: &Slot, packed: &Packed, at: (u64, u64)) -> Result<Chunk> {
     Ok(Chunk {
         raw_offset: at.0,
@@ -224,7 +224,7 @@ fn chunk(slot: &Slot, packed: &Packed, at: (u64, u64)) -> Result<Chunk> {
     })
 }
 
-/// Where the bytes of `range` go in a buffer that begins at `start`.
+/// The part of the buffer for the bytes of `range`; the buffer begins at offset `start` of the image.
 fn part<'b>(raw: &'b mut [u8], range: &Range<u64>, start: u64) -> io::Result<&'b mut [u8]> {
     let from = usize::try_from(range.start - start).map_err(io::Error::other)?;
     let to = usize::try_from(range.end - start).map_err(io::Error::other)?;
@@ -232,7 +232,7 @@ fn part<'b>(raw: &'b mut [u8], range: &Range<u64>, start: u64) -> io::Result<&'b
         .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
 }
 
-/// What of `range` is not free.
+/// The parts of `range` that are not free.
 fn used_parts(range: Range<u64>, free: &[Range<u64>]) -> Vec<Range<u64>> {
     let first = free.partition_point(|hole| hole.end <= range.start);
     let mut parts = Vec::new();
@@ -267,7 +267,7 @@ fn sha256(
             frame.update(&slot.raw);
         }
         match to_md5 {
-            // who does not take it any more has ended with an error of its own
+            // the md5 thread ends early only by a panic, which `join` reports
             Some(to_md5) => drop(to_md5.send((slot, give_back))),
             None => drop(give_back.send(slot)),
         }

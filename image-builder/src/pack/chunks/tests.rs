@@ -1,4 +1,4 @@
-//! What is read of an image, and what is left out.
+//! Free extents are left out; failed writes are errors.
 
 use super::*;
 
@@ -86,7 +86,7 @@ fn what_cannot_be_written_is_an_error_and_no_thread_waits() {
         .run(&data, Some(&read_only), &Cancel::new(), &bar)
         .unwrap_err();
     assert!(
-        format!("{error:#}").contains("cannot write the gzip form"),
+        format!("{error:#}").contains("cannot write the gzip file"),
         "{error:#}"
     );
     let stopped = Cancel::new();

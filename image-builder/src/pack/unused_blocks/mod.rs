@@ -1,5 +1,5 @@
-//! The unused bytes of a filesystem, or of those on a disk: listed by the filesystem's own tools, and trusted only if
-//! it is clean and the sums agree.
+//! The unused bytes of a filesystem, or of those on a disk: listed by the filesystem's own tools, and used only if the
+//! filesystem is clean and the list is as long as its superblock says.
 
 use std::ops::Range;
 use std::path::Path;
@@ -14,11 +14,10 @@ use super::source::Source;
 use crate::error::refused;
 use crate::tools::Tool;
 
-/// How much a list of free blocks may be; a line is about fifteen bytes.
+/// Maximum length in bytes of a list of free blocks; a line has about fifteen bytes.
 const LIST_MAX: usize = 256 << 20;
 
-/// What the filesystem in `source` does not use, or those in the partitions of a disk: in bytes of the image, sorted
-/// and joined.
+/// Byte ranges of the image that its filesystem, or those in its partitions, do not use: sorted and joined.
 pub(crate) fn extents(
     source: &Source,
     content: &Content,
@@ -38,7 +37,7 @@ pub(crate) fn extents(
     }
 }
 
-/// Partitions without a filesystem whose lists are known stay as they are.
+/// Unused ranges of all partitions with a supported filesystem; other partitions count as used.
 fn of_disk(source: &Source, disk: &Disk, exec: &mut dyn Exec) -> Result<Vec<Range<u64>>> {
     let (mut all, mut known) = (Vec::new(), 0);
     for part in &disk.partitions {
@@ -58,7 +57,7 @@ fn of_disk(source: &Source, disk: &Disk, exec: &mut dyn Exec) -> Result<Vec<Rang
         if others.any(|other| other.start < part.end && part.start < other.end) {
             return Err(refused(
                 "it overlaps another partition",
-                "leave --skip-free out, and look at the partition table",
+                "check the partition table, or omit --skip-free",
             ))
             .with_context(place);
         }
@@ -71,18 +70,18 @@ fn of_disk(source: &Source, disk: &Disk, exec: &mut dyn Exec) -> Result<Vec<Rang
         known += 1;
     }
     if known == 0 {
-        return Err(unknown("no partition of this disk holds one of them"));
+        return Err(unknown("no partition of this disk has one of them"));
     }
     Ok(joined(all))
 }
 
-/// Whether it is a member of an md array, of metadata 1.2: what lies at its beginning is older than that.
+/// Whether the partition is a member of an md array with metadata 1.2: a superblock at its beginning is then outdated.
 fn is_member(head: &[u8]) -> bool {
     const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
     head.get(4096..).is_some_and(|at| at.starts_with(&MAGIC))
 }
 
-/// A partition as a read-only device: the tools do not accept an offset within a file.
+/// A partition as a read-only loop device: the tools do not accept an offset within a file.
 fn device(source: &Source, part: &Range<u64>) -> Result<LoopDevice> {
     let options = LoopOptions {
         read_only: true,
@@ -94,14 +93,14 @@ fn device(source: &Source, part: &Range<u64>) -> Result<LoopDevice> {
     };
     LoopDevice::attach(&source.file, options).map_err(|error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => refused(
-            "--skip-free of a whole disk makes loop devices of its partitions, which only root may",
-            "use sudo, or leave it out",
+            "--skip-free on a whole disk needs loop devices for its partitions, which only root may attach",
+            "run as root, or omit --skip-free",
         ),
         _ => anyhow::Error::new(error).context("cannot make a loop device of a partition"),
     })
 }
 
-/// Filesystems whose lists are known.
+/// Supported filesystems.
 const KNOWN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
 
 fn of_filesystem(
@@ -121,18 +120,19 @@ fn of_filesystem(
 fn unknown(what: &str) -> anyhow::Error {
     refused(
         format!("--skip-free supports ext2, ext3, ext4 and xfs, but {what}"),
-        "leave --skip-free out",
+        "omit --skip-free",
     )
 }
 
 fn unclean(what: &str) -> anyhow::Error {
     refused(
         format!("the filesystem is not clean: {what}"),
-        "check it (e2fsck, xfs_repair), or mount and unmount it, and pack it again",
+        "check it with e2fsck or xfs_repair, or mount and unmount it, then pack it again",
     )
 }
 
-/// A file that is attached to a loop device may change, as a mounted one. (A block device was opened exclusively.)
+/// Refuses a file that is attached to a loop device: it may change while it is packed. (A block device was opened
+/// exclusively.)
 fn in_use(path: &Path) -> Result<()> {
     let path = path.canonicalize().context("cannot find the image")?;
     let Ok(devices) = std::fs::read_dir("/sys/block") else {
@@ -161,7 +161,7 @@ fn run(exec: &mut dyn Exec, cmd: Cmd) -> Result<Output> {
         refused(
             format!("`{}` is not installed", program.name()),
             format!(
-                "install the package `{}`, or leave `--skip-free` out",
+                "install the package `{}`, or omit --skip-free",
                 program.package()
             ),
         )
@@ -170,8 +170,8 @@ fn run(exec: &mut dyn Exec, cmd: Cmd) -> Result<Output> {
     let output = exec.run(&cmd.timeout(std::time::Duration::from_hours(1)))?;
     if output.truncated {
         return Err(refused(
-            "the filesystem is in too many pieces to list",
-            "leave --skip-free out",
+            "the filesystem's list of unused blocks is too long",
+            "omit --skip-free",
         ));
     }
     Ok(output)
@@ -192,7 +192,7 @@ fn ext(path: &Path, exec: &mut dyn Exec) -> Result<Vec<Range<u64>>> {
     parse_ext(&text)
 }
 
-/// Reads what dumpe2fs prints.
+/// Parses the output of dumpe2fs.
 fn parse_ext(text: &str) -> Result<Vec<Range<u64>>> {
     let (mut block_size, mut expected) = (None, None);
     let mut blocks = Vec::new();
@@ -231,7 +231,7 @@ fn number(text: &str) -> Result<u64> {
         .with_context(|| format!("`{text}` is not a block number"))
 }
 
-/// Blocks as bytes, where their sum is what the superblock says.
+/// Converts blocks to bytes, if their number is the superblock's.
 fn in_bytes(
     blocks: Vec<Range<u64>>,
     block_size: Option<u64>,
@@ -293,7 +293,7 @@ fn xfs(path: &Path, exec: &mut dyn Exec) -> Result<Vec<Range<u64>>> {
     parse_xfs(&text)
 }
 
-/// Reads what `xfs_db` prints.
+/// Parses the output of `xfs_db`.
 fn parse_xfs(text: &str) -> Result<Vec<Range<u64>>> {
     let value = |key: &str| {
         text.lines().find_map(|line| {
@@ -306,7 +306,7 @@ fn parse_xfs(text: &str) -> Result<Vec<Range<u64>>> {
     let list = text
         .lines()
         .skip_while(|line| !line.trim_start().starts_with("agno"));
-    // after the list comes a table of its sums
+    // a histogram follows the list
     for line in list
         .skip(1)
         .take_while(|line| !line.trim_start().starts_with("from"))
@@ -341,7 +341,7 @@ fn check_inside(extents: &[Range<u64>], filesystem: &Filesystem) -> Result<()> {
     Ok(())
 }
 
-/// Sorted, with neighbours joined.
+/// Sorts extents and joins adjacent ones.
 fn joined(mut extents: Vec<Range<u64>>) -> Vec<Range<u64>> {
     extents.sort_by_key(|extent| extent.start);
     let mut joined: Vec<Range<u64>> = Vec::with_capacity(extents.len());

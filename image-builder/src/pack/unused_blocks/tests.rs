@@ -1,4 +1,4 @@
-//! Lists as the tools print them, and lists that are wrong.
+//! Output of the tools, correct and inconsistent.
 
 use super::*;
 
