@@ -1,4 +1,4 @@
-//! apt with a state of its own: it knows the archive, but nothing that is installed here, and changes nothing.
+//! apt with a private state: it sees the archive but not the packages installed on this machine, and changes nothing.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,22 +15,22 @@ use crate::error::{self, Error};
 use crate::lock::{self, Package};
 use crate::tools::Tool;
 
-/// Debian's name of the only architecture there is so far.
+/// Debian's name of the ramdisk's architecture, the only one supported.
 pub const ARCHITECTURE: &str = "amd64";
 
-/// How long one download may take: kernels and firmware are large, and lines can be slow.
+/// Time limit of one download: kernels and firmware are large, and connections may be slow.
 const DOWNLOAD_TIME: Duration = Duration::from_hours(1);
 
-/// One version of one package.
+/// One version of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Exact {
-    /// Its name.
+pub struct PackageVersion {
+    /// Name of the package.
     pub name: String,
-    /// Its version, epoch included.
+    /// Version with epoch.
     pub version: String,
 }
 
-/// What this process was told about proxies by its environment, which tools do not inherit.
+/// Proxies from this process's environment variables, which started programs do not inherit.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     /// `http_proxy`.
@@ -42,7 +42,7 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Those of this process.
+    /// Reads the variables; empty ones count as unset.
     pub fn of_environment() -> Self {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
@@ -53,7 +53,7 @@ impl Proxies {
     }
 }
 
-/// apt, configured to see one release and an empty machine. Nothing happens before something is asked of it.
+/// apt, configured for one release and an empty machine. The package lists are fetched at the first query.
 pub struct Apt<'e> {
     exec: &'e mut dyn Exec,
     state: PathBuf,
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Apt<'_> {
     }
 }
 
-/// The configuration file that shuts out the machine's packages, pins and hooks.
+/// The configuration file, which disables the machine's packages, pins and hooks.
 fn render_config(state: &Path, proxies: &Proxies, machine: &Machine) -> String {
     let at = |below: &str| state.join(below).display().to_string();
     let mut text = String::from(
@@ -88,7 +88,7 @@ fn render_config(state: &Path, proxies: &Proxies, machine: &Machine) -> String {
         ("APT::Architecture", ARCHITECTURE.to_owned()),
         ("APT::Architectures::", ARCHITECTURE.to_owned()),
         ("APT::Install-Recommends", "false".to_owned()),
-        // The state lies in a folder of the user's, which apt's own user may not enter.
+        // The state is in a folder of the user, which apt's own user may not enter.
         ("APT::Sandbox::User", "root".to_owned()),
         ("Acquire::Languages", "none".to_owned()),
         ("Acquire::Retries", "3".to_owned()),
@@ -96,12 +96,12 @@ fn render_config(state: &Path, proxies: &Proxies, machine: &Machine) -> String {
     for (key, value) in settings {
         let _ = writeln!(text, "{key} \"{value}\";");
     }
-    // apt prefers its configuration to the environment; so do we.
-    let by_environment = [
+    // As in apt, a configured proxy overrides the environment.
+    let environment = [
         ("http", &proxies.http, machine.http_proxy),
         ("https", &proxies.https, machine.https_proxy),
     ];
-    for (scheme, proxy, configured) in by_environment {
+    for (scheme, proxy, configured) in environment {
         if let (Some(proxy), false) = (proxy, configured)
             && !proxy.contains(['"', '\n'])
         {
@@ -153,7 +153,7 @@ impl<'e> Apt<'e> {
             &self.state.join("apt.conf"),
             &render_config(&self.state, &self.proxies, &machine),
         )?;
-        // Without the option, apt calls a list that it could not fetch a warning and goes on with what it has.
+        // Without the option, apt only warns of a list that it could not fetch, and uses an old one.
         let update = self
             .command(Tool::AptGet)
             .args(["-qq", "--error-on=any", "update"]);
@@ -164,7 +164,7 @@ impl<'e> Apt<'e> {
         Ok(())
     }
 
-    /// A command that sees only our state.
+    /// A command with the private state.
     fn command(&self, tool: Tool) -> Cmd {
         let cmd = Cmd::new(tool).arg("-c").arg(self.state.join("apt.conf"));
         match &self.proxies.none_for {
@@ -173,8 +173,8 @@ impl<'e> Apt<'e> {
         }
     }
 
-    /// Everything that would be installed on an empty machine to have `roots`, chosen by apt.
-    pub fn closure(&mut self, roots: &[String]) -> Result<Vec<Exact>, Error> {
+    /// The packages that apt would install on an empty machine to install `roots`.
+    pub fn closure(&mut self, roots: &[String]) -> Result<Vec<PackageVersion>, Error> {
         self.ensure_lists()?;
         let cmd = self
             .command(Tool::AptGet)
@@ -193,8 +193,8 @@ impl<'e> Apt<'e> {
         parse_uris(&output.stdout)
     }
 
-    /// What the package lists say of each of `packages`.
-    pub fn show(&mut self, packages: &[Exact]) -> Result<Vec<Stanza>, Error> {
+    /// The entries of `packages` in the package lists.
+    pub fn show(&mut self, packages: &[PackageVersion]) -> Result<Vec<Stanza>, Error> {
         self.ensure_lists()?;
         let cmd = self
             .command(Tool::AptCache)
@@ -203,18 +203,18 @@ impl<'e> Apt<'e> {
         let output = self
             .exec
             .run(&cmd)
-            .map_err(error::tool("ask apt about the packages"))?;
+            .map_err(error::tool("read the package lists"))?;
         Ok(stanza::parse_stanzas(&output.stdout))
     }
 
-    /// The door to programs, for those who hold apt and need another one.
+    /// Runs other programs while `Apt` borrows the [`Exec`].
     pub fn exec(&mut self) -> &mut dyn Exec {
         self.exec
     }
 
-    /// Fetches with one call of apt what is not in the folder `cache` yet: apt reads its lists anew for each call, which
-    /// takes longer than most downloads. Where that fails nothing is lost: [`Self::fetch`] then asks for one package
-    /// after the other, and names the one that cannot be had.
+    /// Downloads all packages that are not in the folder `cache` with one call of apt: it reads its lists for each call,
+    /// which takes longer than most downloads. A failure is only a warning: [`Self::fetch`] then downloads each package
+    /// by itself, and its error names the one that is not available.
     pub fn prefetch(&mut self, packages: &[Package], cache: &Path) -> Result<(), Error> {
         let missing: BTreeSet<&Package> = packages
             .iter()
@@ -225,18 +225,18 @@ impl<'e> Apt<'e> {
         }
         self.ensure_lists()?;
         tracing::info!(packages = missing.len(), "fetch");
-        let aside = aside(cache)?;
+        let download = download_folder(cache)?;
         let cmd = self
             .command(Tool::AptGet)
             .args(["-qq", "download"])
             .args(missing.iter().map(|package| exact(package)))
-            .directory(aside.path())
+            .directory(download.path())
             .timeout(DOWNLOAD_TIME);
         if let Err(error) = self.exec.run(&cmd) {
-            tracing::warn!(%error, "not all packages could be fetched at once; fetching each by itself");
+            tracing::warn!(%error, "cannot download all packages at once; downloading each by itself");
         }
         for package in missing {
-            let fetched = aside.path().join(package.file_name());
+            let fetched = download.path().join(package.file_name());
             if fetched.exists() && lock::sha256_of(&fetched)? == package.sha256 {
                 let path = cache.join(package.file_name());
                 fs::rename(&fetched, &path).map_err(error::io("write", &path))?;
@@ -245,27 +245,27 @@ impl<'e> Apt<'e> {
         Ok(())
     }
 
-    /// Where the package's file is in the folder `cache`, fetched where it is not there or not what the lock says.
+    /// Path of the package file in the folder `cache`. It is downloaded if it is missing or its sha256 is not the lock's.
     pub fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, Error> {
         let path = cache.join(package.file_name());
         if path.exists() {
             if lock::sha256_of(&path)? == package.sha256 {
                 return Ok(path);
             }
-            tracing::warn!(file = %path.display(), "its sha256 is not the one in the lock; fetching it again");
+            tracing::warn!(file = %path.display(), "sha256 differs from the lock; downloading again");
         }
         self.ensure_lists()?;
-        let aside = aside(cache)?;
+        let download = download_folder(cache)?;
         let cmd = self
             .command(Tool::AptGet)
             .args(["-qq", "download"])
             .arg(exact(package))
-            .directory(aside.path())
+            .directory(download.path())
             .timeout(DOWNLOAD_TIME);
         self.exec
             .run(&cmd)
             .map_err(|cause| gone_or(cause, package, cache))?;
-        let fetched = aside.path().join(package.file_name());
+        let fetched = download.path().join(package.file_name());
         if !fetched.exists() {
             return Err(gone(package, cache));
         }
@@ -280,24 +280,24 @@ impl<'e> Apt<'e> {
     }
 }
 
-/// A folder of its own for downloads, so that an interrupted one is never taken for a package file.
-fn aside(cache: &Path) -> Result<tempfile::TempDir, Error> {
+/// A temporary folder for downloads, so that an interrupted one is never taken for a package file.
+fn download_folder(cache: &Path) -> Result<tempfile::TempDir, Error> {
     tempfile::Builder::new()
         .prefix(".fetch-")
         .tempdir_in(cache)
         .map_err(error::io("create a folder in", cache))
 }
 
-/// One version of one package, as apt is asked for it.
+/// The argument with which apt downloads this version of the package.
 fn exact(package: &Package) -> String {
     format!("{}={}", package.package, package.version)
 }
 
-/// Tells "the mirror has moved on" from every other failure of a download.
+/// Distinguishes "the mirror no longer has this version" from other failures of a download.
 fn gone_or(cause: ExecError, package: &Package, cache: &Path) -> Error {
-    let moved_on = matches!(&cause, ExecError::Failed { stderr, .. }
+    let is_gone = matches!(&cause, ExecError::Failed { stderr, .. }
         if ["was not found", "Unable to locate", "404"].iter().any(|word| stderr.contains(word)));
-    if moved_on {
+    if is_gone {
         gone(package, cache)
     } else {
         error::tool(format!("fetch the package `{}`", package.package))(cause)
@@ -312,14 +312,14 @@ fn gone(package: &Package, cache: &Path) -> Error {
     }
 }
 
-/// Writes a file that only its owner may read: proxies and mirrors can carry passwords.
+/// Writes a file that only its owner may read: URLs of proxies and mirrors can contain passwords.
 fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o600)))
         .map_err(error::io("write", path))
 }
 
-/// The name in apt's "unable to locate", where that is what it said.
+/// The package in apt's error "Unable to locate package".
 fn unknown_package(error: &ExecError) -> Option<String> {
     let ExecError::Failed { stderr, .. } = error else {
         return None;
@@ -330,8 +330,8 @@ fn unknown_package(error: &ExecError) -> Option<String> {
         .map(|name| name.trim().to_owned())
 }
 
-/// Reads `'URI' name_version_architecture.deb size digest` lines.
-fn parse_uris(text: &str) -> Result<Vec<Exact>, Error> {
+/// Parses `'URI' name_version_architecture.deb size digest` lines.
+fn parse_uris(text: &str) -> Result<Vec<PackageVersion>, Error> {
     let mut packages = Vec::new();
     for line in text.lines().filter(|line| line.starts_with('\'')) {
         let file = line.split_whitespace().nth(1).unwrap_or_default();
@@ -339,11 +339,11 @@ fn parse_uris(text: &str) -> Result<Vec<Exact>, Error> {
         let (Some(name), Some(version), Some(_)) = (words.next(), words.next(), words.next())
         else {
             return Err(Error::AptAnswer {
-                about: "what to install".to_owned(),
+                subject: "the packages to install".to_owned(),
                 why: format!("`{file}` is not the name of a package file"),
             });
         };
-        packages.push(Exact {
+        packages.push(PackageVersion {
             name: name.to_owned(),
             version: version.replace("%3a", ":"),
         });
@@ -359,7 +359,9 @@ mod tests {
 
     #[test]
     fn file_names_give_names_and_versions_with_epochs() {
-        let text = "'http://m/pool/l/lvm2_2.03.16-2_amd64.deb' lvm2_2.03.16-2_amd64.deb 1228616 MD5Sum:x\n'http://m/d' dmsetup_2%3a1.02.185-2_amd64.deb 82040 \nNOTE: nothing\n";
+        let text = "'http://m/pool/l/lvm2_2.03.16-2_amd64.deb' lvm2_2.03.16-2_amd64.deb 1228616 MD5Sum:x\n\
+             'http://m/d' dmsetup_2%3a1.02.185-2_amd64.deb 82040 \n\
+             NOTE: nothing\n";
         let packages = parse_uris(text).unwrap();
         assert_eq!(packages[0].version, "2:1.02.185-2");
         assert_eq!(packages[1].name, "lvm2");
@@ -381,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn apt_sees_nothing_that_is_installed_here() {
+    fn apt_does_not_see_installed_packages() {
         let text = render_config(Path::new("/s"), &Proxies::default(), &Machine::default());
         assert!(text.contains("Dir::State::status \"/s/status\";"));
         assert!(text.contains("Dir::Etc::preferences \"/dev/null\";"));

@@ -1,12 +1,12 @@
-//! A tree to bytes and back: `newc` cpio, packed with zstd. The same tree gives the same bytes, always.
+//! Writes and reads ramdisks: `newc` cpio, packed with zstd. The same tree gives the same bytes.
 
 use std::io::{self, Read, Write};
 
 use cpio::newc;
 
-use crate::tree::{Node, Tree};
+use crate::tree::{EntryKind, Tree};
 
-/// The default level of zstd. Up to 19 its window stays at 8 MiB, which the kernel unpacks.
+/// Default level of zstd. Up to level 19 the window is 8 MiB, the maximum that the kernel unpacks.
 pub const LEVEL: i32 = 12;
 
 const FOLDER: u32 = 0o040_000;
@@ -14,23 +14,27 @@ const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 const CHARACTER: u32 = 0o020_000;
 
-/// Writes the tree as a cpio archive. Every file is as old as `time` and belongs to root.
+/// Writes the tree as a cpio archive. Every entry has the modification time `time` and the owner root.
 pub fn write_cpio<W: Write>(tree: &Tree, time: u32, mut out: W) -> io::Result<W> {
     for (index, (path, entry)) in tree.entries().enumerate() {
         let ino = u32::try_from(index + 1).map_err(io::Error::other)?;
         let builder = newc::Builder::new(path)
             .ino(ino)
-            .nlink(if entry.node == Node::Folder { 2 } else { 1 })
+            .nlink(if entry.kind == EntryKind::Folder {
+                2
+            } else {
+                1
+            })
             .mtime(time);
-        let (kind, bytes): (u32, &[u8]) = match &entry.node {
-            Node::Folder => (FOLDER, &[]),
-            Node::File(bytes) => (FILE, bytes),
-            Node::Link(target) => (LINK, target.as_bytes()),
-            Node::Character { .. } => (CHARACTER, &[]),
+        let (kind, bytes): (u32, &[u8]) = match &entry.kind {
+            EntryKind::Folder => (FOLDER, &[]),
+            EntryKind::File(bytes) => (FILE, bytes),
+            EntryKind::Link(target) => (LINK, target.as_bytes()),
+            EntryKind::Character { .. } => (CHARACTER, &[]),
         };
         let builder = builder.mode(kind | entry.permissions);
-        let builder = match entry.node {
-            Node::Character { major, minor } => builder.rdev_major(major).rdev_minor(minor),
+        let builder = match entry.kind {
+            EntryKind::Character { major, minor } => builder.rdev_major(major).rdev_minor(minor),
             _ => builder,
         };
         let size = u32::try_from(bytes.len())
@@ -42,7 +46,7 @@ pub fn write_cpio<W: Write>(tree: &Tree, time: u32, mut out: W) -> io::Result<W>
     newc::trailer(out)
 }
 
-/// Packs bytes. How many processors there are does not show in the result.
+/// Packs bytes on all cores; the result does not depend on their number.
 pub fn pack(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), level)?;
     encoder.include_checksum(true)?;
@@ -53,19 +57,19 @@ pub fn pack(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// One file of an archive, as read back.
+/// An entry of an archive that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Its path, without a leading slash.
+pub struct StoredEntry {
+    /// Path, without a leading slash.
     pub path: String,
-    /// Kind and permissions.
+    /// Kind and permissions, as in `st_mode`.
     pub mode: u32,
-    /// Its content; a link's target.
+    /// Content of a file, or a link's target.
     pub bytes: Vec<u8>,
 }
 
-/// Unpacks a ramdisk and lists what is in it.
-pub fn read(packed: impl Read) -> io::Result<Vec<Stored>> {
+/// Unpacks a ramdisk into memory.
+pub fn read(packed: impl Read) -> io::Result<Vec<StoredEntry>> {
     let mut source = io::BufReader::new(zstd::Decoder::new(packed)?);
     let mut stored = Vec::new();
     loop {
@@ -75,7 +79,7 @@ pub fn read(packed: impl Read) -> io::Result<Vec<Stored>> {
         }
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes)?;
-        stored.push(Stored {
+        stored.push(StoredEntry {
             path: reader.entry().name().to_owned(),
             mode: reader.entry().mode(),
             bytes,
@@ -91,25 +95,29 @@ mod tests {
 
     fn sample(order: bool) -> Tree {
         let mut tree = Tree::new();
-        let script = Node::File(b"#!/bin/sh\n".to_vec());
-        let console = Node::Character { major: 5, minor: 1 };
+        let script = EntryKind::File(b"#!/bin/sh\n".to_vec());
+        let console = EntryKind::Character { major: 5, minor: 1 };
         let mut steps = [
             ("init", 0o755, script),
-            ("tmp", 0o1777, Node::Folder),
-            ("sbin/modprobe", 0o777, Node::Link("../bin/kmod".to_owned())),
+            ("tmp", 0o1777, EntryKind::Folder),
+            (
+                "sbin/modprobe",
+                0o777,
+                EntryKind::Link("../bin/kmod".to_owned()),
+            ),
             ("dev/console", 0o600, console),
         ];
         if order {
             steps.reverse();
         }
-        for (path, permissions, node) in steps {
-            tree.insert("a", path, permissions, node).unwrap();
+        for (path, permissions, kind) in steps {
+            tree.insert("a", path, permissions, kind).unwrap();
         }
         tree
     }
 
     #[test]
-    fn the_order_of_making_does_not_show() {
+    fn the_order_of_insertion_does_not_matter() {
         let first = write_cpio(&sample(false), 7, Vec::new()).unwrap();
         let second = write_cpio(&sample(true), 7, Vec::new()).unwrap();
         assert_eq!(first, second);
@@ -138,10 +146,16 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn any_content_comes_back(files in proptest::collection::btree_map("[a-z]{1,8}", proptest::collection::vec(any::<u8>(), 0..200), 0..8)) {
+        fn any_content_comes_back(
+            files in proptest::collection::btree_map(
+                "[a-z]{1,8}",
+                proptest::collection::vec(any::<u8>(), 0..200),
+                0..8,
+            ),
+        ) {
             let mut tree = Tree::new();
             for (name, bytes) in &files {
-                tree.insert("a", &format!("data/{name}"), 0o644, Node::File(bytes.clone())).unwrap();
+                tree.insert("a", &format!("data/{name}"), 0o644, EntryKind::File(bytes.clone())).unwrap();
             }
             let packed = pack(&write_cpio(&tree, 0, Vec::new()).unwrap(), LEVEL).unwrap();
             let stored = read(packed.as_slice()).unwrap();

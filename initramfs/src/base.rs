@@ -1,12 +1,12 @@
-//! What is our own in a ramdisk: init and its scripts, settings, and the folders and links around them.
+//! The built-in files of a ramdisk: init and its scripts, configuration, folders and links.
 
 use std::fs;
 
 use crate::compose::BuildOptions;
 use crate::error::{self, Error};
-use crate::tree::{Node, Tree};
+use crate::tree::{EntryKind, Tree};
 
-/// Scripts of ours, by where they go.
+/// Scripts: path in the ramdisk and text.
 const SCRIPTS: [(&str, &str); 8] = [
     ("init", include_str!("../files/init")),
     ("usr/lib/provision/main", include_str!("../files/main")),
@@ -30,7 +30,7 @@ const SCRIPTS: [(&str, &str); 8] = [
     ),
 ];
 
-/// Files that programs expect.
+/// Configuration files: path in the ramdisk and text.
 const SETTINGS: [(&str, &str); 10] = [
     ("etc/dhcpcd.conf", include_str!("../files/dhcpcd.conf")),
     ("etc/lvm/lvm.conf", include_str!("../files/lvm.conf")),
@@ -39,14 +39,14 @@ const SETTINGS: [(&str, &str); 10] = [
     ("etc/shells", "/bin/sh\n"),
     ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
     ("etc/nsswitch.conf", "hosts: files dns\nservices: files\n"),
-    // The clock is set through a resolver that knows ports by name only.
+    // The clients that set the clock look up their port by name.
     ("etc/services", "ntp 123/udp\ntime 37/tcp\n"),
-    // An array is made and stopped, never found: mdadm must not assemble what it sees.
+    // mdadm must not assemble arrays that it finds on the disks.
     ("etc/mdadm/mdadm.conf", "AUTO -all\nHOMEHOST <ignore>\n"),
     ("etc/mtab", ""),
 ];
 
-/// Names under which programs are called.
+/// Other names of programs: link and target.
 const LINKS: [(&str, &str); 16] = [
     ("usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm"),
     ("usr/sbin/udevadm", "../bin/udevadm"),
@@ -59,19 +59,19 @@ const LINKS: [(&str, &str); 16] = [
     ("usr/sbin/mkfs.ext3", "mke2fs"),
     ("usr/sbin/mkfs.ext4", "mke2fs"),
     ("usr/sbin/fsck.ext4", "e2fsck"),
-    // They ask init, which knows what to do.
+    // They signal init.
     ("usr/sbin/reboot", "../bin/busybox"),
     ("usr/sbin/poweroff", "../bin/busybox"),
     ("usr/sbin/halt", "../bin/busybox"),
-    // Where dropbear looks for it.
+    // The path that dropbear uses.
     ("usr/lib/sftp-server", "openssh/sftp-server"),
     ("var/run", "../run"),
 ];
 
-/// Names of busybox's programs.
+/// Applets of busybox, each of which gets a link.
 const APPLETS: &str = include_str!("../files/applets");
 
-/// Folders that are mounted on or written to, with their permissions.
+/// Mount points and writable folders, with their permissions.
 const FOLDERS: [(&str, u32); 10] = [
     ("dev", 0o755),
     ("proc", 0o755),
@@ -85,7 +85,7 @@ const FOLDERS: [(&str, u32); 10] = [
     ("etc/dropbear", 0o700),
 ];
 
-/// Adds everything of ours to the tree.
+/// Adds the built-in files, and those that `options` name, to the tree.
 pub fn take(tree: &mut Tree, options: &BuildOptions, built: u32) -> Result<(), Error> {
     for (path, permissions) in FOLDERS {
         tree.folder("base", path, permissions)?;
@@ -105,8 +105,8 @@ pub fn take(tree: &mut Tree, options: &BuildOptions, built: u32) -> Result<(), E
             tree.link("base", &path, "busybox")?;
         }
     }
-    // The kernel opens it for init before anything can be mounted.
-    let console = Node::Character { major: 5, minor: 1 };
+    // The kernel opens it for init before devtmpfs is mounted.
+    let console = EntryKind::Character { major: 5, minor: 1 };
     tree.insert("base", "dev/console", 0o600, console)?;
     tree.text(
         "init",
@@ -126,7 +126,7 @@ pub fn take(tree: &mut Tree, options: &BuildOptions, built: u32) -> Result<(), E
     Ok(())
 }
 
-/// Refuses what can only be a mistake: a private key, or a file without any key.
+/// Refuses private keys, and a file without any key.
 fn check_keys(text: &str) -> Result<(), Error> {
     let usage = |what: &str| {
         Err(Error::Usage {
@@ -134,7 +134,7 @@ fn check_keys(text: &str) -> Result<(), Error> {
         })
     };
     if text.contains("PRIVATE KEY") {
-        return usage("`--authorized-keys` names a private key; give the file that ends in `.pub`");
+        return usage("`--authorized-keys` has a private key; give the file that ends in `.pub`");
     }
     let is_key = |line: &str| {
         ["ssh-", "ecdsa-", "sk-"]
@@ -147,7 +147,7 @@ fn check_keys(text: &str) -> Result<(), Error> {
     {
         Ok(())
     } else {
-        usage("the file of `--authorized-keys` holds no key")
+        usage("the file of `--authorized-keys` has no key")
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_told_from_mistakes() {
+    fn only_public_keys_are_accepted() {
         check_keys("# mine\nssh-ed25519 AAAA me\n").unwrap();
         check_keys("from=\"10.0.0.1\" ecdsa-sha2-nistp256 AAAA\n").unwrap();
         for bad in [
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn every_script_starts_with_the_shell_that_is_there() {
+    fn every_script_is_run_by_sh() {
         for (path, text) in SCRIPTS {
             if path != "usr/lib/provision/functions" {
                 assert!(text.starts_with("#!/bin/sh\n"), "{path}");

@@ -1,4 +1,4 @@
-//! The command line: what was typed, and what it means.
+//! The command line; the doc comments are the help texts.
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,18 +9,18 @@ use crate::apt::Proxies;
 use crate::compose::BuildOptions;
 use crate::error::Error;
 
-/// Makes the ramdisk that a node boots to be provisioned, and looks into it.
+/// Makes the ramdisk that a node boots to be provisioned, and lists its content.
 #[derive(Debug, Parser)]
 #[command(
     name = "initramfs",
     version,
-    // written to fit; the tools of the host bring along a clap that would wrap it anew
+    // lines are written to fit 80 columns; other crates may enable a feature of clap that wraps them again
     term_width = 0,
     help_expected = true,
     next_line_help = true
 )]
 pub struct Cli {
-    /// What to do.
+    /// The sub-command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -38,7 +38,7 @@ pub enum Command {
 /// Options of `build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// The static agent, which becomes /usr/bin/provision; by default
+    /// The static agent, installed as /usr/bin/provision; by default
     /// `target/x86_64-unknown-linux-gnu/release/provision`.
     #[arg(
         long,
@@ -48,10 +48,10 @@ pub struct Build {
         verbatim_doc_comment
     )]
     pub agent: PathBuf,
-    /// Where kernel, ramdisk and manifest go.
+    /// Output folder for kernel, ramdisk and manifest.
     #[arg(long, value_name = "DIR", default_value = "target/ramdisk")]
     pub out: PathBuf,
-    /// The kernel: its package, or one that depends on it; by default
+    /// Package of the kernel, or one that depends on it; by default
     /// `linux-image-amd64`.
     #[arg(
         long,
@@ -61,19 +61,24 @@ pub struct Build {
         verbatim_doc_comment
     )]
     pub kernel_package: String,
-    /// A package with firmware, of which the ramdisk takes what its drivers
-    /// may ask for. May be repeated.
+    /// Package with firmware; the files that drivers in the ramdisk may
+    /// request are added. May be repeated.
     #[arg(long, value_name = "PACKAGE", verbatim_doc_comment)]
     pub firmware: Vec<String>,
-    /// Kernel modules to take (or `!` not to) beside those of the built-in
-    /// list: a path like `drivers/scsi/qla2xxx/`. May be repeated.
+    /// Kernel modules to add to the built-in list, or, after `!`, to remove
+    /// from it: a path like `drivers/scsi/qla2xxx/`. May be repeated.
     #[arg(long, value_name = "PATTERN", verbatim_doc_comment)]
     pub module: Vec<String>,
-    /// How hard zstd works; 19 saves a tenth, ten times slower.
-    #[arg(long, value_name = "LEVEL", default_value_t = crate::archive::LEVEL, value_parser = clap::value_parser!(i32).range(1..=19))]
+    /// zstd level, 1 to 19; 19 is a tenth smaller and ten times slower.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value_t = crate::archive::LEVEL,
+        value_parser = clap::value_parser!(i32).range(1..=19)
+    )]
     pub zstd_level: i32,
-    /// The lock file: exact packages, written by the first build and obeyed
-    /// by the next.
+    /// Lock file with exact package versions, written by the first build and
+    /// used by later ones.
     #[arg(
         long,
         value_name = "FILE",
@@ -81,23 +86,23 @@ pub struct Build {
         verbatim_doc_comment
     )]
     pub lock: PathBuf,
-    /// Take today's package versions and write the lock anew.
+    /// Use current package versions and rewrite the lock file.
     #[arg(long)]
     pub renew_lock: bool,
-    /// Where package files are kept.
+    /// Cache folder for package files.
     #[arg(long, value_name = "DIR", default_value = "target/cache/debs")]
     pub cache: PathBuf,
-    /// Public keys that may log in, beside those of the kernel command line.
+    /// File of public keys that may log in, besides `provision.key`.
     #[arg(long, value_name = "FILE")]
     pub authorized_keys: Option<PathBuf>,
-    /// Settings of the agent, which become /etc/provision.conf.
+    /// Settings of the agent, installed as /etc/provision.conf.
     #[arg(long, value_name = "FILE")]
     pub conf: Option<PathBuf>,
-    /// A Debian mirror, instead of this machine's apt entries. May be
-    /// repeated; one whose address ends in `-security` has that suite.
+    /// Debian mirror to use instead of this machine's apt sources. May be
+    /// repeated; a URL that ends in `-security` is used for that suite.
     #[arg(long, value_name = "URL", verbatim_doc_comment)]
     pub mirror: Vec<String>,
-    /// Debian's release, by its code name.
+    /// Code name of the Debian release.
     #[arg(long, value_name = "NAME", default_value = "bookworm")]
     pub suite: String,
 }
@@ -108,28 +113,28 @@ pub struct Inspect {
     /// The ramdisk.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// How to print it.
+    /// Output format.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
 }
 
-/// Forms of output.
+/// Output formats.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Lines of text.
     Text,
-    /// For programs.
+    /// One JSON object.
     Json,
 }
 
 impl Build {
-    /// What was typed, with what the environment adds: proxies, and `SOURCE_DATE_EPOCH` for the time.
+    /// The options, completed from the environment: proxies, and `SOURCE_DATE_EPOCH` for the time.
     pub fn options(self) -> Result<BuildOptions, Error> {
         let given = std::env::var("SOURCE_DATE_EPOCH").ok();
         let now_is_given = given.is_some();
         let now = match given {
             Some(text) => text.trim().parse().map_err(|_| Error::Usage {
-                what: format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds"),
+                what: format!("SOURCE_DATE_EPOCH is `{text}`, which is not a number of seconds"),
             })?,
             None => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -165,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_well_formed_and_needs_nothing_said() {
+    fn the_command_line_is_well_formed_and_build_has_no_required_option() {
         Cli::command().debug_assert();
         Cli::try_parse_from(["initramfs", "build"]).unwrap();
     }

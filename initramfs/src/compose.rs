@@ -1,4 +1,4 @@
-//! The walk from package files to a kernel, a ramdisk and its manifest.
+//! Makes a kernel, a ramdisk and its manifest from package files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,47 +16,47 @@ use crate::manifest::{self, Artifact, Manifest};
 use crate::modules::{self, Modules};
 use crate::recipe::{self, RecipeEntry};
 use crate::resolve::{self, ResolveInput};
-use crate::tree::{Node, Tree};
+use crate::tree::{EntryKind, Tree};
 use crate::unpack::Unpacked;
 
-/// What a ramdisk is to be.
+/// Options of a build.
 #[derive(Clone, Debug)]
 pub struct BuildOptions {
-    /// The static agent.
+    /// Path of the static agent.
     pub agent: PathBuf,
-    /// Where the results go.
+    /// Output folder.
     pub out: PathBuf,
-    /// The kernel's package.
+    /// Package of the kernel, or one that depends on it.
     pub kernel_package: String,
     /// Packages with firmware.
     pub firmware: Vec<String>,
-    /// Rules after those of the built-in list of kernel modules.
+    /// Rules for kernel modules, applied after the built-in list.
     pub modules: Vec<String>,
-    /// How hard zstd works.
+    /// zstd's level, 1 to 19.
     pub level: i32,
-    /// The lock file.
+    /// Path of the lock file.
     pub lock: PathBuf,
-    /// Whether today's versions are taken instead of those of the lock.
+    /// Whether to use current versions instead of the lock's.
     pub renew_lock: bool,
-    /// Where package files are kept.
+    /// Cache folder for package files.
     pub cache: PathBuf,
-    /// Keys that may log in.
+    /// File of public keys that may log in.
     pub authorized_keys: Option<PathBuf>,
-    /// The agent's settings.
+    /// File of the agent's settings.
     pub conf: Option<PathBuf>,
-    /// Mirrors named by hand.
+    /// URLs of mirrors given by the user.
     pub mirrors: Vec<String>,
-    /// Debian's release.
+    /// Code name of the Debian release.
     pub suite: String,
-    /// Proxies of the environment.
+    /// Proxies from the environment.
     pub proxies: Proxies,
-    /// What time it is, or is taken to be (`SOURCE_DATE_EPOCH`).
+    /// The current time, or `SOURCE_DATE_EPOCH`, in seconds since 1970.
     pub now: u32,
-    /// Whether `now` was given from outside and overrides the lock's time.
+    /// Whether `now` is `SOURCE_DATE_EPOCH`, which overrides the lock's time.
     pub now_is_given: bool,
 }
 
-/// Builds: package files, tree, archive. Nothing appears in the output folder unless all of it is there.
+/// Builds kernel, ramdisk and manifest. They are written to the output folder only when all of them are complete.
 pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Error> {
     let entries = recipe::parse(recipe::RECIPE)?;
     let agent = fs::read(&options.agent).map_err(|source| Error::NoAgent {
@@ -103,7 +103,7 @@ pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Er
     take_libraries(&mut tree, &entries, &unpacked)?;
     take_modules(&mut tree, &modules)?;
     take_firmware(&mut tree, &options.firmware, &modules, &unpacked)?;
-    tree.insert("agent", "usr/bin/provision", 0o755, Node::File(agent))?;
+    tree.insert("agent", "usr/bin/provision", 0o755, EntryKind::File(agent))?;
     let built = if options.now_is_given {
         options.now
     } else {
@@ -120,24 +120,24 @@ pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Er
     )
 }
 
-/// The folder, made where it is not there, by its absolute name.
+/// Creates the folder if it does not exist; returns its absolute path.
 fn created(folder: &Path) -> Result<PathBuf, Error> {
     fs::create_dir_all(folder).map_err(error::io("create", folder))?;
     folder.canonicalize().map_err(error::io("find", folder))
 }
 
-/// Waits until no other build works in the cache, and keeps others out until the result is dropped.
+/// Locks the cache against other builds until the result is dropped; waits for one that runs.
 fn lock_cache(cache: &Path) -> Result<fs::File, Error> {
     let path = cache.join(".in-use");
     let file = fs::File::create(&path).map_err(error::io("create", &path))?;
     if file.try_lock().is_err() {
-        tracing::info!(cache = %cache.display(), "another build works here; waiting for it");
+        tracing::info!(cache = %cache.display(), "waiting for another build that uses the cache");
         file.lock().map_err(error::io("lock", &path))?;
     }
     Ok(file)
 }
 
-/// The lock that is there and fits, or a new one.
+/// The existing lock, if it matches the options, or a new one.
 fn lock_for(
     apt: &mut Apt<'_>,
     options: &BuildOptions,
@@ -157,7 +157,7 @@ fn lock_for(
     Ok(lock)
 }
 
-/// Which of the packages holds the kernel.
+/// Name of the package that contains the kernel.
 fn kernel_package(unpacked: &Unpacked, asked: &str) -> Result<String, Error> {
     unpacked
         .names()
@@ -169,17 +169,17 @@ fn kernel_package(unpacked: &Unpacked, asked: &str) -> Result<String, Error> {
         .map(str::to_owned)
         .ok_or_else(|| Error::NoKernel {
             package: asked.to_owned(),
-            why: "no package of the lock has a `/boot`".to_owned(),
+            why: "no package of the lock has a folder `/boot`".to_owned(),
         })
 }
 
-/// The kernel itself.
+/// Reads the kernel image.
 fn vmlinuz(root: &Path, release: &str) -> Result<Vec<u8>, Error> {
     let path = root.join("boot").join(format!("vmlinuz-{release}"));
     fs::read(&path).map_err(error::io("read", &path))
 }
 
-/// What the recipe says.
+/// Adds the recipe's files.
 fn take_entries(
     tree: &mut Tree,
     entries: &[RecipeEntry],
@@ -194,7 +194,7 @@ fn take_entries(
     Ok(())
 }
 
-/// What the programs are linked with, each under the name that is asked for.
+/// Adds the libraries and loaders that the programs need, under the names that they request.
 fn take_libraries(
     tree: &mut Tree,
     entries: &[RecipeEntry],
@@ -221,7 +221,7 @@ fn take_libraries(
     Ok(())
 }
 
-/// The chosen modules and their indexes, in parts by what they drive.
+/// Adds the chosen modules and their indexes, in parts by kind of driver.
 fn take_modules(tree: &mut Tree, modules: &Modules) -> Result<(), Error> {
     let to = format!("usr/lib/modules/{}", modules.release);
     for path in &modules.paths {
@@ -244,7 +244,7 @@ fn take_modules(tree: &mut Tree, modules: &Modules) -> Result<(), Error> {
     Ok(())
 }
 
-/// The firmware that the chosen modules may ask for. Where modules do not tell (compressed ones), all of it.
+/// Adds the firmware that the chosen modules may request; all of it if that is unknown, as with compressed modules.
 fn take_firmware(
     tree: &mut Tree,
     packages: &[String],
@@ -262,12 +262,12 @@ fn take_firmware(
                 .trim_start_matches("usr/")
                 .trim_start_matches("lib/firmware/");
             let plain = name.trim_end_matches(".xz").trim_end_matches(".zst");
-            let asked = modules.firmware.is_empty()
+            let is_needed = modules.firmware.is_empty()
                 || modules
                     .firmware
                     .iter()
                     .any(|pattern| recipe::matches(pattern, plain));
-            if asked && !tree.contains(&path) {
+            if is_needed && !tree.contains(&path) {
                 tree.copy("firmware", &path, &file)?;
                 taken = taken.saturating_add(1);
             }
@@ -275,14 +275,14 @@ fn take_firmware(
         if taken == 0 {
             return Err(Error::NoFile {
                 package: package.clone(),
-                file: "/lib/firmware/* that a driver of this ramdisk asks for".to_owned(),
+                file: "/lib/firmware/* that a driver in the ramdisk may request".to_owned(),
             });
         }
     }
     Ok(())
 }
 
-/// Describes the tree, packs it, and puts the three files in place.
+/// Adds the ramdisk's own description, packs it, and writes the three output files.
 fn finish(
     mut tree: Tree,
     options: &BuildOptions,

@@ -1,4 +1,5 @@
-//! What programs are linked with, read from their headers. Nothing is executed: `ldd` would run the loader.
+//! Libraries and loaders that programs need, read from their ELF headers. Nothing is executed: `ldd` would run the
+//! loader.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,21 +8,21 @@ use goblin::elf::{Elf, program_header};
 
 use crate::error::{self, Error};
 
-/// What a program or library asks of its surroundings.
+/// Dependencies of a program or library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// The loader that starts it; static programs and libraries have none.
+    /// Path of its loader; static programs and libraries have none.
     pub loader: Option<String>,
-    /// Libraries by their `soname`.
+    /// Sonames of its libraries.
     pub libraries: Vec<String>,
 }
 
-/// Whether the bytes begin like an ELF file.
+/// Whether the bytes begin with the magic of ELF.
 pub fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF")
 }
 
-/// Reads what `bytes`, the content of `path`, needs. Kernel modules and data need nothing.
+/// The dependencies of `bytes`, the content of `path`; none for kernel modules and files that are not ELF.
 pub fn needs(path: &Path, bytes: &[u8]) -> Result<Needs, Error> {
     if !is_elf(bytes) {
         return Ok(Needs::default());
@@ -36,7 +37,7 @@ pub fn needs(path: &Path, bytes: &[u8]) -> Result<Needs, Error> {
     })
 }
 
-/// Refuses an agent that is not a static program for this architecture.
+/// Refuses an agent that is not a static program.
 pub fn check_static(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if !is_elf(bytes) {
         return Err(Error::Usage {
@@ -62,37 +63,37 @@ pub fn check_static(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// One library of a closure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Library {
-    /// The name that programs ask for.
+    /// The name that programs request.
     pub soname: String,
-    /// The package that brings it.
+    /// Package that contains it.
     pub package: String,
-    /// The file.
+    /// Path of the file.
     pub file: PathBuf,
 }
 
-/// A library that none of the packages has (yet).
+/// A library that none of the unpacked packages has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The name that was asked for.
+    /// The requested name.
     pub soname: String,
-    /// The file that asks.
+    /// Path of the file that needs it.
     pub needed_by: PathBuf,
-    /// The package of that file.
+    /// Package of that file.
     pub package: String,
 }
 
-/// What a closure came to.
+/// The transitive dependencies of files.
 #[derive(Debug, Default)]
 pub struct Closure {
-    /// Every library that is needed, by name.
+    /// The libraries that were found, sorted by soname.
     pub libraries: Vec<Library>,
-    /// Loaders: the path that programs name.
+    /// Paths of loaders, sorted.
     pub loaders: Vec<String>,
     /// Libraries that none of the packages has.
     pub missing: Vec<Missing>,
 }
 
-/// Everything that `files` (package, path) are linked with, directly or not; `find` knows where libraries are.
+/// The transitive dependencies of `files` (package, path). `find` returns package and path of a soname.
 pub fn closure<'f>(
     files: impl IntoIterator<Item = (&'f str, &'f Path)>,
     find: &dyn Fn(&str) -> Option<(String, PathBuf)>,
@@ -118,11 +119,11 @@ pub fn closure<'f>(
             if known {
                 continue;
             }
-            if let Some((brought_by, file)) = find(&soname) {
-                open.push((brought_by.clone(), file.clone()));
+            if let Some((package, file)) = find(&soname) {
+                open.push((package.clone(), file.clone()));
                 result.libraries.push(Library {
                     soname,
-                    package: brought_by,
+                    package,
                     file,
                 });
             } else {
@@ -143,7 +144,7 @@ pub fn closure<'f>(
 mod tests {
     use super::*;
 
-    /// A program that is surely there and surely dynamic: this test itself.
+    /// A dynamic program that exists everywhere: this test.
     fn own() -> PathBuf {
         std::env::current_exe().unwrap()
     }

@@ -1,4 +1,4 @@
-//! What can go wrong while composing or reading a ramdisk, and what to try.
+//! Errors of composing and reading ramdisks, with hints.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,85 +6,85 @@ use std::path::{Path, PathBuf};
 use apt_sources::SourcesError;
 use host::exec::ExecError;
 
-/// Why there is no ramdisk.
+/// Why a ramdisk could not be made or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A program failed.
     #[error("cannot {doing}")]
     Tool {
-        /// What was being done.
+        /// The failed operation, like `fetch apt's package lists`.
         doing: String,
-        /// What the program said.
+        /// The program's error.
         #[source]
         source: Box<ExecError>,
     },
     /// A file could not be read or written.
     #[error("cannot {doing} {}", path.display())]
     Io {
-        /// What was being done, like `read`.
+        /// The failed operation, like `read`.
         doing: &'static str,
         /// Path of the file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// Where packages come from is not known.
+    /// The package sources are unknown.
     #[error(transparent)]
     Sources(#[from] SourcesError),
-    /// apt knows no such package.
-    #[error("apt knows no package `{package}` in the suite `{suite}`")]
+    /// The package lists do not have the package.
+    #[error("the suite `{suite}` has no package `{package}`")]
     NoPackage {
         /// Name of the package.
         package: String,
-        /// The suite that was asked for.
+        /// The requested suite.
         suite: String,
     },
-    /// apt's answer was not understood.
-    #[error("apt's answer about {about} is not understood: {why}")]
-    AptAnswer {
-        /// The subject of the question to apt.
-        about: String,
+    /// apt's output could not be parsed.
+    #[error("cannot parse apt's output for {subject}: {why}")]
+    AptOutput {
+        /// What was queried.
+        subject: String,
         /// What is missing or wrong.
         why: String,
     },
-    /// The lock file is not one.
+    /// The file is not a valid lock file.
     #[error("{} is not a lock file of this program", path.display())]
     LockFormat {
         /// Path of the file.
         path: PathBuf,
-        /// What the JSON parser said.
+        /// The JSON parser's error.
         #[source]
         source: serde_json::Error,
     },
-    /// The lock was made for something else.
-    #[error("the lock {} was made for other input: {what}", path.display())]
+    /// The lock was made for other options.
+    #[error("the lock {} was made for other options: {what}", path.display())]
     LockMismatch {
         /// Path of the file.
         path: PathBuf,
         /// The difference, as a clause.
         what: String,
     },
-    /// A locked version is gone.
+    /// A locked version is no longer available.
     #[error("the locked package `{package}` {version} is neither in the cache {} nor on the mirror", cache.display())]
     LockedVersionGone {
         /// Name of the package.
         package: String,
-        /// The version that the lock names.
+        /// Version in the lock.
         version: String,
-        /// Where package files are kept.
+        /// Cache folder for package files.
         cache: PathBuf,
     },
-    /// The mirror's package file has other bytes than the lock says.
-    #[error("the mirror's `{package}` {version} does not have the sha256 that the lock names")]
+    /// The mirror's package file has another sha256 than in the lock.
+    #[error("the mirror's `{package}` {version} has another sha256 than in the lock")]
     WrongDigest {
         /// Name of the package.
         package: String,
-        /// The version that the lock names.
+        /// Version in the lock.
         version: String,
     },
-    /// A package does not hold a file that the recipe names.
+    /// A package does not have a file of the recipe.
     #[error("the package `{package}` has no file `{file}`")]
     NoFile {
         /// Name of the package.
@@ -92,66 +92,66 @@ pub enum Error {
         /// The path or pattern.
         file: String,
     },
-    /// No package brings a library.
-    #[error("no package brings the library `{library}`, which {} needs", needed_by.display())]
+    /// No package contains a library.
+    #[error("no package has the library `{library}`, which {} needs", needed_by.display())]
     NoLibrary {
-        /// Its `soname`.
+        /// Soname of the library.
         library: String,
-        /// Who needs it.
+        /// Path of the file that needs it.
         needed_by: PathBuf,
     },
-    /// A file that should be a program or library cannot be read as one.
-    #[error("{} is not an ELF file that can be read", path.display())]
+    /// An ELF file is damaged.
+    #[error("{} is not a valid ELF file", path.display())]
     Elf {
         /// Path of the file.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: goblin::error::Error,
     },
-    /// There is no agent to put into the ramdisk.
+    /// The agent's file cannot be read.
     #[error("cannot read the agent {}", path.display())]
     NoAgent {
         /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The agent needs a loader and libraries.
+    /// The agent needs a loader or libraries.
     #[error("the agent {} is linked dynamically", path.display())]
     DynamicAgent {
         /// Path of the file.
         path: PathBuf,
     },
-    /// The recipe or a module list is wrong: a mistake in this program.
+    /// The built-in recipe is malformed: an error in this program.
     #[error("{file}, line {line}: {why}")]
     Recipe {
-        /// Which of the built-in files.
+        /// Name of the built-in file.
         file: &'static str,
         /// The line's number, from 1.
         line: usize,
         /// The mistake in the line, as a clause.
         why: String,
     },
-    /// No kernel in the package.
-    #[error("`{package}` brings no kernel: {why}")]
+    /// There is no kernel in the package.
+    #[error("`{package}` has no kernel: {why}")]
     NoKernel {
-        /// The package that was asked for.
+        /// The requested package.
         package: String,
         /// The missing file or folder, as a clause.
         why: String,
     },
-    /// Two things want one path.
-    #[error("`{path}` is wanted by `{first}` and by `{second}`")]
+    /// Two entries have the same path.
+    #[error("both `{first}` and `{second}` have a file `{path}`")]
     PathTaken {
         /// The path in the ramdisk.
         path: String,
-        /// The part that has it.
+        /// Part of the first entry.
         first: String,
-        /// The part that also wants it.
+        /// Part of the second entry.
         second: String,
     },
-    /// A file is not a ramdisk of ours.
+    /// The file is not a ramdisk made by this program.
     #[error("{} is not a ramdisk made by `initramfs build`: {why}", path.display())]
     NotARamdisk {
         /// Path of the file.
@@ -159,16 +159,16 @@ pub enum Error {
         /// The missing file or folder, as a clause.
         why: String,
     },
-    /// An option's value cannot be used.
+    /// An option has an invalid value.
     #[error("{what}")]
     Usage {
-        /// What is wrong with it.
+        /// The mistake, as a clause.
         what: String,
     },
 }
 
 impl Error {
-    /// An order to the reader, where there is one.
+    /// The hint: an instruction to the user.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Tool { source, .. } => return source.hint(),
@@ -176,24 +176,24 @@ impl Error {
                 return source.hint();
             }
             Self::Sources(SourcesError::NoArchive { .. }) => {
-                "name a mirror with `--mirror URL`, or another release with `--suite`".to_owned()
+                "give a mirror with `--mirror URL`, or another release with `--suite`".to_owned()
             }
             Self::NoPackage { .. } => {
                 "check the spelling; firmware needs a mirror that has `non-free-firmware`"
                     .to_owned()
             }
             Self::LockFormat { .. } | Self::LockMismatch { .. } => {
-                "make a new one with `--renew-lock`, or name another file with `--lock`".to_owned()
+                "make a new lock with `--renew-lock`, or give another file with `--lock`".to_owned()
             }
             Self::LockedVersionGone { .. } => {
-                "take today's versions with `--renew-lock`, or put the package file into the cache"
+                "use current versions with `--renew-lock`, or put the package file into the cache"
                     .to_owned()
             }
             Self::WrongDigest { .. } => {
-                "ask why, before you take the mirror's bytes with `--renew-lock`".to_owned()
+                "find out why before you accept the mirror's file with `--renew-lock`".to_owned()
             }
             Self::NoAgent { .. } => {
-                "build it with `make agent`, or name another file with `--agent`".to_owned()
+                "build it with `make agent`, or give another file with `--agent`".to_owned()
             }
             Self::DynamicAgent { .. } => {
                 "build it with `make agent`: for an explicit target, with `+crt-static`".to_owned()
@@ -203,7 +203,7 @@ impl Error {
     }
 }
 
-/// Names what was being done when a program failed.
+/// Makes [`Error::Tool`] of a program's error; `doing` completes "cannot …".
 pub fn tool(doing: impl Into<String>) -> impl FnOnce(ExecError) -> Error {
     let doing = doing.into();
     |source| Error::Tool {
@@ -212,7 +212,7 @@ pub fn tool(doing: impl Into<String>) -> impl FnOnce(ExecError) -> Error {
     }
 }
 
-/// Names the file and what was being done with it.
+/// Makes [`Error::Io`] of an I/O error; `doing` completes "cannot …", followed by the path.
 pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Io {

@@ -1,4 +1,4 @@
-//! Looks into a finished ramdisk: its parts with their sizes, and the packages they came from.
+//! Reads a finished ramdisk: its parts with their sizes, and its packages.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,58 +8,58 @@ use std::path::Path;
 use cpio::newc;
 use serde::Serialize;
 
-use crate::archive::{self, Stored};
+use crate::archive::{self, StoredEntry};
 use crate::error::{self, Error};
-use crate::manifest::{self, Brought, Contents};
+use crate::manifest::{self, Contents, UsedPackage};
 
 /// One part of a ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// Its name.
+    /// Name of the part.
     pub part: String,
-    /// How many files.
+    /// Number of files.
     pub files: usize,
-    /// Their size in memory.
+    /// Size of the files in memory.
     pub raw_bytes: u64,
-    /// Their size when packed by themselves. The whole packs a little better than its parts.
+    /// Size when packed alone; the ramdisk is a little smaller than the sum of its parts.
     pub packed_bytes: u64,
 }
 
-/// What there is to say about a ramdisk.
+/// Result of `inspect`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The kernel's release.
+    /// Release of the kernel, like `6.1.0-40-amd64`.
     pub kernel: String,
-    /// Debian's release.
+    /// Code name of the Debian release.
     pub suite: String,
-    /// The time that the node's clock never goes below, in seconds since 1970.
+    /// Lower bound of the node's clock, in seconds since 1970.
     pub built: u32,
-    /// The size of the file.
+    /// Size of the file.
     pub packed_bytes: u64,
-    /// The size in memory.
+    /// Size of the content in memory.
     pub raw_bytes: u64,
-    /// The sha256 of the agent.
+    /// sha256 of the agent, in hexadecimal.
     pub agent_sha256: String,
-    /// Its parts, by name.
+    /// Parts, sorted by name.
     pub parts: Vec<Part>,
-    /// The packages it was made of.
-    pub packages: Vec<Brought>,
+    /// Packages, sorted by name.
+    pub packages: Vec<UsedPackage>,
 }
 
-/// Reads a ramdisk.
+/// Reads the ramdisk `path`.
 pub fn inspect(path: &Path) -> Result<Report, Error> {
     let packed = fs::read(path).map_err(error::io("read", path))?;
-    let not_ours = |why: String| Error::NotARamdisk {
+    let foreign = |why: String| Error::NotARamdisk {
         path: path.to_owned(),
         why,
     };
-    let stored = archive::read(packed.as_slice()).map_err(|cause| not_ours(cause.to_string()))?;
+    let stored = archive::read(packed.as_slice()).map_err(|cause| foreign(cause.to_string()))?;
     let own = stored
         .iter()
         .find(|file| file.path == manifest::INSIDE)
-        .ok_or_else(|| not_ours(format!("it has no `{}`", manifest::INSIDE)))?;
+        .ok_or_else(|| foreign(format!("it has no `{}`", manifest::INSIDE)))?;
     let contents: Contents =
-        serde_json::from_slice(&own.bytes).map_err(|cause| not_ours(cause.to_string()))?;
+        serde_json::from_slice(&own.bytes).map_err(|cause| foreign(cause.to_string()))?;
     let parts = parts(&stored, &contents).map_err(error::io("pack the parts of", path))?;
     Ok(Report {
         kernel: contents.kernel,
@@ -73,23 +73,24 @@ pub fn inspect(path: &Path) -> Result<Report, Error> {
     })
 }
 
-/// A length as JSON has it.
+/// A length as `u64`.
 fn size(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-fn raw_bytes(stored: &[Stored]) -> u64 {
+fn raw_bytes(stored: &[StoredEntry]) -> u64 {
     stored.iter().map(|file| size(file.bytes.len())).sum()
 }
 
-/// Groups the files by part and packs each group. What no part names is `base`: folders, links, this list.
-fn parts(stored: &[Stored], contents: &Contents) -> std::io::Result<Vec<Part>> {
+/// Groups the files by part and packs each group. Entries without a part (folders, links, the description) are in
+/// `base`.
+fn parts(stored: &[StoredEntry], contents: &Contents) -> std::io::Result<Vec<Part>> {
     let part_of: BTreeMap<&str, &str> = contents
         .parts
         .iter()
         .flat_map(|(part, paths)| paths.iter().map(move |path| (path.as_str(), part.as_str())))
         .collect();
-    let mut groups: BTreeMap<&str, Vec<&Stored>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, Vec<&StoredEntry>> = BTreeMap::new();
     for file in stored {
         let part = part_of.get(file.path.as_str()).copied().unwrap_or("base");
         groups.entry(part).or_default().push(file);
@@ -116,13 +117,13 @@ fn parts(stored: &[Stored], contents: &Contents) -> std::io::Result<Vec<Part>> {
         .collect()
 }
 
-/// Mebibytes with one decimal, rounded up: a limit is never met by rounding.
+/// MiB with one decimal, rounded up, so that a size over a limit never looks like the limit.
 fn mib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10).div_ceil(1 << 20);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-/// The report for a person.
+/// The report as text.
 pub fn render(report: &Report) -> String {
     use std::fmt::Write as _;
     let mut text = format!(
@@ -152,7 +153,7 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-/// The report for a program.
+/// The report as JSON.
 pub fn to_json(report: &Report) -> Result<String, Error> {
     serde_json::to_string_pretty(report)
         .map(|text| text + "\n")
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_told_apart_with_their_sizes() {
+    fn parts_are_listed_with_their_sizes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ramdisk.img");
         fs::write(&path, ramdisk()).unwrap();

@@ -1,4 +1,4 @@
-//! Composes the ramdisk: the static agent, Debian packages and kernel modules to one reproducible archive.
+//! Composes the ramdisk: one reproducible archive of the static agent, Debian packages and kernel modules.
 //!
 //! ```text
 //!   machine's apt ──sources──> private apt ──resolve──> Lock ──fetch──> package files ──unpack──> trees
@@ -8,13 +8,13 @@
 //!                                           vmlinuz, ramdisk.img, ramdisk.manifest.json <── archive ┘
 //! ```
 //!
-//! - [`compose`]: the walk; [`inspect`]: what is in a finished ramdisk
-//! - [`apt`]: Debian's archive through apt, with a state of its own
-//! - [`lock`], [`resolve`]: which package files, once and for all
-//! - [`recipe`], [`elf`], [`modules`], [`unpack`]: which of their files
-//! - [`tree`], [`archive`], [`manifest`]: the bytes that come out
+//! - [`compose`]: the build; [`inspect`]: content of a finished ramdisk
+//! - [`apt`]: Debian's archive through apt with a private state
+//! - [`lock`], [`resolve`]: choose exact package files
+//! - [`recipe`], [`elf`], [`modules`], [`unpack`]: choose files of the packages
+//! - [`tree`], [`archive`], [`manifest`]: the output
 //!
-//! Nothing of the packages is ever executed here.
+//! No program of the packages is ever executed.
 
 pub mod apt;
 pub mod archive;

@@ -1,4 +1,4 @@
-//! The lock file: exactly which package files a ramdisk is made of.
+//! The lock file: the exact package files of a ramdisk.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,27 +8,27 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::apt::Exact;
+use crate::apt::PackageVersion;
 use crate::error::{self, Error};
 
-/// The form that this program writes and reads.
+/// Version of the format.
 const VERSION: u32 = 1;
 
-/// Which package files, and for what they were chosen.
+/// The package files, and the options that they were chosen for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// The form of this file.
+    /// Version of the format.
     pub version: u32,
-    /// Debian's release.
+    /// Code name of the Debian release.
     pub suite: String,
     /// Debian's name of the architecture.
     pub architecture: String,
-    /// When the lock was made, in seconds since 1970: no ramdisk made from it believes in an earlier time.
+    /// Time when the lock was made, in seconds since 1970; the lower bound of the clock in ramdisks made from it.
     pub made: u32,
-    /// The packages that were asked for; the others are there for their libraries.
+    /// Packages requested by name, sorted; the others are in the list for their libraries.
     pub roots: Vec<String>,
-    /// The package files, by name.
+    /// The package files, sorted by name.
     pub packages: Vec<Package>,
 }
 
@@ -38,28 +38,28 @@ pub struct Lock {
 pub struct Package {
     /// Name of the package.
     pub package: String,
-    /// Its version, epoch included.
+    /// Version with epoch.
     pub version: String,
-    /// Its architecture, which may be `all`.
+    /// Debian's name of its architecture, or `all`.
     pub architecture: String,
-    /// The digest of the package file.
+    /// sha256 of the package file, in hexadecimal.
     pub sha256: String,
     /// Size of the package file in bytes.
     pub size_bytes: u64,
-    /// Where archives keep it.
+    /// Path of the package file below the mirror's root.
     pub filename: String,
 }
 
 impl Package {
-    /// The name that apt gives the file when it downloads it.
+    /// File name under which apt downloads it.
     pub fn file_name(&self) -> String {
         let version = self.version.replace(':', "%3a");
         format!("{}_{version}_{}.deb", self.package, self.architecture)
     }
 
     /// Name and version, as apt wants them.
-    pub fn exact(&self) -> Exact {
-        Exact {
+    pub fn exact(&self) -> PackageVersion {
+        PackageVersion {
             name: self.package.clone(),
             version: self.version.clone(),
         }
@@ -67,7 +67,7 @@ impl Package {
 }
 
 impl Lock {
-    /// A lock of these packages.
+    /// A lock of these packages for this architecture.
     pub fn new(suite: &str, made: u32, roots: &[String], mut packages: Vec<Package>) -> Self {
         packages.sort();
         let roots: BTreeSet<_> = roots.iter().cloned().collect();
@@ -81,7 +81,7 @@ impl Lock {
         }
     }
 
-    /// Reads a lock; `None` where there is no such file.
+    /// Reads a lock; `None` where the file does not exist.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
@@ -98,13 +98,13 @@ impl Lock {
         Err(Error::LockMismatch {
             path: path.to_owned(),
             what: format!(
-                "it has the form {}, this program writes {VERSION}",
+                "its version is {}, but only {VERSION} is supported",
                 lock.version
             ),
         })
     }
 
-    /// Writes the lock, whole or not at all.
+    /// Writes the lock atomically.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let mut text = serde_json::to_string_pretty(self).map_err(|source| Error::LockFormat {
             path: path.to_owned(),
@@ -114,13 +114,13 @@ impl Lock {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(error::io("create", folder))?;
         }
-        let beside = path.with_extension("new");
-        fs::write(&beside, text)
-            .and_then(|()| fs::rename(&beside, path))
+        let new = path.with_extension("new");
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, path))
             .map_err(error::io("write", path))
     }
 
-    /// Refuses to stand in for another question than the one it answers.
+    /// Fails unless the lock was made for this suite and these roots.
     pub fn check(&self, path: &Path, suite: &str, roots: &[String]) -> Result<(), Error> {
         let mismatch = |what: String| Error::LockMismatch {
             path: path.to_owned(),
@@ -128,7 +128,7 @@ impl Lock {
         };
         if self.suite != suite {
             return Err(mismatch(format!(
-                "it is for `{}`, asked is `{suite}`",
+                "it is for suite `{}`, not `{suite}`",
                 self.suite
             )));
         }
@@ -137,7 +137,7 @@ impl Lock {
         }
         if let Some(extra) = self.roots.iter().find(|root| !roots.contains(root)) {
             return Err(mismatch(format!(
-                "it has `{extra}`, which is not asked for"
+                "it has `{extra}`, which is not requested"
             )));
         }
         Ok(())
@@ -159,7 +159,7 @@ pub fn sha256_of(path: &Path) -> Result<String, Error> {
     Ok(hex(&hasher.finalize()))
 }
 
-/// Bytes in hexadecimal.
+/// Bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_name_is_the_one_apt_gives() {
+    fn the_file_name_is_apts() {
         assert_eq!(
             package("dmsetup").file_name(),
             "dmsetup_2%3a1.0-1_amd64.deb"
@@ -205,19 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_for_another_question_is_refused_with_the_way_out() {
+    fn a_lock_for_other_options_is_refused_with_a_hint() {
         let roots = ["a".to_owned()];
         let lock = Lock::new("bookworm", 7, &roots, vec![package("a")]);
         let path = Path::new("/x.lock");
         lock.check(path, "bookworm", &roots).unwrap();
         let cases: [(&str, &[&str], &str); 3] = [
-            ("trixie", &["a"], "it is for `bookworm`, asked is `trixie`"),
+            ("trixie", &["a"], "it is for suite `bookworm`, not `trixie`"),
             (
                 "bookworm",
                 &["a", "firmware-bnx2"],
                 "it does not have `firmware-bnx2`",
             ),
-            ("bookworm", &[], "it has `a`, which is not asked for"),
+            ("bookworm", &[], "it has `a`, which is not requested"),
         ];
         for (suite, roots, why) in cases {
             let roots: Vec<_> = roots.iter().map(|&root| root.to_owned()).collect();

@@ -1,8 +1,8 @@
-//! The door: parse, call, render, exit.
+//! Entry point: parses the command line, runs the sub-command, prints its result, sets the exit status.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "this is the door"
+    reason = "this file prints results and errors"
 )]
 
 use std::path::Path;
@@ -51,9 +51,9 @@ fn run(command: Command) -> Result<String, Error> {
                 manifest.contents.packages.len(),
             ))
         }
-        Command::Inspect(asked) => {
-            let report = inspect::inspect(&asked.file)?;
-            Ok(match asked.format {
+        Command::Inspect(options) => {
+            let report = inspect::inspect(&options.file)?;
+            Ok(match options.format {
                 Format::Text => inspect::render(&report),
                 Format::Json => inspect::to_json(&report)?,
             })

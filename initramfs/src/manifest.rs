@@ -1,4 +1,4 @@
-//! What a ramdisk says about itself: a file inside it, and a fuller one beside it.
+//! Descriptions of a ramdisk: one inside it, and a manifest in the output folder.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use serde::{Deserialize, Serialize};
 use crate::lock::Lock;
 use crate::tree::Tree;
 
-/// Where a ramdisk keeps its own description.
+/// Path of the description inside the ramdisk.
 pub const INSIDE: &str = "usr/share/provision/ramdisk.json";
 
-/// The description inside.
+/// The description inside the ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
-    /// The form of this file.
+    /// Version of the format.
     pub version: u32,
-    /// The kernel's release.
+    /// Release of the kernel, like `6.1.0-40-amd64`.
     pub kernel: String,
-    /// Debian's release.
+    /// Code name of the Debian release.
     pub suite: String,
-    /// The time that the node's clock never goes below, in seconds since 1970.
+    /// Lower bound of the node's clock, in seconds since 1970.
     pub built: u32,
-    /// The sha256 of the agent.
+    /// sha256 of the agent, in hexadecimal.
     pub agent_sha256: String,
-    /// What it was made of.
-    pub packages: Vec<Brought>,
-    /// Every path, by the part it belongs to. Folders and links are not listed.
+    /// Packages whose files it has, sorted by name.
+    pub packages: Vec<UsedPackage>,
+    /// Paths of all files, by part. Folders and links are not listed.
     pub parts: BTreeMap<String, Vec<String>>,
 }
 
-/// One package that brought files.
+/// A package whose files are in the ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Brought {
+pub struct UsedPackage {
     /// Name of the package.
     pub package: String,
     /// Version with epoch.
@@ -40,10 +40,10 @@ pub struct Brought {
     pub architecture: String,
 }
 
-/// A file of the result.
+/// An output file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// Its name, in the folder of the manifest.
+    /// File name, in the folder of the manifest.
     pub file: String,
     /// Size in bytes.
     pub size_bytes: u64,
@@ -51,25 +51,25 @@ pub struct Artifact {
     pub sha256: String,
 }
 
-/// The description beside the ramdisk.
+/// The manifest in the output folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The form of this file.
+    /// Version of the format.
     pub version: u32,
-    /// The kernel to boot.
+    /// The kernel.
     pub vmlinuz: Artifact,
     /// The ramdisk.
     pub ramdisk: Artifact,
-    /// The ramdisk's size when unpacked.
+    /// Size of the unpacked ramdisk.
     pub raw_bytes: u64,
-    /// What is in it.
+    /// The description that is also inside the ramdisk.
     pub contents: Contents,
 }
 
-/// The form that this program writes and reads.
+/// Version of both formats.
 pub const VERSION: u32 = 1;
 
-/// Describes a tree.
+/// Makes the description of a tree.
 pub fn contents(
     tree: &Tree,
     lock: &Lock,
@@ -79,14 +79,14 @@ pub fn contents(
 ) -> Contents {
     let mut parts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (path, entry) in tree.entries() {
-        if matches!(entry.node, crate::tree::Node::File(_)) {
+        if matches!(entry.kind, crate::tree::EntryKind::File(_)) {
             parts
                 .entry(entry.part.clone())
                 .or_default()
                 .push(path.to_owned());
         }
     }
-    let packages = lock.packages.iter().map(|package| Brought {
+    let packages = lock.packages.iter().map(|package| UsedPackage {
         package: package.package.clone(),
         version: package.version.clone(),
         architecture: package.architecture.clone(),

@@ -1,4 +1,4 @@
-//! Kernel modules: which are taken, what they need, and which firmware they may ask for.
+//! Chooses kernel modules, with their dependencies and the firmware that they may request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,10 +11,10 @@ use crate::error::{self, Error};
 use crate::recipe;
 use crate::tools::Tool;
 
-/// The list that is built in.
+/// The built-in list of modules.
 pub const LIST: &str = include_str!("../files/modules");
 
-/// Index files that `modprobe` and udev read; the others are for people and for symbols.
+/// Index files that `modprobe` and udev read.
 pub const INDEXES: [&str; 8] = [
     "modules.alias.bin",
     "modules.builtin.alias.bin",
@@ -26,7 +26,7 @@ pub const INDEXES: [&str; 8] = [
     "modules.symbols.bin",
 ];
 
-/// One line of the list.
+/// One line of the list: a folder with `/` at its end, or a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     take: bool,
@@ -51,19 +51,19 @@ fn parse_list(text: &str) -> Vec<Rule> {
         .collect()
 }
 
-/// A module's path without `kernel/` in front and `.ko`, `.ko.xz` and the like behind.
+/// A module's path without the prefix `kernel/` and the suffix `.ko`, `.ko.xz` or the like.
 fn stem(path: &str) -> &str {
     let path = path.strip_prefix("kernel/").unwrap_or(path);
     path.split_once(".ko").map_or(path, |(stem, _)| stem)
 }
 
-/// The name by which the kernel knows the module of that path.
+/// The kernel's name of the module: its file name with `_` for `-`.
 fn name_of(path: &str) -> String {
     let stem = stem(path);
     stem.rsplit('/').next().unwrap_or(stem).replace('-', "_")
 }
 
-/// Whether the last rule that speaks of `path` takes it.
+/// Whether the last rule that matches `path` includes it.
 fn taken(rules: &[Rule], path: &str) -> bool {
     let stem = stem(path);
     rules
@@ -79,7 +79,7 @@ fn taken(rules: &[Rule], path: &str) -> bool {
         .is_some_and(|rule| rule.take)
 }
 
-/// What `depmod` found out about all modules of one kernel. Paths are relative to the kernel's module folder.
+/// The dependency graph of a kernel's modules, from depmod's indexes. Paths are relative to the kernel's module folder.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     needs: BTreeMap<String, Vec<String>>,
@@ -88,7 +88,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Reads the texts of `modules.dep`, `modules.softdep` and `modules.alias`.
+    /// Parses the texts of `modules.dep`, `modules.softdep` and `modules.alias`.
     pub fn parse(dep: &str, softdep: &str, alias: &str) -> Self {
         let mut graph = Self::default();
         for line in dep.lines() {
@@ -124,7 +124,7 @@ impl Graph {
         graph
     }
 
-    /// The modules that the rules take, with everything these need, hard or soft.
+    /// The modules that the rules include, with all hard and soft dependencies.
     fn closure(&self, rules: &[Rule]) -> BTreeSet<String> {
         let by_name: BTreeMap<String, &String> = self
             .needs
@@ -142,17 +142,17 @@ impl Graph {
                 continue;
             }
             if let Some(needs) = self.needs.get(path) {
-                // A name in the list that no line describes would be a broken index, not a module.
+                // A dependency without a line of its own is an error of the index, and skipped.
                 open.extend(needs.iter().filter(|need| self.needs.contains_key(*need)));
             }
-            for wish in self.soft.get(&name_of(path)).into_iter().flatten() {
-                let wish = wish.replace('-', "_");
+            for soft in self.soft.get(&name_of(path)).into_iter().flatten() {
+                let soft = soft.replace('-', "_");
                 let by_alias = self
                     .aliases
                     .iter()
-                    .filter(|(alias, _)| alias.replace('-', "_") == wish)
+                    .filter(|(alias, _)| alias.replace('-', "_") == soft)
                     .flat_map(|(_, modules)| modules.iter().map(|m| m.replace('-', "_")));
-                let names: Vec<String> = by_alias.chain([wish.clone()]).collect();
+                let names: Vec<String> = by_alias.chain([soft.clone()]).collect();
                 open.extend(names.iter().filter_map(|name| by_name.get(name).copied()));
             }
         }
@@ -160,20 +160,20 @@ impl Graph {
     }
 }
 
-/// A kernel and the modules taken from it, laid out in a folder with fresh indexes.
+/// The chosen modules of a kernel, copied to a folder with new indexes.
 #[derive(Debug)]
 pub struct Modules {
     /// The kernel's release, like `6.1.0-40-amd64`.
     pub release: String,
-    /// The modules, relative to [`Modules::folder`], with `kernel/` in front.
+    /// Paths relative to [`Modules::folder`], beginning with `kernel/`.
     pub paths: Vec<String>,
-    /// The kernel's module folder, holding these modules and indexes of them alone.
+    /// Folder with only these modules and their indexes.
     pub folder: PathBuf,
-    /// Firmware files that these modules may ask for; patterns possible.
+    /// Firmware files that these modules may request, or patterns of them.
     pub firmware: BTreeSet<String>,
 }
 
-/// Makes a module index below `base`. The machine's own settings for `depmod` are left out.
+/// Makes the module indexes below `base`, without the machine's configuration of depmod.
 fn depmod(exec: &mut dyn Exec, base: &Path, release: &str) -> Result<(), Error> {
     let cmd = Cmd::new(Tool::Depmod)
         .args(["-C", "/dev/null", "-b"])
@@ -184,7 +184,7 @@ fn depmod(exec: &mut dyn Exec, base: &Path, release: &str) -> Result<(), Error> 
         .map_err(error::tool("index the kernel modules"))
 }
 
-/// The folder that has `lib/modules` in it, and the one kernel release below that.
+/// The folder that contains `lib/modules` (`root` or its `usr`), and the only kernel release in there.
 pub fn release_of(root: &Path, package: &str) -> Result<(PathBuf, String), Error> {
     let none = |why: &str| Error::NoKernel {
         package: package.to_owned(),
@@ -204,8 +204,8 @@ pub fn release_of(root: &Path, package: &str) -> Result<(PathBuf, String), Error
     }
 }
 
-/// Chooses modules of the kernel unpacked at `root`, by the built-in list and `extra` rules after it, and lays them
-/// out below `stage`.
+/// Chooses modules of the kernel unpacked at `root` by the built-in list and then the `extra` rules, and copies them
+/// below `stage`.
 pub fn choose(
     exec: &mut dyn Exec,
     root: &Path,
@@ -251,7 +251,7 @@ pub fn choose(
     })
 }
 
-/// The firmware that a module says it may ask for. A compressed module does not tell.
+/// The firmware that a module may request, from its `.modinfo` section; empty for a compressed module.
 fn firmware_of(path: &Path) -> Result<Vec<String>, Error> {
     if path.extension().is_none_or(|kind| kind != "ko") {
         return Ok(Vec::new());
@@ -271,7 +271,7 @@ fn firmware_of(path: &Path) -> Result<Vec<String>, Error> {
     Ok(parse_firmware(info))
 }
 
-/// The `firmware=` entries among a module's NUL-separated facts.
+/// The `firmware=` entries of a `.modinfo` section, whose entries end with NUL.
 fn parse_firmware(info: &[u8]) -> Vec<String> {
     info.split(|&byte| byte == 0)
         .filter_map(|entry| std::str::from_utf8(entry).ok())
@@ -284,7 +284,15 @@ fn parse_firmware(info: &[u8]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const DEP: &str = "kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko kernel/fs/mbcache.ko\nkernel/fs/jbd2/jbd2.ko:\nkernel/fs/mbcache.ko:\nkernel/crypto/crc32c_generic.ko:\nkernel/arch/x86/crypto/crc32c-intel.ko:\nkernel/drivers/net/a.ko.xz: kernel/lib/b.ko.xz\nkernel/lib/b.ko.xz: kernel/lib/c.ko.xz\nkernel/lib/c.ko.xz: kernel/lib/b.ko.xz\nkernel/drivers/net/old/x.ko:\n";
+    const DEP: &str = "kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko kernel/fs/mbcache.ko\n\
+         kernel/fs/jbd2/jbd2.ko:\n\
+         kernel/fs/mbcache.ko:\n\
+         kernel/crypto/crc32c_generic.ko:\n\
+         kernel/arch/x86/crypto/crc32c-intel.ko:\n\
+         kernel/drivers/net/a.ko.xz: kernel/lib/b.ko.xz\n\
+         kernel/lib/b.ko.xz: kernel/lib/c.ko.xz\n\
+         kernel/lib/c.ko.xz: kernel/lib/b.ko.xz\n\
+         kernel/drivers/net/old/x.ko:\n";
     const SOFT: &str = "# comment\nsoftdep ext4 pre: crc32c\n";
     const ALIAS: &str =
         "alias crc32c crc32c_generic\nalias crc32c crc32c_intel\nalias pci:v*d* x\n";
@@ -296,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_brings_what_it_needs_hard_and_soft() {
+    fn a_module_is_taken_with_its_hard_and_soft_dependencies() {
         assert_eq!(
             closure("fs/ext4/"),
             ["crc32c_intel", "crc32c_generic", "ext4", "jbd2", "mbcache"]
@@ -304,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn compressed_modules_and_circles_are_no_trouble() {
+    fn compressed_modules_and_cycles_are_handled() {
         assert_eq!(closure("drivers/net/a"), ["a", "b", "c"]);
     }
 
     #[test]
-    fn the_last_rule_that_speaks_decides() {
+    fn the_last_matching_rule_decides() {
         assert_eq!(closure("drivers/net/\n!drivers/net/old/"), ["a", "b", "c"]);
         assert_eq!(
             closure("drivers/net/old/\n!drivers/net/old/x\ndrivers/net/old/*"),
@@ -338,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn firmware_is_read_from_the_facts_of_a_module() {
+    fn firmware_is_read_from_modinfo() {
         let info = b"license=GPL\0firmware=bnx2/a.fw\0depends=\0firmware=bnx2/*.bin\0\0";
         assert_eq!(parse_firmware(info), ["bnx2/a.fw", "bnx2/*.bin"]);
     }

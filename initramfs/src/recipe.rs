@@ -1,24 +1,24 @@
-//! The recipe: which files the ramdisk takes from which package. Text in `files/recipe`, read here.
+//! The recipe: the files that the ramdisk takes from each package; parses the text in `files/recipe`.
 
 use crate::error::Error;
 
-/// The recipe that is built in.
+/// The built-in recipe.
 pub const RECIPE: &str = include_str!("../files/recipe");
 
 /// One line of the recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipeEntry {
-    /// What the file is for: the unit in which a ramdisk's size is told.
+    /// Part of the ramdisk that the file belongs to; `inspect` lists sizes by part.
     pub part: String,
-    /// The package that brings it.
+    /// Package that contains the file.
     pub package: String,
-    /// Where it is in the package: a path, a pattern in the last component, or a folder with `/` at the end.
+    /// Path in the package: of a file, with a pattern as last component, or of a folder with `/` at its end.
     pub path: String,
-    /// Where it goes, if elsewhere.
+    /// Path in the ramdisk, if it differs.
     pub destination: Option<String>,
 }
 
-/// Reads a recipe.
+/// Parses a recipe.
 pub fn parse(text: &str) -> Result<Vec<RecipeEntry>, Error> {
     let mut entries = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -30,7 +30,12 @@ pub fn parse(text: &str) -> Result<Vec<RecipeEntry>, Error> {
         let (part, package, path, destination) = match words[..] {
             [part, package, path] => (part, package, path, None),
             [part, package, path, "->", to] => (part, package, path, Some(to.to_owned())),
-            _ => return Err(mistake(index, "want PART PACKAGE PATH [-> DESTINATION]")),
+            _ => {
+                return Err(mistake(
+                    index,
+                    "expected PART PACKAGE PATH [-> DESTINATION]",
+                ));
+            }
         };
         if !path.starts_with('/') {
             return Err(mistake(index, "the path must start with `/`"));
@@ -53,7 +58,7 @@ fn mistake(index: usize, why: &str) -> Error {
     }
 }
 
-/// The packages that a recipe names, each once, in its order.
+/// The packages of a recipe, each once, in order.
 pub fn packages(entries: &[RecipeEntry]) -> Vec<String> {
     let mut packages: Vec<String> = Vec::new();
     for entry in entries {
@@ -64,7 +69,7 @@ pub fn packages(entries: &[RecipeEntry]) -> Vec<String> {
     packages
 }
 
-/// Whether `text` is what `pattern` says, where `*` stands for any run of characters but `/`.
+/// Whether `text` matches `pattern`, in which `*` matches any number of characters except `/`.
 pub fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -107,7 +112,7 @@ mod tests {
         let error = parse("# x\n\npart package\n").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "recipe, line 3: want PART PACKAGE PATH [-> DESTINATION]"
+            "recipe, line 3: expected PART PACKAGE PATH [-> DESTINATION]"
         );
         assert!(parse("a b relative").is_err());
     }

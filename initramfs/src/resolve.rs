@@ -1,4 +1,4 @@
-//! From "these packages" to a lock: versions by apt's resolver, libraries by reading who is linked with what.
+//! Makes a lock: versions by apt's resolver, packages of libraries by the ELF headers of programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,22 +12,22 @@ use crate::lock::{Lock, Package};
 use crate::recipe::{self, RecipeEntry};
 use crate::unpack::{self, Unpacked};
 
-/// What a ramdisk is asked to be made of.
+/// Input of [`resolve`].
 #[derive(Clone, Copy, Debug)]
 pub struct ResolveInput<'a> {
-    /// Debian's release.
+    /// Code name of the Debian release.
     pub suite: &'a str,
-    /// The kernel's package, or one that depends on it.
+    /// Package of the kernel, or one that depends on it.
     pub kernel: &'a str,
     /// Packages with firmware.
     pub firmware: &'a [String],
     /// The recipe.
     pub entries: &'a [RecipeEntry],
-    /// What time it is, for the lock.
+    /// Time of the lock, in seconds since 1970.
     pub now: u32,
 }
 
-/// The packages that are asked for by name.
+/// The packages requested by name.
 pub fn roots(input: ResolveInput<'_>) -> Vec<String> {
     let mut roots = recipe::packages(input.entries);
     roots.push(input.kernel.to_owned());
@@ -37,7 +37,7 @@ pub fn roots(input: ResolveInput<'_>) -> Vec<String> {
     roots
 }
 
-/// The programs among the files that the recipe takes: package and file.
+/// The executable files of the recipe: package and path.
 pub fn programs<'p>(
     entries: &'p [RecipeEntry],
     unpacked: &Unpacked,
@@ -53,7 +53,7 @@ pub fn programs<'p>(
     Ok(programs)
 }
 
-/// What the programs are linked with, as far as the packages here bring it.
+/// The transitive libraries of the recipe's programs in the unpacked packages.
 pub fn libraries(entries: &[RecipeEntry], unpacked: &Unpacked) -> Result<elf::Closure, Error> {
     let programs = programs(entries, unpacked)?;
     elf::closure(
@@ -68,7 +68,7 @@ pub fn libraries(entries: &[RecipeEntry], unpacked: &Unpacked) -> Result<elf::Cl
     )
 }
 
-/// Asks apt and reads packages until every library is found. `scratch` has room for what is unpacked.
+/// Chooses versions with apt, then unpacks packages below `scratch` until every library is found.
 pub fn resolve(
     apt: &mut Apt<'_>,
     input: ResolveInput<'_>,
@@ -105,7 +105,7 @@ pub fn resolve(
         let guesses: BTreeSet<_> = closure.missing.iter().filter_map(guess_of).collect();
         prefetch(apt, &known, &guesses, cache)?;
         for missing in closure.missing {
-            // One package often brings several of them.
+            // A package often contains several of them.
             if unpacked.library(&missing.soname).is_none() {
                 let package = guess(&missing, &known, &unpacked)?;
                 fetch_and_unpack(apt, &known, &package, cache, &mut unpacked)?;
@@ -139,29 +139,31 @@ fn fetch_and_unpack(
     unpacked.add(apt.exec(), package, &file)
 }
 
-/// The package that holds the kernel: what the asked-for package depends on, where that is only a name for it.
-fn kernel_of(asked: &str, known: &BTreeMap<String, Stanza>) -> String {
-    let depends = known.get(asked).and_then(|stanza| stanza.field("Depends"));
+/// The package that contains the kernel: the one that `requested` depends on if that is a metapackage.
+fn kernel_of(requested: &str, known: &BTreeMap<String, Stanza>) -> String {
+    let depends = known
+        .get(requested)
+        .and_then(|stanza| stanza.field("Depends"));
     dependency_names(depends.unwrap_or_default())
         .into_iter()
         .find(|name| name.starts_with("linux-image-") && known.contains_key(name))
-        .unwrap_or_else(|| asked.to_owned())
+        .unwrap_or_else(|| requested.to_owned())
 }
 
-/// The entry of the lock for a package that apt knows.
+/// The lock's entry of a package, from the package lists.
 fn locked(known: &BTreeMap<String, Stanza>, name: &str) -> Result<Package, Error> {
-    let bad = |why: &str| Error::AptAnswer {
-        about: format!("`{name}`"),
+    let bad = |why: &str| Error::AptOutput {
+        subject: format!("`{name}`"),
         why: why.to_owned(),
     };
     let stanza = known
         .get(name)
-        .ok_or_else(|| bad("it is not one of the packages to install"))?;
+        .ok_or_else(|| bad("it is not among the packages to install"))?;
     let field = |field: &str| {
         stanza
             .field(field)
             .map(str::to_owned)
-            .ok_or_else(|| bad(&format!("no `{field}`")))
+            .ok_or_else(|| bad(&format!("it has no `{field}`")))
     };
     Ok(Package {
         package: name.to_owned(),
@@ -175,7 +177,7 @@ fn locked(known: &BTreeMap<String, Stanza>, name: &str) -> Result<Package, Error
     })
 }
 
-/// How little a package's name is like a library's; 0 is what Debian's naming rule gives.
+/// Difference between the names of a library and a package; 0 if they follow Debian's naming rule.
 fn distance(soname: &str, package: &str) -> u8 {
     let package = package.strip_suffix("t64").unwrap_or(package);
     let (base, version) = soname.split_once(".so").unwrap_or((soname, ""));
@@ -194,8 +196,8 @@ fn distance(soname: &str, package: &str) -> u8 {
     }
 }
 
-/// The package most likely to bring a library: among those that the asking package depends on, the one whose name
-/// is most like it, then the smallest.
+/// The package that most likely contains a library: of the dependencies of the package that needs it, the one with the
+/// most similar name, then the smallest.
 fn guess(
     missing: &Missing,
     known: &BTreeMap<String, Stanza>,
@@ -223,7 +225,7 @@ fn guess(
         })
 }
 
-/// The package names of a `Depends` value, every alternative of it, without versions and architectures.
+/// The package names in a `Depends` value, with all alternatives, without versions and architectures.
 fn dependency_names(value: &str) -> Vec<String> {
     value
         .split([',', '|'])
@@ -262,7 +264,14 @@ mod tests {
     #[test]
     fn a_guess_prefers_the_name_then_the_size_and_ends_when_nothing_is_left() {
         let known = known(
-            "Package: prog\nDepends: libbig1, libsmall1, libx1 (>= 1), gone\n\nPackage: libbig1\nSize: 900\n\nPackage: libsmall1\nSize: 5\n\nPackage: libx1\nSize: 1000\n",
+            "Package: prog\n\
+             Depends: libbig1, libsmall1, libx1 (>= 1), gone\n\n\
+             Package: libbig1\n\
+             Size: 900\n\n\
+             Package: libsmall1\n\
+             Size: 5\n\n\
+             Package: libx1\n\
+             Size: 1000\n",
         );
         let missing = |soname: &str, package: &str| Missing {
             soname: soname.to_owned(),
@@ -276,14 +285,17 @@ mod tests {
         let error = guess(&missing("liby.so.1", "libbig1"), &known, &none).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no package brings the library `liby.so.1`, which /bin/prog needs"
+            "no package has the library `liby.so.1`, which /bin/prog needs"
         );
     }
 
     #[test]
-    fn a_kernel_may_be_named_by_what_depends_on_it() {
+    fn a_kernel_may_be_named_by_its_metapackage() {
         let known = known(
-            "Package: linux-image-amd64\nDepends: linux-image-6.1.0-40-amd64 (= 6.1)\n\nPackage: linux-image-6.1.0-40-amd64\nDepends: kmod\n",
+            "Package: linux-image-amd64\n\
+             Depends: linux-image-6.1.0-40-amd64 (= 6.1)\n\n\
+             Package: linux-image-6.1.0-40-amd64\n\
+             Depends: kmod\n",
         );
         for asked in ["linux-image-amd64", "linux-image-6.1.0-40-amd64"] {
             assert_eq!(kernel_of(asked, &known), "linux-image-6.1.0-40-amd64");
@@ -291,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_lose_versions_architectures_and_bars() {
+    fn dependencies_are_names_without_versions_and_architectures() {
         assert_eq!(
             dependency_names("libc6 (>= 2.34), python3:any, a | b (<< 2), "),
             ["libc6", "python3", "a", "b"]

@@ -1,15 +1,15 @@
-//! The programs that the ramdisk is made with.
+//! The programs that initramfs starts.
 
 use host::exec::Program;
 
-/// A program that the ramdisk is made with.
+/// A program that initramfs starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tool {
-    /// Asks apt's package lists.
+    /// Reads apt's package lists.
     AptCache,
-    /// Downloads packages, and answers what apt would install.
+    /// Downloads packages, and lists what apt would install.
     AptGet,
-    /// Makes a module index.
+    /// Makes module indexes.
     Depmod,
     /// Unpacks Debian packages.
     DpkgDeb,

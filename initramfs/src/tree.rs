@@ -1,4 +1,4 @@
-//! The ramdisk's files before they are bytes: one map, sorted, with the part each belongs to.
+//! The files of a ramdisk in memory: a sorted map of paths, each with the part that it belongs to.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,17 +7,17 @@ use std::path::Path;
 
 use crate::error::{self, Error};
 
-/// Folders that live below `/usr`; in `/` they are links, so that every program finds every path.
+/// Folders below `/usr`; in `/` they are links to them (merged `/usr`).
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
-/// What is at a path.
+/// Kind of an entry, with its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum EntryKind {
     /// A folder.
     Folder,
-    /// A file with its content.
+    /// A file: its content.
     File(Vec<u8>),
-    /// A symbolic link.
+    /// A symbolic link: its target.
     Link(String),
     /// A character device.
     Character {
@@ -28,18 +28,18 @@ pub enum Node {
     },
 }
 
-/// One path of the tree.
+/// An entry of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is for.
+    /// Part that it belongs to.
     pub part: String,
     /// Permission bits.
     pub permissions: u32,
-    /// What is there.
-    pub node: Node,
+    /// Kind and content.
+    pub kind: EntryKind,
 }
 
-/// The whole tree: paths without a leading slash, parents before what is in them.
+/// All entries: paths have no leading slash, folders come before their entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     entries: BTreeMap<String, Entry>,
@@ -51,7 +51,7 @@ impl Default for Tree {
     }
 }
 
-/// Where `path` really is: below `usr/`, where the folders in `/` are links.
+/// The path with merged folders resolved: `bin/x` is `usr/bin/x`.
 fn merged(path: &str) -> String {
     let path = path.trim_matches('/');
     let first = path.split('/').next().unwrap_or_default();
@@ -63,7 +63,7 @@ fn merged(path: &str) -> String {
 }
 
 impl Tree {
-    /// A tree with the links of a merged `/usr` and nothing else.
+    /// A tree with only the folders and links of a merged `/usr`.
     pub fn new() -> Self {
         let mut tree = Self {
             entries: BTreeMap::new(),
@@ -74,7 +74,7 @@ impl Tree {
                 Entry {
                     part: "base".to_owned(),
                     permissions: 0o777,
-                    node: Node::Link(format!("usr/{folder}")),
+                    kind: EntryKind::Link(format!("usr/{folder}")),
                 },
             );
             tree.entries.insert(format!("usr/{folder}"), folder_entry());
@@ -83,17 +83,17 @@ impl Tree {
         tree
     }
 
-    /// Puts something at `path`, which must be free, or be a folder already where a folder is wanted.
+    /// Adds an entry; parents are made. An existing entry is an error, unless both are folders.
     pub fn insert(
         &mut self,
         part: &str,
         path: &str,
         permissions: u32,
-        node: Node,
+        kind: EntryKind,
     ) -> Result<(), Error> {
         let path = merged(path);
         if let Some(old) = self.entries.get(&path) {
-            if old.node == Node::Folder && node == Node::Folder {
+            if old.kind == EntryKind::Folder && kind == EntryKind::Folder {
                 return Ok(());
             }
             return Err(Error::PathTaken {
@@ -112,13 +112,13 @@ impl Tree {
         let entry = Entry {
             part: part.to_owned(),
             permissions,
-            node,
+            kind,
         };
         self.entries.insert(path, entry);
         Ok(())
     }
 
-    /// Puts a copy of the file `from` at `path`; executable where it was.
+    /// Adds a copy of the file `from`, with mode 0755 if it is executable, else 0644.
     pub fn copy(&mut self, part: &str, path: &str, from: &Path) -> Result<(), Error> {
         let bytes = fs::read(from).map_err(error::io("read", from))?;
         let mode = fs::metadata(from)
@@ -126,10 +126,10 @@ impl Tree {
             .permissions()
             .mode();
         let permissions = if mode & 0o111 == 0 { 0o644 } else { 0o755 };
-        self.insert(part, path, permissions, Node::File(bytes))
+        self.insert(part, path, permissions, EntryKind::File(bytes))
     }
 
-    /// Puts a file with this text at `path`.
+    /// Adds a file with this text.
     pub fn text(
         &mut self,
         part: &str,
@@ -141,28 +141,28 @@ impl Tree {
             part,
             path,
             permissions,
-            Node::File(text.as_bytes().to_vec()),
+            EntryKind::File(text.as_bytes().to_vec()),
         )
     }
 
-    /// Puts a symbolic link at `path`.
+    /// Adds a symbolic link.
     pub fn link(&mut self, part: &str, path: &str, target: &str) -> Result<(), Error> {
-        self.insert(part, path, 0o777, Node::Link(target.to_owned()))
+        self.insert(part, path, 0o777, EntryKind::Link(target.to_owned()))
     }
 
-    /// Puts an empty folder at `path`.
+    /// Adds a folder.
     pub fn folder(&mut self, part: &str, path: &str, permissions: u32) -> Result<(), Error> {
-        self.insert(part, path, permissions, Node::Folder)
+        self.insert(part, path, permissions, EntryKind::Folder)
     }
 
-    /// Every path with what is there, parents first.
+    /// All paths with their entries, parents first.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries
             .iter()
             .map(|(path, entry)| (path.as_str(), entry))
     }
 
-    /// Whether something is at `path`.
+    /// Whether there is an entry at `path`.
     pub fn contains(&self, path: &str) -> bool {
         self.entries.contains_key(&merged(path))
     }
@@ -172,7 +172,7 @@ fn folder_entry() -> Entry {
     Entry {
         part: "base".to_owned(),
         permissions: 0o755,
-        node: Node::Folder,
+        kind: EntryKind::Folder,
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parents_come_first_and_bin_lives_below_usr() {
+    fn parents_come_first_and_bin_is_below_usr() {
         let mut tree = Tree::new();
         tree.text("x", "/bin/deep/tool", 0o755, "t").unwrap();
         let paths: Vec<_> = tree.entries().map(|(path, _)| path).collect();
@@ -203,7 +203,7 @@ mod tests {
         let error = tree.text("b", "usr/sbin/x", 0o755, "2").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`usr/sbin/x` is wanted by `a` and by `b`"
+            "both `a` and `b` have a file `usr/sbin/x`"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Package files, unpacked side by side into a temporary folder, and looked into without following links out of it.
+//! Unpacks package files into a temporary folder and finds files in them, without following links out of it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::error::{self, Error};
 use crate::recipe;
 use crate::tools::Tool;
 
-/// Folders that may hold shared libraries, best first.
+/// Folders of shared libraries, in order of preference.
 const LIBRARY_FOLDERS: [&str; 6] = [
     "usr/lib/x86_64-linux-gnu",
     "lib/x86_64-linux-gnu",
@@ -22,7 +22,7 @@ const LIBRARY_FOLDERS: [&str; 6] = [
     "lib",
 ];
 
-/// Some packages, each in a folder of its own. Gone when dropped.
+/// Unpacked packages, each in its own folder. The folders are removed when this is dropped.
 #[derive(Debug)]
 pub struct Unpacked {
     folder: TempDir,
@@ -30,7 +30,7 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// No packages yet; they go below `parent`, which should not be small.
+    /// An empty set; packages will be unpacked below `parent`, which needs some hundred MiB.
     pub fn new(parent: &Path) -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix(".unpacked-")
@@ -42,7 +42,7 @@ impl Unpacked {
         })
     }
 
-    /// Where everything lies; also room for more temporary files.
+    /// The folder of all packages, which may also be used for other temporary files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -62,14 +62,14 @@ impl Unpacked {
         self.packages.get(package).map(PathBuf::as_path)
     }
 
-    /// The names of the packages here.
+    /// The names of the packages, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.packages.keys().map(String::as_str)
     }
 
-    /// The files that `path` (a path, a pattern or a folder) means in `package`: path in the package, real file.
+    /// The files of `package` that `path` (a path, a pattern or a folder) matches: path in the package, real path.
     ///
-    /// A release may keep its programs below `/usr` or not; both are looked at.
+    /// Releases with and without merged `/usr` are supported: the path is tried with and without `usr/`.
     pub fn entry(&self, package: &str, path: &str) -> Result<Vec<(String, PathBuf)>, Error> {
         let nothing = || Error::NoFile {
             package: package.to_owned(),
@@ -90,7 +90,7 @@ impl Unpacked {
         Err(nothing())
     }
 
-    /// The package and the file that bring the library `soname`.
+    /// Package and path of the library `soname`.
     pub fn library(&self, soname: &str) -> Option<(&str, PathBuf)> {
         self.packages.iter().find_map(|(package, root)| {
             LIBRARY_FOLDERS.iter().find_map(|folder| {
@@ -101,7 +101,7 @@ impl Unpacked {
     }
 }
 
-/// What `path` means below `root`.
+/// The files below `root` that `path` matches.
 fn pick_below(root: &Path, path: &str) -> Result<Vec<(String, PathBuf)>, Error> {
     if !path.contains('*') && !path.ends_with('/') {
         return Ok(real_file(root, Path::new(path))
@@ -130,7 +130,7 @@ fn pick_below(root: &Path, path: &str) -> Result<Vec<(String, PathBuf)>, Error> 
     Ok(found)
 }
 
-/// The regular file that `path` leads to, links followed as if `root` were the root; `None` where there is none.
+/// The regular file at `path`, with links resolved as if `root` were the root; `None` where there is none.
 pub fn real_file(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..16 {
@@ -157,7 +157,7 @@ pub fn is_executable(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|facts| facts.permissions().mode() & 0o111 != 0)
 }
 
-/// `path` below `root`, with `..` taken away; it can never leave `root`.
+/// `path` below `root`, with `..` resolved; the result is always below `root`.
 fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut parts = Vec::new();
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! The real ramdisk in QEMU: it boots, gets an address, lets the right people in, and tells what went wrong.
+//! The real ramdisk in QEMU: it boots, gets an address, accepts the right keys, and reports errors.
 //!
 //! Slow (a build and some boots), and it fetches packages: `cargo test -p initramfs --test boot -- --ignored`.
 #![expect(
@@ -24,19 +24,19 @@ const SCP: Program = Program::new("scp", "openssh-client");
 const SSH: Program = Program::new("ssh", "openssh-client");
 const SSH_KEYGEN: Program = Program::new("ssh-keygen", "openssh-client");
 
-/// Only says when a boot is given up.
+/// Time limit of a boot.
 const LIMIT: Duration = Duration::from_mins(10);
 
 fn system() -> System {
     System::new(Cancel::new())
 }
 
-/// The workspace's folder for what is built, so that packages are fetched once.
+/// The workspace's target folder, so that packages are fetched once.
 fn target() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
 }
 
-/// Compiles the stand-in for the agent, statically.
+/// Compiles the stub of the agent, statically.
 #[expect(
     clippy::disallowed_methods,
     reason = "the compiler is not a tool of the product"
@@ -60,7 +60,7 @@ fn stub(into: &Path) -> PathBuf {
     out
 }
 
-fn order(agent: PathBuf, out: PathBuf) -> BuildOptions {
+fn options(agent: PathBuf, out: PathBuf) -> BuildOptions {
     BuildOptions {
         agent,
         out,
@@ -81,7 +81,7 @@ fn order(agent: PathBuf, out: PathBuf) -> BuildOptions {
     }
 }
 
-/// One build for all tests here, and the key that opens it.
+/// One build for all tests here, and the key to log in with.
 struct Built {
     folder: tempfile::TempDir,
     agent: PathBuf,
@@ -93,7 +93,7 @@ fn built() -> &'static Built {
         let folder = tempfile::tempdir().unwrap();
         let agent = stub(folder.path());
         let out = folder.path().join("out");
-        compose::build(&mut system(), &order(agent.clone(), out)).unwrap();
+        compose::build(&mut system(), &options(agent.clone(), out)).unwrap();
         let keygen = Cmd::new(SSH_KEYGEN)
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "one two", "-f"])
             .arg(folder.path().join("key"));
@@ -102,15 +102,15 @@ fn built() -> &'static Built {
     })
 }
 
-/// A node that runs, until it is dropped.
-struct Node {
+/// A running VM; stopped when dropped.
+struct Vm {
     running: Option<Running>,
     folder: tempfile::TempDir,
     port: u16,
 }
 
-impl Node {
-    /// Starts one with these kernel parameters and QEMU options.
+impl Vm {
+    /// Starts a VM with these kernel parameters and QEMU options.
     fn start(parameters: &str, options: &[&str]) -> Self {
         let built = built();
         let folder = tempfile::tempdir().unwrap();
@@ -159,14 +159,14 @@ impl Node {
         }
     }
 
-    /// What the console has said so far.
+    /// The output of the console so far.
     fn console(&self) -> String {
         let bytes = fs::read(self.folder.path().join("console")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits until the console says `text`.
-    fn says(&mut self, text: &str) {
+    /// Waits until the console shows `text`.
+    fn wait_for(&mut self, text: &str) {
         let found = wait::until(LIMIT, || {
             let ended = self.running.as_mut().unwrap().try_wait()?.is_some();
             let said = self.console().contains(text);
@@ -195,7 +195,7 @@ impl Node {
             .arg(self.port.to_string())
     }
 
-    /// Runs a command there; any exit status will do.
+    /// Runs a command in the VM; any exit status is accepted.
     fn ssh(&self, command: &str) -> Output {
         let all: Vec<i32> = (0..=255).collect();
         let cmd = self
@@ -205,8 +205,8 @@ impl Node {
         system().run(&cmd).unwrap()
     }
 
-    /// Waits for the node's own end.
-    fn ends(&mut self) {
+    /// Waits for the end of the VM.
+    fn wait_for_end(&mut self) {
         let mut running = self.running.take().unwrap();
         let status = running.wait_timeout(LIMIT).unwrap();
         assert!(
@@ -214,6 +214,13 @@ impl Node {
             "{}",
             self.console()
         );
+    }
+}
+
+/// Checks that name server and default route are those of QEMU's user network.
+fn check_network(facts: &str) {
+    for expected in ["nameserver 10.0.2.3", "default via 10.0.2.2"] {
+        assert!(facts.contains(expected), "{facts}");
     }
 }
 
@@ -226,11 +233,11 @@ fn key_parameter() -> String {
 #[test]
 #[ignore = "slow: builds and boots a ramdisk"]
 fn it_boots_to_dhcp_and_ssh_and_ends_when_told() {
-    let mut node = Node::start(&key_parameter(), &[]);
-    node.says("reachable: ssh root@10.0.2.15");
-    node.says("waiting for the orchestrator");
-    assert_eq!(node.ssh("exit 7").status, 7);
-    let private = node.ssh(
+    let mut vm = Vm::start(&key_parameter(), &[]);
+    vm.wait_for("reachable: ssh root@10.0.2.15");
+    vm.wait_for("waiting for the orchestrator");
+    assert_eq!(vm.ssh("exit 7").status, 7);
+    let private = vm.ssh(
         "umask; df /run/provision /run/ramdisk/log | awk '{ print $1 }'; ls -l /run/ramdisk/log/",
     );
     let (umask, rest) = private.stdout.split_once('\n').unwrap();
@@ -243,39 +250,30 @@ fn it_boots_to_dhcp_and_ssh_and_ends_when_told() {
         rest.contains(" ssh\n") && rest.contains(" dhcpcd\n"),
         "{rest}"
     );
-    let facts = node.ssh("cat /etc/resolv.conf; ip -4 route; date +%Y; ls /dev/mapper/control");
-    assert!(
-        facts.stdout.contains("nameserver 10.0.2.3"),
-        "{}",
-        facts.stdout
-    );
-    assert!(
-        facts.stdout.contains("default via 10.0.2.2"),
-        "{}",
-        facts.stdout
-    );
+    let facts = vm.ssh("cat /etc/resolv.conf; ip -4 route; date +%Y; ls /dev/mapper/control");
+    check_network(&facts.stdout);
 
     // Today's scp speaks SFTP; what it uploads is what the agent reads.
-    let request = node.folder.path().join("provision.json");
+    let request = vm.folder.path().join("provision.json");
     fs::write(&request, "5\n").unwrap();
-    let scp = node
+    let scp = vm
         .with_key(SCP, "-P")
         .arg(&request)
         .arg("root@127.0.0.1:/tmp/provision.json");
     system().run(&scp).unwrap();
-    let run = node.ssh("provision");
+    let run = vm.ssh("provision");
     assert_eq!(
         (run.status, run.stdout.as_str()),
         (5, "stub called with []\n")
     );
 
     // A full /tmp is an error of the program that fills it, and does not affect the system.
-    let full = node.ssh("dd if=/dev/zero of=/tmp/full bs=1M; rm /tmp/full; free -m");
+    let full = vm.ssh("dd if=/dev/zero of=/tmp/full bs=1M; rm /tmp/full; free -m");
     assert!(full.stderr.contains("No space left"), "{}", full.stderr);
-    node.ssh("echo 'bnx2 0000:01:00.0: firmware: failed to load bnx2/x.fw (-2)' >/dev/kmsg");
-    node.says("bnx2 0000:01:00.0 misses its firmware bnx2/x.fw");
-    assert_eq!(node.ssh("reboot").status, 0);
-    node.ends();
+    vm.ssh("echo 'bnx2 0000:01:00.0: firmware: failed to load bnx2/x.fw (-2)' >/dev/kmsg");
+    vm.wait_for("bnx2 0000:01:00.0 misses its firmware bnx2/x.fw");
+    assert_eq!(vm.ssh("reboot").status, 0);
+    vm.wait_for_end();
 }
 
 #[test]
@@ -285,19 +283,19 @@ fn a_pulled_run_that_fails_stays_readable_and_offers_its_completion() {
         "console=ttyS1 {} provision.url=http://10.0.2.2:1/r?mac={{mac}}",
         key_parameter()
     );
-    let mut node = Node::start(&parameters, &["-serial", "null"]);
-    node.says("fetching http://10.0.2.2:1/r?...");
-    node.says("stub called with [\"run\"]");
-    node.says("FAILED with exit status 9: installed, but the orchestrator did not accept");
-    node.says("offering the completion until it is accepted");
-    let notified = node.ssh("until [ -e /run/notified ]; do sleep 0.2; done; cat /run/notified");
+    let mut vm = Vm::start(&parameters, &["-serial", "null"]);
+    vm.wait_for("fetching http://10.0.2.2:1/r?...");
+    vm.wait_for("stub called with [\"run\"]");
+    vm.wait_for("FAILED with exit status 9: installed, but the orchestrator did not accept");
+    vm.wait_for("offering the completion until it is accepted");
+    let notified = vm.ssh("until [ -e /run/notified ]; do sleep 0.2; done; cat /run/notified");
     assert_eq!(notified.stdout, "notify --until-accepted");
 
     // The orchestrator may take over by hand; what its own run leaves owing is offered too.
-    let pushed = node.ssh("rm /run/notified; provision");
+    let pushed = vm.ssh("rm /run/notified; provision");
     assert_eq!(pushed.status, 9);
     let offered = "until [ -e /run/notified ]; do sleep 0.2; done; cat /run/notified";
-    assert_eq!(node.ssh(offered).stdout, "notify --until-accepted");
+    assert_eq!(vm.ssh(offered).stdout, "notify --until-accepted");
 }
 
 #[test]
@@ -313,9 +311,9 @@ fn lvm_and_md_work_with_udev_and_nothing_starts_by_itself() {
         options.extend(["-drive".to_owned(), drive, "-device".to_owned(), device]);
     }
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    let mut node = Node::start(&key_parameter(), &options);
-    node.says("waiting for the orchestrator");
-    let made = node.ssh(
+    let mut vm = Vm::start(&key_parameter(), &options);
+    vm.wait_for("waiting for the orchestrator");
+    let made = vm.ssh(
         "set -e; ls /dev/disk/by-id/virtio-disk-a /dev/disk/by-id/virtio-disk-b
          mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 /dev/vda /dev/vdb
          udevadm settle; lvm pvcreate -q /dev/md0; lvm vgcreate -q os /dev/md0; lvm lvcreate -q -y -n root -L 100m os
@@ -328,11 +326,11 @@ fn lvm_and_md_work_with_udev_and_nothing_starts_by_itself() {
         "{}",
         made.stdout
     );
-    drop(node);
+    drop(vm);
 
-    let mut node = Node::start(&key_parameter(), &options);
-    node.says("waiting for the orchestrator");
-    let found = node.ssh("udevadm settle; cat /proc/mdstat; ls /dev/mapper; blkid /dev/vda");
+    let mut vm = Vm::start(&key_parameter(), &options);
+    vm.wait_for("waiting for the orchestrator");
+    let found = vm.ssh("udevadm settle; cat /proc/mdstat; ls /dev/mapper; blkid /dev/vda");
     assert!(!found.stdout.contains("active"), "{}", found.stdout);
     assert!(!found.stdout.contains("os-root"), "{}", found.stdout);
     assert!(
@@ -351,22 +349,13 @@ fn every_card_gets_an_address_and_the_one_that_booted_owns_route_and_names() {
         "-device",
         "e1000,netdev=n1,mac=52:54:00:00:00:02",
     ];
-    let mut node = Node::start(&key_parameter(), &options);
-    node.says("has the address 10.9.0.15");
-    node.says("waiting for the orchestrator");
-    let facts = node.ssh("cat /etc/resolv.conf; ip -4 route show default");
-    assert!(
-        facts.stdout.contains("nameserver 10.0.2.3"),
-        "{}",
-        facts.stdout
-    );
-    assert!(
-        facts.stdout.contains("default via 10.0.2.2"),
-        "{}",
-        facts.stdout
-    );
+    let mut vm = Vm::start(&key_parameter(), &options);
+    vm.wait_for("has the address 10.9.0.15");
+    vm.wait_for("waiting for the orchestrator");
+    let facts = vm.ssh("cat /etc/resolv.conf; ip -4 route show default");
+    check_network(&facts.stdout);
     assert!(!facts.stdout.contains("10.9.0"), "{}", facts.stdout);
-    let listening = node.ssh("netstat -tln").stdout;
+    let listening = vm.ssh("netstat -tln").stdout;
     assert!(listening.contains("10.0.2.15:22"), "{listening}");
     assert!(!listening.contains("10.9.0.15:22"), "{listening}");
     assert!(!listening.contains(" 0.0.0.0:22"), "{listening}");
@@ -377,7 +366,7 @@ fn every_card_gets_an_address_and_the_one_that_booted_owns_route_and_names() {
 fn two_real_builds_are_the_same_bytes_and_fit_in_40_mib() {
     let built = built();
     let again = built.folder.path().join("again");
-    compose::build(&mut system(), &order(built.agent.clone(), again.clone())).unwrap();
+    compose::build(&mut system(), &options(built.agent.clone(), again.clone())).unwrap();
     for name in ["vmlinuz", "ramdisk.img", "ramdisk.manifest.json"] {
         let read = |folder: &Path| fs::read(folder.join(name)).unwrap();
         let (first, second) = (read(&built.folder.path().join("out")), read(&again));

@@ -1,4 +1,4 @@
-//! The whole walk with a fake apt, dpkg-deb and depmod: what is written, what is refused, and that two builds are one.
+//! Builds with a fake apt, dpkg-deb and depmod: what is written, what is refused, and that two builds are identical.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,19 +21,20 @@ use sha2::{Digest, Sha256};
 const KERNEL: &str = "linux-image-6.1.0-9-amd64";
 const RELEASE: &str = "6.1.0-9-amd64";
 
-/// A Debian archive of packages that hold what the recipe wants, made up on the spot.
+/// A fake Debian archive whose packages have the recipe's files.
 #[derive(Default)]
 struct Archive {
-    /// How often something was started; the one that is to fail, if any.
+    /// Number of programs started so far.
     calls: usize,
+    /// The call that fails, counted from 0.
     failing_at: Option<usize>,
     /// No network: every apt-get fails.
     offline: bool,
-    /// What the mirror has is another version than what a lock may name.
+    /// The mirror has other versions than the lock.
     moved_on: bool,
-    /// The mirror's file is not the one whose digest its list tells.
+    /// The mirror's files have other digests than its package lists.
     tampered: bool,
-    /// A file that its package does not have.
+    /// A file of the recipe that its package does not have.
     without: Option<&'static str>,
     sources: PathBuf,
 }
@@ -95,9 +96,9 @@ impl Archive {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        for pick in recipe::parse(recipe::RECIPE).unwrap() {
-            if pick.package == package && self.without != Some(pick.path.as_str()) {
-                put(&pick.path.replace('*', "some"), &pick.path);
+        for entry in recipe::parse(recipe::RECIPE).unwrap() {
+            if entry.package == package && self.without != Some(entry.path.as_str()) {
+                put(&entry.path.replace('*', "some"), &entry.path);
             }
         }
         if package == KERNEL {
@@ -121,7 +122,7 @@ impl Archive {
         }
     }
 
-    /// Indexes exactly what is there, in an order that is as odd as a folder's.
+    /// Indexes the modules that exist, unsorted.
     fn index(cmd: &Cmd) {
         let base = Path::new(&cmd.args[3]);
         let folder = base.join("lib/modules").join(&cmd.args[4]);
@@ -179,7 +180,7 @@ impl Exec for Archive {
             }
             "dpkg-deb" => self.unpack(cmd),
             "depmod" => Self::index(cmd),
-            other => panic!("{other:?} is nothing that a build starts"),
+            other => panic!("a build does not start {other:?}"),
         }
         Ok(output)
     }
@@ -200,12 +201,12 @@ fn static_program() -> Vec<u8> {
     bytes
 }
 
-struct Bench {
+struct TestBuild {
     folder: tempfile::TempDir,
     archive: Archive,
 }
 
-impl Bench {
+impl TestBuild {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("agent"), static_program()).unwrap();
@@ -213,7 +214,7 @@ impl Bench {
         Self { folder, archive }
     }
 
-    fn order(&self, out: &str) -> BuildOptions {
+    fn options(&self, out: &str) -> BuildOptions {
         let at = |name: &str| self.folder.path().join(name);
         BuildOptions {
             agent: at("agent"),
@@ -236,8 +237,8 @@ impl Bench {
     }
 
     fn build(&mut self, out: &str) -> Result<(), Error> {
-        let order = self.order(out);
-        compose::build(&mut self.archive, &order).map(drop)
+        let options = self.options(out);
+        compose::build(&mut self.archive, &options).map(drop)
     }
 
     fn bytes(&self, out: &str) -> Vec<Vec<u8>> {
@@ -247,9 +248,9 @@ impl Bench {
             .collect()
     }
 
-    /// Files that a build leaves behind beside its results.
-    fn litter(&self) -> Vec<String> {
-        let promised = [
+    /// Files that a build left behind besides its results.
+    fn left_behind(&self) -> Vec<String> {
+        let expected = [
             "agent",
             "sources.list",
             "initramfs.lock",
@@ -257,53 +258,53 @@ impl Bench {
             "out",
             "two",
         ];
-        let mut litter = Vec::new();
+        let mut left = Vec::new();
         for folder in ["", "cache", "out"] {
             let Ok(entries) = fs::read_dir(self.folder.path().join(folder)) else {
                 continue;
             };
             for entry in entries {
                 let name = entry.unwrap().file_name().into_string().unwrap();
-                let known = promised.contains(&name.as_str())
+                let known = expected.contains(&name.as_str())
                     || ["apt", ".in-use", "vmlinuz"].contains(&name.as_str())
                     || name.starts_with("ramdisk.")
                     || Path::new(&name)
                         .extension()
                         .is_some_and(|kind| kind == "deb");
                 if !known {
-                    litter.push(name);
+                    left.push(name);
                 }
             }
         }
-        litter
+        left
     }
 }
 
 #[test]
 fn two_builds_from_one_lock_are_the_same_bytes() {
-    let mut bench = Bench::new();
-    bench.build("out").unwrap();
-    let mut order = bench.order("two");
-    order.now += 1000; // a later day must not show
-    compose::build(&mut bench.archive, &order).unwrap();
-    assert_eq!(bench.bytes("out"), bench.bytes("two"));
-    assert!(bench.litter().is_empty(), "{:?}", bench.litter());
+    let mut test = TestBuild::new();
+    test.build("out").unwrap();
+    let mut options = test.options("two");
+    options.now += 1000; // a later day must not show
+    compose::build(&mut test.archive, &options).unwrap();
+    assert_eq!(test.bytes("out"), test.bytes("two"));
+    assert!(test.left_behind().is_empty(), "{:?}", test.left_behind());
 }
 
 #[test]
 fn a_locked_and_cached_build_needs_no_network() {
-    let mut bench = Bench::new();
-    bench.build("out").unwrap();
-    bench.archive.offline = true;
-    bench.build("two").unwrap();
-    assert_eq!(bench.bytes("out"), bench.bytes("two"));
+    let mut test = TestBuild::new();
+    test.build("out").unwrap();
+    test.archive.offline = true;
+    test.build("two").unwrap();
+    assert_eq!(test.bytes("out"), test.bytes("two"));
 }
 
 #[test]
 fn the_ramdisk_holds_the_recipe_the_agent_and_the_chosen_modules() {
-    let mut bench = Bench::new();
-    bench.build("out").unwrap();
-    let report = inspect::inspect(&bench.folder.path().join("out/ramdisk.img")).unwrap();
+    let mut test = TestBuild::new();
+    test.build("out").unwrap();
+    let report = inspect::inspect(&test.folder.path().join("out/ramdisk.img")).unwrap();
     let parts: BTreeSet<_> = report.parts.iter().map(|part| part.part.as_str()).collect();
     for part in [
         "agent",
@@ -329,29 +330,29 @@ fn the_ramdisk_holds_the_recipe_the_agent_and_the_chosen_modules() {
 
 #[test]
 fn firmware_and_modules_can_be_added() {
-    let mut bench = Bench::new();
-    let mut order = bench.order("out");
-    order.firmware = vec!["firmware-x".to_owned()];
-    order.modules = vec!["drivers/net/wireless/".to_owned()];
-    compose::build(&mut bench.archive, &order).unwrap();
-    let report = inspect::inspect(&order.out.join("ramdisk.img")).unwrap();
+    let mut test = TestBuild::new();
+    let mut options = test.options("out");
+    options.firmware = vec!["firmware-x".to_owned()];
+    options.modules = vec!["drivers/net/wireless/".to_owned()];
+    compose::build(&mut test.archive, &options).unwrap();
+    let report = inspect::inspect(&options.out.join("ramdisk.img")).unwrap();
     let parts: BTreeSet<_> = report.parts.iter().map(|part| part.part.as_str()).collect();
     assert!(parts.contains("firmware") && parts.contains("modules-net"));
-    let error = bench.build("out").unwrap_err();
+    let error = test.build("out").unwrap_err();
     assert!(
         error
             .to_string()
-            .contains("it has `firmware-x`, which is not asked for")
+            .contains("it has `firmware-x`, which is not requested")
     );
 }
 
 #[test]
-fn a_locked_version_that_is_gone_is_named_with_the_way_out() {
-    let mut bench = Bench::new();
-    bench.build("out").unwrap();
-    fs::remove_file(bench.folder.path().join("cache/mdadm_1%3a2-3_amd64.deb")).unwrap();
-    bench.archive.moved_on = true;
-    let error = bench.build("two").unwrap_err();
+fn a_locked_version_that_is_gone_is_named_with_a_hint() {
+    let mut test = TestBuild::new();
+    test.build("out").unwrap();
+    fs::remove_file(test.folder.path().join("cache/mdadm_1%3a2-3_amd64.deb")).unwrap();
+    test.archive.moved_on = true;
+    let error = test.build("two").unwrap_err();
     assert!(
         error
             .to_string()
@@ -359,33 +360,33 @@ fn a_locked_version_that_is_gone_is_named_with_the_way_out() {
         "{error}"
     );
     assert!(error.hint().unwrap().contains("--renew-lock"));
-    bench.archive.offline = true;
-    let error = bench.build("two").unwrap_err();
+    test.archive.offline = true;
+    let error = test.build("two").unwrap_err();
     assert_eq!(error.to_string(), "cannot fetch apt's package lists");
 }
 
 #[test]
 fn a_damaged_package_file_is_fetched_again_and_a_tampered_one_refused() {
-    let mut bench = Bench::new();
-    bench.build("out").unwrap();
-    let file = bench.folder.path().join("cache/udev_1%3a2-3_amd64.deb");
+    let mut test = TestBuild::new();
+    test.build("out").unwrap();
+    let file = test.folder.path().join("cache/udev_1%3a2-3_amd64.deb");
     fs::write(&file, "half").unwrap();
-    bench.build("two").unwrap();
+    test.build("two").unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), file_of("udev"));
     fs::write(&file, "half").unwrap();
-    bench.archive.tampered = true;
-    let error = bench.build("two").unwrap_err();
+    test.archive.tampered = true;
+    let error = test.build("two").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the mirror's `udev` 1:2-3 does not have the sha256 that the lock names"
+        "the mirror's `udev` 1:2-3 has another sha256 than in the lock"
     );
 }
 
 #[test]
 fn a_file_that_its_package_lacks_is_named() {
-    let mut bench = Bench::new();
-    bench.archive.without = Some("/sbin/mdadm");
-    let error = bench.build("out").unwrap_err();
+    let mut test = TestBuild::new();
+    test.archive.without = Some("/sbin/mdadm");
+    let error = test.build("out").unwrap_err();
     assert_eq!(
         error.to_string(),
         "the package `mdadm` has no file `/sbin/mdadm`"
@@ -394,31 +395,31 @@ fn a_file_that_its_package_lacks_is_named() {
 
 #[test]
 fn a_dynamic_agent_is_refused_before_anything_is_fetched() {
-    let mut bench = Bench::new();
+    let mut test = TestBuild::new();
     let own = std::env::current_exe().unwrap();
-    let mut order = bench.order("out");
-    order.agent = own;
-    let error = compose::build(&mut bench.archive, &order).unwrap_err();
+    let mut options = test.options("out");
+    options.agent = own;
+    let error = compose::build(&mut test.archive, &options).unwrap_err();
     assert!(matches!(error, Error::DynamicAgent { .. }));
-    assert_eq!(bench.archive.calls, 0);
+    assert_eq!(test.archive.calls, 0);
 }
 
 #[test]
 fn a_failure_of_any_program_leaves_an_earlier_result_alone_and_no_litter() {
     let calls = {
-        let mut bench = Bench::new();
-        bench.build("out").unwrap();
-        bench.archive.calls
+        let mut test = TestBuild::new();
+        test.build("out").unwrap();
+        test.archive.calls
     };
     assert!(calls > 40, "{calls}");
     let mut recovered = 0;
     for n in 0..calls {
-        let mut bench = Bench::new();
-        let out = bench.folder.path().join("out");
+        let mut test = TestBuild::new();
+        let out = test.folder.path().join("out");
         fs::create_dir(&out).unwrap();
         fs::write(out.join("ramdisk.img"), "earlier").unwrap();
-        bench.archive.failing_at = Some(n);
-        match bench.build("out") {
+        test.archive.failing_at = Some(n);
+        match test.build("out") {
             Err(_) => {
                 let image = fs::read_to_string(out.join("ramdisk.img")).unwrap();
                 assert_eq!(image, "earlier");
@@ -427,11 +428,15 @@ fn a_failure_of_any_program_leaves_an_earlier_result_alone_and_no_litter() {
             // Each package is then fetched by itself.
             Ok(()) => recovered += 1,
         }
-        assert!(bench.litter().is_empty(), "call {n}: {:?}", bench.litter());
+        assert!(
+            test.left_behind().is_empty(),
+            "call {n}: {:?}",
+            test.left_behind()
+        );
         // And the next build, with everything in order, makes up for it.
         if n % 16 == 0 {
-            bench.archive.failing_at = None;
-            bench.build("out").unwrap();
+            test.archive.failing_at = None;
+            test.build("out").unwrap();
         }
     }
     // Of all calls only those that fetch many packages at once may fail.

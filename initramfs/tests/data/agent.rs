@@ -1,4 +1,4 @@
-//! Stands for the agent in a booted ramdisk: ends as it is told, and says how it was called.
+//! A stub of the agent in a booted ramdisk: prints its arguments and exits with the status in /tmp/provision.json.
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -8,9 +8,9 @@ fn main() {
         std::fs::remove_file("/run/provision/owed.json").unwrap();
         return;
     }
-    let told = std::fs::read_to_string("/tmp/provision.json").ok();
-    // Pulled: installed, but the orchestrator did not hear of it.
-    let status = told.and_then(|text| text.trim().parse().ok()).unwrap_or(9);
+    let request = std::fs::read_to_string("/tmp/provision.json").ok();
+    // Without one, as in a pulled run: installed, but the completion was not accepted.
+    let status = request.and_then(|text| text.trim().parse().ok()).unwrap_or(9);
     if status == 9 {
         std::fs::create_dir_all("/run/provision").unwrap();
         std::fs::write("/run/provision/state.json", r#"{"pid":1,"exit_status":9}"#).unwrap();
