@@ -3,11 +3,11 @@
 //! `apt-config` prints where the entries are; they are parsed here, in both formats (one line, deb822), because apt
 //! prints neither their keys nor their other options. No mirror is built in.
 
-mod machine;
+mod config;
 mod one_line;
 pub mod stanza;
 
-pub use machine::{APT_CONFIG, Machine};
+pub use config::{APT_CONFIG, AptConfig};
 
 use std::fmt::Write as _;
 use std::io;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use apt_sources::{APT_CONFIG, Machine, SourcesError, Wanted};
+use apt_sources::{APT_CONFIG, AptConfig, SourcesError, Wanted};
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, ExecError, Program};
 use host::mount::{self, KernelMounts};
@@ -127,7 +127,7 @@ fn sources_list(options: &Build, exec: &mut dyn Exec) -> Result<String> {
         mirrors: &[],
         firmware: false,
     };
-    let entries = Machine::ask(exec)?.entries()?;
+    let entries = AptConfig::read(exec)?.entries()?;
     apt_sources::render_lines(&entries, wanted).map_err(|error| match error {
         SourcesError::NoArchive { .. } => {
             refused(error.to_string(), "give a mirror with `--mirror URL`")

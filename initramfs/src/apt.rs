@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apt_sources::stanza::{self, Stanza};
-use apt_sources::{Machine, Wanted};
+use apt_sources::{AptConfig, Wanted};
 use host::exec::{Cmd, Exec, ExecError};
 
 use crate::error::{self, Error};
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Apt<'_> {
 }
 
 /// The configuration file, which disables the machine's packages, pins and hooks.
-fn render_config(state: &Path, proxies: &Proxies, machine: &Machine) -> String {
+fn render_config(state: &Path, proxies: &Proxies, config: &AptConfig) -> String {
     let at = |below: &str| state.join(below).display().to_string();
     let mut text = String::from(
         "#clear APT::Architectures;\n#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
@@ -98,8 +98,8 @@ fn render_config(state: &Path, proxies: &Proxies, machine: &Machine) -> String {
     }
     // As in apt, a configured proxy overrides the environment.
     let environment = [
-        ("http", &proxies.http, machine.http_proxy),
-        ("https", &proxies.https, machine.https_proxy),
+        ("http", &proxies.http, config.http_proxy),
+        ("https", &proxies.https, config.https_proxy),
     ];
     for (scheme, proxy, configured) in environment {
         if let (Some(proxy), false) = (proxy, configured)
@@ -133,7 +133,7 @@ impl<'e> Apt<'e> {
         if self.ready {
             return Ok(());
         }
-        let machine = Machine::ask(self.exec)?;
+        let config = AptConfig::read(self.exec)?;
         for folder in [
             "state/lists/partial",
             "cache/archives/partial",
@@ -143,7 +143,7 @@ impl<'e> Apt<'e> {
             let path = self.state.join(folder);
             fs::create_dir_all(&path).map_err(error::io("create", &path))?;
         }
-        let entries = machine.entries()?;
+        let entries = config.entries()?;
         write_private(&self.state.join("status"), "")?;
         write_private(
             &self.state.join("sources.list.d/release.sources"),
@@ -151,7 +151,7 @@ impl<'e> Apt<'e> {
         )?;
         write_private(
             &self.state.join("apt.conf"),
-            &render_config(&self.state, &self.proxies, &machine),
+            &render_config(&self.state, &self.proxies, &config),
         )?;
         // Without the option, apt only warns of a list that it could not fetch, and uses an old one.
         let update = self
@@ -376,15 +376,15 @@ mod tests {
             none_for: None,
         };
         let mut script = Script::new().answering("apt-config", "HTTP='http://own.test'\n");
-        let machine = Machine::ask(&mut script).unwrap();
-        let text = render_config(Path::new("/s"), &proxies, &machine);
+        let config = AptConfig::read(&mut script).unwrap();
+        let text = render_config(Path::new("/s"), &proxies, &config);
         assert!(!text.contains("Acquire::http::Proxy"));
         assert!(text.contains("Acquire::https::Proxy \"http://p.test:2\";"));
     }
 
     #[test]
     fn apt_does_not_see_installed_packages() {
-        let text = render_config(Path::new("/s"), &Proxies::default(), &Machine::default());
+        let text = render_config(Path::new("/s"), &Proxies::default(), &AptConfig::default());
         assert!(text.contains("Dir::State::status \"/s/status\";"));
         assert!(text.contains("Dir::Etc::preferences \"/dev/null\";"));
     }

@@ -14,7 +14,7 @@ pub const APT_CONFIG: Program = Program::new("apt-config", "apt");
 
 /// The machine's configuration of apt, as `apt-config shell` prints it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Machine {
+pub struct AptConfig {
     list: Option<PathBuf>,
     parts: Option<PathBuf>,
     /// Whether a proxy for http is configured.
@@ -23,10 +23,10 @@ pub struct Machine {
     pub https_proxy: bool,
 }
 
-impl Machine {
+impl AptConfig {
     /// Runs `apt-config`.
-    pub fn ask(exec: &mut dyn Exec) -> Result<Self, SourcesError> {
-        let ask = Cmd::new(APT_CONFIG).args([
+    pub fn read(exec: &mut dyn Exec) -> Result<Self, SourcesError> {
+        let cmd = Cmd::new(APT_CONFIG).args([
             "shell",
             "LIST",
             "Dir::Etc::sourcelist/f",
@@ -37,33 +37,33 @@ impl Machine {
             "HTTPS",
             "Acquire::https::Proxy",
         ]);
-        Ok(Self::parse(&exec.run(&ask)?.stdout))
+        Ok(Self::parse(&exec.run(&cmd)?.stdout))
     }
 
     /// Reads `NAME='value'` lines.
     fn parse(text: &str) -> Self {
-        let mut machine = Self::default();
+        let mut config = Self::default();
         for line in text.lines() {
             let Some((name, value)) = line.split_once('=') else {
                 continue;
             };
             let value = value.trim_matches('\'').replace(r"'\''", "'");
             match name {
-                "LIST" => machine.list = Some(value.into()),
-                "PARTS" => machine.parts = Some(value.into()),
-                "HTTP" => machine.http_proxy = !value.is_empty(),
-                "HTTPS" => machine.https_proxy = !value.is_empty(),
+                "LIST" => config.list = Some(value.into()),
+                "PARTS" => config.parts = Some(value.into()),
+                "HTTP" => config.http_proxy = !value.is_empty(),
+                "HTTPS" => config.https_proxy = !value.is_empty(),
                 _ => {}
             }
         }
-        machine
+        config
     }
 
     /// Reads all entries: those of the file `sources.list`, then those of the folder in the order of file names.
     pub fn entries(&self) -> Result<Vec<Stanza>, SourcesError> {
         let mut entries = Vec::new();
         if let Some(list) = self.list.as_deref().filter(|list| list.is_file()) {
-            entries.extend(one_line::parse_list(&read(list)?));
+            entries.extend(one_line::parse_list(&read_file(list)?));
         }
         let Some(parts) = self.parts.as_deref().filter(|parts| parts.is_dir()) else {
             return Ok(entries);
@@ -79,13 +79,13 @@ impl Machine {
                 Some("sources") => stanza::parse_stanzas,
                 _ => continue,
             };
-            entries.extend(parse(&read(&path)?));
+            entries.extend(parse(&read_file(&path)?));
         }
         Ok(entries)
     }
 }
 
-fn read(path: &Path) -> Result<String, SourcesError> {
+fn read_file(path: &Path) -> Result<String, SourcesError> {
     fs::read_to_string(path).map_err(unreadable(path))
 }
 
@@ -99,20 +99,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn apt_is_asked_where_its_sources_are() {
+    fn the_configuration_is_read_from_apt_config() {
         let answer =
             "LIST='/etc/apt/sources.list'\nPARTS='/etc/apt/it'\\''s'\nHTTP='http://own.test'\n";
         let mut script = host::fake::Script::new().answering("apt-config shell LIST", answer);
-        let machine = Machine::ask(&mut script).unwrap();
-        let expected = Machine {
+        let config = AptConfig::read(&mut script).unwrap();
+        let expected = AptConfig {
             list: Some("/etc/apt/sources.list".into()),
             parts: Some("/etc/apt/it's".into()),
             http_proxy: true,
             https_proxy: false,
         };
-        assert_eq!(machine, expected);
+        assert_eq!(config, expected);
         let mut script = host::fake::Script::new().without(APT_CONFIG);
-        Machine::ask(&mut script).unwrap_err();
+        AptConfig::read(&mut script).unwrap_err();
     }
 
     #[test]
@@ -131,12 +131,12 @@ mod tests {
             "deb http://c.test/ bookworm main",
         )
         .unwrap();
-        let machine = Machine {
+        let config = AptConfig {
             list: Some(dir.path().join("none")),
             parts: Some(parts),
-            ..Machine::default()
+            ..AptConfig::default()
         };
-        let entries = machine.entries().unwrap();
+        let entries = config.entries().unwrap();
         let uris: Vec<_> = entries.iter().filter_map(|e| e.field("URIs")).collect();
         assert_eq!(uris, ["http://a.test", "http://b.test/"]);
     }
