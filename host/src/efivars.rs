@@ -25,7 +25,7 @@ pub struct Variables {
 
 impl Variables {
     /// The variables of this machine.
-    pub fn real() -> Self {
+    pub(crate) fn real() -> Self {
         Self::at(FOLDER)
     }
 

@@ -10,9 +10,6 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::wait;
 
-/// Lock file of the one agent that may run on a machine.
-pub const RUN_LOCK: &str = "/run/provision.lock";
-
 /// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -119,7 +116,7 @@ pub struct DiskLock {
 }
 
 /// Takes the lock of a whole disk, waiting up to `limit` for udev or another tool to release it.
-pub fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
+pub(crate) fn disk_lock(disk: &Path, limit: Duration) -> Result<DiskLock, LockError> {
     let failed = |source| LockError::Io {
         path: disk.to_owned(),
         source,

@@ -121,7 +121,7 @@ pub fn unmount_below(
 
 /// [`Mounts`] of a run on regular files: mounting is an error, and the machine's mounts are never touched.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoMounts;
+pub(crate) struct NoMounts;
 
 impl Mounts for NoMounts {
     fn mount(&mut self, device: &Path, _: &Path, _: &str, _: MountMode) -> io::Result<()> {

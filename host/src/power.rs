@@ -57,7 +57,7 @@ impl NextKernel for Kexec {
 
 /// [`NextKernel`] of a run on regular files: loading is an error.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoKexec;
+pub(crate) struct NoKexec;
 
 impl NextKernel for NoKexec {
     fn load(&mut self, _: &Path, _: &Path, _: &str) -> io::Result<()> {

@@ -28,7 +28,7 @@ pub fn remove_folder(folder: &Path) -> io::Result<()> {
 
 /// Removes everything in `folder` except the entry `kept`, which need not exist; the folder stays. Stops at mount
 /// points like [`remove_folder`].
-pub fn empty_folder_but(folder: &Path, kept: &OsStr) -> io::Result<()> {
+pub(crate) fn empty_folder_but(folder: &Path, kept: &OsStr) -> io::Result<()> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open = fcntl::openat(AT_FDCWD, folder, flags, stat::Mode::empty())?;
     for name in names(open.as_fd())? {

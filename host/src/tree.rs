@@ -19,7 +19,6 @@ use nix::unistd::{self, UnlinkatFlags};
 #[derive(Debug)]
 pub struct Tree {
     root: OwnedFd,
-    path: PathBuf,
 }
 
 /// Kind of the entry at a path, symbolic links followed.
@@ -42,13 +41,7 @@ impl Tree {
         let flags = OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC;
         Ok(Self {
             root: fcntl::open(root, flags, Mode::empty())?,
-            path: root.to_owned(),
         })
-    }
-
-    /// Path of the root in the running system.
-    pub fn root(&self) -> &Path {
-        &self.path
     }
 
     fn resolve(&self, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
@@ -73,7 +66,7 @@ impl Tree {
     }
 
     /// Kind of the entry at `path`; `None` where there is none, or a dangling link.
-    pub fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
+    pub(crate) fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
         let found = match self.resolve(path, OFlag::O_PATH) {
             Ok(found) => found,
             Err(error) if is_absence(&error) => return Ok(None),
@@ -269,7 +262,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let (_folder, tree) = tree();
+        let (folder, tree) = tree();
+        let root = folder.path().join("root");
         tree.write("/etc/network/hostname", "node-1\n", 0o600)
             .unwrap();
         tree.write("etc/network/hostname", "node-2\n", 0o644)
@@ -280,7 +274,7 @@ mod tests {
         );
         assert_eq!(tree.list("etc/network").unwrap(), ["hostname"]);
         assert_eq!(tree.length("etc/network/hostname").unwrap(), 7);
-        let path = tree.root().join("etc/network/hostname");
+        let path = root.join("etc/network/hostname");
         assert_eq!(
             std::fs::metadata(path).unwrap().permissions().mode() & 0o7777,
             0o644
@@ -294,6 +288,7 @@ mod tests {
     #[test]
     fn links_out_of_the_tree_lead_back_into_it() {
         let (folder, tree) = tree();
+        let root = folder.path().join("root");
         let outside = folder.path().join("outside");
         std::fs::create_dir(&outside).unwrap();
         std::fs::write(outside.join("victim"), "untouched").unwrap();
@@ -302,21 +297,18 @@ mod tests {
             ("absolute", outside.to_str().unwrap()),
             ("far", "../../../../../../../../.."),
         ] {
-            symlink(to, tree.root().join(name)).unwrap();
+            symlink(to, root.join(name)).unwrap();
         }
         assert!(
             tree.write("up/victim", "x", 0o644).is_err(),
             "the link leads nowhere in the tree"
         );
         tree.write("far/victim", "x", 0o644).unwrap();
-        assert_eq!(
-            std::fs::read_to_string(tree.root().join("victim")).unwrap(),
-            "x"
-        );
+        assert_eq!(std::fs::read_to_string(root.join("victim")).unwrap(), "x");
         assert_eq!(tree.kind("absolute/victim").unwrap(), None);
         assert_eq!(tree.list("up").unwrap(), Vec::<String>::new());
         tree.write("../../escaped", "x", 0o644).unwrap();
-        assert!(tree.root().join("escaped").is_file());
+        assert!(root.join("escaped").is_file());
         assert_eq!(
             std::fs::read_to_string(outside.join("victim")).unwrap(),
             "untouched"
@@ -327,10 +319,11 @@ mod tests {
     #[test]
     fn a_link_of_the_same_name_is_replaced_not_followed() {
         let (folder, tree) = tree();
+        let root = folder.path().join("root");
         let victim = folder.path().join("victim");
         std::fs::write(&victim, "untouched").unwrap();
-        symlink(&victim, tree.root().join("fstab")).unwrap();
-        symlink(&victim, tree.root().join(".fstab.new")).unwrap();
+        symlink(&victim, root.join("fstab")).unwrap();
+        symlink(&victim, root.join(".fstab.new")).unwrap();
         tree.write("fstab", "mine", 0o644).unwrap();
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
         assert_eq!(tree.read("fstab").unwrap().as_deref(), Some("mine"));

@@ -16,8 +16,6 @@ pub struct Bytes(pub u64);
 impl Bytes {
     /// Zero bytes; also the start of a disk.
     pub const ZERO: Self = Self(0);
-    /// 2^10 bytes.
-    pub const KIB: Self = Self(1 << 10);
     /// 2^20 bytes.
     pub const MIB: Self = Self(1 << 20);
     /// 2^30 bytes.
@@ -110,7 +108,7 @@ impl fmt::Display for Bytes {
 /// The text, which is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a size; write it like `512 MiB` or `20 GiB`")]
-pub struct ParseBytesError(pub String);
+pub struct ParseBytesError(String);
 
 impl FromStr for Bytes {
     type Err = ParseBytesError;

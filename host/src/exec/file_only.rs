@@ -7,7 +7,7 @@ use super::{Cmd, Exec, ExecError, Output, Program};
 /// Runs tools that work on files. Refuses those that find devices by themselves ([`Program::on_devices`]): they would
 /// act on devices of this machine.
 #[derive(Clone, Debug)]
-pub struct FileOnlyExec<E>(pub E);
+pub(crate) struct FileOnlyExec<E>(pub E);
 
 impl<E: Exec> Exec for FileOnlyExec<E> {
     fn run(&mut self, cmd: &Cmd) -> Result<Output, ExecError> {

@@ -5,7 +5,7 @@ mod file_only;
 mod running;
 mod system;
 
-pub use file_only::FileOnlyExec;
+pub(crate) use file_only::FileOnlyExec;
 pub use running::Running;
 pub use system::System;
 

@@ -34,11 +34,6 @@ impl Running {
         self.child.id()
     }
 
-    /// Its command line, quoted for a shell.
-    pub fn command(&self) -> &str {
-        &self.command
-    }
-
     /// Its exit status once it has ended, without waiting.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.wait_timeout(Duration::ZERO)

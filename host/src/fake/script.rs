@@ -94,7 +94,7 @@ impl Script {
     }
 
     /// Every command so far.
-    pub fn commands(&self) -> Vec<Cmd> {
+    pub(crate) fn commands(&self) -> Vec<Cmd> {
         self.state().transcript.clone()
     }
 }

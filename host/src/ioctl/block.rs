@@ -120,7 +120,7 @@ pub fn add_partition(disk: &impl AsFd, number: u32, extent: Extent) -> io::Resul
 }
 
 /// Removes a partition from the kernel's list. `ENXIO` where there is none of that number, `EBUSY` while it is in use.
-pub fn delete_partition(disk: &impl AsFd, number: u32) -> io::Result<()> {
+pub(crate) fn delete_partition(disk: &impl AsFd, number: u32) -> io::Result<()> {
     let nothing = Extent {
         start: Bytes::ZERO,
         length: Bytes::ZERO,

@@ -8,7 +8,11 @@ use nix::libc;
 
 /// Loads a kernel and its initial ramdisk, replacing any that was loaded before; it starts with the next
 /// `LINUX_REBOOT_CMD_KEXEC`. Both files may be closed and unmounted afterwards: the kernel has copies.
-pub fn load(kernel: BorrowedFd<'_>, initrd: BorrowedFd<'_>, command_line: &CStr) -> io::Result<()> {
+pub(crate) fn load(
+    kernel: BorrowedFd<'_>,
+    initrd: BorrowedFd<'_>,
+    command_line: &CStr,
+) -> io::Result<()> {
     let text = command_line.to_bytes_with_nul();
     // SAFETY: the call reads `text.len()` bytes at `text`, the terminating zero among them as it asks, and keeps no
     // pointer; both descriptors are open for as long as they are borrowed.

@@ -16,7 +16,7 @@
 
 pub mod block;
 pub mod flags;
-pub mod kexec;
+pub(crate) mod kexec;
 pub mod loops;
-pub mod process;
-pub mod terminal;
+pub(crate) mod process;
+pub(crate) mod terminal;

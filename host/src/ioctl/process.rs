@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 
 /// Makes the kernel send `SIGTERM` to the child when the *thread* that starts it ends.
-pub fn die_with_parent(command: &mut Command) {
+pub(crate) fn die_with_parent(command: &mut Command) {
     let parent = Pid::this();
     let arm = move || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
@@ -29,7 +29,7 @@ pub fn die_with_parent(command: &mut Command) {
 /// A descriptor for the child `pid` that polls readable once it has ended, reaped or not.
 ///
 /// `pid` must be a child of this process that has not been waited for: otherwise the number may have been reused.
-pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     let pid: libc::pid_t = pid
         .try_into()
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;

@@ -11,7 +11,7 @@ nix::ioctl_read_bad!(
 );
 
 /// Number of columns; 0 where unknown, as on a serial line. An error where it is not a terminal.
-pub fn columns(terminal: &impl AsFd) -> io::Result<usize> {
+pub(crate) fn columns(terminal: &impl AsFd) -> io::Result<usize> {
     let mut size = winsize {
         ws_row: 0,
         ws_col: 0,

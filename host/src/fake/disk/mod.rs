@@ -27,7 +27,6 @@ struct FakeDisk {
     path: PathBuf,
     size: Bytes,
     sector_size: Bytes,
-    read_only: bool,
     is_file: bool,
     partitions: Vec<(u32, Extent)>,
     slaves: Vec<PathBuf>,
@@ -57,21 +56,11 @@ impl FakeDevices {
             path: PathBuf::from(path),
             size,
             sector_size,
-            read_only: false,
             is_file: false,
             partitions: Vec::new(),
             slaves: Vec::new(),
             content: Memory::default(),
         });
-        self
-    }
-
-    /// Makes the disk added last refuse writing.
-    #[must_use]
-    pub fn read_only(self) -> Self {
-        if let Some(disk) = self.state().disks.last_mut() {
-            disk.read_only = true;
-        }
         self
     }
 
@@ -219,7 +208,6 @@ struct Opened {
     disk: usize,
     window: Extent,
     sector_size: Bytes,
-    read_only: bool,
     writable: bool,
     lost: bool,
 }
@@ -265,7 +253,7 @@ impl BlockDevice for Opened {
     }
 
     fn read_only(&self) -> bool {
-        self.read_only
+        false
     }
 
     fn read_at(&self, buffer: &mut [u8], at: Bytes) -> io::Result<()> {
@@ -314,16 +302,12 @@ impl Devices for FakeDevices {
         let (index, window) = state.locate(path)?;
         let disk = state.disk(index)?;
         let writable = access != Access::Read;
-        if disk.read_only && writable {
-            return Err(io::Error::from_raw_os_error(nix::libc::EROFS));
-        }
         Ok(Box::new(Opened {
             devices: self.clone(),
             path: path.to_owned(),
             disk: index,
             window,
             sector_size: disk.sector_size,
-            read_only: disk.read_only,
             writable,
             lost: false,
         }))

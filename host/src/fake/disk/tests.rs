@@ -69,11 +69,3 @@ fn a_partition_is_a_window() {
     assert_eq!(devices.content("/dev/nvme0n1", end).unwrap(), b"ab");
     assert!(devices.is_file(disk) && !devices.is_file(&node));
 }
-
-#[test]
-fn a_read_only_disk_is_not_opened_for_writing() {
-    let devices = FakeDevices::new().with("/dev/sda", Bytes::MIB).read_only();
-    let sda = Path::new("/dev/sda");
-    devices.open(sda, Access::Write).map(|_| ()).unwrap_err();
-    assert!(devices.open(sda, Access::Read).unwrap().read_only());
-}

@@ -134,19 +134,19 @@ impl Header {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The partition's number: its position in the list, from 1.
-    pub number: u32,
+    pub(crate) number: u32,
     /// Partition type.
     pub type_guid: Uuid,
     /// Unique identifier.
-    pub guid: Uuid,
+    pub(crate) guid: Uuid,
     /// First sector.
     pub first: u64,
     /// Last sector. It may lie before `first` or beyond the disk: that is not checked here.
     pub last: u64,
     /// [`LEGACY_BOOT`] and others.
-    pub attributes: u64,
+    pub(crate) attributes: u64,
     /// Label; at most 36 units of UTF-16.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 impl Entry {
