@@ -155,7 +155,7 @@ fn is_web_page(head: &[u8]) -> bool {
 /// Size of the window, in bytes, of the zstd frame that begins with `head`.
 ///
 /// `None` where `head` is too short, or is not the header of a frame with data (a skippable frame, say).
-pub fn zstd_window(head: &[u8]) -> Option<u64> {
+pub(crate) fn zstd_window(head: &[u8]) -> Option<u64> {
     let rest = head.strip_prefix(&[0x28, 0xb5, 0x2f, 0xfd])?;
     let (descriptor, rest) = rest.split_first()?;
     let single_segment = descriptor & 0b10_0000 != 0;
@@ -181,7 +181,7 @@ pub fn zstd_window(head: &[u8]) -> Option<u64> {
 ///
 /// `None` where `head` is too short, the stream has no block, or its filters are not understood: the decoder
 /// has its own limit. Layout by "The .xz File Format" 1.2.1, sections 2.1.1, 3.1 and 5.3.1.
-pub fn xz_dictionary(head: &[u8]) -> Option<u64> {
+pub(crate) fn xz_dictionary(head: &[u8]) -> Option<u64> {
     let block = head
         .strip_prefix(&[0xfd, b'7', b'z', b'X', b'Z', 0])?
         .get(6..)?;

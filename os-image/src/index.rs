@@ -9,7 +9,7 @@ use crate::error::InvalidManifest;
 pub const INDEX_LIMIT: usize = 8 << 20;
 
 /// The smallest chunk size, 1 MiB.
-pub const CHUNK_SIZE_MIN: u32 = 1 << 20;
+pub(crate) const CHUNK_SIZE_MIN: u32 = 1 << 20;
 /// The largest chunk size, 16 MiB: two forms of a chunk are in memory while it is written.
 pub const CHUNK_SIZE_MAX: u32 = 16 << 20;
 
@@ -149,7 +149,7 @@ fn length_at(offset: u64, raw_size: u64, chunk_size: u32) -> u32 {
 }
 
 /// The longest frame, in bytes, that zstd makes of `length` bytes (`ZSTD_COMPRESSBOUND` of zstd.h).
-pub const fn packed_length_max(length: u32) -> u32 {
+pub(crate) const fn packed_length_max(length: u32) -> u32 {
     const SMALL: u32 = 128 << 10;
     let margin = if length < SMALL {
         (SMALL - length) >> 11
@@ -217,7 +217,7 @@ impl IndexBuilder {
     }
 
     /// Bytes of memory that the index takes.
-    pub fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.index
             .entries
             .capacity()
@@ -314,7 +314,7 @@ impl IndexBuilder {
 }
 
 /// BLAKE3 of `length` zero bytes.
-pub fn zeros_digest(length: u32) -> [u8; 32] {
+pub(crate) fn zeros_digest(length: u32) -> [u8; 32] {
     static PIECE: [u8; 64 << 10] = [0; 64 << 10];
     let mut hasher = blake3::Hasher::new();
     let mut left = usize::try_from(length).unwrap_or(usize::MAX);

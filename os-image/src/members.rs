@@ -130,7 +130,7 @@ impl<R: BufRead, D: Read> Read for Members<R, D> {
 }
 
 /// Reads zeros up to the end of `input`; anything else is an error.
-pub fn skip_zeros(input: &mut impl BufRead) -> io::Result<()> {
+pub(crate) fn skip_zeros(input: &mut impl BufRead) -> io::Result<()> {
     loop {
         let bytes = input.fill_buf()?;
         if bytes.is_empty() {

@@ -46,17 +46,17 @@ fn as_a_number<S: serde::Serializer>(text: &String, serializer: S) -> Result<S::
 pub struct Repository {
     /// `deb` or `rpm`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub(crate) kind: String,
     /// Name of the repository, like `debian`.
-    pub name: String,
+    pub(crate) name: String,
     /// Its URL; must not contain a password.
-    pub uri: String,
+    pub(crate) uri: String,
     /// The suite, for `deb`.
-    pub suite: Option<String>,
+    pub(crate) suite: Option<String>,
     /// The components, for `deb`, separated by spaces.
-    pub section: Option<String>,
+    pub(crate) section: Option<String>,
     /// apt's pin priority.
-    pub priority: Option<u32>,
+    pub(crate) priority: Option<u32>,
 }
 
 /// An image in one container. Raw sizes and digests are those of the unpacked image, `container_` ones those of the

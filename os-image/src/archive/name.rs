@@ -35,7 +35,7 @@ impl Name {
     }
 
     /// Whether this is the empty path, the root itself.
-    pub const fn is_root(&self) -> bool {
+    pub(crate) const fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 }

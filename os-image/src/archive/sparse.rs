@@ -10,9 +10,9 @@ pub(super) const PIECES_MOST: usize = 1 << 18;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     /// Offset in the file, in bytes.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Length in bytes.
-    pub length: u64,
+    pub(crate) length: u64,
 }
 
 /// The records of extended headers for a sparse file: `GNU.sparse.…`, formats 0.0, 0.1 and 1.0.

@@ -15,7 +15,7 @@ use crate::index::Index;
 pub const VERSION: u64 = 1;
 
 /// The longest value in a manifest, in bytes: names, paths, digests.
-pub const TOKEN_LIMIT: usize = 4096;
+pub(crate) const TOKEN_LIMIT: usize = 4096;
 
 /// The manifest: one system, in one file per filesystem or in one for the whole disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,11 +90,11 @@ pub struct Filesystem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Length of its text in bytes. The text is read as a stream and not kept.
-    pub text: u64,
+    pub(crate) text: u64,
     /// Bytes of memory for the indexes of all its images together.
-    pub index: usize,
+    pub(crate) index: usize,
     /// The most images that it may list.
-    pub images: usize,
+    pub(crate) images: usize,
 }
 
 impl Default for Limits {
@@ -115,7 +115,7 @@ impl Manifest {
     }
 
     /// Makes the checks of [`Manifest::read`] except those of the indexes, which are consistent by construction.
-    pub fn check(&self) -> Result<(), (String, InvalidManifest)> {
+    pub(crate) fn check(&self) -> Result<(), (String, InvalidManifest)> {
         let top = |fault| (String::from("the top"), fault);
         check_name("name", &self.name).map_err(top)?;
         check_name("architecture", &self.architecture).map_err(top)?;
