@@ -18,7 +18,7 @@ pub enum PartKind {
 
 impl PartKind {
     /// The MIME type that tells cloud-init the kind.
-    pub const fn content_type(self) -> &'static str {
+    pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::Boothook => "text/cloud-boothook",
             Self::CloudConfig => "text/cloud-config",
