@@ -16,14 +16,14 @@ impl Stanza {
     }
 
     /// The value of `field`, split at white space; empty where there is none.
-    pub fn words(&self, field: &str) -> Vec<&str> {
+    pub(crate) fn words(&self, field: &str) -> Vec<&str> {
         self.field(field)
             .map(|value| value.split_whitespace().collect())
             .unwrap_or_default()
     }
 
     /// Sets `field`, in place where it exists.
-    pub fn set(&mut self, field: &str, value: String) {
+    pub(crate) fn set(&mut self, field: &str, value: String) {
         match self
             .fields
             .iter_mut()
@@ -35,7 +35,7 @@ impl Stanza {
     }
 
     /// The paragraph's text, with a newline at its end.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         self.fields
             .iter()
             .fold(String::new(), |text, (name, value)| {
