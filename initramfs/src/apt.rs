@@ -16,18 +16,18 @@ use crate::lock::{self, Package};
 use crate::tools::Tool;
 
 /// Debian's name of the ramdisk's architecture, the only one supported.
-pub const ARCHITECTURE: &str = "amd64";
+pub(crate) const ARCHITECTURE: &str = "amd64";
 
 /// Time limit of one download: kernels and firmware are large, and connections may be slow.
 const DOWNLOAD_TIME: Duration = Duration::from_hours(1);
 
 /// One version of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PackageVersion {
+pub(crate) struct PackageVersion {
     /// Name of the package.
-    pub name: String,
+    pub(crate) name: String,
     /// Version with epoch.
-    pub version: String,
+    pub(crate) version: String,
 }
 
 /// Proxies from this process's environment variables, which started programs do not inherit.
@@ -54,7 +54,7 @@ impl Proxies {
 }
 
 /// apt, configured for one release and an empty machine. The package lists are fetched at the first query.
-pub struct Apt<'e> {
+pub(crate) struct Apt<'e> {
     exec: &'e mut dyn Exec,
     state: PathBuf,
     wanted: Wanted<'e>,
@@ -113,7 +113,7 @@ fn render_config(state: &Path, proxies: &Proxies, config: &AptConfig) -> String 
 
 impl<'e> Apt<'e> {
     /// apt with its state below `state`, an absolute path.
-    pub fn new(
+    pub(crate) fn new(
         exec: &'e mut dyn Exec,
         state: PathBuf,
         wanted: Wanted<'e>,
@@ -174,7 +174,7 @@ impl<'e> Apt<'e> {
     }
 
     /// The packages that apt would install on an empty machine to install `roots`.
-    pub fn closure(&mut self, roots: &[String]) -> Result<Vec<PackageVersion>, Error> {
+    pub(crate) fn closure(&mut self, roots: &[String]) -> Result<Vec<PackageVersion>, Error> {
         self.ensure_lists()?;
         let cmd = self
             .command(Tool::AptGet)
@@ -194,7 +194,7 @@ impl<'e> Apt<'e> {
     }
 
     /// The entries of `packages` in the package lists.
-    pub fn show(&mut self, packages: &[PackageVersion]) -> Result<Vec<Stanza>, Error> {
+    pub(crate) fn show(&mut self, packages: &[PackageVersion]) -> Result<Vec<Stanza>, Error> {
         self.ensure_lists()?;
         let cmd = self
             .command(Tool::AptCache)
@@ -208,14 +208,14 @@ impl<'e> Apt<'e> {
     }
 
     /// Runs other programs while `Apt` borrows the [`Exec`].
-    pub fn exec(&mut self) -> &mut dyn Exec {
+    pub(crate) fn exec(&mut self) -> &mut dyn Exec {
         self.exec
     }
 
     /// Downloads all packages that are not in the folder `cache` with one call of apt: it reads its lists for each call,
     /// which takes longer than most downloads. A failure is only a warning: [`Self::fetch`] then downloads each package
     /// by itself, and its error names the one that is not available.
-    pub fn prefetch(&mut self, packages: &[Package], cache: &Path) -> Result<(), Error> {
+    pub(crate) fn prefetch(&mut self, packages: &[Package], cache: &Path) -> Result<(), Error> {
         let missing: BTreeSet<&Package> = packages
             .iter()
             .filter(|package| !cache.join(package.file_name()).exists())
@@ -246,7 +246,7 @@ impl<'e> Apt<'e> {
     }
 
     /// Path of the package file in the folder `cache`. It is downloaded if it is missing or its sha256 is not the lock's.
-    pub fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, Error> {
+    pub(crate) fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, Error> {
         let path = cache.join(package.file_name());
         if path.exists() {
             if lock::sha256_of(&path)? == package.sha256 {
@@ -338,7 +338,7 @@ fn parse_uris(text: &str) -> Result<Vec<PackageVersion>, Error> {
         let mut words = file.trim_end_matches(".deb").split('_');
         let (Some(name), Some(version), Some(_)) = (words.next(), words.next(), words.next())
         else {
-            return Err(Error::AptAnswer {
+            return Err(Error::AptOutput {
                 subject: "the packages to install".to_owned(),
                 why: format!("`{file}` is not the name of a package file"),
             });

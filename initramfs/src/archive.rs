@@ -7,7 +7,7 @@ use cpio::newc;
 use crate::tree::{EntryKind, Tree};
 
 /// Default level of zstd. Up to level 19 the window is 8 MiB, the maximum that the kernel unpacks.
-pub const LEVEL: i32 = 12;
+pub(crate) const LEVEL: i32 = 12;
 
 const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
@@ -15,7 +15,7 @@ const LINK: u32 = 0o120_000;
 const CHARACTER: u32 = 0o020_000;
 
 /// Writes the tree as a cpio archive. Every entry has the modification time `time` and the owner root.
-pub fn write_cpio<W: Write>(tree: &Tree, time: u32, mut out: W) -> io::Result<W> {
+pub(crate) fn write_cpio<W: Write>(tree: &Tree, time: u32, mut out: W) -> io::Result<W> {
     for (index, (path, entry)) in tree.entries().enumerate() {
         let ino = u32::try_from(index + 1).map_err(io::Error::other)?;
         let builder = newc::Builder::new(path)
@@ -47,7 +47,7 @@ pub fn write_cpio<W: Write>(tree: &Tree, time: u32, mut out: W) -> io::Result<W>
 }
 
 /// Packs bytes on all cores; the result does not depend on their number.
-pub fn pack(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
+pub(crate) fn pack(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), level)?;
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(u64::try_from(bytes.len()).ok())?;
@@ -59,17 +59,17 @@ pub fn pack(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
 
 /// An entry of an archive that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredEntry {
+pub(crate) struct StoredEntry {
     /// Path, without a leading slash.
-    pub path: String,
+    pub(crate) path: String,
     /// Kind and permissions, as in `st_mode`.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Content of a file, or a link's target.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Unpacks a ramdisk into memory.
-pub fn read(packed: impl Read) -> io::Result<Vec<StoredEntry>> {
+pub(crate) fn read(packed: impl Read) -> io::Result<Vec<StoredEntry>> {
     let mut source = io::BufReader::new(zstd::Decoder::new(packed)?);
     let mut stored = Vec::new();
     loop {

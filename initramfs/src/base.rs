@@ -86,7 +86,7 @@ const FOLDERS: [(&str, u32); 10] = [
 ];
 
 /// Adds the built-in files, and those that `options` name, to the tree.
-pub fn take(tree: &mut Tree, options: &BuildOptions, built: u32) -> Result<(), Error> {
+pub(crate) fn take(tree: &mut Tree, options: &BuildOptions, built: u32) -> Result<(), Error> {
     for (path, permissions) in FOLDERS {
         tree.folder("base", path, permissions)?;
     }

@@ -10,20 +10,20 @@ use crate::error::{self, Error};
 
 /// Dependencies of a program or library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
+pub(crate) struct Needs {
     /// Path of its loader; static programs and libraries have none.
-    pub loader: Option<String>,
+    pub(crate) loader: Option<String>,
     /// Sonames of its libraries.
-    pub libraries: Vec<String>,
+    pub(crate) libraries: Vec<String>,
 }
 
 /// Whether the bytes begin with the magic of ELF.
-pub fn is_elf(bytes: &[u8]) -> bool {
+pub(crate) fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF")
 }
 
 /// The dependencies of `bytes`, the content of `path`; none for kernel modules and files that are not ELF.
-pub fn needs(path: &Path, bytes: &[u8]) -> Result<Needs, Error> {
+pub(crate) fn needs(path: &Path, bytes: &[u8]) -> Result<Needs, Error> {
     if !is_elf(bytes) {
         return Ok(Needs::default());
     }
@@ -38,7 +38,7 @@ pub fn needs(path: &Path, bytes: &[u8]) -> Result<Needs, Error> {
 }
 
 /// Refuses an agent that is not a static program.
-pub fn check_static(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_static(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if !is_elf(bytes) {
         return Err(Error::Usage {
             what: format!("{} is not a program (no ELF header)", path.display()),
@@ -62,39 +62,39 @@ pub fn check_static(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 /// One library of a closure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Library {
+pub(crate) struct Library {
     /// The name that programs request.
-    pub soname: String,
+    pub(crate) soname: String,
     /// Package that contains it.
-    pub package: String,
+    pub(crate) package: String,
     /// Path of the file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 /// A library that none of the unpacked packages has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub(crate) struct Missing {
     /// The requested name.
-    pub soname: String,
+    pub(crate) soname: String,
     /// Path of the file that needs it.
-    pub needed_by: PathBuf,
+    pub(crate) needed_by: PathBuf,
     /// Package of that file.
-    pub package: String,
+    pub(crate) package: String,
 }
 
 /// The transitive dependencies of files.
 #[derive(Debug, Default)]
-pub struct Closure {
+pub(crate) struct Closure {
     /// The libraries that were found, sorted by soname.
-    pub libraries: Vec<Library>,
+    pub(crate) libraries: Vec<Library>,
     /// Paths of loaders, sorted.
-    pub loaders: Vec<String>,
+    pub(crate) loaders: Vec<String>,
     /// Libraries that none of the packages has.
-    pub missing: Vec<Missing>,
+    pub(crate) missing: Vec<Missing>,
 }
 
 /// The transitive dependencies of `files` (package, path). `find` returns package and path of a soname.
-pub fn closure<'f>(
+pub(crate) fn closure<'f>(
     files: impl IntoIterator<Item = (&'f str, &'f Path)>,
     find: &dyn Fn(&str) -> Option<(String, PathBuf)>,
 ) -> Result<Closure, Error> {

@@ -204,7 +204,7 @@ impl Error {
 }
 
 /// Makes [`Error::Tool`] of a program's error; `doing` completes "cannot …".
-pub fn tool(doing: impl Into<String>) -> impl FnOnce(ExecError) -> Error {
+pub(crate) fn tool(doing: impl Into<String>) -> impl FnOnce(ExecError) -> Error {
     let doing = doing.into();
     |source| Error::Tool {
         doing,

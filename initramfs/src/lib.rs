@@ -10,25 +10,25 @@
 //!
 //! - [`compose`]: the build; [`inspect`]: content of a finished ramdisk
 //! - [`apt`]: Debian's archive through apt with a private state
-//! - [`lock`], [`resolve`]: choose exact package files
-//! - [`recipe`], [`elf`], [`modules`], [`unpack`]: choose files of the packages
-//! - [`tree`], [`archive`], [`manifest`]: the output
+//! - [`lock`], `resolve`: choose exact package files
+//! - [`recipe`], `elf`, `modules`, `unpack`: choose files of the packages
+//! - `tree`, `archive`, `manifest`: the output
 //!
 //! No program of the packages is ever executed.
 
 pub mod apt;
-pub mod archive;
-pub mod base;
+mod archive;
+mod base;
 pub mod cli;
 pub mod compose;
-pub mod elf;
+mod elf;
 pub mod error;
 pub mod inspect;
 pub mod lock;
-pub mod manifest;
-pub mod modules;
+mod manifest;
+mod modules;
 pub mod recipe;
-pub mod resolve;
+mod resolve;
 mod tools;
-pub mod tree;
-pub mod unpack;
+mod tree;
+mod unpack;

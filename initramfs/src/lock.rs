@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::apt::PackageVersion;
 use crate::error::{self, Error};
 
 /// Version of the format.
@@ -17,58 +16,55 @@ const VERSION: u32 = 1;
 /// The package files, and the options that they were chosen for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// Version of the format.
-    pub version: u32,
+    pub(crate) version: u32,
     /// Code name of the Debian release.
-    pub suite: String,
+    pub(crate) suite: String,
     /// Debian's name of the architecture.
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// Time when the lock was made, in seconds since 1970; the lower bound of the clock in ramdisks made from it.
-    pub made: u32,
+    pub(crate) made: u32,
     /// Packages requested by name, sorted; the others are in the list for their libraries.
-    pub roots: Vec<String>,
+    pub(crate) roots: Vec<String>,
     /// The package files, sorted by name.
-    pub packages: Vec<Package>,
+    pub(crate) packages: Vec<Package>,
 }
 
 /// One package file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Package {
+pub(crate) struct Package {
     /// Name of the package.
-    pub package: String,
+    pub(crate) package: String,
     /// Version with epoch.
-    pub version: String,
+    pub(crate) version: String,
     /// Debian's name of its architecture, or `all`.
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// sha256 of the package file, in hexadecimal.
     pub sha256: String,
     /// Size of the package file in bytes.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// Path of the package file below the mirror's root.
-    pub filename: String,
+    pub(crate) filename: String,
 }
 
 impl Package {
     /// File name under which apt downloads it.
-    pub fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         let version = self.version.replace(':', "%3a");
         format!("{}_{version}_{}.deb", self.package, self.architecture)
-    }
-
-    /// Name and version, as apt wants them.
-    pub fn exact(&self) -> PackageVersion {
-        PackageVersion {
-            name: self.package.clone(),
-            version: self.version.clone(),
-        }
     }
 }
 
 impl Lock {
     /// A lock of these packages for this architecture.
-    pub fn new(suite: &str, made: u32, roots: &[String], mut packages: Vec<Package>) -> Self {
+    pub(crate) fn new(
+        suite: &str,
+        made: u32,
+        roots: &[String],
+        mut packages: Vec<Package>,
+    ) -> Self {
         packages.sort();
         let roots: BTreeSet<_> = roots.iter().cloned().collect();
         Self {
@@ -82,7 +78,7 @@ impl Lock {
     }
 
     /// Reads a lock; `None` where the file does not exist.
-    pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -105,7 +101,7 @@ impl Lock {
     }
 
     /// Writes the lock atomically.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let mut text = serde_json::to_string_pretty(self).map_err(|source| Error::LockFormat {
             path: path.to_owned(),
             source,
@@ -121,7 +117,7 @@ impl Lock {
     }
 
     /// Fails unless the lock was made for this suite and these roots.
-    pub fn check(&self, path: &Path, suite: &str, roots: &[String]) -> Result<(), Error> {
+    pub(crate) fn check(&self, path: &Path, suite: &str, roots: &[String]) -> Result<(), Error> {
         let mismatch = |what: String| Error::LockMismatch {
             path: path.to_owned(),
             what,
@@ -145,7 +141,7 @@ impl Lock {
 }
 
 /// The sha256 of a file, in hexadecimal.
-pub fn sha256_of(path: &Path) -> Result<String, Error> {
+pub(crate) fn sha256_of(path: &Path) -> Result<String, Error> {
     let mut file = fs::File::open(path).map_err(error::io("open", path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

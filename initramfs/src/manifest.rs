@@ -8,7 +8,7 @@ use crate::lock::Lock;
 use crate::tree::Tree;
 
 /// Path of the description inside the ramdisk.
-pub const INSIDE: &str = "usr/share/provision/ramdisk.json";
+pub(crate) const INSIDE: &str = "usr/share/provision/ramdisk.json";
 
 /// The description inside the ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,10 +67,10 @@ pub struct Manifest {
 }
 
 /// Version of both formats.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// Makes the description of a tree.
-pub fn contents(
+pub(crate) fn contents(
     tree: &Tree,
     lock: &Lock,
     kernel: &str,

@@ -12,10 +12,10 @@ use crate::recipe;
 use crate::tools::Tool;
 
 /// The built-in list of modules.
-pub const LIST: &str = include_str!("../files/modules");
+pub(crate) const LIST: &str = include_str!("../files/modules");
 
 /// Index files that `modprobe` and udev read.
-pub const INDEXES: [&str; 8] = [
+pub(crate) const INDEXES: [&str; 8] = [
     "modules.alias.bin",
     "modules.builtin.alias.bin",
     "modules.builtin.bin",
@@ -81,7 +81,7 @@ fn taken(rules: &[Rule], path: &str) -> bool {
 
 /// The dependency graph of a kernel's modules, from depmod's indexes. Paths are relative to the kernel's module folder.
 #[derive(Clone, Debug, Default)]
-pub struct Graph {
+pub(crate) struct Graph {
     needs: BTreeMap<String, Vec<String>>,
     soft: BTreeMap<String, Vec<String>>,
     aliases: BTreeMap<String, Vec<String>>,
@@ -89,7 +89,7 @@ pub struct Graph {
 
 impl Graph {
     /// Parses the texts of `modules.dep`, `modules.softdep` and `modules.alias`.
-    pub fn parse(dep: &str, softdep: &str, alias: &str) -> Self {
+    pub(crate) fn parse(dep: &str, softdep: &str, alias: &str) -> Self {
         let mut graph = Self::default();
         for line in dep.lines() {
             if let Some((module, needs)) = line.split_once(':') {
@@ -162,15 +162,15 @@ impl Graph {
 
 /// The chosen modules of a kernel, copied to a folder with new indexes.
 #[derive(Debug)]
-pub struct Modules {
+pub(crate) struct Modules {
     /// The kernel's release, like `6.1.0-40-amd64`.
-    pub release: String,
+    pub(crate) release: String,
     /// Paths relative to [`Modules::folder`], beginning with `kernel/`.
-    pub paths: Vec<String>,
+    pub(crate) paths: Vec<String>,
     /// Folder with only these modules and their indexes.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Firmware files that these modules may request, or patterns of them.
-    pub firmware: BTreeSet<String>,
+    pub(crate) firmware: BTreeSet<String>,
 }
 
 /// Makes the module indexes below `base`, without the machine's configuration of depmod.
@@ -185,7 +185,7 @@ fn depmod(exec: &mut dyn Exec, base: &Path, release: &str) -> Result<(), Error> 
 }
 
 /// The folder that contains `lib/modules` (`root` or its `usr`), and the only kernel release in there.
-pub fn release_of(root: &Path, package: &str) -> Result<(PathBuf, String), Error> {
+pub(crate) fn release_of(root: &Path, package: &str) -> Result<(PathBuf, String), Error> {
     let none = |why: &str| Error::NoKernel {
         package: package.to_owned(),
         why: why.to_owned(),
@@ -206,7 +206,7 @@ pub fn release_of(root: &Path, package: &str) -> Result<(PathBuf, String), Error
 
 /// Chooses modules of the kernel unpacked at `root` by the built-in list and then the `extra` rules, and copies them
 /// below `stage`.
-pub fn choose(
+pub(crate) fn choose(
     exec: &mut dyn Exec,
     root: &Path,
     package: &str,

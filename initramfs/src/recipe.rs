@@ -70,7 +70,7 @@ pub fn packages(entries: &[RecipeEntry]) -> Vec<String> {
 }
 
 /// Whether `text` matches `pattern`, in which `*` matches any number of characters except `/`.
-pub fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((head, rest)) => text.strip_prefix(head).is_some_and(|tail| {

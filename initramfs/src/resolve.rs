@@ -14,21 +14,21 @@ use crate::unpack::{self, Unpacked};
 
 /// Input of [`resolve`].
 #[derive(Clone, Copy, Debug)]
-pub struct ResolveInput<'a> {
+pub(crate) struct ResolveInput<'a> {
     /// Code name of the Debian release.
-    pub suite: &'a str,
+    pub(crate) suite: &'a str,
     /// Package of the kernel, or one that depends on it.
-    pub kernel: &'a str,
+    pub(crate) kernel: &'a str,
     /// Packages with firmware.
-    pub firmware: &'a [String],
+    pub(crate) firmware: &'a [String],
     /// The recipe.
-    pub entries: &'a [RecipeEntry],
+    pub(crate) entries: &'a [RecipeEntry],
     /// Time of the lock, in seconds since 1970.
-    pub now: u32,
+    pub(crate) now: u32,
 }
 
 /// The packages requested by name.
-pub fn roots(input: ResolveInput<'_>) -> Vec<String> {
+pub(crate) fn roots(input: ResolveInput<'_>) -> Vec<String> {
     let mut roots = recipe::packages(input.entries);
     roots.push(input.kernel.to_owned());
     roots.extend(input.firmware.iter().cloned());
@@ -38,7 +38,7 @@ pub fn roots(input: ResolveInput<'_>) -> Vec<String> {
 }
 
 /// The executable files of the recipe: package and path.
-pub fn programs<'p>(
+pub(crate) fn programs<'p>(
     entries: &'p [RecipeEntry],
     unpacked: &Unpacked,
 ) -> Result<Vec<(&'p str, std::path::PathBuf)>, Error> {
@@ -54,7 +54,10 @@ pub fn programs<'p>(
 }
 
 /// The transitive libraries of the recipe's programs in the unpacked packages.
-pub fn libraries(entries: &[RecipeEntry], unpacked: &Unpacked) -> Result<elf::Closure, Error> {
+pub(crate) fn libraries(
+    entries: &[RecipeEntry],
+    unpacked: &Unpacked,
+) -> Result<elf::Closure, Error> {
     let programs = programs(entries, unpacked)?;
     elf::closure(
         programs
@@ -69,7 +72,7 @@ pub fn libraries(entries: &[RecipeEntry], unpacked: &Unpacked) -> Result<elf::Cl
 }
 
 /// Chooses versions with apt, then unpacks packages below `scratch` until every library is found.
-pub fn resolve(
+pub(crate) fn resolve(
     apt: &mut Apt<'_>,
     input: ResolveInput<'_>,
     cache: &Path,

@@ -12,7 +12,7 @@ const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
 /// Kind of an entry, with its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EntryKind {
+pub(crate) enum EntryKind {
     /// A folder.
     Folder,
     /// A file: its content.
@@ -30,18 +30,18 @@ pub enum EntryKind {
 
 /// An entry of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Part that it belongs to.
-    pub part: String,
+    pub(crate) part: String,
     /// Permission bits.
-    pub permissions: u32,
+    pub(crate) permissions: u32,
     /// Kind and content.
-    pub kind: EntryKind,
+    pub(crate) kind: EntryKind,
 }
 
 /// All entries: paths have no leading slash, folders come before their entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tree {
+pub(crate) struct Tree {
     entries: BTreeMap<String, Entry>,
 }
 
@@ -64,7 +64,7 @@ fn merged(path: &str) -> String {
 
 impl Tree {
     /// A tree with only the folders and links of a merged `/usr`.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut tree = Self {
             entries: BTreeMap::new(),
         };
@@ -84,7 +84,7 @@ impl Tree {
     }
 
     /// Adds an entry; parents are made. An existing entry is an error, unless both are folders.
-    pub fn insert(
+    pub(crate) fn insert(
         &mut self,
         part: &str,
         path: &str,
@@ -119,7 +119,7 @@ impl Tree {
     }
 
     /// Adds a copy of the file `from`, with mode 0755 if it is executable, else 0644.
-    pub fn copy(&mut self, part: &str, path: &str, from: &Path) -> Result<(), Error> {
+    pub(crate) fn copy(&mut self, part: &str, path: &str, from: &Path) -> Result<(), Error> {
         let bytes = fs::read(from).map_err(error::io("read", from))?;
         let mode = fs::metadata(from)
             .map_err(error::io("read", from))?
@@ -130,7 +130,7 @@ impl Tree {
     }
 
     /// Adds a file with this text.
-    pub fn text(
+    pub(crate) fn text(
         &mut self,
         part: &str,
         path: &str,
@@ -146,24 +146,24 @@ impl Tree {
     }
 
     /// Adds a symbolic link.
-    pub fn link(&mut self, part: &str, path: &str, target: &str) -> Result<(), Error> {
+    pub(crate) fn link(&mut self, part: &str, path: &str, target: &str) -> Result<(), Error> {
         self.insert(part, path, 0o777, EntryKind::Link(target.to_owned()))
     }
 
     /// Adds a folder.
-    pub fn folder(&mut self, part: &str, path: &str, permissions: u32) -> Result<(), Error> {
+    pub(crate) fn folder(&mut self, part: &str, path: &str, permissions: u32) -> Result<(), Error> {
         self.insert(part, path, permissions, EntryKind::Folder)
     }
 
     /// All paths with their entries, parents first.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries
             .iter()
             .map(|(path, entry)| (path.as_str(), entry))
     }
 
     /// Whether there is an entry at `path`.
-    pub fn contains(&self, path: &str) -> bool {
+    pub(crate) fn contains(&self, path: &str) -> bool {
         self.entries.contains_key(&merged(path))
     }
 }

@@ -24,14 +24,14 @@ const LIBRARY_FOLDERS: [&str; 6] = [
 
 /// Unpacked packages, each in its own folder. The folders are removed when this is dropped.
 #[derive(Debug)]
-pub struct Unpacked {
+pub(crate) struct Unpacked {
     folder: TempDir,
     packages: BTreeMap<String, PathBuf>,
 }
 
 impl Unpacked {
     /// An empty set; packages will be unpacked below `parent`, which needs some hundred MiB.
-    pub fn new(parent: &Path) -> Result<Self, Error> {
+    pub(crate) fn new(parent: &Path) -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix(".unpacked-")
             .tempdir_in(parent)
@@ -43,12 +43,17 @@ impl Unpacked {
     }
 
     /// The folder of all packages, which may also be used for other temporary files.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Unpacks one package file.
-    pub fn add(&mut self, exec: &mut dyn Exec, package: &str, file: &Path) -> Result<(), Error> {
+    pub(crate) fn add(
+        &mut self,
+        exec: &mut dyn Exec,
+        package: &str,
+        file: &Path,
+    ) -> Result<(), Error> {
         let into = self.folder.path().join(package);
         let cmd = Cmd::new(Tool::DpkgDeb).arg("-x").arg(file).arg(&into);
         exec.run(&cmd)
@@ -58,19 +63,19 @@ impl Unpacked {
     }
 
     /// The folder of `package`.
-    pub fn root(&self, package: &str) -> Option<&Path> {
+    pub(crate) fn root(&self, package: &str) -> Option<&Path> {
         self.packages.get(package).map(PathBuf::as_path)
     }
 
     /// The names of the packages, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.packages.keys().map(String::as_str)
     }
 
     /// The files of `package` that `path` (a path, a pattern or a folder) matches: path in the package, real path.
     ///
     /// Releases with and without merged `/usr` are supported: the path is tried with and without `usr/`.
-    pub fn entry(&self, package: &str, path: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+    pub(crate) fn entry(&self, package: &str, path: &str) -> Result<Vec<(String, PathBuf)>, Error> {
         let nothing = || Error::NoFile {
             package: package.to_owned(),
             file: path.to_owned(),
@@ -91,7 +96,7 @@ impl Unpacked {
     }
 
     /// Package and path of the library `soname`.
-    pub fn library(&self, soname: &str) -> Option<(&str, PathBuf)> {
+    pub(crate) fn library(&self, soname: &str) -> Option<(&str, PathBuf)> {
         self.packages.iter().find_map(|(package, root)| {
             LIBRARY_FOLDERS.iter().find_map(|folder| {
                 real_file(root, &Path::new(folder).join(soname))
@@ -131,7 +136,7 @@ fn pick_below(root: &Path, path: &str) -> Result<Vec<(String, PathBuf)>, Error> 
 }
 
 /// The regular file at `path`, with links resolved as if `root` were the root; `None` where there is none.
-pub fn real_file(root: &Path, path: &Path) -> Option<PathBuf> {
+pub(crate) fn real_file(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..16 {
         let full = inside(root, &path)?;
@@ -153,7 +158,7 @@ pub fn real_file(root: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 /// Whether the file has an execute bit.
-pub fn is_executable(file: &Path) -> bool {
+pub(crate) fn is_executable(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|facts| facts.permissions().mode() & 0o111 != 0)
 }
 
