@@ -176,7 +176,7 @@ fn a_manifest_is_not_signed_for_files_that_are_not_there() {
     image.set_len(1000).unwrap();
     let error = lab.refused(&["sign", "out/system.img.zst", "--key", "release.key"]);
     assert!(
-        error.contains("has 1000 bytes, but its manifest expected"),
+        error.contains("has 1000 bytes, but its manifest says"),
         "{error}"
     );
     assert_eq!(lab.names("out"), ["system.img.zst", "system.manifest.json"]);
