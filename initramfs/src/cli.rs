@@ -69,7 +69,7 @@ pub struct Build {
     /// from it: a path like `drivers/scsi/qla2xxx/`. May be repeated.
     #[arg(long, value_name = "PATTERN", verbatim_doc_comment)]
     pub module: Vec<String>,
-    /// zstd level, 1 to 19; 19 is a tenth smaller and ten times slower.
+    /// zstd level; 19 is a tenth smaller, ten times slower.
     #[arg(
         long,
         value_name = "LEVEL",

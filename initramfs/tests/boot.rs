@@ -169,12 +169,12 @@ impl Vm {
     fn wait_for(&mut self, text: &str) {
         let found = wait::until(LIMIT, || {
             let ended = self.running.as_mut().unwrap().try_wait()?.is_some();
-            let said = self.console().contains(text);
-            if ended && !said {
+            let shown = self.console().contains(text);
+            if ended && !shown {
                 let log = fs::read_to_string(self.folder.path().join("qemu.log"))?;
                 return Err(std::io::Error::other(log));
             }
-            Ok(said.then_some(()))
+            Ok(shown.then_some(()))
         });
         if let Err(cause) = found {
             panic!("`{text}` never came: {cause}\n{}", self.console());
