@@ -66,7 +66,7 @@ impl<R: BufRead> Xz<R> {
         if more {
             self.empty += 1;
             if self.empty > EMPTY_MOST {
-                let why = format!("more than {EMPTY_MOST} streams in a row hold nothing");
+                let why = format!("more than {EMPTY_MOST} streams in a row are empty");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }
             self.stream = Some(stream(self.threads)?);

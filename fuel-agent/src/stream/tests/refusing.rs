@@ -255,7 +255,7 @@ fn what_never_unpacks_to_anything_comes_to_an_end() {
         );
         let text = error.to_string();
         let is_told =
-            text.contains("does not unpack to anything") || text.contains("in a row hold nothing");
+            text.contains("does not unpack to anything") || text.contains("in a row are empty");
         assert!(is_told, "{name}: {text}");
         assert_eq!(error.kind(), Kind::Image);
     }
