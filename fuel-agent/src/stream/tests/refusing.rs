@@ -180,7 +180,10 @@ fn what_follows_after_the_end_is_an_error_that_says_so() {
         let member = pack(&raw);
         for (garbage, said) in [
             (&b"x"[..], "other data follows after its end"),
-            (b"garbage and more of it", "other data follows after its end"),
+            (
+                b"garbage and more of it",
+                "other data follows after its end",
+            ),
             (&[&[0; 512][..], b"more"].concat(), "follow"),
             (&[&[0; 512][..], &member].concat(), "follow"),
         ] {
