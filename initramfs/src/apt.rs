@@ -271,7 +271,7 @@ impl<'e> Apt<'e> {
         }
         if lock::sha256_of(&fetched)? != package.sha256 {
             return Err(Error::WrongDigest {
-                package: package.package.clone(),
+                package: package.name.clone(),
                 version: package.version.clone(),
             });
         }
@@ -290,7 +290,7 @@ fn download_folder(cache: &Path) -> Result<tempfile::TempDir, Error> {
 
 /// The argument with which apt downloads this version of the package.
 fn exact(package: &Package) -> String {
-    format!("{}={}", package.package, package.version)
+    format!("{}={}", package.name, package.version)
 }
 
 /// Distinguishes "the mirror no longer has this version" from other failures of a download.
@@ -300,13 +300,13 @@ fn gone_or(cause: ExecError, package: &Package, cache: &Path) -> Error {
     if is_gone {
         gone(package, cache)
     } else {
-        error::tool(format!("fetch the package `{}`", package.package))(cause)
+        error::tool(format!("fetch the package `{}`", package.name))(cause)
     }
 }
 
 fn gone(package: &Package, cache: &Path) -> Error {
     Error::LockedVersionGone {
-        package: package.package.clone(),
+        package: package.name.clone(),
         version: package.version.clone(),
         cache: cache.to_owned(),
     }

@@ -86,12 +86,8 @@ pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Er
     apt.prefetch(&lock.packages, &cache)?;
     for package in &lock.packages {
         let file = apt.fetch(package, &cache)?;
-        tracing::info!(
-            package = package.package,
-            version = package.version,
-            "unpack"
-        );
-        unpacked.add(apt.exec(), &package.package, &file)?;
+        tracing::info!(package = package.name, version = package.version, "unpack");
+        unpacked.add(apt.exec(), &package.name, &file)?;
     }
     let kernel = kernel_package(&unpacked, &options.kernel_package)?;
     tracing::info!(package = kernel, "index the kernel's modules");

@@ -36,7 +36,8 @@ pub(crate) struct Lock {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Package {
     /// Name of the package.
-    pub(crate) package: String,
+    #[serde(rename = "package")]
+    pub(crate) name: String,
     /// Version with epoch.
     pub(crate) version: String,
     /// Debian's name of its architecture, or `all`.
@@ -53,7 +54,7 @@ impl Package {
     /// File name under which apt downloads it.
     pub(crate) fn file_name(&self) -> String {
         let version = self.version.replace(':', "%3a");
-        format!("{}_{version}_{}.deb", self.package, self.architecture)
+        format!("{}_{version}_{}.deb", self.name, self.architecture)
     }
 }
 
@@ -170,7 +171,7 @@ mod tests {
 
     fn package(name: &str) -> Package {
         Package {
-            package: name.to_owned(),
+            name: name.to_owned(),
             version: "2:1.0-1".to_owned(),
             architecture: "amd64".to_owned(),
             sha256: "00".to_owned(),
@@ -189,7 +190,7 @@ mod tests {
         lock.write(&path).unwrap();
         assert_eq!(Lock::read(&path).unwrap().unwrap(), lock);
         assert_eq!(lock.roots, ["a", "b"]);
-        assert_eq!(lock.packages[0].package, "a");
+        assert_eq!(lock.packages[0].name, "a");
     }
 
     #[test]

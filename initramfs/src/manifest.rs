@@ -87,7 +87,7 @@ pub(crate) fn contents(
         }
     }
     let packages = lock.packages.iter().map(|package| UsedPackage {
-        package: package.package.clone(),
+        package: package.name.clone(),
         version: package.version.clone(),
         architecture: package.architecture.clone(),
     });

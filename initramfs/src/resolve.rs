@@ -169,7 +169,7 @@ fn locked(known: &BTreeMap<String, Stanza>, name: &str) -> Result<Package, Error
             .ok_or_else(|| bad(&format!("it has no `{field}`")))
     };
     Ok(Package {
-        package: name.to_owned(),
+        name: name.to_owned(),
         version: field("Version")?,
         architecture: field("Architecture")?,
         sha256: field("SHA256")?,
