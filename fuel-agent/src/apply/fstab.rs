@@ -100,12 +100,12 @@ fn escaped(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::sample;
+    use crate::testing::sample_plan;
 
     #[test]
     fn every_mount_stands_by_its_uuid() {
-        let plan = sample::plan();
-        insta::assert_snapshot!(render(&plan, &sample::uuids()).unwrap(), @"
+        let plan = sample_plan::plan();
+        insta::assert_snapshot!(render(&plan, &sample_plan::uuids()).unwrap(), @"
         UUID=0000b007-0000-0000-0000-000000000000 /boot ext2 defaults 0 0
         UUID=00004007-0000-0000-0000-000000000000 / ext4 defaults,errors=panic 0 0
         UUID=000054a9-0000-0000-0000-000000000000 swap swap defaults 0 0
@@ -114,18 +114,18 @@ mod tests {
 
     #[test]
     fn a_uefi_node_mounts_its_esp() {
-        let mut plan = sample::plan();
+        let mut plan = sample_plan::plan();
         plan.firmware = Firmware::Uefi;
-        let text = render(&plan, &sample::uuids()).unwrap();
+        let text = render(&plan, &sample_plan::uuids()).unwrap();
         insta::assert_snapshot!(text.lines().last().unwrap(), @"UUID=E5D0-1002 /boot/efi vfat umask=0077,nofail 0 0");
     }
 
     #[test]
     fn an_xfs_root_gets_no_option_of_ext() {
-        let mut plan = sample::plan();
+        let mut plan = sample_plan::plan();
         plan.filesystems[1].kind = FilesystemType::Xfs;
         plan.images[0].format = "xfs".into();
-        let text = render(&plan, &sample::uuids()).unwrap();
+        let text = render(&plan, &sample_plan::uuids()).unwrap();
         assert!(text.contains(" / xfs defaults 0 0\n"), "{text}");
     }
 
@@ -136,9 +136,9 @@ mod tests {
 
     #[test]
     fn an_unknown_uuid_is_an_error() {
-        let mut uuids = sample::uuids();
+        let mut uuids = sample_plan::uuids();
         uuids.remove(&FilesystemIndex(1));
-        let error = render(&sample::plan(), &uuids).unwrap_err();
+        let error = render(&sample_plan::plan(), &uuids).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the UUID of the filesystem for / is not known"

@@ -53,12 +53,12 @@ fn partition(planned: &PlannedPartition) -> Result<GptPartition, TableError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::sample;
     use crate::model::partition_type::BIOS_GRUB;
+    use crate::testing::sample_plan;
 
     #[test]
     fn type_attribute_and_name_are_those_of_the_plan() {
-        let mut planned = sample::plan().disks.remove(0).partitions.remove(0);
+        let mut planned = sample_plan::plan().disks.remove(0).partitions.remove(0);
         planned.name = "böot".to_owned();
         let made = partition(&planned).unwrap();
         assert_eq!((made.type_guid, made.attributes), (DATA, 0));
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_type_that_is_not_a_guid_is_refused() {
-        let mut disk = sample::plan().disks.remove(0);
+        let mut disk = sample_plan::plan().disks.remove(0);
         disk.partitions[0].partition_type = Some("linux".into());
         let error = of(&disk, disk.size, disk.sector_size).unwrap_err();
         assert!(

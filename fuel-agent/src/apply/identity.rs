@@ -147,7 +147,7 @@ fn relabel(tree: &TargetTree) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::sample;
+    use crate::testing::sample_plan;
 
     fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, TargetTree) {
         let folder = tempfile::tempdir().unwrap();
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn hostname_is_short() {
         let (_folder, tree) = tree(&[]);
-        name(&tree, &sample::node()).unwrap();
+        name(&tree, &sample_plan::node()).unwrap();
         assert_eq!(tree.read("etc/hostname").unwrap().unwrap(), "node-1\n");
     }
 

@@ -152,8 +152,8 @@ fn kib(size: Bytes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::step::{Make, Step};
+    use crate::testing::step_harness::{StepHarness, sized};
     use host::fake::Fault;
 
     fn steps() -> [Step; 4] {

@@ -39,13 +39,9 @@ pub mod outcome;
 pub mod partition_table;
 pub mod raid;
 pub mod release;
-#[cfg(test)]
-pub(crate) mod sample;
 mod signature;
 mod staging;
 pub mod stamp;
-#[cfg(test)]
-pub(crate) mod step_harness;
 pub mod target;
 mod target_tree;
 pub mod undo;
@@ -114,8 +110,8 @@ fn configure(context: &mut Context<'_>, step: &Configure) -> Result<Outcome, Err
 #[cfg(test)]
 mod tests {
     use super::outcome::StepResult;
-    use super::step_harness::StepHarness;
     use super::*;
+    use crate::testing::step_harness::StepHarness;
 
     #[test]
     fn every_step_of_a_group_has_a_result_although_none_could_begin() {

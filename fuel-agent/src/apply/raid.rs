@@ -110,10 +110,10 @@ fn identifier(uuid: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::error::Kind;
     use crate::model::index::DiskIndex;
     use crate::model::step::{Make, Step};
+    use crate::testing::step_harness::{StepHarness, sized};
 
     fn harness() -> StepHarness {
         let mut harness = StepHarness::new();

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_installation_is_known_by_request_and_digests() {
-        let mut plan = crate::apply::sample::plan();
+        let mut plan = crate::testing::sample_plan::plan();
         plan.request_digest = "00ff".to_owned();
         plan.images.truncate(1);
         plan.images[0].url = stamp().images[0].url.as_str().into();
@@ -224,7 +224,7 @@ mod tests {
             "http://10.20.0.2/root.img.gz?token=s3cret",
             "HTTP://10.20.0.2/root.img.gz#1",
         ] {
-            let mut plan = crate::apply::sample::plan();
+            let mut plan = crate::testing::sample_plan::plan();
             plan.request_digest = "00ff".to_owned();
             plan.images.truncate(1);
             plan.images[0].url = url.into();

@@ -185,10 +185,10 @@ pub(super) fn default_mode(path: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::step_harness::StepHarness;
     use crate::model::index::DiskIndex;
     use crate::model::step::{Configure, Step};
     use crate::model::storage::BlockRef;
+    use crate::testing::step_harness::StepHarness;
 
     fn partition(number: u32) -> BlockRef {
         BlockRef::Partition {

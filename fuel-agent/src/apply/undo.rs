@@ -94,10 +94,10 @@ fn known<'r>(context: &Context<'_>, on: impl Iterator<Item = &'r BlockRef>) -> B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::step_harness::{StepHarness, sized};
     use crate::model::index::DiskIndex;
     use crate::model::plan::PlannedRaid;
     use crate::model::step::Configure;
+    use crate::testing::step_harness::{StepHarness, sized};
     use uuid::Uuid;
 
     fn partition(number: u32) -> BlockRef {

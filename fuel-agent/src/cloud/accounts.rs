@@ -70,12 +70,12 @@ fn hash(account: &Account, hashing: Hashing<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::sample;
     use crate::model::node::Secret;
+    use crate::testing::sample_plan;
 
     #[test]
     fn a_password_becomes_a_hash_that_crypt_knows() {
-        let account = &sample::node().accounts[0];
+        let account = &sample_plan::node().accounts[0];
         let hash = hash(account, Hashing::Salted("8f0f6a3a")).unwrap();
         assert_eq!(hash.len(), HASH_LENGTH);
         // the same by `openssl passwd -6 -salt rounds=5000$SALT in-the-clear`
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_salt_is_another_for_each_account_and_installation() {
-        let account = sample::node().accounts[0].clone();
+        let account = sample_plan::node().accounts[0].clone();
         let mut other = account.clone();
         other.name = "other".to_owned();
         let salted = |account, salt| hash(account, Hashing::Salted(salt));
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_ready_hash_is_taken_as_it_is_and_none_locks() {
-        let mut account = sample::node().accounts[0].clone();
+        let mut account = sample_plan::node().accounts[0].clone();
         account.password = None;
         assert_eq!(
             user(&account, Hashing::Salted(""))["lock_passwd"],

@@ -90,11 +90,11 @@ pub(super) fn puppet(settings: &Puppet, fqdn: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::sample;
+    use crate::testing::sample_plan;
 
     #[test]
     fn both_connectors_have_their_settings() {
-        let mut settings = sample::node().mcollective;
+        let mut settings = sample_plan::node().mcollective;
         insta::assert_snapshot!(mcollective(&settings), @"
         main_collective = mcollective
         collectives = mcollective
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_value_stays_in_its_line() {
-        let mut settings = sample::node().puppet;
+        let mut settings = sample_plan::node().puppet;
         settings.master = "a\nb = c".to_owned();
         let text = puppet(&settings, "node-1");
         assert!(text.contains("\nserver = ab = c\n"), "{text}");
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_address_of_ipv6_is_bracketed() {
-        let mut node = sample::node();
+        let mut node = sample_plan::node();
         assert_eq!(remote_log(&node), "*.* @10.20.0.2\n");
         node.master_ip = "fd77::1".to_owned();
         assert_eq!(

@@ -4,10 +4,10 @@ use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, ExecError, Program, System};
 
 use super::*;
-use crate::apply::sample;
+use crate::testing::sample_plan;
 
 fn part(kind: PartKind) -> String {
-    let seed = seed(&sample::plan()).unwrap();
+    let seed = seed(&sample_plan::plan()).unwrap();
     let part = seed.user_data.into_iter().find(|part| part.kind == kind);
     part.unwrap().content
 }
@@ -175,7 +175,7 @@ fn the_facts_stand_at_the_top_of_the_boothook() {
 
 #[test]
 fn every_script_is_a_script() {
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     for profile in ["ubuntu_1404_x86_64", "centos7-x86_64"] {
         profile.clone_into(&mut plan.boot.profile);
         let script = seed(&plan).unwrap().user_data.remove(0).content;
@@ -192,7 +192,7 @@ fn every_script_is_a_script() {
 
 #[test]
 fn the_profile_decides_the_family() {
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     assert_eq!(Family::of(&plan), Family::Debian);
     plan.boot.profile = "CentOS-x86_64".to_owned();
     assert_eq!(Family::of(&plan), Family::RedHat);
@@ -204,7 +204,7 @@ fn the_profile_decides_the_family() {
 
 #[test]
 fn passwords_in_clear_go_nowhere() {
-    let seed = seed(&sample::plan()).unwrap();
+    let seed = seed(&sample_plan::plan()).unwrap();
     let files = configdrive::files(&seed).unwrap();
     for file in &files {
         let text = String::from_utf8_lossy(&file.content);
@@ -215,7 +215,7 @@ fn passwords_in_clear_go_nowhere() {
 
 #[test]
 fn a_disabled_service_leaves_no_settings_and_is_stopped() {
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     let node = plan.node.as_mut().unwrap();
     node.mcollective.enable = false;
     let seed = seed(&plan).unwrap();
@@ -229,7 +229,7 @@ fn a_disabled_service_leaves_no_settings_and_is_stopped() {
 
 #[test]
 fn a_request_without_a_node_has_an_identity_and_nothing_to_do() {
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     plan.node = None;
     let seed = seed(&plan).unwrap();
     assert_eq!(seed.instance_id, plan.instance_id.to_string());
@@ -238,7 +238,7 @@ fn a_request_without_a_node_has_an_identity_and_nothing_to_do() {
 
 #[test]
 fn name_servers_are_the_requests_or_the_orchestrator() {
-    let mut node = sample::node();
+    let mut node = sample_plan::node();
     node.name_servers = vec!["no address".to_owned()];
     assert_eq!(name_servers(&node), [IpAddr::from([10, 20, 0, 2])]);
     node.name_servers = vec!["10.1.1.1".to_owned(), "fd77::1".to_owned()];
@@ -247,7 +247,7 @@ fn name_servers_are_the_requests_or_the_orchestrator() {
 
 #[test]
 fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
-    let seed = seed(&sample::plan()).unwrap();
+    let seed = seed(&sample_plan::plan()).unwrap();
     let user_data = configdrive::files(&seed).unwrap();
     let user_data = user_data
         .iter()
@@ -272,7 +272,7 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
         json!(["text/cloud-boothook", "text/cloud-config"])
     );
     assert_eq!(answer[1], json!(seed.user_data[0].content));
-    let plan = sample::plan();
+    let plan = sample_plan::plan();
     let node = plan.node.unwrap();
     let salted = Hashing::Salted(&seed.instance_id);
     let expected = cloud_config(&node, &seed.hostname, &seed.fqdn, salted);
@@ -282,7 +282,7 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
 #[test]
 fn the_system_calls_where_it_is_told_to_and_nowhere_else() {
     assert!(!part(PartKind::CloudConfig).contains("phone_home"));
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     plan.phone_home = Some("http://orchestrator.test/alive?mac=x&y".into());
     let seed = seed(&plan).unwrap();
     let text = &seed.user_data.last().unwrap().content;
@@ -294,7 +294,7 @@ fn the_system_calls_where_it_is_told_to_and_nowhere_else() {
 
 #[test]
 fn the_data_is_as_long_as_it_was_measured() {
-    let plan = sample::plan();
+    let plan = sample_plan::plan();
     let lengths = |files: Vec<configdrive::File>| -> Vec<(String, usize)> {
         let each = |file: configdrive::File| (file.path, file.content.len());
         files.into_iter().map(each).collect()

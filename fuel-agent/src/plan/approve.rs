@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::model::error::Kind;
     use crate::model::plan::{Refusal, RefusedBy};
-    use crate::plan::sample::{empty_disk, lvm_request, node, plan_of};
+    use crate::testing::sample_request::{empty_disk, lvm_request, node, plan_of};
 
     #[test]
     fn a_file_does_not_talk_the_node_out_of_what_it_knows() {

@@ -175,10 +175,10 @@ pub(super) fn head(extent: Extent) -> Extent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{empty_disk, lvm_request, node, part, plan_of};
     use super::*;
     use crate::model::index::RaidIndex;
     use crate::model::plan::PlannedRaid;
+    use crate::testing::sample_request::{empty_disk, lvm_request, node, part, plan_of};
 
     #[test]
     fn a_mirror_under_the_root_alone_is_worth_a_word_and_no_other_is() {

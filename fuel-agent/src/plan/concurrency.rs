@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::model::sources::{PackedFacts, SourceFacts};
     use crate::model::storage::{Role, Storage};
-    use crate::plan::sample::{
+    use crate::testing::sample_request::{
         self, add, disk_spec, empty_disk, filesystem, node, part, plan_of, request,
     };
 
@@ -106,7 +106,9 @@ mod tests {
                 .collect(),
             ..Storage::default()
         });
-        request.images = (0..3).map(|n| sample::image(MOUNTS[n], n)).collect();
+        request.images = (0..3)
+            .map(|n| sample_request::image(MOUNTS[n], n))
+            .collect();
         let mut disks = vec![empty_disk("/dev/sda", 20480), empty_disk("/dev/sdb", 20480)];
         disks[0].rotational = turning;
         let inventory = node(disks);

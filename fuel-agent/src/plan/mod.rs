@@ -33,8 +33,6 @@ mod wipe;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-pub(crate) mod sample;
-#[cfg(test)]
 mod tests;
 
 pub use disks::refusals;

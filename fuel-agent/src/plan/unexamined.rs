@@ -121,7 +121,7 @@ fn may_belong_together(a: &Disk, b: &Disk, kinds: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sample::{empty_disk, lvm_request, node, plan_of};
+    use crate::testing::sample_request::{empty_disk, lvm_request, node, plan_of};
 
     fn damaged(path: &str, by: &str) -> Disk {
         Disk {

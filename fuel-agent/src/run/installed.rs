@@ -216,7 +216,7 @@ fn images(
 mod tests {
     use super::*;
     use crate::apply::stamp::StampedImage;
-    use crate::plan::sample::{URL, lvm_request};
+    use crate::testing::sample_request::{URL, lvm_request};
 
     fn stamp() -> Stamp {
         Stamp {

@@ -85,7 +85,7 @@ pub(super) fn released_disks(plan: &Plan, inventory: &Inventory) -> BTreeSet<Dis
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sample::{empty_disk, lvm_request, node, plan_of};
+    use crate::testing::sample_request::{empty_disk, lvm_request, node, plan_of};
 
     #[test]
     fn what_was_there_is_named_before_it_is_overwritten() {

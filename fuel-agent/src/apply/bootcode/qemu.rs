@@ -14,9 +14,10 @@ use host::units::Bytes;
 
 use super::*;
 use crate::apply::context::{BootFolder, Options, State};
+use crate::apply::disarm;
 use crate::apply::outcome::Outcome;
-use crate::apply::{disarm, sample};
 use crate::events::Events;
+use crate::testing::sample_plan;
 use crate::tools::Tool;
 
 /// The port of QEMU's `isa-debug-exit`; writing N ends it with status 2N + 1.
@@ -64,7 +65,7 @@ struct StepHarness {
 impl StepHarness {
     fn new(firmware: Firmware) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut plan = sample::plan();
+        let mut plan = sample_plan::plan();
         plan.firmware = firmware;
         let disk = folder.path().join("disk");
         let disks = vec![("sda".to_owned(), disk, Some(plan.disks[0].size))];

@@ -7,9 +7,10 @@ use host::units::{Bytes, Extent};
 
 use super::*;
 use crate::apply::context::{BootFolder, Options, State};
-use crate::apply::{disk_region, gpt, sample};
+use crate::apply::{disk_region, gpt};
 use crate::events::Events;
 use crate::model::error::Kind;
+use crate::testing::sample_plan;
 
 const DISKS: [&str; 2] = ["/dev/sda", "/dev/sdb"];
 const BOOT_SECTOR: Extent = Extent {
@@ -33,7 +34,7 @@ struct Node {
 
 fn node(firmware: Firmware) -> Node {
     let work = tempfile::tempdir().unwrap();
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     plan.firmware = firmware;
     let mut second = plan.disks[0].clone();
     second.device = DISKS[1].to_owned();

@@ -58,8 +58,8 @@ mod tests {
 
     use super::*;
     use crate::apply::context::Target;
-    use crate::apply::step_harness::StepHarness;
     use crate::model::step::{Configure, Step};
+    use crate::testing::step_harness::StepHarness;
 
     /// Remembers what it is given.
     #[derive(Clone, Default)]

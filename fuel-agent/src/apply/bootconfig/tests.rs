@@ -1,8 +1,8 @@
 //! The boot configuration in a tree as images have it.
 
 use super::*;
-use crate::apply::sample;
 use crate::model::index::{DiskIndex, FilesystemIndex};
+use crate::testing::sample_plan;
 
 fn tree(files: &[&str]) -> (tempfile::TempDir, TargetTree) {
     let folder = tempfile::tempdir().unwrap();
@@ -15,7 +15,7 @@ fn tree(files: &[&str]) -> (tempfile::TempDir, TargetTree) {
 }
 
 fn menu<'a>(plan: &Plan, parameters: &'a Parameters, tree: &TargetTree) -> Menu<'a> {
-    let uuids = sample::uuids();
+    let uuids = sample_plan::uuids();
     Menu {
         title: title(tree).unwrap(),
         kernels: kernels::find(tree, plan_has_boot(plan)).unwrap(),
@@ -40,7 +40,7 @@ fn the_menu_starts_the_newest_kernel_and_offers_the_rest() {
         0o644,
     )
     .unwrap();
-    let plan = sample::plan();
+    let plan = sample_plan::plan();
     let parameters = Parameters::parse(&plan.boot.kernel_params);
     insta::assert_snapshot!(menu(&plan, &parameters, &tree).render(), @r#"
     # Written when this node was installed; `update-grub` (or `grub2-mkconfig`) replaces it.
@@ -81,13 +81,13 @@ fn the_menu_starts_the_newest_kernel_and_offers_the_rest() {
 #[test]
 fn a_root_on_a_partition_is_named_by_uuid_and_holds_boot() {
     let (_folder, tree) = tree(&["boot/vmlinuz-6.1", "boot/initrd.img-6.1"]);
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     plan.filesystems.remove(0);
     plan.filesystems[0].on = BlockRef::Partition {
         disk: DiskIndex(0),
         number: 4,
     };
-    let mut uuids = sample::uuids();
+    let mut uuids = sample_plan::uuids();
     let (root, of_root) = (
         FilesystemIndex(0),
         uuids.remove(&FilesystemIndex(1)).unwrap(),
@@ -112,7 +112,7 @@ fn a_root_on_a_partition_is_named_by_uuid_and_holds_boot() {
 #[test]
 fn red_hats_folder_is_grub2() {
     let (_folder, tree) = tree(&["usr/sbin/grub2-mkconfig"]);
-    let folder = BootFolder::of(&sample::plan(), &sample::uuids(), &tree).unwrap();
+    let folder = BootFolder::of(&sample_plan::plan(), &sample_plan::uuids(), &tree).unwrap();
     assert_eq!(
         (folder.path.as_str(), folder.in_tree.as_str()),
         ("/grub2", "boot/grub2")
@@ -127,7 +127,7 @@ fn modules_of_our_core_replace_the_images_own() {
     for name in ["normal.mod", "lvm.mod", "moddep.lst", "boot.img"] {
         std::fs::write(grub.join("i386-pc").join(name), "ours").unwrap();
     }
-    let place = BootFolder::of(&sample::plan(), &sample::uuids(), &tree).unwrap();
+    let place = BootFolder::of(&sample_plan::plan(), &sample_plan::uuids(), &tree).unwrap();
     modules(&tree, &place, &grub, Platform::Pc).unwrap();
     assert_eq!(
         tree.list("boot/grub/i386-pc").unwrap(),
@@ -176,7 +176,7 @@ fn configure(
     let grub = folder.join("lib/i386-pc");
     std::fs::create_dir_all(&grub).unwrap();
     std::fs::write(grub.join("normal.mod"), "").unwrap();
-    let plan = sample::plan();
+    let plan = sample_plan::plan();
     let (script, mounts) = (host::fake::Script::new(), host::fake::FakeMounts::new());
     let mut host = host::fake::host(&script, devices, &mounts);
     let options = crate::apply::context::Options {
@@ -188,7 +188,7 @@ fn configure(
     };
     let root = folder.join("root");
     let mut state = super::super::context::State {
-        filesystem_uuids: sample::uuids(),
+        filesystem_uuids: sample_plan::uuids(),
         target: mounted.then(|| crate::apply::context::Target {
             root,
             mounts: Vec::new(),

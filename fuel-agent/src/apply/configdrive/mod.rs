@@ -87,7 +87,7 @@ fn volume(doing: &str) -> impl FnOnce(io::Error) -> fat::FatError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::sample;
+    use crate::testing::sample_plan;
     use host::blockdev::Devices;
     use host::fake::{FakeDevices, Fault, What};
 
@@ -96,7 +96,7 @@ mod tests {
     }
 
     fn run(disks: &FakeDevices) -> Result<(), fat::FatError> {
-        let files = configdrive::files(&cloud::seed(&sample::plan()).unwrap()).unwrap();
+        let files = configdrive::files(&cloud::seed(&sample_plan::plan()).unwrap()).unwrap();
         let mut device = disks.open("/dev/sda".as_ref(), Access::Write).unwrap();
         make(device.as_mut(), 0x8f0f_6a3a, &files)
     }

@@ -1,7 +1,7 @@
 use super::*;
-use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::index::FilesystemIndex;
 use crate::model::step::{Configure, Step};
+use crate::testing::step_harness::{StepHarness, sized};
 
 /// The root with its image, and /tmp on the last partition. The fake mounts mount nothing: what the step finds in its
 /// folders is what the test put there.

@@ -7,10 +7,10 @@ use host::units::Bytes;
 use super::*;
 use crate::apply::bootcode::bios;
 use crate::apply::context::{Options, State};
-use crate::apply::sample;
 use crate::events::{Event, Events};
 use crate::model::plan::Plan;
 use crate::model::plan::STAMP;
+use crate::testing::sample_plan;
 
 const DISK: &str = "/dev/sda";
 const AREAS: [Extent; 2] = [
@@ -82,7 +82,7 @@ fn boots(devices: &FakeDevices) -> bool {
 fn nothing_that_boots_is_left_and_the_table_stays() {
     let devices = armed();
     assert!(boots(&devices));
-    let (result, touched) = run(&sample::plan(), &devices);
+    let (result, touched) = run(&sample_plan::plan(), &devices);
     assert_eq!((result.unwrap(), touched), (Outcome::Changed, true));
     assert!(!boots(&devices));
     assert_eq!(content(&devices, 0, 440), stub::CODE);
@@ -114,7 +114,7 @@ fn the_mark_of_a_protective_entry_goes_with_the_boot_code_whatever_the_firmware(
         devices
             .put(DISK, Bytes(446), &[0x80, 0, 2, 0, 0xee])
             .unwrap();
-        let mut plan = sample::plan();
+        let mut plan = sample_plan::plan();
         plan.firmware = firmware;
         run(&plan, &devices).0.unwrap();
         assert_eq!(content(&devices, 446, 5), [0, 0, 2, 0, 0xee]);
@@ -126,14 +126,14 @@ fn the_mark_of_a_protective_entry_goes_with_the_boot_code_whatever_the_firmware(
     devices
         .put(DISK, Bytes(446), &[0x80, 0, 2, 0, 0x83])
         .unwrap();
-    run(&sample::plan(), &devices).0.unwrap();
+    run(&sample_plan::plan(), &devices).0.unwrap();
     assert_eq!(content(&devices, 446, 1), [0x80]);
 }
 
 #[test]
 fn the_boot_code_goes_first_and_is_flushed_before_anything_else() {
     let devices = armed();
-    run(&sample::plan(), &devices).0.unwrap();
+    run(&sample_plan::plan(), &devices).0.unwrap();
     let log: Vec<What> = devices.log().into_iter().map(|done| done.what).collect();
     let code = Extent {
         start: Bytes::ZERO,
@@ -152,7 +152,7 @@ fn the_boot_code_goes_first_and_is_flushed_before_anything_else() {
 #[test]
 fn every_fault_is_an_error_and_a_torn_first_write_is_all_that_can_boot() {
     let clean = armed();
-    run(&sample::plan(), &clean).0.unwrap();
+    run(&sample_plan::plan(), &clean).0.unwrap();
     let changes = clean
         .log()
         .iter()
@@ -166,14 +166,14 @@ fn every_fault_is_an_error_and_a_torn_first_write_is_all_that_can_boot() {
     for n in 0..changes {
         for fault in [Fault::Write(n), Fault::HalfWrite(n)] {
             let devices = armed().failing(fault);
-            let (result, touched) = run(&sample::plan(), &devices);
+            let (result, touched) = run(&sample_plan::plan(), &devices);
             assert_eq!(result.unwrap_err().kind, Kind::Disk, "{fault:?}");
             assert!(touched);
             assert!(n == 0 || !boots(&devices), "{fault:?}");
         }
     }
     for n in 0..flushes {
-        let (result, _) = run(&sample::plan(), &armed().failing(Fault::Flush(n)));
+        let (result, _) = run(&sample_plan::plan(), &armed().failing(Fault::Flush(n)));
         assert_eq!(result.unwrap_err().kind, Kind::Disk);
     }
 }
@@ -181,7 +181,7 @@ fn every_fault_is_an_error_and_a_torn_first_write_is_all_that_can_boot() {
 #[test]
 fn a_disk_that_is_held_is_not_touched() {
     let devices = armed().failing(Fault::Open(0));
-    let (result, touched) = run(&sample::plan(), &devices);
+    let (result, touched) = run(&sample_plan::plan(), &devices);
     assert!(!touched);
     assert_eq!(result.unwrap_err().device.as_deref(), Some(DISK));
     assert!(boots(&devices));
@@ -193,13 +193,13 @@ fn kept_data_in_the_stamps_place_stays() {
     devices
         .put(DISK, STAMP.start, b"kept data, no stamp")
         .unwrap();
-    run(&sample::plan(), &devices).0.unwrap();
+    run(&sample_plan::plan(), &devices).0.unwrap();
     assert_eq!(content(&devices, STAMP.start.0, 9), b"kept data");
 }
 
 #[test]
 fn boot_files_in_a_kept_esp_are_hidden_and_keep_their_bytes() {
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     plan.firmware = Firmware::Uefi;
     plan.disks[0].partitions[1].keep_data = true;
     let devices = armed().as_file();
@@ -239,7 +239,7 @@ fn boot_files_in_a_kept_esp_are_hidden_and_keep_their_bytes() {
 
 #[test]
 fn a_kept_esp_that_holds_no_filesystem_is_passed_over() {
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     plan.disks[0].partitions[1].keep_data = true;
     let devices = armed();
     let mut device = devices.open(DISK.as_ref(), Access::Write).unwrap();

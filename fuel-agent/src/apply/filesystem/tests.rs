@@ -1,7 +1,7 @@
 use super::*;
-use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::index::FilesystemIndex;
 use crate::model::step::{ImageStep, Make, Step};
+use crate::testing::step_harness::{StepHarness, sized};
 use host::fake::Script;
 
 /// Index of the filesystem of the sample plan that lies on a partition, and of the one with an image.

@@ -2,7 +2,6 @@ use std::io::Write;
 
 use super::*;
 use crate::apply::outcome::{StepResult, StepRun};
-use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::error::Kind;
 use crate::model::index::DiskIndex;
 use crate::model::index::{FilesystemIndex, ImageIndex};
@@ -11,6 +10,7 @@ use crate::model::request::Container;
 use crate::model::step::{ImageStep, Step};
 use crate::model::storage::BlockRef;
 use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
+use crate::testing::step_harness::{StepHarness, sized};
 use host::fake::What;
 use host::units::{Bytes, Extent};
 use sha2::{Digest, Sha256};

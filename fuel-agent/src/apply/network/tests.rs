@@ -1,8 +1,8 @@
 use super::*;
-use crate::apply::sample;
+use crate::testing::sample_plan;
 
 fn written(files: &[&str], configdrive: bool) -> String {
-    written_for(&sample::node(), files, configdrive)
+    written_for(&sample_plan::node(), files, configdrive)
 }
 
 fn written_for(node: &NodeSpec, files: &[&str], configdrive: bool) -> String {
@@ -34,7 +34,7 @@ fn written_for(node: &NodeSpec, files: &[&str], configdrive: bool) -> String {
 
 #[test]
 fn names_follow_macs() {
-    let names = sample::node().interface_names;
+    let names = sample_plan::node().interface_names;
     insta::assert_snapshot!(rules(&names), @r#"
     # Names of this node's interfaces, as its orchestrator knows them.
     SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{address}=="08:00:27:79:da:80", ATTR{type}=="1", KERNEL=="eth*", NAME="eth0"
@@ -204,7 +204,7 @@ fn a_gateway_is_said_once() {
     )
     .unwrap();
     for _ in 0..2 {
-        network_scripts(&tree, &sample::node().admin).unwrap();
+        network_scripts(&tree, &sample_plan::node().admin).unwrap();
     }
     let text = tree.read("etc/sysconfig/network").unwrap().unwrap();
     assert_eq!(text, "NETWORKING=yes\nGATEWAY=10.20.0.1\n");
@@ -212,7 +212,7 @@ fn a_gateway_is_said_once() {
 
 /// The sample node with a router that is outside of its network.
 fn with_far_router() -> NodeSpec {
-    let mut node = sample::node();
+    let mut node = sample_plan::node();
     node.admin.gateway = Some([10, 9, 9, 1].into());
     node
 }
@@ -257,7 +257,7 @@ fn a_router_outside_of_the_network_is_said_to_be_on_the_link_whoever_sets_it_up(
 
 #[test]
 fn an_address_of_ipv6_is_one_to_every_manager() {
-    let mut node = sample::node();
+    let mut node = sample_plan::node();
     node.admin.address = "fd00::3".parse().unwrap();
     node.admin.netmask = "64".to_owned();
     node.admin.prefix = 64;
@@ -292,7 +292,7 @@ fn an_address_of_ipv6_is_one_to_every_manager() {
 
 #[test]
 fn a_netmask_that_was_given_as_a_number_is_dotted_where_it_has_to_be() {
-    let mut node = sample::node();
+    let mut node = sample_plan::node();
     node.admin.netmask = "24".to_owned();
     for files in [
         &["etc/network/interfaces", "usr/sbin/ifup"][..],
@@ -308,7 +308,7 @@ fn a_netmask_that_was_given_as_a_number_is_dotted_where_it_has_to_be() {
 
 #[test]
 fn network_manager_keeps_name_servers_of_the_other_family() {
-    let mut node = sample::node();
+    let mut node = sample_plan::node();
     node.name_servers.push("fd00::53".to_owned());
     let text = written_for(&node, &["usr/sbin/NetworkManager"], false);
     assert!(

@@ -1,8 +1,8 @@
 use super::*;
-use crate::apply::sample;
-use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::index::DiskIndex;
 use crate::model::step::{Make, Step};
+use crate::testing::sample_plan;
+use crate::testing::step_harness::{StepHarness, sized};
 use host::fake::Fault;
 
 const WRITE: Step = Step::Make(Make::Table(DiskIndex(0)));
@@ -65,7 +65,7 @@ fn old_partitions_go_and_new_ones_come_one_by_one() {
 
 #[test]
 fn whatever_fails_is_told() {
-    let adds = sample::plan().disks[0].partitions.len();
+    let adds = sample_plan::plan().disks[0].partitions.len();
     let faults = (0..5)
         .map(Fault::Write)
         .chain((0..5).map(Fault::HalfWrite))

@@ -1,11 +1,11 @@
 use super::*;
-use crate::apply::step_harness::{StepHarness, sized};
 use crate::model::error::Error;
 use crate::model::index::DiskIndex;
 use crate::model::plan::PlannedRaid;
 use crate::model::stage::Stage;
 use crate::model::step::PlannedStep;
 use crate::model::storage::BlockRef;
+use crate::testing::step_harness::{StepHarness, sized};
 use host::fake::{FakeDevices, Fault};
 use host::units::Bytes;
 use uuid::Uuid;

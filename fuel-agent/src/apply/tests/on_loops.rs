@@ -12,10 +12,10 @@ use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
 use super::outcome::Outcome;
-use super::step_harness::StepHarness;
 use crate::model::index::{DiskIndex, FilesystemIndex};
 use crate::model::step::{Configure, ImageStep, Make, Step};
 use crate::model::storage::{BlockRef, Mount};
+use crate::testing::step_harness::StepHarness;
 
 const SIZE: u64 = 2 << 30;
 

@@ -148,7 +148,8 @@ fn check_kernels(tree: &TargetTree, menu: &str, above: &str) -> Result<(), Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::{fstab, sample};
+    use crate::apply::fstab;
+    use crate::testing::sample_plan;
 
     fn menu(root: &str, uuid: &str) -> String {
         format!(
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_fstab_that_is_written_passes() {
-        let (plan, uuids) = (sample::plan(), sample::uuids());
+        let (plan, uuids) = (sample_plan::plan(), sample_plan::uuids());
         let text = fstab::render(&plan, &uuids).unwrap();
         check_fstab(&plan, &uuids, &text).unwrap();
         let with_esp =
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn an_fstab_that_leads_nowhere_does_not() {
-        let (plan, uuids) = (sample::plan(), sample::uuids());
+        let (plan, uuids) = (sample_plan::plan(), sample_plan::uuids());
         let text = fstab::render(&plan, &uuids).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (wrong, reason) in [

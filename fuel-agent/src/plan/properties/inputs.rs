@@ -3,7 +3,6 @@
 use host::units::Bytes;
 use proptest::prelude::*;
 
-use super::super::sample::{self, disk_spec, empty_disk, filesystem, mib, node, part, request};
 use crate::model::filesystem::ImageFormat;
 use crate::model::index::{IndexedBy, PhysicalVolumeIndex};
 use crate::model::inventory::{ExistingPartition, Inventory, Stack, StackKind};
@@ -12,6 +11,9 @@ use crate::model::request::Request;
 use crate::model::storage::{
     BlockRef, LogicalVolumeSpec, PartitionSpec, PhysicalVolumeSpec, RaidLevel, RaidMetadata,
     RaidSpec, Role, Storage, VolumeGroupSpec,
+};
+use crate::testing::sample_request::{
+    self, disk_spec, empty_disk, filesystem, mib, node, part, request,
 };
 
 /// What is made on a random partition.
@@ -137,7 +139,7 @@ pub(super) fn build(
     let mut request = request(storage);
     request.images = images
         .map(|index| {
-            let mut image = sample::image("/", index);
+            let mut image = sample_request::image("/", index);
             if index % 2 == 1 {
                 image.format = ImageFormat::Archive;
             }

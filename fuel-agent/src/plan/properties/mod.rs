@@ -6,7 +6,6 @@ mod inputs;
 use host::units::{Bytes, Extent};
 use proptest::prelude::*;
 
-use super::sample::{self, known, part};
 use super::{CountedIds, Options, PlanError, Width, plan};
 use crate::model::error::Kind;
 use crate::model::index::{DiskIndex, FilesystemIndex};
@@ -14,6 +13,7 @@ use crate::model::inventory::{Inventory, Stack, StackKind};
 use crate::model::plan::{Plan, RefusedBy};
 use crate::model::request::Request;
 use crate::model::storage::BlockRef;
+use crate::testing::sample_request::{self, known, part};
 use inputs::{build, machine, pieces, volumes};
 
 fn of(request: &Request, inventory: &Inventory) -> Result<Plan, Vec<PlanError>> {
@@ -229,7 +229,7 @@ proptest! {
         let request = build(&disks, &volumes, Some(0));
         if let Ok(first) = of(&request, &inventory) {
             for index in 0..disks.len() {
-                sample::installed(&request, index, &mut inventory.disks[index]);
+                sample_request::installed(&request, index, &mut inventory.disks[index]);
             }
             inventory.stacks = stacks(&request);
             let second = of(&request, &inventory).unwrap();

@@ -1,12 +1,12 @@
 //! Archives in plans: the filesystem is made first, and nothing is grown.
 
-use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
 use crate::model::filesystem::ImageFormat;
 use crate::model::index::FilesystemIndex;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::stage::Stage;
 use crate::model::step::{ImageStep, Step};
+use crate::testing::sample_request::{URL, empty_disk, known, lvm_request, mib, node};
 use crate::tools::Tool;
 
 /// Fuel's usual layout with an archive for `/`.

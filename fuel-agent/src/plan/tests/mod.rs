@@ -6,8 +6,8 @@ mod refusals;
 mod stacks;
 mod tampering;
 
-use super::sample::{empty_disk, installed, lvm_request, node, plan_of, steps_of};
 use super::*;
+use crate::testing::sample_request::{empty_disk, installed, lvm_request, node, plan_of, steps_of};
 
 fn refusals(plan: &Plan) -> Vec<String> {
     plan.refusals

@@ -1,11 +1,11 @@
 //! Packed images in plans: what their manifests say against layout, node and settings; and what they cost.
 
-use super::super::sample::{URL, empty_disk, known, lvm_request, mib, node};
 use super::*;
 use crate::model::error::Kind;
 use crate::model::inventory::{Disk, Inventory};
 use crate::model::plan::RefusedBy;
 use crate::model::sources::{ImageContent, PackedFacts};
+use crate::testing::sample_request::{URL, empty_disk, known, lvm_request, mib, node};
 use host::units::Bytes;
 
 /// UUID of the filesystem in the image.

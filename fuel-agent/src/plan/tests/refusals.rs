@@ -13,10 +13,10 @@ use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::{
     DiskSelector, RaidLevel, RaidMetadata, RaidSpec, Role, Storage, Table,
 };
-use crate::plan::sample::{
+use crate::plan::{CountedIds, Options, PlanError, plan};
+use crate::testing::sample_request::{
     URL, disk_spec, empty_disk, filesystem, image, known, lvm_request, mib, node, part, plan_of,
 };
-use crate::plan::{CountedIds, Options, PlanError, plan};
 
 fn machine() -> Inventory {
     node(vec![empty_disk("/dev/sda", 20480)])
@@ -518,7 +518,7 @@ fn an_image_for_swap_is_refused() {
 #[test]
 fn boot_programs_that_stay_unasked_are_refused_on_uefi_only() {
     use crate::model::inventory::ExistingPartition;
-    use crate::plan::sample::installed;
+    use crate::testing::sample_request::installed;
 
     const ESP: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
     const DATA: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";

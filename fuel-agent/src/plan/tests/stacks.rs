@@ -2,7 +2,7 @@
 
 use crate::model::inventory::{Inventory, Stack, StackKind};
 use crate::model::step::Step;
-use crate::plan::sample::{empty_disk, installed, lvm_request, node, plan_of};
+use crate::testing::sample_request::{empty_disk, installed, lvm_request, node, plan_of};
 
 fn stack(kind: StackKind, name: &str, members: &[&str], disks: &[&str]) -> Stack {
     Stack {

@@ -7,7 +7,7 @@ use crate::model::inventory::Inventory;
 use crate::model::plan::Plan;
 use crate::model::step::{Destroyed, Make, Step};
 use crate::plan::check;
-use crate::plan::sample::{empty_disk, installed, lvm_request, mib, node, plan_of};
+use crate::testing::sample_request::{empty_disk, installed, lvm_request, mib, node, plan_of};
 
 fn machine() -> Inventory {
     let mut inventory = node(vec![empty_disk("/dev/sda", 20480)]);

@@ -64,7 +64,7 @@ fn unnumbered(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sample::{empty_disk, lvm_request, mib, node, plan_of};
+    use crate::testing::sample_request::{empty_disk, lvm_request, mib, node, plan_of};
 
     #[test]
     fn only_lines_that_differ_are_shown() {

@@ -13,8 +13,8 @@ use super::preflight::{Discovered, Preflight};
 use super::rundir::{RunDir, StateFile};
 use super::stages::{Run, RunContext};
 use crate::model::error::{Error, Kind};
-use crate::plan::sample;
 use crate::settings::{End, Settings};
+use crate::testing::sample_request;
 use world::{BUILT, FAILED, Mishap, RecordedEvents, World, run, settings};
 
 #[test]
@@ -321,12 +321,12 @@ fn a_pulled_run_reboots_a_pushed_one_does_not_and_a_setting_says_otherwise() {
 #[test]
 fn a_disk_that_is_not_as_planned_is_noticed_before_anything_is_touched() {
     let as_planned = Geometry {
-        size: sample::mib(20 << 10),
+        size: sample_request::mib(20 << 10),
         sector_size: Bytes(512),
     };
     let others = [
         Geometry {
-            size: sample::mib(40 << 10),
+            size: sample_request::mib(40 << 10),
             ..as_planned
         },
         Geometry {

@@ -27,8 +27,8 @@ use crate::model::request::Request;
 use crate::model::sources::Sources;
 use crate::model::step::PlannedStep;
 use crate::plan::approve::ApprovedPlan;
-use crate::plan::sample;
 use crate::settings::{End, Settings};
+use crate::testing::sample_request;
 
 /// What happens at the nth thing that a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,34 +103,36 @@ impl World {
 impl Discovery for World {
     fn request(&mut self) -> Result<Request, Error> {
         self.does("read the request")?;
-        let mut request = sample::lvm_request();
+        let mut request = sample_request::lvm_request();
         if let Some(mount) = self.0.lock().unwrap().second_image {
             let partitions = &mut request.storage.disks[0].partitions;
-            partitions[4].size = sample::mib(4096);
-            partitions[5].start = partitions[4].start.saturating_add(sample::mib(4097));
-            request.images.push(sample::image(mount, 1));
+            partitions[4].size = sample_request::mib(4096);
+            partitions[5].start = partitions[4]
+                .start
+                .saturating_add(sample_request::mib(4097));
+            request.images.push(sample_request::image(mount, 1));
         }
         Ok(request)
     }
 
     fn inventory(&mut self, _: &Request) -> Result<Inventory, Error> {
         self.does("look at the node")?;
-        let mut disk = sample::empty_disk("/dev/sda", 20 << 10);
+        let mut disk = sample_request::empty_disk("/dev/sda", 20 << 10);
         let script = self.0.lock().unwrap();
         let looks = script.done.iter().filter(|it| *it == "look at the node");
         if script.changes && looks.count() > 1 {
             "another".clone_into(&mut disk.serial);
         }
-        Ok(sample::node(vec![disk]))
+        Ok(sample_request::node(vec![disk]))
     }
 
     fn sources(&mut self, _: &Request) -> Result<Sources, Error> {
         self.does("look at the images")?;
-        Ok(sample::known())
+        Ok(sample_request::known())
     }
 
     fn plan(&mut self, request: &Request, node: &Inventory, _: &Sources) -> Result<Plan, Error> {
-        Ok(sample::plan_of(request, node).unwrap())
+        Ok(sample_request::plan_of(request, node).unwrap())
     }
 
     fn missing(&self, _: &Plan) -> Vec<Program> {
@@ -178,7 +180,7 @@ impl Executor for World {
     fn geometry(&mut self, _: &Path) -> Result<Geometry, Error> {
         let other = self.0.lock().unwrap().geometry;
         Ok(other.unwrap_or(Geometry {
-            size: sample::mib(20 << 10),
+            size: sample_request::mib(20 << 10),
             sector_size: Bytes(512),
         }))
     }

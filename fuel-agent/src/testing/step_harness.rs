@@ -6,16 +6,17 @@ use host::cancel::Cancel;
 use host::fake::{self, FakeDevices, FakeMounts, Script};
 use host::units::Bytes;
 
-use super::context::{Context, Options, State};
-use super::outcome::{Outcome, StepRun};
-use super::{image, perform, sample, undo};
+use super::sample_plan;
+use crate::apply::context::{Context, Options, State};
+use crate::apply::outcome::{Outcome, StepRun};
+use crate::apply::{perform, perform_together, undo};
 use crate::events::{Event, Events};
 use crate::http::HttpSettings;
 use crate::model::error::Error;
 use crate::model::index::{DiskIndex, ImageIndex, PhysicalVolumeIndex};
 use crate::model::plan::{Plan, PlannedPhysicalVolume, PlannedVolumeGroup};
 use crate::model::stage::Stage;
-use crate::model::step::{PlannedStep, Step};
+use crate::model::step::{ImageStep, PlannedStep, Step};
 use crate::model::storage::BlockRef;
 use crate::plan::approve::ApprovedPlan;
 use crate::source::policy::PackedPolicy;
@@ -81,7 +82,7 @@ pub(crate) fn sized() -> FakeDevices {
 
 /// The sample plan with the volume group that its logical volumes are in.
 pub(crate) fn plan() -> Plan {
-    let mut plan = sample::plan();
+    let mut plan = sample_plan::plan();
     plan.physical_volumes = vec![PlannedPhysicalVolume {
         on: BlockRef::Partition {
             disk: DiskIndex(0),
@@ -144,6 +145,7 @@ impl StepHarness {
         let options = self.options();
         let plan = ApprovedPlan::assumed(self.plan.clone());
         let mut host = fake::host(&self.script, &self.disks, &self.mounts);
+        host.cancel = self.cancel.clone();
         let planned = |step: &Step| PlannedStep {
             number: 1,
             stage: Stage::Image,
@@ -159,24 +161,19 @@ impl StepHarness {
             options: &options,
             state: &mut self.state,
         };
-        super::perform_together(&steps.iter().collect::<Vec<_>>(), &mut context)
+        perform_together(&steps.iter().collect::<Vec<_>>(), &mut context)
     }
 
     /// Writes images at the same time.
     pub(crate) fn together(&mut self, images: &[usize]) -> Vec<StepRun> {
-        let options = self.options();
-        let plan = ApprovedPlan::assumed(self.plan.clone());
-        let mut host = fake::host(&self.script, &self.disks, &self.mounts);
-        host.cancel = self.cancel.clone();
-        let mut context = Context {
-            plan: &plan,
-            host: &mut host,
-            events: &self.heard,
-            options: &options,
-            state: &mut self.state,
+        let write = |(position, image): (usize, &usize)| {
+            Step::Image(ImageStep::Write {
+                image: ImageIndex(*image),
+                with_previous: position > 0,
+            })
         };
-        let images: Vec<ImageIndex> = images.iter().copied().map(ImageIndex).collect();
-        image::write_together(&mut context, &images)
+        let steps: Vec<Step> = images.iter().enumerate().map(write).collect();
+        self.group(&steps)
     }
 
     /// Lets go of something that a step made.

@@ -2,7 +2,6 @@
 
 use host::units::Bytes;
 
-use super::{CountedIds, Options, PlanError, plan};
 use crate::model::index::{DiskIndex, FilesystemIndex, LogicalVolumeIndex, PhysicalVolumeIndex};
 use crate::model::inventory::{Disk, ExistingPartition, Inventory};
 use crate::model::operating_system::OperatingSystem;
@@ -13,6 +12,7 @@ use crate::model::storage::{
     BlockRef, DiskSelector, DiskSpec, FilesystemSpec, LogicalVolumeSpec, Mount, PartitionSpec,
     PhysicalVolumeSpec, Role, Storage, Table, VolumeGroupSpec,
 };
+use crate::plan::{CountedIds, Options, PlanError, plan};
 
 pub(crate) const URL: &str = "http://10.20.0.2:8080/targetimages/ubuntu.img.gz";
 
