@@ -64,14 +64,7 @@ fn knows_no_ranges(asked: &Asked, reply: Reply) -> Reply {
     if is_resumed(asked) {
         return Reply::whole(&IMAGE.gzip);
     }
-    if asked.number <= 2 {
-        return drops(asked, reply);
-    }
-    Reply {
-        status: 200,
-        headers: Vec::new(),
-        ..reply
-    }
+    drops(asked, reply)
 }
 
 fn redirects(asked: &Asked, reply: Reply) -> Reply {
@@ -101,6 +94,9 @@ fn a_server_that_recovers_only_costs_time() {
         let image = &lab.report()["images"][0];
         assert_eq!(image["verified"], true, "{name}");
         assert_eq!(image["raw_bytes"], IMAGE.raw.len(), "{name}");
+        let resumed = lab.asked("/root.img.gz").iter().any(is_resumed);
+        let broke_off = name.starts_with("dropped") || name.starts_with("stalled");
+        assert_eq!(resumed, broke_off, "{name}");
     }
 }
 
@@ -111,17 +107,16 @@ fn always_cut(asked: &Asked, reply: Reply) -> Reply {
     reply
 }
 
-fn always_dropped(asked: &Asked, reply: Reply) -> Reply {
-    let is_whole = is_whole(asked, &reply);
-    // No tag: nothing can be resumed, and each new start ends at the same place.
-    let mut plain = reply;
-    plain
+/// Breaks off each time at the same place. Its ranges are honest, but without a tag no transfer can be resumed: each
+/// begins anew.
+fn always_dropped(asked: &Asked, mut reply: Reply) -> Reply {
+    reply
         .headers
         .retain(|(name, _)| !name.eq_ignore_ascii_case("etag"));
-    if is_whole {
-        return plain.fault(Fault::DropAt(70_000));
+    if is_whole(asked, &reply) {
+        return reply.fault(Fault::DropAt(70_000));
     }
-    plain
+    reply
 }
 
 fn stalls(asked: &Asked, reply: Reply) -> Reply {
@@ -160,6 +155,11 @@ fn a_server_that_does_not_is_given_up_and_the_node_stays_disarmed() {
         let disk = fs::read(lab.path("disk.img")).unwrap();
         assert!(!disk[..440].windows(4).any(|window| window == b"GRUB"));
         assert!(left.error.contains("root.img.gz"), "{name}: {}", left.error);
+        if name.starts_with("dropped") {
+            let asked = lab.asked("/root.img.gz");
+            let from_the_start = asked.iter().filter(|it| it.range().is_none()).count();
+            assert!(from_the_start > 1 && !asked.iter().any(is_resumed), "{asked:?}");
+        }
     }
 }
 

@@ -70,7 +70,11 @@ pub(crate) static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let made = fs::File::create(&file).unwrap();
     made.set_len(48 << 20).unwrap();
     let (tree, image) = (tree.to_str().unwrap(), file.to_str().unwrap());
-    tool("mkfs.ext4", &["-q", "-F", "-d", tree, image]);
+    // blocks of 4 KiB: it can be mounted from sectors of either size
+    tool(
+        "mkfs.ext4",
+        &["-q", "-F", "-b", "4096", "-d", tree, image],
+    );
     let raw = fs::read(&file).unwrap();
     let gzip = gzip(&raw);
     let metadata = json!({"images": [{"format": "ext4", "raw_name": "root.img", "raw_size": raw.len(),

@@ -266,15 +266,27 @@ fn a_disk_that_is_not_as_its_inventory_says_is_refused_untouched() {
     disk.write_all_at(b"boot code of another system", 0)
         .unwrap();
     let (path, size) = (node.disk.path(), 2_u64 << 30);
-    for size in [4 << 30, size - (1 << 20)] {
-        let disk = json!({"path": path, "size_bytes": size, "serial": "LAB",
+    // GRUB starts from no disk with sectors of 4096 bytes on a BIOS node: that would be refused before
+    for (size, sector, firmware, what) in [
+        (4 << 30, 512, "bios", "the size of"),
+        (size - (1 << 20), 512, "bios", "the size of"),
+        (size, 4096, "uefi", "the sector size of"),
+    ] {
+        if firmware == "uefi" && !Path::new("/usr/lib/grub/x86_64-efi/normal.mod").exists() {
+            host::fake::skipped("there is no GRUB for UEFI");
+            continue;
+        }
+        let disk = json!({"path": path, "size_bytes": size, "logical_sector_size": sector, "serial": "LAB",
             "links": ["/dev/disk/by-id/ata-lab"]});
-        let inventory = json!({"disks": [disk], "firmware": "bios", "architecture": "x86_64"});
+        let inventory = json!({"disks": [disk], "firmware": firmware, "architecture": "x86_64"});
         node.lab.put("inventory.json", &inventory.to_string());
-        assert_eq!(node.push(), 5, "{size}");
+        assert_eq!(node.push(), 5, "{size} {sector}");
         let report = node.lab.report();
         assert_eq!(report["touched"], false);
-        assert_eq!(report["error"]["stage"], "prepare");
+        let error = &report["error"];
+        assert_eq!(error["stage"], "prepare", "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with(what), "{size} {sector}: {message}");
         let mut head = [0; 9];
         fs::File::open(path)
             .unwrap()
