@@ -158,7 +158,10 @@ fn a_server_that_does_not_is_given_up_and_the_node_stays_disarmed() {
         if name.starts_with("dropped") {
             let asked = lab.asked("/root.img.gz");
             let from_the_start = asked.iter().filter(|it| it.range().is_none()).count();
-            assert!(from_the_start > 1 && !asked.iter().any(is_resumed), "{asked:?}");
+            assert!(
+                from_the_start > 1 && !asked.iter().any(is_resumed),
+                "{asked:?}"
+            );
         }
     }
 }

@@ -71,10 +71,7 @@ pub(crate) static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     made.set_len(48 << 20).unwrap();
     let (tree, image) = (tree.to_str().unwrap(), file.to_str().unwrap());
     // blocks of 4 KiB: it can be mounted from sectors of either size
-    tool(
-        "mkfs.ext4",
-        &["-q", "-F", "-b", "4096", "-d", tree, image],
-    );
+    tool("mkfs.ext4", &["-q", "-F", "-b", "4096", "-d", tree, image]);
     let raw = fs::read(&file).unwrap();
     let gzip = gzip(&raw);
     let metadata = json!({"images": [{"format": "ext4", "raw_name": "root.img", "raw_size": raw.len(),

@@ -97,15 +97,12 @@ impl FileDevices {
             size,
             partitions: Vec::new(),
         });
-        self.read_table()
+        self.learn_partitions(device)
     }
 
-    /// Reads the partitions of the disk added last.
-    fn read_table(&mut self) -> io::Result<()> {
-        let Some(disk) = self.disks.last() else {
-            return Ok(());
-        };
-        let opened = self.open(&disk.device, Access::Read);
+    /// Reads the partitions of a disk.
+    fn learn_partitions(&mut self, device: &Path) -> io::Result<()> {
+        let opened = self.open(device, Access::Read);
         let table = match opened.and_then(|opened| partition_table::read(opened.as_ref())) {
             Ok(table) => table,
             // Added by `look_at`: the file may not exist yet, or be shorter than it will be.
@@ -113,10 +110,8 @@ impl FileDevices {
             Err(error) => return Err(error),
         };
         let partitions = table.map(|table| table.partitions).unwrap_or_default();
-        if let Some(disk) = self.disks.last_mut() {
-            let known = partitions.iter().map(|found| (found.number, found.extent));
-            disk.partitions = known.collect();
-        }
+        let known = partitions.iter().map(|found| (found.number, found.extent));
+        self.disk_mut(device)?.partitions = known.collect();
         Ok(())
     }
 
@@ -257,6 +252,10 @@ impl Devices for FileDevices {
         let found = self.disk_mut(disk)?;
         found.partitions.retain(|(known, _)| *known != number);
         Ok(())
+    }
+
+    fn read_table(&mut self, disk: &Path) -> io::Result<()> {
+        self.learn_partitions(disk)
     }
 
     fn is_file(&self, disk: &Path) -> bool {

@@ -79,6 +79,9 @@ pub trait Devices: Send {
     fn add_partition(&mut self, disk: &Path, number: u32, extent: Extent) -> io::Result<()>;
     /// Removes a partition from the kernel's list; an unknown one is no error.
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()>;
+    /// Has the partition table that is on `disk` now read; no error where the disk can have no partitions. A kernel
+    /// without a parser for that kind of table forgets all partitions.
+    fn read_table(&mut self, disk: &Path) -> io::Result<()>;
     /// The devices below `node`: members of an array, devices of a mapping. Empty for a disk, and for implementations
     /// without stacked devices.
     fn slaves(&self, node: &Path) -> io::Result<Vec<PathBuf>> {

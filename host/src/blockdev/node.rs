@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an exclusive open is retried while a program that probes new devices holds the device.
 const HELD_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a program that looks at the new partitions may keep the kernel from reading their table.
+const REREAD_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The block devices of this machine.
 #[derive(Clone, Debug)]
 pub struct NodeDevices {
@@ -225,6 +228,15 @@ impl Devices for NodeDevices {
                 other => other,
             }
         })
+    }
+
+    fn read_table(&mut self, disk: &Path) -> io::Result<()> {
+        let file = open_disk(disk)?;
+        match wait::while_busy(REREAD_PATIENCE, || block::reread_partitions(&file)) {
+            // No partitions on this kind of device at all.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            read => read,
+        }
     }
 
     fn slaves(&self, node: &Path) -> io::Result<Vec<PathBuf>> {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Memory;
 use crate::blockdev::{Access, BlockDevice, Devices, forecast};
+use crate::partition_table;
 use crate::units::{Bytes, Extent};
 pub use operation::{Fault, Operation, What};
 
@@ -87,6 +88,22 @@ impl FakeDevices {
     pub fn failing(self, fault: Fault) -> Self {
         self.state().faults.push(fault);
         self
+    }
+
+    /// An open disk or partition; not in the log.
+    fn opened(&self, path: &Path, writable: bool) -> io::Result<Opened> {
+        let state = self.state();
+        let (index, window) = state.locate(path)?;
+        let disk = state.disk(index)?;
+        Ok(Opened {
+            devices: self.clone(),
+            path: path.to_owned(),
+            disk: index,
+            window,
+            sector_size: disk.sector_size,
+            writable,
+            lost: false,
+        })
     }
 
     /// Everything done so far, in order.
@@ -187,11 +204,13 @@ impl State {
         let flushes = |what: &What| matches!(what, What::Flush);
         let opens = |what: &What| matches!(what, What::Open(_));
         let adds = |what: &What| matches!(what, What::AddPartition(..));
+        let tables = |what: &What| matches!(what, What::ReadTable);
         let fault = self.faults.iter().copied().find(|fault| match fault {
             Fault::Write(n) | Fault::HalfWrite(n) => writes(&what) && self.count(writes) == *n,
             Fault::Flush(n) => flushes(&what) && self.count(flushes) == *n,
             Fault::Open(n) => opens(&what) && self.count(opens) == *n,
             Fault::AddPartition(n) => adds(&what) && self.count(adds) == *n,
+            Fault::ReadTable(n) => tables(&what) && self.count(tables) == *n,
             Fault::ReadAt(_) => false,
         });
         let device = device.to_owned();
@@ -294,23 +313,11 @@ impl BlockDevice for Opened {
 
 impl Devices for FakeDevices {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn BlockDevice>> {
-        let mut state = self.state();
-        let fault = state.note(path, What::Open(access));
-        if fault.is_some() {
+        if self.state().note(path, What::Open(access)).is_some() {
             return Err(injected());
         }
-        let (index, window) = state.locate(path)?;
-        let disk = state.disk(index)?;
-        let writable = access != Access::Read;
-        Ok(Box::new(Opened {
-            devices: self.clone(),
-            path: path.to_owned(),
-            disk: index,
-            window,
-            sector_size: disk.sector_size,
-            writable,
-            lost: false,
-        }))
+        let opened = self.opened(path, access != Access::Read)?;
+        Ok(Box::new(opened))
     }
 
     fn partition(&self, disk: &Path, number: u32) -> io::Result<PathBuf> {
@@ -355,6 +362,17 @@ impl Devices for FakeDevices {
         state.note(disk, What::RemovePartition(number));
         let disk = state.named(disk)?;
         disk.partitions.retain(|(known, _)| *known != number);
+        Ok(())
+    }
+
+    fn read_table(&mut self, disk: &Path) -> io::Result<()> {
+        if self.state().note(disk, What::ReadTable).is_some() {
+            return Err(injected());
+        }
+        let found = partition_table::read(&self.opened(disk, false)?)?;
+        let partitions = found.map(|table| table.partitions).unwrap_or_default();
+        let known = partitions.iter().map(|found| (found.number, found.extent));
+        self.state().named(disk)?.partitions = known.collect();
         Ok(())
     }
 

@@ -21,6 +21,8 @@ pub enum What {
     AddPartition(u32, Extent),
     /// A partition was removed from the kernel's list.
     RemovePartition(u32),
+    /// The kernel was told to read the partition table.
+    ReadTable,
 }
 
 /// One operation on a device. Its extents count from the beginning of the device that was opened.
@@ -50,6 +52,7 @@ impl fmt::Display for Operation {
                 )
             }
             What::RemovePartition(number) => write!(f, "remove {device} {number}"),
+            What::ReadTable => write!(f, "read table {device}"),
         }
     }
 }
@@ -67,6 +70,8 @@ pub enum Fault {
     Open(usize),
     /// Adding the nth partition to the kernel's list fails.
     AddPartition(usize),
+    /// The nth partition table that the kernel is to read fails.
+    ReadTable(usize),
     /// Reads of this byte of any disk fail.
     ReadAt(Bytes),
 }
