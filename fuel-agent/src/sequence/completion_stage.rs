@@ -24,8 +24,8 @@ const FAILURE_BUDGET: Duration = Duration::from_mins(1);
 impl Run<'_> {
     /// Tells the orchestrator, or keeps what is owed.
     pub(super) fn closeup(&mut self, so_far: &RunOutcome) -> Result<(), Error> {
-        if let Some(first) = self.progress.incomplete.first() {
-            let more = self.progress.incomplete.len() - 1;
+        if let Some(first) = self.progress.execution.incomplete.first() {
+            let more = self.progress.execution.incomplete.len() - 1;
             let what = match more {
                 0 => format!("the installation is incomplete: {first}"),
                 _ => format!("the installation is incomplete: {first}; and {more} more"),

@@ -1,21 +1,23 @@
 //! The stages in their order, with their gates: what runs after what, and what becomes of errors.
 //!
 //! ```text
-//!   walk         the order, the gates, time, panics; first error wins            this file
-//!   node         the real Look
-//!   look         trait Look: what a run learns; reading only, all that plan and dry runs hold
-//!   hands        the real Act
-//!   act          trait Act: what a run does
-//!   rehearsal    the stages before the first write
-//!   stages       the whole run
-//!   telling      what it says of itself: completion, report, failure
-//!   changed      whether the machine still is what was planned for
-//!   summary      a run as a report and as the facts of callbacks
-//!   machine      who this machine is
-//!   completion   who is told, with what words, and whether they accepted
-//!   template     `{names}` in URLs, headers and bodies
-//!   report_file  where `--report` points
-//!   rundir       /run/provision: lock, state, report, log, what is owed
+//!   run_stages           the order, the gates, time, panics; first error wins        this file
+//!   discovery            trait Discovery: what a run learns; reading only, all that plan and dry runs hold
+//!   node_discovery       the real Discovery
+//!   executor             trait Executor: what a run does
+//!   host_executor        the real Executor
+//!   preflight            the stages before the first write
+//!   stages               the whole run
+//!   steps                the steps of an approved plan
+//!   boot_code            whether boot code can be made here
+//!   completion_stage     what a run says of itself: completion, report, failure
+//!   changed              whether the machine still is what was planned for
+//!   summary              a run as a report and as the facts of callbacks
+//!   machine              who this machine is
+//!   completion           who is told, with what words, and whether they accepted
+//!   template             `{names}` in URLs, headers and bodies
+//!   report_file          where `--report` points
+//!   rundir               /run/provision: lock, state, report, log, what is owed
 //! ```
 
 pub(crate) mod boot_code;
@@ -31,6 +33,7 @@ pub mod preflight;
 mod report_file;
 pub mod rundir;
 pub mod stages;
+mod steps;
 mod summary;
 pub mod template;
 

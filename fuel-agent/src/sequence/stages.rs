@@ -1,7 +1,6 @@
 //! What each stage of a run does: the rehearsal first, then the steps of the plan, then what undoes them.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use host::cancel::Cancel;
@@ -12,20 +11,13 @@ use super::machine::Machine;
 use super::preflight::Preflight;
 use super::report_file::ReportFile;
 use super::rundir::{RunDir, StateFile};
+use super::steps::{Execution, StepContext};
 use super::{RunOutcome, StageHandler, changed, guarded};
-use crate::apply::context::State;
-use crate::apply::outcome::{Outcome, StepResult, StepRun};
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
-use crate::model::index::DiskIndex;
-use crate::model::report::{Report, ReportedStep};
+use crate::model::report::Report;
 use crate::model::stage::Stage;
-use crate::model::step::{Configure, PlannedStep, Release, Step};
-use crate::plan::approve::{ApprovedPlan, NotApproved, approve};
 use crate::settings::{End, Settings};
-
-/// Why a step did not come to its end that failed only since another did.
-const STOPPED: &str = "stopped, as what was done at the same time failed";
 
 /// What a run is told beside its doors.
 #[derive(Debug)]
@@ -62,18 +54,13 @@ pub struct Run<'a> {
 /// How far a run has come.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    pub(super) state: State,
-    pub(super) steps: Vec<ReportedStep>,
-    pub(super) incomplete: Vec<String>,
+    pub(super) execution: Execution,
     /// The node already is what is asked for, and this is its `instance-id`.
     pub(super) installed: Option<String>,
     /// The run folder is ours.
     pub(super) locked: bool,
     /// Another agent has it.
     pub(super) locked_out: bool,
-    claimed: Vec<DiskIndex>,
-    /// The plan, once the last look before the first write has passed.
-    approved: Option<Arc<ApprovedPlan>>,
     /// Where the report goes beside the run's folder, once that was found out.
     pub(super) report_file: Option<ReportFile>,
 }
@@ -153,15 +140,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The last look before the first write: nothing may have changed, and nobody else may hold a disk.
+    /// The last look before the first write: nothing may have changed, and nothing else may hold a disk.
     fn prepare(&mut self) -> Result<(), Error> {
         let known = &mut self.preflight.known;
         let (request, before) = (known.request()?, known.inventory()?);
         let now = self.preflight.discovery.inventory(request)?;
         let real = self.preflight.discovery.reality()?;
-        let approved = approve(known.plan()?, before, &now, real.as_ref()).map_err(not_approved)?;
-        let plan = &**self.progress.approved.insert(Arc::new(approved));
-        let lines = changed::overwritten(plan, before);
+        let execution = &mut self.progress.execution;
+        let plan = execution.approve(known.plan()?, before, &now, real.as_ref())?;
+        let lines = changed::overwritten(&plan, before);
         for (index, what) in lines.iter().enumerate() {
             self.events.emit(&Event::Step {
                 stage: Stage::Prepare,
@@ -170,55 +157,18 @@ impl<'a> Run<'a> {
                 what: what.clone(),
             });
         }
-        let held = changed::released_disks(plan, before);
-        for (disk, planned) in plan.disks() {
-            let device = Path::new(&planned.device);
-            let found = if held.contains(&disk) {
-                self.executor.geometry(device)?
-            } else {
-                let found = self.executor.probe_exclusive(device)?;
-                self.progress.claimed.push(disk);
-                found
-            };
-            changed::is_as_planned(planned, found)?;
-        }
-        Ok(())
+        execution.claim(&plan, before, &mut *self.executor)
     }
 
     /// Performs the plan's steps of a stage.
     fn steps(&mut self, stage: Stage) -> Result<(), Error> {
-        let approved = self.progress.approved.clone();
-        let approved = approved.ok_or_else(|| {
-            let what = "a step was to be performed before the plan was approved";
-            Error::new(Kind::Internal, what)
-        })?;
-        let plan = &*approved;
-        let of = plan.steps.len();
-        let steps = plan.steps.iter().filter(|step| step.stage == stage);
-        let steps: Vec<&PlannedStep> = steps.collect();
-        for group in steps.chunk_by(|_, next| next.step.goes_with_previous()) {
-            for step in group {
-                if self.about.cancel.is_cancelled() {
-                    let what = format!("stopped before step {} of {of}", step.number);
-                    return Err(Error::new(Kind::Interrupted, what).retryable());
-                }
-                self.events.emit(&Event::Step {
-                    stage,
-                    number: step.number,
-                    of,
-                    what: step.what.clone(),
-                });
-            }
-            let performed = perform(plan, group, &mut *self.executor, &mut self.progress);
-            let ended = group.iter().zip(performed);
-            let failed: Vec<Error> = ended
-                .filter_map(|(step, performed)| self.progress.note(step, performed))
-                .collect();
-            if let Some(first) = failed.into_iter().next() {
-                return Err(first);
-            }
-        }
-        Ok(())
+        let context = StepContext {
+            executor: &mut *self.executor,
+            events: self.events,
+            cancel: &self.about.cancel,
+        };
+        let execution = &mut self.progress.execution;
+        execution.perform(|step| step.stage == stage, context)
     }
 
     fn clean_up(&mut self, so_far: &RunOutcome) -> Result<(), Error> {
@@ -226,8 +176,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let armed_in_vain = self.is_armed_in_vain(so_far);
-        // Nothing was done of a plan that was not approved.
-        let plan = self.progress.approved.clone();
+        let plan = self.progress.execution.plan();
         let mut errors = Vec::new();
         // First of all, and a defect in it does not keep the rest from being done.
         if let (Some(plan), true) = (&plan, armed_in_vain) {
@@ -236,7 +185,7 @@ impl<'a> Run<'a> {
         }
         errors.extend(
             self.executor
-                .clean_up(plan.as_deref(), &mut self.progress.state),
+                .clean_up(plan.as_deref(), &mut self.progress.execution.state),
         );
         combine("cannot clean up", errors)
     }
@@ -249,7 +198,7 @@ impl<'a> Run<'a> {
             return false;
         };
         // A node that was as asked when we came stays so.
-        self.progress.state.touched
+        self.progress.execution.state.touched
             && match stage {
                 Stage::Bootloader | Stage::Commit => true,
                 // stopped before the completion could be noted
@@ -283,108 +232,6 @@ impl<'a> Run<'a> {
 
     pub(super) fn times(&self) -> (&str, Duration) {
         (&self.about.started, self.began.elapsed())
-    }
-}
-
-/// Performs steps that go together, of which most are alone: a result for each, whatever happens.
-fn perform(
-    plan: &ApprovedPlan,
-    group: &[&PlannedStep],
-    executor: &mut dyn Executor,
-    progress: &mut Progress,
-) -> Vec<StepRun> {
-    for step in group {
-        // What was held when the run began has been let go by the steps before this one.
-        if let Step::Disarm { disk, .. } = step.step
-            && !progress.claimed.contains(&disk)
-        {
-            if let Err(error) = executor.probe_exclusive(Path::new(&plan[disk].device)) {
-                return StepRun::none_of(group.len(), error);
-            }
-            progress.claimed.push(disk);
-        }
-    }
-    // Before it is done: a step that fails half way has touched the disk too.
-    progress.state.touched |= group.iter().any(|step| writes(step));
-    let found = &mut progress.state;
-    match group {
-        [step] => {
-            let began = Instant::now();
-            let ending = executor.step(plan, step, found).into();
-            let took = began.elapsed();
-            vec![StepRun { ending, took }]
-        }
-        several => executor.together(plan, several, found),
-    }
-}
-
-fn not_approved(why: NotApproved) -> Error {
-    match why {
-        NotApproved::Refused(what) => Error::new(
-            Kind::Internal,
-            format!("a refused plan was to be carried out: {what}"),
-        ),
-        NotApproved::Changed(what) => {
-            let what = format!("the machine has changed since it was looked at: {what}");
-            Error::new(Kind::Refused, what)
-                .hint("run again")
-                .retryable()
-        }
-        NotApproved::OtherNode(what) => {
-            let what = format!("the inventory is not this node's: {what}");
-            Error::new(Kind::Refused, what).hint("run without `--inventory`")
-        }
-    }
-}
-
-/// Whether a step changes a disk: all do, from the release on.
-const fn writes(step: &PlannedStep) -> bool {
-    match step.step {
-        Step::Release(Release::StopRaid { .. })
-        | Step::Disarm { .. }
-        | Step::Make(_)
-        | Step::Image(_)
-        | Step::Configure(
-            Configure::MoveContent { .. }
-            | Configure::Fstab
-            | Configure::Identity
-            | Configure::BootConfig
-            | Configure::Configdrive(_),
-        )
-        | Step::Verify
-        | Step::Arm(_) => true,
-        Step::Release(Release::DeactivateVolumeGroup { .. } | Release::CloseMapping { .. })
-        | Step::ActivateKept
-        | Step::Configure(Configure::LoadKernel) => false,
-    }
-}
-
-impl Progress {
-    /// Notes how a step ended; gives its error, where it is one.
-    fn note(&mut self, step: &PlannedStep, performed: StepRun) -> Option<Error> {
-        let (outcome, why) = match &performed.ending {
-            StepResult::Done(Outcome::Changed) => ("changed", None),
-            StepResult::Done(Outcome::Unchanged) => ("unchanged", None),
-            StepResult::Done(Outcome::Skipped { why }) => ("skipped", Some(why.clone())),
-            StepResult::Failed(_) => ("failed", None),
-            StepResult::Stopped => ("failed", Some(STOPPED.to_owned())),
-        };
-        if let StepResult::Done(Outcome::Skipped { why }) = &performed.ending {
-            let reason = format!("step {} ({}): {why}", step.number, step.what);
-            self.incomplete.push(reason);
-        }
-        self.steps.push(ReportedStep {
-            number: step.number,
-            stage: step.stage,
-            what: step.what.clone(),
-            outcome,
-            why,
-            took: performed.took,
-        });
-        match performed.ending {
-            StepResult::Failed(error) => Some(error),
-            StepResult::Done(_) | StepResult::Stopped => None,
-        }
     }
 }
 
@@ -436,7 +283,7 @@ impl StageHandler for Run<'_> {
     }
 
     fn touched(&self) -> bool {
-        self.progress.state.touched
+        self.progress.execution.state.touched
     }
 
     fn has_pending(&self) -> bool {

@@ -23,12 +23,14 @@ pub(super) fn report(
 ) -> Report {
     let (known, progress) = (&run.preflight().known, run.progress());
     let error = failure.map(|(_, error)| error);
-    let images: Vec<ImageOutcome> = progress.state.images.values().map(redacted).collect();
+    let execution = &progress.execution;
+    let images = &execution.state.images;
+    let images: Vec<ImageOutcome> = images.values().map(redacted).collect();
     let (started, took) = run.times();
     Report {
         result: Outcome::of(error),
         exit_status: error.map_or(0, |error| error.kind.exit_status()),
-        touched: progress.state.touched,
+        touched: execution.state.touched,
         retryable: error.is_some_and(|error| error.retryable),
         error: failure.map(|(stage, error)| ReportedError::new(*stage, error)),
         unclean: outcome
@@ -36,7 +38,7 @@ pub(super) fn report(
             .iter()
             .map(|(stage, error)| ReportedError::new(*stage, error))
             .collect(),
-        incomplete: progress.incomplete.clone(),
+        incomplete: execution.incomplete.clone(),
         warnings: warnings(&known.warnings, run.warnings_told()),
         dialect: known.request.as_ref().and_then(dialect),
         request_digest: known.request.as_ref().map(|it| it.digest.clone()),
@@ -51,7 +53,7 @@ pub(super) fn report(
         ended: clock::now(),
         took,
         stages: outcome.stages.clone(),
-        steps: progress.steps.clone(),
+        steps: execution.steps.clone(),
         devices: devices(
             known.plan.as_ref().map(|plan| &plan.disks),
             known.inventory.as_ref(),
