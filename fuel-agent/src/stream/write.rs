@@ -272,12 +272,21 @@ impl<'a> Writer<'a> {
         }
         self.flush()?;
         self.job.expected.verify(&self.url, digests)?;
+        let put = self.put_head();
+        if put.is_err() {
+            // Firmware may start half a head too. The first error is the one that is returned.
+            let _ = self.void();
+        }
+        put?;
+        self.telling.tell_end(digests.length);
+        Ok(())
+    }
+
+    fn put_head(&mut self) -> Result<(), StreamError> {
         if let Some(head) = self.head.take() {
             self.write(&head.bytes, 0)?;
         }
-        self.flush()?;
-        self.telling.tell_end(digests.length);
-        Ok(())
+        self.flush()
     }
 }
 

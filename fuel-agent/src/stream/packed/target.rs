@@ -117,11 +117,15 @@ impl<'a> Target<'a> {
         self.flush()?;
         let head = std::mem::take(&mut *self.head());
         // a head of zeros is on the disk already
-        if !head.is_empty() {
-            self.write(&head, 0)?;
-            self.flush()?;
+        if head.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let put = self.write(&head, 0).and_then(|()| self.flush());
+        if put.is_err() {
+            // Firmware may start half a head too. The first error is the one that is returned.
+            let _ = self.void();
+        }
+        put
     }
 
     /// Flushes everything and drops it from the page cache, so that it is read from the medium.

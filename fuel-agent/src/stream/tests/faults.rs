@@ -44,6 +44,8 @@ fn a_fault_at_every_write_and_every_flush_is_an_error_of_the_disk() {
             panic!("{fault:?}: {error}")
         };
         assert!(device == DISK && *offset <= size(raw.len()).0, "{fault:?}");
+        let head = content(&devices, 0, 512);
+        assert!(head != raw[..512], "{fault:?}: nothing starts from it");
         let error = Error::from(error);
         assert_eq!(
             (error.kind, error.device.as_deref()),
