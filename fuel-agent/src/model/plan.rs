@@ -237,8 +237,8 @@ pub struct PlannedFilesystem {
 pub struct PlannedImage {
     /// Where it comes from.
     pub url: RedactedUrl,
-    /// The filesystem it replaces.
-    pub filesystem: FilesystemIndex,
+    /// What it is written onto.
+    pub onto: ImageTarget,
     /// What is in it.
     pub format: ImageFormat,
     /// How it is wrapped.
@@ -247,7 +247,24 @@ pub struct PlannedImage {
     pub facts: SourceFacts,
 }
 
+/// What an image is written onto.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageTarget {
+    /// The device of a filesystem: the image brings that filesystem, or, as an archive, the files in it.
+    Filesystem(FilesystemIndex),
+    /// A whole disk, from its first byte on. What the image brings is not looked at.
+    Disk(DiskIndex),
+}
+
 impl PlannedImage {
+    /// The filesystem that it brings or fills.
+    pub const fn filesystem(&self) -> Option<FilesystemIndex> {
+        match self.onto {
+            ImageTarget::Filesystem(filesystem) => Some(filesystem),
+            ImageTarget::Disk(_) => None,
+        }
+    }
+
     /// Whether it is no filesystem, but files for one that is made.
     pub fn is_archive(&self) -> bool {
         self.format == ImageFormat::Archive

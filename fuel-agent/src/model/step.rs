@@ -127,6 +127,8 @@ pub enum ImageStep {
     Unpack(ImageIndex),
     /// Grows a filesystem that came with an image to its volume.
     Grow(FilesystemIndex),
+    /// Has the kernel read the partition table that an image has brought to a disk.
+    ReadTable(DiskIndex),
 }
 
 /// What is written into the installed system, and beside it.
@@ -167,7 +169,7 @@ impl Step {
     pub const fn image(&self) -> Option<ImageIndex> {
         match self {
             Self::Image(ImageStep::Write { image, .. }) => Some(*image),
-            Self::Image(ImageStep::Unpack(_) | ImageStep::Grow(_))
+            Self::Image(ImageStep::Unpack(_) | ImageStep::Grow(_) | ImageStep::ReadTable(_))
             | Self::Release(_)
             | Self::Disarm { .. }
             | Self::Make(_)

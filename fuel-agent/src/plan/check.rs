@@ -131,8 +131,12 @@ fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
             Make::LogicalVolume(volume) => plan.has(*volume),
             Make::Filesystem(filesystem) => plan.has(*filesystem),
         },
-        Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => plan.has(*image),
+        Step::Image(ImageStep::Write { image, .. }) => plan.has(*image),
+        Step::Image(ImageStep::Unpack(image)) => {
+            plan.has(*image) && plan.filled_by(&plan[*image]).is_some()
+        }
         Step::Image(ImageStep::Grow(filesystem)) => plan.has(*filesystem),
+        Step::Image(ImageStep::ReadTable(disk)) => plan.has(*disk),
         Step::Configure(configure) => match configure {
             Configure::MoveContent { from, to, .. } => plan.has(*from) && plan.has(*to),
             Configure::Configdrive(on) => plan.configdrive == Some(*on),

@@ -10,8 +10,8 @@ use crate::model::index::{DiskIndex, ImageIndex};
 use crate::model::inventory::Inventory;
 use crate::model::request::Container;
 
-use super::extents;
-use crate::model::plan::{Plan, PlannedImage};
+use super::{extents, wipe};
+use crate::model::plan::{ImageTarget, Plan, PlannedImage};
 use crate::model::step::{ImageStep, Step};
 
 /// The largest chunks of packed images that are written two at a time: three of them are the least that one works with.
@@ -49,7 +49,7 @@ pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
 
 fn go_together(plan: &Plan, inventory: &Inventory, one: ImageIndex, other: ImageIndex) -> bool {
     let (one, other) = (&plan[one], &plan[other]);
-    one.filesystem != other.filesystem
+    one.onto != other.onto
         && !other.is_archive()
         && !needs_all_memory(one)
         && !needs_all_memory(other)
@@ -72,7 +72,10 @@ fn turning(plan: &Plan, inventory: &Inventory, image: &PlannedImage) -> BTreeSet
         let mut disks = inventory.disks.iter();
         disks.any(|disk| disk.rotational && disk.path == *node)
     };
-    let beneath = extents::backing_extents(plan, plan[image.filesystem].on);
+    let beneath = match image.onto {
+        ImageTarget::Filesystem(filesystem) => extents::backing_extents(plan, plan[filesystem].on),
+        ImageTarget::Disk(disk) => vec![(disk, wipe::whole(&plan[disk]))],
+    };
     beneath
         .into_iter()
         .map(|(disk, _)| disk)

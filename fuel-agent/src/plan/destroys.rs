@@ -7,8 +7,7 @@ use crate::model::node::Firmware;
 use crate::model::storage::BlockRef;
 
 use super::{boot, extents, keep};
-use crate::model::plan::Plan;
-use crate::model::plan::STAMP;
+use crate::model::plan::{ImageTarget, Plan, PlannedImage, STAMP};
 use crate::model::step::{Arm, Configure, Destroyed, ImageStep, Make, Release, Step};
 
 /// Bytes whose old content is gone after the step, on disks in ascending order.
@@ -21,7 +20,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
         Step::Disarm { disk, areas } => on_disk(plan, *disk, disarmed(plan, *disk, areas)),
         Step::Make(make) => made(make, plan),
         Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => {
-            through(plan, plan[plan[*image].filesystem].on)
+            by_image(plan, &plan[*image])
         }
         Step::Configure(Configure::Configdrive(on)) => through(plan, *on),
         Step::Arm(Arm::BootCode(disk)) => on_disk(plan, *disk, boot_code(plan, *disk)),
@@ -32,7 +31,7 @@ pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
             | Release::CloseMapping { .. },
         )
         | Step::ActivateKept
-        | Step::Image(ImageStep::Grow(_))
+        | Step::Image(ImageStep::Grow(_) | ImageStep::ReadTable(_))
         | Step::Configure(
             Configure::MoveContent { .. }
             | Configure::Fstab
@@ -41,6 +40,19 @@ pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
             | Configure::LoadKernel,
         )
         | Step::Verify => Vec::new(),
+    }
+}
+
+fn by_image(plan: &Plan, image: &PlannedImage) -> Vec<Destroyed> {
+    match image.onto {
+        ImageTarget::Filesystem(filesystem) => through(plan, plan[filesystem].on),
+        ImageTarget::Disk(disk) => {
+            let size = plan[disk].size;
+            // its first MiB is voided also where the image is shorter
+            let image = image.facts.raw_size_bytes.unwrap_or(size);
+            let (start, length) = (Bytes::ZERO, image.max(extents::END).min(size));
+            on_disk(plan, disk, vec![Extent { start, length }])
+        }
     }
 }
 

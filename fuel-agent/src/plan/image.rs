@@ -12,7 +12,7 @@ use super::diagnostics::Diagnostics;
 use super::text::format;
 use super::{Options, PlanError, extents};
 use crate::model::mismatch::check_identified;
-use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
+use crate::model::plan::{ImageTarget, Plan, PlannedFilesystem, PlannedImage};
 
 /// Plans images in the order of the request.
 pub(super) fn images(
@@ -27,7 +27,7 @@ pub(super) fn images(
         let known = sources.images.get(&spec.url);
         let image = PlannedImage {
             url: spec.url.clone(),
-            filesystem: spec.filesystem,
+            onto: ImageTarget::Filesystem(spec.filesystem),
             format: spec.format.clone(),
             container: spec.container,
             facts: known.cloned().unwrap_or_default(),
@@ -98,7 +98,9 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
 }
 
 fn target(image: &PlannedImage, plan: &Plan, diagnostics: &mut Diagnostics) {
-    let filesystem = &plan[image.filesystem];
+    let Some(filesystem) = plan.filled_by(image) else {
+        return;
+    };
     let url = &image.url;
     if matches!(filesystem.mount, Some(Mount::Swap)) {
         diagnostics.refuse_run(

@@ -100,7 +100,8 @@ fn system(
     packed: &PackedFacts,
     diagnostics: &mut Diagnostics,
 ) {
-    let mount = plan[image.filesystem].mount.as_ref();
+    let filesystem = plan.filled_by(image);
+    let mount = filesystem.and_then(|filesystem| filesystem.mount.as_ref());
     if mount.map(Mount::as_str) != Some("/") {
         return;
     }

@@ -10,7 +10,7 @@ use crate::tools::Tool;
 use super::text::json;
 use super::{lvm, raid, tools};
 use crate::model::plan::{
-    Plan, PlannedFilesystem, PlannedImage, PlannedPartition, PlannedVolumeGroup,
+    ImageTarget, Plan, PlannedFilesystem, PlannedImage, PlannedPartition, PlannedVolumeGroup,
 };
 
 impl Plan {
@@ -66,6 +66,19 @@ impl Plan {
     pub fn image_over(&self, filesystem: &PlannedFilesystem) -> Option<&PlannedImage> {
         let image = filesystem.image.map(|image| &self[image]);
         image.filter(|image| !image.is_archive())
+    }
+
+    /// The filesystem that an image brings or fills.
+    pub fn filled_by(&self, image: &PlannedImage) -> Option<&PlannedFilesystem> {
+        Some(&self[image.filesystem()?])
+    }
+
+    /// Forecast of the node that an image is written to.
+    pub fn device_of(&self, image: &PlannedImage) -> &str {
+        match image.onto {
+            ImageTarget::Filesystem(filesystem) => &self[filesystem].device,
+            ImageTarget::Disk(disk) => &self[disk].device,
+        }
     }
 
     /// Whether a filesystem is made, with the identifier that is planned for it: it neither comes with an image nor is

@@ -84,10 +84,9 @@ fn fill(plan: &Plan, inventory: &Inventory, steps: &mut Vec<Step>) {
         let kind = image.format.filesystem();
         kind.and_then(FilesystemType::growth).is_some()
     };
-    steps.extend(
-        (plan.images.iter().filter(is_grown))
-            .map(|image| Step::Image(ImageStep::Grow(image.filesystem))),
-    );
+    let grown = plan.images.iter().filter(is_grown);
+    let grown = grown.filter_map(PlannedImage::filesystem);
+    steps.extend(grown.map(|filesystem| Step::Image(ImageStep::Grow(filesystem))));
     if plan.root().is_some() {
         steps.extend(content::moves(plan));
         steps.push(Step::Configure(Configure::Fstab));

@@ -30,13 +30,17 @@ fn of(step: &Step, plan: &Plan) -> Vec<Tool> {
             let lvm = (!plan.volume_groups.is_empty()).then_some(Tool::Lvm);
             raid.into_iter().chain(lvm).collect()
         }
-        Step::Image(ImageStep::Write { .. }) | Step::Verify => vec![Tool::Blkid],
+        Step::Image(ImageStep::Write { image, .. }) => {
+            let filesystem = plan[*image].filesystem();
+            filesystem.map(|_| Tool::Blkid).into_iter().collect()
+        }
+        Step::Verify => vec![Tool::Blkid],
         Step::Image(ImageStep::Grow(filesystem)) => growers(plan, *filesystem),
         Step::Arm(Arm::BootCode(_)) => match plan.firmware {
             Firmware::Bios | Firmware::Uefi => vec![Tool::GrubMkimage],
         },
         Step::Disarm { .. }
-        | Step::Image(ImageStep::Unpack(_))
+        | Step::Image(ImageStep::Unpack(_) | ImageStep::ReadTable(_))
         | Step::Configure(_)
         | Step::Arm(Arm::Stamp(_)) => Vec::new(),
     }

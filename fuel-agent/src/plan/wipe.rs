@@ -105,7 +105,8 @@ fn spared(plan: &Plan, index: DiskIndex, extents: Vec<Extent>) -> Vec<Extent> {
     extents::difference(extents::union(inside), &extents::union(without))
 }
 
-fn whole(disk: &PlannedDisk) -> Extent {
+/// All of a disk that is in whole sectors.
+pub(super) fn whole(disk: &PlannedDisk) -> Extent {
     Extent {
         start: Bytes::ZERO,
         length: disk.size.align_down(disk.sector_size),

@@ -11,7 +11,8 @@ use crate::model::node::{
 };
 use crate::model::operating_system::OperatingSystem;
 use crate::model::plan::{
-    Plan, PlannedDisk, PlannedFilesystem, PlannedImage, PlannedLogicalVolume, PlannedPartition,
+    ImageTarget, Plan, PlannedDisk, PlannedFilesystem, PlannedImage, PlannedLogicalVolume,
+    PlannedPartition,
 };
 use crate::model::request::{BootSpec, Container, Dialect};
 use crate::model::storage::{BlockRef, LogicalVolumeSpec, Mount, Role, Table};
@@ -139,7 +140,7 @@ pub(crate) fn plan() -> Plan {
 fn image() -> PlannedImage {
     PlannedImage {
         url: "http://10.20.0.2/root.img.gz".into(),
-        filesystem: FilesystemIndex(1),
+        onto: ImageTarget::Filesystem(FilesystemIndex(1)),
         format: "ext4".into(),
         container: Container::Gzip,
         facts: crate::model::sources::SourceFacts::default(),

@@ -7,9 +7,10 @@ use crate::apply::context::Context;
 use crate::apply::outcome::Outcome;
 use crate::apply::target::ON_FILES;
 use crate::http::Client;
-use crate::model::error::Error;
+use crate::model::error::{Error, Kind};
 use crate::model::index::ImageIndex;
 use crate::model::report::ImageOutcome;
+use crate::model::storage::BlockRef;
 use crate::stream::{self, Expected, Unpacking};
 
 /// Unpacks an archive: its filesystem is mounted for just that.
@@ -23,8 +24,13 @@ pub(in crate::apply) fn unpack(
     context.check_cancel()?;
     let planned = &context.plan[image];
     check_trust(context, planned)?;
-    let root = context.mount_alone(planned.filesystem, "archive", "unpack an archive")?;
-    let unpacked = fill(context, image, &root);
+    let Some(filesystem) = planned.filesystem() else {
+        // the plan's own check refuses it
+        let what = "an archive was to be unpacked onto a disk";
+        return Err(Error::new(Kind::Internal, what));
+    };
+    let root = context.mount_alone(filesystem, "archive", "unpack an archive")?;
+    let unpacked = fill(context, image, context.plan[filesystem].on, &root);
     // The first error is the one to be told.
     let unmounted = context.unmount_alone(&root);
     let outcome = unpacked?;
@@ -33,9 +39,13 @@ pub(in crate::apply) fn unpack(
     Ok(Outcome::Changed)
 }
 
-fn fill(context: &mut Context<'_>, image: ImageIndex, root: &Path) -> Result<ImageOutcome, Error> {
+fn fill(
+    context: &mut Context<'_>,
+    image: ImageIndex,
+    on: BlockRef,
+    root: &Path,
+) -> Result<ImageOutcome, Error> {
     let (planned, options) = (&context.plan[image], context.options);
-    let on = context.plan[planned.filesystem].on;
     let node = context.node(on)?;
     let client = Client::new(&options.http, context.host.cancel.clone())?;
     context.state.touched = true;

@@ -9,14 +9,14 @@ use host::blockdev::{Access, BlockDevice};
 use host::cancel::Cancel;
 use host::exec::Cmd;
 
-use super::context::{Context, Options};
+use super::context::{Context, Options, not_opened};
 use super::filesystem::unreachable;
 use super::outcome::Outcome;
 use crate::events::Events;
 use crate::http::Client;
 use crate::model::error::{Error, Kind};
 use crate::model::index::{FilesystemIndex, ImageIndex};
-use crate::model::plan::PlannedImage;
+use crate::model::plan::{ImageTarget, PlannedImage};
 use crate::model::report::ImageOutcome;
 use crate::model::stage::Stage;
 use crate::stream::packed::Packed;
@@ -61,14 +61,18 @@ fn prepare<'a>(
     at_once: usize,
 ) -> Result<Prepared<'a>, Error> {
     let planned = &context.plan[image];
-    let on = context.plan[planned.filesystem].on;
-    if let Some(skipped) = unreachable(context, on) {
+    if let Some(skipped) = skipped(context, planned) {
         return Ok(Prepared::Skipped(skipped));
     }
     check_trust(context, planned)?;
-    let node = context.node(on)?;
+    let node = match planned.onto {
+        ImageTarget::Filesystem(filesystem) => context.node(context.plan[filesystem].on)?,
+        ImageTarget::Disk(disk) => context.disk(disk).to_owned(),
+    };
     let client = Client::new(&context.options.http, stop.clone())?;
-    let target = context.open(&node, Access::Write, "open for writing an image")?;
+    // Held until the image is on it: nothing mounts it meanwhile, or takes it up.
+    let target = context.host.devices.open(&node, Access::Exclusive);
+    let target = target.map_err(|error| not_opened(&node, error))?;
     context.state.touched = true;
     Ok(Prepared::Ready(Box::new(Ready {
         planned,
@@ -78,6 +82,11 @@ fn prepare<'a>(
         client,
         at_once,
     })))
+}
+
+/// The outcome where disks are files and the image goes onto something that cannot be made of them.
+pub(super) fn skipped(context: &Context<'_>, image: &PlannedImage) -> Option<Outcome> {
+    unreachable(context, context.plan.filled_by(image)?.on)
 }
 
 /// What was planned may have been planned with facts from a file.
@@ -121,9 +130,11 @@ fn keep(context: &mut Context<'_>, image: ImageIndex, outcome: ImageOutcome) {
     context.state.images.insert(image, outcome);
 }
 
-/// Looks at the filesystem that an image has brought.
+/// Looks at the filesystem that an image has brought, where the plan has one.
 fn arrived(context: &mut Context<'_>, image: ImageIndex) -> Result<Outcome, Error> {
-    let filesystem = context.plan[image].filesystem;
+    let Some(filesystem) = context.plan[image].filesystem() else {
+        return Ok(Outcome::Changed);
+    };
     let found = context.find_filesystem(filesystem)?;
     if !context.on_files() {
         check_twins(context, filesystem, &found.uuid)?;

@@ -148,7 +148,7 @@ fn two() -> StepHarness {
     };
     let boot = harness.plan.filesystems.iter().position(on_boot).unwrap();
     let boot = FilesystemIndex(boot);
-    second.filesystem = boot;
+    second.onto = ImageTarget::Filesystem(boot);
     second.format = harness.plan[boot].kind.as_str().into();
     harness.plan.images.push(second);
     let found = format!("UUID=cc-dd\nTYPE={}\n", harness.plan[boot].kind);

@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
 use crate::model::index::DiskIndex;
 use crate::model::plan::PlannedDisk;
+use crate::model::stage::Stage;
 use crate::model::storage::Table;
 
 /// How long udev may take to let go of a disk whose table is to be changed.
@@ -165,6 +166,18 @@ fn tell(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
         })?;
     }
     Ok(())
+}
+
+/// Has the kernel read the table that an image has brought. What was written is right all the same: where the kernel
+/// does not, that is worth a warning.
+pub(super) fn read(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outcome, Error> {
+    let path = context.disk(disk);
+    if let Err(error) = context.host.devices.read_table(path) {
+        let node = path.display();
+        let message = format!("the kernel did not read the new partition table of {node}: {error}");
+        context.warn(Stage::Image, message);
+    }
+    Ok(Outcome::Changed)
 }
 
 fn udev_settles(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {

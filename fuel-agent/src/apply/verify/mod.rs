@@ -110,9 +110,8 @@ fn check_filesystem(context: &mut Context<'_>, filesystem: FilesystemIndex) -> R
 /// Every image was written whole and compared with a digest, unless that was waived.
 fn check_images(context: &Context<'_>) -> Result<(), Error> {
     for (index, image) in context.plan.images() {
-        let on = context.plan[image.filesystem].on;
         // on files an archive was not unpacked, and that has been said
-        if unreachable(context, on).is_some() || image.is_archive() && context.on_files() {
+        if image::skipped(context, image).is_some() || image.is_archive() && context.on_files() {
             continue;
         }
         let outcome = context.state.images.get(&index);

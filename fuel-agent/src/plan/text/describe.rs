@@ -3,11 +3,12 @@
 use host::units::{Bytes, Extent};
 
 use super::format;
+use crate::model::filesystem::ImageFormat;
 use crate::model::index::{
     DiskIndex, LogicalVolumeIndex, PhysicalVolumeIndex, RaidIndex, VolumeGroupIndex,
 };
 use crate::model::node::Firmware;
-use crate::model::plan::{Plan, PlannedFilesystem, PlannedImage};
+use crate::model::plan::{ImageTarget, Plan, PlannedFilesystem, PlannedImage};
 use crate::model::sources::PackedFacts;
 use crate::model::step::{Arm, Configure, ImageStep, Make, Release, Step};
 use crate::model::storage::{BlockRef, Table};
@@ -26,6 +27,12 @@ pub(in crate::plan) fn step(step: &Step, plan: &Plan) -> String {
         }) => write_image(plan, &plan[*image], *with_previous),
         Step::Image(ImageStep::Unpack(image)) => unpack_archive(plan, &plan[*image]),
         Step::Image(ImageStep::Grow(filesystem)) => grow(&plan[*filesystem]),
+        Step::Image(ImageStep::ReadTable(disk)) => {
+            format!(
+                "have the kernel read the partition table of {}",
+                plan[*disk].device
+            )
+        }
         Step::Configure(configure) => configured(configure, plan),
         Step::Verify => {
             "flush, then read back tables, signatures and digests, and find the root".to_owned()
@@ -218,7 +225,10 @@ fn unpack_archive(plan: &Plan, image: &PlannedImage) -> String {
 
 /// Where it comes from and goes to, and what is known of it.
 fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
-    let target = place(&plan[image.filesystem]);
+    let target = match image.onto {
+        ImageTarget::Filesystem(filesystem) => place(&plan[filesystem]),
+        ImageTarget::Disk(disk) => plan[disk].device.clone(),
+    };
     let facts = &image.facts;
     let size = facts
         .raw_size_bytes
@@ -229,10 +239,13 @@ fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
         (None, None, Some(digest)) => format!("md5 {}", head(digest)),
         (None, None, None) => "no digest known".to_owned(),
     };
+    let content = match &image.format {
+        ImageFormat::Unspecified => "as it is",
+        format => format.as_str(),
+    };
     format!(
-        "{} {to} {target}: {} in {}, {size}, {digest}",
+        "{} {to} {target}: {content} in {}, {size}, {digest}",
         &image.url,
-        image.format,
         format::container(image.container)
     )
 }

@@ -87,11 +87,12 @@ fn partition(partition: &PlannedPartition) -> Value {
 
 fn images(plan: &Plan) -> Value {
     list(&plan.images, |image| {
-        let target = &plan[image.filesystem];
+        let filesystem = plan.filled_by(image);
+        let mount = filesystem.and_then(|filesystem| filesystem.mount.as_ref());
         let mut value = json!({
             "url": &image.url,
-            "device": target.device,
-            "mount": target.mount.as_ref().map(Mount::as_str),
+            "device": plan.device_of(image),
+            "mount": mount.map(Mount::as_str),
             "format": image.format,
             "container": format::container(image.container),
             "size_bytes": image.facts.size_bytes,

@@ -98,7 +98,7 @@ fn is_on_volume(plan: &Plan, step: &Step) -> bool {
         Step::Make(Make::LogicalVolume(_)) => true,
         Step::Make(Make::Filesystem(filesystem)) => on(*filesystem) && !plan.keeps_partitions,
         Step::Image(ImageStep::Write { image, .. } | ImageStep::Unpack(image)) => {
-            on(plan[*image].filesystem) && !plan.keeps_partitions
+            plan[*image].filesystem().is_some_and(on) && !plan.keeps_partitions
         }
         Step::Make(
             Make::Wipe { .. }
@@ -107,7 +107,7 @@ fn is_on_volume(plan: &Plan, step: &Step) -> bool {
             | Make::PhysicalVolume(_)
             | Make::VolumeGroup(_),
         )
-        | Step::Image(ImageStep::Grow(_))
+        | Step::Image(ImageStep::Grow(_) | ImageStep::ReadTable(_))
         | Step::Release(_)
         | Step::Disarm { .. }
         | Step::ActivateKept
