@@ -27,8 +27,14 @@ mod udev;
 pub use json::from_json;
 pub use reader::Reader;
 
+use std::io;
+use std::path::Path;
+
+use host::blockdev::forecast;
+use host::partition_table;
+
 use crate::model::error::{Error, Kind};
-use crate::model::inventory::{Disk, Inventory, Stack};
+use crate::model::inventory::{Disk, ExistingPartition, Inventory, Stack};
 use answers::Signatures;
 
 /// Asks the machine. Cheap enough to be repeated while a disk is waited for.
@@ -75,4 +81,33 @@ fn probe_devices(reader: &mut Reader) -> Result<(Vec<Disk>, Vec<Stack>), Error> 
         }
     }
     Ok((disks, stacks))
+}
+
+/// A block device that need be none of the disks (a loop device, a volume, a partition), as if it were one: its size,
+/// its sectors and, where it `is_whole`, the partitions that a table on it names.
+pub fn device(reader: &Reader, path: &Path, is_whole: bool) -> io::Result<Disk> {
+    let device = reader.open(path)?;
+    let table = if is_whole {
+        partition_table::read(device.as_ref())?
+    } else {
+        None
+    };
+    let kind = table.as_ref().map(|table| table.kind.name().to_owned());
+    let partitions = table.map_or_else(Vec::new, |table| table.partitions);
+    let partitions = partitions.into_iter().map(|found| ExistingPartition {
+        number: found.number,
+        path: forecast(path, found.number).display().to_string(),
+        start_bytes: found.extent.start,
+        size_bytes: found.extent.length,
+        partition_type: Some(found.type_id.as_str().into()),
+        ..ExistingPartition::default()
+    });
+    Ok(Disk {
+        path: path.display().to_string(),
+        size_bytes: device.size(),
+        logical_sector_size: u32::try_from(device.sector_size().0).map_err(io::Error::other)?,
+        table: kind,
+        partitions: partitions.collect(),
+        ..Disk::default()
+    })
 }

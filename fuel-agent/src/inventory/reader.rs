@@ -151,7 +151,8 @@ impl Reader {
         partition_table::read(self.open(disk)?.as_ref())
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn BlockDevice>> {
+    /// Opens a disk, or any block device node, for reading.
+    pub(super) fn open(&self, path: &Path) -> io::Result<Box<dyn BlockDevice>> {
         self.devices.open(path, Access::Read)
     }
 

@@ -8,7 +8,6 @@ use super::diagnostics::Diagnostics;
 use super::select::{self, Objection, Selected};
 use super::text::format;
 use super::{Options, PlanError, unexamined};
-use crate::model::plan::Refusal;
 
 /// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).
 pub(super) fn choose(
@@ -52,23 +51,22 @@ pub(super) fn choose(
 }
 
 /// Everything that forbids writing to `disk`, which nothing is planned for; and what is odd about it.
-pub fn refusals(
+pub(super) fn check(
     disk: &Disk,
     inventory: &Inventory,
     options: &Options,
-) -> (Vec<Refusal>, Vec<String>) {
-    let mut diagnostics = Diagnostics::default();
-    protections(inventory, options, &mut diagnostics);
-    may_be_written(disk, inventory, options, &mut diagnostics);
+    diagnostics: &mut Diagnostics,
+) {
+    protections(inventory, options, diagnostics);
+    may_be_written(disk, inventory, options, diagnostics);
     if let Some(index) = inventory
         .disks
         .iter()
         .position(|known| known.path == disk.path)
     {
-        unexamined::check(&[index], inventory, &mut diagnostics);
-        one_path_of_several(index, inventory, &mut diagnostics);
+        unexamined::check(&[index], inventory, diagnostics);
+        one_path_of_several(index, inventory, diagnostics);
     }
-    (diagnostics.refusals, diagnostics.warnings)
 }
 
 /// An entry of `protect` that means no disk protects none, and its author thinks that it does.

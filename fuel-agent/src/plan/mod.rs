@@ -5,6 +5,7 @@ pub mod check;
 pub mod ids;
 pub mod layout;
 pub mod select;
+pub mod write;
 
 mod boot;
 mod concurrency;
@@ -35,13 +36,11 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use disks::refusals;
 pub use error::PlanError;
 pub use ids::{CountedIds, Ids};
 pub use options::Options;
 pub use text::Width;
 pub use text::diff;
-pub use wipe::around_image;
 
 use crate::model::inventory::Inventory;
 use crate::model::node::Firmware;

@@ -21,6 +21,11 @@ pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> V
     }
     fill(plan, inventory, &mut steps);
     finish(plan, &mut steps);
+    numbered(plan, steps)
+}
+
+/// The steps with their numbers and stages, what each does, and what it destroys.
+pub(super) fn numbered(plan: &Plan, steps: Vec<Step>) -> Vec<PlannedStep> {
     steps
         .into_iter()
         .enumerate()

@@ -38,7 +38,7 @@ pub(super) fn boot_areas(plan: &Plan, index: DiskIndex, inventory: &Inventory) -
 
 /// Where a device of `size` bytes that gets an image may hold old signatures that the image does not cover: at its own
 /// ends, and at those of the partitions that it has. The image has `image` bytes, where that is known.
-pub fn around_image(size: Bytes, old: &[Extent], image: Option<Bytes>) -> Vec<Extent> {
+pub(super) fn around_image(size: Bytes, old: &[Extent], image: Option<Bytes>) -> Vec<Extent> {
     let whole = Extent {
         start: Bytes::ZERO,
         length: size,
@@ -91,7 +91,7 @@ pub(super) fn signatures(plan: &Plan, index: DiskIndex, inventory: &Inventory) -
 /// The extents without kept bytes, without what is beyond the disk, and without the first sector: that is where the
 /// stub lies
 /// that hands on to the next boot device, until the table is written with it.
-fn spared(plan: &Plan, index: DiskIndex, extents: Vec<Extent>) -> Vec<Extent> {
+pub(super) fn spared(plan: &Plan, index: DiskIndex, extents: Vec<Extent>) -> Vec<Extent> {
     let disk = &plan[index];
     let mut without = keep::bytes(plan, index);
     without.push(Extent {
@@ -113,7 +113,8 @@ pub(super) fn whole(disk: &PlannedDisk) -> Extent {
     }
 }
 
-fn place(old: &ExistingPartition) -> Extent {
+/// Where an old partition lies.
+pub(super) fn place(old: &ExistingPartition) -> Extent {
     Extent {
         start: old.start_bytes,
         length: old.size_bytes,

@@ -51,13 +51,13 @@ impl Places {
     }
 
     /// The settings of all layers, with what is odd about them.
-    pub(crate) fn settings(&self, said: Vec<Entry>) -> Result<(Settings, Vec<String>), Error> {
-        settings::read(said, &self.kernel, &self.config)
+    pub(crate) fn settings(&self, entries: Vec<Entry>) -> Result<(Settings, Vec<String>), Error> {
+        settings::read(entries, &self.kernel, &self.config)
     }
 }
 
 /// What the command line says as settings.
-pub(super) fn said(input: &InputOptions) -> Vec<Entry> {
+pub(super) fn request_entries(input: &InputOptions) -> Vec<Entry> {
     let mut entries: Vec<Entry> = input
         .set
         .iter()
@@ -157,7 +157,7 @@ pub(super) fn start_log(options: &LogOptions, also: Option<PathBuf>) -> Result<(
 }
 
 /// The listener that prints to standard output, behind a queue: an output that is not read stops no run.
-pub(super) fn told(dialect: Dialect) -> Result<Arc<dyn Events>, Error> {
+pub(super) fn listener(dialect: Dialect) -> Result<Arc<dyn Events>, Error> {
     let listener = match dialect {
         Dialect::Human => Background::new(Bars::stdout()),
         Dialect::Auto if std::io::stdout().is_terminal() => Background::new(Bars::stdout()),

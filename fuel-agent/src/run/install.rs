@@ -5,7 +5,7 @@ use std::sync::Arc;
 use host::Host;
 use host::cancel::{Cancel, ignore_hangup};
 
-use super::context::{Places, node, printer, said, stand_ins, start_log};
+use super::context::{Places, node, printer, request_entries, stand_ins, start_log};
 use crate::apply;
 use crate::cli::{Dialect, RunOptions};
 use crate::events::log::Log;
@@ -21,24 +21,24 @@ use crate::sequence::{RunOutcome, run_stages};
 use crate::settings::{End, Settings};
 
 /// Installs this node.
-pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<RunOutcome, Error> {
+pub(super) fn install(
+    options: &RunOptions,
+    listener: &Arc<dyn Events>,
+) -> Result<RunOutcome, Error> {
     let started = clock::now();
     let cancel = Cancel::new();
     on_signals(&cancel)?;
     let places = Places::of_this_machine();
-    let folder = RunDir::open(&places.run).map_err(|error| {
-        let what = format!("cannot make the folder {}", places.run.display());
-        Error::new(Kind::Internal, what).because(error)
-    })?;
+    let folder = open_folder(&places)?;
     start_log(&options.log, Some(folder.log()))?;
-    let (mut settings, warnings) = places.settings(said(&options.input))?;
+    let (mut settings, warnings) = places.settings(request_entries(&options.input))?;
     let disks = stand_ins(&options.input.disk)?;
     if !disks.is_empty() {
         // What was installed is not what this machine would start.
         settings.end.get_or_insert(End::None);
     }
     let state_file = Arc::new(StateFile::new(&folder));
-    let events = listeners(told, &state_file);
+    let events = listeners(listener, &state_file);
     let mut node = node(&options.input, &disks, &settings, &places, &events, &cancel)?;
     node.url_wait = settings.url_wait;
     let pulled = matches!(node.input, Input::Url(_));
@@ -53,7 +53,7 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Ru
         preflight.warn(Stage::Init, warning);
     }
     let (stand_ins, stop) = (disks.clone(), cancel.clone());
-    let mut hands = HostExecutor::new(
+    let mut executor = HostExecutor::new(
         move || host(&stand_ins, &stop),
         &events,
         apply_options(&settings, &folder),
@@ -70,21 +70,29 @@ pub(super) fn install(options: &RunOptions, told: &Arc<dyn Events>) -> Result<Ru
         started,
         cancel: cancel.clone(),
     };
-    let mut run = Run::new(preflight, &mut hands, about);
+    let mut run = Run::new(preflight, &mut executor, about);
     let outcome = run_stages(&mut run, &events, &cancel);
     if options.dialect != Dialect::Json
         && let Some(report) = run.last_report()
     {
         // After the last event, and not in the middle of it.
-        told.flush();
+        listener.flush();
         printer()?.text(&report.to_string());
     }
     Ok(outcome)
 }
 
-fn listeners(told: &Arc<dyn Events>, state_file: &Arc<StateFile>) -> FanOut {
+/// The folder of this machine's runs, made where it is not there.
+pub(super) fn open_folder(places: &Places) -> Result<RunDir, Error> {
+    RunDir::open(&places.run).map_err(|error| {
+        let what = format!("cannot make the folder {}", places.run.display());
+        Error::new(Kind::Internal, what).because(error)
+    })
+}
+
+fn listeners(listener: &Arc<dyn Events>, state_file: &Arc<StateFile>) -> FanOut {
     FanOut::new(vec![
-        Arc::clone(told),
+        Arc::clone(listener),
         Arc::new(Log),
         Arc::<StateFile>::clone(state_file),
     ])
@@ -96,7 +104,7 @@ pub(super) fn on_signals(cancel: &Cancel) -> Result<(), Error> {
     listening.map_err(|error| Error::new(Kind::Internal, "cannot listen to signals").because(error))
 }
 
-fn apply_options(settings: &Settings, folder: &RunDir) -> apply::context::Options {
+pub(super) fn apply_options(settings: &Settings, folder: &RunDir) -> apply::context::Options {
     apply::context::Options {
         work: folder.work(),
         grub: settings.grub.clone(),

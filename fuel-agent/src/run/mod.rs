@@ -9,7 +9,6 @@
 //! ```
 
 mod context;
-mod fit;
 mod install;
 mod installed;
 mod preflight;
@@ -22,7 +21,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use self::context::{failure, told};
+use self::context::{failure, listener};
 use crate::cli::{Cli, Command, Dialect, RunOptions};
 use crate::events::log;
 use crate::events::sink::{Printer, Sink};
@@ -65,7 +64,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn run(options: &RunOptions) -> Result<u8, Error> {
-    let events = told(options.dialect)?;
+    let events = listener(options.dialect)?;
     let record = if options.dry_run {
         preflight::dry_run(options, &events)
     } else {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use host::cancel::Cancel;
 use host::terminal::columns;
 
-use super::context::{Places, failure, node, reader, said, stand_ins, start_log};
+use super::context::{Places, failure, node, reader, request_entries, stand_ins, start_log};
 use crate::cli::{
     Dialect, Format, InputOptions, InventoryOptions, LogOptions, PlanOptions, RunOptions,
     ValidateOptions,
@@ -45,8 +45,8 @@ pub(super) fn dry_run(options: &RunOptions, events: &Arc<dyn Events>) -> Result<
     Ok(checked.outcome)
 }
 
-/// What a rehearsal came to.
-struct Rehearsed {
+/// What a preflight came to.
+struct Checked {
     known: Discovered,
     outcome: RunOutcome,
 }
@@ -57,9 +57,9 @@ fn preflight(
     until: Stage,
     events: &Arc<dyn Events>,
     places: &Places,
-) -> Result<Rehearsed, Error> {
+) -> Result<Checked, Error> {
     start_log(log, None)?;
-    let (settings, warnings) = places.settings(said(input))?;
+    let (settings, warnings) = places.settings(request_entries(input))?;
     let disks = stand_ins(&input.disk)?;
     let cancel = Cancel::new();
     let events = FanOut::new(vec![Arc::clone(events), Arc::new(Log)]);
@@ -75,7 +75,7 @@ fn preflight(
         preflight.warn(Stage::Init, warning);
     }
     let outcome = run_stages(&mut preflight, &events, &cancel);
-    Ok(Rehearsed {
+    Ok(Checked {
         known: preflight.known,
         outcome,
     })

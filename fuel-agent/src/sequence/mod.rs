@@ -9,6 +9,7 @@
 //!   preflight            the stages before the first write
 //!   stages               the whole run
 //!   steps                the steps of an approved plan
+//!   write                one image onto one device: the same steps without the stages
 //!   boot_code            whether boot code can be made here
 //!   completion_stage     what a run says of itself: completion, report, failure
 //!   changed              whether the machine still is what was planned for
@@ -36,6 +37,7 @@ pub mod stages;
 mod steps;
 mod summary;
 pub mod template;
+pub mod write;
 
 use std::any::Any;
 use std::cell::RefCell;

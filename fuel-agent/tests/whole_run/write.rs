@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use host::blockdev::{Access, Devices};
+use host::fake::FakeDevices;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
+use host::partition_table::gpt::{Gpt, GptPartition};
+use host::units::{Bytes, Extent};
 use serde_json::Value;
 
 use super::lab::{IMAGE, Lab, Left, equipped, gzip, tool};
@@ -309,6 +313,60 @@ fn a_disk_gets_the_image_and_loses_the_other_end_of_its_old_table() {
     lab.mood.lock().unwrap().digest = None;
     outcome(&write(&lab, &["--target", &node]));
     assert!(fs::read(&node).unwrap()[..IMAGE.raw.len()] == IMAGE.raw);
+}
+
+/// The image of a disk of 8 MiB: a GPT for sectors of that size, with one partition.
+fn gpt_image(lab: &Lab, sector: u64) -> String {
+    const DISK: &str = "/dev/sda";
+    let size = Bytes(8 << 20);
+    let partition = GptPartition {
+        number: 1,
+        extent: Extent::new(Bytes::MIB, Bytes(4 << 20)).unwrap(),
+        type_guid: uuid::uuid!("0FC63DAF-8483-4772-8E79-3D69D8477DE4"),
+        guid: uuid::Uuid::from_u128(2),
+        attributes: 0,
+        name: String::new(),
+    };
+    let devices = FakeDevices::new().with_sectors(DISK, size, Bytes(sector));
+    let table = Gpt::new(uuid::Uuid::from_u128(1), &[partition], size, Bytes(sector)).unwrap();
+    let mut disk = devices.open(Path::new(DISK), Access::Write).unwrap();
+    table.write(disk.as_mut()).unwrap();
+    let whole = Extent::new(Bytes::ZERO, size).unwrap();
+    let path = lab.path(&format!("gpt-{sector}.img"));
+    fs::write(&path, devices.content(DISK, whole).unwrap()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_gpt_for_other_sectors_is_refused_before_anything_is_touched() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let size = 16 << 20;
+    let Some(disk) = disk(&lab, size) else { return };
+    let node = disk.path().display().to_string();
+    let write = |sector: u64| {
+        let source = gpt_image(&lab, sector);
+        let (image, digest) = (format!("--image=file://{source}"), sha256(&source));
+        lab.call(&["write", &image, &digest, "--target", &node])
+    };
+    let left = write(4096);
+    assert_eq!(left.status, 6, "{}{}", left.out, left.error);
+    let what = format!("is for disks with sectors of 4 KiB, and those of {node} have 512 B");
+    assert!(left.error.contains(&what), "{}", left.error);
+    let untouched = fs::read(&node).unwrap();
+    assert!(untouched.len() == size && untouched.iter().all(|byte| *byte == 0xaa));
+    let left = write(512);
+    assert_eq!(left.status, 0, "{}{}", left.out, left.error);
+    let image = fs::read(gpt_image(&lab, 512)).unwrap();
+    assert!(fs::read(&node).unwrap()[..image.len()] == image);
+    for step in [
+        format!("release: step 1 of 4: disarm {node}"),
+        format!("image: step 4 of 4: have the kernel read the partition table of {node}"),
+    ] {
+        assert!(left.out.contains(&step), "{}", left.out);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Whole runs in a world of fakes: a fault, a panic and a signal at every single thing that a run does.
 
 mod world;
+mod write;
 
 use host::cancel::Cancel;
 use host::units::Bytes;
