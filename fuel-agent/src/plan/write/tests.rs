@@ -9,7 +9,7 @@ use crate::model::plan::RefusedBy;
 use crate::model::request::Container;
 use crate::model::sources::SourceFacts;
 use crate::plan::check::violations;
-use crate::plan::sample::{empty_disk, mib, node, steps_of};
+use crate::testing::sample_request::{empty_disk, mib, node, steps_of};
 
 fn image(raw_size: Option<Bytes>) -> PlannedImage {
     PlannedImage {
