@@ -48,7 +48,7 @@ pub struct Build {
         verbatim_doc_comment
     )]
     pub agent: PathBuf,
-    /// Output folder for kernel, ramdisk and manifest.
+    /// Folder for kernel, ramdisk and manifest.
     #[arg(long, value_name = "DIR", default_value = "target/ramdisk")]
     pub out: PathBuf,
     /// Package of the kernel, or one that depends on it; by default
