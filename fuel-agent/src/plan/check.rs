@@ -122,7 +122,9 @@ fn order(plan: &Plan, broken: &mut Vec<String>) {
 fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
     match step {
         Step::Release(_) | Step::ActivateKept | Step::Verify => true,
-        Step::Disarm { disk, .. } | Step::Arm(Arm::BootCode(disk)) => plan.has(*disk),
+        Step::Disarm { disk, .. }
+        | Step::Image(ImageStep::ReadTable(disk))
+        | Step::Arm(Arm::BootCode(disk)) => plan.has(*disk),
         Step::Make(make) => match make {
             Make::Wipe { disk, .. } | Make::Table(disk) => plan.has(*disk),
             Make::Raid(raid) => plan.has(*raid),
@@ -136,7 +138,6 @@ fn leads_somewhere(step: &Step, plan: &Plan) -> bool {
             plan.has(*image) && plan.filled_by(&plan[*image]).is_some()
         }
         Step::Image(ImageStep::Grow(filesystem)) => plan.has(*filesystem),
-        Step::Image(ImageStep::ReadTable(disk)) => plan.has(*disk),
         Step::Configure(configure) => match configure {
             Configure::MoveContent { from, to, .. } => plan.has(*from) && plan.has(*to),
             Configure::Configdrive(on) => plan.configdrive == Some(*on),

@@ -63,15 +63,14 @@ fn probe_device(path: &Path, cancel: &Cancel) -> Result<Target, Error> {
         TargetKind::Device
     };
     let shown = path.display().to_string();
-    let disk = match node.disks.iter().find(|disk| disk.path == shown) {
-        Some(disk) => disk.clone(),
-        None => {
-            let found = inventory::device(&reader, path, kind == TargetKind::Device);
-            found.map_err(|error| {
-                let what = format!("cannot read {shown}");
-                Error::new(Kind::Disk, what).device(&shown).because(error)
-            })?
-        }
+    let disk = if let Some(disk) = node.disks.iter().find(|disk| disk.path == shown) {
+        disk.clone()
+    } else {
+        let found = inventory::device(&reader, path, kind == TargetKind::Device);
+        found.map_err(|error| {
+            let what = format!("cannot read {shown}");
+            Error::new(Kind::Disk, what).device(&shown).because(error)
+        })?
     };
     Ok(Target { kind, disk, node })
 }

@@ -209,13 +209,13 @@ fn onto(
         &folder,
         cancel.clone(),
     );
-    let context = StepContext {
+    let mut context = StepContext {
         executor: &mut executor,
         events,
         cancel,
     };
     let probe = || target::probe(node, cancel);
-    write::write(image, &target, probe, &options, context)
+    write::write(image, &target, probe, &options, &mut context)
 }
 
 /// What may be changed: this machine's devices, or one file that stands for itself.

@@ -162,13 +162,13 @@ impl<'a> Run<'a> {
 
     /// Performs the plan's steps of a stage.
     fn steps(&mut self, stage: Stage) -> Result<(), Error> {
-        let context = StepContext {
+        let mut context = StepContext {
             executor: &mut *self.executor,
             events: self.events,
             cancel: &self.about.cancel,
         };
         let execution = &mut self.progress.execution;
-        execution.perform(|step| step.stage == stage, context)
+        execution.perform(|step| step.stage == stage, &mut context)
     }
 
     fn clean_up(&mut self, so_far: &RunOutcome) -> Result<(), Error> {

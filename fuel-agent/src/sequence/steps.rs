@@ -96,7 +96,7 @@ impl Execution {
     pub(super) fn perform(
         &mut self,
         wanted: impl Fn(&PlannedStep) -> bool,
-        context: StepContext<'_>,
+        context: &mut StepContext<'_>,
     ) -> Result<(), Error> {
         let approved = self.plan().ok_or_else(|| {
             let what = "a step was to be performed before the plan was approved";

@@ -17,7 +17,7 @@ pub fn write(
     target: &Target,
     probe: impl FnOnce() -> Result<Target, Error>,
     options: &Options,
-    context: StepContext<'_>,
+    context: &mut StepContext<'_>,
 ) -> Result<ImageOutcome, Error> {
     let plan = write::plan(image, target, options);
     for message in plan.warnings.clone() {

@@ -170,14 +170,14 @@ fn tell(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
 
 /// Has the kernel read the table that an image has brought. What was written is right all the same: where the kernel
 /// does not, that is worth a warning.
-pub(super) fn read(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outcome, Error> {
+pub(super) fn read(context: &mut Context<'_>, disk: DiskIndex) -> Outcome {
     let path = context.disk(disk);
     if let Err(error) = context.host.devices.read_table(path) {
         let node = path.display();
         let message = format!("the kernel did not read the new partition table of {node}: {error}");
         context.warn(Stage::Image, message);
     }
-    Ok(Outcome::Changed)
+    Outcome::Changed
 }
 
 fn udev_settles(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {

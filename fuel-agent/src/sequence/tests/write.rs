@@ -35,15 +35,15 @@ const MIB: usize = 1 << 20;
 const ESP: usize = 2 * MIB;
 
 /// A disk of `size` bytes that starts with either firmware; `name` tells it from others.
-fn bootable(name: &[u8; 4], size: usize) -> Vec<u8> {
+fn bootable(name: &[u8], size: usize) -> Vec<u8> {
     let mut disk = vec![name[0]; size];
     let last = size - 512;
     for (at, bytes) in [
-        (0, [b"\xeb\x63", name.as_slice()].concat()),
+        (0, [b"\xeb\x63", name].concat()),
         (446, vec![0, 0, 2, 0, 0xee]),
         (510, vec![0x55, 0xaa]),
         (512, b"EFI PART".to_vec()),
-        (ESP, [b"FAT ", name.as_slice()].concat()),
+        (ESP, [b"FAT ", name].concat()),
         (last, b"EFI PART".to_vec()),
     ] {
         disk[at..at + bytes.len()].copy_from_slice(&bytes);
@@ -148,13 +148,19 @@ fn run(devices: &FakeDevices, raw: &[u8], digest: &str, looks: [Target; 2]) -> L
     };
     let host = move || Ok(fake::host(&fake::Script::new(), &fakes, &FakeMounts::new()));
     let mut executor = HostExecutor::new(host, &events, options, &folder, cancel.clone());
-    let context = StepContext {
+    let mut context = StepContext {
         executor: &mut executor,
         events: &events,
         cancel: &cancel,
     };
     let [first, second] = looks;
-    let result = write(image, &first, || Ok(second), &Options::default(), context);
+    let result = write(
+        image,
+        &first,
+        || Ok(second),
+        &Options::default(),
+        &mut context,
+    );
     Left {
         result,
         warnings: events.warnings(),
@@ -163,7 +169,8 @@ fn run(devices: &FakeDevices, raw: &[u8], digest: &str, looks: [Target; 2]) -> L
 
 fn sha256(raw: &[u8]) -> String {
     let digest = Sha256::digest(raw);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
+    digest.iter().fold(String::new(), hex)
 }
 
 /// The image `raw`, onto a target of that kind.
