@@ -195,14 +195,14 @@ fn every_room_imports_only_what_lies_below_it() {
 fn the_manual_lists_the_rooms_in_their_order() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/design.md");
     let text = std::fs::read_to_string(page).expect("docs/design.md");
-    let table = text
+    let list = text
         .split("The rooms of `fuel-agent`")
         .nth(1)
-        .expect("the table of rooms");
-    let table = table.split("\n### ").next().unwrap_or(table);
-    let rows = table.lines().filter(|line| line.starts_with("| `"));
-    let listed: Vec<&str> = rows
-        .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(','))
+        .expect("the list of rooms");
+    let list = list.split("\n### ").next().unwrap_or(list);
+    let items = list.lines().filter_map(|line| line.strip_prefix("- `"));
+    let listed: Vec<&str> = items
+        .flat_map(|item| item.split("`: ").next().unwrap_or_default().split(','))
         .map(|room| room.trim().trim_matches('`'))
         .collect();
     let rooms: Vec<&str> = ROOMS.iter().map(|(room, _)| *room).collect();
