@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use host::blockdev::{Access, Devices, DirectWriter, FileDevices, NodeDevices};
+use host::blockdev::{Access, Devices, DirectWriter, DiskChanged, FileDevices, NodeDevices};
 use host::ioctl::block;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::units::{Bytes, Extent};
@@ -432,4 +432,52 @@ fn a_file_has_the_partitions_of_its_table_and_looking_changes_nothing() {
             (1 << 20) + 512
         );
     }
+}
+
+/// A folder of device paths of our own, in which a name can be given to another disk.
+#[test]
+fn a_name_that_was_given_to_another_disk_is_refused_and_so_is_a_disk_that_is_not_held() {
+    let pair = [LoopOptions::default(), LoopOptions::default()].map(loop_device);
+    let [Some(chosen), Some(other)] = pair else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sdb");
+    let rename = |device: &LoopDevice| {
+        let new = folder.path().join("new");
+        std::os::unix::fs::symlink(device.path(), &new).unwrap();
+        fs::rename(&new, &path).unwrap();
+    };
+    let changed = |result: io::Result<()>| result.is_err_and(|error| DiskChanged::is(&error));
+    let mut devices = NodeDevices::new();
+    rename(&chosen);
+    devices.add_partition(&path, 1, extent(1, 8)).unwrap();
+    // Nothing is held: any disk will do.
+    devices.open(other.path(), Access::Write).unwrap();
+    devices.hold(&path).unwrap();
+    devices.hold(&path).unwrap();
+
+    for access in [Access::Read, Access::Write, Access::Exclusive] {
+        devices.open(&path, access).unwrap();
+    }
+    let partition = devices.partition(&path, 1).unwrap();
+    devices.open(&partition, Access::Exclusive).unwrap();
+    devices.open(chosen.path(), Access::Write).unwrap();
+    devices.open(other.path(), Access::Read).unwrap();
+    let written = devices.open(other.path(), Access::Write).map(drop);
+    assert!(changed(written), "a disk that is not held");
+
+    rename(&other);
+    for access in [Access::Read, Access::Write, Access::Exclusive] {
+        assert!(changed(devices.open(&path, access).map(drop)), "{access:?}");
+    }
+    assert!(changed(devices.partition(&path, 1).map(drop)));
+    assert!(changed(devices.add_partition(&path, 2, extent(10, 8))));
+    assert!(changed(devices.remove_partition(&path, 1)));
+    assert!(changed(devices.read_table(&path)));
+    assert!(devices.partitions(other.path()).unwrap().is_empty());
+
+    rename(&chosen);
+    devices.open(&path, Access::Exclusive).unwrap();
+    devices.remove_partition(&path, 1).unwrap();
 }

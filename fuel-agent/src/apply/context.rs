@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use host::blockdev::{Access, BlockDevice};
+use host::blockdev::{Access, BlockDevice, DiskChanged};
 use host::exec::{Cmd, ExecError, Output};
 use host::{Host, wait};
 
@@ -217,7 +217,7 @@ const HELD_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const NODE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether a node is not there, or nothing is behind it.
-pub(super) fn is_not_there(error: &io::Error) -> bool {
+pub(crate) fn is_not_there(error: &io::Error) -> bool {
     // ENODEV and ENXIO: the node is there already, what it stands for is not.
     const NODEV: i32 = 19;
     const NXIO: i32 = 6;
@@ -227,6 +227,7 @@ pub(super) fn is_not_there(error: &io::Error) -> bool {
 /// Why a device could not be opened for writing: above all, that it is in use or cannot be written to.
 pub(crate) fn not_opened(device: &Path, error: io::Error) -> Error {
     let (kind, why, hint) = match error.kind() {
+        _ if DiskChanged::is(&error) => (Kind::Refused, "is another disk now", DISK_CHANGED_HINT),
         io::ErrorKind::ResourceBusy => (
             Kind::Refused,
             "is in use",
@@ -249,10 +250,20 @@ pub(crate) fn not_opened(device: &Path, error: io::Error) -> Error {
         .hint(hint)
 }
 
-/// An error of a disk from one of the kernel.
-pub(super) fn disk_error(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
+/// What to do where the path of a chosen disk leads to another one.
+const DISK_CHANGED_HINT: &str = "nothing was written to the other disk; look why the chosen one disappeared (`dmesg`: cabling, a reset of its \
+     controller), and run again";
+
+/// An error of a disk from one of the kernel. Another disk in its place is not written to: that is a refusal.
+pub(crate) fn disk_error(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
     let device = device.display().to_string();
-    move |source| Error::new(Kind::Disk, what).device(device).because(source)
+    move |source| {
+        if DiskChanged::is(&source) {
+            let refused = Error::new(Kind::Refused, what).hint(DISK_CHANGED_HINT);
+            return refused.device(device).because(source);
+        }
+        Error::new(Kind::Disk, what).device(device).because(source)
+    }
 }
 
 /// An error from one of a tool.

@@ -34,6 +34,9 @@ pub trait Executor {
     /// name
     /// the same request and the same images, and its boot code is there.
     fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error>;
+    /// Holds the disk open to the end of the run: from then on its path leads to it or to an error, and no other disk
+    /// is written to. One that is not there is no error here: the look that follows says so.
+    fn hold(&mut self, disk: &Path) -> Result<(), Error>;
     /// Opens the disk so that nothing else can hold it, and lets it go again.
     fn probe_exclusive(&mut self, disk: &Path) -> Result<Geometry, Error>;
     /// Opens for reading a disk that something may hold.

@@ -188,6 +188,16 @@ impl Executor for HostExecutor<'_> {
         Ok(instance.filter(|_| armed))
     }
 
+    fn hold(&mut self, disk: &Path) -> Result<(), Error> {
+        match self.host.host()?.devices.hold(disk) {
+            Err(error) if !apply::context::is_not_there(&error) => {
+                let what = format!("cannot open {}", disk.display());
+                Err(apply::context::disk_error(what, disk)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn probe_exclusive(&mut self, disk: &Path) -> Result<Geometry, Error> {
         let opened = self.host.host()?.devices.open(disk, Access::Exclusive);
         let device = opened.map_err(|error| apply::context::not_opened(disk, error))?;
@@ -200,12 +210,8 @@ impl Executor for HostExecutor<'_> {
 
     fn geometry(&mut self, disk: &Path) -> Result<Geometry, Error> {
         let opened = self.host.host()?.devices.open(disk, Access::Read);
-        let device = opened.map_err(|error| {
-            let what = format!("cannot open {}", disk.display());
-            Error::new(Kind::Disk, what)
-                .device(disk.display())
-                .because(error)
-        })?;
+        let what = || format!("cannot open {}", disk.display());
+        let device = opened.map_err(|error| apply::context::disk_error(what(), disk)(error))?;
         Ok(geometry_of(device.as_ref()))
     }
 

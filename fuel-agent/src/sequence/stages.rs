@@ -1,6 +1,6 @@
 //! What each stage of a run does: the rehearsal first, then the steps of the plan, then what undoes them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use host::cancel::Cancel;
@@ -144,6 +144,10 @@ impl<'a> Run<'a> {
     fn prepare(&mut self) -> Result<(), Error> {
         let known = &mut self.preflight.known;
         let (request, before) = (known.request()?, known.inventory()?);
+        // Before the last look: what that finds is what is held.
+        for disk in &known.plan()?.disks {
+            self.executor.hold(Path::new(&disk.device))?;
+        }
         let now = self.preflight.discovery.inventory(request)?;
         let real = self.preflight.discovery.reality()?;
         let execution = &mut self.progress.execution;

@@ -1,5 +1,7 @@
 //! One image onto one device: planned, approved and performed like a run, with the same executor. No other stage.
 
+use std::path::Path;
+
 use super::discovery::{combine, refusal_errors};
 use super::steps::Execution;
 pub use super::steps::StepContext;
@@ -26,6 +28,9 @@ pub fn write(
     }
     check(&plan)?;
     context.executor.begin()?;
+    for disk in &plan.disks {
+        context.executor.hold(Path::new(&disk.device))?;
+    }
     let (before, now) = (target.inventory(), probe()?.inventory());
     let mut execution = Execution::default();
     execution.approve(&plan, &before, &now, None)?;

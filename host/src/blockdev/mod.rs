@@ -5,11 +5,13 @@
 
 mod direct;
 mod file;
+mod held;
 mod node;
 mod window;
 
 pub use direct::DirectWriter;
 pub use file::{FileDevices, FileDisk};
+pub use held::DiskChanged;
 pub use node::NodeDevices;
 pub use window::Window;
 
@@ -69,6 +71,12 @@ pub trait BlockDevice: Send {
 ///
 /// Device paths of partitions are never built from strings: the real implementation asks sysfs.
 pub trait Devices: Send {
+    /// Holds `disk` open to the end. From then on its path leads to that disk or to an error of [`DiskChanged`], and
+    /// nothing is opened for writing that is on a disk that is not held.
+    fn hold(&mut self, disk: &Path) -> io::Result<()> {
+        let _ = disk;
+        Ok(())
+    }
     /// Opens a disk or any other block device.
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn BlockDevice>>;
     /// The device of partition `number` of `disk`; `NotFound` until the kernel knows it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::libc::O_EXCL;
 use nix::sys::stat::{major, minor};
 
+use super::held::HeldDisks;
 use super::window::Window;
 use super::{Access, BlockDevice, Devices};
 use crate::ioctl::block;
@@ -31,6 +32,7 @@ pub struct NodeDevices {
     sys: PathBuf,
     dev: PathBuf,
     patience: Duration,
+    held: HeldDisks,
 }
 
 impl Default for NodeDevices {
@@ -51,7 +53,15 @@ impl NodeDevices {
             sys: sys.into(),
             dev: dev.into(),
             patience: PATIENCE,
+            held: HeldDisks::default(),
         }
+    }
+
+    /// Opens a disk for reading, for what is asked of the kernel about it.
+    fn open_disk(&self, disk: &Path) -> io::Result<File> {
+        let file = open_disk(disk)?;
+        self.held.check(&file, disk, false, &self.sys)?;
+        Ok(file)
     }
 
     /// The sysfs folder of a device: by its number where `disk` is a device node, so that links and names in
@@ -147,6 +157,10 @@ fn open_disk(disk: &Path) -> io::Result<File> {
 }
 
 impl Devices for NodeDevices {
+    fn hold(&mut self, disk: &Path) -> io::Result<()> {
+        self.held.hold(disk, &self.sys)
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn BlockDevice>> {
         let writable = access != Access::Read;
         let mut options = OpenOptions::new();
@@ -159,6 +173,7 @@ impl Devices for NodeDevices {
             let what = format!("{} is not a block device", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
+        self.held.check(&file, path, writable, &self.sys)?;
         let extent = Extent {
             start: Bytes::ZERO,
             length: block::size(&file)?,
@@ -173,6 +188,7 @@ impl Devices for NodeDevices {
     }
 
     fn partition(&self, disk: &Path, number: u32) -> io::Result<PathBuf> {
+        self.held.check_number(disk)?;
         let known = known(&self.folder(disk)?)?;
         let found = known.into_iter().find(|known| known.number == number);
         let node = found.map(|known| self.dev.join(known.node));
@@ -202,7 +218,7 @@ impl Devices for NodeDevices {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
             }
             None => wait::while_busy(HELD_PATIENCE, || {
-                match block::add_partition(&open_disk(disk)?, number, extent) {
+                match block::add_partition(&self.open_disk(disk)?, number, extent) {
                     Err(_) if self.partitions(disk)?.contains(&(number, extent)) => Ok(()),
                     other => other,
                 }
@@ -220,7 +236,7 @@ impl Devices for NodeDevices {
     }
 
     fn remove_partition(&mut self, disk: &Path, number: u32) -> io::Result<()> {
-        let file = open_disk(disk)?;
+        let file = self.open_disk(disk)?;
         // udev probes a new partition for a moment; any other user still holds it after the wait.
         wait::while_busy(self.patience, || {
             match block::delete_partition(&file, number) {
@@ -231,7 +247,7 @@ impl Devices for NodeDevices {
     }
 
     fn read_table(&mut self, disk: &Path) -> io::Result<()> {
-        let file = open_disk(disk)?;
+        let file = self.open_disk(disk)?;
         match wait::while_busy(REREAD_PATIENCE, || block::reread_partitions(&file)) {
             // No partitions on this kind of device at all.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

@@ -24,6 +24,10 @@ nix::ioctl_read_bad!(
     /// BLKROGET: whether it is read-only.
     blk_read_only, nix::request_code_none!(0x12, 94), c_int
 );
+nix::ioctl_read!(
+    /// BLKGETDISKSEQ: which of all disks that the kernel has found since it started (Linux 5.15).
+    blk_disk_sequence, 0x12, 128, u64
+);
 nix::ioctl_none_bad!(
     /// BLKRRPART: read the partition table again.
     blk_reread, nix::request_code_none!(0x12, 95)
@@ -89,6 +93,19 @@ pub fn physical_sector_size(device: &impl AsFd) -> io::Result<Bytes> {
     // SAFETY: BLKPBSZGET writes one unsigned int through the pointer, which outlives the call; `device` is open.
     unsafe { blk_physical_sector_size(device.as_fd().as_raw_fd(), &raw mut size) }?;
     Ok(Bytes(u64::from(size)))
+}
+
+/// Sequence number of the disk that the device is or is on: no other disk has the same until the next boot. `None` where
+/// the kernel is older than 5.15.
+pub fn disk_sequence(device: &impl AsFd) -> io::Result<Option<u64>> {
+    let mut sequence = 0_u64;
+    // SAFETY: BLKGETDISKSEQ writes one u64 through the pointer, which outlives the call; `device` is open for its
+    // length.
+    match unsafe { blk_disk_sequence(device.as_fd().as_raw_fd(), &raw mut sequence) } {
+        Ok(_) => Ok(Some(sequence)),
+        Err(nix::errno::Errno::ENOTTY | nix::errno::Errno::EINVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether the kernel refuses writes to the device.

@@ -28,6 +28,7 @@ fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator
     read the request
     look at the node
     look at the images
+    hold /dev/sda
     look at the node
     claim /dev/sda
     step disarm /dev/sda: boot code, identity stamp
@@ -268,10 +269,10 @@ fn a_clean_up_that_fails_is_told_beside_the_error_that_led_to_it() {
     );
     let world = World::with(|script| {
         script.changes = true;
-        script.mishap = Some((6, Mishap::Fails));
+        script.mishap = Some((7, Mishap::Fails));
     });
     let left = run(&world, &settings(), false);
-    assert_eq!(left.done[6], "clean up");
+    assert_eq!(left.done[7], "clean up");
     assert_eq!(left.exit_status(), 5);
     assert_eq!(left.report["unclean"][0]["message"], "injected");
 }

@@ -172,6 +172,10 @@ impl Executor for World {
         Ok(self.0.lock().unwrap().installed.clone())
     }
 
+    fn hold(&mut self, disk: &Path) -> Result<(), Error> {
+        self.does(format!("hold {}", disk.display()))
+    }
+
     fn probe_exclusive(&mut self, disk: &Path) -> Result<Geometry, Error> {
         self.does(format!("claim {}", disk.display()))?;
         self.geometry(disk)
