@@ -167,7 +167,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_state_the_disks_are_in() {
+    fn a_failure_names_the_state_of_the_disks() {
         let mut failed = report(Some(Error::new(Kind::Image, "no answer").retryable()));
         insta::assert_snapshot!(failed.to_string().lines().next().unwrap(), @"node-7: failed after 3 min 07 s; its disks have been written to and do not boot");
         failed.touched = false;

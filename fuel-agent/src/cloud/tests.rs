@@ -280,7 +280,7 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
 }
 
 #[test]
-fn the_system_calls_where_it_is_told_to_and_nowhere_else() {
+fn the_installed_system_calls_only_the_configured_url() {
     assert!(!part(PartKind::CloudConfig).contains("phone_home"));
     let mut plan = sample_plan::plan();
     plan.phone_home = Some("http://orchestrator.test/alive?mac=x&y".into());

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_moved_bytes_says_how_many() {
+    fn a_stage_that_moved_bytes_prints_how_many() {
         let took = Duration::from_secs(30);
         let line = ended(Stage::Image, took, true, 3 << 30);
         assert_eq!(line, "  image        ok           30.0 s   3.0 GiB");

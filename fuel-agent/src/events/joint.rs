@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_are_told_as_their_sum() {
+    fn several_transfers_are_reported_as_their_sum() {
         let mut joint = Joint::default();
         assert_eq!((joint.done(), joint.total()), (0, None));
         joint.moved("a", 1, Some(10));

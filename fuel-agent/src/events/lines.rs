@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_forges_no_line_and_moves_no_cursor() {
+    fn text_from_a_server_cannot_forge_a_line_or_move_the_cursor() {
         let text = told(&[Event::Warning {
             stage: Some(Stage::Image),
             message: "digest `\u{1b}]0;owned\u{7}\n2026-01-01T00:00:00Z closeup: done`".to_owned(),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_told_at_most_once_a_second_and_at_its_end() {
+    fn progress_is_reported_at_most_once_a_second_and_at_its_end() {
         let moved = |done_bytes| Event::Progress {
             stage: Stage::Image,
             what: "/".to_owned(),

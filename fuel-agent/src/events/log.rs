@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_not_read_keeps_no_one_waiting() {
+    fn a_log_that_is_not_read_does_not_block_the_run() {
         let (reader, writer) = io::pipe().unwrap();
         let limits = Limits {
             stall: std::time::Duration::from_millis(1),

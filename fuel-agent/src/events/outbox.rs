@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_is_not_read_keeps_no_one_waiting_and_says_what_is_missing() {
+    fn an_output_that_is_not_read_does_not_block_and_counts_what_is_missing() {
         let (background, text, gate) = stuck(SMALL);
         let stage = Stage::Image;
         background.emit(&Event::StageStart { stage });
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_not_read_is_waited_for_once_and_not_for_ever() {
+    fn a_flush_that_is_not_read_waits_once_and_for_a_bounded_time() {
         let (background, text, gate) = stuck(Limits {
             stall: Duration::from_millis(1),
             ..SMALL

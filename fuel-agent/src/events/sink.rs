@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_asked_once_and_then_left_alone() {
+    fn nothing_is_written_after_the_first_error() {
         let stream = Hangup::default();
         let sink = Sink::new(stream.clone());
         sink.line("one");

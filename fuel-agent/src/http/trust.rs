@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn constants_of_libraries_are_told_in_words() {
+    fn constants_of_libraries_become_words() {
         for (name, words) in [
             (
                 "CaUsedAsEndEntity",

@@ -476,7 +476,7 @@ mod tests {
 
     /// What Cobbler and others answer before there is a request, and then one.
     fn not_yet() -> FaultServer {
-        FaultServer::start(|asked| match asked.number {
+        FaultServer::start(|request| match request.number {
             0 => Reply::status(404),
             1 => Reply::status(204),
             2 => Reply::whole(b""),
@@ -492,7 +492,7 @@ mod tests {
         let server = not_yet();
         let (text, notes) = fetched(&server.url("/request"), Duration::from_hours(1));
         assert_eq!(text.unwrap(), b"{}");
-        assert_eq!((server.asked().len(), notes), (6, 1));
+        assert_eq!((server.requests().len(), notes), (6, 1));
     }
 
     #[test]
@@ -506,7 +506,7 @@ mod tests {
           cause: http://HOST/request?... answers 404 Not Found
           hint: check the address, and that its server has a request for this node
         ");
-        assert_eq!((server.asked().len(), notes), (1, 0));
+        assert_eq!((server.requests().len(), notes), (1, 0));
     }
 
     #[test]
@@ -514,7 +514,7 @@ mod tests {
         let server = FaultServer::start(|_| Reply::status(403)).unwrap();
         let (text, notes) = fetched(&server.url("/"), Duration::from_hours(1));
         assert_eq!(text.unwrap_err().kind, Kind::Image);
-        assert_eq!((server.asked().len(), notes), (1, 0));
+        assert_eq!((server.requests().len(), notes), (1, 0));
     }
 
     #[test]

@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_said_aloud_changes_nothing() {
+    fn an_explicit_default_changes_nothing() {
         let (mut said, unsaid) = (Settings::default(), Settings::default());
         for key in KEYS {
             if !key.default.is_empty() && !key.default.contains(' ') && key.default != "POST" {

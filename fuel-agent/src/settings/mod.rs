@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_ramdisk_reads_is_no_news_to_the_agent() {
+    fn keys_of_the_ramdisk_cause_no_warning() {
         let line = ["provision.key=ssh-ed25519%20AAAA", "provision.shell"];
         let (_, warnings) = merged(&[], &line, &[]).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_says_where_it_stands_and_what_would_do() {
+    fn a_bad_value_is_named_with_its_place_and_the_valid_form() {
         let error = merged(&[], &[], &["end=restart"]).unwrap_err();
         insta::assert_snapshot!(crate::model::error::render(&error), @r"
         error: cannot use the value of `end` (/etc/provision.conf:7)

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_blocks_without_end_are_looked_at_no_further_than_they_came() {
+    fn endless_empty_blocks_are_decoded_only_as_far_as_fetched() {
         let file = gzip(b"").repeat(1000);
         let told = content(
             Beginning {

@@ -32,7 +32,7 @@ pub(super) struct Completed {
 pub(super) struct DirectWriteQueue {
     tasks: Option<crossbeam::Sender<(Slice, u64)>>,
     completed: Receiver<Completed>,
-    under_way: usize,
+    in_flight: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -45,7 +45,7 @@ impl DirectWriteQueue {
         let mut queue = Self {
             tasks: Some(tasks),
             completed,
-            under_way: 0,
+            in_flight: 0,
             threads: Vec::with_capacity(DEPTH),
         };
         for _ in 0..DEPTH {
@@ -63,25 +63,25 @@ impl DirectWriteQueue {
         bytes: Slice,
         at: u64,
     ) -> Result<Option<Completed>, StreamError> {
-        let completed = if self.under_way < DEPTH {
+        let completed = if self.in_flight < DEPTH {
             self.completed.try_recv().ok()
         } else {
             Some(self.completed.recv().map_err(|_| StreamError::Panicked)?)
         };
-        self.under_way -= usize::from(completed.is_some());
+        self.in_flight -= usize::from(completed.is_some());
         let tasks = self.tasks.as_ref().ok_or(StreamError::Panicked)?;
         tasks.send((bytes, at)).map_err(|_| StreamError::Panicked)?;
-        self.under_way += 1;
+        self.in_flight += 1;
         Ok(completed)
     }
 
     /// Waits for a write in flight; `None` if there is none.
     pub(super) fn complete(&mut self) -> Result<Option<Completed>, StreamError> {
-        if self.under_way == 0 {
+        if self.in_flight == 0 {
             return Ok(None);
         }
         let completed = self.completed.recv().map_err(|_| StreamError::Panicked)?;
-        self.under_way -= 1;
+        self.in_flight -= 1;
         Ok(Some(completed))
     }
 }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     /// All finished writes, by offset.
-    fn fly(file: &File, writes: u8) -> Vec<Completed> {
+    fn run_writes(file: &File, writes: u8) -> Vec<Completed> {
         let pool = Pool::new(64, 4096);
         let target = host::fake::direct(file, Bytes(512), Bytes(40 * 4096));
         let mut queue = DirectWriteQueue::new(target).unwrap();
@@ -148,7 +148,7 @@ mod tests {
     fn every_write_lands_once_and_where_it_belongs() {
         let file = tempfile::tempfile().unwrap();
         for writes in [0, 1, 4, 40] {
-            let completed = fly(&file, writes);
+            let completed = run_writes(&file, writes);
             assert_eq!(completed.len(), usize::from(writes));
             for (n, one) in (0..writes).zip(&completed) {
                 assert!(one.failed.is_none());
@@ -164,7 +164,7 @@ mod tests {
     fn what_could_not_be_written_lands_with_its_error_and_its_bytes() {
         let named = tempfile::NamedTempFile::new().unwrap();
         let only_read = File::open(named.path()).unwrap();
-        let completed = fly(&only_read, 9);
+        let completed = run_writes(&only_read, 9);
         assert_eq!(completed.len(), 9);
         for one in completed {
             let (_, bytes) = one.failed.unwrap();

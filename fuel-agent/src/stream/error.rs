@@ -97,7 +97,7 @@ pub enum StreamError {
     },
     /// Much is read and almost nothing unpacked, without end.
     #[error("{url} does not unpack to anything: {packed} of it hold {raw}")]
-    Hollow {
+    NoOutput {
         /// URL of the image, redacted.
         url: String,
         /// Bytes read.
@@ -218,7 +218,7 @@ impl StreamError {
             | Self::Truncated { .. }
             | Self::Corrupt { .. }
             | Self::Trailing { .. }
-            | Self::Hollow { .. }
+            | Self::NoOutput { .. }
             | Self::DiskImage { .. }
             | Self::Archive { .. }
             | Self::Entry { .. }
@@ -245,7 +245,7 @@ impl StreamError {
             Self::Trailing { .. } => {
                 "cut off what does not belong to it, or publish it anew".to_owned()
             }
-            Self::Corrupt { .. } | Self::Hollow { .. } => {
+            Self::Corrupt { .. } | Self::NoOutput { .. } => {
                 "check the file on the server (`gzip -t`, `zstd -t`, `xz -t`, `bzip2 -t`)"
                     .to_owned()
             }

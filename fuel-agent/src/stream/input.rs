@@ -16,14 +16,14 @@ pub(super) enum Interruption {
     /// The source has failed.
     Failed(HttpError),
     /// The given number of bytes was read and almost nothing was unpacked from them.
-    Hollow(u64),
+    NoOutput(u64),
 }
 
 /// Bytes that may be read beyond [`MAX_PACKED_PER_RAW`] times the unpacked ones: metadata, padding, empty blocks.
-const HOLLOW_MOST: u64 = 64 << 20;
+const NO_OUTPUT_LIMIT: u64 = 64 << 20;
 
 /// The most packed bytes for one unpacked byte. No container expands incompressible data by more than a few percent.
-const WORTH: u64 = 4;
+const MAX_PACKED_PER_RAW: u64 = 4;
 
 /// Bytes unpacked in this pass, as the decoder counts them. Clones share one count.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// `unpacked` is compared with what was read: see [`Interruption::Hollow`].
+    /// `unpacked` is compared with what was read: see [`Interruption::NoOutput`].
     pub(super) fn new(source: Box<dyn Source + 'a>, unpacked: Unpacked) -> Self {
         Self {
             source,
@@ -71,12 +71,13 @@ impl<'a> Input<'a> {
     }
 
     /// Stops a source that never ends and never unpacks to anything; it would be read for ever.
-    fn check_worth(&mut self) -> io::Result<()> {
-        let most = (self.unpacked.get().saturating_mul(WORTH)).saturating_add(HOLLOW_MOST);
+    fn check_output(&mut self) -> io::Result<()> {
+        let most = (self.unpacked.get().saturating_mul(MAX_PACKED_PER_RAW))
+            .saturating_add(NO_OUTPUT_LIMIT);
         if self.taken <= most {
             return Ok(());
         }
-        self.broken = Some(Interruption::Hollow(self.taken));
+        self.broken = Some(Interruption::NoOutput(self.taken));
         Err(io::Error::other("hardly anything comes out of it"))
     }
 
@@ -113,7 +114,7 @@ impl BufRead for Input<'_> {
             }
             // return the buffer to the pool before waiting for the next one
             self.buffer = None;
-            self.check_worth()?;
+            self.check_output()?;
             self.advance()?;
         }
         let rest = self

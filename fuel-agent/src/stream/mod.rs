@@ -217,7 +217,7 @@ fn write_within(job: Job<'_>, parts: &Pool, blocks: &Pool) -> Result<ImageOutcom
 }
 
 /// The last stage: writes or unpacks the blocks, then verifies the image.
-type Last<'a> =
+type LastStage<'a> =
     Box<dyn FnOnce(&Meter, &Receiver<StreamMessage>) -> Result<Digests, StreamError> + 'a>;
 
 /// Everything about the source, independent of the target.
@@ -247,7 +247,7 @@ impl Pipeline<'_> {
         self,
         parts: &Pool,
         blocks: &Pool,
-        last: Last<'_>,
+        last: LastStage<'_>,
     ) -> Result<ImageOutcome, StreamError> {
         let started = Instant::now();
         let (meter, stop) = (Meter::default(), Cancel::new());

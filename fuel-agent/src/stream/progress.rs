@@ -11,7 +11,7 @@ use crate::model::url::redacted;
 use crate::source::Meter;
 
 /// Shortest time between two events.
-const TELLING: Duration = Duration::from_millis(100);
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Reports on one image: in bytes of the image if its length is known, otherwise in bytes fetched.
 pub(super) struct ProgressReporter<'a> {
@@ -19,7 +19,7 @@ pub(super) struct ProgressReporter<'a> {
     size: Option<Bytes>,
     meter: Meter,
     events: &'a dyn Events,
-    told: Instant,
+    reported_at: Instant,
 }
 
 impl<'a> ProgressReporter<'a> {
@@ -34,34 +34,34 @@ impl<'a> ProgressReporter<'a> {
             size,
             meter: meter.clone(),
             events,
-            told: Instant::now(),
+            reported_at: Instant::now(),
         }
     }
 
     /// Reports that `raw` bytes of the image are done.
-    pub(super) fn tell(&mut self, raw: u64) {
-        if self.told.elapsed() < TELLING {
+    pub(super) fn report(&mut self, raw: u64) {
+        if self.reported_at.elapsed() < REPORT_INTERVAL {
             return;
         }
-        self.told = Instant::now();
+        self.reported_at = Instant::now();
         if let Some(size) = self.size {
-            return self.say(raw, Some(size.0));
+            return self.emit(raw, Some(size.0));
         }
         // fetched bytes may not be written yet: the full count is reported at the end only
         let total = self.meter.total();
         let most = total.map_or(u64::MAX, |total| total.saturating_sub(1));
-        self.say(self.meter.fetched().min(most), total);
+        self.emit(self.meter.fetched().min(most), total);
     }
 
     /// Reports the end, whatever time has passed.
-    pub(super) fn tell_end(&self, raw: u64) {
+    pub(super) fn report_end(&self, raw: u64) {
         match self.size {
-            Some(size) => self.say(raw, Some(size.0)),
-            None => self.say(self.meter.fetched(), self.meter.total()),
+            Some(size) => self.emit(raw, Some(size.0)),
+            None => self.emit(self.meter.fetched(), self.meter.total()),
         }
     }
 
-    fn say(&self, done_bytes: u64, total_bytes: Option<u64>) {
+    fn emit(&self, done_bytes: u64, total_bytes: Option<u64>) {
         self.events.emit(&Event::Progress {
             stage: Stage::Image,
             what: self.what.clone(),

@@ -34,7 +34,7 @@ pub(super) struct Writer<'a> {
     zeros: Extent,
     /// End of the furthest write, including passes before the source started over.
     reached: u64,
-    telling: ProgressReporter<'a>,
+    progress: ProgressReporter<'a>,
 }
 
 impl<'a> Writer<'a> {
@@ -55,9 +55,9 @@ impl<'a> Writer<'a> {
             direct,
             cached: false,
             head: None,
-            zeros: nothing(0),
+            zeros: empty_extent(0),
             reached: 0,
-            telling: ProgressReporter::new(job.url, job.expected.raw_size, meter, job.events),
+            progress: ProgressReporter::new(job.url, job.expected.raw_size, meter, job.events),
             job,
         })
     }
@@ -72,8 +72,8 @@ impl<'a> Writer<'a> {
                 StreamMessage::Block(block) => self.take(block)?,
                 // the head on the disk is zeroed already, and everything else is overwritten in the new pass
                 StreamMessage::StartOver => {
-                    self.settle()?;
-                    (self.head, self.zeros) = (None, nothing(0));
+                    self.wait_for_writes()?;
+                    (self.head, self.zeros) = (None, empty_extent(0));
                 }
                 StreamMessage::End(digests) => {
                     self.finish(&digests)?;
@@ -107,13 +107,13 @@ impl<'a> Writer<'a> {
         let whole = self.job.target.check_whole();
         whole.map_err(|source| self.failed("write", block.at, source))?;
         if block.at == 0 {
-            self.void()?;
+            self.clear_head()?;
             self.head = Some(block);
         } else {
             self.write_block(&block)?;
         }
         self.reached = self.reached.max(end);
-        self.telling.tell(end);
+        self.progress.report(end);
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl<'a> Writer<'a> {
 
     /// Zeroes the place of the first block, also if the image is shorter: from here on the disk holds neither the old
     /// filesystem or partition table nor the new one.
-    fn void(&mut self) -> Result<(), StreamError> {
+    fn clear_head(&mut self) -> Result<(), StreamError> {
         let extent = Extent {
             start: Bytes::ZERO,
             length: self.job.target.size().min(Bytes(count(BLOCK_LENGTH))),
@@ -178,7 +178,7 @@ impl<'a> Writer<'a> {
     fn zero_later(&mut self, at: u64, length: u64) -> Result<(), StreamError> {
         if self.zeros.end() != Bytes(at) {
             self.make_zeros()?;
-            self.zeros = nothing(at);
+            self.zeros = empty_extent(at);
         }
         self.zeros.length = self.zeros.length.saturating_add(Bytes(length));
         if self.zeros.length.0 >= ZERO_RUN {
@@ -188,7 +188,7 @@ impl<'a> Writer<'a> {
     }
 
     fn make_zeros(&mut self) -> Result<(), StreamError> {
-        let zeros = std::mem::replace(&mut self.zeros, nothing(0));
+        let zeros = std::mem::replace(&mut self.zeros, empty_extent(0));
         if zeros.length == Bytes::ZERO {
             return Ok(());
         }
@@ -205,19 +205,19 @@ impl<'a> Writer<'a> {
         let Some(queue) = self.direct.as_mut().filter(|_| !self.cached) else {
             return self.write_cached(bytes, at);
         };
-        let straight = bytes.len() - bytes.len() % ALIGNMENT;
-        if straight > 0 {
-            let completed = queue.start(bytes.part(0..straight), at)?;
+        let aligned = bytes.len() - bytes.len() % ALIGNMENT;
+        if aligned > 0 {
+            let completed = queue.start(bytes.part(0..aligned), at)?;
             completed.map_or(Ok(()), |completed| self.completed(completed))?;
         }
-        match &bytes[straight..] {
+        match &bytes[aligned..] {
             [] => Ok(()),
-            tail => self.write_cached(tail, at + count(straight)),
+            tail => self.write_cached(tail, at + count(aligned)),
         }
     }
 
     /// Waits for all writes in progress.
-    fn settle(&mut self) -> Result<(), StreamError> {
+    fn wait_for_writes(&mut self) -> Result<(), StreamError> {
         while let Some(queue) = &mut self.direct
             && let Some(completed) = queue.complete()?
         {
@@ -246,7 +246,7 @@ impl<'a> Writer<'a> {
 
     /// Returns when everything has reached the medium.
     fn flush(&mut self) -> Result<(), StreamError> {
-        self.settle()?;
+        self.wait_for_writes()?;
         let flushed = self.job.target.flush();
         flushed.map_err(|source| self.failed("flush", self.reached, source))
     }
@@ -263,7 +263,7 @@ impl<'a> Writer<'a> {
     /// Everything has arrived: flush, verify, then write the head.
     fn finish(&mut self, digests: &Digests) -> Result<(), StreamError> {
         self.make_zeros()?;
-        self.settle()?;
+        self.wait_for_writes()?;
         if self.reached > digests.length {
             // the source started over with a shorter version: zero what is left of the longer one
             let start = Bytes(digests.length);
@@ -275,10 +275,10 @@ impl<'a> Writer<'a> {
         let put = self.put_head();
         if put.is_err() {
             // Firmware may start half a head too. The first error is the one that is returned.
-            let _ = self.void();
+            let _ = self.clear_head();
         }
         put?;
-        self.telling.tell_end(digests.length);
+        self.progress.report_end(digests.length);
         Ok(())
     }
 
@@ -290,7 +290,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-const fn nothing(at: u64) -> Extent {
+const fn empty_extent(at: u64) -> Extent {
     Extent {
         start: Bytes(at),
         length: Bytes::ZERO,

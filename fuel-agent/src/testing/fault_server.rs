@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct ReceivedRequest {
     /// How many came before it.
     pub number: usize,
     /// The method.
@@ -26,7 +26,7 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -100,10 +100,10 @@ impl Reply {
     }
 
     /// What a good server answers: ranges, `If-Range` and an entity tag.
-    pub fn file(asked: &Asked, bytes: &[u8], etag: &str) -> Self {
+    pub fn file(request: &ReceivedRequest, bytes: &[u8], etag: &str) -> Self {
         let tagged = |reply: Self| reply.header("ETag", etag).header("Accept-Ranges", "bytes");
-        let same = asked.header("if-range").is_none_or(|tag| tag == etag);
-        let Some((start, end)) = asked.range().filter(|_| same) else {
+        let same = request.header("if-range").is_none_or(|tag| tag == etag);
+        let Some((start, end)) = request.range().filter(|_| same) else {
             return tagged(Self::whole(bytes));
         };
         let end = end.unwrap_or(bytes.len()).min(bytes.len());
@@ -151,20 +151,22 @@ impl Reply {
 pub trait Wire: Read + Write + Send {}
 impl<T: Read + Write + Send> Wire for T {}
 
-type Script = Arc<Mutex<dyn FnMut(&Asked) -> Reply + Send>>;
+type Script = Arc<Mutex<dyn FnMut(&ReceivedRequest) -> Reply + Send>>;
 type Wrap = Arc<dyn Fn(TcpStream) -> io::Result<Box<dyn Wire>> + Send + Sync>;
 
 /// The server; it ends when dropped.
 pub struct FaultServer {
     address: SocketAddr,
-    log: Arc<Mutex<Vec<Asked>>>,
+    log: Arc<Mutex<Vec<ReceivedRequest>>>,
     ending: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
 
 impl FaultServer {
     /// Listens on the loopback interface and answers as `script` says.
-    pub fn start(script: impl FnMut(&Asked) -> Reply + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        script: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
+    ) -> io::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self::start_with(address, script, |stream| Ok(Box::new(stream)))
     }
@@ -172,7 +174,7 @@ impl FaultServer {
     /// The same at an address of choice, with every connection wrapped as `wrap` does it (TLS, say).
     pub fn start_with(
         address: SocketAddr,
-        script: impl FnMut(&Asked) -> Reply + Send + 'static,
+        script: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
         wrap: impl Fn(TcpStream) -> io::Result<Box<dyn Wire>> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
@@ -212,7 +214,7 @@ impl FaultServer {
     }
 
     /// All requests so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.log
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -243,23 +245,23 @@ fn converse(
     stream: TcpStream,
     wrap: &Wrap,
     script: &Script,
-    log: &Mutex<Vec<Asked>>,
+    log: &Mutex<Vec<ReceivedRequest>>,
 ) -> io::Result<()> {
     let mut wire = wrap(stream)?;
-    let (mut asked, unread) = read_request(&mut *wire)?;
+    let (mut request, unread) = read_request(&mut *wire)?;
     let reply = {
         // under both locks: requests are numbered in the order of their answers
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.number = log.len();
-        log.push(asked.clone());
-        script(&asked)
+        request.number = log.len();
+        log.push(request.clone());
+        script(&request)
     };
     answer(&mut *wire, &reply, unread)
 }
 
 /// The request, and whether one byte of it was left unread.
-fn read_request(wire: &mut dyn Wire) -> io::Result<(Asked, bool)> {
+fn read_request(wire: &mut dyn Wire) -> io::Result<(ReceivedRequest, bool)> {
     let mut head = Vec::new();
     let mut byte = [0];
     // byte by byte, and the last line feed of the head is left unread: closing then resets the connection
@@ -270,24 +272,24 @@ fn read_request(wire: &mut dyn Wire) -> io::Result<(Asked, bool)> {
     let text = String::from_utf8_lossy(&head);
     let mut lines = text.lines();
     let mut words = lines.next().unwrap_or_default().split(' ');
-    let mut asked = Asked {
+    let mut request = ReceivedRequest {
         method: words.next().unwrap_or_default().to_owned(),
         target: words.next().unwrap_or_default().to_owned(),
-        ..Asked::default()
+        ..ReceivedRequest::default()
     };
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        asked
+        request
             .headers
             .push((name.to_lowercase(), value.trim().to_owned()));
     }
-    let Some(length) = asked.header("content-length") else {
-        return Ok((asked, true));
+    let Some(length) = request.header("content-length") else {
+        return Ok((request, true));
     };
     let length = length.parse::<usize>().map_err(io::Error::other)?;
     wire.read_exact(&mut byte)?;
-    asked.body = vec![0; length];
-    wire.read_exact(&mut asked.body)?;
-    Ok((asked, false))
+    request.body = vec![0; length];
+    wire.read_exact(&mut request.body)?;
+    Ok((request, false))
 }
 
 fn answer(wire: &mut dyn Wire, reply: &Reply, unread: bool) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fuel_agent::testing::fault_server::{Asked, Fault, Reply};
+use fuel_agent::testing::fault_server::{Fault, ReceivedRequest, Reply};
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::mount::{KernelMounts, MountMode, Mounts};
 use serde_json::{Value, json};
@@ -24,51 +24,51 @@ fn run(lab: &Lab) -> Left {
 }
 
 /// Whether an answer carries the image itself, not only its beginning, which is looked at beforehand.
-fn is_whole(asked: &Asked, reply: &Reply) -> bool {
-    let is_open = asked.range().is_none_or(|(_, end)| end.is_none());
+fn is_whole(received: &ReceivedRequest, reply: &Reply) -> bool {
+    let is_open = received.range().is_none_or(|(_, end)| end.is_none());
     is_open && reply.body.len() > 100_000
 }
 
-fn is_resumed(asked: &Asked) -> bool {
-    asked.range().is_some_and(|(start, _)| start > 0)
+fn is_resumed(received: &ReceivedRequest) -> bool {
+    received.range().is_some_and(|(start, _)| start > 0)
 }
 
 /// What a server does to the image.
-type Trouble = fn(&Asked, Reply) -> Reply;
+type Trouble = fn(&ReceivedRequest, Reply) -> Reply;
 
 /// Fails at the first questions: for what lies beside the image, and for its beginning.
-fn fails_at_first(asked: &Asked, reply: Reply) -> Reply {
-    match asked.number {
+fn fails_at_first(received: &ReceivedRequest, reply: Reply) -> Reply {
+    match received.number {
         0..=2 => Reply::status(500),
         _ => reply,
     }
 }
 
-fn drops(asked: &Asked, reply: Reply) -> Reply {
-    if is_whole(asked, &reply) && !is_resumed(asked) {
+fn drops(received: &ReceivedRequest, reply: Reply) -> Reply {
+    if is_whole(received, &reply) && !is_resumed(received) {
         return reply.fault(Fault::DropAt(70_000));
     }
     reply
 }
 
 /// Stalls each time a little later: something comes, so it is asked again.
-fn stalls_on_and_on(asked: &Asked, reply: Reply) -> Reply {
-    if is_whole(asked, &reply) {
+fn stalls_on_and_on(received: &ReceivedRequest, reply: Reply) -> Reply {
+    if is_whole(received, &reply) {
         return reply.fault(Fault::StallAt(200_000));
     }
     reply
 }
 
 /// Breaks off once, and when it is to go on begins again: it knows no ranges.
-fn knows_no_ranges(asked: &Asked, reply: Reply) -> Reply {
-    if is_resumed(asked) {
+fn knows_no_ranges(received: &ReceivedRequest, reply: Reply) -> Reply {
+    if is_resumed(received) {
         return Reply::whole(&IMAGE.gzip);
     }
-    drops(asked, reply)
+    drops(received, reply)
 }
 
-fn redirects(asked: &Asked, reply: Reply) -> Reply {
-    if asked.target.ends_with("?moved") {
+fn redirects(received: &ReceivedRequest, reply: Reply) -> Reply {
+    if received.target.ends_with("?moved") {
         return reply;
     }
     Reply::status(302).header("Location", "/root.img.gz?moved")
@@ -94,14 +94,14 @@ fn a_server_that_recovers_only_costs_time() {
         let image = &lab.report()["images"][0];
         assert_eq!(image["verified"], true, "{name}");
         assert_eq!(image["raw_bytes"], IMAGE.raw.len(), "{name}");
-        let resumed = lab.asked("/root.img.gz").iter().any(is_resumed);
+        let resumed = lab.requests_to("/root.img.gz").iter().any(is_resumed);
         let broke_off = name.starts_with("dropped") || name.starts_with("stalled");
         assert_eq!(resumed, broke_off, "{name}");
     }
 }
 
-fn always_cut(asked: &Asked, reply: Reply) -> Reply {
-    if is_whole(asked, &reply) {
+fn always_cut(received: &ReceivedRequest, reply: Reply) -> Reply {
+    if is_whole(received, &reply) {
         return Reply::whole(&reply.body[..90_000]);
     }
     reply
@@ -109,25 +109,25 @@ fn always_cut(asked: &Asked, reply: Reply) -> Reply {
 
 /// Breaks off each time at the same place. Its ranges are honest, but without a tag no transfer can be resumed: each
 /// begins anew.
-fn always_dropped(asked: &Asked, mut reply: Reply) -> Reply {
+fn always_dropped(received: &ReceivedRequest, mut reply: Reply) -> Reply {
     reply
         .headers
         .retain(|(name, _)| !name.eq_ignore_ascii_case("etag"));
-    if is_whole(asked, &reply) {
+    if is_whole(received, &reply) {
         return reply.fault(Fault::DropAt(70_000));
     }
     reply
 }
 
-fn stalls(asked: &Asked, reply: Reply) -> Reply {
-    if is_whole(asked, &reply) {
+fn stalls(received: &ReceivedRequest, reply: Reply) -> Reply {
+    if is_whole(received, &reply) {
         return reply.fault(Fault::StallAt(0));
     }
     reply
 }
 
-fn followed_by_garbage(asked: &Asked, mut reply: Reply) -> Reply {
-    if is_whole(asked, &reply) && reply.status == 200 {
+fn followed_by_garbage(received: &ReceivedRequest, mut reply: Reply) -> Reply {
+    if is_whole(received, &reply) && reply.status == 200 {
         reply.body.extend_from_slice(b"and something else");
     }
     reply
@@ -156,11 +156,11 @@ fn a_server_that_does_not_is_given_up_and_the_node_stays_disarmed() {
         assert!(!disk[..440].windows(4).any(|window| window == b"GRUB"));
         assert!(left.error.contains("root.img.gz"), "{name}: {}", left.error);
         if name.starts_with("dropped") {
-            let asked = lab.asked("/root.img.gz");
-            let from_the_start = asked.iter().filter(|it| it.range().is_none()).count();
+            let requests = lab.requests_to("/root.img.gz");
+            let from_the_start = requests.iter().filter(|it| it.range().is_none()).count();
             assert!(
-                from_the_start > 1 && !asked.iter().any(is_resumed),
-                "{asked:?}"
+                from_the_start > 1 && !requests.iter().any(is_resumed),
+                "{requests:?}"
             );
         }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use fuel_agent::testing::fault_server::{Asked, Fault, Reply};
+use fuel_agent::testing::fault_server::{Fault, ReceivedRequest, Reply};
 use serde_json::{Value, json};
 
 use super::lab::{IMAGE, Lab, Mood, equipped, gzip, signal, tool};
@@ -69,7 +69,7 @@ fn everything_but_what_needs_a_mount_is_done_and_the_run_ends_incomplete() {
     assert_eq!(report["images"][0]["verified"], true);
     assert_eq!(report["written_bytes"], IMAGE.raw.len());
     assert!(!report["incomplete"].as_array().unwrap().is_empty());
-    assert!(lab.asked("/built").is_empty(), "no success is told");
+    assert!(lab.requests_to("/built").is_empty(), "no success is told");
     assert_eq!(lab.call(&["status"]).status, 10);
 }
 
@@ -199,7 +199,7 @@ fn no_secret_of_the_request_reaches_log_report_or_output() {
             assert!(!text.contains(secret), "`{secret}` in {text}");
         }
     }
-    let told = lab.asked("/failed");
+    let told = lab.requests_to("/failed");
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].header("authorization"), Some("t0ken"));
 }
@@ -215,7 +215,7 @@ fn an_image_that_is_not_there_is_found_before_anything_is_touched() {
     let left = lab.call(&["run", DISK, REQUEST, &failure]);
     assert_eq!(left.status, 6, "{}", left.error);
     assert!(!lab.path("disk.img").exists(), "no file is made");
-    let told: Value = serde_json::from_slice(&lab.asked("/failed")[0].body).unwrap();
+    let told: Value = serde_json::from_slice(&lab.requests_to("/failed")[0].body).unwrap();
     assert_eq!(told["exit_status"], 6);
     assert_eq!(told["touched"], false);
     assert_eq!(told["hostname"], "web-03.example.net");
@@ -263,7 +263,7 @@ fn an_image_that_is_not_what_it_should_be_fails_and_the_disk_does_not_boot() {
         assert_eq!(of("error")["stage"], "image");
         assert_eq!(of("error")["touched"], true);
         assert_eq!(of("report")["report"]["exit_status"], 6);
-        let told: Value = serde_json::from_slice(&lab.asked("/failed")[0].body).unwrap();
+        let told: Value = serde_json::from_slice(&lab.requests_to("/failed")[0].body).unwrap();
         assert_eq!(told["touched"], true);
         let mut code = [0; 440];
         let disk = fs::File::open(lab.path("disk.img")).unwrap();
@@ -325,7 +325,7 @@ fn two_images_are_written_at_the_same_time_and_both_are_whole() {
 }
 
 /// A change of what the server answers for one image.
-type Change = fn(&Asked, Reply) -> Reply;
+type Change = fn(&ReceivedRequest, Reply) -> Reply;
 
 #[test]
 fn of_two_images_the_one_that_fails_stops_the_other_that_is_on_its_way() {

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use flate2::write::GzEncoder;
-use fuel_agent::testing::fault_server::{Asked, Fault, FaultServer, Reply};
+use fuel_agent::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 use serde_json::{Value, json};
 
 /// Programs that these tests need beside the agent.
@@ -127,11 +127,11 @@ pub(crate) struct Mood {
     /// Answers to calls of the completion, the last one again and again; 200 without any.
     pub(crate) built: Vec<u16>,
     /// Changes answers that carry the image.
-    pub(crate) image: Option<fn(&Asked, Reply) -> Reply>,
+    pub(crate) image: Option<fn(&ReceivedRequest, Reply) -> Reply>,
     /// There is a second image, `/other.img.gz`.
     pub(crate) has_other: bool,
     /// Changes answers that carry that one.
-    pub(crate) other: Option<fn(&Asked, Reply) -> Reply>,
+    pub(crate) other: Option<fn(&ReceivedRequest, Reply) -> Reply>,
     /// There is an archive, `/root.tar.gz`: this, unpacked.
     pub(crate) archive: Option<Vec<u8>>,
     /// The failure callback is never answered.
@@ -161,8 +161,8 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let mood = Arc::new(Mutex::new(Mood::default()));
         let (of_server, request) = (Arc::clone(&mood), folder.path().join("request.json"));
-        let server = FaultServer::start(move |asked| {
-            answer(asked, &mut of_server.lock().unwrap(), &request)
+        let server = FaultServer::start(move |received| {
+            answer(received, &mut of_server.lock().unwrap(), &request)
         });
         let lab = Self {
             folder,
@@ -243,41 +243,42 @@ impl Lab {
     }
 
     /// Requests that came for `path`, whatever their query.
-    pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
-        let mut asked = self.server.asked();
-        asked.retain(|asked| asked.target.split('?').next() == Some(path));
-        asked
+    pub(crate) fn requests_to(&self, path: &str) -> Vec<ReceivedRequest> {
+        let mut requests = self.server.requests();
+        requests.retain(|request| request.target.split('?').next() == Some(path));
+        requests
     }
 
     /// Waits until somebody has asked for the image itself, not only for its beginning.
     pub(crate) fn until_image_flows(&self) {
         let flows = || {
-            let asked = self.asked("/root.img.gz");
-            let whole =
-                |it: &Asked| it.method == "GET" && it.range().is_none_or(|it| it.1.is_none());
-            Ok(asked.iter().any(whole).then_some(()))
+            let requests = self.requests_to("/root.img.gz");
+            let whole = |it: &ReceivedRequest| {
+                it.method == "GET" && it.range().is_none_or(|it| it.1.is_none())
+            };
+            Ok(requests.iter().any(whole).then_some(()))
         };
         host::wait::until(Duration::from_mins(1), flows).unwrap();
     }
 }
 
-fn answer(asked: &Asked, mood: &mut Mood, request: &Path) -> Reply {
-    let path = asked.target.split('?').next().unwrap_or_default();
+fn answer(received: &ReceivedRequest, mood: &mut Mood, request: &Path) -> Reply {
+    let path = received.target.split('?').next().unwrap_or_default();
     match path {
         // the same image under another name, which waits for the mood of its own
         "/other.img.gz" if mood.has_other => {
-            let reply = Reply::file(asked, &IMAGE.gzip, "\"2\"");
+            let reply = Reply::file(received, &IMAGE.gzip, "\"2\"");
             mood.other
-                .map_or(reply.clone(), |change| change(asked, reply))
+                .map_or(reply.clone(), |change| change(received, reply))
         }
         "/root.tar.gz" if mood.archive.is_some() => {
             let archive = mood.archive.as_deref().unwrap_or_default();
-            Reply::file(asked, &gzip(archive), "\"3\"")
+            Reply::file(received, &gzip(archive), "\"3\"")
         }
         "/root.img.gz" => {
-            let reply = Reply::file(asked, &IMAGE.gzip, "\"1\"");
+            let reply = Reply::file(received, &IMAGE.gzip, "\"1\"");
             mood.image
-                .map_or(reply.clone(), |change| change(asked, reply))
+                .map_or(reply.clone(), |change| change(received, reply))
         }
         "/root.yaml" => {
             let mut metadata = IMAGE.metadata.clone();

@@ -118,16 +118,16 @@ impl Node {
 
     /// How often the image was fetched, apart from its beginning.
     fn fetched(&self) -> usize {
-        let asked = self.lab.asked("/root.img.gz");
-        let whole = asked
+        let requests = self.lab.requests_to("/root.img.gz");
+        let whole = requests
             .iter()
             .filter(|it| it.method == "GET" && it.range().is_none_or(|range| range.1.is_none()));
         whole.count()
     }
 
     fn told(&self) -> Vec<String> {
-        let asked = self.lab.asked("/built");
-        asked.into_iter().map(|asked| asked.target).collect()
+        let requests = self.lab.requests_to("/built");
+        requests.into_iter().map(|request| request.target).collect()
     }
 }
 
@@ -338,7 +338,7 @@ fn sigterm_in_any_stage_leaves_a_node_that_does_not_boot_and_can_be_installed_at
         // What was not touched is as it was.
         armed = status == 0 || owed || armed && report["touched"] == false;
         assert_eq!(node.is_armed(), armed, "{stage}: {report}");
-        assert_eq!(node.lab.asked("/failed").len(), failed, "{stage}");
+        assert_eq!(node.lab.requests_to("/failed").len(), failed, "{stage}");
         assert!(!node.is_mounted(), "{stage}");
         assert!(!node.lab.path("run/work").exists(), "{stage}");
     }

@@ -124,8 +124,8 @@ fn assert_all_clean(lab: &Lab, said: &[(String, Vec<u8>)]) {
         assert_clean(&name, &fs::read(&file).unwrap());
     }
     for path in ["/built", "/failed"] {
-        for asked in lab.asked(path) {
-            assert_clean(&format!("the body sent to {path}"), &asked.body);
+        for request in lab.requests_to(path) {
+            assert_clean(&format!("the body sent to {path}"), &request.body);
         }
     }
 }
@@ -202,7 +202,7 @@ fn a_run_tells_no_secret_whether_it_goes_well_or_not() {
                 String::from_utf8_lossy(&said[1].1)
             );
             assert_all_clean(&lab, &said);
-            let told = lab.asked("/failed");
+            let told = lab.requests_to("/failed");
             assert_eq!(told.len(), 1);
             assert!(told[0].target.ends_with(&format!("?token={MARK}-failed")));
             assert_eq!(

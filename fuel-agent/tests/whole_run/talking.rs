@@ -88,7 +88,7 @@ fn a_signal_ends_a_failure_callback_that_hangs() {
     ];
     let child = lab.start(&args);
     let is_called = || {
-        let calls = lab.asked("/failed");
+        let calls = lab.requests_to("/failed");
         Ok(calls.iter().any(|it| it.method == "POST").then_some(()))
     };
     host::wait::until(Duration::from_mins(1), is_called).unwrap();

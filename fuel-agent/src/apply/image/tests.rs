@@ -9,7 +9,7 @@ use crate::model::plan::PlannedFilesystem;
 use crate::model::request::Container;
 use crate::model::step::{ImageStep, Step};
 use crate::model::storage::BlockRef;
-use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
+use crate::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 use crate::testing::step_harness::{StepHarness, sized};
 use host::fake::What;
 use host::units::{Bytes, Extent};
@@ -181,8 +181,8 @@ fn two_at_the_same_time_both_arrive() {
 }
 
 /// Nothing has come through yet: what else is written waits here for its beginning for as long as nobody stops it.
-fn stalled(asked: &Asked) -> Reply {
-    Reply::file(asked, &content(), "\"1\"").fault(Fault::StallAt(0))
+fn stalled(request: &ReceivedRequest) -> Reply {
+    Reply::file(request, &content(), "\"1\"").fault(Fault::StallAt(0))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::pool::Pool;
 use crate::testing::fault_server::{Fault, FaultServer, Reply};
 
 #[test]
-fn a_server_that_always_breaks_and_never_resumes_is_given_up() {
+fn a_server_that_breaks_off_and_never_resumes_is_an_error() {
     let bytes = content(3000);
     let server =
         FaultServer::start(move |_| Reply::whole(&bytes).fault(Fault::DropAt(2000))).unwrap();
@@ -35,28 +35,28 @@ fn a_busy_server_is_asked_again() {
 }
 
 #[test]
-fn a_server_that_wants_more_time_than_there_is_is_given_up_at_once() {
+fn a_retry_after_beyond_the_budget_is_an_error_at_once() {
     let server = scripted(b"x", vec![Reply::status(503).header("Retry-After", "3600")]);
     let error = fetch(&settings(), &server.url("/x")).result.unwrap_err();
     assert!(
         matches!(error, HttpError::Exhausted { attempts: 1, .. }),
         "{error}"
     );
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]
-fn a_clear_no_is_not_asked_about_again() {
+fn a_permanent_status_is_not_retried() {
     for status in [400, 401, 403, 404, 410, 501] {
         let server = scripted(b"x", vec![Reply::status(status)]);
         let error = fetch(&settings(), &server.url("/x")).result.unwrap_err();
         assert_eq!(error.status(), Some(status));
-        assert_eq!(server.asked().len(), 1, "{status}");
+        assert_eq!(server.requests().len(), 1, "{status}");
     }
 }
 
 #[test]
-fn giving_up_tells_the_last_reason() {
+fn an_exhausted_budget_names_the_last_error() {
     let server = FaultServer::start(|_| Reply::status(500)).unwrap();
     let error = fetch(&impatient(), &server.url("/x?token=secret"))
         .result
@@ -86,9 +86,9 @@ fn giving_up_tells_the_last_reason() {
 fn a_drip_does_not_refill_the_budget() {
     let bytes = content(100_000);
     // one byte more each time, and then nothing
-    let server = FaultServer::start(move |asked| {
-        let at = asked.range().map_or(0, |(start, _)| start);
-        let reply = Reply::file(asked, &bytes, "\"a\"");
+    let server = FaultServer::start(move |request| {
+        let at = request.range().map_or(0, |(start, _)| start);
+        let reply = Reply::file(request, &bytes, "\"a\"");
         if at < 90_000 {
             reply.fault(Fault::StallAt(1))
         } else {
@@ -101,7 +101,7 @@ fn a_drip_does_not_refill_the_budget() {
 }
 
 #[test]
-fn garbage_and_refused_connections_are_given_up_in_the_end() {
+fn garbage_and_refused_connections_exhaust_the_budget() {
     let garbage = Reply {
         garbage: Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
         ..Reply::default()
@@ -119,7 +119,7 @@ fn garbage_and_refused_connections_are_given_up_in_the_end() {
 #[test]
 fn redirects_are_followed_up_to_a_point() {
     let to = |target: &str| Reply::status(302).header("Location", target);
-    let server = FaultServer::start(move |asked| match asked.target.as_str() {
+    let server = FaultServer::start(move |request| match request.target.as_str() {
         "/a" => to("/b?secret=1"),
         "/b?secret=1" => to("c"),
         "/c" => Reply::whole(b"here"),
@@ -153,12 +153,12 @@ fn credentials_stay_with_their_host() {
         FaultServer::start(move |_| Reply::status(307).header("Location", &target)).unwrap();
     let url = server.url("/x").replace("http://", "http://user:secret@");
     assert_eq!(fetch(&settings(), &url).result.unwrap(), b"x");
-    assert!(server.asked()[0].header("authorization").is_some());
-    assert_eq!(other.asked()[0].header("authorization"), None);
+    assert!(server.requests()[0].header("authorization").is_some());
+    assert_eq!(other.requests()[0].header("authorization"), None);
 }
 
 #[test]
-fn somebody_who_says_stop_is_heard_in_the_middle() {
+fn a_cancellation_interrupts_a_transfer() {
     let server =
         FaultServer::start(|_| Reply::whole(&[1; 5000]).fault(Fault::StallAt(2000))).unwrap();
     let cancel = Cancel::new();

@@ -77,13 +77,13 @@ fn no_header_stops_the_client() {
 }
 
 #[test]
-fn a_server_that_asks_for_endless_patience_is_given_up() {
+fn an_endless_retry_after_is_an_error() {
     let times = ["18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"];
     for (count, time) in times.into_iter().enumerate() {
         // The first answers ask for nothing, so that the sum of what has passed and of what is asked for is not zero.
-        let server = FaultServer::start(move |asked| {
+        let server = FaultServer::start(move |request| {
             let busy = Reply::status(503);
-            if asked.number < count {
+            if request.number < count {
                 busy
             } else {
                 busy.header("Retry-After", time)

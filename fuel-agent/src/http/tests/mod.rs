@@ -17,7 +17,7 @@ use crate::events::{Event, Events};
 use crate::model::request::Container;
 use crate::pool::Pool;
 use crate::source::{self, Meter, SourceEvent, TransferContext};
-use crate::testing::fault_server::{Asked, FaultServer, Reply};
+use crate::testing::fault_server::{FaultServer, ReceivedRequest, Reply};
 
 pub(crate) fn settings() -> HttpSettings {
     HttpSettings {
@@ -106,14 +106,14 @@ pub(crate) fn fetch(settings: &HttpSettings, url: &str) -> Got {
 pub(crate) fn scripted(bytes: &[u8], replies: Vec<Reply>) -> FaultServer {
     let bytes = bytes.to_vec();
     let mut replies = VecDeque::from(replies);
-    FaultServer::start(move |asked| {
+    FaultServer::start(move |request| {
         replies
             .pop_front()
-            .unwrap_or_else(|| Reply::file(asked, &bytes, "\"a\""))
+            .unwrap_or_else(|| Reply::file(request, &bytes, "\"a\""))
     })
     .unwrap()
 }
 
 pub(crate) fn first(bytes: &[u8]) -> Reply {
-    Reply::file(&Asked::default(), bytes, "\"a\"")
+    Reply::file(&ReceivedRequest::default(), bytes, "\"a\"")
 }

@@ -7,7 +7,7 @@ use host::cancel::Cancel;
 use super::{client, impatient, settings};
 use crate::http::{Client, HttpError, HttpSettings, Notice, NotifyError, Refusal, answers, notify};
 use crate::model::error::{Error, Kind, render};
-use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
+use crate::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 
 fn notice(url: &str) -> Notice<'_> {
     Notice {
@@ -41,13 +41,13 @@ fn a_call_arrives_as_it_was_written() {
     };
     let accepted = notify(&client(&settings()), &notice, LONG).unwrap();
     assert_eq!((accepted.status, accepted.attempts), (201, 1));
-    let asked = &server.asked()[0];
+    let request = &server.requests()[0];
     assert_eq!(
-        (asked.method.as_str(), asked.target.as_str()),
+        (request.method.as_str(), request.target.as_str()),
         ("POST", "/built?token=t")
     );
-    assert_eq!(asked.header("x-auth"), Some("s3cret"));
-    assert_eq!(asked.body, b"{\"mac\":1}");
+    assert_eq!(request.header("x-auth"), Some("s3cret"));
+    assert_eq!(request.body, b"{\"mac\":1}");
     assert!(!format!("{notice:?}").contains("s3cret") && !format!("{notice:?}").contains("token"));
 }
 
@@ -61,12 +61,12 @@ fn a_get_has_no_body() {
         ..notice(&url)
     };
     notify(&client(&settings()), &notice, LONG).unwrap();
-    assert_eq!(server.asked()[0].header("content-length"), None);
+    assert_eq!(server.requests()[0].header("content-length"), None);
 }
 
 #[test]
-fn whoever_is_down_and_then_says_no_is_asked_until_it_accepts() {
-    let server = FaultServer::start(|asked| match asked.number {
+fn a_server_that_is_down_and_then_refuses_is_called_until_it_accepts() {
+    let server = FaultServer::start(|request| match request.number {
         0 => saying(200, "True").fault(Fault::ResetAt(0)),
         1 => saying(503, ""),
         2 => saying(404, "starting"),
@@ -84,7 +84,7 @@ fn whoever_is_down_and_then_says_no_is_asked_until_it_accepts() {
 }
 
 #[test]
-fn the_answer_that_is_not_accepted_is_told() {
+fn the_answer_that_was_not_accepted_is_in_the_error() {
     let server = FaultServer::start(|_| saying(200, " False ")).unwrap();
     let url = server.url("/nopxe?secret=1");
     let notice = Notice {
@@ -125,7 +125,7 @@ fn statuses_are_expected_as_they_are_named() {
 fn a_redirect_keeps_method_and_host_or_is_not_followed() {
     let other = FaultServer::start(|_| saying(200, "")).unwrap();
     let elsewhere = other.url("/").replace("127.0.0.1", "localhost");
-    let server = FaultServer::start(move |asked| match asked.target.as_str() {
+    let server = FaultServer::start(move |request| match request.target.as_str() {
         "/moved" => Reply::status(308).header("Location", "/here"),
         "/here" => saying(200, ""),
         "/turned" => Reply::status(302).header("Location", "/here"),
@@ -137,15 +137,15 @@ fn a_redirect_keeps_method_and_host_or_is_not_followed() {
         notify(&client(&settings()), &notice(&url), Duration::ZERO)
     };
     call("/moved").unwrap();
-    assert_eq!(server.asked()[1].method, "POST");
-    assert_eq!(server.asked()[1].body, b"{}");
+    assert_eq!(server.requests()[1].method, "POST");
+    assert_eq!(server.requests()[1].body, b"{}");
     call("/turned").unwrap_err();
     call("/away").unwrap_err();
-    assert!(other.asked().is_empty());
+    assert!(other.requests().is_empty());
 }
 
 #[test]
-fn what_cannot_be_called_is_said_at_once() {
+fn a_call_that_cannot_be_made_is_an_error_at_once() {
     let bad = [("a b".to_owned(), "x".to_owned())];
     let unsendable = [("a".to_owned(), "s3cret\n".to_owned())];
     for (notice, said) in [
@@ -184,15 +184,15 @@ fn what_cannot_be_called_is_said_at_once() {
 fn a_server_is_asked_whether_it_is_there_without_making_the_call() {
     let server = FaultServer::start(|_| saying(404, "")).unwrap();
     answers(&client(&settings()), &server.url("/built?token=t#fragment")).unwrap();
-    let asked = &server.asked()[0];
+    let request = &server.requests()[0];
     assert_eq!(
-        (asked.method.as_str(), asked.target.as_str()),
+        (request.method.as_str(), request.target.as_str()),
         ("HEAD", "/")
     );
 }
 
 #[test]
-fn nobody_there_and_nobody_that_is_trusted_are_told_apart_from_any_answer() {
+fn reach_accepts_any_answer_but_no_missing_server_or_untrusted_certificate() {
     let gone = FaultServer::start(|_| saying(200, "")).unwrap();
     let url = gone.url("/built");
     drop(gone);
@@ -228,13 +228,13 @@ fn without_an_expected_body_the_status_decides_whatever_comes_after_it() {
         let url = server.url("/");
         let accepted = notify(&client(&settings()), &notice(&url), LONG).unwrap();
         assert_eq!((accepted.status, accepted.attempts), (200, 1), "{name}");
-        assert_eq!(server.asked().len(), 1, "{name}");
+        assert_eq!(server.requests().len(), 1, "{name}");
     }
     let long = vec![b'y'; 1 << 20];
     let server = FaultServer::start(move |_| Reply::whole(&long)).unwrap();
     let url = server.url("/");
     notify(&client(&settings()), &notice(&url), LONG).unwrap();
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn a_refusal_is_shown_as_far_as_it_came() {
 }
 
 /// Limits that are far longer than the budget: only the budget can end the call.
-fn patient() -> HttpSettings {
+fn long_budget() -> HttpSettings {
     HttpSettings {
         connect_timeout: Duration::from_hours(1),
         stall_timeout: Duration::from_hours(1),
@@ -279,11 +279,11 @@ fn patient() -> HttpSettings {
 
 #[test]
 fn the_budget_bounds_a_call_wherever_it_hangs() {
-    let moved = |asked: &Asked| Reply::status(307).header("Location", &asked.target);
-    let hanging: [fn(&Asked) -> Reply; 3] = [
+    let moved = |request: &ReceivedRequest| Reply::status(307).header("Location", &request.target);
+    let hanging: [fn(&ReceivedRequest) -> Reply; 3] = [
         |_| saying(200, "").fault(Fault::StallInHead),
         |_| saying(200, "True").fault(Fault::StallAt(2)),
-        |asked| match asked.target.as_str() {
+        |request| match request.target.as_str() {
             "/" => Reply::status(307).header("Location", "/further"),
             _ => saying(200, "").fault(Fault::StallInHead),
         },
@@ -295,7 +295,7 @@ fn the_budget_bounds_a_call_wherever_it_hangs() {
             expect_body: Some("True"),
             ..notice(&url)
         };
-        let error = notify(&client(&patient()), &notice, Duration::from_secs(1)).unwrap_err();
+        let error = notify(&client(&long_budget()), &notice, Duration::from_secs(1)).unwrap_err();
         let NotifyError::Refused {
             attempts, source, ..
         } = error
@@ -312,8 +312,8 @@ fn the_budget_bounds_a_call_wherever_it_hangs() {
     // a loop of redirects is an answer like any other: refused, and asked again no longer than the budget
     let server = FaultServer::start(moved).unwrap();
     let url = server.url("/");
-    notify(&client(&patient()), &notice(&url), Duration::ZERO).unwrap_err();
-    assert_eq!(server.asked().len(), 11);
+    notify(&client(&long_budget()), &notice(&url), Duration::ZERO).unwrap_err();
+    assert_eq!(server.requests().len(), 11);
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn a_pause_that_would_outlast_the_budget_is_not_begun() {
         ..settings()
     };
     notify(&client(&slow), &notice(&url), Duration::from_mins(1)).unwrap_err();
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn a_cancelled_call_ends_wherever_it_hangs() {
             expect_body: Some("True"),
             ..notice(&url)
         };
-        let client = Client::new(&patient(), cancel).unwrap();
+        let client = Client::new(&long_budget(), cancel).unwrap();
         let error = notify(&client, &notice, Duration::from_hours(1)).unwrap_err();
         assert!(matches!(error, NotifyError::Cancelled { .. }), "{error}");
         assert_eq!(Error::from(error).kind, Kind::Interrupted);
@@ -370,5 +370,5 @@ fn a_call_with_its_headers_goes_to_no_other_server() {
         let text = render(&error.into());
         assert!(text.contains("is another server"), "{text}");
     }
-    assert!(other.asked().is_empty());
+    assert!(other.requests().is_empty());
 }

@@ -21,11 +21,15 @@ fn credentials_are_not_carried_to_another_server() {
             FaultServer::start(move |_| Reply::status(302).header("Location", &elsewhere)).unwrap();
         let got = fetch(&settings(), &with_credentials(&server.url("/image")));
         assert_eq!(got.result.unwrap(), bytes);
-        assert!(server.asked()[0].header("authorization").is_some());
+        assert!(server.requests()[0].header("authorization").is_some());
     }
-    let asked = other.asked();
-    assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|it| it.header("authorization").is_none()));
+    let requests = other.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(
+        requests
+            .iter()
+            .all(|it| it.header("authorization").is_none())
+    );
 }
 
 #[test]
@@ -33,9 +37,9 @@ fn credentials_stay_within_one_server_however_it_writes_its_location() {
     for is_absolute in [false, true] {
         let bytes = content(5000);
         let copy = bytes.clone();
-        let server = FaultServer::start(move |asked| match asked.target.as_str() {
+        let server = FaultServer::start(move |request| match request.target.as_str() {
             "/image" if is_absolute => {
-                let host = asked.header("host").unwrap_or_default();
+                let host = request.header("host").unwrap_or_default();
                 Reply::status(302).header("Location", &format!("http://{host}/store/image"))
             }
             "/image" => Reply::status(302).header("Location", "/store/image"),
@@ -44,12 +48,12 @@ fn credentials_stay_within_one_server_however_it_writes_its_location() {
         .unwrap();
         let got = fetch(&settings(), &with_credentials(&server.url("/image")));
         assert_eq!(got.result.unwrap(), bytes);
-        let asked = server.asked();
-        assert_eq!(asked.len(), 2);
+        let requests = server.requests();
+        assert_eq!(requests.len(), 2);
         assert_eq!(
-            asked[0].header("authorization"),
-            asked[1].header("authorization")
+            requests[0].header("authorization"),
+            requests[1].header("authorization")
         );
-        assert!(asked[1].header("authorization").is_some());
+        assert!(requests[1].header("authorization").is_some());
     }
 }

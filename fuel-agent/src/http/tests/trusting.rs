@@ -48,7 +48,7 @@ impl Authority {
         &self,
         name: &str,
         years: (i32, i32),
-        script: impl FnMut(&crate::testing::fault_server::Asked) -> Reply + Send + 'static,
+        script: impl FnMut(&crate::testing::fault_server::ReceivedRequest) -> Reply + Send + 'static,
     ) -> FaultServer {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(years.0, 1, 1);
@@ -79,7 +79,7 @@ fn https(server: &FaultServer) -> String {
 }
 
 #[test]
-fn a_private_authority_is_believed_when_it_is_named() {
+fn a_private_authority_is_trusted_when_it_is_configured() {
     let authority = Authority::new();
     let server = authority.server("127.0.0.1", NOW, |_| Reply::whole(b"private"));
     let trusting = client(&authority.trusted(&settings()));
@@ -120,7 +120,7 @@ fn a_certificate_for_another_name_or_time_is_refused_at_once() {
             panic!("{name}: {error:?}");
         };
         assert_eq!(why, expected);
-        assert!(server.asked().is_empty());
+        assert!(server.requests().is_empty());
     }
 }
 
@@ -141,7 +141,7 @@ fn a_connection_with_tls_that_is_cut_is_noticed() {
 }
 
 #[test]
-fn tls_is_not_given_up_by_a_redirect() {
+fn a_redirect_does_not_drop_tls() {
     let authority = Authority::new();
     let plain = FaultServer::start(|_| Reply::whole(b"plain")).unwrap();
     let target = plain.url("/x");
@@ -151,11 +151,11 @@ fn tls_is_not_given_up_by_a_redirect() {
     let trusting = client(&authority.trusted(&settings()));
     let error = document(&trusting, &https(&server), 100).unwrap_err();
     assert!(error.to_string().contains("is without TLS"), "{error}");
-    assert!(plain.asked().is_empty());
+    assert!(plain.requests().is_empty());
 }
 
 #[test]
-fn a_server_without_tls_behind_https_is_given_up() {
+fn a_server_without_tls_at_an_https_url_is_an_error() {
     let plain = FaultServer::start(|_| Reply::whole(b"plain")).unwrap();
     let error = document(&client(&impatient()), &https(&plain), 100).unwrap_err();
     assert!(matches!(error, HttpError::Exhausted { .. }), "{error:?}");

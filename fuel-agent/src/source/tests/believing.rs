@@ -22,16 +22,16 @@ use crate::source::reader::Reader;
 use crate::source::{
     self, Meter, ProbeOptions, SourceEvent, TransferContext, document, look, manifest,
 };
-use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
+use crate::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 
 /// A server that names `encoding` for everything that it has.
 fn encoding(encoding: &'static str, bytes: &[u8]) -> FaultServer {
     let bytes = bytes.to_vec();
-    FaultServer::start(move |asked| {
-        if asked.target.contains(".yaml") {
+    FaultServer::start(move |request| {
+        if request.target.contains(".yaml") {
             return Reply::status(404);
         }
-        Reply::file(asked, &bytes, "\"a\"").header("Content-Encoding", encoding)
+        Reply::file(request, &bytes, "\"a\"").header("Content-Encoding", encoding)
     })
     .unwrap()
 }
@@ -79,7 +79,7 @@ fn an_encoding_that_was_not_asked_for_is_refused_everywhere_and_at_once() {
     let bytes = content(2000);
     let server = encoding("gzip", &bytes);
     let url = server.url("/x.img");
-    let asked = || server.asked().len();
+    let request_count = || server.requests().len();
     assert!(is_encoded(&fetched(&url, Container::Raw).unwrap_err()));
     assert!(is_encoded(&fetched(&url, Container::Zstd).unwrap_err()));
     let error = document(&client(&settings()), &url, 4000).unwrap_err();
@@ -101,19 +101,19 @@ fn an_encoding_that_was_not_asked_for_is_refused_everywhere_and_at_once() {
     let reader = Reader::new(&client(&settings()), &url, context).unwrap();
     assert!((&reader).size().is_err());
     assert!(is_encoded(&reader.broken().unwrap()));
-    assert_eq!(asked(), 5);
+    assert_eq!(request_count(), 5);
     let found = problem(&url, Container::Raw).unwrap();
     assert!(found.contains("Content-Encoding: gzip"), "{found}");
     let address = server.address().to_string();
     let error = Error::from(fetched(&url, Container::Raw).unwrap_err());
     insta::assert_snapshot!(render(&error).replace(&address, "HOST"), @r"
-    error: http://HOST/x.img comes encoded (`Content-Encoding: gzip`), which was not asked for
+    error: http://HOST/x.img comes encoded (`Content-Encoding: gzip`), which was not request for
       hint: let the server send the file as it is, without compressing or labelling it
     ");
 }
 
 #[test]
-fn a_label_that_names_the_files_own_container_is_no_other_encoding() {
+fn a_content_encoding_that_names_the_files_own_container_is_accepted() {
     let level = flate2::Compression::fast();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     std::io::Write::write_all(&mut encoder, &content(2000)).unwrap();
@@ -253,14 +253,14 @@ fn a_transfer_goes_on_only_where_the_answer_proves_that_it_is_the_same_file() {
 }
 
 #[test]
-fn a_look_believes_no_other_part_than_the_one_that_it_asked_for() {
+fn the_probe_accepts_only_the_range_that_it_requested() {
     let bytes = content(2000);
     for range in ["bytes 1-512/2000", "bytes 0-99/2000", "2000"] {
         let copy = bytes.clone();
-        let server = FaultServer::start(move |asked: &Asked| {
+        let server = FaultServer::start(move |request: &ReceivedRequest| {
             let mut reply = Reply::whole(&copy[..512]).header("Content-Range", range);
             reply.status = 206;
-            match asked.target.as_str() {
+            match request.target.as_str() {
                 "/x.img" => reply,
                 _ => Reply::status(404),
             }
@@ -281,7 +281,7 @@ fn a_look_believes_no_other_part_than_the_one_that_it_asked_for() {
 }
 
 #[test]
-fn giving_up_because_the_server_wants_to_be_left_alone_says_so() {
+fn giving_up_because_of_retry_after_names_it() {
     let server = FaultServer::start(|_| Reply::status(503).header("Retry-After", "3600")).unwrap();
     let error = fetch(&settings(), &server.url("/x")).result.unwrap_err();
     let text = error

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::http::tests::{content, fetch, fetch_in, first, impatient, scripted, settings};
 use crate::http::{HttpError, HttpSettings};
 use crate::pool::Pool;
-use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
+use crate::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 
 #[test]
 fn a_good_server_is_asked_once() {
@@ -20,10 +20,10 @@ fn a_good_server_is_asked_once() {
         (got.meter.fetched(), got.meter.total()),
         (10_000, Some(10_000))
     );
-    let asked = server.asked();
-    assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].header("accept-encoding"), Some("identity"));
-    assert_eq!(asked[0].header("range"), None);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].header("accept-encoding"), Some("identity"));
+    assert_eq!(requests[0].header("range"), None);
 }
 
 #[test]
@@ -34,10 +34,10 @@ fn a_dropped_transfer_goes_on_where_it_broke() {
         let got = fetch(&settings(), &server.url("/x"));
         assert_eq!(got.result.unwrap(), bytes, "{fault:?}");
         assert_eq!((got.meter.retries(), got.meter.start_overs()), (1, 0));
-        let asked = server.asked();
-        assert_eq!(asked[1].header("if-range"), Some("\"a\""));
+        let requests = server.requests();
+        assert_eq!(requests[1].header("if-range"), Some("\"a\""));
         if fault == Fault::DropAt(7777) {
-            assert_eq!(asked[1].range(), Some((7777, None)));
+            assert_eq!(requests[1].range(), Some((7777, None)));
         }
     }
 }
@@ -61,8 +61,8 @@ fn a_stalled_transfer_goes_on_where_it_stopped() {
     assert_eq!(got.result.unwrap(), bytes);
     // at least: on a busy machine a good answer may come late too
     assert!(got.meter.retries() >= 2);
-    let resumed = |asked: &Asked| asked.range().is_some_and(|(start, _)| start > 0);
-    assert!(server.asked().iter().any(resumed));
+    let resumed = |request: &ReceivedRequest| request.range().is_some_and(|(start, _)| start > 0);
+    assert!(server.requests().iter().any(resumed));
 }
 
 #[test]
@@ -81,9 +81,9 @@ fn the_date_is_enough_to_go_on_by() {
         .header("Last-Modified", date)
     };
     let copy = bytes.clone();
-    let server = FaultServer::start(move |asked| {
-        let reply = dated(Reply::file(asked, &copy, date));
-        match asked.number {
+    let server = FaultServer::start(move |request| {
+        let reply = dated(Reply::file(request, &copy, date));
+        match request.number {
             0 => reply.fault(Fault::DropAt(1234)),
             _ => reply,
         }
@@ -92,7 +92,7 @@ fn the_date_is_enough_to_go_on_by() {
     let got = fetch(&settings(), &server.url("/x"));
     assert_eq!(got.result.unwrap(), bytes);
     assert_eq!(got.meter.start_overs(), 0);
-    assert_eq!(server.asked()[1].header("if-range"), Some(date));
+    assert_eq!(server.requests()[1].header("if-range"), Some(date));
 }
 
 #[test]
@@ -128,9 +128,9 @@ fn what_cannot_be_resumed_starts_over() {
     let copy = other.clone();
     let old = first(&bytes).fault(Fault::DropAt(5000));
     let mut old = Some(old);
-    let server = FaultServer::start(move |asked| {
+    let server = FaultServer::start(move |request| {
         old.take()
-            .unwrap_or_else(|| Reply::file(asked, &copy, "\"b\""))
+            .unwrap_or_else(|| Reply::file(request, &copy, "\"b\""))
     })
     .unwrap();
     assert_eq!(fetch(&settings(), &server.url("/x")).result.unwrap(), other);
@@ -146,14 +146,14 @@ fn without_tag_and_date_nothing_is_resumed() {
     let got = fetch(&settings(), &server.url("/x"));
     assert_eq!(got.result.unwrap(), bytes);
     assert_eq!(got.meter.start_overs(), 1);
-    assert_eq!(server.asked()[1].range(), None);
+    assert_eq!(server.requests()[1].range(), None);
     // a weak tag promises no equal bytes
     let weak = Reply::whole(&bytes)
         .header("ETag", "W/\"a\"")
         .fault(Fault::DropAt(2000));
     let server = scripted(&bytes, vec![weak]);
     assert_eq!(fetch(&settings(), &server.url("/x")).meter.start_overs(), 1);
-    assert_eq!(server.asked()[1].range(), None);
+    assert_eq!(server.requests()[1].range(), None);
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn a_length_that_is_too_short_gives_only_that_much() {
 #[test]
 fn a_length_that_is_too_long_is_noticed() {
     let bytes = content(3000);
-    let reply = move |asked: &Asked| {
-        let reply = Reply::file(asked, &bytes, "\"a\"");
+    let reply = move |request: &ReceivedRequest| {
+        let reply = Reply::file(request, &bytes, "\"a\"");
         Reply {
             length: Some(reply.body.len() + 1000),
             ..reply
@@ -270,8 +270,8 @@ fn mishap() -> impl Strategy<Value = Mishap> {
     ]
 }
 
-fn suffer(mishap: &Mishap, asked: &Asked, bytes: &[u8]) -> Reply {
-    let good = Reply::file(asked, bytes, "\"a\"");
+fn suffer(mishap: &Mishap, request: &ReceivedRequest, bytes: &[u8]) -> Reply {
+    let good = Reply::file(request, bytes, "\"a\"");
     match mishap {
         Mishap::Drop(at) => good.fault(Fault::DropAt(*at)),
         Mishap::Reset(at) => good.fault(Fault::ResetAt(*at)),
@@ -300,9 +300,9 @@ proptest! {
     ) {
         let bytes = content(length);
         let (copy, script) = (bytes.clone(), mishaps.clone());
-        let server = FaultServer::start(move |asked| match script.get(asked.number) {
-            Some(mishap) => suffer(mishap, asked, &copy),
-            None => Reply::file(asked, &copy, "\"a\""),
+        let server = FaultServer::start(move |request| match script.get(request.number) {
+            Some(mishap) => suffer(mishap, request, &copy),
+            None => Reply::file(request, &copy, "\"a\""),
         })
         .unwrap();
         match fetch_in(&settings(), &server.url("/x"), &Pool::new(2, size)).result {

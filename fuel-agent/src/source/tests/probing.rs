@@ -15,7 +15,7 @@ use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{ImageContent, SourceFacts};
 use crate::model::storage::Mount;
 use crate::source::{ProbeOptions, document, look};
-use crate::testing::fault_server::{Asked, FaultServer, Reply};
+use crate::testing::fault_server::{FaultServer, ReceivedRequest, Reply};
 
 const MD5: &str = "5D41402abc4b2a76b9719d911017c592";
 
@@ -35,8 +35,8 @@ fn serving(files: &[(&str, &[u8])]) -> FaultServer {
         .iter()
         .map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec()))
         .collect();
-    FaultServer::start(move |asked| match files.get(&asked.target) {
-        Some(bytes) => Reply::file(asked, bytes, "\"tag\""),
+    FaultServer::start(move |request| match files.get(&request.target) {
+        Some(bytes) => Reply::file(request, bytes, "\"tag\""),
         None => Reply::status(404),
     })
     .unwrap()
@@ -63,7 +63,7 @@ const GZIP: &[u8] =
     b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x01\x16\0\xe9\xffbytes of no known kind\xa2\x97p\xc9\x16\0\0\0";
 
 #[test]
-fn one_look_tells_all_there_is_to_know() {
+fn one_request_finds_all_facts() {
     let raw = [0; 2000];
     let yaml = yaml(
         "u-14.04.img.gz",
@@ -117,11 +117,11 @@ fn one_look_tells_all_there_is_to_know() {
         }
     );
     // one request for each image, one for the metadata
-    assert_eq!(server.asked().len(), 3);
+    assert_eq!(server.requests().len(), 3);
 }
 
 #[test]
-fn what_is_in_an_image_is_told_by_its_beginning_however_it_is_packed() {
+fn the_content_of_an_image_is_found_in_every_container() {
     let mut raw: Vec<u8> = (0..3_000_000_u32)
         .map(|n| n.wrapping_mul(0x9e37_79b9).to_be_bytes()[0])
         .collect();
@@ -161,8 +161,8 @@ fn a_problem_comes_with_what_to_do_about_it() {
 }
 
 #[test]
-fn a_server_without_ranges_tells_as_much() {
-    let server = FaultServer::start(|asked| match asked.target.as_str() {
+fn a_server_without_ranges_is_noticed() {
+    let server = FaultServer::start(|request| match request.target.as_str() {
         "/x.img.gz" => Reply::whole(&[GZIP, &vec![1; 100_000]].concat()),
         _ => Reply::status(404),
     })
@@ -173,28 +173,31 @@ fn a_server_without_ranges_tells_as_much() {
 }
 
 #[test]
-fn no_metadata_means_no_digest_and_is_said_at_once() {
+fn missing_metadata_means_no_digest_and_is_reported_at_once() {
     for status in [404, 410] {
-        let server = FaultServer::start(move |asked: &Asked| match asked.target.as_str() {
-            "/x.img.gz" => Reply::whole(GZIP),
-            _ => Reply::status(status),
-        })
-        .unwrap();
+        let server =
+            FaultServer::start(
+                move |request: &ReceivedRequest| match request.target.as_str() {
+                    "/x.img.gz" => Reply::whole(GZIP),
+                    _ => Reply::status(status),
+                },
+            )
+            .unwrap();
         let facts = facts_of(&server, "/x.img.gz", Container::Gzip);
         assert!(!facts.has_digest() && facts.problem.is_none());
         assert_eq!(
             facts.no_digest.unwrap(),
             format!("{} does not exist", server.url("/x.yaml"))
         );
-        assert_eq!(server.asked().len(), 2);
+        assert_eq!(server.requests().len(), 2);
     }
 }
 
 #[test]
 fn metadata_that_is_late_is_waited_for() {
     let calls = Arc::new(Mutex::new(0));
-    let server = FaultServer::start(move |asked: &Asked| {
-        if asked.target == "/x.img.gz" {
+    let server = FaultServer::start(move |request: &ReceivedRequest| {
+        if request.target == "/x.img.gz" {
             Reply::whole(GZIP)
         } else {
             let mut calls = calls.lock().unwrap();
@@ -234,7 +237,7 @@ fn metadata_that_is_broken_is_a_problem() {
         assert!(problem.contains(said), "{problem}");
         assert!(!facts.has_digest());
     }
-    let forbidden = FaultServer::start(|asked: &Asked| match asked.target.as_str() {
+    let forbidden = FaultServer::start(|request: &ReceivedRequest| match request.target.as_str() {
         "/x.img.gz" => Reply::whole(GZIP),
         _ => Reply::status(403),
     })
@@ -320,7 +323,7 @@ fn files_have_their_metadata_beside_them() {
 }
 
 #[test]
-fn somebody_who_says_stop_ends_the_look() {
+fn a_cancellation_ends_the_probe() {
     let cancel = Cancel::new();
     cancel.cancel();
     let client = Client::new(&settings(), cancel).unwrap();
@@ -334,7 +337,7 @@ fn somebody_who_says_stop_ends_the_look() {
 
 #[test]
 fn documents_are_whole_and_not_too_long() {
-    let server = FaultServer::start(|asked| match asked.number {
+    let server = FaultServer::start(|request| match request.number {
         0 => Reply::status(500),
         1 => Reply::whole(b"0123456789").fault(crate::testing::fault_server::Fault::DropAt(5)),
         _ => Reply::whole(b"0123456789"),
@@ -363,9 +366,9 @@ fn a_server_that_is_down_is_waited_for_once() {
     assert!(sources.images.values().all(|facts| facts.problem.is_some()));
     let of = |path: &str| {
         server
-            .asked()
+            .requests()
             .iter()
-            .filter(|asked| asked.target == path)
+            .filter(|request| request.target == path)
             .count()
     };
     assert!(of("/.yaml") > 1);

@@ -70,7 +70,10 @@ fn pieces_have_the_lengths_that_were_asked_for() {
         ];
         assert!(found == expected, "{url}");
     }
-    assert_eq!(server.asked()[0].header("range"), Some("bytes=700-10702"));
+    assert_eq!(
+        server.requests()[0].header("range"),
+        Some("bytes=700-10702")
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::model::request::Container;
 use crate::pool::Pool;
 use crate::source::reader::Reader;
 use crate::source::{Meter, TransferContext};
-use crate::testing::fault_server::{Asked, Fault, FaultServer, Reply};
+use crate::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 
 const PAGE: usize = 256 * 1024;
 
@@ -52,7 +52,7 @@ fn whole(bytes: &[u8], reply: impl Fn(&[u8]) -> Reply + Send + 'static) -> Fault
 }
 
 #[test]
-fn going_on_costs_no_request_and_going_back_one() {
+fn reading_on_needs_no_request_and_seeking_back_one() {
     let bytes = content(40 * PAGE + 5);
     let server = scripted(&bytes, vec![]);
     // an entry of a table, data behind it, the entry again while data goes on, and data from the front
@@ -71,9 +71,13 @@ fn going_on_costs_no_request_and_going_back_one() {
     for ((at, length), got) in places.iter().zip(all) {
         assert!(got == bytes[*at..at + length], "{at}");
     }
-    let ranges: Vec<_> = server.asked().iter().map(Asked::range).collect();
+    let ranges: Vec<_> = server
+        .requests()
+        .iter()
+        .map(ReceivedRequest::range)
+        .collect();
     assert_eq!(ranges, [Some((0, None)), Some((2 * PAGE, None))]);
-    assert_eq!(server.asked()[1].header("if-range"), Some("\"a\""));
+    assert_eq!(server.requests()[1].header("if-range"), Some("\"a\""));
     assert_eq!(
         (meter.retries(), meter.total()),
         (0, Some(40 * 262_144 + 5))
@@ -92,7 +96,7 @@ fn a_server_without_ranges_is_enough_to_read_forward_and_not_for_more() {
     ];
     let (all, error, _) = read(&settings(), &server.url("/x"), &forward);
     assert!(error.is_none() && all[3] == bytes[39 * PAGE..], "{error:?}");
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     let (all, error, _) = read(
         &settings(),
         &server.url("/x"),
@@ -108,7 +112,7 @@ fn a_server_without_ranges_is_enough_to_read_forward_and_not_for_more() {
 #[test]
 fn a_connection_that_breaks_is_made_again_where_it_is_needed() {
     let bytes = content(9 * PAGE);
-    let first = Reply::file(&Asked::default(), &bytes, "\"a\"");
+    let first = Reply::file(&ReceivedRequest::default(), &bytes, "\"a\"");
     let server = scripted(
         &bytes,
         vec![
@@ -137,15 +141,15 @@ fn another_file_in_its_place_is_an_error() {
     for (new, etag) in [(new.clone(), "\"a\""), (old.clone(), "\"b\"")] {
         for ignores in [false, true] {
             let (old, new) = (old.clone(), new.clone());
-            let server = FaultServer::start(move |asked| match asked.number {
-                0 => Reply::file(asked, &old, "\"a\""),
+            let server = FaultServer::start(move |request| match request.number {
+                0 => Reply::file(request, &old, "\"a\""),
                 // a server may not understand `If-Range`
                 _ if ignores => {
-                    let mut asked = asked.clone();
-                    asked.headers.retain(|(name, _)| name != "if-range");
-                    Reply::file(&asked, &new, etag)
+                    let mut request = request.clone();
+                    request.headers.retain(|(name, _)| name != "if-range");
+                    Reply::file(&request, &new, etag)
                 }
-                _ => Reply::file(asked, &new, etag),
+                _ => Reply::file(request, &new, etag),
             })
             .unwrap();
             let (all, error, _) = read(&settings(), &server.url("/x"), &[(0, 9), (39 * PAGE, 9)]);
@@ -163,7 +167,9 @@ fn files_of_this_machine_are_read_too_and_ends_are_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
     std::fs::write(&path, content(5000)).unwrap();
-    let empty = whole(&[], |bytes| Reply::file(&Asked::default(), bytes, "\"a\""));
+    let empty = whole(&[], |bytes| {
+        Reply::file(&ReceivedRequest::default(), bytes, "\"a\"")
+    });
     for (url, length) in [
         (format!("file://{}", path.display()), 5000),
         (empty.url("/x"), 0),
@@ -202,9 +208,9 @@ proptest! {
     ) {
         let bytes = content(14 * PAGE);
         let served = bytes.clone();
-        let server = FaultServer::start(move |asked| {
-            let reply = Reply::file(asked, &served, "\"a\"");
-            match drops.get(asked.number) {
+        let server = FaultServer::start(move |request| {
+            let reply = Reply::file(request, &served, "\"a\"");
+            match drops.get(request.number) {
                 Some(at) => reply.fault(Fault::DropAt(*at)),
                 None => reply,
             }

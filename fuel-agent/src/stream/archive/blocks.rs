@@ -36,13 +36,13 @@ pub(super) struct Lengths<'a> {
 /// How far an archive may exceed its stated length, or twice the volume. A version that is being replaced on the server
 /// may be longer than the right one. An archive that fits is hardly longer than its filesystem; one that makes the same
 /// files again and again never ends.
-const LONGER: Bytes = Bytes(64 << 20);
+const LENGTH_MARGIN: Bytes = Bytes(64 << 20);
 
 impl Lengths<'_> {
     /// Checks that an archive that reaches to `end` is within its bounds.
     fn check(&self, end: Bytes) -> Result<(), StreamError> {
         let twice = Bytes(self.volume.0.saturating_mul(2));
-        if end <= self.expected.unwrap_or(twice).saturating_add(LONGER) {
+        if end <= self.expected.unwrap_or(twice).saturating_add(LENGTH_MARGIN) {
             return Ok(());
         }
         Err(match self.expected {
@@ -66,7 +66,7 @@ impl Lengths<'_> {
 pub(super) struct Blocks<'a, 'b> {
     input: &'a Receiver<StreamMessage>,
     client: &'a Client,
-    telling: &'a mut ProgressReporter<'b>,
+    progress: &'a mut ProgressReporter<'b>,
     lengths: Lengths<'a>,
     block: Option<Block>,
     consumed: usize,
@@ -78,13 +78,13 @@ impl<'a, 'b> Blocks<'a, 'b> {
     pub(super) fn new(
         input: &'a Receiver<StreamMessage>,
         client: &'a Client,
-        telling: &'a mut ProgressReporter<'b>,
+        progress: &'a mut ProgressReporter<'b>,
         lengths: Lengths<'a>,
     ) -> Self {
         Self {
             input,
             client,
-            telling,
+            progress,
             lengths,
             block: None,
             consumed: 0,
@@ -111,7 +111,7 @@ impl<'a, 'b> Blocks<'a, 'b> {
                     let length = u64::try_from(block.bytes.len()).unwrap_or(u64::MAX);
                     match self.lengths.check(Bytes(block.at.saturating_add(length))) {
                         Ok(()) => {
-                            self.telling.tell(block.at);
+                            self.progress.report(block.at);
                             (self.block, self.consumed) = (Some(block), 0);
                             return Ok(());
                         }

@@ -82,7 +82,7 @@ pub fn unpack_archive(job: Unpacking<'_>) -> Result<ImageOutcome, StreamError> {
 struct ArchiveExtractor<'a> {
     job: Unpacking<'a>,
     url: String,
-    telling: ProgressReporter<'a>,
+    progress: ProgressReporter<'a>,
     unpacker: Unpacker,
 }
 
@@ -91,7 +91,7 @@ enum DecodeError {
     /// The archive is malformed.
     Archive(ArchiveError),
     /// A system call failed.
-    Making(io::Error),
+    Io(io::Error),
 }
 
 impl From<ArchiveError> for DecodeError {
@@ -102,7 +102,7 @@ impl From<ArchiveError> for DecodeError {
 
 impl From<io::Error> for DecodeError {
     fn from(error: io::Error) -> Self {
-        Self::Making(error)
+        Self::Io(error)
     }
 }
 
@@ -111,7 +111,7 @@ impl<'a> ArchiveExtractor<'a> {
         let unpacker = Unpacker::open(job.root);
         Ok(Self {
             url: redacted(job.url),
-            telling: ProgressReporter::new(job.url, job.expected.raw_size, meter, job.events),
+            progress: ProgressReporter::new(job.url, job.expected.raw_size, meter, job.events),
             unpacker: unpacker.map_err(|source| disk_error(&job, "open", source))?,
             job,
         })
@@ -129,7 +129,7 @@ impl<'a> ArchiveExtractor<'a> {
         self.job.expected.verify(&self.url, &digests)?;
         let flushed = self.unpacker.close();
         flushed.map_err(|source| disk_error(&self.job, "flush", source))?;
-        self.telling.tell_end(digests.length);
+        self.progress.report_end(digests.length);
         Ok(digests)
     }
 
@@ -141,7 +141,7 @@ impl<'a> ArchiveExtractor<'a> {
             expected: self.job.expected.raw_size,
             volume: self.job.volume,
         };
-        let mut blocks = Blocks::new(input, self.job.client, &mut self.telling, lengths);
+        let mut blocks = Blocks::new(input, self.job.client, &mut self.progress, lengths);
         let place = Place {
             url: &self.url,
             device: self.job.device,
@@ -173,9 +173,9 @@ fn unpack(
     };
     let mut archive = Archive::new(blocks);
     while let Some(entry) = archive.advance().map_err(archive_error)? {
-        make(&entry, &mut archive, unpacker).map_err(|trouble| match trouble {
+        make(&entry, &mut archive, unpacker).map_err(|error| match error {
             DecodeError::Archive(source) => archive_error(source),
-            DecodeError::Making(source) => StreamError::Entry {
+            DecodeError::Io(source) => StreamError::Entry {
                 url: place.url.to_owned(),
                 entry: entry.name.to_string(),
                 device: place.device.to_owned(),

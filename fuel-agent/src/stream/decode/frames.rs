@@ -38,7 +38,7 @@ pub(super) fn unpack(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Resul
     match next(input, &mut packed)? {
         Next::End => return Ok(()),
         Next::Frame(length) => {
-            let rest = side_by_side(input, packed, length, outlet)?;
+            let rest = parallel(input, packed, length, outlet)?;
             packed = match rest {
                 Some(rest) => rest,
                 None => return Ok(()),
@@ -46,10 +46,10 @@ pub(super) fn unpack(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Resul
         }
         Next::Other => {}
     }
-    one_by_one(&mut Cursor::new(packed).chain(input), outlet)
+    serial(&mut Cursor::new(packed).chain(input), outlet)
 }
 
-fn one_by_one(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), DecodeError> {
+fn serial(input: &mut impl BufRead, outlet: &mut Outlet<'_>) -> Result<(), DecodeError> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
     outlet.drain(&mut decoder)
@@ -100,7 +100,7 @@ fn next(input: &mut impl BufRead, packed: &mut Vec<u8>) -> io::Result<Next> {
     take(input, packed, content + width - packed.len())?;
     let length = little_endian(&packed[content..]) + if width == 2 { 256 } else { 0 };
     match usize::try_from(length) {
-        Ok(length) if width > 0 && is_taken(length) => {
+        Ok(length) if width > 0 && is_parallel(length) => {
             let checksum = if descriptor & 0b100 == 0 { 0 } else { 4 };
             let whole = blocks(input, packed, checksum)?;
             Ok(if whole {
@@ -115,7 +115,7 @@ fn next(input: &mut impl BufRead, packed: &mut Vec<u8>) -> io::Result<Next> {
 
 /// Whether a frame of this unpacked length goes to a thread. Whole blocks only, so that the next frame begins at an
 /// offset where direct I/O can write.
-const fn is_taken(length: usize) -> bool {
+const fn is_parallel(length: usize) -> bool {
     length > 0 && length <= FRAME_LENGTH && length.is_multiple_of(BLOCK_LENGTH)
 }
 
@@ -170,35 +170,35 @@ struct Done {
 
 /// Unpacks frames in parallel, beginning with the one in `packed`. Returns what was read of the first frame that needs
 /// the serial decoder, or `None` at the end.
-fn side_by_side(
+fn parallel(
     input: &mut impl BufRead,
     packed: Vec<u8>,
     length: usize,
     outlet: &mut Outlet<'_>,
 ) -> Result<Option<Vec<u8>>, DecodeError> {
     let threads = cores().min(THREADS);
-    let under_way = threads + 1;
+    let in_flight = threads + 1;
     // the stages behind this one hold buffers too: in their channels, and the head
-    let pool = Pool::new(under_way + 3, FRAME_LENGTH);
+    let pool = Pool::new(in_flight + 3, FRAME_LENGTH);
     thread::scope(|scope| {
-        let (tasks, work) = channel::bounded(under_way);
+        let (tasks, work) = channel::bounded(in_flight);
         for _ in 0..threads {
             spawn(scope, work.clone())?;
         }
-        let mut row = Row {
+        let mut queue = FrameQueue {
             pool,
             tasks,
-            under_way: VecDeque::new(),
-            most: under_way,
+            in_flight: VecDeque::new(),
+            most: in_flight,
             outlet,
         };
         let (mut packed, mut length) = (packed, length);
         loop {
-            let mut spare = row.begin(packed, length)?.unwrap_or_default();
+            let mut spare = queue.begin(packed, length)?.unwrap_or_default();
             length = match next(input, &mut spare)? {
                 Next::Frame(length) => length,
-                Next::End => break row.finish().map(|()| None),
-                Next::Other => break row.finish().map(|()| Some(spare)),
+                Next::End => break queue.finish().map(|()| None),
+                Next::Other => break queue.finish().map(|()| Some(spare)),
             };
             packed = spare;
         }
@@ -237,21 +237,21 @@ fn spawn<'scope>(
 }
 
 /// Frames in progress, in the order of the image.
-struct Row<'a, 'o> {
+struct FrameQueue<'a, 'o> {
     pool: Pool,
     tasks: channel::Sender<Task>,
-    under_way: VecDeque<Receiver<Done>>,
+    in_flight: VecDeque<Receiver<Done>>,
     most: usize,
     outlet: &'a mut Outlet<'o>,
 }
 
-impl Row<'_, '_> {
+impl FrameQueue<'_, '_> {
     /// Starts a frame. If too many are in progress, waits for the oldest, passes it on and returns its packed buffer.
     fn begin(&mut self, packed: Vec<u8>, length: usize) -> Result<Option<Vec<u8>>, DecodeError> {
-        let spare = if self.under_way.len() < self.most {
+        let spare = if self.in_flight.len() < self.most {
             None
         } else {
-            self.hand_on()?
+            self.finish_oldest()?
         };
         // buffers are taken in the order of the image, so frames waiting for the oldest never hold the buffer that it
         // needs
@@ -264,20 +264,20 @@ impl Row<'_, '_> {
             reply,
         };
         self.tasks.send(task).map_err(|_| StreamError::Panicked)?;
-        self.under_way.push_back(done);
+        self.in_flight.push_back(done);
         Ok(spare)
     }
 
     fn finish(mut self) -> Result<(), DecodeError> {
-        while !self.under_way.is_empty() {
-            self.hand_on()?;
+        while !self.in_flight.is_empty() {
+            self.finish_oldest()?;
         }
         Ok(())
     }
 
     /// Waits for the oldest frame and passes it on; returns its packed buffer.
-    fn hand_on(&mut self) -> Result<Option<Vec<u8>>, DecodeError> {
-        let Some(oldest) = self.under_way.pop_front() else {
+    fn finish_oldest(&mut self) -> Result<Option<Vec<u8>>, DecodeError> {
+        let Some(oldest) = self.in_flight.pop_front() else {
             return Ok(None);
         };
         let done = oldest.recv().map_err(|_| StreamError::Panicked)?;

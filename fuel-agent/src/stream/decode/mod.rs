@@ -88,11 +88,11 @@ impl Decoder<'_> {
         self.outlet.raw.set(0);
         match self.unpack() {
             Ok(()) => Ok(Pass::Complete),
-            Err(DecodeError::Ours(error)) => Err(error),
-            Err(DecodeError::Reading(error)) => match self.input.broken() {
+            Err(DecodeError::Stream(error)) => Err(error),
+            Err(DecodeError::Io(error)) => match self.input.broken() {
                 Some(Interruption::StartOver) => Ok(Pass::StartOver),
                 Some(Interruption::Failed(error)) => Err(error.into()),
-                Some(Interruption::Hollow(packed)) => Err(StreamError::Hollow {
+                Some(Interruption::NoOutput(packed)) => Err(StreamError::NoOutput {
                     url: self.outlet.wanted.url.to_owned(),
                     packed: Bytes(packed),
                     raw: Bytes(self.outlet.raw.get()),
@@ -124,7 +124,7 @@ impl Decoder<'_> {
             Container::Xz => outlet.drain(&mut Xz::new(&mut whole, cores())?)?,
             Container::Zstd => frames::unpack(&mut whole, outlet)?,
             // qcow2 is not a stream: `decode::qcow2` reads it, and a call from here is a defect
-            Container::Qcow2 => return Err(DecodeError::Ours(StreamError::Panicked)),
+            Container::Qcow2 => return Err(DecodeError::Stream(StreamError::Panicked)),
         }
         // bytes left behind the decoder's end mean that it has not read everything
         if whole.fill_buf()?.is_empty() {
@@ -172,20 +172,20 @@ fn cores() -> usize {
 /// Why a pass failed.
 enum DecodeError {
     /// The input could not be read or decoded.
-    Reading(io::Error),
+    Io(io::Error),
     /// The pipeline failed: a mismatch, a stage that is gone.
-    Ours(StreamError),
+    Stream(StreamError),
 }
 
 impl From<io::Error> for DecodeError {
     fn from(error: io::Error) -> Self {
-        Self::Reading(error)
+        Self::Io(error)
     }
 }
 
 impl From<StreamError> for DecodeError {
     fn from(error: StreamError) -> Self {
-        Self::Ours(error)
+        Self::Stream(error)
     }
 }
 

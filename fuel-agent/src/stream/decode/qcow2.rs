@@ -32,8 +32,8 @@ pub(in crate::stream) fn run(
     };
     match unpack(reader, url, &mut outlet) {
         Ok(()) => end(&outlet),
-        Err(DecodeError::Ours(error)) => Err(error),
-        Err(DecodeError::Reading(error)) => Err(match reader.broken() {
+        Err(DecodeError::Stream(error)) => Err(error),
+        Err(DecodeError::Io(error)) => Err(match reader.broken() {
             Some(broken) => broken.into(),
             None => StreamError::DiskImage {
                 url: url.to_owned(),
@@ -53,8 +53,8 @@ fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(),
         why,
     })?;
     let failed = |source, outlet: &Outlet<'_>| match source {
-        DiskImageError::Io(error) => DecodeError::Reading(error),
-        source => DecodeError::Ours(StreamError::DiskImage {
+        DiskImageError::Io(error) => DecodeError::Io(error),
+        source => DecodeError::Stream(StreamError::DiskImage {
             url: url.to_owned(),
             raw: Bytes(outlet.raw.get()),
             source,

@@ -4,7 +4,7 @@ use os_image::codec::is_zero;
 use os_image::index::{Chunk, Index};
 
 use super::super::error::StreamError;
-use super::choice::Sampled;
+use super::choice::Sample;
 use super::engine::Engine;
 use super::meter::Meter;
 use super::scheduler::ChunkScheduler;
@@ -18,25 +18,25 @@ pub(super) const PIECE: usize = 1 << 20;
 const SAMPLES: usize = 8;
 
 /// Bytes at the beginning of a chunk that show whether its place was ever written.
-const GLANCE: usize = 4096;
+const BLANK_PROBE: usize = 4096;
 
 /// Samples data chunks spread over the image.
-pub(super) fn sample(index: &Index, target: &Target<'_>, pool: &Pool, meter: &Meter) -> Sampled {
+pub(super) fn sample(index: &Index, target: &Target<'_>, pool: &Pool, meter: &Meter) -> Sample {
     let mut buffer = pool.take();
-    let mut found = Sampled::default();
+    let mut found = Sample::default();
     let chosen = spread(index);
     for number in &chosen {
         let Some(chunk) = index.chunk(*number) else {
             continue;
         };
-        found.looked += 1;
-        let room = buffer.spare().get_mut(..GLANCE).unwrap_or_default();
+        found.sampled += 1;
+        let room = buffer.spare().get_mut(..BLANK_PROBE).unwrap_or_default();
         let is_read = target.read(room, chunk.raw_offset).is_ok();
         if is_read && room.iter().all(|byte| *byte == 0) {
             found.blank += 1;
         }
     }
-    if found.blank == found.looked {
+    if found.blank == found.sampled {
         return found;
     }
     for number in chosen {

@@ -5,9 +5,9 @@ use crate::source::policy::DeltaPolicy;
 
 /// Result of sampling a few chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sampled {
+pub(super) struct Sample {
     /// Chunks sampled.
-    pub(super) looked: usize,
+    pub(super) sampled: usize,
     /// Chunks of these whose beginning on the disk is zeros.
     pub(super) blank: usize,
     /// Chunks of these that the disk holds.
@@ -18,11 +18,11 @@ pub(super) struct Sampled {
 
 /// The write mode to begin with, and the reason.
 pub(super) fn first(
-    wish: DeltaPolicy,
+    policy: DeltaPolicy,
     ranges: bool,
-    sampled: impl FnOnce() -> Sampled,
+    sample: impl FnOnce() -> Sample,
 ) -> (WriteMode, String) {
-    match wish {
+    match policy {
         DeltaPolicy::Never => return (WriteMode::Full, "`delta=never` is set".to_owned()),
         DeltaPolicy::Always => return (WriteMode::Delta, "`delta=always` is set".to_owned()),
         DeltaPolicy::Auto => {}
@@ -31,23 +31,23 @@ pub(super) fn first(
         let why = "the server sends everything or nothing";
         return (WriteMode::Full, why.to_owned());
     }
-    let Sampled {
-        looked,
+    let Sample {
+        sampled,
         blank,
         held,
         ..
-    } = sampled();
-    if looked == 0 {
+    } = sample();
+    if sampled == 0 {
         return (WriteMode::Full, "the image is small".to_owned());
     }
-    if blank == looked {
+    if blank == sampled {
         return (WriteMode::Full, "the target is blank".to_owned());
     }
     if held == 0 {
-        let why = format!("the target holds none of {looked} chunks looked at");
+        let why = format!("the target holds none of {sampled} chunks that were sampled");
         return (WriteMode::Full, why);
     }
-    let why = format!("the target holds {held} of {looked} chunks looked at");
+    let why = format!("the target holds {held} of {sampled} chunks that were sampled");
     (WriteMode::Delta, why)
 }
 
@@ -73,7 +73,7 @@ const CHECKED_LEAST: usize = 16;
 
 /// Whether writing in full is faster than checking. Checking a byte costs 1/reading seconds and saves 1/writing with
 /// the probability that the disk holds it. Checking gets a bonus of a tenth, since it spares the server and the disk.
-pub(super) fn is_looking_too_slow(measured: &Measured) -> bool {
+pub(super) fn is_checking_too_slow(measured: &Measured) -> bool {
     let (Some(reading), Some(fetching), Some(working)) =
         (measured.reading, measured.fetching, measured.working)
     else {
@@ -96,9 +96,9 @@ pub(super) fn is_looking_too_slow(measured: &Measured) -> bool {
 mod tests {
     use super::*;
 
-    fn sampled(looked: usize, blank: usize, held: usize) -> Sampled {
-        Sampled {
-            looked,
+    fn sample(sampled: usize, blank: usize, held: usize) -> Sample {
+        Sample {
+            sampled,
             blank,
             held,
             last_held: None,
@@ -107,32 +107,29 @@ mod tests {
 
     #[test]
     fn only_a_target_that_holds_something_is_read() {
-        for (looked, blank, held, way) in [
+        for (sampled, blank, held, way) in [
             (0, 0, 0, WriteMode::Full),
             (8, 8, 0, WriteMode::Full),
             (8, 3, 0, WriteMode::Full),
             (8, 3, 1, WriteMode::Delta),
             (8, 0, 8, WriteMode::Delta),
         ] {
-            let (found, why) = first(DeltaPolicy::Auto, true, || sampled(looked, blank, held));
+            let (found, why) = first(DeltaPolicy::Auto, true, || sample(sampled, blank, held));
             assert_eq!(found, way, "{why}");
         }
     }
 
     #[test]
-    fn a_wish_is_obeyed_without_looking() {
-        let unasked = || unreachable!("no probe is needed");
+    fn an_explicit_policy_needs_no_sample() {
+        let unused = || unreachable!("no probe is needed");
+        assert_eq!(first(DeltaPolicy::Always, true, unused).0, WriteMode::Delta);
         assert_eq!(
-            first(DeltaPolicy::Always, true, unasked).0,
+            first(DeltaPolicy::Always, false, unused).0,
             WriteMode::Delta
         );
-        assert_eq!(
-            first(DeltaPolicy::Always, false, unasked).0,
-            WriteMode::Delta
-        );
-        assert_eq!(first(DeltaPolicy::Never, true, unasked).0, WriteMode::Full);
+        assert_eq!(first(DeltaPolicy::Never, true, unused).0, WriteMode::Full);
         // whether the disk holds something does not matter if the server sends all of it anyway
-        assert_eq!(first(DeltaPolicy::Auto, false, unasked).0, WriteMode::Full);
+        assert_eq!(first(DeltaPolicy::Auto, false, unused).0, WriteMode::Full);
     }
 
     #[test]
@@ -145,24 +142,24 @@ mod tests {
             working: Some(1.5e9),
             packed_share: 0.33,
         };
-        assert!(!is_looking_too_slow(&gigabit));
+        assert!(!is_checking_too_slow(&gigabit));
         let fast_network = Measured {
             fetching: Some(2e9),
             reading: Some(1e9),
             ..gigabit
         };
-        assert!(is_looking_too_slow(&fast_network));
+        assert!(is_checking_too_slow(&fast_network));
         let nothing_there = Measured {
             matched: 1,
             ..gigabit
         };
-        assert!(is_looking_too_slow(&nothing_there));
+        assert!(is_checking_too_slow(&nothing_there));
         let slow_disk = Measured {
             working: Some(2e8),
             reading: Some(4e8),
             ..fast_network
         };
-        assert!(!is_looking_too_slow(&slow_disk));
+        assert!(!is_checking_too_slow(&slow_disk));
         for unknown in [
             Measured {
                 reading: None,
@@ -178,7 +175,7 @@ mod tests {
                 ..fast_network
             },
         ] {
-            assert!(!is_looking_too_slow(&unknown), "{unknown:?}");
+            assert!(!is_checking_too_slow(&unknown), "{unknown:?}");
         }
     }
 }

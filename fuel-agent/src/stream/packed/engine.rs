@@ -67,28 +67,28 @@ pub(super) struct Engine<'a, 'd> {
 
 impl Engine<'_, '_> {
     /// Writes the image to its target.
-    pub(super) fn run(&self, wish: DeltaPolicy, ranges: bool) -> Result<Written, StreamError> {
+    pub(super) fn run(&self, policy: DeltaPolicy, ranges: bool) -> Result<Written, StreamError> {
         let mut last_held = None;
-        let (way, why) = choice::first(wish, ranges, || {
-            let sampled = check::sample(self.index, self.target, &self.checks, &self.reading);
-            last_held = sampled.last_held;
-            sampled
+        let (way, why) = choice::first(policy, ranges, || {
+            let sample = check::sample(self.index, self.target, &self.checks, &self.reading);
+            last_held = sample.last_held;
+            sample
         });
         self.note(&format!(
             "{}: {} write, because {why}",
             self.name,
             word(way)
         ));
-        self.target.void()?;
+        self.target.clear_head()?;
         let scheduler = ChunkScheduler::new(self.index, way == WriteMode::Delta, self.stop.clone());
         let why = Mutex::new(why);
         self.work(&scheduler, way, |scheduler| {
             let mut supervisor = Supervisor {
                 engine: self,
                 scheduler,
-                is_checking: way == WriteMode::Delta && wish == DeltaPolicy::Auto,
+                is_checking: way == WriteMode::Delta && policy == DeltaPolicy::Auto,
                 last_held,
-                told: None,
+                reported_at: None,
             };
             if let Err(error) = supervisor.until_over(&why) {
                 scheduler.fail(error);

@@ -181,17 +181,17 @@ mod tests {
                 expected: Bytes(1 << 20),
             },
             PackedError::NoMirror {
-                reasons: vec!["a is gone".to_owned(), "b lies".to_owned()],
+                reasons: vec!["a is gone".to_owned(), "b sends other bytes".to_owned()],
                 retryable: true,
             },
         ];
-        let told = errors.map(|error| render(&Error::from(StreamError::from(error))));
-        insta::assert_snapshot!(told.concat(), @r"
+        let texts = errors.map(|error| render(&Error::from(StreamError::from(error))));
+        insta::assert_snapshot!(texts.concat(), @r"
         error: http://h/x.img.zst has other bytes at 4 KiB than its manifest says, in chunk 3
           hint: check the file on the server with `image-builder inspect --check`
         error: http://h/x.img.zst is shorter than it should be, its manifest says 1 MiB
           hint: check the file on the server with `image-builder inspect --check`
-        error: no server is left that has the image: a is gone; b lies
+        error: no server is left that has the image: a is gone; b sends other bytes
           hint: check the servers and their files
         ");
     }

@@ -34,7 +34,7 @@ const GROUP_TIME: Duration = Duration::from_millis(500);
 const JITTER_MS: usize = 50;
 
 /// Interruptions allowed of a transfer from a server without ranges.
-const BREAKS: u32 = 5;
+const INTERRUPTIONS_MAX: u32 = 5;
 
 /// Shared by all fetchers of an image.
 pub(super) struct FetchContext<'a> {
@@ -63,17 +63,17 @@ pub(super) struct Fetcher<'a> {
     retry: Retry,
     /// Rate of the server in bytes per second; `None` before the first group is complete.
     rate: Option<u64>,
-    breaks: u32,
+    interruptions: u32,
 }
 
 /// How a request ended without an error.
-enum Ended {
+enum FetchEnd {
     /// All of it was received.
-    Well,
+    Done,
     /// The server does not support ranges.
     NoRanges,
     /// The image is done or has failed.
-    Over,
+    Stopped,
 }
 
 /// Runs a fetcher to its end; its error becomes the error of the image.
@@ -99,16 +99,16 @@ pub(super) fn run(context: &FetchContext<'_>, number: u8) -> Result<(), StreamEr
             mirror,
             retry: Retry::new(context.client, name, context.client.settings().retry_budget),
             rate: None,
-            breaks: 0,
+            interruptions: 0,
         };
-        let ended = caught(|| fetcher.work());
+        let end = caught(|| fetcher.work());
         context.scheduler.give_back(number);
         context.mirrors.leave(mirror);
-        match ended {
-            Ok(Ended::NoRanges) => {}
-            Ok(Ended::Well | Ended::Over) => return Ok(()),
+        match end {
+            Ok(FetchEnd::NoRanges) => {}
+            Ok(FetchEnd::Done | FetchEnd::Stopped) => return Ok(()),
             Err(StreamError::Http(HttpError::Cancelled)) => return fetcher.cancelled(),
-            Err(why) => fetcher.lose(why)?,
+            Err(why) => fetcher.drop_mirror(why)?,
         }
     }
     Ok(())
@@ -136,7 +136,7 @@ impl Fetcher<'_> {
     }
 
     /// Drops the server after an error.
-    fn lose(&self, why: StreamError) -> Result<(), StreamError> {
+    fn drop_mirror(&self, why: StreamError) -> Result<(), StreamError> {
         self.warn(format!("not asked any more: {}", one_line(&why)));
         self.context.mirrors.drop_out(self.mirror, why)
     }
@@ -149,10 +149,10 @@ impl Fetcher<'_> {
     }
 
     /// Requests group after group.
-    fn work(&mut self) -> Result<Ended, StreamError> {
+    fn work(&mut self) -> Result<FetchEnd, StreamError> {
         loop {
             if self.mirror()?.is_dropped() {
-                return Ok(Ended::NoRanges);
+                return Ok(FetchEnd::NoRanges);
             }
             if self.mirror()?.is_whole() {
                 return self.work_whole();
@@ -163,19 +163,19 @@ impl Fetcher<'_> {
                     .scheduler
                     .next_group(self.number, self.request_size(), context.fetchers)
             else {
-                return Ok(Ended::Over);
+                return Ok(FetchEnd::Stopped);
             };
             match self.fetch(&group, false) {
-                Ok(Ended::Well) => {}
-                Ok(Ended::NoRanges) => {
+                Ok(FetchEnd::Done) => {}
+                Ok(FetchEnd::NoRanges) => {
                     self.context.scheduler.give_back(self.number);
                     if self.mirror()?.set_whole() {
                         self.without_ranges()?;
                     } else {
-                        return Ok(Ended::NoRanges);
+                        return Ok(FetchEnd::NoRanges);
                     }
                 }
-                Ok(Ended::Over) => return Ok(Ended::Over),
+                Ok(FetchEnd::Stopped) => return Ok(FetchEnd::Stopped),
                 Err(error) => self.wait_after(error)?,
             }
         }
@@ -197,24 +197,24 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    fn work_whole(&mut self) -> Result<Ended, StreamError> {
+    fn work_whole(&mut self) -> Result<FetchEnd, StreamError> {
         let everything = Group {
             first: 0,
             wanted: self.context.scheduler.everything(),
         };
         loop {
             let error = match self.fetch(&everything, true) {
-                Ok(Ended::Well) if self.mirror()?.is_dropped() => return Ok(Ended::NoRanges),
+                Ok(FetchEnd::Done) if self.mirror()?.is_dropped() => return Ok(FetchEnd::NoRanges),
                 // chunks that were wrong are still missing
-                Ok(Ended::Well) if self.context.scheduler.waits_for_more() => continue,
-                Ok(_) => return Ok(Ended::Over),
+                Ok(FetchEnd::Done) if self.context.scheduler.wait_for_missing() => continue,
+                Ok(_) => return Ok(FetchEnd::Stopped),
                 Err(error) => error,
             };
-            self.breaks += 1;
-            if self.breaks > BREAKS {
+            self.interruptions += 1;
+            if self.interruptions > INTERRUPTIONS_MAX {
                 return Err(PackedError::Unstable {
                     url: self.mirror()?.file.name().to_owned(),
-                    times: self.breaks,
+                    times: self.interruptions,
                 }
                 .into());
             }
@@ -230,7 +230,7 @@ impl Fetcher<'_> {
         })
     }
 
-    fn fetch(&mut self, group: &Group, whole: bool) -> Result<Ended, StreamError> {
+    fn fetch(&mut self, group: &Group, whole: bool) -> Result<FetchEnd, StreamError> {
         let context = self.context;
         let mirror = self.mirror()?;
         let (begun, _busy) = (Instant::now(), context.meter.begin());
@@ -243,7 +243,7 @@ impl Fetcher<'_> {
         let answer = mirror.file.ask(asking, &group.wanted, whole)?;
         let mut pieces: Pieces = match answer {
             Answer::Pieces(pieces) => pieces,
-            Answer::NoRanges => return Ok(Ended::NoRanges),
+            Answer::NoRanges => return Ok(FetchEnd::NoRanges),
             Answer::OtherLength(found) => {
                 return Err(PackedError::OtherLength {
                     url: mirror.file.name().to_owned(),
@@ -253,11 +253,11 @@ impl Fetcher<'_> {
                 .into());
             }
         };
-        let (mut chunk, mut came) = (group.first, 0);
+        let (mut chunk, mut received) = (group.first, 0);
         while let Some(packed) = pieces.advance()? {
             let mirror = self.mirror()?;
-            mirror.came(packed.len());
-            came += packed.len();
+            mirror.count_received(packed.len());
+            received += packed.len();
             context
                 .meter
                 .add(u64::try_from(packed.len()).unwrap_or(u64::MAX));
@@ -268,22 +268,22 @@ impl Fetcher<'_> {
                 mirror: self.mirror,
             };
             if !context.scheduler.arrived(self.number, arrived) {
-                return Ok(Ended::Over);
+                return Ok(FetchEnd::Stopped);
             }
             if self.mirror()?.is_dropped() {
-                return Ok(Ended::Well);
+                return Ok(FetchEnd::Done);
             }
             chunk += 1;
         }
-        self.learn(came, begun.elapsed());
-        Ok(Ended::Well)
+        self.update_rate(received, begun.elapsed());
+        Ok(FetchEnd::Done)
     }
 
     /// Updates the rate; recent requests weigh more.
-    fn learn(&mut self, came: usize, took: Duration) {
+    fn update_rate(&mut self, received: usize, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-        let came = u64::try_from(came).unwrap_or(u64::MAX);
-        let now = came.saturating_mul(1_000_000) / micros;
+        let received = u64::try_from(received).unwrap_or(u64::MAX);
+        let now = received.saturating_mul(1_000_000) / micros;
         self.rate = Some(self.rate.map_or(now, |before| u64::midpoint(before, now)));
     }
 

@@ -12,7 +12,7 @@ struct State {
     bytes: u64,
     busy: Duration,
     /// Busy threads, and since when there is at least one.
-    at_it: u32,
+    busy_threads: u32,
     since: Option<Instant>,
 }
 
@@ -28,7 +28,7 @@ impl Meter {
     /// Marks the calling thread as busy.
     pub(super) fn begin(&self) -> Busy<'_> {
         let mut state = self.lock();
-        state.at_it += 1;
+        state.busy_threads += 1;
         state.since.get_or_insert_with(Instant::now);
         Busy(self)
     }
@@ -60,8 +60,8 @@ impl Meter {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.at_it = state.at_it.saturating_sub(1);
-        if state.at_it == 0
+        state.busy_threads = state.busy_threads.saturating_sub(1);
+        if state.busy_threads == 0
             && let Some(since) = state.since.take()
         {
             state.busy += since.elapsed();

@@ -69,7 +69,7 @@ impl Mirrors {
 
     /// Assigns a fetcher to the server with the fewest fetchers among those not dropped.
     pub(super) fn assign(&self) -> Option<usize> {
-        let free = |mirror: &&(usize, &Mirror)| mirror.1.takes_a_lane();
+        let free = |mirror: &&(usize, &Mirror)| mirror.1.accepts_fetcher();
         let all: Vec<(usize, &Mirror)> = self.0.iter().enumerate().collect();
         let (index, mirror) = all
             .iter()
@@ -167,7 +167,7 @@ impl Mirror {
     }
 
     /// A server without ranges can serve only one fetcher.
-    fn takes_a_lane(&self) -> bool {
+    fn accepts_fetcher(&self) -> bool {
         let state = self.lock();
         state.dropped.is_none() && !(state.whole && self.fetchers.load(Ordering::Relaxed) > 0)
     }
@@ -181,7 +181,7 @@ impl Mirror {
         self.lock().whole
     }
 
-    pub(super) fn came(&self, bytes: usize) {
+    pub(super) fn count_received(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.fetched.fetch_add(bytes, Ordering::Relaxed);
     }

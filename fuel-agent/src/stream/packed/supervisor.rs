@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::error::StreamError;
-use super::choice::{Measured, is_looking_too_slow};
+use super::choice::{Measured, is_checking_too_slow};
 use super::engine::Engine;
 use super::scheduler::{ChunkOrigin, ChunkScheduler};
 use crate::events::Event;
@@ -31,7 +31,7 @@ pub(super) struct Supervisor<'a, 'e, 'd> {
     /// Highest number of a sampled chunk that the disk holds.
     pub(super) last_held: Option<usize>,
     /// Time of the last progress event.
-    pub(super) told: Option<Instant>,
+    pub(super) reported_at: Option<Instant>,
 }
 
 impl Supervisor<'_, '_, '_> {
@@ -47,7 +47,7 @@ impl Supervisor<'_, '_, '_> {
                 self.zero(&zeros)?;
                 self.scheduler.done(zeros, ChunkOrigin::Zeroed);
             } else if self.scheduler.is_over_within(TICK) {
-                self.tell(true);
+                self.report(true);
                 return Ok(());
             }
             if self.is_checking
@@ -59,7 +59,7 @@ impl Supervisor<'_, '_, '_> {
                 let mut why = why.lock().unwrap_or_else(PoisonError::into_inner);
                 *why = format!("{why}; {reason}");
             }
-            self.tell(false);
+            self.report(false);
         }
     }
 
@@ -95,16 +95,16 @@ impl Supervisor<'_, '_, '_> {
             working: engine.working.rate(),
             packed_share: share(engine.index),
         };
-        is_looking_too_slow(&measured).then(|| {
+        is_checking_too_slow(&measured).then(|| {
             "reading the disk is slower than writing it, so the rest is written in full".to_owned()
         })
     }
 
-    fn tell(&mut self, last: bool) {
-        if !last && self.told.is_some_and(|told| told.elapsed() < TICK) {
+    fn report(&mut self, last: bool) {
+        if !last && self.reported_at.is_some_and(|last| last.elapsed() < TICK) {
             return;
         }
-        self.told = Some(Instant::now());
+        self.reported_at = Some(Instant::now());
         self.engine.events.emit(&Event::Progress {
             stage: Stage::Image,
             what: self.engine.name.clone(),

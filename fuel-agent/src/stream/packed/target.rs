@@ -74,7 +74,7 @@ impl<'a> Target<'a> {
 
     /// Zeroes the place of the head, also if the image is shorter: from here on the disk holds neither the old
     /// filesystem or partition table nor the new one.
-    pub(super) fn void(&self) -> Result<(), StreamError> {
+    pub(super) fn clear_head(&self) -> Result<(), StreamError> {
         self.zero(0, self.size.min(count(HEAD)))?;
         self.flush()
     }
@@ -123,7 +123,7 @@ impl<'a> Target<'a> {
         let put = self.write(&head, 0).and_then(|()| self.flush());
         if put.is_err() {
             // Firmware may start half a head too. The first error is the one that is returned.
-            let _ = self.void();
+            let _ = self.clear_head();
         }
         put
     }

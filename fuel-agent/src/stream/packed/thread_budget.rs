@@ -7,7 +7,7 @@
 
 use os_image::index::Index;
 
-use super::scheduler::LANES_MAX;
+use super::scheduler::FETCHERS_MAX;
 
 /// Bytes that all chunk buffers may take together.
 const MEMORY: u64 = 40 << 20;
@@ -37,7 +37,7 @@ impl ThreadBudget {
         let memory = MEMORY / u64::try_from(at_once.max(1)).unwrap_or(u64::MAX);
         let (raw, packed) = (u64::from(index.chunk_size()), longest(index));
         let fetchers = if servers > 1 {
-            servers.min(LANES_MAX)
+            servers.min(FETCHERS_MAX)
         } else {
             (2 / at_once.max(1)).max(1)
         };

@@ -55,7 +55,7 @@ pub(super) fn run(context: &WriterContext<'_, '_>) -> Result<(), StreamError> {
             Err(why) => return Err(context.contradiction(number, mirror, why)),
         }
         if !context.whole.take(number, &chunk, &raw) {
-            context.scheduler.again(number);
+            context.scheduler.refetch(number);
             continue;
         }
         context.target.write_chunk(&raw, chunk.raw_offset)?;
@@ -89,7 +89,7 @@ impl WriterContext<'_, '_> {
             offset: Bytes(chunk.packed_offset),
         };
         self.mirrors.sent_wrong(mirror, number, why)?;
-        self.scheduler.again(number);
+        self.scheduler.refetch(number);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Archives into folders that stand for new filesystems, through every container and every kind of mishap.
+//! Archives unpacked into folders that stand for new filesystems, through every container and with every kind of fault.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use crate::model::error::{Error, Kind};
 use crate::stream::{Unpacking, unpack_archive};
 use crate::testing::fault_server::Fault;
 
-/// An archive that is being made: regular files only, and links.
+/// An archive in the making: regular files and links only.
 #[derive(Clone, Default)]
 struct Made(Vec<u8>);
 
@@ -49,7 +49,7 @@ impl Made {
     }
 }
 
-/// Whoever runs the tests: others he may not be able to give files to.
+/// User of the tests, who may not be able to give files to others.
 fn own_user() -> u32 {
     fs::metadata("/proc/self").unwrap().uid()
 }
@@ -58,7 +58,7 @@ fn own_group() -> u32 {
     fs::metadata("/proc/self").unwrap().gid()
 }
 
-/// A root to unpack into, as a new ext4 is, and how large its device is.
+/// A root to unpack into, like a new ext4, and the size of its device.
 struct Root(tempfile::TempDir, Bytes);
 
 impl Root {
@@ -205,7 +205,7 @@ fn a_transfer_that_breaks_is_resumed() {
 }
 
 #[test]
-fn progress_is_told_to_the_end() {
+fn progress_is_reported_to_the_end() {
     let raw = sample();
     let file = on_file(&gzip(&raw));
     let heard = RecordedEvents::default();
@@ -230,7 +230,7 @@ fn progress_is_told_to_the_end() {
     );
 }
 
-/// What went wrong, and whose fault it is.
+/// Unpacks and returns the error's text and kind.
 fn failed(container: Container, bytes: &[u8], expected: Expected) -> (String, Kind) {
     let error = Root::new()
         .unpack_bytes(container, bytes, expected)
@@ -266,7 +266,7 @@ fn an_archive_that_is_not_what_it_should_be_is_an_error() {
 }
 
 #[test]
-fn an_archive_without_end_comes_to_one() {
+fn an_archive_without_end_is_stopped() {
     let again = Made::default().file("data", &vec![7; MIB]).0.repeat(90);
     let headers = Made::default()
         .entry(b'g', "g", "", &[0; 0])
@@ -352,8 +352,7 @@ fn an_entry_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn what_is_no_archive_is_refused_before_anything_is_made_and_so_is_an_archive_that_should_be_none()
-{
+fn archive_and_image_are_not_mistaken_for_each_other_and_nothing_is_created() {
     let raw = image(2 * MIB);
     let plain: (Container, Pack) = (Container::Raw, <[u8]>::to_vec);
     for (container, pack) in PACKED.into_iter().chain([plain]) {
@@ -378,7 +377,7 @@ fn what_is_no_archive_is_refused_before_anything_is_made_and_so_is_an_archive_th
 }
 
 #[test]
-fn somebody_who_says_stop_is_heard() {
+fn a_cancellation_is_noticed() {
     let raw = sample();
     let file = on_file(&raw);
     let stop = Cancel::new();

@@ -1,4 +1,4 @@
-//! Images that arrive, in every container and on every kind of disk.
+//! Images in every container, written to every kind of disk.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ use super::{
 use crate::events::Event;
 use crate::model::request::Container;
 use crate::stream::{StreamError, write_image};
-use crate::testing::fault_server::{Asked, Fault, Reply};
+use crate::testing::fault_server::{Fault, ReceivedRequest, Reply};
 
 #[test]
 fn every_container_arrives_exactly_and_nothing_else_changes() {
@@ -25,7 +25,7 @@ fn every_container_arrives_exactly_and_nothing_else_changes() {
             let devices = dirty(4 * MIB);
             let outcome = write_file(&devices, container, &bytes, expected(&raw)).unwrap();
             assert!(content(&devices, 0, length) == raw, "{name} {length}");
-            // the head is voided first, whatever the image takes of it
+            // the head is zeroed first, however much of it the image covers
             let end = length.max(MIB);
             let rest = content(&devices, end, 4 * MIB - end);
             assert!(rest.iter().all(|byte| *byte == 0xaa), "{name} {length}");
@@ -84,7 +84,7 @@ fn direct_writes_to_a_real_file_arrive() {
 
 #[test]
 fn long_frames_do_not_wait_for_each_others_buffers() {
-    // one write in each frame, and more frames than there are buffers for them
+    // one write per frame, and more frames than buffers
     let mut raw = vec![0; 48 * MIB];
     for at in (0..raw.len()).step_by(4 * MIB) {
         raw[at + 70_000..at + 300_000].fill(7);
@@ -148,7 +148,7 @@ fn direct_writes_to_a_block_device_arrive_whatever_its_sectors() {
                 &RecordedEvents::default(),
             ))
             .unwrap();
-            // as a reader of the device sees it, and as it lies in the file behind it
+            // as seen through the device, and in the file behind it
             let mut seen = vec![0; length];
             target.read_at(&mut seen, Bytes::ZERO).unwrap();
             assert!(seen == raw, "{sector} {length}");
@@ -161,7 +161,7 @@ fn direct_writes_to_a_block_device_arrive_whatever_its_sectors() {
 #[test]
 fn a_new_version_that_appears_midway_is_written_whole_and_nothing_of_the_old_one_stays() {
     let (old, new) = (image(3 * MIB + 5000), image(2 * MIB).split_off(4096));
-    let first = Reply::file(&Asked::default(), &old, "\"old\"");
+    let first = Reply::file(&ReceivedRequest::default(), &old, "\"old\"");
     let cut = first.fault(Fault::DropAt(old.len() - 1000));
     let server = scripted(&new, "\"new\"", vec![cut]);
     let devices = dirty(4 * MIB);
@@ -177,7 +177,8 @@ fn a_new_version_that_appears_midway_is_written_whole_and_nothing_of_the_old_one
         &new,
         "\"new\"",
         vec![
-            Reply::file(&Asked::default(), &old, "\"old\"").fault(Fault::DropAt(old.len() - 1000)),
+            Reply::file(&ReceivedRequest::default(), &old, "\"old\"")
+                .fault(Fault::DropAt(old.len() - 1000)),
         ],
     );
     let plan = Plan {

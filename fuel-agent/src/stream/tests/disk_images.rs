@@ -1,4 +1,4 @@
-//! Images in qcow2, as QEMU makes them: read where their tables say.
+//! qcow2 images made by QEMU, read where their tables point.
 
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Program, System};
@@ -13,7 +13,7 @@ use crate::model::request::Container;
 use crate::stream::{Expected, StreamError};
 use crate::testing::fault_server::{self, FaultServer, Reply};
 
-/// `raw` as QEMU converts it with these options.
+/// `raw` converted by `qemu-img` with these options.
 fn qcow2(raw: &[u8], options: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("raw"), folder.path().join("qcow2"));
@@ -58,13 +58,13 @@ fn every_kind_of_qcow2_arrives_from_a_file_and_from_a_server() {
 }
 
 #[test]
-fn a_server_that_breaks_off_is_asked_for_the_rest() {
+fn the_rest_is_requested_after_an_interruption() {
     let raw = image(5 * MIB);
     let bytes = qcow2(&raw, &[]);
     let copy = bytes.clone();
-    let server = FaultServer::start(move |asked| {
-        let reply = Reply::file(asked, &copy, "\"a\"");
-        match asked.number {
+    let server = FaultServer::start(move |request| {
+        let reply = Reply::file(request, &copy, "\"a\"");
+        match request.number {
             0..3 => reply.fault(fault_server::Fault::DropAt(MIB)),
             _ => reply,
         }
@@ -94,7 +94,7 @@ fn a_qcow2_that_is_cut_or_damaged_anywhere_is_an_error_or_another_image() {
             flipped[bytes.len() * part / 24] ^= 0x41;
             let devices = dirty(3 * MIB);
             match write_file(&devices, Container::Qcow2, &flipped, digest_only(&raw)) {
-                // what was changed is not part of the disk: a count of references, a name
+                // the changed byte is not part of the disk: a reference count, a name
                 Ok(_) => assert!(content(&devices, 0, raw.len()) == raw),
                 Err(error) => assert_eq!(error.kind(), Kind::Image, "{part}/24: {error}"),
             }

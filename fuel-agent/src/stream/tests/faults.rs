@@ -1,4 +1,4 @@
-//! Disks that fail, memory that does not grow, and whatever else may happen.
+//! Failing disks, bounded memory, cancellation.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ fn a_fault_at_every_write_and_every_flush_is_an_error_of_the_disk() {
 }
 
 #[test]
-fn somebody_who_says_stop_is_heard() {
+fn a_cancellation_is_noticed() {
     let bytes = image(3 * MIB);
     let server = FaultServer::start(move |_| {
         Reply::whole(&bytes).fault(fault_server::Fault::StallAt(2 * MIB + 10))
@@ -71,7 +71,7 @@ fn somebody_who_says_stop_is_heard() {
     let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();
     let url = server.url("/x");
     let stopper = std::thread::spawn(move || {
-        // the first write shows that the transfer is under way
+        // the first write shows that the transfer is running
         while !wrote(&devices) {
             std::thread::yield_now();
         }
@@ -92,13 +92,13 @@ fn somebody_who_says_stop_is_heard() {
 }
 
 #[test]
-fn whatever_the_form_somebody_who_says_stop_is_heard() {
+fn a_cancellation_is_noticed_in_every_container() {
     let raw = image(3 * MIB);
     for (name, container, pack) in FORMS {
         let bytes = pack(&raw);
         let cancel = Cancel::new();
         let stop = cancel.clone();
-        // once the server has answered, more than half of it is on its way, and the rest never comes
+        // the server answers with more than half of the image and then stalls
         let server = FaultServer::start(move |_| {
             stop.cancel();
             Reply::whole(&bytes).fault(fault_server::Fault::StallAt(bytes.len() * 2 / 3))
@@ -171,9 +171,9 @@ proptest! {
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
         }
-        let server = FaultServer::start(move |asked| {
-            let reply = if ranges { Reply::file(asked, &bytes, "\"a\"") } else { Reply::whole(&bytes) };
-            match drops.get(asked.number) {
+        let server = FaultServer::start(move |request| {
+            let reply = if ranges { Reply::file(request, &bytes, "\"a\"") } else { Reply::whole(&bytes) };
+            match drops.get(request.number) {
                 Some(at) => reply.fault(fault_server::Fault::DropAt(*at)),
                 None => reply,
             }
@@ -229,12 +229,12 @@ fn a_file_that_is_cut_or_deleted_while_it_is_written_is_an_error_of_the_disk() {
         let mut devices = host::blockdev::FileDevices::new();
         devices.add("sda", &file, None).unwrap();
         let (bytes, victim) = (raw.clone(), file.clone());
-        let server = FaultServer::start(move |asked| {
-            let reply = Reply::file(asked, &bytes, "\"a\"");
-            if asked.number == 0 {
+        let server = FaultServer::start(move |request| {
+            let reply = Reply::file(request, &bytes, "\"a\"");
+            if request.number == 0 {
                 return reply.fault(fault_server::Fault::DropAt(4 * MIB));
             }
-            // some of it has been written by now, and the rest would make the file as long as it was
+            // by now part of it has been written, and the rest would extend the file to its old length
             act(&victim);
             reply
         })
@@ -252,7 +252,7 @@ fn a_file_that_is_cut_or_deleted_while_it_is_written_is_an_error_of_the_disk() {
 }
 
 #[test]
-fn no_room_is_told_by_where_to_look_for_it() {
+fn a_full_filesystem_has_a_hint_where_to_make_room() {
     let full = |source| {
         let error = StreamError::Disk {
             doing: "write",

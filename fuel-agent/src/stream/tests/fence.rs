@@ -1,4 +1,4 @@
-//! A fence around the target: whatever comes, no byte beside it changes, also past the page cache.
+//! No byte outside the target ever changes, also with direct I/O.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn nothing_beside_the_target_changes(
-        // some begin where direct I/O can write, some do not
+        // some targets begin where direct I/O can write, some do not
         start in prop_oneof![(1..64_usize).prop_map(|n| n * 4096), (1..512_usize).prop_map(|n| n * 512)],
         sectors in 1..8192_usize,
         length in 1..5 * MIB,
@@ -35,7 +35,7 @@ proptest! {
         let file = on_file(&pack(&raw));
         let mut known = expected(&raw);
         if lies {
-            // what is said of it fits; what comes does not
+            // the stated size fits, the image does not
             known.raw_size = Some(Bytes(1).min(size(room)));
         } else {
             known.raw_size = None;

@@ -1,4 +1,4 @@
-//! Whole images onto disks in memory and in files, through every container and every kind of mishap.
+//! Complete images written to disks in memory and in files, through every container and with every kind of fault.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -112,7 +112,7 @@ fn zstandard(raw: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Frames that say how long they are, of `length` bytes each but for the last.
+/// Frames that state their unpacked length, `length` bytes each except for the last.
 fn frames(raw: &[u8], length: usize) -> Vec<u8> {
     let frame = |part: &[u8]| {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
@@ -131,7 +131,7 @@ fn xz(raw: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// One stream of several blocks that say how long they are, as `xz -T2` writes it.
+/// One stream of several blocks that state their length, as `xz -T2` writes it.
 fn xz_blocks(raw: &[u8]) -> Vec<u8> {
     let stream = liblzma::stream::MtStreamBuilder::new()
         .threads(2)
@@ -152,13 +152,13 @@ fn bzip2(raw: &[u8]) -> Vec<u8> {
 
 const SKIPPABLE: &[u8] = b"\x51\x2a\x4d\x18\x05\0\0\0hello";
 
-/// One way in which an image comes; a comma in its name says that its parts are images of their own.
+/// A container variant; a comma in its name says that it consists of several complete images.
 type Form = (&'static str, Container, Pack);
 
 /// Packs an image.
 type Pack = fn(&[u8]) -> Vec<u8>;
 
-/// All the ways in which an image comes.
+/// All container variants.
 const FORMS: [Form; 11] = [
     ("raw", Container::Raw, <[u8]>::to_vec),
     ("gzip", Container::Gzip, gzip),
@@ -206,7 +206,7 @@ const PACKED: [(Container, Pack); 4] = [
     (Container::Bzip2, bzip2),
 ];
 
-/// A disk that is full of old bytes.
+/// A disk full of old bytes.
 fn dirty(length: usize) -> FakeDevices {
     let devices = FakeDevices::new().with(DISK, size(length));
     devices.put(DISK, Bytes::ZERO, &vec![0xaa; length]).unwrap();
@@ -218,7 +218,7 @@ fn content(devices: &FakeDevices, start: usize, length: usize) -> Vec<u8> {
     devices.content(DISK, extent).unwrap()
 }
 
-/// A file with some bytes, and its URL.
+/// A file with these bytes, and its URL.
 struct OnFile(
     #[expect(dead_code, reason = "deleted when dropped")] tempfile::TempDir,
     String,
@@ -292,14 +292,14 @@ fn wrote(devices: &FakeDevices) -> bool {
         .any(|done| !matches!(done.what, What::Open(_)))
 }
 
-/// A server that answers `replies` in turn and then as a good one.
+/// A server that gives `replies` in turn and then behaves.
 fn scripted(bytes: &[u8], etag: &'static str, replies: Vec<Reply>) -> FaultServer {
     let bytes = bytes.to_vec();
     let mut replies = VecDeque::from(replies);
-    FaultServer::start(move |asked| {
+    FaultServer::start(move |request| {
         replies
             .pop_front()
-            .unwrap_or_else(|| Reply::file(asked, &bytes, etag))
+            .unwrap_or_else(|| Reply::file(request, &bytes, etag))
     })
     .unwrap()
 }

@@ -1,4 +1,4 @@
-//! Images that are not what they should be.
+//! Images that are refused.
 
 use std::path::Path;
 
@@ -52,11 +52,11 @@ fn what_is_not_what_the_request_says_is_not_written() {
     }
 }
 
-/// A frame that asks for a window of 2^28 bytes, and has one raw block.
+/// A frame with a window of 2^28 bytes and one raw block.
 const WIDE: &[u8] = b"\x28\xb5\x2f\xfd\x00\x90\x09\0\0x";
 
 #[test]
-fn more_memory_than_we_give_is_refused() {
+fn a_window_beyond_the_memory_limit_is_refused() {
     let (wide, wide_xz) = (WIDE.to_vec(), widened(xz(b"x")));
     for (container, bytes, needed) in [
         (Container::Zstd, &wide, "256 MiB"),
@@ -68,7 +68,7 @@ fn more_memory_than_we_give_is_refused() {
         assert!(error.to_string().contains(&said), "{error}");
         assert!(!wrote(&devices));
     }
-    // also where it is asked for later, or behind a frame that is skipped
+    // also if the frame comes later, or behind a skippable frame
     for (container, start, wide) in [
         (Container::Zstd, SKIPPABLE.to_vec(), &wide),
         (Container::Zstd, zstandard(&image(5000)), &wide),
@@ -81,7 +81,7 @@ fn more_memory_than_we_give_is_refused() {
     }
 }
 
-/// The same with a dictionary of 192 MiB in the header of its first block.
+/// `xz` with a dictionary of 192 MiB in the header of its first block.
 fn widened(mut xz: Vec<u8>) -> Vec<u8> {
     let header = &mut xz[12..24];
     assert_eq!(
@@ -103,7 +103,7 @@ fn an_image_that_was_cut_anywhere_is_an_error() {
         for part in 0..64 {
             let cut = &bytes[..bytes.len() * part / 64];
             let devices = dirty(MIB);
-            // without its digests the cut of a raw image could not be seen
+            // without a digest the cut of a raw image cannot be noticed
             let known = if container == Container::Raw {
                 expected(&raw)
             } else {
@@ -120,7 +120,7 @@ fn an_image_that_was_cut_anywhere_is_an_error() {
                 allow_unverified: true,
                 ..job(plan, &mut *target, &client(), &RecordedEvents::default())
             });
-            // whole members and frames are images of their own: there only a digest can tell
+            // complete members and frames are images of their own: only a digest shows that more are missing
             let whole = name.contains(',') && result.is_ok();
             assert!(result.is_err() || whole, "{name} {part}/64: {result:?}");
             let error = write_file(&devices, container, cut, digest_only(&raw)).unwrap_err();
@@ -154,7 +154,7 @@ fn zeros_behind_the_end_are_taken_where_the_tools_take_them() {
     let forms: [(Container, Pack, &[usize]); 3] = [
         (Container::Gzip, gzip, &[1, 511, 10_240, 3 * MIB]),
         (Container::Bzip2, bzip2, &[1, 511, 10_240, 3 * MIB]),
-        // by fours
+        // padding is a multiple of four
         (Container::Xz, xz, &[4, 512, 10_240]),
     ];
     for (container, pack, zeros) in forms {
@@ -204,8 +204,8 @@ fn what_follows_after_the_end_is_an_error_that_says_so() {
     }
 }
 
-/// Bytes without end that never unpack to anything: what they begin with, and what comes again and again.
-fn hollow() -> Vec<(&'static str, Container, Vec<u8>, Vec<u8>)> {
+/// Endless input that never unpacks to anything: its beginning, and what is repeated.
+fn endless_input() -> Vec<(&'static str, Container, Vec<u8>, Vec<u8>)> {
     let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 0, 4, 0, 0][..], &[7; 1024]].concat();
     let stored = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec();
     vec![
@@ -242,9 +242,9 @@ fn hollow() -> Vec<(&'static str, Container, Vec<u8>, Vec<u8>)> {
 }
 
 #[test]
-fn what_never_unpacks_to_anything_comes_to_an_end() {
-    for (name, container, start, again) in hollow() {
-        // far more than is followed; what is fetched shows that it was not followed to its end
+fn input_that_never_unpacks_to_anything_is_stopped() {
+    for (name, container, start, again) in endless_input() {
+        // far more than the limit; the bytes fetched show that it was not read to its end
         let count = (96 << 20) / again.len();
         let bytes = [start, again.repeat(count)].concat();
         let devices = dirty(MIB);
@@ -252,7 +252,7 @@ fn what_never_unpacks_to_anything_comes_to_an_end() {
         assert!(
             matches!(
                 error,
-                StreamError::Hollow { .. } | StreamError::Corrupt { .. }
+                StreamError::NoOutput { .. } | StreamError::Corrupt { .. }
             ),
             "{name}: {error}"
         );
@@ -273,7 +273,7 @@ fn another_image_than_its_metadata_says_leaves_no_filesystem() {
         digests: vec![stated(algorithm, &digest)],
         ..Expected::default()
     };
-    // every digest that is stated is computed, also beside one that is right
+    // every stated digest is computed, also beside one that matches
     let with = |algorithm, digest: String| {
         let mut known = digest_only(&raw);
         known.digests.push(stated(algorithm, &digest));

@@ -10,7 +10,7 @@ use crate::source::range::Wanted;
 const GAP_LIMIT: u64 = 64 * 1024;
 
 /// After this time without data from a fetcher, others request its chunks too.
-const PATIENCE: Duration = Duration::from_secs(2);
+const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Consecutive chunks of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl ChunkScheduler<'_> {
             if let Some(group) = self.take_over(&mut state, fetcher) {
                 return Some(group);
             }
-            state = self.wait(state, PATIENCE / 4);
+            state = self.wait(state, STALL_TIMEOUT / 4);
         }
     }
 
@@ -83,10 +83,10 @@ impl ChunkScheduler<'_> {
         for (chunk, _, is_missing) in &group {
             if *is_missing {
                 state.missing.remove(chunk);
-                state.phases[*chunk] = Phase::Coming(fetcher);
+                state.phases[*chunk] = Phase::Requested(fetcher);
             }
         }
-        state.hear(fetcher);
+        state.mark_received(fetcher);
         let lengths = group.iter().map(|(_, length, _)| *length).collect();
         self.group(first, lengths)
     }
@@ -103,14 +103,14 @@ impl ChunkScheduler<'_> {
     fn take_over(&self, state: &mut State, fetcher: u8) -> Option<Group> {
         let mut phases = state.phases.iter();
         let overdue = phases.position(|phase| match phase {
-            Phase::Coming(other) if *other != fetcher => state
-                .heard
+            Phase::Requested(other) if *other != fetcher => state
+                .last_received
                 .get(usize::from(*other))
-                .is_some_and(|heard| heard.is_some_and(|heard| heard.elapsed() > PATIENCE)),
+                .is_some_and(|last| last.is_some_and(|last| last.elapsed() > STALL_TIMEOUT)),
             _ => false,
         })?;
-        state.phases[overdue] = Phase::Coming(fetcher);
-        state.hear(fetcher);
+        state.phases[overdue] = Phase::Requested(fetcher);
+        state.mark_received(fetcher);
         self.group(overdue, vec![self.index.chunk(overdue)?.packed_length])
     }
 

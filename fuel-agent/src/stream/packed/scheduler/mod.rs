@@ -28,9 +28,9 @@ enum Phase {
     /// It has to be fetched or zeroed.
     Missing,
     /// The fetcher of this number has requested it.
-    Coming(u8),
+    Requested(u8),
     /// It is in memory.
-    Here,
+    Received,
     /// The disk holds it.
     Done,
 }
@@ -76,13 +76,13 @@ struct State {
     done: [usize; 2],
     arrived: VecDeque<Arrived>,
     /// When each fetcher delivered last.
-    heard: [Option<Instant>; LANES_MAX],
+    last_received: [Option<Instant>; FETCHERS_MAX],
     failed: Option<StreamError>,
     progress: Progress,
 }
 
 /// Most fetchers of one image.
-pub(super) const LANES_MAX: usize = 4;
+pub(super) const FETCHERS_MAX: usize = 4;
 
 /// Assigns work to the threads of one image.
 pub(super) struct ChunkScheduler<'a> {
@@ -121,7 +121,7 @@ impl<'a> ChunkScheduler<'a> {
                 left: index.len(),
                 done: [0; 2],
                 arrived: VecDeque::new(),
-                heard: [None; LANES_MAX],
+                last_received: [None; FETCHERS_MAX],
                 failed: None,
                 progress: Progress::default(),
             }),
@@ -129,7 +129,7 @@ impl<'a> ChunkScheduler<'a> {
             stop,
         };
         if unknown {
-            scheduler.miss(&mut scheduler.lock(), 0);
+            scheduler.mark_missing(&mut scheduler.lock(), 0);
         } else {
             scheduler.stop_checking();
         }
@@ -146,7 +146,7 @@ impl<'a> ChunkScheduler<'a> {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn miss(&self, state: &mut State, chunk: usize) {
+    fn mark_missing(&self, state: &mut State, chunk: usize) {
         let is_zero = self.index.chunk(chunk).is_some_and(|chunk| chunk.zero);
         state.phases[chunk] = Phase::Missing;
         if is_zero {
@@ -161,7 +161,7 @@ impl<'a> ChunkScheduler<'a> {
         let mut state = self.lock();
         for chunk in state.unchecked..self.index.len() {
             if state.phases[chunk] == Phase::Unknown {
-                self.miss(&mut state, chunk);
+                self.mark_missing(&mut state, chunk);
             }
         }
         state.unchecked = self.index.len();
@@ -197,7 +197,7 @@ impl<'a> ChunkScheduler<'a> {
         if holds {
             self.finish(&mut state, chunk, ChunkOrigin::Kept);
         } else {
-            self.miss(&mut state, chunk);
+            self.mark_missing(&mut state, chunk);
         }
         self.changed.notify_all();
     }
@@ -253,19 +253,19 @@ impl<'a> ChunkScheduler<'a> {
     /// on.
     pub(super) fn arrived(&self, fetcher: u8, arrived: Arrived) -> bool {
         let mut state = self.lock();
-        state.hear(fetcher);
+        state.mark_received(fetcher);
         if state.is_over() {
             return false;
         }
         let chunk = arrived.chunk;
         let is_zero = self.index.chunk(chunk).is_none_or(|chunk| chunk.zero);
-        let is_welcome = matches!(
+        let is_needed = matches!(
             state.phases.get(chunk),
-            Some(Phase::Unknown | Phase::Missing | Phase::Coming(_))
+            Some(Phase::Unknown | Phase::Missing | Phase::Requested(_))
         );
-        if is_welcome && !is_zero {
+        if is_needed && !is_zero {
             state.missing.remove(&chunk);
-            state.phases[chunk] = Phase::Here;
+            state.phases[chunk] = Phase::Received;
             state.arrived.push_back(arrived);
             self.changed.notify_all();
         }
@@ -276,16 +276,16 @@ impl<'a> ChunkScheduler<'a> {
     pub(super) fn give_back(&self, fetcher: u8) {
         let mut state = self.lock();
         for chunk in 0..self.index.len() {
-            if state.phases[chunk] == Phase::Coming(fetcher) {
-                self.miss(&mut state, chunk);
+            if state.phases[chunk] == Phase::Requested(fetcher) {
+                self.mark_missing(&mut state, chunk);
             }
         }
         self.changed.notify_all();
     }
 
-    /// A received chunk was wrong and becomes missing again.
-    pub(super) fn again(&self, chunk: usize) {
-        self.miss(&mut self.lock(), chunk);
+    /// Makes a received chunk missing again: it was wrong, or out of order where that matters.
+    pub(super) fn refetch(&self, chunk: usize) {
+        self.mark_missing(&mut self.lock(), chunk);
         self.changed.notify_all();
     }
 
@@ -304,7 +304,7 @@ impl<'a> ChunkScheduler<'a> {
     }
 
     /// Waits until a chunk is missing (`true`), or the image is done or has failed (`false`).
-    pub(super) fn waits_for_more(&self) -> bool {
+    pub(super) fn wait_for_missing(&self) -> bool {
         let mut state = self.lock();
         while !state.is_over() && state.missing.is_empty() {
             state = self.wait(state, Duration::from_secs(1));
@@ -356,9 +356,9 @@ impl State {
         self.left == 0 || self.failed.is_some()
     }
 
-    fn hear(&mut self, fetcher: u8) {
-        if let Some(heard) = self.heard.get_mut(usize::from(fetcher)) {
-            *heard = Some(Instant::now());
+    fn mark_received(&mut self, fetcher: u8) {
+        if let Some(last) = self.last_received.get_mut(usize::from(fetcher)) {
+            *last = Some(Instant::now());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who gets which chunk, and when it is over.
+//! Which fetcher gets which chunk, and when the image is done.
 
 use os_image::codec::Packer;
 use os_image::index::{Chunk, IndexBuilder};
@@ -46,7 +46,7 @@ fn groups(scheduler: &ChunkScheduler<'_>, bytes: u64) -> Vec<(usize, usize)> {
 
 proptest! {
     #[test]
-    fn every_chunk_of_data_is_asked_for_once_and_a_part_is_in_one_piece(
+    fn every_data_chunk_is_requested_once_and_a_group_is_contiguous(
         data in prop::collection::vec(any::<bool>(), 1..60), bytes in 1_u64..2_000_000, packed_length in 1000_u32..100_000,
     ) {
         let index = index(&data, packed_length);
@@ -66,7 +66,7 @@ proptest! {
 #[test]
 fn a_few_zeros_between_data_are_fetched_along_and_many_are_not() {
     let data = [[true, true].as_slice(), &[false; 3], &[true, true]].concat();
-    // many chunks missing elsewhere, so that a group is not cut short by its share
+    // many other chunks are missing, so that a fetcher's share does not limit the group
     let data = [data.as_slice(), &[true; 40]].concat();
     let few = index(&data, 1000);
     let scheduler = ChunkScheduler::new(&few, false, Cancel::new());
@@ -79,7 +79,7 @@ fn a_few_zeros_between_data_are_fetched_along_and_many_are_not() {
 }
 
 #[test]
-fn what_a_lane_gives_back_is_missing_again_and_what_others_ask_for_is_not() {
+fn chunks_given_back_are_missing_again_and_those_of_other_fetchers_are_not() {
     let index = index(&[true; 8], 1000);
     let scheduler = ChunkScheduler::new(&index, false, Cancel::new());
     let (mine, other) = (
@@ -93,7 +93,7 @@ fn what_a_lane_gives_back_is_missing_again_and_what_others_ask_for_is_not() {
 }
 
 #[test]
-fn the_first_error_is_the_one_that_counts_and_ends_everybody() {
+fn the_first_error_counts_and_ends_all_threads() {
     let index = index(&[true; 8], 1000);
     let stop = Cancel::new();
     let scheduler = ChunkScheduler::new(&index, false, stop.clone());
@@ -105,7 +105,7 @@ fn the_first_error_is_the_one_that_counts_and_ends_everybody() {
 }
 
 #[test]
-fn zeros_keep_step_with_the_data_and_the_rest_of_them_comes_after_it() {
+fn zeros_keep_pace_with_the_data_and_the_rest_follows_it() {
     // 8 chunks of data and 4 of zeros
     let data: Vec<bool> = (0..12).map(|chunk| chunk % 3 != 2).collect();
     let index = index(&data, 1000);

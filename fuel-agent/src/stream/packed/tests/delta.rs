@@ -1,4 +1,4 @@
-//! What the disk holds already: found by reading it, and neither fetched nor written again.
+//! Chunks that the disk holds already are found by reading it, and neither fetched nor written again.
 
 use super::*;
 use crate::model::report::WriteMode;
@@ -13,7 +13,7 @@ fn with(delta: DeltaPolicy) -> PackedPolicy {
     }
 }
 
-/// The same image with some of its data chunks changed.
+/// The same image with these data chunks changed.
 fn changed(raw: &[u8], chunks: &[usize]) -> Published {
     let mut raw = raw.to_vec();
     for chunk in chunks {
@@ -22,7 +22,7 @@ fn changed(raw: &[u8], chunks: &[usize]) -> Published {
     Published::of(raw)
 }
 
-/// A disk that holds `raw`, and old bytes behind it.
+/// A disk that holds `raw`, with old bytes behind it.
 fn holding(raw: &[u8]) -> FakeDevices {
     let devices = dirty(25 * MIB);
     devices.put(DISK, Bytes::ZERO, raw).unwrap();
@@ -41,10 +41,10 @@ fn only_what_differs_is_fetched_and_written() {
         let packed = done.packed();
         assert_eq!(packed.way, WriteMode::Delta, "{}", packed.why);
         if delta == DeltaPolicy::Auto {
-            // how far it reads is a matter of speed
+            // how far it reads depends on timing
             continue;
         }
-        // the two, and the first chunk: what was in its place is gone before anything is known
+        // the two changed chunks, and the first: its place is zeroed before anything is checked
         let fetched: u64 = [0, 5, 16]
             .iter()
             .map(|chunk| u64::from(new.chunk(*chunk).packed_length))
@@ -56,7 +56,7 @@ fn only_what_differs_is_fetched_and_written() {
 }
 
 #[test]
-fn a_zero_that_is_none_any_more_is_made_one_again() {
+fn a_zero_chunk_that_was_overwritten_is_zeroed_again() {
     let published = Published::of(image(LENGTH));
     assert!(published.chunk(6).zero && published.chunk(10).zero);
     let server = published.serve();
@@ -79,13 +79,13 @@ fn a_blank_disk_and_one_with_something_else_are_written_in_full() {
         assert!(done.packed().why.contains(why), "{}", done.packed().why);
         let fetched = done.outcome().fetched_bytes.0;
         assert!(published.data_bytes().contains(&fetched), "{fetched}");
-        let told = done.told.iter().any(|told| told.contains(why));
-        assert!(told, "{:?}", done.told);
+        let messages = done.messages.iter().any(|messages| messages.contains(why));
+        assert!(messages, "{:?}", done.messages);
     }
 }
 
 #[test]
-fn whoever_wants_all_of_it_gets_all_of_it() {
+fn delta_never_fetches_and_writes_everything() {
     let published = Published::of(image(LENGTH));
     let server = published.serve();
     let devices = holding(&published.raw);
@@ -96,7 +96,7 @@ fn whoever_wants_all_of_it_gets_all_of_it() {
 }
 
 #[test]
-fn what_was_interrupted_goes_on_where_it_was() {
+fn an_interrupted_write_continues_where_it_stopped() {
     let published = Published::of(image(LENGTH));
     let stop_at = 9;
     let broken = published.serve_data(move |_, reply, count| {
@@ -108,7 +108,7 @@ fn what_was_interrupted_goes_on_where_it_was() {
     });
     let devices = dirty(25 * MIB);
     let first = install(&devices, &url(&broken), &with(DeltaPolicy::Never));
-    // how much one request asks for is a matter of speed: it may all have come
+    // the size of a request depends on timing: all of it may have been received
     if first.result.is_ok() {
         return;
     }

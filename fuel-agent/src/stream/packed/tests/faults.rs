@@ -1,4 +1,4 @@
-//! Disks that fail, servers that break off, people who say stop.
+//! Failing disks, servers that break off, cancellation.
 
 use host::fake::{Fault, What};
 
@@ -67,7 +67,7 @@ fn a_connection_that_breaks_is_made_again_and_nothing_comes_twice_on_the_disk() 
 }
 
 #[test]
-fn a_busy_server_is_asked_again_when_it_wants_to_be() {
+fn retry_after_is_obeyed() {
     let published = Published::of(image(5 * MIB));
     let server = published.serve_data(|_, reply, count| {
         if count < 4 {
@@ -83,7 +83,7 @@ fn a_busy_server_is_asked_again_when_it_wants_to_be() {
 }
 
 #[test]
-fn answers_that_are_not_the_part_that_was_asked_for_are_asked_for_again() {
+fn answers_with_another_range_are_requested_again() {
     let published = Published::of(image(5 * MIB));
     let total = published.data.len();
     let wrong: Vec<Box<dyn Fn(Reply) -> Reply + Send>> = vec![
@@ -124,13 +124,13 @@ fn a_server_without_ranges_that_breaks_off_starts_over() {
     let published = Published::of(image(9 * MIB));
     let copy = published.clone();
     let mut count = 0;
-    let server = FaultServer::start(move |asked| {
-        let asked = Asked {
+    let server = FaultServer::start(move |request| {
+        let request = ReceivedRequest {
             headers: Vec::new(),
-            ..asked.clone()
+            ..request.clone()
         };
-        let reply = copy.answer(&asked);
-        if asked.target != "/x.img.zst" {
+        let reply = copy.answer(&request);
+        if request.target != "/x.img.zst" {
             return reply;
         }
         count += 1;
@@ -148,7 +148,7 @@ fn a_server_without_ranges_that_breaks_off_starts_over() {
 }
 
 #[test]
-fn somebody_who_says_stop_is_heard() {
+fn a_cancellation_is_noticed() {
     let published = Published::of(image(9 * MIB));
     let server = published.serve_data(|_, reply, _| reply.fault(Mishap::StallAt(10)));
     let url = url(&server);
@@ -158,7 +158,7 @@ fn somebody_who_says_stop_is_heard() {
     let devices = dirty(9 * MIB);
     let seen = devices.clone();
     let stopper = std::thread::spawn(move || {
-        // the first write shows that it is under way
+        // the first write shows that the transfer is running
         while !seen
             .log()
             .iter()
@@ -176,7 +176,7 @@ fn somebody_who_says_stop_is_heard() {
 }
 
 #[test]
-fn a_server_that_is_gone_is_given_up_within_the_budget() {
+fn a_server_that_is_down_is_dropped_within_the_budget() {
     let published = Published::of(image(5 * MIB));
     let server = published.serve_data(|_, _, _| Reply::status(503));
     let url = url(&server);

@@ -1,4 +1,4 @@
-//! Several servers: some slow, some wrong, some gone.
+//! Several servers: slow, wrong, or down.
 
 use super::*;
 use crate::source::policy::DeltaPolicy;
@@ -14,24 +14,24 @@ fn with(mirrors: &[&FaultServer]) -> PackedPolicy {
     }
 }
 
-fn spoilt(published: &Published) -> FaultServer {
+fn corrupt_server(published: &Published) -> FaultServer {
     let mut other = published.clone();
     for byte in &mut other.data {
         *byte ^= 0x10;
     }
     let manifest = published.text();
-    FaultServer::start(move |asked| match asked.target.as_str() {
-        "/x.img.zst" => Reply::file(asked, &other.data, "\"b\""),
-        "/x.manifest.json" => Reply::file(asked, &manifest, "\"m\""),
+    FaultServer::start(move |request| match request.target.as_str() {
+        "/x.img.zst" => Reply::file(request, &other.data, "\"b\""),
+        "/x.manifest.json" => Reply::file(request, &manifest, "\"m\""),
         _ => Reply::status(404),
     })
     .unwrap()
 }
 
 #[test]
-fn a_mirror_that_lies_is_dropped_and_named_and_no_wrong_byte_is_written() {
+fn a_mirror_with_other_bytes_is_dropped_and_named_and_no_wrong_byte_is_written() {
     let published = Published::of(image(12 * MIB));
-    let (good, bad) = (published.serve(), spoilt(&published));
+    let (good, bad) = (published.serve(), corrupt_server(&published));
     let devices = dirty(12 * MIB);
     let done = install(&devices, &url(&good), &with(&[&bad]));
     done.outcome();
@@ -49,9 +49,9 @@ fn a_mirror_that_lies_is_dropped_and_named_and_no_wrong_byte_is_written() {
 }
 
 #[test]
-fn a_line_that_turns_a_bit_now_and_then_delivers_in_the_end() {
+fn random_bit_errors_do_not_drop_the_only_server() {
     let published = Published::of(image(12 * MIB));
-    // in each of the first two answers a bit of one chunk is another: no chunk is wrong three times
+    // each of the first two answers has one wrong bit in a different chunk: no chunk is wrong three times
     let server = published.serve_data(|_, mut reply, count| {
         if count < 2 {
             let middle = reply.body.len() / 2;
@@ -65,7 +65,7 @@ fn a_line_that_turns_a_bit_now_and_then_delivers_in_the_end() {
 }
 
 #[test]
-fn the_only_server_is_given_up_where_a_chunk_stays_wrong() {
+fn the_only_server_is_dropped_if_a_chunk_stays_wrong() {
     let published = Published::of(image(12 * MIB));
     let server = published.serve_data(|_, mut reply, _| {
         reply.body[0] ^= 1;
@@ -79,7 +79,7 @@ fn the_only_server_is_given_up_where_a_chunk_stays_wrong() {
 }
 
 #[test]
-fn mirrors_that_are_gone_or_have_something_else_do_not_matter() {
+fn mirrors_that_are_down_or_have_another_file_do_not_matter() {
     let published = Published::of(image(12 * MIB));
     let other = Published::of(image(3 * MIB));
     let good = published.serve();
@@ -89,7 +89,7 @@ fn mirrors_that_are_gone_or_have_something_else_do_not_matter() {
     done.outcome();
     assert!(content(&devices, 0, 12 * MIB) == published.raw);
     for mirror in &done.packed().mirrors {
-        // it may have been over before the others were even asked
+        // the transfer may have ended before the others were used
         let is_good = mirror.url == url(&good);
         assert!(!is_good || mirror.dropped.is_none(), "{mirror:?}");
         assert!(is_good || mirror.fetched_bytes == Bytes::ZERO, "{mirror:?}");
@@ -103,7 +103,7 @@ fn a_mirror_stands_in_for_a_server_that_is_down() {
     let down = FaultServer::start(|_| Reply::status(404)).unwrap();
     let devices = dirty(5 * MIB);
     let rules = with(&[&mirror]);
-    // that there is no manifest at all is a fact and no failure: so the server has to be really down
+    // a missing manifest is a fact, not a failure: the server has to be down
     let address = url(&down);
     drop(down);
     let impatient = HttpSettings {
@@ -124,9 +124,9 @@ fn a_mirror_stands_in_for_a_server_that_is_down() {
 }
 
 #[test]
-fn when_all_are_gone_all_are_named() {
+fn when_all_servers_are_dropped_all_are_named() {
     let published = Published::of(image(5 * MIB));
-    let bad = spoilt(&published);
+    let bad = corrupt_server(&published);
     let gone = published.serve_data(|_, _, _| Reply::status(403));
     let devices = dirty(5 * MIB);
     let done = install(&devices, &url(&gone), &with(&[&bad]));
@@ -145,7 +145,7 @@ fn a_mirror_that_stalls_does_not_hold_up_the_end() {
     let slow = published
         .serve_data(|_, reply, _| reply.fault(crate::testing::fault_server::Fault::StallAt(3)));
     let devices = dirty(12 * MIB);
-    // its own limit for stalls is 30 s; the test would time out rather than fail
+    // the mirror's own stall timeout is 30 s; the test would time out rather than fail
     install(&devices, &url(&good), &with(&[&slow])).outcome();
     assert!(content(&devices, 0, 12 * MIB) == published.raw);
 }

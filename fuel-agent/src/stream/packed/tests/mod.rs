@@ -1,4 +1,4 @@
-//! Packed images onto disks in memory and in files, from servers that behave and from others.
+//! Packed images written to disks in memory and in files, from servers that behave and from others.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,11 +24,11 @@ use crate::model::sources::SourceFacts;
 use crate::model::storage::Mount;
 use crate::source::{ProbeOptions, look};
 use crate::stream::{Expected, Job, StreamError, write_image};
-use crate::testing::fault_server::{Asked, FaultServer, Reply};
+use crate::testing::fault_server::{FaultServer, ReceivedRequest, Reply};
 
+mod corruption;
 mod delta;
 mod faults;
-mod lies;
 mod mirrors;
 mod signed;
 mod whole;
@@ -49,8 +49,8 @@ impl Events for RecordedEvents {
 }
 
 impl RecordedEvents {
-    /// What people were told, warnings and notes.
-    fn told(&self) -> Vec<String> {
+    /// Texts of all warnings and notes.
+    fn messages(&self) -> Vec<String> {
         let text = |event: &Event| match event {
             Event::Warning { message, .. } | Event::Note { message, .. } => Some(message.clone()),
             _ => None,
@@ -163,7 +163,7 @@ impl Published {
         self.manifest.images[0].index.chunk(number).unwrap()
     }
 
-    /// What a full write fetches: all chunks that are not zero, and perhaps zeros between them.
+    /// Bytes that a full write fetches: all data chunks, and possibly zero chunks between them.
     fn data_bytes(&self) -> std::ops::RangeInclusive<u64> {
         let chunks = self.manifest.images[0].index.iter();
         let data = chunks
@@ -173,37 +173,38 @@ impl Published {
         data..=u64::try_from(self.data.len()).unwrap()
     }
 
-    /// What a good server answers.
-    fn answer(&self, asked: &Asked) -> Reply {
-        match asked.target.as_str() {
-            "/x.img.zst" => Reply::file(asked, &self.data, "\"a\""),
-            "/x.manifest.json" => Reply::file(asked, &self.text(), "\"m\""),
+    /// The reply of a correct server.
+    fn answer(&self, request: &ReceivedRequest) -> Reply {
+        match request.target.as_str() {
+            "/x.img.zst" => Reply::file(request, &self.data, "\"a\""),
+            "/x.manifest.json" => Reply::file(request, &self.text(), "\"m\""),
             _ => Reply::status(404),
         }
     }
 
     fn serve(&self) -> FaultServer {
         let published = self.clone();
-        FaultServer::start(move |asked| published.answer(asked)).unwrap()
+        FaultServer::start(move |request| published.answer(request)).unwrap()
     }
 
-    /// A server whose answers for the data file are `change`d after the first, which is the look's.
+    /// A server whose replies for the data file are passed through `change`, except for the first, which is the
+    /// probe's.
     fn serve_data(
         &self,
-        mut change: impl FnMut(&Asked, Reply, usize) -> Reply + Send + 'static,
+        mut change: impl FnMut(&ReceivedRequest, Reply, usize) -> Reply + Send + 'static,
     ) -> FaultServer {
         let published = self.clone();
         let mut count = 0;
-        FaultServer::start(move |asked| {
-            let reply = published.answer(asked);
-            if asked.target != "/x.img.zst" {
+        FaultServer::start(move |request| {
+            let reply = published.answer(request);
+            if request.target != "/x.img.zst" {
                 return reply;
             }
             count += 1;
             if count == 1 {
                 return reply;
             }
-            change(asked, reply, count - 2)
+            change(request, reply, count - 2)
         })
         .unwrap()
     }
@@ -241,10 +242,10 @@ fn facts(url: &str, rules: &PackedPolicy) -> SourceFacts {
     sources.images[url].clone()
 }
 
-/// What writing came to.
+/// Result of writing an image.
 struct Done {
     result: Result<ImageOutcome, StreamError>,
-    told: Vec<String>,
+    messages: Vec<String>,
 }
 
 impl Done {
@@ -259,7 +260,7 @@ impl Done {
     }
 }
 
-/// Looks, and writes onto `DISK`.
+/// Probes the image and writes it to `DISK`.
 fn install(devices: &dyn Devices, url: &str, rules: &PackedPolicy) -> Done {
     write_known(devices, url, rules, &facts(url, rules), &client())
 }
@@ -272,7 +273,7 @@ fn write_known(
     client: &Client,
 ) -> Done {
     assert_eq!(facts.problem, None);
-    let heard = RecordedEvents::default();
+    let recorded = RecordedEvents::default();
     let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();
     let result = write_image(Job {
         url,
@@ -290,15 +291,15 @@ fn write_known(
         target: &mut *target,
         device: DISK,
         client,
-        events: &heard,
+        events: &recorded,
     });
     Done {
         result,
-        told: heard.told(),
+        messages: recorded.messages(),
     }
 }
 
-/// A disk that is full of old bytes.
+/// A disk full of old bytes.
 fn dirty(length: usize) -> FakeDevices {
     let devices = FakeDevices::new().with(DISK, size(length));
     devices.put(DISK, Bytes::ZERO, &vec![0xaa; length]).unwrap();
@@ -314,11 +315,11 @@ fn content(devices: &FakeDevices, start: usize, length: usize) -> Vec<u8> {
     devices.content(DISK, extent).unwrap()
 }
 
-/// Files by path, as several servers have them.
+/// A server with these files, by path.
 fn serving(files: BTreeMap<String, Vec<u8>>) -> FaultServer {
     let files = Arc::new(files);
-    FaultServer::start(move |asked| match files.get(&asked.target) {
-        Some(bytes) => Reply::file(asked, bytes, "\"f\""),
+    FaultServer::start(move |request| match files.get(&request.target) {
+        Some(bytes) => Reply::file(request, bytes, "\"f\""),
         None => Reply::status(404),
     })
     .unwrap()

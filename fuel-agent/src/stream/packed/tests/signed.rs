@@ -1,4 +1,4 @@
-//! Signatures: which are believed, which are refused and why, when planning and again when writing.
+//! Signatures: which are accepted and which refused, when planning and again when writing.
 
 use minisign::KeyPair;
 use os_image::signature::TrustedKey;
@@ -23,7 +23,7 @@ fn pair() -> KeyPair {
     KeyPair::generate_unencrypted_keypair().unwrap()
 }
 
-/// A server with the image, its manifest, and this as the signature.
+/// A server with the image, its manifest, and `signature`.
 fn with(published: &Published, signature: Option<Vec<u8>>) -> FaultServer {
     let mut files = BTreeMap::from([
         ("/x.img.zst".to_owned(), published.data.clone()),
@@ -66,13 +66,13 @@ fn a_signature_that_is_missing_or_wrong_is_a_problem_that_says_why() {
         let server = with(&published, signature);
         let problem = facts(&url(&server), &trusting(&[&ours])).problem.unwrap();
         assert!(problem.contains(why), "{problem}");
-        // where nobody is trusted, nobody is asked
+        // without a trusted key no signature is fetched
         assert_eq!(facts(&url(&server), &PackedPolicy::default()).problem, None);
     }
 }
 
 #[test]
-fn whoever_took_the_signature_away_after_planning_is_noticed() {
+fn a_signature_removed_after_planning_is_noticed() {
     let published = Published::of(image(3 * MIB));
     let ours = pair();
     let rules = trusting(&[&ours]);
@@ -93,7 +93,7 @@ fn whoever_took_the_signature_away_after_planning_is_noticed() {
 }
 
 #[test]
-fn facts_that_only_say_that_it_is_signed_are_not_believed() {
+fn facts_from_a_file_do_not_replace_the_signature() {
     let published = Published::of(image(3 * MIB));
     let server = with(&published, None);
     let mut claimed = facts(&url(&server), &PackedPolicy::default());

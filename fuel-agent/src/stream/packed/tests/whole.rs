@@ -1,4 +1,5 @@
-//! What others than the manifest say of the whole: computed over what is written, whatever the manifest claims.
+//! Digests of the whole that others than the manifest state are computed over what is written, whatever the manifest
+//! claims.
 
 use super::*;
 use crate::model::digest::{Algorithm, StatedDigest};
@@ -20,7 +21,7 @@ fn digest(algorithm: Algorithm, raw: &[u8]) -> StatedDigest {
     StatedDigest::new(algorithm, &hex, "the caller")
 }
 
-/// An image whose manifest says of the whole what another one is.
+/// An image whose manifest claims the digests of `other`.
 fn claiming(raw: Vec<u8>, other: &[u8]) -> Published {
     let mut published = Published::of(raw);
     let image = &mut published.manifest.images[0];
@@ -29,7 +30,7 @@ fn claiming(raw: Vec<u8>, other: &[u8]) -> Published {
     published
 }
 
-/// The image, and one with a few other bytes far behind.
+/// An image, and one that differs in a few bytes near its end.
 fn pair() -> (Vec<u8>, Vec<u8>) {
     let good = image(LENGTH);
     let mut other = good.clone();
@@ -44,7 +45,7 @@ fn rules(delta: DeltaPolicy) -> PackedPolicy {
     }
 }
 
-/// Writes, or only checks, with what is stated beside the manifest.
+/// Writes, or only checks, with digests stated elsewhere.
 fn write(
     devices: &FakeDevices,
     server: &FaultServer,
@@ -78,7 +79,7 @@ fn write(
 }
 
 #[test]
-fn a_manifest_that_claims_another_image_is_found_out_by_whoever_states_that_ones_digest() {
+fn a_manifest_that_claims_another_image_does_not_pass_that_images_digest() {
     let (good, other) = pair();
     let server = claiming(other.clone(), &good).serve();
     for (delta, discards) in [
@@ -97,14 +98,14 @@ fn a_manifest_that_claims_another_image_is_found_out_by_whoever_states_that_ones
             assert!(is_told, "{delta:?} {algorithm:?}: {error}");
             assert!(error.to_string().contains("the caller says"), "{error}");
             assert_eq!(error.kind(), Kind::Image);
-            // and nothing that could be mounted or booted is there
+            // nothing is left that could be mounted or booted
             assert!(content(&devices, 0, MIB).iter().all(|byte| *byte == 0));
         }
     }
 }
 
 #[test]
-fn what_is_stated_and_right_is_computed_and_reported_with_its_source() {
+fn a_matching_digest_is_computed_and_reported_with_its_source() {
     for length in [LENGTH, 8 * MIB, 512, MIB] {
         let published = claiming(image(length), &image(length));
         let server = published.serve();
@@ -139,7 +140,7 @@ fn a_digest_that_only_the_manifest_states_is_reported_as_its_claim() {
     let devices = dirty(LENGTH);
     let outcome = write(&devices, &server, &rules(DeltaPolicy::Never), &[], false).unwrap();
     assert!(content(&devices, 0, LENGTH) == other);
-    // its chunks were checked, and nothing else
+    // only the chunks were verified
     assert!(outcome.verified && !outcome.raw_sha256_computed);
     assert_eq!(outcome.digests_checked.len(), 1);
     assert_eq!(outcome.digests_checked[0].of, DigestedPart::Chunks);
@@ -189,15 +190,15 @@ fn fuels_yaml_is_compared_with_the_manifest_and_computed_besides() {
     let error = install(&devices, &url(&server), &rules(DeltaPolicy::Never))
         .result
         .unwrap_err();
-    let said = format!("{} says {sha256}", server.url("/x.yaml"));
-    assert!(error.to_string().ends_with(&said), "{error}");
+    let expected = format!("{} says {sha256}", server.url("/x.yaml"));
+    assert!(error.to_string().ends_with(&expected), "{error}");
     assert!(content(&devices, 0, MIB).iter().all(|byte| *byte == 0));
 }
 
 #[test]
-fn chunks_that_come_in_another_order_are_checked_in_theirs() {
+fn chunks_received_out_of_order_are_digested_in_order() {
     let published = Published::of(image(LENGTH));
-    // the first answers are spoilt: what is wrong in them comes again, later than what follows it
+    // the first answers are corrupted: the wrong chunks are fetched again, after their successors
     let server = published.serve_data(|_, mut reply, count| {
         if count < 2 {
             reply.body[0] ^= 1;

@@ -1,4 +1,4 @@
-//! Images that arrive: onto which disks, from which servers, and what reaches the disk when.
+//! Packed images onto different disks and from different servers, and the order of writes.
 
 use host::blockdev::{FileDevices, NodeDevices};
 use host::fake::What;
@@ -16,7 +16,7 @@ fn an_image_arrives_whole_and_nothing_stale_stays() {
         let devices = dirty(10 * MIB);
         let done = install(&devices, &url(&server), &PackedPolicy::default());
         assert!(content(&devices, 0, length) == published.raw, "{length}");
-        // and what is behind it and the head is not touched
+        // what lies behind the image and the head is not touched
         let end = length.max(MIB);
         let rest = content(&devices, end, 10 * MIB - end);
         assert!(rest.iter().all(|byte| *byte == 0xaa), "{length}");
@@ -41,7 +41,7 @@ fn chunks_of_every_size_arrive() {
 }
 
 #[test]
-fn files_are_servers_too() {
+fn a_file_url_works_like_a_server() {
     let published = Published::of(image(5 * MIB + 512));
     let (_folder, url) = published.on_files();
     let devices = dirty(6 * MIB);
@@ -94,7 +94,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
                 return;
             }
         };
-        // the last chunk ends within a unit of direct I/O, and within a sector of the larger ones
+        // the last chunk ends within a direct I/O unit, and within a sector of the larger ones
         let published = Published::of(image(7 * MIB + 512 * 3));
         let server = published.serve();
         let rules = PackedPolicy::default();
@@ -134,7 +134,7 @@ fn a_block_device_gets_the_image_whatever_its_sectors_and_keeps_what_is_behind_i
 }
 
 #[test]
-fn the_first_mib_is_gone_first_and_written_last() {
+fn the_first_mib_is_zeroed_first_and_written_last() {
     let published = Published::in_chunks(image(8 * MIB), 2 << 20);
     let server = published.serve();
     let devices = dirty(8 * MIB);
@@ -149,7 +149,7 @@ fn the_first_mib_is_gone_first_and_written_last() {
     assert!(matches!(log[heads[0]], What::Zero(_)));
     assert_eq!(log[heads[0] + 1], What::Flush);
     assert!(heads[0] == 1, "after opening: {log:?}");
-    // flushed, the head, flushed
+    // flushed, then the head, then flushed again
     let end = log.len();
     assert_eq!(
         (&log[end - 3], heads[1], &log[end - 1]),
@@ -161,12 +161,12 @@ fn the_first_mib_is_gone_first_and_written_last() {
 fn a_server_without_ranges_sends_all_of_it() {
     let published = Published::of(image(9 * MIB + 512));
     let raw = published.clone();
-    let server = FaultServer::start(move |asked| {
-        let asked = Asked {
+    let server = FaultServer::start(move |request| {
+        let request = ReceivedRequest {
             headers: Vec::new(),
-            ..asked.clone()
+            ..request.clone()
         };
-        raw.answer(&asked)
+        raw.answer(&request)
     })
     .unwrap();
     let devices = dirty(10 * MIB);
@@ -175,9 +175,11 @@ fn a_server_without_ranges_sends_all_of_it() {
     assert!(content(&devices, 0, published.raw.len()) == published.raw);
     assert_eq!(fetched, size(published.data.len()));
     assert!(
-        done.told.iter().any(|told| told.contains("in one piece")),
+        done.messages
+            .iter()
+            .any(|messages| messages.contains("in one piece")),
         "{:?}",
-        done.told
+        done.messages
     );
 }
 

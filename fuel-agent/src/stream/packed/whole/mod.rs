@@ -162,15 +162,15 @@ fn read_back(
         let reader = thread
             .spawn_scoped(scope, move || read(engine, &out))
             .map_err(|source| StreamError::Thread { source })?;
-        let (mut done, mut told) = (0, Instant::now());
+        let (mut done, mut reported_at) = (0, Instant::now());
         for piece in pieces {
             let piece: Buffer = piece;
             for hasher in &mut hashers {
                 hasher.update(&piece);
             }
             done += u64::try_from(piece.len()).unwrap_or(u64::MAX);
-            if told.elapsed() >= TICK || done == size {
-                told = Instant::now();
+            if reported_at.elapsed() >= TICK || done == size {
+                reported_at = Instant::now();
                 engine.events.emit(&Event::Progress {
                     stage: Stage::Image,
                     what: what.clone(),

@@ -1,4 +1,5 @@
-//! Manifests, data and servers that lie: an error with its reason, and nothing outside the target, ever.
+//! Manifests, data and servers that are not what they should be: an error with its reason, and no byte outside the
+//! target changes.
 
 use host::blockdev::FileDevices;
 use proptest::prelude::*;
@@ -17,30 +18,30 @@ fn full() -> PackedPolicy {
 }
 
 #[test]
-fn data_that_was_swapped_under_us_is_noticed_and_not_written() {
+fn data_that_is_replaced_midway_is_noticed_and_not_written() {
     let published = Published::of(image(8 * MIB));
     let newer = Published::of(published.raw.iter().map(|byte| byte ^ 1).collect());
-    let server = published.serve_data(move |asked, reply, count| {
+    let server = published.serve_data(move |request, reply, count| {
         if count == 0 {
             reply
         } else {
-            newer.answer(asked)
+            newer.answer(request)
         }
     });
     let devices = dirty(8 * MIB);
     let done = install(&devices, &url(&server), &full());
     let error = done.result.unwrap_err();
-    let is_told = matches!(
+    let is_expected = matches!(
         error,
         StreamError::Packed(PackedError::WrongChunk { .. } | PackedError::OtherLength { .. })
     );
-    assert!(is_told, "{error}");
+    assert!(is_expected, "{error}");
     assert_eq!(Error::from(error).kind, Kind::Image);
-    // every byte is old, or right, or zero where the first MiB was
+    // every byte is old, correct, or zero within the first MiB
     let disk = content(&devices, 0, 8 * MIB);
     for (at, byte) in disk.iter().enumerate() {
-        let is_fine = *byte == 0xaa || *byte == published.raw[at] || at < MIB && *byte == 0;
-        assert!(is_fine, "{at}");
+        let is_allowed = *byte == 0xaa || *byte == published.raw[at] || at < MIB && *byte == 0;
+        assert!(is_allowed, "{at}");
     }
 }
 
@@ -66,7 +67,7 @@ fn a_manifest_that_changed_since_planning_is_refused_before_anything_is_touched(
 }
 
 #[test]
-fn a_chunk_that_is_listed_and_yet_another_is_the_manifests_fault() {
+fn a_listed_frame_that_unpacks_to_another_chunk_is_a_contradiction_of_the_manifest() {
     let mut published = Published::of(image(4 * MIB));
     let other = Published::of(
         image(4 * MIB)
@@ -108,108 +109,113 @@ fn a_chunk_that_is_listed_and_yet_another_is_the_manifests_fault() {
             .iter()
             .enumerate()
             .any(|(at, byte)| {
-                // but for the zero chunk, which is right, nothing was written
+                // nothing was written except for the zero chunk, which is correct
                 *byte != 0xaa && !(MIB..2 * MIB).contains(&at)
             })
     );
 }
 
-/// What a server tells.
+/// How a server's answers are corrupted.
 #[derive(Clone, Debug)]
-enum Lie {
-    /// Bits of the data file are others.
+enum Corruption {
+    /// One bit of the data file differs.
     Flip(usize),
     /// The data file is cut.
     Cut(usize),
-    /// Something follows.
+    /// Bytes follow after the data file.
     Longer(usize),
     /// Connections break off.
     Drop(usize),
-    /// The part of another place comes.
+    /// A range of another offset is sent.
     Elsewhere(usize),
-    /// The manifest is another text.
+    /// One byte of the manifest differs.
     Manifest(usize, u8),
-    /// All is as it should be.
+    /// Not at all.
     None,
 }
 
-fn lie() -> impl Strategy<Value = Lie> {
+fn corruption() -> impl Strategy<Value = Corruption> {
     prop_oneof![
-        (0..4 * MIB).prop_map(Lie::Flip),
-        (0..4 * MIB).prop_map(Lie::Cut),
-        (1..100_usize).prop_map(Lie::Longer),
-        (0..400_000_usize).prop_map(Lie::Drop),
-        (1..100_000_usize).prop_map(Lie::Elsewhere),
-        (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Lie::Manifest(at, byte)),
-        Just(Lie::None),
+        (0..4 * MIB).prop_map(Corruption::Flip),
+        (0..4 * MIB).prop_map(Corruption::Cut),
+        (1..100_usize).prop_map(Corruption::Longer),
+        (0..400_000_usize).prop_map(Corruption::Drop),
+        (1..100_000_usize).prop_map(Corruption::Elsewhere),
+        (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Corruption::Manifest(at, byte)),
+        Just(Corruption::None),
     ]
 }
 
-fn tell(lie: &Lie, published: &Published, asked: &Asked, count: usize) -> Reply {
-    let mut spoilt = published.data.clone();
-    let length = spoilt.len();
-    match (lie, asked.target.as_str()) {
-        (Lie::Manifest(at, byte), "/x.manifest.json") => {
+fn corrupted_reply(
+    corruption: &Corruption,
+    published: &Published,
+    request: &ReceivedRequest,
+    count: usize,
+) -> Reply {
+    let mut corrupt = published.data.clone();
+    let length = corrupt.len();
+    match (corruption, request.target.as_str()) {
+        (Corruption::Manifest(at, byte), "/x.manifest.json") => {
             let mut text = published.text();
             let at = at % text.len();
             text[at] = *byte;
             Reply::whole(&text)
         }
-        (Lie::Flip(at), "/x.img.zst") => {
-            spoilt[at % length] ^= 4;
-            Reply::file(asked, &spoilt, "\"a\"")
+        (Corruption::Flip(at), "/x.img.zst") => {
+            corrupt[at % length] ^= 4;
+            Reply::file(request, &corrupt, "\"a\"")
         }
-        (Lie::Cut(at), "/x.img.zst") => {
-            spoilt.truncate(at % length);
-            Reply::file(asked, &spoilt, "\"a\"")
+        (Corruption::Cut(at), "/x.img.zst") => {
+            corrupt.truncate(at % length);
+            Reply::file(request, &corrupt, "\"a\"")
         }
-        (Lie::Longer(more), "/x.img.zst") => {
-            spoilt.extend(vec![7; *more]);
-            Reply::file(asked, &spoilt, "\"a\"")
+        (Corruption::Longer(more), "/x.img.zst") => {
+            corrupt.extend(vec![7; *more]);
+            Reply::file(request, &corrupt, "\"a\"")
         }
-        (Lie::Drop(at), "/x.img.zst") if count < 4 => {
-            published.answer(asked).fault(Mishap::DropAt(*at))
+        (Corruption::Drop(at), "/x.img.zst") if count < 4 => {
+            published.answer(request).fault(Mishap::DropAt(*at))
         }
-        (Lie::Elsewhere(by), "/x.img.zst") => {
-            spoilt.rotate_left(by % length);
-            Reply::file(asked, &spoilt, "\"a\"")
+        (Corruption::Elsewhere(by), "/x.img.zst") => {
+            corrupt.rotate_left(by % length);
+            Reply::file(request, &corrupt, "\"a\"")
         }
-        _ => published.answer(asked),
+        _ => published.answer(request),
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// The target is a partition in the middle of a file: whatever anybody tells, what is around it stays.
+    /// The target is a partition in the middle of a file: nothing around it may change.
     #[test]
-    fn whatever_anybody_tells_the_fence_around_the_target_holds(
-        lie in lie(),
+    fn nothing_outside_the_target_changes_whatever_a_server_sends(
+        corruption in corruption(),
         delta in prop::sample::select(vec![DeltaPolicy::Auto, DeltaPolicy::Always, DeltaPolicy::Never]),
         length in (1_usize..9).prop_map(|sectors| 2 * MIB + 512 * sectors),
         room in 0_usize..3,
     ) {
-        const FENCE: usize = MIB;
+        const MARGIN: usize = MIB;
         let published = Published::of(image(length));
-        let told = published.clone();
-        let said = lie.clone();
+        let served = published.clone();
+        let applied = corruption.clone();
         let mut count = 0;
-        let server = FaultServer::start(move |asked| {
+        let server = FaultServer::start(move |request| {
             count += 1;
-            // the first look at the data file is honest: else nothing would be written at all
-            if asked.number == 0 {
-                return told.answer(asked);
+            // the probe of the data file is answered correctly, since otherwise nothing would be written at all
+            if request.number == 0 {
+                return served.answer(request);
             }
-            tell(&said, &told, asked, count)
+            corrupted_reply(&applied, &served, request, count)
         })
         .unwrap();
         let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let file = folder.path().join("disk");
         let target = length + 512 * room;
-        std::fs::write(&file, vec![0x55; FENCE + target + FENCE]).unwrap();
+        std::fs::write(&file, vec![0x55; MARGIN + target + MARGIN]).unwrap();
         let mut devices = FileDevices::new();
         devices.add("sda", &file, None).unwrap();
-        let extent = Extent::new(size(FENCE), size(target)).unwrap();
+        let extent = Extent::new(size(MARGIN), size(target)).unwrap();
         devices.add_partition(DISK.as_ref(), 1, extent).unwrap();
         let rules = PackedPolicy { delta, ..PackedPolicy::default() };
         let url = url(&server);
@@ -231,17 +237,17 @@ proptest! {
             })
         });
         let disk = std::fs::read(&file).unwrap();
-        prop_assert!(disk[..FENCE].iter().all(|byte| *byte == 0x55), "before it: {:?}", lie);
-        prop_assert!(disk[FENCE + length..].iter().all(|byte| *byte == 0x55), "behind it: {:?}", lie);
+        prop_assert!(disk[..MARGIN].iter().all(|byte| *byte == 0x55), "before it: {:?}", corruption);
+        prop_assert!(disk[MARGIN + length..].iter().all(|byte| *byte == 0x55), "behind it: {:?}", corruption);
         match result {
-            Some(Ok(_)) => prop_assert!(disk[FENCE..FENCE + length] == published.raw),
+            Some(Ok(_)) => prop_assert!(disk[MARGIN..MARGIN + length] == published.raw),
             Some(Err(error)) => {
-                prop_assert!(!matches!(lie, Lie::None), "{}", error);
-                // not bootable: the beginning is gone, or was never touched
-                let head = &disk[FENCE..2 * FENCE];
+                prop_assert!(!matches!(corruption, Corruption::None), "{}", error);
+                // not bootable: the head is zeroed, or was never touched
+                let head = &disk[MARGIN..2 * MARGIN];
                 prop_assert!(head.iter().all(|byte| *byte == 0) || head.iter().all(|byte| *byte == 0x55));
             }
-            None => prop_assert!(!matches!(lie, Lie::None), "{:?}", found.problem),
+            None => prop_assert!(!matches!(corruption, Corruption::None), "{:?}", found.problem),
         }
     }
 }
