@@ -1,6 +1,6 @@
-//! A fixed number of buffers of one size: what keeps memory the same whatever is transferred.
+//! A fixed number of buffers of one size, which bounds the memory of a transfer.
 //!
-//! Buffers begin at addresses that direct I/O accepts, are allocated when first needed, and come back by being dropped.
+//! Buffers are aligned for direct I/O, allocated when first needed, and returned by being dropped.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,10 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// What direct I/O asks of an address on every disk that we know.
+/// Alignment that direct I/O needs on all known disks, in bytes.
 const ALIGNMENT: usize = 4096;
 
-/// Hands out buffers, never more than `count` at a time. Clones are the same pool.
+/// Hands out at most `count` buffers at a time. Clones share the pool.
 #[derive(Clone)]
 pub struct Pool(Arc<Shared>);
 
@@ -49,7 +49,7 @@ impl Pool {
         }))
     }
 
-    /// An empty buffer, as soon as there is one.
+    /// Waits for an empty buffer.
     pub fn take(&self) -> Buffer {
         let mut state = self.0.lock();
         loop {
@@ -64,10 +64,10 @@ impl Pool {
         }
     }
 
-    /// The same, for tasks.
+    /// [`Self::take`] for asynchronous tasks.
     pub async fn take_async(&self) -> Buffer {
         loop {
-            // asked for before looking: what is returned in between is not missed
+            // registered before the check, so that a buffer returned in between is not missed
             let returned = self.0.notify.notified();
             let storage = self.0.storage(&mut self.0.lock());
             if let Some(storage) = storage {
@@ -77,7 +77,7 @@ impl Pool {
         }
     }
 
-    /// How many buffers have ever existed at once.
+    /// Most buffers that were ever in use at once.
     pub fn peak(&self) -> usize {
         self.0.lock().allocated
     }
@@ -102,7 +102,7 @@ impl fmt::Debug for Pool {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // nobody panics while holding it, and the list is whole at every moment
+        // no code panics while holding the lock
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -120,16 +120,16 @@ impl Shared {
     }
 }
 
-/// A buffer of a pool: as a slice it is what was put into it.
+/// A buffer of a pool; dereferences to its content.
 pub struct Buffer {
-    /// Taken out only when dropped.
+    /// `None` only while it is dropped.
     storage: Option<Storage>,
     length: usize,
     home: Arc<Shared>,
 }
 
 impl Buffer {
-    /// The part that is still free.
+    /// The unused part.
     pub fn spare(&mut self) -> &mut [u8] {
         let (length, size) = (self.length, self.home.size);
         match &mut self.storage {
@@ -138,12 +138,12 @@ impl Buffer {
         }
     }
 
-    /// Counts `count` more bytes, just put into the spare part, as content.
+    /// Marks `count` more bytes, just written to the spare part, as content.
     pub fn grow(&mut self, count: usize) {
         self.length = (self.length + count).min(self.home.size);
     }
 
-    /// Takes as much of `bytes` as there is room for, and says how much that was.
+    /// Appends as much of `bytes` as fits; returns how much that was.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         let spare = self.spare();
         let count = spare.len().min(bytes.len());
@@ -152,7 +152,7 @@ impl Buffer {
         count
     }
 
-    /// Forgets what is in it.
+    /// Removes the content.
     pub fn clear(&mut self) {
         self.length = 0;
     }

@@ -1,4 +1,4 @@
-//! What happened: JSON for programs, a summary for people; also when it failed.
+//! The report of a run, successful or failed: JSON for programs, a summary for people.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::model::report::{ImageOutcome, Outcome, Report};
 use crate::model::stage::Stage;
 use crate::model::url::redacted;
 
-/// The most memory that this process had.
+/// Peak resident memory of this process.
 pub fn peak_memory() -> Option<Bytes> {
     parse_peak_memory(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
@@ -25,7 +25,7 @@ fn parse_peak_memory(status: &str) -> Option<Bytes> {
 }
 
 impl fmt::Display for Report {
-    /// The summary for people. The error itself is printed by `main`.
+    /// The summary for people. `main` prints the error.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.hostname.as_deref().unwrap_or("this node");
         let took = clock::short(self.took);
@@ -105,7 +105,7 @@ pub(crate) mod tests {
     use crate::model::error::{Error, Kind};
     use crate::model::report::{ReportedDevice, ReportedError, StageRecord};
 
-    /// A report with something in every place.
+    /// A report with a value in every field.
     pub(crate) fn report(error: Option<Error>) -> Report {
         Report {
             result: Outcome::of(error.as_ref()),

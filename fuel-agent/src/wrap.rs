@@ -1,6 +1,6 @@
-//! Text broken at spaces, for people.
+//! Wraps text at spaces.
 
-/// The text in lines of at most `width` columns; a longer word has a line of its own.
+/// The text in lines of at most `width` columns; a longer word gets a line of its own.
 pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {

@@ -1,4 +1,4 @@
-//! Accounts: passwords only as salted hashes, keys, sudo rules.
+//! Accounts: passwords as salted hashes only, keys, sudo rules.
 
 use serde_json::{Map, Value, json};
 use sha_crypt::{PasswordHasher, ShaCrypt};
@@ -6,19 +6,19 @@ use sha2::{Digest, Sha256};
 
 use crate::model::node::Account;
 
-/// What becomes of a password.
+/// How passwords are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hashing<'a> {
-    /// Hashed, with a salt made of this text.
+    /// Hashed, with a salt derived from this text.
     Salted(&'a str),
-    /// A text of the same length, for those who only count: hashing takes its time.
+    /// A placeholder of the same length, for computing sizes: hashing is slow.
     Counted,
 }
 
-/// How long a hash of ours is: `$6$rounds=5000$`, 16 characters of salt, `$`, 86 of the hash.
+/// Length of a hash: `$6$rounds=5000$`, 16 characters of salt, `$`, 86 of the hash.
 const HASH_LENGTH: usize = 118;
 
-/// cloud-init's `users`. An empty list is one too: without it cloud-init would make an account of its own.
+/// cloud-init's `users`. An empty list differs from none: without a list cloud-init creates an account of its own.
 pub(super) fn users(accounts: &[Account], hashing: Hashing<'_>) -> Vec<Value> {
     accounts
         .iter()
@@ -34,13 +34,13 @@ fn user(account: &Account, hashing: Hashing<'_>) -> Value {
     let hash = hash(account, hashing);
     user.insert("lock_passwd".to_owned(), json!(hash.is_none()));
     if let Some(hash) = hash {
-        // not `passwd`: that is for accounts which cloud-init makes, and root is there already
+        // not `passwd`: that is for accounts that cloud-init creates, and root exists already
         user.insert("hashed_passwd".to_owned(), json!(hash));
     }
     if !account.ssh_keys.is_empty() {
         user.insert("ssh_authorized_keys".to_owned(), json!(account.ssh_keys));
     }
-    // One rule as a text: cloud-init takes a list too, but the schema of older releases does not.
+    // one rule as a string: cloud-init takes a list too, but the schema of older releases does not
     match account.sudo.as_slice() {
         [] => {}
         [rule] => drop(user.insert("sudo".to_owned(), json!(rule))),
@@ -49,7 +49,7 @@ fn user(account: &Account, hashing: Hashing<'_>) -> Value {
     Value::Object(user)
 }
 
-/// SHA-512 crypt of the password, or the hash that was given. The salt differs for each installation and account.
+/// SHA-512 crypt of the password, or the given hash. The salt differs for each installation and account.
 fn hash(account: &Account, hashing: Hashing<'_>) -> Option<String> {
     if let Some(password) = &account.password {
         let salt = match hashing {

@@ -1,8 +1,8 @@
-//! Settings of the programs that Fuel's orchestrator talks to on a node.
+//! Configuration of the programs on a node that Fuel's orchestrator talks to.
 
 use crate::model::node::{Mcollective, NodeSpec, Puppet};
 
-/// The port that Fuel's message bus has always had; no request says another.
+/// The default port of Fuel's message bus; requests do not state another.
 const BUS_PORT: u16 = 61613;
 
 fn one_line(text: &str) -> String {
@@ -14,12 +14,12 @@ pub(super) fn discovery(node: &NodeSpec) -> String {
     format!("---\nurl: \"http://{}:8000/api\"\n", host(&node.master_ip))
 }
 
-/// Everything that is logged goes to the orchestrator too, by UDP.
+/// All log messages go to the orchestrator too, by UDP.
 pub(super) fn remote_log(node: &NodeSpec) -> String {
     format!("*.* @{}\n", host(&node.master_ip))
 }
 
-/// An address as it stands before a port.
+/// A host before a port: IPv6 addresses in brackets.
 fn host(address: &str) -> String {
     let address = one_line(address);
     if address.contains(':') {
@@ -29,7 +29,7 @@ fn host(address: &str) -> String {
     }
 }
 
-/// mcollective's server.cfg: one `key = value` a line, so that no value needs a thought about YAML.
+/// mcollective's server.cfg: one `key = value` per line, so that no value has to be quoted for YAML.
 pub(super) fn mcollective(settings: &Mcollective) -> String {
     let connector = one_line(&settings.connector);
     let (psk, password) = (
@@ -77,7 +77,7 @@ pub(super) fn mcollective(settings: &Mcollective) -> String {
     lines.join("\n") + "\n"
 }
 
-/// puppet.conf of a node that asks a server.
+/// puppet.conf of a node with a puppet server.
 pub(super) fn puppet(settings: &Puppet, fqdn: &str) -> String {
     format!(
         "[main]\nlogdir = /var/log/puppet\nvardir = /var/lib/puppet\nssldir = $vardir/ssl\n\n[agent]\nserver = {}\n\

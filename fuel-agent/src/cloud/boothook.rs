@@ -1,9 +1,9 @@
-//! The boothook: runs before cloud-init's modules, once for each installation.
+//! The boothook: runs before cloud-init's modules, once per installation.
 
 use super::{Family, name_servers, search};
 use crate::model::node::NodeSpec;
 
-/// The script: the node's facts as variables, then the parts.
+/// The script: facts of the node as variables, then the parts.
 pub(super) fn render(node: &NodeSpec, family: Family) -> String {
     let servers: Vec<String> = name_servers(node).iter().map(ToString::to_string).collect();
     let facts = [
@@ -29,7 +29,7 @@ pub(super) fn render(node: &NodeSpec, family: Family) -> String {
     .concat()
 }
 
-/// A word that means only itself to a shell.
+/// A shell word, quoted.
 fn quoted(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     format!("'{}'", text.replace('\'', r"'\''"))

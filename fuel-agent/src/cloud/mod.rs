@@ -1,8 +1,8 @@
-//! What cloud-init is told of a Fuel node: from the request's facts to a [`Seed`].
+//! cloud-init data of a Fuel node: from the facts of the request to a [`Seed`].
 //!
-//! Fuel's orchestrator relies on what its templates made cloud-init do; the same is done here, in words that today's
-//! cloud-init understands, on Debian's and Red Hat's families. Nothing is installed and nothing has to be there: a
-//! plain image ends its first boot without an error.
+//! Fuel's orchestrator relies on what its templates made cloud-init do; the same is done here, in the syntax of current
+//! cloud-init, for the Debian and Red Hat families. Nothing is installed and nothing is required: a plain image
+//! completes its first boot without an error.
 
 mod accounts;
 mod agents;
@@ -37,12 +37,12 @@ impl Family {
     }
 }
 
-/// The seed of the plan's node. A request that does not say who the node is gets one with an identity only.
+/// The seed of the plan's node. Without facts about the node in the request it holds an identity only.
 pub fn seed(plan: &Plan) -> Result<Seed, YamlError> {
     made_of(plan, Hashing::Salted(&plan.instance_id.to_string()))
 }
 
-/// Files of the lengths that those of [`seed`] will have, without its password hashes.
+/// Files of the same lengths as those of [`seed`], without computing password hashes.
 pub fn measured(plan: &Plan) -> Result<Vec<configdrive::File>, YamlError> {
     configdrive::files(&made_of(plan, Hashing::Counted)?)
 }
@@ -89,7 +89,7 @@ fn made_of(plan: &Plan, hashing: Hashing<'_>) -> Result<Seed, YamlError> {
     })
 }
 
-/// Name servers that are addresses; the orchestrator is one, for want of others.
+/// Name servers that are addresses; the orchestrator if there are none.
 fn name_servers(node: &NodeSpec) -> Vec<IpAddr> {
     let mut servers: Vec<IpAddr> = node
         .name_servers
@@ -128,8 +128,8 @@ fn network(node: &NodeSpec) -> Network {
     }
 }
 
-/// The declarative part. Modules that fail where something is missing (locale, timezone, rsyslog, puppet, mcollective,
-/// ntp) are not used: the files they would write are written here, or by the boothook where it finds whom they are for.
+/// The declarative part. Modules that fail on a missing package (locale, timezone, rsyslog, puppet, mcollective, ntp)
+/// are not used: the files they would write are written here, or by the boothook if it finds the package.
 fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_>) -> Value {
     let mut files = vec![
         file(
@@ -159,10 +159,10 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
         "hostname": hostname,
         "fqdn": fqdn,
         "preserve_hostname": false,
-        // written at installation, with the address that other nodes know
+        // written at installation, with the address that other nodes use
         "manage_etc_hosts": false,
-        // in quotes: a bare `false` switches it off too, but the schema of older releases wants a text, and says so at
-        // every boot
+        // quoted: a bare `false` would work too, but the schema of older releases expects a string and warns at every
+        // boot
         "locale": "false",
         "resize_rootfs": false,
         "growpart": {"mode": "off"},
@@ -171,7 +171,7 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
         "disable_root": false,
         "ssh_pwauth": false,
         "ssh_deletekeys": true,
-        // making an RSA key takes a slow machine longer than all the rest
+        // generating an RSA key takes a slow machine longer than everything else
         "ssh_genkeytypes": ["ed25519", "ecdsa"],
         "ssh_authorized_keys": node.authorized_keys,
         "chpasswd": {"expire": false},
@@ -181,8 +181,8 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
     })
 }
 
-/// The call of the installed system: who it is, and the host keys by which it is known. Only keys that were made:
-/// cloud-init gives up on one that is not there.
+/// The call of the installed system, with its identity and host keys. Only keys that are generated are listed:
+/// cloud-init stops at a missing one.
 fn phone_home(url: &str) -> Value {
     json!({
         "url": url,
@@ -195,7 +195,7 @@ fn file(path: &str, mode: &str, content: &str) -> Value {
     json!({"path": path, "permissions": mode, "owner": "root:root", "content": content})
 }
 
-/// Run once, after everything else: services on or off, then what has to be told of its new configuration.
+/// Runs once, after everything else: enables or disables services, then restarts those with a new configuration.
 fn runcmd(node: &NodeSpec) -> Vec<String> {
     let word = |enable| if enable { "service_on" } else { "service_off" };
     let services = format!(

@@ -1,4 +1,4 @@
-//! A person at a terminal: one line a stage when it has ended, a spinner or a bar while it goes on.
+//! For a terminal: one line per finished stage, and a spinner or a bar for the current one.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,25 +10,25 @@ use super::joint::Joint;
 use super::{Event, Events, clock};
 use crate::model::stage::Stage;
 
-/// Redraws a second, at most.
+/// Redraws per second, at most.
 const HERTZ: u8 = 5;
 
-/// Draws events on the terminal that standard output is.
+/// Draws events on standard output, which is a terminal.
 #[derive(Debug)]
 pub struct Bars {
     bar: ProgressBar,
     shown: Mutex<Shown>,
 }
 
-/// What the bar shows now.
+/// State of the bar.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Shown {
     stage: Option<Stage>,
     what: String,
     total: Option<u64>,
-    /// What moves now.
+    /// The current transfers.
     moving: Joint,
-    /// Bytes moved in this stage before that.
+    /// Bytes moved in this stage before the current transfers.
     moved: u64,
 }
 
@@ -38,7 +38,7 @@ impl Shown {
     }
 }
 
-/// A stage that has ended, in one line.
+/// A finished stage, in one line.
 fn ended(stage: Stage, took: Duration, ok: bool, moved: u64) -> String {
     let mark = if ok { "ok" } else { "failed" };
     let name = stage.name();
@@ -50,7 +50,7 @@ fn ended(stage: Stage, took: Duration, ok: bool, moved: u64) -> String {
 }
 
 impl Bars {
-    /// Draws on standard output, which is a terminal.
+    /// `stdout` has to be a terminal.
     pub fn stdout() -> Self {
         Self::on(ProgressDrawTarget::stdout_with_hz(HERTZ))
     }
@@ -119,7 +119,7 @@ impl Bars {
     }
 }
 
-/// A template of ours as a style; one that cannot be parsed falls back to indicatif's own.
+/// Parses a template; falls back to indicatif's default style.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -155,7 +155,7 @@ impl Events for Bars {
             } => self.progress(what, *done_bytes, *total_bytes),
             Event::Note { message, .. } => self.line(&format!("  {message}")),
             Event::Warning { message, .. } => self.line(&format!("  warning: {message}")),
-            // `main` prints the error, the sub-command the report.
+            // `main` prints the error, the sub-command the report
             Event::Error { .. } | Event::Report { .. } => {}
         }
     }
@@ -199,7 +199,7 @@ mod tests {
             });
         }
         assert_eq!(bars.bar.position(), 2);
-        // one more at the same time: the bar is that of both
+        // a second transfer at the same time: the bar shows both
         bars.emit(&Event::Progress {
             stage,
             what: "/srv".to_owned(),
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(bars.bar.position(), 5);
         assert_eq!(bars.bar.length(), Some(6));
         assert_eq!(bars.bar.message(), "2 images");
-        // and another after both
+        // and one after both
         bars.emit(&Event::Step {
             stage,
             number: 3,

@@ -1,13 +1,13 @@
-//! Times as RFC 3339, in UTC, without a calendar library.
+//! RFC 3339 times in UTC, without a calendar library.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time now, like `2026-11-22T04:05:06.789Z`.
+/// The current time, like `2026-11-22T04:05:06.789Z`.
 pub fn now() -> String {
     rfc3339(SystemTime::now())
 }
 
-/// A time like `2026-11-22T04:05:06.789Z`. What lies before 1970 reads as its first moment.
+/// Formats a time like `2026-11-22T04:05:06.789Z`. Times before 1970 become 1970-01-01.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -42,7 +42,7 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// How long something took, for people: `0.4 s`, `12.3 s`, `3 min 07 s`, `1 h 02 min`.
+/// Formats a duration: `0.4 s`, `12.3 s`, `3 min 07 s`, `1 h 02 min`.
 pub fn short(took: Duration) -> String {
     let seconds = took.as_secs();
     match seconds {
@@ -52,7 +52,7 @@ pub fn short(took: Duration) -> String {
     }
 }
 
-/// An amount of bytes for people, rounded down to one place: `3.1 GiB`. Plans say exact sizes; this is for progress.
+/// Formats an amount of bytes for progress, rounded down to one decimal: `3.1 GiB`. Plans print exact sizes.
 pub fn amount(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [
         ("TiB", 1 << 40),

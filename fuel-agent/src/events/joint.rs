@@ -1,6 +1,6 @@
-//! What moves bytes at the same time, as one: for those who have one line for all of it.
+//! Sums up transfers that run at the same time, for output with one line for all of them.
 
-/// Everything that has moved since the last step began.
+/// All transfers since the last step began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Joint(Vec<Part>);
 
@@ -12,7 +12,7 @@ struct Part {
 }
 
 impl Joint {
-    /// Takes note of how far one of them is.
+    /// Records the progress of one transfer.
     pub fn moved(&mut self, what: &str, done: u64, total: Option<u64>) {
         match self.0.iter_mut().find(|part| part.what == what) {
             Some(part) => (part.done, part.total) = (done, total),
@@ -24,17 +24,17 @@ impl Joint {
         }
     }
 
-    /// Forgets all of them.
+    /// Removes all transfers.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Whether nothing has moved.
+    /// Whether there are no transfers.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What moves, in a word or two.
+    /// A short name for all of them.
     pub fn what(&self) -> String {
         match self.0.as_slice() {
             [] => String::new(),
@@ -43,14 +43,14 @@ impl Joint {
         }
     }
 
-    /// Bytes done by all of them.
+    /// Bytes done, summed up.
     pub fn done(&self) -> u64 {
         self.0
             .iter()
             .fold(0, |sum, part| sum.saturating_add(part.done))
     }
 
-    /// Bytes of all of them, where each one's are known.
+    /// Bytes in all, if known for each.
     pub fn total(&self) -> Option<u64> {
         let totals = self.0.iter().map(|part| part.total);
         totals.reduce(|sum, total| sum?.checked_add(total?))?

@@ -1,4 +1,4 @@
-//! `--dialect json`: one object a line, the contract of docs/commands.md. Nothing else goes to standard output.
+//! `--dialect json`: one object per line, the contract of docs/commands.md. Nothing else goes to standard output.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,14 +9,14 @@ use super::sink::Sink;
 use super::{Event, Events, clock};
 use crate::model::stage::Stage;
 
-/// How often progress of one thing is told at most; the last byte of it is always told.
+/// Shortest interval between two progress events of one transfer; the last byte is always reported.
 const PROGRESS: Duration = Duration::from_millis(500);
 
 /// Prints events as JSON lines.
 #[derive(Debug)]
 pub struct Json {
     sink: Sink,
-    /// When progress of each was told last, in this stage.
+    /// Time of the last progress event of each transfer in this stage.
     told: Mutex<Vec<(Stage, String, Instant)>>,
 }
 
@@ -29,7 +29,7 @@ impl Json {
         }
     }
 
-    /// Whether this progress is due.
+    /// Whether this event has to be printed now.
     fn due(&self, event: &Event) -> bool {
         let Event::Progress {
             stage,
@@ -72,7 +72,7 @@ impl Events for Json {
     }
 }
 
-/// The event's object without its time; `None` for what is not part of the contract.
+/// The event's object without its time; `None` if it is not part of the contract.
 fn object(event: &Event) -> Option<Map<String, Value>> {
     let value = match event {
         Event::StageStart { stage } => json!({"event": "stage-start", "stage": stage}),
@@ -113,7 +113,7 @@ fn object(event: &Event) -> Option<Map<String, Value>> {
     }
 }
 
-/// Milliseconds, as JSON has them.
+/// Milliseconds as a JSON number.
 pub(crate) fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
@@ -201,7 +201,7 @@ mod tests {
             done_bytes,
             total_bytes: Some(3),
         };
-        // two at the same time do not keep each other from being told
+        // two transfers at the same time do not suppress each other's progress
         let text = told(&[
             moved("a", 1),
             moved("b", 0),

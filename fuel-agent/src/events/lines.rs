@@ -1,4 +1,4 @@
-//! Plain lines: for serial consoles, log collectors and files. At most one line of progress a second.
+//! Plain lines, for serial consoles, log collectors and files. At most one progress line per second and transfer.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -10,18 +10,18 @@ use super::sink::Sink;
 use super::{Event, Events, clock};
 use crate::model::stage::Stage;
 
-/// Between two lines of progress.
+/// Interval between two progress lines.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// Prints events as lines that a person can read.
+/// Prints events as plain lines.
 #[derive(Debug)]
 pub struct Lines {
     sink: Sink,
-    /// The last line of progress of each thing that moves, in this stage.
+    /// The last progress line of each transfer in this stage.
     told: Mutex<Vec<Told>>,
 }
 
-/// The last line of progress of one thing.
+/// The last progress line of one transfer.
 #[derive(Debug)]
 struct Told {
     stage: Stage,
@@ -40,7 +40,7 @@ impl Lines {
         }
     }
 
-    /// The line of progress, if one is due.
+    /// The progress line, if one is due.
     fn progress(&self, stage: Stage, what: &str, done: u64, total: Option<u64>) -> Option<String> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -70,7 +70,7 @@ impl Lines {
     }
 }
 
-/// Bytes a second, where enough time has passed to say so.
+/// Bytes per second; `None` before enough time has passed.
 fn rate(bytes: u64, took: Duration) -> Option<u64> {
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     (millis >= 100).then(|| bytes.saturating_mul(1000) / millis)
@@ -122,7 +122,7 @@ impl Events for Lines {
                 None => format!("warning: {message}"),
             },
             Event::Error { stage, message, .. } => format!("{stage}: error: {message}"),
-            // The summary is printed by the sub-command, for both kinds of people's dialects.
+            // the sub-command prints the summary, for `plain` and for a terminal alike
             Event::Report { .. } => return,
         };
         let line = printable::escape_line(&line);

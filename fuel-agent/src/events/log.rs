@@ -1,4 +1,4 @@
-//! The log file: what happens, with the command lines and answers that `tracing` hears of. Never a secret.
+//! The log file: all events, and the command lines and output that go to `tracing`. Secrets never do.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -66,14 +66,14 @@ impl Events for Log {
     }
 }
 
-/// One log: a file, or a FIFO or a console that may keep its writer waiting.
+/// A log: a regular file, or a FIFO or console that may block its writer.
 #[derive(Debug)]
 pub struct LogFile(Kind);
 
 #[derive(Debug)]
 enum Kind {
     Regular(File),
-    /// Written by a thread of its own; what has no room is dropped and counted in the log.
+    /// Written by a thread; lines without room are dropped and counted in the log.
     Special(Outbox<Vec<u8>>),
 }
 
@@ -88,7 +88,7 @@ impl LogFile {
                         .into_bytes()
                 }
             };
-            // After the first error it is left alone.
+            // nothing is written after the first error
             writer = writer
                 .take()
                 .and_then(|mut it| it.write_all(&bytes).is_ok().then_some(it));
@@ -107,7 +107,7 @@ impl LogFile {
     }
 }
 
-/// Files that all get the same lines; one that cannot be written any more is left out from then on.
+/// Files that all get the same lines; a file is dropped after its first error.
 #[derive(Clone, Debug, Default)]
 struct Files(Arc<Mutex<Vec<LogFile>>>);
 
@@ -122,10 +122,10 @@ impl Files {
     }
 }
 
-/// The logs of this process, once there are any.
+/// The logs of this process, set by [`start`].
 static FILES: OnceLock<Files> = OnceLock::new();
 
-/// Waits until everything has been written, for a bounded time.
+/// Waits for a bounded time until everything was written.
 pub fn flush() {
     if let Some(files) = FILES.get() {
         files.flush();
@@ -134,7 +134,7 @@ pub fn flush() {
 
 impl Write for Files {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Each call brings one whole line; what is in it may come from a server or a disk.
+        // each call brings one complete line, whose text may come from a server or a disk
         let text = String::from_utf8_lossy(bytes);
         let safe = printable::escape(&text);
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,8 +155,8 @@ impl<'a> MakeWriter<'a> for Files {
     }
 }
 
-/// Opens a log for appending; only its owner may read one that is made here. What is there and is no regular file (a
-/// FIFO, a console) is written into; a FIFO that no process reads is an error.
+/// Opens a log for appending. A new file is readable by its owner only. A FIFO or console is written to as it is; a
+/// FIFO without a reader is an error.
 pub fn open(path: &Path) -> io::Result<LogFile> {
     let is_special = |it: fs::Metadata| !it.is_file() && !it.is_dir();
     if fs::metadata(path).is_ok_and(is_special) {
@@ -170,8 +170,8 @@ pub fn open(path: &Path) -> io::Result<LogFile> {
     Ok(LogFile(Kind::Regular(file)))
 }
 
-/// Lets everything that `tracing` hears of be written to `files`, from now to the end of the process. Of our own crates
-/// all but `trace` (that too when `verbose`), of others warnings: an HTTP library's chatter may hold tokens.
+/// Starts writing all `tracing` output to `files`, until the process ends. Of our own crates everything but `trace`
+/// (that too with `verbose`), of others warnings only, since the debug output of an HTTP library may hold tokens.
 pub fn start(files: Vec<LogFile>, verbose: bool) {
     let ours = if verbose {
         LevelFilter::TRACE
@@ -188,7 +188,7 @@ pub fn start(files: Vec<LogFile>, verbose: bool) {
         .with_ansi(false)
         .with_writer(files.clone());
     let _ = FILES.set(files);
-    // A subscriber that is there already (a test's) stays; the log is then that one's affair.
+    // a subscriber that exists already (a test's) stays in place
     let _ = tracing_subscriber::registry()
         .with(targets)
         .with(layer)

@@ -1,4 +1,4 @@
-//! A queue before a thread that may be kept waiting: a stream that is not read stops that thread and nothing else.
+//! A queue with a writer thread: a stream that is not read blocks that thread only.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,34 +9,34 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Event, Events};
 
-/// What is taken out of an outbox.
+/// An item taken from an outbox.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Item<T> {
-    /// What was put in.
+    /// An entry.
     Entry(T),
-    /// At this place so many entries were dropped, since there was no room.
+    /// The number of entries dropped at this place for want of room.
     Dropped(u64),
 }
 
-/// What may become of an entry where there is no room.
+/// What happens to an entry if there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Dropped without a word: the next one says more.
+    /// Dropped silently: the next one replaces it.
     Progress,
-    /// Dropped, and counted at its place.
+    /// Dropped, and counted in its place.
     Line,
-    /// Never dropped: there are only a few of them in a run.
+    /// Never dropped; there are only a few of these per run.
     Kept,
 }
 
-/// How much an outbox holds, and how long its end is waited for.
+/// Capacity and time limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Entries that wait before lines are dropped; progress is dropped at a quarter of them.
+    /// Queued entries from which lines are dropped; progress is dropped from a quarter of it.
     pub(crate) entries: usize,
-    /// A flush gives up where not one entry was taken for so long.
+    /// A flush ends if no entry was written for this long.
     pub(crate) stall: Duration,
-    /// A flush gives up after so long.
+    /// Longest flush.
     pub(crate) flush: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Limits {
     };
 }
 
-/// The end of the queue where entries are put in. Putting in never waits; dropping it waits as [`Self::flush`] does.
+/// The sending end. Putting an entry in never waits; dropping the outbox flushes it.
 pub(crate) struct Outbox<T> {
     shared: Arc<Shared<T>>,
     limits: Limits,
@@ -63,9 +63,9 @@ struct Queue<T> {
     waiting: VecDeque<Item<T>>,
     /// Whether the thread is writing an item.
     busy: bool,
-    /// Items that were written.
+    /// Items written so far.
     done: u64,
-    /// `done` when a flush gave up: the next one does not wait again before that has changed.
+    /// `done` when a flush timed out: the next flush does not wait before it has changed.
     stuck_at: Option<u64>,
     closed: bool,
 }
@@ -99,7 +99,7 @@ impl<T> Shared<T> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next item; `None` after the last one.
+    /// Waits for the next item; `None` after the last one.
     fn take(&self) -> Option<Item<T>> {
         let mut queue = self
             .changed
@@ -122,7 +122,7 @@ impl<T> Shared<T> {
 }
 
 impl<T: Send + 'static> Outbox<T> {
-    /// Starts the thread `name`, which gives every item to `write`.
+    /// Starts a thread with this name, which passes every item to `write`.
     pub(crate) fn start(
         name: &str,
         limits: Limits,
@@ -152,7 +152,7 @@ impl<T: Send + 'static> Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// Puts an entry in, or drops it.
+    /// Queues an entry, or drops it.
     pub(crate) fn put(&self, entry: T, class: Class) {
         let mut queue = self.shared.lock();
         queue.put(entry, class, self.limits.entries);
@@ -160,7 +160,7 @@ impl<T> Outbox<T> {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until everything has been written, for a bounded time. Says whether it was.
+    /// Waits for a bounded time until everything was written; returns whether it was.
     pub(crate) fn flush(&self) -> bool {
         let deadline = Instant::now() + self.limits.flush;
         let mut queue = self.shared.lock();
@@ -202,12 +202,12 @@ impl<T> fmt::Debug for Outbox<T> {
     }
 }
 
-/// A listener in a thread of its own: its stream may keep that waiting, and the run goes on.
+/// Runs a listener in a thread of its own, so that a blocked stream does not block the run.
 #[derive(Debug)]
 pub struct Background(Outbox<(SystemTime, Event)>);
 
 impl Background {
-    /// Tells `listener`.
+    /// Starts the thread of `listener`.
     pub fn new(listener: impl Events + 'static) -> io::Result<Self> {
         Self::with_limits(listener, Limits::DEFAULT)
     }
@@ -257,14 +257,14 @@ mod tests {
     use super::*;
     use crate::model::stage::Stage;
 
-    /// Room for four, and time for everything.
+    /// Room for four entries, and no time limit in practice.
     const SMALL: Limits = Limits {
         entries: 4,
         stall: Duration::from_hours(1),
         flush: Duration::from_hours(1),
     };
 
-    /// A listener whose reader reads nothing before it is let.
+    /// A listener that is blocked until the gate opens.
     struct Stuck {
         let_go: Mutex<Receiver<()>>,
         lines: Lines,
@@ -272,7 +272,7 @@ mod tests {
 
     impl Events for Stuck {
         fn emit_at(&self, event: &Event, time: SystemTime) {
-            // An error is a gate that stays open.
+            // an error means that the gate was dropped: it is open
             let _ = self.let_go.lock().unwrap().recv();
             self.lines.emit_at(event, time);
         }
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(text.text(), "");
         drop(gate);
         background.flush();
-        // The thread took the first one or not before the others came: three or four of them had room.
+        // the thread may have taken the first entry before the others came, so three or four of them had room
         let told = told(&text);
         let missing: Vec<&String> = told.iter().filter(|it| it.contains("missing")).collect();
         let shown = told.iter().filter(|it| it.contains("number")).count();

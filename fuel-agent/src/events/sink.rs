@@ -1,4 +1,4 @@
-//! A stream that goes quiet, instead of failing, when its reader has gone.
+//! An output stream that drops everything after its first error instead of failing.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -9,10 +9,10 @@ use host::printable;
 
 use super::outbox::{Class, Item, Limits, Outbox};
 
-/// Writes lines, each in one piece, until the first error; from then on it drops them.
+/// Writes lines, each by one call, until the first error; then drops them.
 ///
-/// A lost ssh session closes our standard output. That must not stop a run (DESIGN.md), so `EPIPE` and `EIO` end the
-/// telling and nothing else.
+/// A lost ssh session closes standard output. That must not stop a run (DESIGN.md), so `EPIPE` and `EIO` end the output
+/// only.
 pub struct Sink(Mutex<Option<Box<dyn Write + Send>>>);
 
 impl Sink {
@@ -31,7 +31,7 @@ impl Sink {
         Self::of(io::stderr())
     }
 
-    /// Writes to the descriptor itself: a thread that a slow reader keeps waiting holds no lock of the library.
+    /// Uses a copy of the descriptor: a thread that a slow reader blocks then holds no lock of the standard library.
     fn of(stream: impl AsFd + Write + Send + 'static) -> Self {
         match PollingWriter::copy_of(&stream) {
             Ok(writer) => Self::new(writer),
@@ -39,12 +39,12 @@ impl Sink {
         }
     }
 
-    /// Writes `text` and a line end, at once.
+    /// Writes `text` and a line end by one call.
     pub fn line(&self, text: &str) {
         self.text(&format!("{text}\n"));
     }
 
-    /// Writes `text`, whose line ends are ours; what a terminal would act upon is escaped, whoever wrote it.
+    /// Writes `text`; control characters except line ends are escaped, since text may come from a server.
     pub fn text(&self, text: &str) {
         let text = printable::escape(text);
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +58,7 @@ impl Sink {
         }
     }
 
-    /// Whether its reader has gone.
+    /// Whether an error has closed the stream.
     pub fn is_quiet(&self) -> bool {
         self.0
             .lock()
@@ -75,8 +75,8 @@ impl std::fmt::Debug for Sink {
     }
 }
 
-/// Prints text from a thread of its own, for commands that must come to their end though their output is not read.
-/// Dropping it waits for what was printed, for a bounded time.
+/// Prints from a thread of its own, for commands that have to finish though their output is not read. Dropping it
+/// waits, for a bounded time, until everything was printed.
 #[derive(Debug)]
 pub struct Printer(Outbox<String>);
 
@@ -108,13 +108,13 @@ impl Printer {
         self.text(&format!("{text}\n"));
     }
 
-    /// Prints `text` as it is.
+    /// Prints `text` without adding a line end.
     pub fn text(&self, text: &str) {
         self.0.put(text.to_owned(), Class::Line);
     }
 }
 
-/// A stream for tests whose content can be read while others write to it.
+/// An in-memory stream for tests; clones share the content.
 #[cfg(test)]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shared(std::sync::Arc<Mutex<Vec<u8>>>);

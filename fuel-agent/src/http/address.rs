@@ -1,4 +1,4 @@
-//! URLs: which ones are fetched, and what lies beside them.
+//! URLs that can be fetched, and the URLs of files beside them.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use url::Url;
 use super::HttpError;
 use crate::model::url::redacted;
 
-/// An address that something is fetched from.
+/// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     /// `http://` or `https://`.
@@ -17,7 +17,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Reads `text`; other schemes than `http`, `https` and `file` are refused.
+    /// Parses `text`; schemes other than `http`, `https` and `file` are refused.
     pub(crate) fn parse(text: &str) -> Result<Self, HttpError> {
         let wrong = |why: &str| HttpError::Url {
             url: redacted(text),
@@ -35,13 +35,13 @@ impl Address {
     }
 }
 
-/// Last component of the URL's path, as it stands there.
+/// Last component of the URL's path, not decoded.
 pub fn base_name(url: &str) -> String {
     let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// The URL of the file `name` in the same folder, without query and fragment.
+/// URL of the file `name` in the same folder, without query and fragment.
 pub(crate) fn beside(url: &str, name: &str) -> Option<String> {
     let mut url = Url::parse(url).ok()?;
     let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -52,7 +52,7 @@ pub(crate) fn beside(url: &str, name: &str) -> Option<String> {
     Some(url.into())
 }
 
-/// The URL of the file `name` in the folder `base`; its query stays, for a token that the folder is read with.
+/// URL of the file `name` in the folder `base`; keeps the query, which may hold an access token of the folder.
 pub(crate) fn within(base: &str, name: &str) -> Option<String> {
     let mut url = Url::parse(base).ok()?;
     let path = format!("{}/{name}", url.path().trim_end_matches('/'));

@@ -1,4 +1,4 @@
-//! The synchronous side of the room: requests go to the thread that speaks HTTP, answers come back as they arrive.
+//! The synchronous side: requests go to the network thread, responses come back as they arrive.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use super::{HttpSettings, exchange, trust};
 use crate::model::url::redacted;
 use crate::pool::{Buffer, Pool};
 
-/// Bytes of a buffer for what comes from the network.
+/// Length of a network buffer in bytes.
 pub(crate) const PART_LENGTH: usize = 256 * 1024;
 
-/// How many of them may wait for whoever decodes.
+/// Network buffers that may be queued for the decoder.
 pub(crate) const PART_COUNT: usize = 8;
 
-/// Speaks HTTP for the synchronous world. Clones share one thread and one set of connections.
+/// Synchronous HTTP client. Clones share one thread and one set of connections.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -35,14 +35,14 @@ struct Inner {
     cancel: Cancel,
 }
 
-/// What the thread is asked to do.
+/// Command for the network thread.
 pub(super) enum Command {
-    /// Sends a request and its answer.
+    /// Send a request; reply with the response.
     Send {
         request: Box<Request>,
         reply: SyncSender<Result<Response, HttpError>>,
     },
-    /// Waits, unless it is told to stop.
+    /// Wait, unless cancelled.
     Pause {
         duration: Duration,
         stop: Cancel,
@@ -50,17 +50,17 @@ pub(super) enum Command {
     },
 }
 
-/// What the thread has beside commands.
+/// State of the network thread.
 pub(super) struct HttpContext {
     pub(super) http: reqwest::Client,
     pub(super) settings: HttpSettings,
-    /// The proxies that requests go through.
+    /// Proxies by the environment.
     pub(super) proxies: Proxies,
     pub(super) cancel: Cancel,
 }
 
 impl Client {
-    /// Reads the certificate authorities and starts the thread; it ends with the last clone.
+    /// Reads the certificate authorities and starts the thread, which ends with the last clone.
     pub fn new(settings: &HttpSettings, cancel: Cancel) -> Result<Self, HttpError> {
         let setup = |error: &(dyn std::error::Error + 'static)| HttpError::Setup {
             source: Cause::of(error),
@@ -68,7 +68,7 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("provision/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect_timeout)
-            // redirects are followed by `exchange`, which knows what may be carried where
+            // `exchange` follows redirects, since it decides which headers and credentials may be carried
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .tls_certs_only(trust::roots(&settings.authorities)?);
@@ -94,7 +94,7 @@ impl Client {
             .name("http".to_owned())
             .spawn(move || {
                 runtime.block_on(exchange::serve(receiver, Arc::new(context)));
-                // a name that is still being resolved is nothing to wait for
+                // do not wait for a name lookup in progress
                 runtime.shutdown_background();
             })
             .map_err(|error| setup(&error))?;
@@ -105,24 +105,24 @@ impl Client {
         })))
     }
 
-    /// The limits that it was made with.
+    /// Limits that the client was created with.
     pub fn settings(&self) -> &HttpSettings {
         &self.0.settings
     }
 
-    /// Whether somebody told us to stop.
+    /// Whether the run was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancel.is_cancelled()
     }
 
-    /// Sends `request` once and waits for the head of its answer. Any status is an answer.
+    /// Sends `request` once and waits for the response's head, whatever its status.
     pub fn send(&self, request: Request) -> Result<Response, HttpError> {
         let (reply, answer) = sync_channel(1);
         let request = Box::new(request);
         self.ask(Command::Send { request, reply }, &answer)
     }
 
-    /// Waits for `duration`, or until somebody sets `stop` or tells us to stop.
+    /// Waits for `duration`; a cancellation of the run or `stop` is an error.
     pub fn pause(&self, duration: Duration, stop: &Cancel) -> Result<(), HttpError> {
         let (reply, answer) = sync_channel(1);
         let stop = stop.clone();
@@ -152,27 +152,27 @@ impl fmt::Debug for Client {
     }
 }
 
-/// One request.
+/// A request.
 pub struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// Whether it carries what another server must not see: then it is not sent there.
+    /// Whether its headers or body must not be sent to another origin.
     pub(super) private: bool,
     pub(super) deadline: Option<Instant>,
-    /// The limit that `deadline` was set by, for the error; `None`: `HttpSettings::total_timeout`.
+    /// Duration that ends at `deadline`, for the error; `None`: `HttpSettings::total_timeout`.
     pub(super) limit: Option<Duration>,
-    /// How long the body may take, from the head on.
+    /// Time limit of the body, counted from the head.
     pub(super) body_limit: Option<Duration>,
     pub(super) stop: Cancel,
     pub(super) pool: Pool,
-    /// Lengths of the buffers that the body is handed out in; full ones where nothing is said.
+    /// Lengths of the body's buffers; `None`: full buffers.
     pub(super) cuts: Option<Vec<u32>>,
 }
 
 impl Request {
-    /// A GET.
+    /// A GET request.
     pub fn get(url: Url) -> Self {
         Self {
             method: Method::GET,
@@ -189,7 +189,7 @@ impl Request {
         }
     }
 
-    /// Another method, and a body. Redirects are then followed within the same origin only: scheme, host and port.
+    /// Sets method and body. Redirects are then followed within the same origin only: scheme, host and port.
     #[must_use]
     pub fn with_body(mut self, method: Method, body: Vec<u8>) -> Self {
         self.method = method;
@@ -198,21 +198,21 @@ impl Request {
         self
     }
 
-    /// One more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
     }
 
-    /// Fails at `deadline`, wherever it is then.
+    /// Sets the time at which the request fails.
     #[must_use]
     pub fn deadline(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Fails at `deadline`, wherever it is then; the error names `limit`, of which `deadline` is the end.
+    /// Sets the time at which the request fails; the error names `limit`.
     #[must_use]
     pub fn within(mut self, deadline: Instant, limit: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -220,29 +220,29 @@ impl Request {
         self
     }
 
-    /// The body fails where it takes longer than `limit`, from the head on.
+    /// Limits the time of the body, counted from the head.
     #[must_use]
     pub fn body_limit(mut self, limit: Option<Duration>) -> Self {
         self.body_limit = limit;
         self
     }
 
-    /// Ends when `stop` is set.
+    /// Sets a flag that cancels the request.
     #[must_use]
     pub fn stop(mut self, stop: &Cancel) -> Self {
         self.stop = stop.clone();
         self
     }
 
-    /// Takes its buffers from `pool`.
+    /// Sets the pool for the body's buffers.
     #[must_use]
     pub fn pool(mut self, pool: &Pool) -> Self {
         self.pool = pool.clone();
         self
     }
 
-    /// Hands the body out in buffers of these lengths, none longer than those of the pool; a body that is longer than
-    /// all of them is an error, one that is shorter ends early.
+    /// Sets the lengths of the body's buffers, none longer than those of the pool. A body that is longer than all of
+    /// them is an error, a shorter one ends early.
     #[must_use]
     pub fn cuts(mut self, lengths: Vec<u32>) -> Self {
         self.cuts = Some(lengths);
@@ -259,17 +259,17 @@ impl fmt::Debug for Request {
     }
 }
 
-/// The head of an answer, and its body as it comes.
+/// A response; its body is still arriving.
 #[derive(Debug)]
 pub struct Response {
-    /// The head.
+    /// Status and headers.
     pub head: Head,
-    /// The body.
+    /// Body, in buffers.
     pub body: Body,
 }
 
 impl Response {
-    /// All of the body, as long as it is not longer than `limit`.
+    /// Reads the whole body, up to `limit` bytes.
     pub fn bytes(mut self, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
         let too_long = || HttpError::TooLong {
             url: url.to_owned(),
@@ -290,25 +290,25 @@ impl Response {
     }
 }
 
-/// What the thread says of a body.
+/// Message of the network thread about a body.
 #[derive(Debug)]
 pub enum Part {
     /// The next bytes.
     Bytes(Buffer),
-    /// Everything has come.
+    /// The body is complete.
     End,
-    /// Something else happened.
+    /// The body failed or was cancelled.
     Failed(HttpError),
 }
 
-/// A body that comes in buffers, no faster than they are taken.
+/// A body in buffers. A slow reader slows the connection down.
 pub struct Body {
     pub(super) parts: mpsc::Receiver<Part>,
     pub(super) ended: bool,
 }
 
 impl Body {
-    /// The next bytes; `None` when all of them have come. What came before an error has been handed out before it.
+    /// The next bytes; `None` at the end. An error follows the bytes received before it.
     pub fn advance(&mut self) -> Result<Option<Buffer>, HttpError> {
         if self.ended {
             return Ok(None);
@@ -320,7 +320,7 @@ impl Body {
                 Ok(None)
             }
             Some(Part::Failed(error)) => Err(error),
-            // an end that nobody announced is no end
+            // the channel was closed without an end: the thread is gone
             None => Err(HttpError::Gone),
         }
     }

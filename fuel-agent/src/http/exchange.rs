@@ -1,4 +1,4 @@
-//! The asynchronous side of the room: connections, redirects, limits, and bodies on their way into the queue.
+//! The asynchronous side: connections, redirects, limits, and bodies on their way into the queue.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use super::head::Head;
 use super::trust;
 use crate::model::url::redacted;
 
-/// How many redirects are followed.
+/// Most redirects of one request.
 const REDIRECTS: usize = 10;
 
-/// A connection that delivers less than this within the stall limit is as good as stalled.
+/// Fewer bytes than this within the stall timeout count as a stall.
 const TRICKLE: usize = 1024;
 
-/// How often flags are looked at.
+/// Interval at which cancellation flags are polled.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Does what it is told until nobody is left who could.
+/// Executes commands until the last client is dropped.
 pub(super) async fn serve(
     mut commands: mpsc::UnboundedReceiver<Command>,
     context: Arc<HttpContext>,
@@ -46,7 +46,7 @@ pub(super) async fn serve(
                                 parts: body,
                                 ended: false,
                             };
-                            // whoever asked may be gone; then the body is not wanted either
+                            // the caller may be gone: then the body is not needed
                             if reply.send(Ok(Response { head, body })).is_ok() {
                                 deliver(&context, &request, &url, response, parts).await;
                             }
@@ -70,7 +70,7 @@ pub(super) async fn serve(
     }
 }
 
-/// `work`, unless one of the flags is set first.
+/// Runs `work` until one of the flags is set.
 async fn unless<T>(
     cancel: &Cancel,
     stop: &Cancel,
@@ -88,7 +88,7 @@ async fn unless<T>(
     }
 }
 
-/// Sends the request, and again where it is redirected to; gives the answer and where it came from.
+/// Sends the request and follows redirects; returns the final URL and the response.
 async fn send(
     context: &HttpContext,
     request: &Request,
@@ -117,7 +117,7 @@ async fn send_once(
         .http
         .request(request.method.clone(), url.clone())
         .headers(request.headers.clone())
-        // an image is what its bytes are; nobody on the way shall wrap it once more
+        // digests are of the file as it is: no content encoding, which proxies may add
         .header(header::ACCEPT_ENCODING, "identity");
     if request.method != Method::GET && request.method != Method::HEAD {
         builder = builder.body(request.body.clone());
@@ -130,7 +130,7 @@ async fn send_once(
     }
 }
 
-/// `until`, or the deadline of the request where that is earlier.
+/// The earlier of `until` and the deadline of the request.
 fn limit(until: Instant, request: &Request) -> Instant {
     match request.deadline {
         Some(deadline) => until.min(deadline.into()),
@@ -163,7 +163,7 @@ fn failure(context: &HttpContext, url: &Url, error: &reqwest::Error) -> HttpErro
     }
 }
 
-/// Where the answer leads, if it is a redirect that may be followed.
+/// The target of a redirect, or `None` if the response is not one; an error if it must not be followed.
 fn redirect(
     request: &Request,
     url: &Url,
@@ -208,7 +208,7 @@ fn redirect(
     Ok(Some(next))
 }
 
-/// A redirect within one origin goes on with the same user and password; to another origin they are not carried.
+/// Credentials in the URL are carried to a redirect within the same origin only.
 fn keep_credentials(url: &Url, next: &mut Url) {
     if next.origin() == url.origin() && next.username().is_empty() && next.password().is_none() {
         // Neither can fail: both URLs have a host.
@@ -217,7 +217,7 @@ fn keep_credentials(url: &Url, next: &mut Url) {
     }
 }
 
-/// Brings the body into the queue, and its end, or why it did not come.
+/// Sends the body into the queue, followed by its end or the error.
 async fn deliver(
     context: &HttpContext,
     request: &Request,
@@ -236,7 +236,7 @@ async fn deliver(
         Ok(()) => Part::End,
         Err(error) => Part::Failed(error),
     };
-    // nobody listens any more: then nobody needs to know
+    // the receiver may be gone: nothing is left to do
     let _ = parts.send(last).await;
 }
 
@@ -261,7 +261,7 @@ async fn pump(
         let chunk = match timeout_at(soonest, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             ended => {
-                // what has come is handed on before the error: the next attempt goes on after it
+                // what was received is passed on before the error, so that the next attempt continues behind it
                 if let Some((buffer, _)) = filling.filter(|(buffer, _)| !buffer.is_empty()) {
                     let _ = parts.send(Part::Bytes(buffer)).await;
                 }
@@ -297,17 +297,17 @@ async fn pump(
             if let Some(goal) = cuts.advance() {
                 filling = Some((request.pool.take_async().await, goal));
             }
-            // the time that others took is not the server's
+            // time spent waiting for a buffer is not the server's
             until = Instant::now() + stall;
         }
     }
 }
 
-/// How many bytes go into each buffer.
+/// Number of bytes per buffer.
 enum BufferLengths {
-    /// As many as there is room for.
+    /// Full buffers.
     Full,
-    /// These.
+    /// The given lengths.
     Given(std::vec::IntoIter<u32>),
 }
 
@@ -319,7 +319,7 @@ impl BufferLengths {
         }
     }
 
-    /// Bytes for the next buffer; `None` where there is none any more.
+    /// Length of the next buffer; `None` after the last one.
     fn advance(&mut self) -> Option<usize> {
         match self {
             Self::Full => Some(usize::MAX),

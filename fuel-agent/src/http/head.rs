@@ -1,4 +1,4 @@
-//! What the headers of an answer say, as far as we use it.
+//! Status and headers of a response, as far as they are used.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,46 +7,46 @@ use reqwest::header::{self, HeaderMap};
 use super::error::HttpError;
 use crate::model::request::Container;
 
-/// The first lines of an answer.
+/// Status and headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// The status.
+    /// Status code.
     pub status: u16,
-    /// Length of this body, where the server says it.
+    /// Length of this body, if stated.
     pub length: Option<u64>,
-    /// Which part of the whole this body is.
+    /// Range of the file that the body is.
     pub range: Option<ContentRange>,
     /// A strong entity tag, with its quotes.
     pub etag: Option<String>,
-    /// When it was changed last, as the server wrote it.
+    /// `Last-Modified`, as the server wrote it.
     pub last_modified: Option<String>,
-    /// How long the server wants to be left alone.
+    /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// How the server has encoded the body, in lower case; `None` where it sends the file as it is.
+    /// `Content-Encoding` in lower case; `None` for the file as it is.
     pub encoding: Option<String>,
-    /// When it answered, in seconds since 1970 by its own clock.
+    /// `Date`, in seconds since 1970 by the server's clock.
     pub date: Option<u64>,
-    /// The proxy that it came through, without secrets.
+    /// The proxy that was used, without credentials.
     pub via: Option<String>,
 }
 
-/// What a file is recognised by when it is asked for again.
+/// Identifies a version of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// A strong entity tag, with its quotes.
     etag: Option<String>,
-    /// When it was changed last, as the server wrote it; only where that is a strong validator.
+    /// `Last-Modified`, as the server wrote it; only if it is a strong validator.
     last_modified: Option<String>,
 }
 
 impl Identity {
-    /// What a later request can ask to be still the same: the tag, or else the date.
+    /// Value for `If-Range`: the tag, or else the date.
     pub(crate) fn validator(&self) -> Option<&str> {
         self.etag.as_deref().or(self.last_modified.as_deref())
     }
 
-    /// Why `head` does not prove that it is of the same file. An answer to `If-Range` names the tag again (RFC 9110,
-    /// 15.3.7); it may leave out the date.
+    /// Why `head` does not prove that it is of the same file. An answer to `If-Range` repeats the tag (RFC 9110,
+    /// 15.3.7); it may omit the date.
     pub(crate) fn mismatch(&self, head: &Head) -> Option<&'static str> {
         match (&self.etag, &head.etag) {
             (Some(before), Some(now)) if before != now => Some("its entity tag changed"),
@@ -65,9 +65,9 @@ impl Identity {
 pub struct ContentRange {
     /// First byte.
     pub start: u64,
-    /// First byte after it.
+    /// Behind the last byte.
     pub end: u64,
-    /// Length of the whole; `None` where the server does not know.
+    /// Length of the file; `None` if the server does not state it.
     pub total: Option<u64>,
 }
 
@@ -89,8 +89,8 @@ impl Head {
         }
     }
 
-    /// What the file is recognised by. A date within the second in which it was asked for tells nothing of what comes
-    /// later in that second (RFC 9110, 8.8.2.2).
+    /// The identity of the file. A modification date within the second of the response is not a strong validator: the
+    /// file may change again in that second (RFC 9110, 8.8.2.2).
     pub(crate) fn identity(&self) -> Identity {
         let changed = self.last_modified.as_deref().and_then(seconds_of);
         let is_fresh = match (changed, self.date) {
@@ -103,7 +103,7 @@ impl Head {
         }
     }
 
-    /// The status as an error, about the file called `name`.
+    /// The status as an error of the file `name` (redacted URL).
     pub(crate) fn refusal(&self, name: &str) -> HttpError {
         HttpError::Status {
             url: name.to_owned(),
@@ -113,8 +113,8 @@ impl Head {
         }
     }
 
-    /// Refuses what the server has encoded on its own, of the file called `name`. An encoding that is the file's own
-    /// container is no other than that: servers name it so (`AddEncoding x-gzip .gz`), and it is unpacked once.
+    /// Refuses a content encoding that the server has added. One that names the file's own container is accepted
+    /// (`AddEncoding x-gzip .gz`): the file is unpacked once.
     pub(crate) fn check_encoding(&self, name: &str, container: Container) -> Result<(), HttpError> {
         let Some(encoding) = &self.encoding else {
             return Ok(());
@@ -135,7 +135,7 @@ impl Head {
         })
     }
 
-    /// Whether this is the part of a file from `start` on, as long as it says; why not, where it is not.
+    /// The range, if it begins at `start` and its length matches the body's; otherwise what is wrong with it.
     pub(crate) fn check_part(&self, start: u64) -> Result<ContentRange, String> {
         let Some(range) = self.range else {
             return Err("its answer to a range does not say which part it is".to_owned());
@@ -163,7 +163,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
         .map(|value| value.trim().to_owned())
 }
 
-/// All encodings but `identity`, which is none.
+/// All encodings except `identity`.
 fn encoding(headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(header::CONTENT_ENCODING).iter();
     let all = all.map(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
@@ -191,7 +191,7 @@ fn content_range(text: &str) -> Option<ContentRange> {
     })
 }
 
-/// Seconds, or a date: that is compared with the server's own, since the clock of a new node may be anywhere.
+/// Seconds, or a date, compared with the server's own clock since the clock of a new node may be wrong.
 fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -206,7 +206,7 @@ fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
     Some(Duration::from_secs(then.saturating_sub(now)))
 }
 
-/// Seconds since 1970 of a date like `Sun, 06 Nov 1994 08:49:37 GMT`, the only form that servers may send.
+/// Seconds since 1970 of a date like `Sun, 06 Nov 1994 08:49:37 GMT`, the only format that servers may send.
 fn seconds_of(date: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -222,13 +222,13 @@ fn seconds_of(date: &str) -> Option<u64> {
         .splitn(3, ':')
         .map(|part| part.parse::<u64>().ok());
     let (hours, minutes, seconds) = (clock.next()??, clock.next()??, clock.next()??);
-    // What the server may put in there is bounded before it is multiplied; 60 is a leap second.
+    // bounded before they are multiplied; 60 is a leap second
     let is_date = (1970..10000).contains(&year) && (1..=31).contains(&day);
     let is_time = hours < 24 && minutes < 60 && seconds <= 60;
     if words.next()? != "GMT" || !is_date || !is_time {
         return None;
     }
-    // years counted from March: the leap day is then the last day of a year
+    // years counted from March, so that the leap day is the last day of a year
     let (year, month) = if month < 2 {
         (year - 1, month + 10)
     } else {
@@ -305,7 +305,7 @@ mod tests {
                 "{text}"
             );
         }
-        // by our own clock where the server tells no time: long ago
+        // compared with the local clock if the server states no time: long ago
         assert_eq!(retry_after(later, None), Some(Duration::ZERO));
     }
 }

@@ -1,4 +1,4 @@
-//! The only room that speaks HTTP: connections, redirects, bodies, retries, callbacks.
+//! All HTTP: connections, redirects, bodies, retries, callbacks.
 //!
 //! ```text
 //!   the synchronous world                  │ a thread with a runtime of its own
@@ -13,8 +13,8 @@
 //!   proxy    which proxy is asked           │
 //! ```
 //!
-//! Buffers come from a fixed [`Pool`](crate::pool::Pool): a slow disk slows the socket down, and memory stays what it
-//! is. Addresses in errors and logs are [redacted](crate::model::url), without user, password and query.
+//! Buffers come from a fixed [`Pool`](crate::pool::Pool): a slow disk slows the socket down, and memory is
+//! bounded. Addresses in errors and logs are [redacted](crate::model::url), without user, password and query.
 
 pub mod address;
 pub(crate) mod client;
@@ -30,7 +30,7 @@ mod trust;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// Names and values of header fields, for requests of the rooms above.
+/// Header names and values, for requests of other rooms.
 pub(crate) mod header {
     pub(crate) use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
 }
@@ -44,24 +44,24 @@ pub use error::{Cause, Distrust, HttpError};
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
 pub use reach::answers;
 
-/// Limits of everything that goes over the network.
+/// Limits of all network transfers.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// How long making a connection may take.
+    /// Limit for connecting.
     pub connect_timeout: Duration,
-    /// How long a connection may deliver nothing, or next to nothing.
+    /// Longest time in which a connection delivers next to nothing.
     pub stall_timeout: Duration,
-    /// How long fetching one image may take in all; `None` is no limit.
+    /// Limit for one image in all; `None`: no limit.
     pub total_timeout: Option<Duration>,
-    /// How long retries may go on without any new byte.
+    /// Longest time of retries without a new byte.
     pub retry_budget: Duration,
-    /// The pause before the first retry; the following ones are twice as long each.
+    /// Pause before the first retry; doubled for each further one.
     pub first_pause: Duration,
-    /// The longest pause between two retries.
+    /// Longest pause between two retries.
     pub longest_pause: Duration,
-    /// PEM files of certificate authorities that are trusted beside the public ones.
+    /// PEM files of certificate authorities, trusted besides the public ones.
     pub authorities: Vec<PathBuf>,
-    /// Whether `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment count.
+    /// Whether `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment are used.
     pub environment_proxy: bool,
 }
 

@@ -1,9 +1,9 @@
-//! Telling the orchestrator: a call that is made again and again until it is accepted.
+//! Callbacks to the orchestrator: repeated until they are accepted.
 //!
-//! What counts as accepted is the status, and the body where one is expected: there are orchestrators that answer 200
-//! and `False`. Without an expected body the status decides, and a body that is long, cut off or late changes nothing.
-//! Anything else is tried again within the budget, a clear no too: a server that says 404 now may still be starting.
-//! The budget bounds everything: names, connections, redirects, bodies and pauses.
+//! A call is accepted by its status, and by its body if one is expected: some orchestrators answer 200 and `False`.
+//! Without an expected body the status decides, and a body that is long, cut off or late does not matter. Any other
+//! outcome is retried within the budget, a permanent status too, since a server that answers 404 may still be starting.
+//! The budget bounds everything: name resolution, connections, redirects, bodies and pauses.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -24,34 +24,34 @@ use crate::pool::Pool;
 /// Bytes of an answer that are read; an expected body is never longer.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// How long the body of an answer is waited for when the status alone decides: its beginning is shown, at most.
+/// Time limit of the body if the status alone decides; only its beginning is shown.
 const BODY_LIMIT: Duration = Duration::from_secs(2);
 
-/// A shorter budget is one call that may take this long.
+/// Lower bound of the budget, so that one call is possible.
 const SHORTEST_BUDGET: Duration = Duration::from_secs(1);
 
-/// How much of an answer that was not expected is shown.
+/// Characters shown of an unexpected answer.
 const SHOWN: usize = 200;
 
-/// A call, with everything filled in.
+/// A callback with its templates filled in.
 #[derive(Clone, Copy)]
 pub struct Notice<'a> {
-    /// The method, like `POST`. GET and HEAD have no body.
+    /// Method; GET and HEAD have no body.
     pub method: &'a str,
-    /// Where.
+    /// URL; may hold a token.
     pub url: &'a str,
-    /// Headers.
+    /// Names and values; values may be secret.
     pub headers: &'a [(String, String)],
-    /// What is sent.
+    /// Body; may be secret.
     pub body: &'a str,
-    /// Statuses that mean "accepted"; none: 200 to 299.
+    /// Accepted statuses; empty: 200 to 299.
     pub expect_status: &'a [u16],
-    /// What the answer has to be, white space at its ends taken off; `None`: anything.
+    /// Expected body, without surrounding white space; `None`: any.
     pub expect_body: Option<&'a str>,
 }
 
 impl fmt::Debug for Notice<'_> {
-    /// Without what may be a token.
+    /// Omits what may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notice")
             .field("method", &self.method)
@@ -60,42 +60,42 @@ impl fmt::Debug for Notice<'_> {
     }
 }
 
-/// It was accepted.
+/// An accepted call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// The status of the answer.
+    /// Status of the answer.
     pub status: u16,
-    /// How many calls it took.
+    /// Number of calls, including this one.
     pub attempts: u32,
 }
 
-/// Why it was not accepted.
+/// Why a callback was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
-    /// It cannot be called at all.
+    /// URL, method or headers are not valid.
     #[error("cannot call {url}: {why}")]
     Impossible {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// The budget is used up.
     #[error("{url} did not accept the call (tried {attempts} times within {})", seconds(*budget))]
     Refused {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// How often it was called.
+        /// Number of calls.
         attempts: u32,
-        /// How long that was allowed to take.
+        /// Time allowed for all calls.
         budget: Duration,
-        /// What was wrong with the last answer.
+        /// The last failure.
         source: Box<Refusal>,
     },
-    /// Somebody told us to stop.
+    /// The run was cancelled.
     #[error("interrupted while calling {url}")]
     Cancelled {
-        /// The address.
+        /// The URL, redacted.
         url: String,
     },
 }
@@ -103,23 +103,23 @@ pub enum NotifyError {
 /// Why one call was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// There was no answer.
+    /// No answer was received.
     #[error("{}", chain(.0))]
     Unanswered(HttpError),
-    /// Another status than expected.
+    /// The status was not an expected one.
     #[error("it answers {status}: `{body}`")]
     Status {
-        /// The status.
+        /// Status of the answer.
         status: u16,
-        /// How the answer begins.
+        /// Beginning of the answer.
         body: String,
     },
-    /// Another body than expected.
+    /// The body was not the expected one.
     #[error("it answers `{body}`, expected is `{expected}`{}", cobbler(body))]
     Body {
-        /// How the answer begins.
+        /// Beginning of the answer.
         body: String,
-        /// What it should be.
+        /// The expected body.
         expected: String,
     },
 }
@@ -143,7 +143,7 @@ impl From<NotifyError> for Error {
     }
 }
 
-/// What Cobbler means by an answer that says nothing about its reason.
+/// What Cobbler means by an answer that does not explain itself.
 fn cobbler(body: &str) -> &'static str {
     match body {
         "False" => {
@@ -153,7 +153,7 @@ fn cobbler(body: &str) -> &'static str {
     }
 }
 
-/// Makes the call until it is accepted or `budget` is used up, and never longer.
+/// Calls until accepted or until `budget` is used up.
 pub fn notify(
     client: &Client,
     notice: &Notice<'_>,
@@ -195,7 +195,7 @@ pub fn notify(
     }
 }
 
-/// A call that has been checked.
+/// A validated call.
 struct Prepared<'a> {
     notice: &'a Notice<'a>,
     method: Method,
@@ -229,7 +229,7 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// Once, and not beyond `deadline`, which is the end of `limit`.
+    /// Calls once, with a time limit `limit` that ends at `deadline`.
     fn call(&self, client: &Client, deadline: Instant, limit: Duration) -> Result<u16, Refusal> {
         let body = self.notice.body.as_bytes().to_vec();
         let is_read = self.notice.expect_body.is_some();
@@ -272,7 +272,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The first [`ANSWER_LIMIT`] bytes of a body, as far as they came, and why no more of them did.
+/// Up to [`ANSWER_LIMIT`] bytes of a body, and the error that ended it, if any.
 fn beginning(mut body: Body) -> (Vec<u8>, Result<(), HttpError>) {
     let mut bytes = Vec::new();
     while bytes.len() <= ANSWER_LIMIT {

@@ -1,6 +1,6 @@
-//! Which proxy of the environment a request goes through: errors name it, and `no_proxy=*` means every host.
+//! Which proxy of the environment a request uses, so that errors can name it; also makes `no_proxy=*` mean every host.
 //!
-//! The rules are those of the library that speaks HTTP, which are curl's; the library itself takes `*` for names only.
+//! The rules are those of reqwest, which follow curl; reqwest itself takes `*` for names only.
 
 use std::net::IpAddr;
 
@@ -8,17 +8,17 @@ use url::{Host, Url};
 
 use crate::model::url::redacted;
 
-/// The proxies that the environment names.
+/// Proxies by the environment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proxies {
     http: Option<String>,
     https: Option<String>,
-    /// Hosts that are asked directly.
+    /// Entries of `no_proxy`.
     direct: Vec<String>,
 }
 
 impl Proxies {
-    /// What the variables say, each looked up by `variable`.
+    /// Reads the environment through `variable`.
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let either = |upper: &str| {
             let found = variable(upper).or_else(|| variable(&upper.to_lowercase()));
@@ -37,12 +37,12 @@ impl Proxies {
         }
     }
 
-    /// Whether no host is asked through a proxy.
+    /// Whether no host uses a proxy.
     pub(super) fn is_off(&self) -> bool {
         self.direct.iter().any(|host| host == "*")
     }
 
-    /// The proxy that `url` is asked through, without secrets.
+    /// The proxy for `url`, without credentials.
     pub(super) fn via(&self, url: &Url) -> Option<String> {
         let proxy = match url.scheme() {
             "http" => self.http.as_ref()?,
@@ -62,7 +62,7 @@ impl Proxies {
     }
 }
 
-/// Whether an entry of `no_proxy` means the host of `url`.
+/// Whether an entry of `no_proxy` covers the host of `url`.
 fn is_named(entry: &str, url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(domain)) => {
@@ -75,7 +75,7 @@ fn is_named(entry: &str, url: &Url) -> bool {
     }
 }
 
-/// Whether `entry` is this address, or a network (`10.0.0.0/8`) that has it.
+/// Whether `entry` is this address, or a network that contains it, such as `10.0.0.0/8`.
 fn is_within(entry: &str, address: IpAddr) -> bool {
     let (network, length) = entry.split_once('/').unwrap_or((entry, ""));
     let Ok(network) = network.parse::<IpAddr>() else {
@@ -95,7 +95,7 @@ fn is_within(entry: &str, address: IpAddr) -> bool {
     } else {
         length.parse::<u32>().ok().filter(|length| *length <= width)
     };
-    // a shift by all bits is none in the type
+    // shifting by the full width is `None`
     length.is_some_and(|length| {
         let shift = width - length;
         network.checked_shr(shift).unwrap_or(0) == address.checked_shr(shift).unwrap_or(0)

@@ -1,5 +1,5 @@
-//! Whether a server answers at all: asked before anything is touched, so that a name that leads nowhere or a
-//! certificate that is not trusted is told of before the work, and not only when all of it is done.
+//! Whether a callback server is reachable: checked before anything is touched, so that a wrong name or an untrusted
+//! certificate is reported before the work and not after it.
 
 use reqwest::Method;
 
@@ -8,8 +8,7 @@ use super::client::{Client, Request};
 use super::error::HttpError;
 use crate::pool::Pool;
 
-/// Asks the server of `url` once for its front page, and not for `url` itself, which may do something. Any answer will
-/// do.
+/// Requests `/` of the server once, not `url` itself, which may have an effect. Any status will do.
 pub fn answers(client: &Client, url: &str) -> Result<(), HttpError> {
     let mut front = match Address::parse(url)? {
         Address::Web(url) => url,
@@ -21,7 +20,7 @@ pub fn answers(client: &Client, url: &str) -> Result<(), HttpError> {
     let mut request = Request::get(front).pool(&Pool::new(1, 16 * 1024));
     request.method = Method::HEAD;
     match client.send(request) {
-        // Where it leads is not the question; and whoever was told to stop finds that out elsewhere.
+        // a redirect need not be followed, and a cancellation is noticed elsewhere
         Ok(_) | Err(HttpError::Redirect { .. } | HttpError::Cancelled) => Ok(()),
         Err(error) => Err(error),
     }

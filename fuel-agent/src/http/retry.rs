@@ -1,4 +1,4 @@
-//! When to try again: pauses that grow, and a budget that every progress refills.
+//! Retries: growing pauses, and a budget that progress refills.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use super::error::HttpError;
 pub(crate) struct Retry {
     url: String,
     budget: Duration,
-    /// The first failure since anything came: time before it was nobody's loss.
+    /// The first failure since the last progress: the budget begins there.
     since: Option<Instant>,
     attempts: u32,
     pause: Duration,
 }
 
 impl Retry {
-    /// A full budget for `url`, as it may be shown.
+    /// A full budget for `url`, which has to be redacted.
     pub(crate) fn new(client: &Client, url: &str, budget: Duration) -> Self {
         Self {
             url: url.to_owned(),
@@ -31,14 +31,14 @@ impl Retry {
         }
     }
 
-    /// Something came: the budget is full again.
+    /// Refills the budget after progress.
     pub(crate) fn progressed(&mut self, client: &Client) {
         self.since = None;
         self.attempts = 0;
         self.pause = client.settings().first_pause;
     }
 
-    /// How long to wait before the next attempt; the error itself where there shall be none.
+    /// The pause before the next attempt; the final error if there must not be one.
     pub(crate) fn pause_after(
         &mut self,
         client: &Client,
@@ -51,31 +51,30 @@ impl Retry {
             HttpError::Status { retry_after, .. } => *retry_after,
             _ => None,
         };
-        // then it is the server's wish that is too long, and not that nothing has come for so long
         let pause = self.pause;
         self.spend(client, asked)
             .ok_or_else(|| HttpError::Exhausted {
                 url: self.url.clone(),
                 attempts: self.attempts,
                 budget: self.budget,
+                // named as the reason only if it is longer than our own pause
                 asked: asked.filter(|asked| *asked >= pause),
                 source: Box::new(error),
             })
     }
 
-    /// How long to wait before the next attempt, at least as long as `asked`; `None` where the budget does not allow
-    /// it.
+    /// The pause before the next attempt, at least `asked`; `None` if the budget does not allow it.
     pub(crate) fn spend(&mut self, client: &Client, asked: Option<Duration>) -> Option<Duration> {
         self.attempts += 1;
         let pause = asked.map_or_else(|| jittered(self.pause), |asked| asked.max(self.pause));
         self.pause = (self.pause * 2).min(client.settings().longest_pause);
         let since = *self.since.get_or_insert_with(Instant::now);
-        // A server may ask for any number of seconds; a sum that does not fit is beyond every budget.
+        // a server may ask for any number of seconds; a sum that overflows is beyond every budget
         let end = since.elapsed().checked_add(pause)?;
         (end <= self.budget).then_some(pause)
     }
 
-    /// Does `attempt` until it succeeds, fails for good, or the budget is used up.
+    /// Runs `attempt` until it succeeds, fails permanently, or the budget is used up.
     pub(crate) fn until_done<T>(
         mut self,
         client: &Client,
@@ -94,7 +93,7 @@ impl Retry {
     }
 }
 
-/// Between half of `pause` and all of it: nodes that failed together do not come back together.
+/// A random pause between half of `pause` and all of it, so that nodes that failed together do not retry together.
 fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let share = u32::try_from(random % 1024).unwrap_or(0);

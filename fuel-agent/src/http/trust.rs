@@ -1,4 +1,4 @@
-//! Which certificate authorities are believed, and what a refusal of a certificate means.
+//! Trusted certificate authorities, and what a rejected certificate means.
 
 use std::error::Error;
 use std::fs;
@@ -12,7 +12,7 @@ use rustls::{CertificateError, InvalidMessage, OtherError, RootCertStore};
 
 use super::error::{Cause, Distrust, HttpError};
 
-/// The public authorities, built in, and those of the operator: a ramdisk has no bundle of its own.
+/// The public authorities, built in, and the operator's: a ramdisk has no bundle of its own.
 pub(super) fn roots(files: &[std::path::PathBuf]) -> Result<Vec<Certificate>, HttpError> {
     let mut roots = Vec::with_capacity(webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
     for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
@@ -34,7 +34,7 @@ pub(super) fn roots(files: &[std::path::PathBuf]) -> Result<Vec<Certificate>, Ht
 fn read(file: &Path) -> Result<Vec<Certificate>, Cause> {
     let pem = fs::read(file).map_err(|error| Cause::of(&error))?;
     let mut found = Vec::new();
-    // reqwest looks into them only when it makes its client, and then no longer knows the file
+    // parsed here, since reqwest parses them when it is built and its error does not name the file
     let mut store = RootCertStore::empty();
     for der in CertificateDer::pem_slice_iter(&pem) {
         let der = der.map_err(|error| Cause::of(&error))?;
@@ -48,7 +48,7 @@ fn read(file: &Path) -> Result<Vec<Certificate>, Cause> {
 }
 
 impl Cause {
-    /// The innermost reason of an error.
+    /// The innermost error.
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
         let mut innermost = error;
         while let Some(source) = inner(innermost) {
@@ -58,7 +58,7 @@ impl Cause {
     }
 }
 
-/// What an error says; where a library has only the name of a constant for it, in words.
+/// The text of an error; constants of libraries in words.
 fn words(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref() {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
@@ -68,7 +68,7 @@ fn words(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// The error below this one. An [`io::Error`] that wraps another shows the wrapped one's text as its own.
+/// The source of an error. An [`io::Error`] that wraps another shows the wrapped one's text as its own.
 fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
     if let Some(wrapped) = error
         .downcast_ref::<io::Error>()
@@ -79,7 +79,7 @@ fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stati
     error.source()
 }
 
-/// What is wrong with the server's certificate, if that is why `error` happened.
+/// Why the server's certificate was rejected, if that caused `error`.
 pub(super) fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -122,7 +122,7 @@ fn reason_in_words(why: &CertificateError) -> String {
     text.to_owned()
 }
 
-/// What the name of a constant says: `PathLenConstraintViolated` as words.
+/// The name of a constant as words, such as `PathLenConstraintViolated`.
 fn in_words(name: &str) -> String {
     match name {
         "CaUsedAsEndEntity" => {
@@ -132,7 +132,7 @@ fn in_words(name: &str) -> String {
         "UnsupportedCertVersion" => return "it is not of version 3 of X.509".to_owned(),
         _ => {}
     }
-    // of one with details, its name
+    // the name of a variant with fields
     let end = name.find(|c: char| !c.is_ascii_alphanumeric());
     let mut words = String::new();
     for c in name[..end.unwrap_or(name.len())].chars() {

@@ -1,8 +1,8 @@
-//! The kernel's command line, read as the kernel reads it.
+//! The kernel's command line, parsed as the kernel does.
 
 use super::{Entry, Place};
 
-/// The entries whose key begins with `provision.`, in their order.
+/// The entries with the prefix `provision.`, in order.
 pub fn entries(text: &str) -> Vec<Entry> {
     words(text)
         .iter()
@@ -11,9 +11,9 @@ pub fn entries(text: &str) -> Vec<Entry> {
         .collect()
 }
 
-/// The words of a kernel command line: cut at white space outside of double quotes. As in the kernel's `next_arg`, a
-/// pair of quotes around the whole word or around the value is taken off, others stay: `provision.success.body={"a":1}`
-/// is itself. What follows `--` is for init and not ours, as everywhere on a command line.
+/// Splits a kernel command line at white space outside of double quotes. As in the kernel's `next_arg`, a pair of
+/// quotes around the whole word or around the value is removed and others stay: `provision.success.body={"a":1}` is
+/// unchanged. Words after `--` are for init and ignored.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Entry, Place};
 use crate::model::error::{Error, Kind};
 
-/// The entries of the file; none where it does not exist.
+/// The entries of the file; none if it does not exist.
 pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, path),
@@ -18,7 +18,7 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
     }
 }
 
-/// The entries of a file's text; `path` is for messages.
+/// Parses the file's text; `path` is for messages.
 pub fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();
     for (index, line) in text.lines().enumerate() {

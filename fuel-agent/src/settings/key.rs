@@ -1,47 +1,47 @@
-//! What a setting is, and which one was meant by a name that is none.
+//! The definition of a setting, and suggestions for unknown names.
 
 use super::Settings;
 use super::keys::KEYS;
 
-/// Of several layers that say something, whose values count.
+/// Which layer counts if several set a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layers {
-    /// The strongest's.
+    /// The strongest.
     Strongest,
     /// All of them.
     United,
-    /// The weakest's: the ramdisk's, where that says something.
+    /// The weakest that sets it: the ramdisk's, if it does.
     Weakest,
 }
 
-/// One setting.
+/// Definition of a setting.
 #[derive(Debug)]
 pub struct Key {
-    /// Its name, as after `provision.`.
+    /// Name, without the prefix `provision.`.
     pub name: &'static str,
-    /// What its value looks like.
+    /// Form of the value, for the manual.
     pub value: &'static str,
-    /// What a key without `=` means, where that is allowed.
+    /// Value of a key without `=`, if that is allowed.
     pub bare: Option<&'static str>,
-    /// Whether it may be given more than once.
+    /// Whether it may be given more than once in a layer.
     pub many: bool,
-    /// Whose values count.
+    /// Which layer counts.
     pub layers: Layers,
-    /// What holds without it.
+    /// Default, as text.
     pub default: &'static str,
-    /// What it does, in a sentence or two.
+    /// Description, in one or two sentences.
     pub help: &'static str,
-    /// Puts a value into place, or says what is wrong with it.
+    /// Parses a value and stores it; the error says what is wrong with it.
     pub set: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
 impl Key {
-    /// The key of that name, `_` for `-`.
+    /// Finds a key by name, with `_` for `-`.
     pub fn named(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// The key that was probably meant.
+    /// The most similar key, for a suggestion.
     pub fn nearest(name: &str) -> Option<&'static Self> {
         KEYS.iter()
             .map(|key| (distance(key.name, name), key))
@@ -51,7 +51,7 @@ impl Key {
     }
 }
 
-/// How many letters have to be added, taken away, changed or swapped with their neighbour.
+/// Edit distance with transpositions.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];

@@ -1,4 +1,4 @@
-//! The table of settings: parsing, `provision run --help` and docs/commands.md are all driven by it.
+//! The table of settings, which drives parsing, `provision run --help` and docs/commands.md.
 
 use std::fmt::Write as _;
 
@@ -438,7 +438,7 @@ pub fn help() -> String {
     text
 }
 
-/// The table of settings, as docs/commands.md has it.
+/// The table of settings for docs/commands.md.
 pub fn manual() -> String {
     let mut text = String::from("| setting | default | what it does |\n|---|---|---|\n");
     for key in KEYS {

@@ -1,9 +1,9 @@
-//! How an agent is told to behave: layers of `KEY=VALUE`, strongest first, one table of keys ([`keys::KEYS`]).
+//! Settings of the agent: layers of `KEY=VALUE`, strongest first, and one table of keys ([`keys::KEYS`]).
 //!
-//! Command line, then kernel command line (`provision.KEY=VALUE`), then `/etc/provision.conf`. A key that a stronger
-//! layer names is not looked for in a weaker one, but for what has to hold whatever a command line says: `protect` and
-//! `ca` are united over all layers, `require_signature` holds where any layer says it, of several `min_release` the
-//! largest counts, and keys are trusted from the weakest layer that names any: those of the ramdisk, where it has some.
+//! The layers are the command line, the kernel command line (`provision.KEY=VALUE`) and `/etc/provision.conf`. The
+//! strongest layer that sets a key counts, except for keys that a command line must not weaken: `protect` and `ca` are
+//! united over all layers, `require_signature` holds if any layer sets it, the largest `min_release` counts, and
+//! trusted keys come from the weakest layer that names any, which is the ramdisk's if it does.
 
 pub mod cmdline;
 pub mod file;
@@ -23,48 +23,48 @@ pub use key::Key;
 use key::Layers;
 pub(crate) use value::boot_mac;
 
-/// Everything that can be set.
+/// All settings.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of its own, and a key of the table"
 )]
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where `provision.json` is fetched from, if it is pulled; `{mac}`, `{uuid}` and `{serial}` are filled in.
+    /// URL that `provision.json` is pulled from; `{mac}`, `{uuid}` and `{serial}` are replaced. `None`: pushed.
     pub url: Option<RedactedUrl>,
-    /// How long a run asks again for a request that its server does not have yet.
+    /// How long a run polls for a request that its server does not have yet.
     pub url_wait: Duration,
-    /// Install again although the node is what the request asks for.
+    /// Install again although the node is installed as requested.
     pub reinstall: bool,
-    /// What happens at the end of a run that went well; by default `none` when pushed and `reboot` when pulled.
+    /// What to do after a successful run; default: `none` when pushed, `reboot` when pulled.
     pub end: Option<End>,
-    /// Whether a disk may be taken by its name although the request gives ids and none matched.
+    /// Whether a disk may be chosen by name although the request gives ids and none matches.
     pub match_by_name: bool,
     /// Whether images without a digest may be written.
     pub allow_unverified: bool,
     /// Whether removable disks may be chosen.
     pub allow_removable: bool,
-    /// What holds for packed images: trusted keys, mirrors, whether what the disk holds is made use of.
+    /// Policy for packed images.
     pub packed: PackedPolicy,
     /// Disks that are never chosen: names, links, serial numbers, wwns.
     pub protect: Vec<String>,
-    /// Whether an entry of `protect` that is no disk of this node is a refusal.
+    /// Whether an entry of `protect` that is not a disk of this node is refused.
     pub protect_strict: bool,
-    /// What is called when the node is installed.
+    /// Callback after a successful run.
     pub success: Callback,
-    /// What is called when a run has failed.
+    /// Callback after a failed run.
     pub failure: Callback,
-    /// Where cloud-init of the installed system calls when it is done.
+    /// URL that cloud-init of the installed system calls when it is done.
     pub phone_home: Option<RedactedUrl>,
-    /// Whether BIOS nodes get the protective entry of a disk with boot code marked active.
+    /// Whether BIOS nodes get the protective MBR entry of a disk with boot code marked active.
     pub gpt_active: bool,
-    /// How long one run goes on offering the completion.
+    /// How long a run repeats the completion callback.
     pub notify_budget: Duration,
-    /// How long disks that the request names are waited for.
+    /// How long to wait for the disks that the request names.
     pub discover_wait: Duration,
-    /// Where GRUB's platforms lie.
+    /// Folder of GRUB's platforms.
     pub grub: PathBuf,
-    /// Limits of the network.
+    /// Network limits.
     pub http: HttpSettings,
 }
 
@@ -93,25 +93,25 @@ impl Default for Settings {
     }
 }
 
-/// How somebody is told: `success.*` and `failure.*`. Without `url` nobody is.
+/// A callback: `success.*` or `failure.*`. Without `url` there is none.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Callback {
-    /// Where.
+    /// URL.
     pub url: Option<RedactedUrl>,
-    /// By which method; `POST` by default.
+    /// Method; default: `POST`.
     pub method: Option<String>,
-    /// More headers.
+    /// Additional headers.
     pub headers: Vec<(String, String)>,
-    /// The body's template; a JSON object of ours by default.
+    /// Template of the body; default: a JSON object of the agent's.
     pub body: Option<String>,
-    /// Statuses that mean "accepted"; 200 to 299 by default.
+    /// Accepted statuses; default: 200 to 299.
     pub expect_status: Vec<u16>,
-    /// What the answer's body has to be, white space at its ends taken off; anything by default.
+    /// Expected body, without surrounding white space; default: any.
     pub expect_body: Option<String>,
 }
 
 impl fmt::Debug for Callback {
-    /// Without header values, bodies and the URL's query: they may hold tokens.
+    /// Omits header values, bodies and the URL's query, which may hold tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callback")
             .field("url", &self.url)
@@ -120,28 +120,28 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// What happens at the end of a successful run.
+/// What to do after a successful run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum End {
-    /// Nothing: whoever started the run goes on.
+    /// Exit; the caller decides.
     None,
-    /// The node restarts.
+    /// Reboot.
     Reboot,
-    /// The node is switched off.
+    /// Power off.
     Poweroff,
-    /// The installed system's kernel starts, without the firmware in between.
+    /// Start the installed system's kernel without a firmware reset.
     Kexec,
 }
 
-/// Where a setting was said.
+/// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On the command line of `provision`.
+    /// The command line of `provision`.
     CommandLine,
-    /// On the kernel's.
+    /// The kernel's command line.
     Kernel,
-    /// In a file, on a line.
+    /// A line of a file.
     File(PathBuf, usize),
 }
 
@@ -155,19 +155,19 @@ impl fmt::Display for Place {
     }
 }
 
-/// One `KEY=VALUE`, and where it was said.
+/// A `KEY=VALUE` entry and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The key, `-` as `_`, without `provision.`.
+    /// The key with `_` for `-`, without `provision.`.
     pub key: String,
-    /// The value; `None` where there is no `=`.
+    /// The value; `None` without `=`.
     pub value: Option<String>,
-    /// Where.
+    /// Its source.
     pub place: Place,
 }
 
 impl Entry {
-    /// An entry from `KEY=VALUE` or `KEY`.
+    /// Parses `KEY=VALUE` or `KEY`.
     pub fn parse(text: &str, place: Place) -> Self {
         let (key, value) = match text.split_once('=') {
             Some((key, value)) => (key, Some(value.to_owned())),
@@ -185,7 +185,7 @@ impl Entry {
     }
 }
 
-/// Settings from layers, strongest first, and what is odd about them.
+/// Merges layers, strongest first; returns the settings and warnings.
 pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
     let mut settings = Settings::default();
     let mut warnings = Vec::new();
@@ -223,16 +223,16 @@ pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
     Ok((settings, warnings))
 }
 
-/// Whether a layer says something of a key.
+/// Whether any of the entries sets a key.
 fn names(layer: &[Entry], key: &Key) -> bool {
     layer.iter().any(|entry| entry.key == key.name)
 }
 
-/// What the ramdisk's init reads under the same prefix: docs/ramdisk.md.
+/// Keys with the same prefix that the ramdisk's init reads: docs/ramdisk.md.
 const FOR_THE_RAMDISK: [&str; 3] = ["bootif", "key", "shell"];
 
-/// A key that the table does not have. The kernel's command line is read by others too, and may be older or newer than
-/// this agent; our own command line and file are not.
+/// An unknown key. On the kernel's command line it is a warning, since others read it too and it may be for another
+/// version of the agent; on our own command line and in our file it is an error.
 fn unknown(entry: &Entry, warnings: &mut Vec<String>) -> Result<(), Error> {
     if entry.place == Place::Kernel && FOR_THE_RAMDISK.contains(&entry.key.as_str()) {
         let value = entry.value.as_deref().unwrap_or_default();
@@ -281,8 +281,7 @@ fn set(key: &Key, entry: &Entry, settings: &mut Settings) -> Result<(), Error> {
     })
 }
 
-/// Reads the layers below the command line: the kernel's command line and the file; a file that does not exist is
-/// empty.
+/// Reads the layers below the command line: the kernel's command line and the file. A missing file is empty.
 pub fn read(
     command_line: Vec<Entry>,
     kernel: &Path,

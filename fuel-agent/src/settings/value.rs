@@ -1,4 +1,4 @@
-//! What the values of settings may look like.
+//! Parsers of setting values.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) fn put_header(callback: &mut Callback, value: &str) -> Result<(), Str
             callback.headers.push(header);
             Ok(())
         }
-        // Not shown: it may hold a token.
+        // not shown: it may hold a token
         _ => Err("it has no name before a `:`".to_owned()),
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn put_expect_body(callback: &mut Callback, value: &str) -> Result<()
     Ok(())
 }
 
-/// The text; an empty one takes back what holds without it.
+/// A text; an empty one restores the default.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "all readers of values have one shape"
@@ -73,22 +73,22 @@ pub(super) fn text(value: &str) -> Result<Option<String>, String> {
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
-/// An address, or the template of one; an empty one takes back what holds without it.
+/// A URL, or a template of one; an empty one restores the default.
 pub(super) fn address(value: &str) -> Option<RedactedUrl> {
     (!value.is_empty()).then(|| RedactedUrl::from(value))
 }
 
-/// The address of a web server, or nothing.
+/// An HTTP URL, or empty.
 pub(super) fn web(value: &str) -> Result<Option<RedactedUrl>, String> {
     match url::Url::parse(value) {
         _ if value.is_empty() => Ok(None),
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(value.into())),
-        // Not shown: it may hold a token.
+        // not shown: it may hold a token
         _ => Err("it is not a URL like `http://host/path`".to_owned()),
     }
 }
 
-/// Keys that are trusted: at least one, for nobody trusts nobody by accident.
+/// Trusted keys, at least one: an empty list would disable signatures by accident.
 pub(super) fn put_keys(keys: &mut Vec<TrustedKey>, value: &str) -> Result<(), String> {
     let words = list(value);
     if words.is_empty() {
@@ -103,7 +103,7 @@ pub(super) fn put_keys(keys: &mut Vec<TrustedKey>, value: &str) -> Result<(), St
     Ok(())
 }
 
-/// Folders on servers.
+/// URLs of folders.
 pub(super) fn put_mirrors(mirrors: &mut Vec<RedactedUrl>, value: &str) -> Result<(), String> {
     for word in list(value) {
         Address::parse(&word).map_err(|error| error.to_string())?;
@@ -115,7 +115,7 @@ pub(super) fn put_mirrors(mirrors: &mut Vec<RedactedUrl>, value: &str) -> Result
     Ok(())
 }
 
-/// Words between commas.
+/// Words separated by commas.
 pub(super) fn list(value: &str) -> Vec<String> {
     value
         .split(',')
@@ -125,8 +125,8 @@ pub(super) fn list(value: &str) -> Vec<String> {
         .collect()
 }
 
-/// The address of a network card as boot loaders write it: `01-52-54-00-12-34-56`, `01` being Ethernet, or the address
-/// itself, with `-` or `:`. Gives `52:54:00:12:34:56`.
+/// The address of a network interface in the form of boot loaders, `01-52-54-00-12-34-56` with `01` for Ethernet, or
+/// the plain address with `-` or `:`. Returns `52:54:00:12:34:56`.
 pub(crate) fn boot_mac(value: &str) -> Option<String> {
     let parts: Vec<&str> = value.split(['-', ':']).collect();
     let address = match parts.as_slice() {
@@ -139,7 +139,7 @@ pub(crate) fn boot_mac(value: &str) -> Option<String> {
     is_one.then(|| address.join(":").to_lowercase())
 }
 
-/// A switch.
+/// A boolean.
 pub(super) fn yes(value: &str) -> Result<bool, String> {
     match value {
         "yes" | "true" | "1" | "on" => Ok(true),
@@ -148,7 +148,7 @@ pub(super) fn yes(value: &str) -> Result<bool, String> {
     }
 }
 
-/// A time: a number of seconds, or with a unit: `90`, `90s`, `5m`, `2h`.
+/// A duration: seconds, or with a unit: `90`, `90s`, `5m`, `2h`.
 pub(super) fn time(value: &str) -> Result<Duration, String> {
     let wrong = || format!("`{value}` is not a time; write it like `90s`, `5m` or `2h`");
     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -159,7 +159,7 @@ pub(super) fn time(value: &str) -> Result<Duration, String> {
         "h" => number.checked_mul(3600),
         _ => None,
     };
-    // A year is more than anybody waits, and far from where clocks overflow.
+    // at most a year, which is far from where clocks overflow
     match seconds {
         Some(seconds) if seconds <= 31_536_000 => Ok(Duration::from_secs(seconds)),
         _ => Err(wrong()),

@@ -1,4 +1,4 @@
-//! Whether the bytes of an image are what the request says, as far as its beginning tells.
+//! Compares the beginning of an image with the request.
 
 use std::io::Read;
 
@@ -21,8 +21,8 @@ impl From<DiskImageError> for Mismatch {
     }
 }
 
-/// Whether an image that begins with `head` is what the request says, and asks for no more memory than it gets. What is
-/// in the container is looked at as far as so few bytes tell.
+/// Checks that `head` is of the stated container, that unpacking needs no more memory than allowed, and, as far as so
+/// few bytes show, that the content matches `format`.
 pub fn check_head(head: &[u8], container: Container, format: &str) -> Result<(), Mismatch> {
     if head.is_empty() {
         return Err(Mismatch::Empty);
@@ -45,11 +45,12 @@ pub fn check_head(head: &[u8], container: Container, format: &str) -> Result<(),
     }
 }
 
-/// Whether what begins with `content` out of its container is an archive, if it should be one, and else no file.
+/// Checks that the unpacked beginning `content` is an archive if one is expected, and otherwise not a file format of
+/// its own.
 fn check_file(content: &[u8], format: &str) -> Result<(), Mismatch> {
     let found = FileFormat::by(content);
     let is_right = match format {
-        // fewer bytes than its first header do not tell
+        // a tar header is longer than that
         ARCHIVE => found == FileFormat::Tar || content.len() < HEAD_LENGTH,
         _ => found == FileFormat::Raw,
     };
@@ -64,7 +65,7 @@ fn check_file(content: &[u8], format: &str) -> Result<(), Mismatch> {
     Err(Mismatch::Format { found, expected })
 }
 
-/// Whether the first block out of the container is of what the request says, as far as it tells.
+/// Checks the content of the first block against the request.
 pub fn check_content(content: &[u8], format: &str) -> Result<(), Mismatch> {
     check_file(content, format)?;
     if format == ARCHIVE {
@@ -76,7 +77,7 @@ pub fn check_content(content: &[u8], format: &str) -> Result<(), Mismatch> {
     }
 }
 
-/// What comes out of the container first, as far as `head` goes: nothing of those that unpack whole blocks only.
+/// The first bytes out of the container; none for containers that unpack in whole blocks only.
 fn first_bytes(head: &[u8], container: Container) -> Vec<u8> {
     match container {
         Container::Raw => head.to_vec(),
@@ -86,7 +87,7 @@ fn first_bytes(head: &[u8], container: Container) -> Vec<u8> {
     }
 }
 
-/// Reads until it is enough, or there is no more.
+/// Reads until `target` is full or the input ends.
 fn read_some(mut decoder: impl Read) -> Vec<u8> {
     let mut bytes = vec![0; HEAD_LENGTH];
     let mut length = 0;
@@ -100,9 +101,9 @@ fn read_some(mut decoder: impl Read) -> Vec<u8> {
     bytes
 }
 
-/// How large the disk is whose qcow2 image begins with `head`.
+/// Virtual size of the disk in a qcow2 image, from its header.
 pub fn disk_size(head: &[u8]) -> Result<Bytes, Mismatch> {
-    // nothing beyond the header is read as long as no piece is asked for
+    // only the header is read while no piece is requested
     let image = Qcow2::open(head.to_vec()).map_err(Mismatch::from)?;
     Ok(Bytes(image.size()))
 }

@@ -1,4 +1,4 @@
-//! Small documents, whole: metadata, a request that is pulled.
+//! Small documents, read completely: metadata, a pulled request.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::model::request::Container;
 use crate::model::url::redacted;
 use crate::pool::Pool;
 
-/// Fetches all of `url`, as long as it is not longer than `limit`; retried within the budget of the settings.
+/// Fetches `url`, up to `limit` bytes; retried within the budget of the settings.
 pub fn document(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
     document_within(client, url, limit, client.settings().retry_budget)
 }
 
-/// The same within another budget.
+/// [`document`] with another retry budget.
 pub(super) fn document_within(
     client: &Client,
     url: &str,

@@ -1,8 +1,7 @@
-//! One image from one server: resumed where it broke, started over where it is not the same any more.
+//! One image from one server: resumed after an interruption, started over if it has changed.
 //!
-//! A transfer goes on only when the server proves that what follows is of the same thing: `206` with the range that was
-//! asked for, the same length, and the tag that the first answer named, or its date. Everything else starts over or
-//! fails.
+//! A transfer is resumed only if the server proves that the rest belongs to the same file: `206` with the requested
+//! range, the same length, and the entity tag or date of the first answer. Otherwise it starts over or fails.
 
 use std::time::Instant;
 
@@ -17,31 +16,32 @@ use crate::http::head::{Head, Identity};
 use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
 
-/// How often one transfer may start over.
+/// How many times a transfer may start over.
 const START_OVERS: u32 = 5;
 
-/// New bytes that refill the budget for retries: a server that drips keeps nobody waiting for ever.
+/// New bytes that refill the retry budget; fewer do not, so that a server that delivers a few bytes per attempt cannot
+/// delay a run for ever.
 const PROGRESS: u64 = 64 * 1024;
 
-/// An image on its way.
+/// A transfer in progress.
 pub(super) struct Fetch<'a> {
     client: Client,
     url: Url,
-    /// The URL as it may be shown.
+    /// Redacted URL, for messages.
     name: String,
     context: TransferContext<'a>,
     retry: Retry,
     deadline: Option<Instant>,
     body: Option<Body>,
-    /// Where the next byte belongs.
+    /// Offset of the next byte.
     offset: u64,
-    /// Bytes since the budget was full.
+    /// Bytes received since the retry budget was refilled.
     fresh: u64,
-    /// Length of the whole, once known.
+    /// Length of the file, once known.
     total: Option<u64>,
-    /// What the file of the first answer is recognised by.
+    /// Entity tag or date of the first answer.
     identity: Identity,
-    /// Whether whoever listens has still to be told that it starts over.
+    /// Whether [`SourceEvent::StartOver`] has still to be returned.
     void: bool,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    /// Asks for what is missing.
+    /// Requests the missing part.
     fn connect(&mut self) -> Result<Body, HttpError> {
         if self.offset > 0 && self.identity.validator().is_none() {
             self.start_over("the server names neither an ETag nor a date to resume by")?;
@@ -93,7 +93,7 @@ impl<'a> Fetch<'a> {
         Ok(body)
     }
 
-    /// Decides whether the answer is what goes on at `offset`, or the beginning, or no use.
+    /// Decides whether an answer continues at `offset`, starts over, or is an error.
     fn adopt(&mut self, head: &Head) -> Result<(), HttpError> {
         if matches!(head.status, 200 | 206) {
             head.check_encoding(&self.name, self.context.container)?;
@@ -134,7 +134,7 @@ impl<'a> Fetch<'a> {
         self.context.meter.set_total(head.length);
     }
 
-    /// Why a `206` is not the rest of what we have.
+    /// Why a `206` does not continue what was received.
     fn mismatch(&self, head: &Head) -> Option<String> {
         let range = match head.check_part(self.offset) {
             Ok(range) => range,
@@ -144,7 +144,7 @@ impl<'a> Fetch<'a> {
             (Some(before), Some(now)) if before != now => {
                 return Some(format!("its length changed from {before} to {now} bytes"));
             }
-            // then nobody could tell its end from the end of this part
+            // without a length the end of the file could not be told from the end of this range
             (None, None) => return Some("it does not say how long the whole is".to_owned()),
             _ => {}
         }
@@ -182,7 +182,7 @@ impl<'a> Fetch<'a> {
         });
     }
 
-    /// Counts what came.
+    /// Counts received bytes.
     fn came(&mut self, count: usize) {
         self.context.meter.add_fetched(count);
         let count = u64::try_from(count).unwrap_or(u64::MAX);

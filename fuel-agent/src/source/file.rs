@@ -1,4 +1,4 @@
-//! An image in a file on this machine, read ahead by a thread of its own.
+//! An image in a file on this machine, read ahead by a thread.
 
 use std::fs::File;
 use std::io;
@@ -18,13 +18,13 @@ pub(super) struct FileSource {
     meter: Meter,
 }
 
-/// Opens a regular file; anything else might never end, or never begin.
+/// Opens a regular file and returns its length; other kinds might block for ever.
 pub(super) fn open(path: &Path) -> Result<(File, u64), HttpError> {
     let failed = |source| HttpError::File {
         path: path.to_owned(),
         source,
     };
-    // looked at before it is opened: opening a pipe waits for its writer
+    // checked before it is opened: opening a FIFO waits for a writer
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
         let why = "it is not a regular file";
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)));
@@ -34,7 +34,7 @@ pub(super) fn open(path: &Path) -> Result<(File, u64), HttpError> {
     Ok((file, length))
 }
 
-/// All of a file, as long as it is not longer than `limit`.
+/// Reads a file of up to `limit` bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, HttpError> {
     let (file, length) = open(path)?;
     if length > limit {
@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, HttpError> {
     })
 }
 
-/// The first `length` bytes of a file, or all of it where it is shorter.
+/// The first `length` bytes of a file, or all of it if it is shorter.
 pub(super) fn read_start(file: &File, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     let mut filled = 0;

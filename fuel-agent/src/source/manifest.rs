@@ -1,4 +1,4 @@
-//! The manifest of a packed image: read as it comes, and believed only when its signature is right.
+//! The manifest of a packed image: parsed while it arrives, and used only if its signature is valid.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,32 +21,32 @@ use crate::model::request::Container;
 use crate::model::url::redacted;
 use crate::pool::{Buffer, Pool};
 
-/// Why a manifest is of no use.
+/// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestProblem {
-    /// It did not come.
+    /// It cannot be fetched.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// It is none, or nobody who is trusted vouches for it.
+    /// It is malformed, or its signature is not valid.
     #[error("{url} cannot be used: {}", said(.source))]
     Bad {
-        /// The manifest.
+        /// URL of the manifest, redacted.
         url: String,
-        /// What is wrong with it.
+        /// Error of the parser, or of the signature.
         source: ManifestError,
     },
-    /// Packed images have to be signed where keys are trusted, and this one is not.
+    /// Keys are configured, so packed images have to be signed, and this one is not.
     #[error("{url} is not signed: {signature} does not exist")]
     Unsigned {
-        /// The manifest.
+        /// URL of the manifest, redacted.
         url: String,
-        /// Where its signature would be.
+        /// URL of the missing signature, redacted.
         signature: String,
     },
 }
 
 impl ManifestProblem {
-    /// Who can fix it.
+    /// The kind of error, which decides the exit code.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Http(error) => error.kind(),
@@ -54,7 +54,7 @@ impl ManifestProblem {
         }
     }
 
-    /// What to try.
+    /// Advice for the user.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Http(error) => error.hint(),
@@ -65,7 +65,7 @@ impl ManifestProblem {
         }
     }
 
-    /// Whether the same request may well succeed next time.
+    /// Whether the same request may succeed when it is run again.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Http(HttpError::Exhausted { .. }))
     }
@@ -79,19 +79,19 @@ fn said(error: &ManifestError) -> String {
     text
 }
 
-/// A manifest that was read to its end.
+/// A complete manifest.
 #[derive(Debug)]
 pub struct FoundManifest {
-    /// What it says.
+    /// The parsed manifest.
     pub manifest: Manifest,
-    /// Lower-case hexadecimal sha256 of its bytes.
+    /// sha256 of the file, in lower-case hexadecimal.
     pub sha256: String,
-    /// The key that signed it, where keys are trusted.
+    /// The key that signed it, if keys are configured.
     pub signed_by: Option<String>,
 }
 
-/// Reads the manifest at `url`, within a budget for retries. Where `keys` are trusted, one of them has to have signed
-/// it; nothing of it is used before that is known.
+/// Reads the manifest at `url`, within a retry budget. With `keys`, one of them has to have signed it; nothing of it is
+/// used before the signature is verified.
 pub fn manifest(
     client: &Client,
     url: &str,
@@ -126,7 +126,7 @@ pub fn manifest(
                 if let Some(error) = bytes.broken.take() {
                     return Err(error);
                 }
-                // it has come, and trying again would not make it better
+                // the file was received completely: fetching it again would not help
                 bad = Some(problem);
                 Ok(None)
             }
@@ -182,11 +182,11 @@ enum From {
     File(File),
 }
 
-/// Reads and digests.
+/// Computes the digest of what is read.
 struct Hashed {
     from: From,
     hasher: Sha256,
-    /// Why reading failed, where the network is to blame.
+    /// Why reading failed, if the network was the reason.
     broken: Option<HttpError>,
 }
 
@@ -210,7 +210,7 @@ impl Read for Hashed {
             From::File(file) => file.read(target)?,
             From::Web(body, rest) => {
                 if rest.as_ref().is_none_or(|(buffer, at)| *at == buffer.len()) {
-                    // back to its pool before the next one is waited for
+                    // return the buffer to the pool before waiting for the next one
                     *rest = None;
                     let next = body.advance().map_err(|error| {
                         self.broken = Some(error);

@@ -1,4 +1,4 @@
-//! What an image is, and where its bytes come from: one kind of bytes, whether a server or a file has them.
+//! Facts about images, and their bytes, from a server or a file alike.
 //!
 //! ```text
 //!   probe      what the images of a request are, before anything is touched
@@ -48,24 +48,24 @@ pub use self::document::document;
 pub use self::manifest::{FoundManifest, ManifestProblem, manifest};
 pub use self::probe::{ProbeOptions, look};
 
-/// What comes next.
+/// Result of reading from a source.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// Bytes that follow those before.
+    /// The next bytes.
     Bytes(Buffer),
-    /// Everything so far is void: what follows is the beginning again.
+    /// Everything so far is void: the image follows from its beginning again.
     StartOver,
-    /// That was all.
+    /// The image is complete.
     End,
 }
 
-/// Gives the bytes of an image, in order, whatever happens on the way; an error is final.
+/// The bytes of an image, in order. Interruptions are handled inside; an error is final.
 pub trait Source: Send {
-    /// The next piece; waits for it.
+    /// Waits for the next bytes.
     fn next(&mut self) -> Result<SourceEvent, HttpError>;
 }
 
-/// How a transfer is going, for those who watch from another thread. Clones watch the same transfer.
+/// Counters of a transfer, readable from other threads. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<Counts>);
 
@@ -78,23 +78,23 @@ struct Counts {
 }
 
 impl Meter {
-    /// Bytes that came, those that came twice counted twice.
+    /// Bytes received; bytes received twice count twice.
     pub fn fetched(&self) -> u64 {
         self.0.fetched.load(Ordering::Relaxed)
     }
 
-    /// Bytes that will come in all, once known.
+    /// Length of the file, once known.
     pub fn total(&self) -> Option<u64> {
-        // no image is empty, so 0 can stand for unknown
+        // no image is empty, so 0 stands for unknown
         Some(self.0.total.load(Ordering::Relaxed)).filter(|total| *total != 0)
     }
 
-    /// How often a connection was made again, be it to go on or to start over.
+    /// Number of reconnections, to resume or to start over.
     pub fn retries(&self) -> u32 {
         self.0.retries.load(Ordering::Relaxed)
     }
 
-    /// How often it started over.
+    /// Adds a start over; returns how many there were.
     pub fn start_overs(&self) -> u32 {
         self.0.start_overs.load(Ordering::Relaxed)
     }
@@ -117,18 +117,18 @@ impl Meter {
     }
 }
 
-/// What a source is given beside its address.
+/// What a source needs besides its address.
 #[derive(Clone)]
 pub struct TransferContext<'a> {
-    /// What it is wrapped in, by the request.
+    /// Container by the request.
     pub container: Container,
     /// Buffers to fill.
     pub pool: Pool,
-    /// Where it counts.
+    /// Counters to update.
     pub meter: Meter,
-    /// Ends it.
+    /// Cancels the transfer.
     pub stop: Cancel,
-    /// Hears of retries.
+    /// Receives warnings about retries.
     pub events: &'a dyn Events,
 }
 
@@ -140,7 +140,7 @@ impl fmt::Debug for TransferContext<'_> {
     }
 }
 
-/// The source that `url` names. Nothing is asked of anybody before its first piece is.
+/// The source at `url`. No request is made before the first read.
 pub fn open<'a>(
     client: &Client,
     url: &str,

@@ -1,4 +1,4 @@
-//! Whether an image is a packed one: what the manifest beside it says, joined with what else is known.
+//! Facts of packed images: finds the manifest beside the image and joins it with what else is known.
 
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use crate::http::retry::chain;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::url::redacted;
 
-/// Adds what the manifest says, where there is one: beside the image by its own name, or else by that of the root
-/// image.
+/// Adds the facts of the manifest, if there is one: named after the image, or after the root image.
 pub(super) fn join(
     client: &Client,
     url: &str,
@@ -39,7 +38,7 @@ pub(super) fn join(
             Search::Found(found, place) => {
                 match found.manifest.image(&file) {
                     Some(image) => add(&found, image, &name, &place, facts),
-                    // the root image's says nothing of others that lie beside it
+                    // the root image's manifest need not list every image beside it
                     None if !is_own => {}
                     None => {
                         let why = format!("{place} does not name `{file}`");
@@ -58,16 +57,16 @@ pub(super) fn join(
     Ok(())
 }
 
-/// What looking for a manifest came to.
+/// Result of looking for a manifest.
 enum Search {
     Found(Box<FoundManifest>, String),
-    /// Nobody has it.
+    /// No server has it.
     Absent,
-    /// There is one, or may be one, and it is of no use: why, and what to do.
+    /// It cannot be fetched or used: the reason, and a hint.
     Broken(String, Option<String>),
 }
 
-/// Looks for a manifest beside the image, and in the mirrors' folders where the image's own server does not answer.
+/// Looks for a manifest beside the image, and in the mirrors' folders if the image's own server does not answer.
 fn anywhere(
     client: &Client,
     url: &str,
@@ -97,7 +96,7 @@ fn anywhere(
                 let hint = problem.hint().map(str::to_owned);
                 return Ok(Search::Broken(problem.to_string(), hint));
             }
-            // its own server knows
+            // an answer of the image's own server counts: there is no manifest
             (Err(error), None) if error.is_absent() && first.is_none() => {
                 return Ok(Search::Absent);
             }
@@ -110,7 +109,7 @@ fn anywhere(
     Ok(first.map_or(Search::Absent, |(why, hint)| Search::Broken(why, hint)))
 }
 
-/// Adds what a manifest says of an image. The data file has to be as long as it says.
+/// Adds the manifest's facts of an image. The length of the data file has to match.
 fn add(found: &FoundManifest, image: &Image, name: &str, place: &str, facts: &mut SourceFacts) {
     let packed_size = Bytes(image.packed_size);
     if let Some(size) = facts.size_bytes.filter(|size| *size != packed_size) {
@@ -151,7 +150,7 @@ fn summary(found: &FoundManifest, image: &Image, name: &str) -> PackedFacts {
     }
 }
 
-/// Packed and unpacked bytes of all chunks that are not zero.
+/// Packed and raw bytes of all chunks with data.
 fn cost(index: &Index) -> (u64, u64) {
     let data = index.iter().filter(|chunk| !chunk.zero);
     data.fold((0, 0), |(packed, raw), chunk| {

@@ -1,5 +1,5 @@
-//! The first bytes of an image out of its container, from as much of its file as has come: what is in an image is known
-//! before anything is written.
+//! Unpacks the first bytes of an image from the part of its file fetched so far, so that its content is known before
+//! anything is written.
 
 use std::io::{self, Read};
 
@@ -16,18 +16,17 @@ use crate::model::request::Container;
 use crate::model::sources::ImageContent;
 use host::units::Bytes;
 
-/// The most of a file that is fetched to see what is in it: more than the longest block of bzip2 takes.
+/// Most bytes of a file fetched to identify its content; more than the longest block of bzip2 takes.
 pub(crate) const FETCH_MAX: usize = 2 << 20;
 
-/// Memory for xz: its largest dictionary, and the decoder itself.
+/// Memory for xz: the largest dictionary, and the decoder itself.
 const XZ_MEMORY: u64 = WINDOW_MAX + (1 << 20);
 
 /// The beginning of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beginning<'a> {
-    /// Its first bytes.
     pub(crate) bytes: &'a [u8],
-    /// Length of the file, where it is known.
+    /// Length of the file, if known.
     pub(crate) size: Option<u64>,
 }
 
@@ -37,7 +36,7 @@ impl Beginning<'_> {
     }
 }
 
-/// What an image that begins so holds; `None` where more of the file is needed to tell.
+/// Identifies the content of an image; `None` if more of the file is needed.
 pub(crate) fn content(
     file: Beginning<'_>,
     container: Container,
@@ -45,7 +44,7 @@ pub(crate) fn content(
     Ok(unpack(file, container)?.map(|head| identify(&head)))
 }
 
-/// The first [`HEAD_LENGTH`] bytes of the image, or all of it where it is shorter.
+/// The first [`HEAD_LENGTH`] bytes of the image, or all of it if it is shorter.
 fn unpack(file: Beginning<'_>, container: Container) -> Result<Option<Vec<u8>>, Mismatch> {
     let bytes = file.bytes;
     match container {
@@ -70,7 +69,8 @@ fn unpack(file: Beginning<'_>, container: Container) -> Result<Option<Vec<u8>>, 
     }
 }
 
-/// Reads until it is enough. What a decoder does not like is told where nothing came out: the data path tells the rest.
+/// Reads up to [`HEAD_LENGTH`] bytes. An error of the decoder counts only if nothing was unpacked; later ones are left
+/// to the data path.
 fn drain(file: Beginning<'_>, mut decoder: impl Read) -> Result<Option<Vec<u8>>, Mismatch> {
     let mut head = vec![0; HEAD_LENGTH];
     let mut filled = 0;
@@ -90,7 +90,7 @@ fn drain(file: Beginning<'_>, mut decoder: impl Read) -> Result<Option<Vec<u8>>,
     match ended {
         _ if is_enough => Ok(Some(head)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !file.is_all() => Ok(None),
-        // the end of a member or frame; another one may follow
+        // the end of a member or frame; another may follow
         Ok(()) if !file.is_all() => Ok(None),
         Ok(()) if filled == 0 => Err(Mismatch::Empty),
         // zeros behind the end are padding
@@ -107,7 +107,7 @@ fn drain(file: Beginning<'_>, mut decoder: impl Read) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// A file of which only the beginning is there.
+/// A file of which only the beginning was fetched.
 struct Partial<'a>(Beginning<'a>);
 
 impl ReadAt for Partial<'_> {
@@ -150,7 +150,7 @@ pub(crate) fn first_of_disk(source: impl ReadAt) -> Result<Vec<u8>, DiskImageErr
     Ok(head)
 }
 
-/// What an image is that begins with these bytes.
+/// Identifies the content by its first bytes.
 pub(crate) fn identify(head: &[u8]) -> ImageContent {
     match Content::of(head) {
         Content::File(os_image::container::FileFormat::Tar) => ImageContent::Archive,
@@ -203,7 +203,7 @@ mod tests {
         ]
     }
 
-    /// Bytes that do not compress, with an XFS superblock before them.
+    /// Incompressible bytes with the magic of XFS.
     fn image(length: usize) -> Vec<u8> {
         let mut state = 1_u32;
         let mut raw: Vec<u8> = (0..length)

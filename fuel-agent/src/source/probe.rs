@@ -1,7 +1,7 @@
-//! What the images of a request are, asked before anything is touched: sizes, containers, digests.
+//! Probes the images of a request before anything is touched: sizes, containers, digests.
 //!
-//! Looking never fails as a whole but when somebody says stop: what went wrong with an image stands in its facts, where
-//! `plan` shows it and `run` refuses it.
+//! Only cancellation makes the probe fail as a whole. A problem of an image becomes part of its facts, where `plan`
+//! shows it and `run` refuses it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -36,26 +36,26 @@ use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::Mount;
 use crate::pool::Pool;
 
-/// How much of an image is looked at first.
+/// Bytes of an image that are examined first.
 const PROBE_FIRST: usize = 64 * 1024;
 
-/// The longest metadata that is read: a document of a thousand packages has a tenth of it.
+/// Longest metadata that is read; a document of a thousand packages is a tenth of it.
 const METADATA_LIMIT: u64 = 1 << 20;
 
-/// What to do about metadata that is there and is of no use.
+/// Hint for metadata that exists and cannot be used.
 const CORRECT_METADATA: &str =
     "correct that metadata, or publish it anew together with its image; `image-builder` writes it";
 
-/// What looking at packed images obeys.
+/// Options for packed images.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeOptions<'a> {
-    /// Keys that may sign manifests. Where there are any, one of them has to have.
+    /// Keys that may sign manifests. If there are any, one of them has to have signed.
     pub keys: &'a [TrustedKey],
-    /// Folders, as URLs, in which other servers have the same files.
+    /// URLs of folders on other servers with the same files.
     pub mirrors: &'a [RedactedUrl],
 }
 
-/// What is known of all images, from their servers, from the YAML beside the root image, and from manifests.
+/// Collects the facts of all images: from their servers, from the YAML beside the root image, and from manifests.
 pub fn look(
     client: &Client,
     images: &[ImageSpec],
@@ -91,8 +91,8 @@ pub fn look(
     Ok(sources)
 }
 
-/// Asks the server of an image; where that does not answer, those who may have it too. What is no packed image is
-/// fetched from one server only.
+/// Probes an image at its own server and, if that fails and the image may be packed, at the mirrors. Other images are
+/// fetched from their own server only.
 fn probe_anywhere(
     client: &Client,
     image: &ImageSpec,
@@ -112,11 +112,11 @@ fn probe_anywhere(
     Ok(Err(error))
 }
 
-/// One budget for retries for all of it: a server that is down is waited for once, not once for each image.
+/// One retry budget for all images: a server that is down is waited for once, not once per image.
 pub(super) struct RetryBudget(Duration);
 
 impl RetryBudget {
-    /// What `ask` gives within the budget; only "stop" is an error of the whole.
+    /// Runs `ask` with the budget; only cancellation is an error of the outer result.
     pub(super) fn spend<T>(
         &mut self,
         ask: impl FnOnce(Duration) -> Result<T, HttpError>,
@@ -134,13 +134,13 @@ impl RetryBudget {
     }
 }
 
-/// What lies beside the root image.
+/// Fuel's metadata beside the root image.
 enum SidecarMetadata {
-    /// The document and where it was.
+    /// The redacted URL and the document.
     Known(String, Box<Metadata>),
-    /// There is none, and why.
+    /// There is none: the reason.
     Absent(String),
-    /// There should be one: why there is none, and what to do.
+    /// It cannot be used: the reason, and a hint.
     Broken(String, String),
 }
 
@@ -181,8 +181,8 @@ impl SidecarMetadata {
         })
     }
 
-    /// Adds what the document says of the image at `url`. A packed image has all that in its manifest: then it is
-    /// compared, and a document that cannot be had is missed by nobody.
+    /// Adds the document's facts of the image at `url`. For a packed image they come from the manifest and are only
+    /// compared; a missing document does not matter then.
     fn join(&self, url: &str, facts: &mut SourceFacts) {
         let is_packed = facts.packed.is_some();
         let (place, metadata) = match self {
@@ -212,7 +212,7 @@ impl SidecarMetadata {
     }
 }
 
-/// Adds what an entry says.
+/// Adds the facts of an entry.
 fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts) {
     facts.raw_size_bytes = image.raw_size.map(Bytes).or(facts.raw_size_bytes);
     let mut problem = None;
@@ -237,7 +237,7 @@ fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts
     }
 }
 
-/// The digests of the whole that an entry has.
+/// The digests of the unpacked image that an entry states.
 fn digests(image: &metadata::Image) -> impl Iterator<Item = (Algorithm, &str)> {
     let all = [
         (Algorithm::Md5, &image.raw_md5),
@@ -248,8 +248,8 @@ fn digests(image: &metadata::Image) -> impl Iterator<Item = (Algorithm, &str)> {
         .filter_map(|(algorithm, digest)| Some((algorithm, digest.as_deref()?)))
 }
 
-/// What an entry says has to be what the manifest says, and is computed besides: what a manifest says of the whole is
-/// no more than a claim.
+/// Compares an entry with the manifest. Its digests are computed as well: the manifest's digests of the whole are only
+/// a claim.
 fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
     let differs = |what: &str, here: &str, there: &str| {
         format!("{place} says that the {what} is {here}, the manifest says {there}")
@@ -289,7 +289,7 @@ fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
     facts.stated = documented.stated_by(place, true).into_iter().collect();
 }
 
-/// What the server, or the file, says of an image, looked for `at` its own address or a mirror's.
+/// Facts of an image at its own URL or a mirror's.
 fn probe(
     client: &Client,
     at: &str,
@@ -309,7 +309,7 @@ fn probe(
     if let (Some(Container::Qcow2), Ok(size)) = (facts.container, disk_size(head)) {
         facts.raw_size_bytes = Some(size);
     }
-    // how the server has encoded it explains more than what its first bytes are then, and comes first
+    // `Content-Encoding` explains unexpected first bytes better than they do, so it is checked first
     let checked = check_head(head, container, image.format.as_str());
     let checked = checked.and_then(|()| look_inside(client, at, &start, &mut facts));
     if let Err(why) = checked {
@@ -318,7 +318,7 @@ fn probe(
     Ok(facts)
 }
 
-/// Notes what is in the container, as far as the beginning of the file tells. A disk image says where its disk begins.
+/// Identifies the content as far as the beginning shows. For a qcow2 image the beginning of its disk is read.
 fn look_inside(
     client: &Client,
     at: &str,
@@ -344,7 +344,7 @@ fn look_inside(
     };
     match prefix::first_of_disk(&reader) {
         Ok(head) => facts.content = Some(prefix::identify(&head)),
-        // the data path tells it when it comes to it
+        // left to the data path, which reports it
         Err(DiskImageError::Io(_)) => {}
         Err(error) => return Err(error.into()),
     }
@@ -359,16 +359,17 @@ const fn beginning(bytes: &[u8], size: Option<Bytes>) -> Beginning<'_> {
     Beginning { bytes, size }
 }
 
-/// Collects the beginning of an image until it tells what is in it.
+/// Collects the beginning of an image until its content can be identified.
 #[derive(Default)]
 struct Start {
     bytes: Vec<u8>,
-    /// How many of them were looked into already.
+    /// Length at the last attempt to identify it.
     looked: usize,
 }
 
 impl Start {
-    /// Whether no more is needed. It is looked into when it has doubled: some containers need many bytes for one block.
+    /// Whether no more is needed. Tried each time the length has doubled: some containers need many bytes for one
+    /// block.
     fn is_enough(&mut self, size: Option<u64>) -> bool {
         if self.bytes.len() >= FETCH_MAX {
             return true;
@@ -388,7 +389,7 @@ impl Start {
     }
 }
 
-/// One request tells all: the first bytes, the length, and whether ranges are understood.
+/// One request finds the first bytes, the length, and whether ranges are supported.
 fn probe_web(
     client: &Client,
     url: &Url,
@@ -413,7 +414,7 @@ fn probe_web(
                     return Err(HttpError::Answer { url, why });
                 }
             },
-            // a range of nothing: it is empty
+            // not satisfiable: the file is empty
             416 => (Some(0), true),
             _ => return Err(head.refusal(&name)),
         };

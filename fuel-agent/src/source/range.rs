@@ -1,7 +1,7 @@
-//! A file on a server, or on this machine, of which parts are asked for: each in pieces of known lengths.
+//! A file on a server or on this machine that is fetched in ranges, each in pieces of known lengths.
 //!
-//! Nothing is retried here, and nothing is believed: an answer has to be the part that was asked for, of a file that is
-//! as long as it should be. What its bytes are worth is for whoever has their digests.
+//! Nothing is retried here. An answer has to be the range requested, of a file of the expected length; the caller
+//! verifies the bytes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -19,27 +19,27 @@ use crate::http::head::Head;
 use crate::model::request::Container;
 use crate::pool::{Buffer, Pool};
 
-/// A file that is fetched in parts.
+/// A file that is fetched in ranges.
 #[derive(Debug)]
 pub(crate) struct RangeFile {
     address: Address,
-    /// Its address as it may be shown.
+    /// Redacted address, for messages.
     name: String,
-    /// How long it has to be.
+    /// Expected length in bytes.
     length: u64,
 }
 
-/// What is asked of a file.
+/// A range of the file, in pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// The first byte.
+    /// Offset of the first byte.
     pub(crate) start: u64,
-    /// Lengths of the pieces from there on, none of them 0.
+    /// Lengths of the consecutive pieces, none of them 0.
     pub(crate) lengths: Vec<u32>,
 }
 
 impl Wanted {
-    /// The first byte after it.
+    /// Offset behind the last byte.
     pub(crate) fn end(&self) -> u64 {
         self.lengths
             .iter()
@@ -47,31 +47,30 @@ impl Wanted {
     }
 }
 
-/// How a file is asked for.
+/// What a request needs besides the range.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asking<'a> {
-    /// Who asks.
     pub(crate) client: &'a Client,
     /// Buffers for the pieces, none shorter than a piece.
     pub(crate) pool: &'a Pool,
-    /// Ends it.
+    /// Cancels the request.
     pub(crate) stop: &'a Cancel,
-    /// When it has to have come.
+    /// When the body has to be complete.
     pub(crate) deadline: Option<Instant>,
 }
 
-/// What a file's server says when it is asked.
+/// Outcome of a request.
 pub(crate) enum Answer {
-    /// The pieces are coming.
+    /// The pieces are arriving.
     Pieces(Pieces),
-    /// It sends all of the file or nothing.
+    /// The server does not support ranges.
     NoRanges,
-    /// The file is of another length than it should be, this one where it is known: it is another file.
+    /// The file has another length than expected (given if known), so it is another file.
     OtherLength(Option<u64>),
 }
 
 impl RangeFile {
-    /// The file at `url`, which has to be `length` bytes long. Nobody is asked yet.
+    /// `length` is the expected length in bytes. No request is made yet.
     pub(crate) fn new(url: &str, length: u64) -> Result<Self, HttpError> {
         Ok(Self {
             address: Address::parse(url)?,
@@ -80,12 +79,12 @@ impl RangeFile {
         })
     }
 
-    /// Its address, without secrets.
+    /// The redacted address.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Asks for a part: by its range, or where `whole` is said by sending everything, of which `wanted` is then all.
+    /// Requests a range; with `whole`, the whole file, of which `wanted` has to cover everything.
     pub(crate) fn ask(
         &self,
         asking: Asking<'_>,
@@ -113,7 +112,7 @@ impl RangeFile {
         }
         let response = asking.client.send(request)?;
         if matches!(response.head.status, 200 | 206) {
-            // chunks are frames of zstd
+            // chunks are zstd frames
             let container = Container::Zstd;
             response.head.check_encoding(&self.name, container)?;
         }
@@ -133,7 +132,7 @@ impl RangeFile {
         })
     }
 
-    /// Whether an answer is the part that was asked for.
+    /// Compares an answer with the request.
     fn judge(&self, head: &Head, wanted: &Wanted, whole: bool) -> Result<Verdict, HttpError> {
         match (head.status, head.range) {
             (200, _) => match head.length {
@@ -155,7 +154,7 @@ impl RangeFile {
                 ))),
             },
             (206, _) => Err(self.wrong("it sends a part and does not say which one".to_owned())),
-            // the file ends before the part begins
+            // the file ends before the range begins
             (416, _) => Ok(Verdict::OtherLength(None)),
             _ => Err(head.refusal(&self.name)),
         }
@@ -175,13 +174,13 @@ enum Verdict {
     OtherLength(Option<u64>),
 }
 
-/// Where pieces come from.
+/// Source of the pieces.
 enum From {
     Web(Body),
     File(File, Pool),
 }
 
-/// The pieces of a part, as they come.
+/// The pieces of a range, in order.
 pub(crate) struct Pieces {
     name: String,
     lengths: std::vec::IntoIter<u32>,
@@ -190,11 +189,11 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// The next piece, whole; `None` after the last one.
+    /// Waits for the next piece; `None` after the last one.
     pub(crate) fn advance(&mut self) -> Result<Option<Buffer>, HttpError> {
         let Some(length) = self.lengths.next() else {
             if let From::Web(body) = &mut self.from {
-                // its end, so that the connection can be used again; whatever else it says is of no interest
+                // read the end of the body, so that the connection can be reused; what it says does not matter
                 drop(body.advance());
             }
             return Ok(None);

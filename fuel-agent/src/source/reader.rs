@@ -1,5 +1,4 @@
-//! An image that is read where one likes, not from its beginning to its end: by ranges, going on within one answer as
-//! long as what is read lies a little ahead.
+//! An image that is read at arbitrary offsets, by ranges. One answer is used as long as the offsets lie a little ahead.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -25,24 +24,24 @@ use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
 use crate::pool::{Buffer, Pool};
 
-/// Bytes that are fetched and kept together: what the network room hands over at once.
+/// Bytes fetched and cached together: the length of the HTTP client's buffers.
 const PAGE: u64 = 256 * 1024;
 
 const _: () = assert!(PART_LENGTH == 256 * 1024, "a part is a page");
 
-/// How many pages are kept.
+/// Number of cached pages.
 const PAGES: usize = 16;
 
-/// How many of them, at most, are kept for their tables: they are read again and again, a few bytes at a time.
+/// Cached pages that may be kept because tables are on them: these are read again and again, a few bytes at a time.
 const TABLES: usize = 4;
 
-/// A read of so much or less is one in a table.
+/// A read of up to this many bytes is taken for one in a table.
 const ENTRY: usize = 512;
 
-/// So many pages are rather read and thrown away than asked for anew.
+/// Up to this many pages are read and discarded rather than requesting another range.
 const AHEAD: u64 = 8;
 
-/// A file on a server or on this machine. Nobody is asked before the first read.
+/// A file on a server or on this machine. No request is made before the first read.
 pub(crate) struct Reader<'a>(RefCell<State<'a>>);
 
 enum State<'a> {
@@ -54,21 +53,21 @@ enum State<'a> {
 struct Remote<'a> {
     client: Client,
     url: Url,
-    /// The URL as it may be shown.
+    /// Redacted URL, for messages.
     name: String,
     context: TransferContext<'a>,
     pool: Pool,
     retry: Retry,
     deadline: Option<Instant>,
-    /// What the first answer said of the file.
+    /// Facts of the first answer.
     known: Option<Known>,
-    /// An answer that is being read, and its next page.
+    /// The answer being read, and the number of its next page.
     body: Option<(Body, u64)>,
-    /// Pages by number, the one used last at the end.
+    /// Cached pages, least recently used first.
     pages: VecDeque<Page>,
 }
 
-/// What a later answer has to agree with.
+/// Facts that later answers have to match.
 struct Known {
     length: u64,
     identity: Identity,
@@ -82,7 +81,7 @@ struct Page {
 }
 
 impl<'a> Reader<'a> {
-    /// The file that `url` names. The pool of `context` is not used: pages are kept.
+    /// `context.pool` is not used: pages stay cached, so the reader has a pool of its own.
     pub(crate) fn new(
         client: &Client,
         url: &str,
@@ -110,7 +109,7 @@ impl<'a> Reader<'a> {
         Ok(Self(RefCell::new(state)))
     }
 
-    /// Why reading failed, where that was not the doing of whoever reads.
+    /// Why reading failed, if the source was the reason and not the caller.
     pub(crate) fn broken(&self) -> Option<HttpError> {
         match &mut *self.0.borrow_mut() {
             State::Broken(error) => error.take(),
@@ -118,7 +117,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The bytes from `at` on, as many as `buffer` has room for or the file has left, and how many that were.
+    /// Reads from `at` until `buffer` or the file ends; returns the number of bytes.
     pub(crate) fn read_start(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let left = self.size()?.saturating_sub(at);
         let count = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
@@ -215,7 +214,7 @@ impl Remote<'_> {
         Ok(())
     }
 
-    /// Page `number`, fetched where it is not kept.
+    /// Page `number`, fetched if it is not cached.
     fn page(&mut self, number: u64, table: bool) -> Result<&[u8], HttpError> {
         let kept = self.pages.iter().position(|page| page.number == number);
         if let Some(mut page) = kept.and_then(|index| self.pages.remove(index)) {
@@ -235,7 +234,7 @@ impl Remote<'_> {
             .ok_or(HttpError::Gone)
     }
 
-    /// Does `attempt`, which is about page `number`, until it succeeds or the budget for retries is used up.
+    /// Runs `attempt`, which concerns page `number`, until it succeeds or the retry budget is used up.
     fn until_done<T>(
         &mut self,
         number: u64,
@@ -265,7 +264,7 @@ impl Remote<'_> {
         }
     }
 
-    /// Fetches one page: `number`, or one before it that lies on the way.
+    /// Fetches one page: `number`, or one before it in the same answer.
     fn step(&mut self, number: u64) -> Result<(), HttpError> {
         let on_the_way = |next: u64| next <= number && number - next <= AHEAD;
         let (mut body, next) = match self.body.take() {
@@ -294,7 +293,7 @@ impl Remote<'_> {
         Ok(())
     }
 
-    /// Whether a server that sends everything or nothing has still to send the page.
+    /// Whether the page has to be reached by reading on: the server does not support ranges.
     fn must_go_on(&self, next: u64, number: u64) -> Result<bool, HttpError> {
         match &self.known {
             Some(known) if !known.ranges => {
@@ -320,7 +319,7 @@ impl Remote<'_> {
         self.pages.push_back(page);
     }
 
-    /// Asks for everything from page `number` on; gives what comes, and which page that begins with.
+    /// Requests everything from page `number` on; returns the body and the number of its first page.
     fn connect(&mut self, number: u64) -> Result<(Body, u64), HttpError> {
         let start = number.saturating_mul(PAGE);
         let mut request = Request::get(self.url.clone())
@@ -345,7 +344,7 @@ impl Remote<'_> {
             (200, _) => (head.length, 0),
             (206, Ok(range)) => (range.total, number),
             (206, Err(why)) => return Err(self.wrong(&why)),
-            // there is no first byte: it is empty
+            // there is no first byte: the file is empty
             (416, _) if start == 0 => (Some(0), 0),
             (416, _) => return Err(self.wrong("it sends another part than it was asked for")),
             _ => return Err(head.refusal(&self.name)),
@@ -355,7 +354,7 @@ impl Remote<'_> {
         Ok((body, from))
     }
 
-    /// Whether an answer is of the file that the first one was of.
+    /// Checks that an answer is of the same file as the first one.
     fn agree(&mut self, head: &Head, length: u64) -> Result<(), HttpError> {
         let Some(known) = &self.known else {
             self.context.meter.set_total(Some(length));

@@ -1,4 +1,4 @@
-//! Rigs that tests share.
+//! Test servers shared by unit and integration tests.
 
 pub mod fault_server;
 #[cfg(test)]
