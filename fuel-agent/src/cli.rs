@@ -9,7 +9,7 @@ use crate::sequence::completion;
 use crate::settings;
 
 /// Installs this node as a provision.json asks: partitions its disks, writes
-/// images onto them, makes them bootable, and tells the orchestrator.
+/// images onto them, makes them bootable, and notifies the orchestrator.
 ///
 /// Without a command it runs with /tmp/provision.json, as `provision run` does.
 /// In the names of options `-` and `_` are the same.
@@ -23,7 +23,7 @@ use crate::settings;
     next_line_help = true,
     args_conflicts_with_subcommands = true,
     help_expected = true,
-    after_help = "See what would be done, do it, ask how far it is:\n\
+    after_help = "Show what would be done, do it, show the state:\n\
                   \x20 provision plan --input_data_file provision.json\n\
                   \x20 provision\n\
                   \x20 provision status\n\n\
@@ -35,7 +35,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// What holds without a command.
+    /// Options of `run`, for a call without a command.
     #[command(flatten)]
     pub run: RunOptions,
 }
@@ -55,12 +55,12 @@ pub enum Command {
     /// Show what this node has: disks, firmware, interfaces.
     #[command(next_line_help = true)]
     Inventory(InventoryOptions),
-    /// Say what state this node is in, by text, JSON and exit status.
+    /// Show the state of this node as text, JSON and exit status.
     #[command(next_line_help = true, after_help = STATUS)]
     Status(StatusOptions),
     /// List the stages of a run, in their order.
     Stages,
-    /// Offer the completion again that the orchestrator did not accept.
+    /// Repeat the completion call that the orchestrator did not accept.
     #[command(next_line_help = true)]
     Notify(NotifyOptions),
     /// Write one image to one disk, partition or file, and nothing else.
@@ -68,10 +68,10 @@ pub enum Command {
     Write(WriteOptions),
 }
 
-/// What a run obeys, for those who have no manual at hand: on a node there is none.
+/// The settings, since there is no manual on a node.
 fn settings() -> String {
     let mut text = settings::keys::help();
-    text.push_str("\nNames that URLs, headers and bodies of callbacks may hold in braces; without a\nbody of one's own they are all sent, as a JSON object:\n\n");
+    text.push_str("\nNames that are replaced in URLs, headers and bodies of callbacks, in braces;\nthe default body is a JSON object of all of them:\n\n");
     for (name, meaning) in completion::NAMES {
         let name = format!("{{{name}}}");
         let meaning = meaning.replace('`', "");
@@ -80,9 +80,9 @@ fn settings() -> String {
     text
 }
 
-const STATUS: &str = "Exit status: 0 installed and ready, 20 installed but the completion is still\n\
-                      owed, 21 not installed, 22 a run is under way; after a failed run that run's\n\
-                      own.";
+const STATUS: &str = "Exit status: 0 installed and ready, 20 installed but the completion call is\n\
+                      still pending, 21 not installed, 22 a run is in progress; after a failed run\n\
+                      the status of that run.";
 
 /// Where the request, the inventory and the sources come from.
 #[derive(Clone, Debug, Default, Args)]
@@ -110,16 +110,16 @@ pub struct InputOptions {
     /// Fetch the request from there: the run is pulled, not pushed.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// What this node has, from a file instead of from the node.
+    /// Read the inventory of this node from a file.
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
-    /// What the images are, from a file instead of from their servers.
+    /// Read the facts of the images from a file instead of from their servers.
     #[arg(long, value_name = "FILE")]
     pub sources: Option<PathBuf>,
-    /// Do not ask the servers of the images.
+    /// Do not contact the servers of the images.
     #[arg(long)]
     pub offline: bool,
-    /// Use a file as the disk of that name, made when a size is given
+    /// Use a file as the disk of that name, created if a size is given
     /// (`sda=/tmp/a.img:20GiB`); the node's own disks are then invisible.
     #[arg(long, value_name = "NAME=FILE[:SIZE]", verbatim_doc_comment)]
     pub disk: Vec<String>,
@@ -148,12 +148,12 @@ impl InputOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum DataDriver {
-    /// Found out by what the request has.
+    /// Detected by the fields of the request.
     #[default]
     Auto,
-    /// What Fuel's orchestrator sends.
+    /// The dialect of Fuel's orchestrator.
     Nailgun,
-    /// The same with an explicit layout.
+    /// `nailgun` with an explicit layout.
     NailgunSimple,
     /// Disks and images only.
     Ironic,
@@ -162,13 +162,13 @@ pub enum DataDriver {
 /// Where the log goes.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LogOptions {
-    /// Write the log there too (it always is in /run/provision during a run).
+    /// Also write the log there (a run always logs to /run/provision).
     #[arg(long, alias = "log_file", value_name = "FILE")]
     pub log_file: Option<PathBuf>,
-    /// Log everything that programs say.
+    /// Log all output of programs.
     #[arg(long)]
     pub debug: bool,
-    /// Accepted and ignored: other agents read a file of settings there.
+    /// Accepted and ignored: a file of settings of other agents.
     #[arg(long, alias = "config_file", value_name = "FILE")]
     pub config_file: Vec<PathBuf>,
     /// Accepted and ignored, like the file.
@@ -177,7 +177,7 @@ pub struct LogOptions {
     /// Accepted and ignored: the log's folder follows from its file.
     #[arg(long, alias = "log_dir", value_name = "FOLDER", hide = true)]
     pub log_dir: Option<PathBuf>,
-    /// Accepted and ignored: the log has no quieter level.
+    /// Accepted and ignored: there is one level besides `--debug`.
     #[arg(long, alias = "nodebug", hide = true)]
     pub verbose: bool,
 }
@@ -185,10 +185,10 @@ pub struct LogOptions {
 /// Options of `run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunOptions {
-    /// What comes in.
+    /// Request, inventory and sources.
     #[command(flatten)]
     pub input: InputOptions,
-    /// How the run tells what it does.
+    /// Format of the output.
     #[arg(
         long,
         value_name = "auto|human|plain|json",
@@ -197,7 +197,7 @@ pub struct RunOptions {
         default_value_t
     )]
     pub dialect: Dialect,
-    /// Write the report there too, as JSON.
+    /// Also write the report there, as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Plan and validate, then stop. Writes nothing.
@@ -208,7 +208,7 @@ pub struct RunOptions {
     pub log: LogOptions,
 }
 
-/// How a run tells what it does.
+/// Output formats of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Dialect {
     /// `human` on a terminal, else `plain`.
@@ -225,10 +225,10 @@ pub enum Dialect {
 /// Options of `plan`.
 #[derive(Clone, Debug, Args)]
 pub struct PlanOptions {
-    /// What comes in.
+    /// Request, inventory and sources.
     #[command(flatten)]
     pub input: InputOptions,
-    /// How it is printed.
+    /// Format of the output.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     pub format: Format,
     /// The log.
@@ -239,7 +239,7 @@ pub struct PlanOptions {
 /// Options of `validate`.
 #[derive(Clone, Debug, Args)]
 pub struct ValidateOptions {
-    /// What comes in.
+    /// Request, inventory and sources.
     #[command(flatten)]
     pub input: InputOptions,
     /// The log.
@@ -253,7 +253,7 @@ pub struct InventoryOptions {
     /// Use a file as the disk of that name, as for `run`.
     #[arg(long, value_name = "NAME=FILE[:SIZE]")]
     pub disk: Vec<String>,
-    /// How it is printed.
+    /// Format of the output.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     pub format: Format,
 }
@@ -261,8 +261,8 @@ pub struct InventoryOptions {
 /// Options of `status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusOptions {
-    /// The request that the node should be installed by; when there is none
-    /// any installation counts (default: /tmp/provision.json, if there).
+    /// The request to compare the node with; without one any installation
+    /// counts (default: /tmp/provision.json, if it exists).
     #[arg(
         long = "input_data_file",
         alias = "input-data-file",
@@ -270,10 +270,10 @@ pub struct StatusOptions {
         verbatim_doc_comment
     )]
     pub input_data_file: Option<PathBuf>,
-    /// Do not ask servers: images are not compared with what was installed.
+    /// Do not contact servers: images are not compared with the installed ones.
     #[arg(long)]
     pub offline: bool,
-    /// How it is printed.
+    /// Format of the output.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     pub format: Format,
 }
@@ -281,8 +281,8 @@ pub struct StatusOptions {
 /// Options of `notify`.
 #[derive(Clone, Debug, Args)]
 pub struct NotifyOptions {
-    /// Go on until it is accepted, then do what the run would have done at
-    /// its end.
+    /// Repeat the call until it is accepted, then do what the run would have
+    /// done at its end.
     #[arg(long, verbatim_doc_comment)]
     pub until_accepted: bool,
 }
@@ -290,25 +290,25 @@ pub struct NotifyOptions {
 /// Options of `write`.
 #[derive(Clone, Debug, Args)]
 pub struct WriteOptions {
-    /// The image: http, https or file; how it is packed is found out.
+    /// The image (http, https or file); its container is detected.
     #[arg(long, value_name = "URL")]
     pub image: String,
-    /// The disk, the partition, or the file that is there already.
-    #[arg(long, value_name = "NODE", required_unless_present = "check")]
+    /// The disk, the partition, or an existing file.
+    #[arg(long, value_name = "DEVICE", required_unless_present = "check")]
     pub target: Option<PathBuf>,
-    /// Only fetch, unpack and check the image. Writes nothing.
+    /// Only fetch, unpack and verify the image. Writes nothing.
     #[arg(long, conflicts_with = "target")]
     pub check: bool,
     /// Digest of the unpacked image; computed over all that is written.
     #[arg(long, value_name = "sha256:HEX|blake3:HEX|md5:HEX")]
     pub digest: Option<String>,
-    /// Write it although no digest is known.
+    /// Write the image although no digest is known.
     #[arg(long, alias = "allow_unverified")]
     pub allow_unverified: bool,
     /// A setting of docs/commands.md; may be given more than once.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// How it is printed.
+    /// Format of the output.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     pub format: Format,
     /// Write a log there.
@@ -316,7 +316,7 @@ pub struct WriteOptions {
     pub log_file: Option<PathBuf>,
 }
 
-/// How something is printed.
+/// Output formats of commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_orchestrator_says_is_understood() {
+    fn the_calls_of_orchestrators_are_accepted() {
         let cli = parsed("provision");
         assert!(cli.command.is_none());
         assert_eq!(cli.run.input.file(), PathBuf::from("/tmp/provision.json"));

@@ -3,7 +3,7 @@
 //! ```text
 //!  provision.json ──request::load──▶ Request ───┐
 //!  /sys or a file ──inventory::probe▶ Inventory ┼─ plan::plan ─▶ Plan ── sequence: apply ──▶ Report
-//!  images ──────────source::look────▶ Sources ──┘   (pure)                  │
+//!  images ──source::probe_images────▶ Sources ──┘   (pure)                  │
 //!                                                                   events: bars, lines, JSON, log
 //! ```
 //!

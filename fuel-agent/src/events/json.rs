@@ -17,7 +17,7 @@ const PROGRESS: Duration = Duration::from_millis(500);
 pub struct Json {
     sink: Sink,
     /// Time of the last progress event of each transfer in this stage.
-    told: Mutex<Vec<(Stage, String, Instant)>>,
+    last_reported: Mutex<Vec<(Stage, String, Instant)>>,
 }
 
 impl Json {
@@ -25,7 +25,7 @@ impl Json {
     pub fn new(sink: Sink) -> Self {
         Self {
             sink,
-            told: Mutex::default(),
+            last_reported: Mutex::default(),
         }
     }
 
@@ -40,11 +40,14 @@ impl Json {
         else {
             return true;
         };
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.retain(|(last, _, _)| last == stage);
+        let mut last_reported = self
+            .last_reported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last_reported.retain(|(last, _, _)| last == stage);
         let now = Instant::now();
-        let Some((_, _, at)) = told.iter_mut().find(|(_, last, _)| last == what) else {
-            told.push((*stage, what.clone(), now));
+        let Some((_, _, at)) = last_reported.iter_mut().find(|(_, last, _)| last == what) else {
+            last_reported.push((*stage, what.clone(), now));
             return true;
         };
         let is_due = now.duration_since(*at) >= PROGRESS || *total_bytes == Some(*done_bytes);
@@ -123,7 +126,7 @@ mod tests {
     use super::super::sink::Shared;
     use super::*;
 
-    fn told(events: &[Event]) -> String {
+    fn printed(events: &[Event]) -> String {
         let stream = Shared::default();
         let json = Json::new(Sink::new(stream.clone()));
         for event in events {
@@ -146,7 +149,7 @@ mod tests {
     #[test]
     fn every_event_of_the_contract_has_its_object() {
         let stage = Stage::Image;
-        let text = told(&[
+        let text = printed(&[
             Event::StageStart { stage },
             Event::Step {
                 stage,
@@ -202,7 +205,7 @@ mod tests {
             total_bytes: Some(3),
         };
         // two transfers at the same time do not suppress each other's progress
-        let text = told(&[
+        let text = printed(&[
             moved("a", 1),
             moved("b", 0),
             moved("a", 2),

@@ -18,12 +18,12 @@ const PROGRESS: Duration = Duration::from_secs(1);
 pub struct Lines {
     sink: Sink,
     /// The last progress line of each transfer in this stage.
-    told: Mutex<Vec<Told>>,
+    last_lines: Mutex<Vec<LastLine>>,
 }
 
 /// The last progress line of one transfer.
 #[derive(Debug)]
-struct Told {
+struct LastLine {
     stage: Stage,
     what: String,
     at: Option<Instant>,
@@ -36,19 +36,22 @@ impl Lines {
     pub fn new(sink: Sink) -> Self {
         Self {
             sink,
-            told: Mutex::default(),
+            last_lines: Mutex::default(),
         }
     }
 
     /// The progress line, if one is due.
     fn progress(&self, stage: Stage, what: &str, done: u64, total: Option<u64>) -> Option<String> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_lines = self
+            .last_lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        told.retain(|last| last.stage == stage);
-        let known = told.iter().position(|last| last.what == what);
-        let place = known.unwrap_or(told.len());
+        last_lines.retain(|last| last.stage == stage);
+        let known = last_lines.iter().position(|last| last.what == what);
+        let place = known.unwrap_or(last_lines.len());
         if known.is_none() {
-            told.push(Told {
+            last_lines.push(LastLine {
                 stage,
                 what: what.to_owned(),
                 at: None,
@@ -56,7 +59,7 @@ impl Lines {
                 began_at: done,
             });
         }
-        let last = told.get_mut(place)?;
+        let last = last_lines.get_mut(place)?;
         let is_early = |at| now.duration_since(at) < PROGRESS && total != Some(done);
         if last.at.is_some_and(is_early) {
             return None;
@@ -135,7 +138,7 @@ mod tests {
     use super::super::sink::Shared;
     use super::*;
 
-    fn told(events: &[Event]) -> String {
+    fn printed(events: &[Event]) -> String {
         let stream = Shared::default();
         let lines = Lines::new(Sink::new(stream.clone()));
         for event in events {
@@ -153,7 +156,7 @@ mod tests {
     #[test]
     fn a_run_reads_like_a_list() {
         let stage = Stage::Image;
-        let text = told(&[
+        let text = printed(&[
             Event::StageStart { stage },
             Event::Step {
                 stage,
@@ -197,7 +200,7 @@ mod tests {
 
     #[test]
     fn text_from_a_server_cannot_forge_a_line_or_move_the_cursor() {
-        let text = told(&[Event::Warning {
+        let text = printed(&[Event::Warning {
             stage: Some(Stage::Image),
             message: "digest `\u{1b}]0;owned\u{7}\n2026-01-01T00:00:00Z closeup: done`".to_owned(),
         }]);
@@ -212,7 +215,7 @@ mod tests {
             done_bytes,
             total_bytes: Some(1 << 20),
         };
-        let text = told(&[moved(0), moved(1), moved(2), moved(1 << 20)]);
+        let text = printed(&[moved(0), moved(1), moved(2), moved(1 << 20)]);
         assert_eq!(text.lines().count(), 2, "{text}");
     }
 
@@ -224,7 +227,7 @@ mod tests {
             done_bytes,
             total_bytes: Some(1 << 20),
         };
-        let text = told(&[
+        let text = printed(&[
             moved("/", 0),
             moved("/srv", 0),
             moved("/", 1),

@@ -66,7 +66,7 @@ struct Queue<T> {
     /// Items written so far.
     done: u64,
     /// `done` when a flush timed out: the next flush does not wait before it has changed.
-    stuck_at: Option<u64>,
+    stalled_at: Option<u64>,
     closed: bool,
 }
 
@@ -112,7 +112,7 @@ impl<T> Shared<T> {
         item
     }
 
-    fn wrote(&self) {
+    fn mark_written(&self) {
         let mut queue = self.lock();
         queue.busy = false;
         queue.done += 1;
@@ -133,7 +133,7 @@ impl<T: Send + 'static> Outbox<T> {
                 waiting: VecDeque::new(),
                 busy: false,
                 done: 0,
-                stuck_at: None,
+                stalled_at: None,
                 closed: false,
             }),
             changed: Condvar::new(),
@@ -144,7 +144,7 @@ impl<T: Send + 'static> Outbox<T> {
             .spawn(move || {
                 while let Some(item) = of_thread.take() {
                     write(item);
-                    of_thread.wrote();
+                    of_thread.mark_written();
                 }
             })?;
         Ok(Self { shared, limits })
@@ -166,7 +166,7 @@ impl<T> Outbox<T> {
         let mut queue = self.shared.lock();
         while !queue.is_idle() {
             let before = queue.done;
-            if queue.stuck_at == Some(before) {
+            if queue.stalled_at == Some(before) {
                 return false;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -179,7 +179,7 @@ impl<T> Outbox<T> {
                 .unwrap_or_else(PoisonError::into_inner);
             queue = next;
             if waited.timed_out() {
-                queue.stuck_at = Some(queue.done);
+                queue.stalled_at = Some(queue.done);
             }
         }
         true
@@ -265,15 +265,15 @@ mod tests {
     };
 
     /// A listener that is blocked until the gate opens.
-    struct Stuck {
-        let_go: Mutex<Receiver<()>>,
+    struct Blocked {
+        gate_opened: Mutex<Receiver<()>>,
         lines: Lines,
     }
 
-    impl Events for Stuck {
+    impl Events for Blocked {
         fn emit_at(&self, event: &Event, time: SystemTime) {
             // an error means that the gate was dropped: it is open
-            let _ = self.let_go.lock().unwrap().recv();
+            let _ = self.gate_opened.lock().unwrap().recv();
             self.lines.emit_at(event, time);
         }
 
@@ -282,11 +282,11 @@ mod tests {
         }
     }
 
-    fn stuck(limits: Limits) -> (Background, Text, Sender<()>) {
-        let (gate, let_go) = channel();
+    fn blocked(limits: Limits) -> (Background, Text, Sender<()>) {
+        let (gate, gate_opened) = channel();
         let text = Text::default();
-        let listener = Stuck {
-            let_go: Mutex::new(let_go),
+        let listener = Blocked {
+            gate_opened: Mutex::new(gate_opened),
             lines: Lines::new(Sink::new(text.clone())),
         };
         let background = Background::with_limits(listener, limits).unwrap();
@@ -300,7 +300,7 @@ mod tests {
         }
     }
 
-    fn told(text: &Text) -> Vec<String> {
+    fn printed(text: &Text) -> Vec<String> {
         let text = text.text();
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         lines.map(|(_, rest)| rest.to_owned()).collect()
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn an_output_that_is_not_read_does_not_block_and_counts_what_is_missing() {
-        let (background, text, gate) = stuck(SMALL);
+        let (background, text, gate) = blocked(SMALL);
         let stage = Stage::Image;
         background.emit(&Event::StageStart { stage });
         for number in 0..100 {
@@ -329,27 +329,27 @@ mod tests {
         drop(gate);
         background.flush();
         // the thread may have taken the first entry before the others came, so three or four of them had room
-        let told = told(&text);
-        let missing: Vec<&String> = told.iter().filter(|it| it.contains("missing")).collect();
-        let shown = told.iter().filter(|it| it.contains("number")).count();
+        let lines = printed(&text);
+        let missing: Vec<&String> = lines.iter().filter(|it| it.contains("missing")).collect();
+        let shown = lines.iter().filter(|it| it.contains("number")).count();
         let [missing] = missing.as_slice() else {
-            panic!("{told:?}")
+            panic!("{lines:?}")
         };
         let expected = format!("warning: {} messages are missing here", 100 - shown);
-        assert!(missing.starts_with(&expected), "{told:?}");
-        assert_eq!(told[0], "image: start");
-        assert_eq!(told.last().unwrap(), "image: done after 0.0 s");
+        assert!(missing.starts_with(&expected), "{lines:?}");
+        assert_eq!(lines[0], "image: start");
+        assert_eq!(lines.last().unwrap(), "image: done after 0.0 s");
     }
 
     #[test]
     fn a_flush_that_is_not_read_waits_once_and_for_a_bounded_time() {
-        let (background, text, gate) = stuck(Limits {
+        let (background, text, gate) = blocked(Limits {
             stall: Duration::from_millis(1),
             ..SMALL
         });
         background.emit(&warning(1));
         assert!(!background.0.flush());
-        assert_eq!(background.0.shared.lock().stuck_at, Some(0));
+        assert_eq!(background.0.shared.lock().stalled_at, Some(0));
         assert!(!background.0.flush());
         drop(background);
         assert_eq!(text.text(), "");
@@ -366,12 +366,12 @@ mod tests {
         }
         background.flush();
         let expected: Vec<String> = (0..50).map(|n| format!("warning: number {n}")).collect();
-        assert_eq!(told(&text), expected);
+        assert_eq!(printed(&text), expected);
     }
 
     #[test]
     fn times_are_those_of_the_events_however_late_they_are_printed() {
-        let (background, text, gate) = stuck(SMALL);
+        let (background, text, gate) = blocked(SMALL);
         background.emit_at(&warning(1), SystemTime::UNIX_EPOCH);
         drop(gate);
         drop(background);

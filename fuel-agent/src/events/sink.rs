@@ -59,7 +59,7 @@ impl Sink {
     }
 
     /// Whether an error has closed the stream.
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -70,7 +70,7 @@ impl Sink {
 impl std::fmt::Debug for Sink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sink")
-            .field("quiet", &self.is_quiet())
+            .field("closed", &self.is_closed())
             .finish()
     }
 }
@@ -161,7 +161,7 @@ mod tests {
         let sink = Sink::new(stream.clone());
         sink.line("one");
         sink.line("two");
-        assert!(sink.is_quiet());
+        assert!(sink.is_closed());
         assert_eq!(*stream.0.lock().unwrap(), 1);
     }
 

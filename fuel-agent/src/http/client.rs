@@ -168,7 +168,7 @@ pub struct Request {
     pub(super) stop: Cancel,
     pub(super) pool: Pool,
     /// Lengths of the body's buffers; `None`: full buffers.
-    pub(super) cuts: Option<Vec<u32>>,
+    pub(super) buffer_lengths: Option<Vec<u32>>,
 }
 
 impl Request {
@@ -185,7 +185,7 @@ impl Request {
             body_limit: None,
             stop: Cancel::new(),
             pool: Pool::new(PART_COUNT, PART_LENGTH),
-            cuts: None,
+            buffer_lengths: None,
         }
     }
 
@@ -244,8 +244,8 @@ impl Request {
     /// Sets the lengths of the body's buffers, none longer than those of the pool. A body that is longer than all of
     /// them is an error, a shorter one ends early.
     #[must_use]
-    pub fn cuts(mut self, lengths: Vec<u32>) -> Self {
-        self.cuts = Some(lengths);
+    pub fn buffer_lengths(mut self, lengths: Vec<u32>) -> Self {
+        self.buffer_lengths = Some(lengths);
         self
     }
 }

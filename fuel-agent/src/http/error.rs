@@ -1,188 +1,191 @@
-//! What can go wrong on the way to a server and back. Addresses in it are without secrets.
+//! Errors of transfers. URLs in them are redacted.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::error::{Error, Kind};
 
-/// Why something did not come, or did not arrive.
+/// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Not an address that we fetch from.
+    /// The URL is not valid, or has a scheme that is not supported.
     #[error("`{url}` cannot be fetched: {why}")]
     Url {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// A file of certificate authorities cannot be used.
     #[error("cannot use the certificate authorities in {}", path.display())]
     Authority {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the library.
         source: Cause,
     },
-    /// The client cannot be made at all.
+    /// The HTTP client cannot be created.
     #[error("cannot set up the HTTP client")]
     Setup {
-        /// Why.
+        /// Error of the library.
         source: Cause,
     },
     /// The server's certificate is not accepted.
     #[error("the certificate of {url} is not accepted{}: {}", through(via.as_deref()), why.text())]
     Certificate {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// What is wrong with it.
-        why: Distrust,
-        /// The proxy that it was asked through, without secrets.
+        /// The reason.
+        why: CertificateProblem,
+        /// The proxy that was used, without credentials.
         via: Option<String>,
     },
-    /// No connection, or none that stayed.
+    /// The connection failed or broke.
     #[error("the connection for {url} failed{}", through(via.as_deref()))]
     Connection {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// Why.
+        /// Error of the library.
         source: Cause,
-        /// The proxy that it was asked through, without secrets.
+        /// The proxy that was used, without credentials.
         via: Option<String>,
     },
-    /// A connection that delivers nothing.
+    /// The connection delivered next to nothing.
     #[error("{url} delivered nothing for {}{}", seconds(*after), through(via.as_deref()))]
     Stalled {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// For how long.
+        /// The time without data.
         after: Duration,
-        /// The proxy that it was asked through, without secrets.
+        /// The proxy that was used, without credentials.
         via: Option<String>,
     },
-    /// The limit for the whole transfer is over.
+    /// The transfer exceeded its time limit.
     #[error("{url} took longer than {} in all", seconds(*limit))]
     TooSlow {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// The limit.
+        /// The time limit.
         limit: Duration,
     },
-    /// The server says no, or not now.
+    /// The server answered with an error status.
     #[error("{url} answers {status} {}{}", phrase(*status), through(via.as_deref()))]
     Status {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// Its status.
+        /// The status code.
         status: u16,
-        /// When it wants to be asked again.
+        /// Pause before the next request that the server asks for.
         retry_after: Option<Duration>,
-        /// The proxy that it was asked through, without secrets.
+        /// The proxy that was used, without credentials.
         via: Option<String>,
     },
-    /// A redirect that is not followed.
-    #[error("{url} redirects, and that is not followed: {why}")]
+    /// The server redirects to where the client must not follow.
+    #[error("a redirect of {url} is not followed: {why}")]
     Redirect {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// An answer that makes no sense.
-    #[error("{url} answers wrongly: {why}")]
+    /// The answer is malformed or not what was requested.
+    #[error("the answer of {url} is not valid: {why}")]
     Answer {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// The server has wrapped it in something that was not asked for.
-    #[error("{url} comes encoded (`Content-Encoding: {encoding}`), which was not asked for")]
+    /// The server has added a content encoding.
+    #[error("{url} is sent with `Content-Encoding: {encoding}`, which was not requested")]
     Encoded {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// How.
+        /// The `Content-Encoding`.
         encoding: String,
     },
-    /// More than there is room for.
+    /// The body exceeds the limit for documents of its kind.
     #[error("{url} is longer than {limit} bytes")]
     TooLong {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// The most that is taken.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// It had to be started over again and again.
+    /// The transfer started over too many times.
     #[error("the transfer of {url} had to start over {times} times")]
     Unstable {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// How often.
+        /// Number of times.
         times: u32,
     },
-    /// It is not the file any more that it was at first.
+    /// The file changed between two requests.
     #[error("{url} changed while it was being read")]
     Changed {
-        /// The address.
+        /// The URL, redacted.
         url: String,
     },
-    /// Its server cannot do what reading it needs.
-    #[error("{url} has to be read back and forth, and its server sends no parts of files")]
+    /// The image has to be read by ranges, which the server does not support.
+    #[error("{url} has to be read at random offsets, and its server does not support ranges")]
     NoRanges {
-        /// The address.
+        /// The URL, redacted.
         url: String,
     },
-    /// Retrying did not help.
-    #[error("gave up on {url} after {attempts} {}: {}", attempts_of(*attempts), gave_up(*asked, *budget))]
+    /// The retry budget is used up.
+    #[error(
+        "gave up on {url} after {attempts} {}: {}",
+        attempts_of(*attempts), exhausted_reason(*retry_after, *budget)
+    )]
     Exhausted {
-        /// The address.
+        /// The URL, redacted.
         url: String,
-        /// How often it was tried since anything came.
+        /// Attempts since the last progress.
         attempts: u32,
-        /// How long retries may go on.
+        /// The retry budget.
         budget: Duration,
-        /// How long the server wants to be left alone, where that is why.
-        asked: Option<Duration>,
+        /// The pause that the server asks for, if that exceeds the budget.
+        retry_after: Option<Duration>,
         /// The last error.
         source: Box<HttpError>,
     },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system call.
         source: std::io::Error,
     },
-    /// Somebody told us to stop.
+    /// The run was cancelled.
     #[error("interrupted")]
     Cancelled,
-    /// The thread that speaks HTTP is gone: a defect of ours.
+    /// The network thread has ended: a defect of the agent.
     #[error("the network thread ended unexpectedly")]
     Gone,
 }
 
-/// The innermost reason of a library's error: the layers above it say nothing that we do not say better.
+/// The text of the innermost source of a library's error; the layers above it only repeat what our messages say.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Cause(pub(crate) String);
 
-/// Why a certificate is not accepted.
+/// Why a certificate was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Distrust {
-    /// Signed by nobody that we know.
+pub enum CertificateProblem {
+    /// Not signed by a trusted authority.
     UnknownIssuer,
-    /// For another name.
+    /// Issued for another name.
     WrongName,
-    /// Its time is over, by our clock.
+    /// Expired, by the local clock.
     Expired,
-    /// Its time has not come, by our clock.
+    /// Not valid yet, by the local clock.
     NotYetValid,
-    /// Anything else.
+    /// Any other reason, as text.
     Other(String),
 }
 
-impl Distrust {
+impl CertificateProblem {
     fn text(&self) -> String {
         match self {
             Self::UnknownIssuer => "it is signed by an authority that is not trusted".to_owned(),
@@ -195,7 +198,7 @@ impl Distrust {
 }
 
 impl HttpError {
-    /// Whether trying again may help.
+    /// Whether another attempt may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connection { .. } | Self::Stalled { .. } | Self::Answer { .. } => true,
@@ -220,7 +223,7 @@ impl HttpError {
         }
     }
 
-    /// The status that the server answered, also where it was the last of many attempts.
+    /// The status of the answer, also that of the last of several attempts.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
@@ -229,7 +232,7 @@ impl HttpError {
         }
     }
 
-    /// Whether what was asked for does not exist: a fact, not a failure.
+    /// Whether the file does not exist: a fact, not a failure.
     pub fn is_absent(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 404 | 410),
@@ -238,20 +241,20 @@ impl HttpError {
         }
     }
 
-    /// What to try.
+    /// Advice for the user.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Url { .. } => "write it like http://HOST/PATH, https://HOST/PATH or file:///PATH",
             Self::Authority { .. } => "give a readable PEM file with at least one certificate",
             Self::Certificate { why, .. } => match why {
-                Distrust::UnknownIssuer => {
+                CertificateProblem::UnknownIssuer => {
                     "add the authority's certificate to the ramdisk and name it in the settings"
                 }
-                Distrust::WrongName => "use the name that the certificate is for",
-                Distrust::Expired | Distrust::NotYetValid => {
+                CertificateProblem::WrongName => "use the name that the certificate is for",
+                CertificateProblem::Expired | CertificateProblem::NotYetValid => {
                     "check the clock of this node (`date`), then the certificate"
                 }
-                Distrust::Other(_) => "check the server's certificate",
+                CertificateProblem::Other(_) => "check the server's certificate",
             },
             Self::Connection { via: Some(_), .. } => {
                 "check the proxy, or name the host in `no_proxy`"
@@ -269,19 +272,19 @@ impl HttpError {
             Self::Status { status, .. } => match status {
                 404 | 410 => "check the address, and that the image was published",
                 401 | 403 => "check the server's access rules and the credentials in the URL",
-                _ => "look into the server's log",
+                _ => "check the server's log",
             },
             Self::Encoded { .. } => {
-                "let the server send the file as it is, without compressing or labelling it"
+                "let the server send the file as it is, without `Content-Encoding`"
             }
-            Self::Redirect { .. } => "give the address that it leads to",
+            Self::Redirect { .. } => "use the URL that it redirects to",
             Self::Answer { .. } => {
                 "check that the address is the server's, and no proxy is in between"
             }
             Self::Unstable { .. } | Self::NoRanges { .. } => {
                 "use a server that supports ranges, with an ETag or a date"
             }
-            Self::Changed { .. } => "run again when it has been published whole",
+            Self::Changed { .. } => "run again when its publication is complete",
             Self::Exhausted { source, .. } => return source.hint(),
             Self::File { .. } => "give a regular file that can be read",
             Self::TooLong { .. } | Self::Setup { .. } | Self::Cancelled | Self::Gone => {
@@ -290,7 +293,7 @@ impl HttpError {
         })
     }
 
-    /// Who can fix it.
+    /// The kind of error, which decides the exit code.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Cancelled => Kind::Interrupted,
@@ -322,7 +325,7 @@ impl From<HttpError> for Error {
     }
 }
 
-/// The cause of an error whose own text has been used.
+/// The source of an error, whose own text is the message already.
 fn take_source(error: HttpError) -> Option<Box<dyn std::error::Error + Send + Sync>> {
     match error {
         HttpError::Authority { source, .. }
@@ -342,13 +345,15 @@ const fn attempts_of(count: u32) -> &'static str {
     if count == 1 { "attempt" } else { "attempts" }
 }
 
-fn gave_up(asked: Option<Duration>, budget: Duration) -> String {
+fn exhausted_reason(retry_after: Option<Duration>, budget: Duration) -> String {
     let budget = seconds(budget);
-    asked.map_or_else(
-        || format!("without progress, retries go on for {budget}"),
-        |asked| {
-            let asked = seconds(asked);
-            format!("it asks for a pause of {asked}, and retries go on for {budget} in all")
+    retry_after.map_or_else(
+        || format!("no progress within {budget}"),
+        |retry_after| {
+            let retry_after = seconds(retry_after);
+            format!(
+                "the server asks for a pause of {retry_after}, and retries may take {budget} in all"
+            )
         },
     )
 }

@@ -20,10 +20,10 @@ use crate::model::url::redacted;
 const REDIRECTS: usize = 10;
 
 /// Fewer bytes than this within the stall timeout count as a stall.
-const TRICKLE: usize = 1024;
+const MIN_BYTES_PER_STALL: usize = 1024;
 
 /// Interval at which cancellation flags are polled.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Executes commands until the last client is dropped.
 pub(super) async fn serve(
@@ -36,7 +36,8 @@ pub(super) async fn serve(
             match command {
                 Command::Send { request, reply } => {
                     let stop = request.stop.clone();
-                    let answer = unless(&context.cancel, &stop, send(&context, &request)).await;
+                    let answer =
+                        until_cancelled(&context.cancel, &stop, send(&context, &request)).await;
                     match answer {
                         Ok((url, response)) => {
                             let (parts, body) = mpsc::channel(PART_COUNT);
@@ -63,7 +64,7 @@ pub(super) async fn serve(
                         sleep(duration).await;
                         Ok(())
                     };
-                    drop(reply.send(unless(&context.cancel, &stop, pause).await));
+                    drop(reply.send(until_cancelled(&context.cancel, &stop, pause).await));
                 }
             }
         });
@@ -71,19 +72,19 @@ pub(super) async fn serve(
 }
 
 /// Runs `work` until one of the flags is set.
-async fn unless<T>(
+async fn until_cancelled<T>(
     cancel: &Cancel,
     stop: &Cancel,
     work: impl Future<Output = Result<T, HttpError>>,
 ) -> Result<T, HttpError> {
-    let told = async {
+    let cancelled = async {
         while !cancel.is_cancelled() && !stop.is_cancelled() {
-            sleep(GLANCE).await;
+            sleep(POLL_INTERVAL).await;
         }
     };
     tokio::select! {
         biased;
-        () = told => Err(HttpError::Cancelled),
+        () = cancelled => Err(HttpError::Cancelled),
         result = work => result,
     }
 }
@@ -153,7 +154,7 @@ fn out_of_time(context: &HttpContext, request: &Request, url: &Url, after: Durat
 fn failure(context: &HttpContext, url: &Url, error: &reqwest::Error) -> HttpError {
     let via = context.proxies.via(url);
     let url = redacted(url.as_str());
-    if let Some(why) = trust::distrust(error) {
+    if let Some(why) = trust::certificate_problem(error) {
         return HttpError::Certificate { url, why, via };
     }
     HttpError::Connection {
@@ -232,7 +233,7 @@ async fn deliver(
             result = pump(context, request, url, response, &parts) => result,
         }
     };
-    let last = match unless(&context.cancel, &request.stop, work).await {
+    let last = match until_cancelled(&context.cancel, &request.stop, work).await {
         Ok(()) => Part::End,
         Err(error) => Part::Failed(error),
     };
@@ -249,12 +250,12 @@ async fn pump(
 ) -> Result<(), HttpError> {
     let stall = context.settings.stall_timeout;
     let body_end = request.body_limit.map(|limit| Instant::now() + limit);
-    let mut cuts = BufferLengths::of(request);
-    let mut filling = match cuts.advance() {
+    let mut buffer_lengths = BufferLengths::of(request);
+    let mut filling = match buffer_lengths.advance() {
         Some(goal) => Some((request.pool.take_async().await, goal)),
         None => None,
     };
-    let (mut until, mut trickled) = (Instant::now() + stall, 0);
+    let (mut until, mut received) = (Instant::now() + stall, 0);
     loop {
         let soonest = limit(until, request);
         let soonest = body_end.map_or(soonest, |end| soonest.min(end));
@@ -272,16 +273,16 @@ async fn pump(
                 };
             }
         };
-        trickled += chunk.len();
-        if trickled >= TRICKLE {
-            (until, trickled) = (Instant::now() + stall, 0);
+        received += chunk.len();
+        if received >= MIN_BYTES_PER_STALL {
+            (until, received) = (Instant::now() + stall, 0);
         }
         let mut rest = &chunk[..];
         while !rest.is_empty() {
             let Some((mut buffer, goal)) = filling.take() else {
                 return Err(HttpError::Answer {
                     url: redacted(url.as_str()),
-                    why: "it sends more than was asked for".to_owned(),
+                    why: "it sends more than was requested".to_owned(),
                 });
             };
             let wanted = rest.len().min(goal.saturating_sub(buffer.len()));
@@ -294,7 +295,7 @@ async fn pump(
             if parts.send(Part::Bytes(buffer)).await.is_err() {
                 return Err(HttpError::Cancelled);
             }
-            if let Some(goal) = cuts.advance() {
+            if let Some(goal) = buffer_lengths.advance() {
                 filling = Some((request.pool.take_async().await, goal));
             }
             // time spent waiting for a buffer is not the server's
@@ -313,7 +314,7 @@ enum BufferLengths {
 
 impl BufferLengths {
     fn of(request: &Request) -> Self {
-        match &request.cuts {
+        match &request.buffer_lengths {
             None => Self::Full,
             Some(lengths) => Self::Given(lengths.clone().into_iter()),
         }

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use client::{Body, Client, Part, Request, Response};
 pub(crate) use client::{PART_COUNT, PART_LENGTH};
-pub use error::{Cause, Distrust, HttpError};
+pub use error::{Cause, CertificateProblem, HttpError};
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
 pub use reach::answers;
 

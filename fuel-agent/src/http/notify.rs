@@ -31,7 +31,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(2);
 const SHORTEST_BUDGET: Duration = Duration::from_secs(1);
 
 /// Characters shown of an unexpected answer.
-const SHOWN: usize = 200;
+const SHOWN_CHARS: usize = 200;
 
 /// A callback with its templates filled in.
 #[derive(Clone, Copy)]
@@ -134,9 +134,9 @@ impl From<NotifyError> for Error {
         match error {
             NotifyError::Refused { source, .. } => outer
                 .because(source)
-                .hint("check the orchestrator's log, then offer the completion again"),
+                .hint("check the orchestrator's log, then run `provision notify`"),
             NotifyError::Impossible { .. } => {
-                outer.hint("a callback is a URL like http://HOST/PATH")
+                outer.hint("write the callback as a URL like http://HOST/PATH")
             }
             NotifyError::Cancelled { .. } => outer,
         }
@@ -188,7 +188,8 @@ pub fn notify(
                 source: Box::new(refusal),
             });
         };
-        tracing::warn!(url = name, attempt = attempts, pause_ms = pause.as_millis(), why = %refusal, "not accepted yet");
+        let pause_ms = pause.as_millis();
+        tracing::warn!(url = name, attempt = attempts, pause_ms, why = %refusal, "not accepted yet");
         if client.pause(pause, &Cancel::new()).is_err() {
             return Err(NotifyError::Cancelled { url: name });
         }
@@ -247,12 +248,12 @@ impl<'a> Prepared<'a> {
         let body = String::from_utf8_lossy(&body);
         let body = body.trim();
         let expected = self.notice.expect_status;
-        let welcome = match expected {
+        let is_accepted = match expected {
             [] => (200..300).contains(&status),
             some => some.contains(&status),
         };
-        let start = || body.chars().take(SHOWN).collect();
-        if !welcome {
+        let start = || body.chars().take(SHOWN_CHARS).collect();
+        if !is_accepted {
             return Err(Refusal::Status {
                 status,
                 body: start(),

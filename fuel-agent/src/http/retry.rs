@@ -47,26 +47,33 @@ impl Retry {
         if !error.is_transient() {
             return Err(error);
         }
-        let asked = match &error {
+        let retry_after = match &error {
             HttpError::Status { retry_after, .. } => *retry_after,
             _ => None,
         };
         let pause = self.pause;
-        self.spend(client, asked)
+        self.spend(client, retry_after)
             .ok_or_else(|| HttpError::Exhausted {
                 url: self.url.clone(),
                 attempts: self.attempts,
                 budget: self.budget,
                 // named as the reason only if it is longer than our own pause
-                asked: asked.filter(|asked| *asked >= pause),
+                retry_after: retry_after.filter(|retry_after| *retry_after >= pause),
                 source: Box::new(error),
             })
     }
 
-    /// The pause before the next attempt, at least `asked`; `None` if the budget does not allow it.
-    pub(crate) fn spend(&mut self, client: &Client, asked: Option<Duration>) -> Option<Duration> {
+    /// The pause before the next attempt, at least `retry_after`; `None` if the budget does not allow it.
+    pub(crate) fn spend(
+        &mut self,
+        client: &Client,
+        retry_after: Option<Duration>,
+    ) -> Option<Duration> {
         self.attempts += 1;
-        let pause = asked.map_or_else(|| jittered(self.pause), |asked| asked.max(self.pause));
+        let pause = retry_after.map_or_else(
+            || jittered(self.pause),
+            |retry_after| retry_after.max(self.pause),
+        );
         self.pause = (self.pause * 2).min(client.settings().longest_pause);
         let since = *self.since.get_or_insert_with(Instant::now);
         // a server may ask for any number of seconds; a sum that overflows is beyond every budget

@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, InvalidMessage, OtherError, RootCertStore};
 
-use super::error::{Cause, Distrust, HttpError};
+use super::error::{Cause, CertificateProblem, HttpError};
 
 /// The public authorities, built in, and the operator's: a ramdisk has no bundle of its own.
 pub(super) fn roots(files: &[std::path::PathBuf]) -> Result<Vec<Certificate>, HttpError> {
@@ -80,7 +80,7 @@ fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stati
 }
 
 /// Why the server's certificate was rejected, if that caused `error`.
-pub(super) fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
+pub(super) fn certificate_problem(error: &(dyn Error + 'static)) -> Option<CertificateProblem> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
@@ -91,17 +91,19 @@ pub(super) fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
     None
 }
 
-fn reason(why: &CertificateError) -> Distrust {
+fn reason(why: &CertificateError) -> CertificateProblem {
     match why {
-        CertificateError::UnknownIssuer => Distrust::UnknownIssuer,
+        CertificateError::UnknownIssuer => CertificateProblem::UnknownIssuer,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Distrust::WrongName
+            CertificateProblem::WrongName
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Distrust::Expired,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            CertificateProblem::Expired
+        }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            Distrust::NotYetValid
+            CertificateProblem::NotYetValid
         }
-        other => Distrust::Other(reason_in_words(other)),
+        other => CertificateProblem::Other(reason_in_words(other)),
     }
 }
 

@@ -179,7 +179,7 @@ fn look(options: &StatusOptions, places: &Places, images: &[ImageSpec]) -> Resul
             keys: &settings.packed.keys,
             mirrors: &settings.packed.mirrors,
         };
-        Ok(source::look(&client, images, probe_options)?)
+        Ok(source::probe_images(&client, images, probe_options)?)
     };
     ask().map_err(|error| error.what)
 }

@@ -140,7 +140,7 @@ fn look(client: &Client, image: &ImageSpec, settings: &Settings) -> Result<Sourc
         keys: &settings.packed.keys,
         mirrors: &settings.packed.mirrors,
     };
-    let mut sources = source::look(client, std::slice::from_ref(image), options)?;
+    let mut sources = source::probe_images(client, std::slice::from_ref(image), options)?;
     Ok(sources.images.remove(&image.url).unwrap_or_default())
 }
 

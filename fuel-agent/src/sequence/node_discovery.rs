@@ -335,7 +335,7 @@ impl Discovery for NodeDiscovery<'_> {
             keys: &self.settings.packed.keys,
             mirrors: &self.settings.packed.mirrors,
         };
-        Ok(source::look(
+        Ok(source::probe_images(
             &self.client()?,
             &request.images,
             probe_options,

@@ -61,7 +61,7 @@ pub static KEYS: &[Key] = &[
         name: "url.wait",
         value: "TIME",
         default: "5m",
-        help: "How long a run goes on asking for a request that is not there yet: the server answers 404, 410 or 204, an empty text or one of comments only.",
+        help: "How long a run polls for the request while the server answers 404, 410 or 204, an empty text or one of comments only.",
         set: |settings, value| {
             settings.url_wait = time(value)?;
             Ok(())
@@ -81,14 +81,14 @@ pub static KEYS: &[Key] = &[
         name: "end",
         value: "none|reboot|poweroff|kexec",
         default: "`none` when pushed, `reboot` when pulled",
-        help: "What happens at the end of a successful run. `kexec` starts the installed kernel without the firmware in between; where that cannot be done, the node reboots.",
+        help: "What to do after a successful run. `kexec` starts the installed kernel without a firmware reset; if that is not possible, the node reboots.",
         set: |settings, value| {
             settings.end = Some(match value {
                 "none" => End::None,
                 "reboot" => End::Reboot,
                 "poweroff" => End::Poweroff,
                 "kexec" => End::Kexec,
-                _ => return Err(format!("`{value}` is none of these")),
+                _ => return Err(format!("`{value}` is not one of the valid values")),
             });
             Ok(())
         },
@@ -103,7 +103,7 @@ pub static KEYS: &[Key] = &[
             settings.match_by_name = match value {
                 "name" => true,
                 "ids" => false,
-                _ => return Err(format!("`{value}` is none of these")),
+                _ => return Err(format!("`{value}` is not one of the valid values")),
             };
             Ok(())
         },
@@ -142,7 +142,7 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "protect.strict",
         layers: Layers::United,
-        help: "Refuse (5) to write to any disk while an entry of `protect` is not a disk of the node. Where any layer says it, it holds.",
+        help: "Refuse (5) to write to any disk while an entry of `protect` is not a disk of the node. It holds if any layer sets it.",
         set: |settings, value| {
             settings.protect_strict |= yes(value)?;
             Ok(())
@@ -152,7 +152,7 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "require_signature",
         layers: Layers::United,
-        help: "Write only packed images that a trusted key signed. Where any layer says it, it holds.",
+        help: "Write only packed images that a trusted key signed. It holds if any layer sets it.",
         set: |settings, value| {
             settings.packed.require_signature |= yes(value)?;
             Ok(())
@@ -164,7 +164,7 @@ pub static KEYS: &[Key] = &[
         value: "BASE64[,BASE64]",
         many: true,
         layers: Layers::Weakest,
-        help: "Public keys of minisign (the line that begins with `RW`) of which one has to have signed a packed image. The ramdisk's file goes before the kernel's command line, and that before the command line of `provision`: keys cannot be added to those that are there.",
+        help: "Public keys of minisign (the line that begins with `RW`), one of which has to have signed a packed image. The ramdisk's file takes precedence over the kernel's command line, and that over the command line of `provision`: keys cannot be added to those of the ramdisk.",
         set: |settings, value| put_keys(&mut settings.packed.keys, value),
         ..PLAIN
     },
@@ -173,7 +173,7 @@ pub static KEYS: &[Key] = &[
         value: "NUMBER",
         layers: Layers::United,
         default: "0",
-        help: "The oldest release of a packed image that is written. The largest of all layers counts.",
+        help: "Oldest release of a packed image that is written. The largest of all layers counts.",
         set: |settings, value| {
             let least = value
                 .parse()
@@ -187,7 +187,7 @@ pub static KEYS: &[Key] = &[
         name: "mirrors",
         value: "URL[,URL]",
         many: true,
-        help: "Folders on other servers that have the same packed images: they are asked too, each as much as it delivers.",
+        help: "Folders on other servers with the same packed images. All servers are used at once; a faster one serves more.",
         set: |settings, value| put_mirrors(&mut settings.packed.mirrors, value),
         ..PLAIN
     },
@@ -195,13 +195,13 @@ pub static KEYS: &[Key] = &[
         name: "delta",
         value: "auto|always|never",
         default: "auto",
-        help: "Whether what the disk holds of a packed image already is found out by reading it, so that only the rest is fetched and written. `auto`: where it holds something and reading is faster.",
+        help: "Whether to read the disk and to fetch and write only the chunks of a packed image that it does not hold yet. `auto`: if it holds some of them and reading is faster.",
         set: |settings, value| {
             settings.packed.delta = match value {
                 "auto" => DeltaPolicy::Auto,
                 "always" => DeltaPolicy::Always,
                 "never" => DeltaPolicy::Never,
-                _ => return Err(format!("`{value}` is none of these")),
+                _ => return Err(format!("`{value}` is not one of the valid values")),
             };
             Ok(())
         },
@@ -212,7 +212,7 @@ pub static KEYS: &[Key] = &[
         "",
         "URL",
         "",
-        "What is called when the node is installed. Nothing is called without it.",
+        "URL to call when the node is installed. Without it no call is made.",
         put_url
     ),
     callback!(
@@ -244,7 +244,7 @@ pub static KEYS: &[Key] = &[
         ".expect_status",
         "STATUS[,STATUS]",
         "200 to 299",
-        "Which answers mean that it was accepted.",
+        "Statuses that mean that the call was accepted.",
         put_expect_status
     ),
     callback!(
@@ -252,7 +252,7 @@ pub static KEYS: &[Key] = &[
         ".expect_body",
         "TEXT",
         "",
-        "What the answer has to be, apart from white space at its ends; anything, by default.",
+        "Expected body of the answer, apart from white space at its ends; by default any.",
         put_expect_body
     ),
     callback!(
@@ -260,7 +260,7 @@ pub static KEYS: &[Key] = &[
         "",
         "URL",
         "",
-        "What is called when a run has failed. Nothing is called without it.",
+        "URL to call when a run has failed. Without it no call is made.",
         put_url
     ),
     callback!(
@@ -292,7 +292,7 @@ pub static KEYS: &[Key] = &[
         ".expect_status",
         "STATUS[,STATUS]",
         "200 to 299",
-        "Which answers mean that it was accepted.",
+        "Statuses that mean that the call was accepted.",
         put_expect_status
     ),
     callback!(
@@ -300,7 +300,7 @@ pub static KEYS: &[Key] = &[
         ".expect_body",
         "TEXT",
         "",
-        "What the answer has to be, apart from white space at its ends; anything, by default.",
+        "Expected body of the answer, apart from white space at its ends; by default any.",
         put_expect_body
     ),
     Key {
@@ -327,7 +327,7 @@ pub static KEYS: &[Key] = &[
         name: "notify.budget",
         value: "TIME",
         default: "5m",
-        help: "How long a run goes on offering the completion before it ends with status 9.",
+        help: "How long a run repeats the completion call before it ends with status 9.",
         set: |settings, value| {
             settings.notify_budget = time(value)?;
             Ok(())
@@ -338,7 +338,7 @@ pub static KEYS: &[Key] = &[
         name: "discover.wait",
         value: "TIME",
         default: "30s",
-        help: "How long disks that the request names are waited for.",
+        help: "How long to wait for disks that the request names.",
         set: |settings, value| {
             settings.discover_wait = time(value)?;
             Ok(())
@@ -349,7 +349,7 @@ pub static KEYS: &[Key] = &[
         name: "http.connect",
         value: "TIME",
         default: "10s",
-        help: "How long making a connection may take.",
+        help: "How long connecting may take.",
         set: |settings, value| {
             settings.http.connect_timeout = time(value)?;
             Ok(())
@@ -395,7 +395,7 @@ pub static KEYS: &[Key] = &[
         value: "FILE[,FILE]",
         many: true,
         layers: Layers::United,
-        help: "PEM files with certificate authorities that are trusted beside the public ones.",
+        help: "PEM files with certificate authorities that are trusted in addition to the public ones.",
         set: |settings, value| {
             let files = list(value).into_iter().map(Into::into);
             settings.http.authorities.extend(files);
@@ -407,7 +407,7 @@ pub static KEYS: &[Key] = &[
         name: "grub",
         value: "FOLDER",
         default: "/usr/lib/grub",
-        help: "Where GRUB's platforms lie: `i386-pc/` and so on.",
+        help: "Folder of GRUB's platforms (`i386-pc/` and so on).",
         set: |settings, value| {
             settings.grub = text(value)?.ok_or("it is empty")?.into();
             Ok(())
@@ -489,13 +489,13 @@ mod tests {
 
     #[test]
     fn an_explicit_default_changes_nothing() {
-        let (mut said, unsaid) = (Settings::default(), Settings::default());
+        let (mut explicit, implicit) = (Settings::default(), Settings::default());
         for key in KEYS {
             if !key.default.is_empty() && !key.default.contains(' ') && key.default != "POST" {
-                (key.set)(&mut said, key.default).unwrap();
+                (key.set)(&mut explicit, key.default).unwrap();
             }
         }
-        assert_eq!(format!("{said:?}"), format!("{unsaid:?}"));
+        assert_eq!(format!("{explicit:?}"), format!("{implicit:?}"));
     }
 
     #[test]

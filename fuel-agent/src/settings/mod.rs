@@ -189,7 +189,7 @@ impl Entry {
 pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
     let mut settings = Settings::default();
     let mut warnings = Vec::new();
-    let mut said: Vec<&'static str> = Vec::new();
+    let mut set_keys: Vec<&'static str> = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
         let mut here: Vec<&'static str> = Vec::new();
         for entry in layer {
@@ -199,10 +199,10 @@ pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
             };
             let weaker = layers.get(index + 1..).unwrap_or_default();
             match key.layers {
-                Layers::Strongest if said.contains(&key.name) => continue,
+                Layers::Strongest if set_keys.contains(&key.name) => continue,
                 Layers::Weakest if weaker.iter().any(|layer| names(layer, key)) => {
                     warnings.push(format!(
-                        "`{}` of {} does not count: what the ramdisk says cannot be changed",
+                        "`{}` of {} is ignored: the ramdisk's value cannot be changed",
                         key.name, entry.place
                     ));
                     continue;
@@ -218,7 +218,7 @@ pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
             here.push(key.name);
             set(key, entry, &mut settings)?;
         }
-        said.extend(here);
+        set_keys.extend(here);
     }
     Ok((settings, warnings))
 }
@@ -229,16 +229,16 @@ fn names(layer: &[Entry], key: &Key) -> bool {
 }
 
 /// Keys with the same prefix that the ramdisk's init reads: docs/ramdisk.md.
-const FOR_THE_RAMDISK: [&str; 3] = ["bootif", "key", "shell"];
+const RAMDISK_KEYS: [&str; 3] = ["bootif", "key", "shell"];
 
 /// An unknown key. On the kernel's command line it is a warning, since others read it too and it may be for another
 /// version of the agent; on our own command line and in our file it is an error.
 fn unknown(entry: &Entry, warnings: &mut Vec<String>) -> Result<(), Error> {
-    if entry.place == Place::Kernel && FOR_THE_RAMDISK.contains(&entry.key.as_str()) {
+    if entry.place == Place::Kernel && RAMDISK_KEYS.contains(&entry.key.as_str()) {
         let value = entry.value.as_deref().unwrap_or_default();
         if entry.key == "bootif" && boot_mac(value).is_none() {
             warnings.push(format!(
-                "`provision.bootif` of {} is not a MAC address and does not count: BOOTIF does, if it is there",
+                "`provision.bootif` of {} is not a MAC address and is ignored; BOOTIF is used if it is set",
                 entry.place
             ));
         }
@@ -422,12 +422,12 @@ mod tests {
         assert!(warnings.is_empty(), "{warnings:?}");
         let line = ["provision.bootif=01-52-54-00-12-34-56"];
         assert_eq!(merged(&[], &line, &[]).unwrap().1, [""; 0]);
-        for odd in ["provision.bootif=", "provision.bootif=$net_default_mac"] {
-            let (_, warnings) = merged(&[], &[odd], &[]).unwrap();
+        for placeholder in ["provision.bootif=", "provision.bootif=$net_default_mac"] {
+            let (_, warnings) = merged(&[], &[placeholder], &[]).unwrap();
             assert_eq!(
                 warnings,
                 [
-                    "`provision.bootif` of the kernel command line is not a MAC address and does not count: BOOTIF does, if it is there"
+                    "`provision.bootif` of the kernel command line is not a MAC address and is ignored; BOOTIF is used if it is set"
                 ]
             );
         }
@@ -439,7 +439,7 @@ mod tests {
         let error = merged(&[], &[], &["end=restart"]).unwrap_err();
         insta::assert_snapshot!(crate::model::error::render(&error), @r"
         error: cannot use the value of `end` (/etc/provision.conf:7)
-          cause: `restart` is none of these
+          cause: `restart` is not one of the valid values
           hint: write end=none|reboot|poweroff|kexec
         ");
         let error = merged(&["url"], &[], &[]).unwrap_err();

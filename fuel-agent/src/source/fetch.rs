@@ -17,11 +17,11 @@ use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
 
 /// How many times a transfer may start over.
-const START_OVERS: u32 = 5;
+const START_OVERS_MAX: u32 = 5;
 
 /// New bytes that refill the retry budget; fewer do not, so that a server that delivers a few bytes per attempt cannot
 /// delay a run for ever.
-const PROGRESS: u64 = 64 * 1024;
+const BUDGET_REFILL: u64 = 64 * 1024;
 
 /// A transfer in progress.
 pub(super) struct Fetch<'a> {
@@ -36,13 +36,13 @@ pub(super) struct Fetch<'a> {
     /// Offset of the next byte.
     offset: u64,
     /// Bytes received since the retry budget was refilled.
-    fresh: u64,
+    since_refill: u64,
     /// Length of the file, once known.
     total: Option<u64>,
     /// Entity tag or date of the first answer.
     identity: Identity,
     /// Whether [`SourceEvent::StartOver`] has still to be returned.
-    void: bool,
+    must_start_over: bool,
 }
 
 impl<'a> Fetch<'a> {
@@ -66,10 +66,10 @@ impl<'a> Fetch<'a> {
             deadline,
             body: None,
             offset: 0,
-            fresh: 0,
+            since_refill: 0,
             total: None,
             identity: Identity::default(),
-            void: false,
+            must_start_over: false,
         }
     }
 
@@ -89,18 +89,18 @@ impl<'a> Fetch<'a> {
             request = request.header(RANGE, range).header(IF_RANGE, value);
         }
         let Response { head, body } = self.client.send(request)?;
-        self.adopt(&head)?;
+        self.accept(&head)?;
         Ok(body)
     }
 
     /// Decides whether an answer continues at `offset`, starts over, or is an error.
-    fn adopt(&mut self, head: &Head) -> Result<(), HttpError> {
+    fn accept(&mut self, head: &Head) -> Result<(), HttpError> {
         if matches!(head.status, 200 | 206) {
             head.check_encoding(&self.name, self.context.container)?;
         }
         match head.status {
             200 if self.offset > 0 => {
-                self.start_over("the server sends all of it, not the rest")?;
+                self.start_over("the server sends the whole file, not the rest")?;
                 self.begin(head);
                 Ok(())
             }
@@ -123,7 +123,7 @@ impl<'a> Fetch<'a> {
                 self.start_over(why)?;
                 Err(self.wrong(why))
             }
-            206 => Err(self.wrong("it sends a part although all was asked for")),
+            206 => Err(self.wrong("it sends a range although the whole file was requested")),
             _ => Err(head.refusal(&self.name)),
         }
     }
@@ -164,9 +164,9 @@ impl<'a> Fetch<'a> {
             "the transfer of {} starts over after {} bytes: {why}",
             self.name, self.offset
         ));
-        (self.offset, self.void, self.total) = (0, true, None);
+        (self.offset, self.must_start_over, self.total) = (0, true, None);
         self.identity = Identity::default();
-        if times > START_OVERS {
+        if times > START_OVERS_MAX {
             return Err(HttpError::Unstable {
                 url: self.name.clone(),
                 times,
@@ -183,13 +183,13 @@ impl<'a> Fetch<'a> {
     }
 
     /// Counts received bytes.
-    fn came(&mut self, count: usize) {
+    fn count_received(&mut self, count: usize) {
         self.context.meter.add_fetched(count);
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.offset = self.offset.saturating_add(count);
-        self.fresh = self.fresh.saturating_add(count);
-        if self.fresh >= PROGRESS {
-            self.fresh = 0;
+        self.since_refill = self.since_refill.saturating_add(count);
+        if self.since_refill >= BUDGET_REFILL {
+            self.since_refill = 0;
             self.retry.progressed(&self.client);
         }
     }
@@ -203,13 +203,13 @@ impl<'a> Fetch<'a> {
             Some(body) => body,
             None => self.connect()?,
         };
-        if self.void {
-            self.void = false;
+        if self.must_start_over {
+            self.must_start_over = false;
             self.body = Some(body);
             return Ok(SourceEvent::StartOver);
         }
         if let Some(buffer) = body.advance()? {
-            self.came(buffer.len());
+            self.count_received(buffer.len());
             self.body = Some(body);
             return Ok(SourceEvent::Bytes(buffer));
         }
@@ -240,7 +240,7 @@ impl Source for Fetch<'_> {
             let pause = self.retry.pause_after(&self.client, error)?;
             self.context.meter.add_retry();
             self.warn(&format!(
-                "asking again from byte {} in {} ms: {why}",
+                "retrying from byte {} in {} ms: {why}",
                 self.offset,
                 pause.as_millis()
             ));

@@ -28,7 +28,7 @@ pub enum ManifestProblem {
     #[error(transparent)]
     Http(#[from] HttpError),
     /// It is malformed, or its signature is not valid.
-    #[error("{url} cannot be used: {}", said(.source))]
+    #[error("{url} cannot be used: {}", with_cause(.source))]
     Bad {
         /// URL of the manifest, redacted.
         url: String,
@@ -71,7 +71,7 @@ impl ManifestProblem {
     }
 }
 
-fn said(error: &ManifestError) -> String {
+fn with_cause(error: &ManifestError) -> String {
     let mut text = error.to_string();
     if let ManifestError::Io(cause) = error {
         text = text + ": " + &cause.to_string();

@@ -46,7 +46,7 @@ use crate::pool::{Buffer, Pool};
 
 pub use self::document::document;
 pub use self::manifest::{FoundManifest, ManifestProblem, manifest};
-pub use self::probe::{ProbeOptions, look};
+pub use self::probe::{ProbeOptions, probe_images};
 
 /// Result of reading from a source.
 #[derive(Debug)]

@@ -48,7 +48,7 @@ pub(super) fn join(
                 }
                 return Ok(());
             }
-            Search::Broken(why, hint) => {
+            Search::Unusable(why, hint) => {
                 facts.complain(why, hint);
                 return Ok(());
             }
@@ -63,7 +63,7 @@ enum Search {
     /// No server has it.
     Absent,
     /// It cannot be fetched or used: the reason, and a hint.
-    Broken(String, Option<String>),
+    Unusable(String, Option<String>),
 }
 
 /// Looks for a manifest beside the image, and in the mirrors' folders if the image's own server does not answer.
@@ -79,22 +79,22 @@ fn anywhere(
     let others = others.filter_map(|base| address::within(base.reveal(), name));
     let mut first = None;
     for place in own.into_iter().chain(others) {
-        let mut asked = None;
+        let mut read_result = None;
         let answer = retries.spend(|budget: Duration| {
             match manifest(client, &place, probe_options.keys, budget) {
                 Err(ManifestProblem::Http(error)) => Err(error),
                 other => {
-                    asked = Some(other);
+                    read_result = Some(other);
                     Ok(())
                 }
             }
         })?;
         let shown = redacted(&place);
-        match (answer, asked) {
+        match (answer, read_result) {
             (_, Some(Ok(found))) => return Ok(Search::Found(Box::new(found), shown)),
             (_, Some(Err(problem))) => {
                 let hint = problem.hint().map(str::to_owned);
-                return Ok(Search::Broken(problem.to_string(), hint));
+                return Ok(Search::Unusable(problem.to_string(), hint));
             }
             // an answer of the image's own server counts: there is no manifest
             (Err(error), None) if error.is_absent() && first.is_none() => {
@@ -106,7 +106,7 @@ fn anywhere(
             (Ok(()), None) => {}
         }
     }
-    Ok(first.map_or(Search::Absent, |(why, hint)| Search::Broken(why, hint)))
+    Ok(first.map_or(Search::Absent, |(why, hint)| Search::Unusable(why, hint)))
 }
 
 /// Adds the manifest's facts of an image. The length of the data file has to match.

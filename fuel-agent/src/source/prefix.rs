@@ -225,11 +225,11 @@ mod tests {
         for (container, file) in packed(&image(3 << 20)) {
             let size = Some(length(&file));
             let bytes = &file[..FETCH_MAX];
-            let told = content(Beginning { bytes, size }, container).unwrap();
-            assert!(is_xfs(told), "{container:?}");
+            let found = content(Beginning { bytes, size }, container).unwrap();
+            assert!(is_xfs(found), "{container:?}");
             let bytes = &file[..1000];
-            let told = content(Beginning { bytes, size }, container).unwrap();
-            assert_eq!(told, None, "{container:?}: so few bytes do not tell");
+            let found = content(Beginning { bytes, size }, container).unwrap();
+            assert_eq!(found, None, "{container:?}: so few bytes do not tell");
         }
     }
 
@@ -237,9 +237,9 @@ mod tests {
     fn a_short_image_is_known_when_all_of_it_is_there() {
         for (container, file) in packed(&image(4000)) {
             let size = Some(length(&file));
-            let told = content(Beginning { bytes: &file, size }, container).unwrap();
-            assert!(is_xfs(told), "{container:?}");
-            let told = content(
+            let found = content(Beginning { bytes: &file, size }, container).unwrap();
+            assert!(is_xfs(found), "{container:?}");
+            let found = content(
                 Beginning {
                     bytes: &file,
                     size: None,
@@ -247,7 +247,7 @@ mod tests {
                 container,
             )
             .unwrap();
-            assert_eq!(told, None, "{container:?}: more may follow");
+            assert_eq!(found, None, "{container:?}: more may follow");
         }
     }
 
@@ -255,14 +255,14 @@ mod tests {
     fn a_container_of_nothing_is_empty_and_one_that_breaks_off_is_cut() {
         for (container, file) in packed(&[]).into_iter().skip(1) {
             let size = Some(length(&file));
-            let told = content(Beginning { bytes: &file, size }, container);
-            assert_eq!(told, Err(Mismatch::Empty), "{container:?}");
+            let found = content(Beginning { bytes: &file, size }, container);
+            assert_eq!(found, Err(Mismatch::Empty), "{container:?}");
         }
         for (container, file) in packed(&image(5000)).into_iter().skip(1) {
             let bytes = &file[..file.len().min(13)];
             let size = Some(length(bytes));
-            let told = content(Beginning { bytes, size }, container);
-            assert_eq!(told, Err(Mismatch::Cut), "{container:?}");
+            let found = content(Beginning { bytes, size }, container);
+            assert_eq!(found, Err(Mismatch::Cut), "{container:?}");
         }
     }
 
@@ -276,22 +276,22 @@ mod tests {
         ] {
             let file = gzip(inside);
             let size = Some(length(&file));
-            let told = content(Beginning { bytes: &file, size }, Container::Gzip).unwrap();
+            let found = content(Beginning { bytes: &file, size }, Container::Gzip).unwrap();
             let format = name.to_owned();
-            assert_eq!(told, Some(ImageContent::File { format }));
+            assert_eq!(found, Some(ImageContent::File { format }));
         }
     }
 
     #[test]
     fn endless_empty_blocks_are_decoded_only_as_far_as_fetched() {
         let file = gzip(b"").repeat(1000);
-        let told = content(
+        let found = content(
             Beginning {
                 bytes: &file,
                 size: None,
             },
             Container::Gzip,
         );
-        assert_eq!(told, Ok(None));
+        assert_eq!(found, Ok(None));
     }
 }

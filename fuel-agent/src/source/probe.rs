@@ -56,7 +56,7 @@ pub struct ProbeOptions<'a> {
 }
 
 /// Collects the facts of all images: from their servers, from the YAML beside the root image, and from manifests.
-pub fn look(
+pub fn probe_images(
     client: &Client,
     images: &[ImageSpec],
     probe_options: ProbeOptions<'_>,
@@ -65,7 +65,7 @@ pub fn look(
         .iter()
         .find(|image| image.mount == Mount::Path("/".to_owned()));
     let mut retries = RetryBudget(client.settings().retry_budget);
-    let found = SidecarMetadata::look(client, root.map(|root| root.url.reveal()), &mut retries)?;
+    let found = SidecarMetadata::fetch(client, root.map(|root| root.url.reveal()), &mut retries)?;
     let mut sources = Sources::default();
     for image in images {
         let probed = probe_anywhere(client, image, probe_options.mirrors, &mut retries)?;
@@ -104,9 +104,9 @@ fn probe_anywhere(
     let name = address::base_name(image.url.reveal());
     let others = mirrors.iter().filter(|_| image.may_be_packed());
     for other in others.filter_map(|base| address::within(base.reveal(), &name)) {
-        let asked = retries.spend(|budget| probe(client, &other, image, budget))?;
-        if asked.is_ok() {
-            return Ok(asked);
+        let probed = retries.spend(|budget| probe(client, &other, image, budget))?;
+        if probed.is_ok() {
+            return Ok(probed);
         }
     }
     Ok(Err(error))
@@ -141,17 +141,17 @@ enum SidecarMetadata {
     /// There is none: the reason.
     Absent(String),
     /// It cannot be used: the reason, and a hint.
-    Broken(String, String),
+    Unusable(String, String),
 }
 
 impl SidecarMetadata {
-    fn look(
+    fn fetch(
         client: &Client,
         root: Option<&str>,
         retries: &mut RetryBudget,
     ) -> Result<Self, HttpError> {
         let Some(root) = root else {
-            let why = "the request has no image for `/`, beside which metadata would lie";
+            let why = "the request has no image for `/`, so there is no metadata";
             return Ok(Self::Absent(why.to_owned()));
         };
         let name = metadata::file_name(&address::base_name(root));
@@ -171,13 +171,15 @@ impl SidecarMetadata {
             }
             Err(error) => {
                 let hint = error.hint().unwrap_or(CORRECT_METADATA).to_owned();
-                return Ok(Self::Broken(chain(&error), hint));
+                return Ok(Self::Unusable(chain(&error), hint));
             }
         };
         let text = String::from_utf8_lossy(&bytes);
         Ok(match Metadata::parse(&text) {
             Ok(metadata) => Self::Known(place, Box::new(metadata)),
-            Err(error) => Self::Broken(format!("{place} is {error}"), CORRECT_METADATA.to_owned()),
+            Err(error) => {
+                Self::Unusable(format!("{place} is {error}"), CORRECT_METADATA.to_owned())
+            }
         })
     }
 
@@ -187,12 +189,12 @@ impl SidecarMetadata {
         let is_packed = facts.packed.is_some();
         let (place, metadata) = match self {
             Self::Known(place, metadata) => (place, metadata),
-            Self::Absent(_) | Self::Broken(..) if is_packed => return,
+            Self::Absent(_) | Self::Unusable(..) if is_packed => return,
             Self::Absent(why) => {
                 facts.no_digest = Some(why.clone());
                 return;
             }
-            Self::Broken(why, hint) => {
+            Self::Unusable(why, hint) => {
                 facts.no_digest = Some(why.clone());
                 facts.complain(why.clone(), Some(hint.to_owned()));
                 return;
@@ -311,7 +313,7 @@ fn probe(
     }
     // `Content-Encoding` explains unexpected first bytes better than they do, so it is checked first
     let checked = check_head(head, container, image.format.as_str());
-    let checked = checked.and_then(|()| look_inside(client, at, &start, &mut facts));
+    let checked = checked.and_then(|()| identify_content(client, at, &start, &mut facts));
     if let Err(why) = checked {
         facts.complain(format!("{} {why}", redacted(at)), Some(why.hint()));
     }
@@ -319,7 +321,7 @@ fn probe(
 }
 
 /// Identifies the content as far as the beginning shows. For a qcow2 image the beginning of its disk is read.
-fn look_inside(
+fn identify_content(
     client: &Client,
     at: &str,
     start: &[u8],
@@ -364,7 +366,7 @@ const fn beginning(bytes: &[u8], size: Option<Bytes>) -> Beginning<'_> {
 struct Start {
     bytes: Vec<u8>,
     /// Length at the last attempt to identify it.
-    looked: usize,
+    examined: usize,
 }
 
 impl Start {
@@ -374,10 +376,10 @@ impl Start {
         if self.bytes.len() >= FETCH_MAX {
             return true;
         }
-        if self.bytes.len() < PROBE_FIRST.max(2 * self.looked) {
+        if self.bytes.len() < PROBE_FIRST.max(2 * self.examined) {
             return false;
         }
-        self.looked = self.bytes.len();
+        self.examined = self.bytes.len();
         let Some(container) = container_of(FileFormat::by(&self.bytes)) else {
             return true;
         };

@@ -31,14 +31,14 @@ pub(crate) struct RangeFile {
 
 /// A range of the file, in pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct ByteRange {
     /// Offset of the first byte.
     pub(crate) start: u64,
     /// Lengths of the consecutive pieces, none of them 0.
     pub(crate) lengths: Vec<u32>,
 }
 
-impl Wanted {
+impl ByteRange {
     /// Offset behind the last byte.
     pub(crate) fn end(&self) -> u64 {
         self.lengths
@@ -49,7 +49,7 @@ impl Wanted {
 
 /// What a request needs besides the range.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asking<'a> {
+pub(crate) struct RangeOptions<'a> {
     pub(crate) client: &'a Client,
     /// Buffers for the pieces, none shorter than a piece.
     pub(crate) pool: &'a Pool,
@@ -87,8 +87,8 @@ impl RangeFile {
     /// Requests a range; with `whole`, the whole file, of which `wanted` has to cover everything.
     pub(crate) fn ask(
         &self,
-        asking: Asking<'_>,
-        wanted: &Wanted,
+        options: RangeOptions<'_>,
+        wanted: &ByteRange,
         whole: bool,
     ) -> Result<Answer, HttpError> {
         let url = match &self.address {
@@ -98,32 +98,32 @@ impl RangeFile {
                 if length != self.length {
                     return Ok(Answer::OtherLength(Some(length)));
                 }
-                return Ok(self.pieces(wanted, From::File(file, asking.pool.clone())));
+                return Ok(self.pieces(wanted, From::File(file, options.pool.clone())));
             }
         };
         let mut request = Request::get(url)
-            .deadline(asking.deadline)
-            .stop(asking.stop)
-            .pool(asking.pool)
-            .cuts(wanted.lengths.clone());
+            .deadline(options.deadline)
+            .stop(options.stop)
+            .pool(options.pool)
+            .buffer_lengths(wanted.lengths.clone());
         let range = format!("bytes={}-{}", wanted.start, wanted.end() - 1);
         if let (false, Ok(range)) = (whole, HeaderValue::from_str(&range)) {
             request = request.header(RANGE, range);
         }
-        let response = asking.client.send(request)?;
+        let response = options.client.send(request)?;
         if matches!(response.head.status, 200 | 206) {
             // chunks are zstd frames
             let container = Container::Zstd;
             response.head.check_encoding(&self.name, container)?;
         }
-        Ok(match self.judge(&response.head, wanted, whole)? {
-            Verdict::AsAsked => self.pieces(wanted, From::Web(response.body)),
+        Ok(match self.check_answer(&response.head, wanted, whole)? {
+            Verdict::Accepted => self.pieces(wanted, From::Web(response.body)),
             Verdict::NoRanges => Answer::NoRanges,
             Verdict::OtherLength(length) => Answer::OtherLength(length),
         })
     }
 
-    fn pieces(&self, wanted: &Wanted, from: From) -> Answer {
+    fn pieces(&self, wanted: &ByteRange, from: From) -> Answer {
         Answer::Pieces(Pieces {
             name: self.name.clone(),
             lengths: wanted.lengths.clone().into_iter(),
@@ -133,17 +133,22 @@ impl RangeFile {
     }
 
     /// Compares an answer with the request.
-    fn judge(&self, head: &Head, wanted: &Wanted, whole: bool) -> Result<Verdict, HttpError> {
+    fn check_answer(
+        &self,
+        head: &Head,
+        wanted: &ByteRange,
+        whole: bool,
+    ) -> Result<Verdict, HttpError> {
         match (head.status, head.range) {
             (200, _) => match head.length {
                 Some(length) if length != self.length => Ok(Verdict::OtherLength(Some(length))),
-                _ if whole => Ok(Verdict::AsAsked),
+                _ if whole => Ok(Verdict::Accepted),
                 _ => Ok(Verdict::NoRanges),
             },
             (206, Some(range)) if !whole => match range.total {
                 Some(total) if total != self.length => Ok(Verdict::OtherLength(Some(total))),
                 _ if (range.start, range.end) == (wanted.start, wanted.end()) => {
-                    Ok(Verdict::AsAsked)
+                    Ok(Verdict::Accepted)
                 }
                 _ => Err(self.wrong(format!(
                     "it sends bytes {} to {}, not {} to {}",
@@ -153,7 +158,7 @@ impl RangeFile {
                     wanted.end()
                 ))),
             },
-            (206, _) => Err(self.wrong("it sends a part and does not say which one".to_owned())),
+            (206, _) => Err(self.wrong("it sends a range and does not say which one".to_owned())),
             // the file ends before the range begins
             (416, _) => Ok(Verdict::OtherLength(None)),
             _ => Err(head.refusal(&self.name)),
@@ -169,7 +174,7 @@ impl RangeFile {
 }
 
 enum Verdict {
-    AsAsked,
+    Accepted,
     NoRanges,
     OtherLength(Option<u64>),
 }

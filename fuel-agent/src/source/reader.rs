@@ -30,23 +30,23 @@ const PAGE: u64 = 256 * 1024;
 const _: () = assert!(PART_LENGTH == 256 * 1024, "a part is a page");
 
 /// Number of cached pages.
-const PAGES: usize = 16;
+const PAGES_MAX: usize = 16;
 
 /// Cached pages that may be kept because tables are on them: these are read again and again, a few bytes at a time.
-const TABLES: usize = 4;
+const TABLE_PAGES_MAX: usize = 4;
 
 /// A read of up to this many bytes is taken for one in a table.
-const ENTRY: usize = 512;
+const TABLE_READ_MAX: usize = 512;
 
 /// Up to this many pages are read and discarded rather than requesting another range.
-const AHEAD: u64 = 8;
+const SKIP_PAGES_MAX: u64 = 8;
 
 /// A file on a server or on this machine. No request is made before the first read.
 pub(crate) struct Reader<'a>(RefCell<State<'a>>);
 
 enum State<'a> {
-    Here { path: PathBuf, file: Option<File> },
-    There(Box<Remote<'a>>),
+    Local { path: PathBuf, file: Option<File> },
+    Web(Box<Remote<'a>>),
     Broken(Option<HttpError>),
 }
 
@@ -88,18 +88,18 @@ impl<'a> Reader<'a> {
         context: TransferContext<'a>,
     ) -> Result<Self, HttpError> {
         let state = match Address::parse(url)? {
-            Address::File(path) => State::Here { path, file: None },
+            Address::File(path) => State::Local { path, file: None },
             Address::Web(url) => {
                 let name = redacted(url.as_str());
                 let settings = client.settings();
-                State::There(Box::new(Remote {
+                State::Web(Box::new(Remote {
                     retry: Retry::new(client, &name, settings.retry_budget),
                     deadline: settings.total_timeout.map(|limit| Instant::now() + limit),
                     client: client.clone(),
                     url,
                     name,
                     context,
-                    pool: Pool::new(PAGES + PART_COUNT, PART_LENGTH),
+                    pool: Pool::new(PAGES_MAX + PART_COUNT, PART_LENGTH),
                     known: None,
                     body: None,
                     pages: VecDeque::new(),
@@ -153,28 +153,28 @@ impl ReadAt for &Reader<'_> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.attempt(|state| match state {
-            State::Here { path, file } => {
-                let here = open(path, file)?;
-                here.read_at(buffer, at).map_err(|source| HttpError::File {
+            State::Local { path, file } => {
+                let file = open(path, file)?;
+                file.read_at(buffer, at).map_err(|source| HttpError::File {
                     path: path.clone(),
                     source,
                 })
             }
-            State::There(remote) => remote.read(buffer, at),
+            State::Web(remote) => remote.read(buffer, at),
             State::Broken(error) => Err(error.take().unwrap_or(HttpError::Gone)),
         })
     }
 
     fn size(&self) -> io::Result<u64> {
         self.attempt(|state| match state {
-            State::Here { path, file } => {
-                let here = open(path, file)?;
-                here.size().map_err(|source| HttpError::File {
+            State::Local { path, file } => {
+                let file = open(path, file)?;
+                file.size().map_err(|source| HttpError::File {
                     path: path.clone(),
                     source,
                 })
             }
-            State::There(remote) => remote.length(),
+            State::Web(remote) => remote.length(),
             State::Broken(error) => Err(error.take().unwrap_or(HttpError::Gone)),
         })
     }
@@ -197,7 +197,7 @@ impl Remote<'_> {
     }
 
     fn read(&mut self, buffer: &mut [u8], at: u64) -> Result<(), HttpError> {
-        let table = buffer.len() <= ENTRY;
+        let table = buffer.len() <= TABLE_READ_MAX;
         let (mut at, mut rest) = (at, buffer);
         while !rest.is_empty() {
             let within = usize::try_from(at % PAGE).unwrap_or_default();
@@ -255,7 +255,7 @@ impl Remote<'_> {
             self.context.events.emit(&Event::Warning {
                 stage: Some(Stage::Image),
                 message: format!(
-                    "asking again from byte {} in {} ms: {why}",
+                    "retrying from byte {} in {} ms: {why}",
                     number.saturating_mul(PAGE),
                     pause.as_millis()
                 ),
@@ -266,9 +266,9 @@ impl Remote<'_> {
 
     /// Fetches one page: `number`, or one before it in the same answer.
     fn step(&mut self, number: u64) -> Result<(), HttpError> {
-        let on_the_way = |next: u64| next <= number && number - next <= AHEAD;
+        let on_the_way = |next: u64| next <= number && number - next <= SKIP_PAGES_MAX;
         let (mut body, next) = match self.body.take() {
-            Some((body, next)) if on_the_way(next) || self.must_go_on(next, number)? => {
+            Some((body, next)) if on_the_way(next) || self.must_read_on(next, number)? => {
                 (body, next)
             }
             _ => self.connect(number)?,
@@ -294,7 +294,7 @@ impl Remote<'_> {
     }
 
     /// Whether the page has to be reached by reading on: the server does not support ranges.
-    fn must_go_on(&self, next: u64, number: u64) -> Result<bool, HttpError> {
+    fn must_read_on(&self, next: u64, number: u64) -> Result<bool, HttpError> {
         match &self.known {
             Some(known) if !known.ranges => {
                 if number < next {
@@ -309,9 +309,9 @@ impl Remote<'_> {
     }
 
     fn keep(&mut self, page: Page) {
-        if self.pages.len() == PAGES {
+        if self.pages.len() == PAGES_MAX {
             let tables = self.pages.iter().filter(|page| page.table).count();
-            let oldest = |page: &Page| !page.table || tables > TABLES;
+            let oldest = |page: &Page| !page.table || tables > TABLE_PAGES_MAX;
             if let Some(index) = self.pages.iter().position(oldest) {
                 self.pages.remove(index);
             }
@@ -346,16 +346,16 @@ impl Remote<'_> {
             (206, Err(why)) => return Err(self.wrong(&why)),
             // there is no first byte: the file is empty
             (416, _) if start == 0 => (Some(0), 0),
-            (416, _) => return Err(self.wrong("it sends another part than it was asked for")),
+            (416, _) => return Err(self.wrong("it sends another range than was requested")),
             _ => return Err(head.refusal(&self.name)),
         };
         let length = length.ok_or_else(|| self.wrong("it does not say how long the file is"))?;
-        self.agree(&head, length)?;
+        self.check_same_file(&head, length)?;
         Ok((body, from))
     }
 
     /// Checks that an answer is of the same file as the first one.
-    fn agree(&mut self, head: &Head, length: u64) -> Result<(), HttpError> {
+    fn check_same_file(&mut self, head: &Head, length: u64) -> Result<(), HttpError> {
         let Some(known) = &self.known else {
             self.context.meter.set_total(Some(length));
             self.known = Some(Known {

@@ -24,7 +24,7 @@ pub enum StreamError {
     #[error(transparent)]
     Packed(#[from] PackedError),
     /// No digest is known, and unverified images are not allowed.
-    #[error("no digest is known of {url}")]
+    #[error("no digest is known for {url}")]
     Unverified {
         /// URL of the image, redacted.
         url: String,
@@ -96,7 +96,7 @@ pub enum StreamError {
         what: Trailing,
     },
     /// Much is read and almost nothing unpacked, without end.
-    #[error("{url} does not unpack to anything: {packed} of it hold {raw}")]
+    #[error("{url} unpacks to almost nothing: {packed} of it hold {raw} of data")]
     NoOutput {
         /// URL of the image, redacted.
         url: String,
@@ -243,7 +243,7 @@ impl StreamError {
                 "check that the file on the server is complete, then run again".to_owned()
             }
             Self::Trailing { .. } => {
-                "cut off what does not belong to it, or publish it anew".to_owned()
+                "remove the bytes behind its end, or publish it again".to_owned()
             }
             Self::Corrupt { .. } | Self::NoOutput { .. } => {
                 "check the file on the server (`gzip -t`, `zstd -t`, `xz -t`, `bzip2 -t`)"
@@ -273,7 +273,7 @@ impl StreamError {
                 "make room where it is kept: `df` shows the filesystem of a file, `lvs` the pool of a thin volume".to_owned()
             }
             Self::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                "leave the file alone while it is written, and run again".to_owned()
+                "do not change the file while it is written, and run again".to_owned()
             }
             Self::Disk { .. } | Self::Files { .. } | Self::Entry { .. } => {
                 "look for errors of this disk in the kernel log (`dmesg`)".to_owned()

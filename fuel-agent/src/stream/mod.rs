@@ -45,7 +45,7 @@ use crate::pool::Pool;
 use crate::source::reader::Reader;
 use crate::source::{self, Meter, Source, TransferContext};
 pub use archive::{Unpacking, unpack_archive};
-use decode::Wanted;
+use decode::RequestedImage;
 use digest::Digests;
 pub use error::{DIGEST_OPTION, StreamError};
 use slice::Slice;
@@ -259,7 +259,7 @@ impl Pipeline<'_> {
             events: self.events,
         };
         let url = redacted(self.url);
-        let wanted = Wanted {
+        let wanted = RequestedImage {
             url: &url,
             container: self.container,
             format: self.format,

@@ -1,7 +1,6 @@
-//! A small HTTP server that misbehaves as it is told: for tests, here and in other crates (feature `fixtures`).
+//! A small HTTP server with scripted faults: for tests, here and in other crates (feature `fixtures`).
 //!
-//! One thread a connection, one request a connection, nothing is timed: where it "stalls" it waits until the client
-//! hangs up.
+//! One thread and one request per connection. Nothing is timed: a stalled reply waits until the client hangs up.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -11,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// A request as it came.
+/// A request that the server has received.
 #[derive(Clone, Debug, Default)]
 pub struct ReceivedRequest {
-    /// How many came before it.
+    /// Number of requests before it.
     pub number: usize,
     /// The method.
     pub method: String,
@@ -35,7 +34,7 @@ impl ReceivedRequest {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Where the range that is asked for starts, and where it ends (not included) if that is said.
+    /// Start of the requested range, and its end (not included) if stated.
     pub fn range(&self) -> Option<(usize, Option<usize>)> {
         let (first, last) = self
             .header("range")?
@@ -46,43 +45,43 @@ impl ReceivedRequest {
     }
 }
 
-/// Where an answer goes wrong.
+/// How a reply fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Nowhere.
+    /// Not at all.
     #[default]
     None,
-    /// After so many bytes of the body the connection is closed.
+    /// The connection is closed after this many bytes of the body.
     DropAt(usize),
-    /// After so many bytes of the body the connection is reset.
+    /// The connection is reset after this many bytes of the body.
     ResetAt(usize),
-    /// After so many bytes of the body nothing comes any more.
+    /// Nothing is sent after this many bytes of the body.
     StallAt(usize),
-    /// In the middle of the headers nothing comes any more.
+    /// Nothing is sent after the middle of the headers.
     StallInHead,
 }
 
-/// An answer.
+/// A scripted reply.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
-    /// Its status.
+    /// Status code.
     pub status: u16,
-    /// Headers beside `Content-Length`.
+    /// Headers other than `Content-Length`.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// What `Content-Length` says; the truth by default.
+    /// Value of `Content-Length`; by default the length of the body.
     pub length: Option<usize>,
-    /// Whether `Content-Length` is left out.
+    /// Whether `Content-Length` is omitted.
     pub without_length: bool,
-    /// Bytes that are sent instead of all of it.
+    /// Bytes sent instead of head and body.
     pub garbage: Option<Vec<u8>>,
-    /// What goes wrong.
+    /// How sending it fails.
     pub fault: Fault,
 }
 
 impl Reply {
-    /// A status and nothing else.
+    /// A reply without headers and body.
     pub fn status(status: u16) -> Self {
         Self {
             status,
@@ -90,7 +89,7 @@ impl Reply {
         }
     }
 
-    /// 200 with a body, whatever range was asked for.
+    /// 200 with a body, whatever range was requested.
     pub fn whole(body: &[u8]) -> Self {
         Self {
             status: 200,
@@ -99,7 +98,7 @@ impl Reply {
         }
     }
 
-    /// What a good server answers: ranges, `If-Range` and an entity tag.
+    /// The reply of a correct server: ranges, `If-Range` and an entity tag.
     pub fn file(request: &ReceivedRequest, bytes: &[u8], etag: &str) -> Self {
         let tagged = |reply: Self| reply.header("ETag", etag).header("Accept-Ranges", "bytes");
         let same = request.header("if-range").is_none_or(|tag| tag == etag);
@@ -120,14 +119,14 @@ impl Reply {
         .header("Content-Range", &range)
     }
 
-    /// One more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Goes wrong.
+    /// Sets how sending it fails.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.fault = fault;
@@ -171,7 +170,7 @@ impl FaultServer {
         Self::start_with(address, script, |stream| Ok(Box::new(stream)))
     }
 
-    /// The same at an address of choice, with every connection wrapped as `wrap` does it (TLS, say).
+    /// Listens on `address` and passes every connection through `wrap`, for TLS.
     pub fn start_with(
         address: SocketAddr,
         script: impl FnMut(&ReceivedRequest) -> Reply + Send + 'static,
@@ -191,7 +190,7 @@ impl FaultServer {
                 }
                 let (script, log) = (Arc::clone(&script), Arc::clone(&log_of_thread));
                 let wrap = Arc::clone(&wrap);
-                // a client that hangs up is what many tests are about
+                // many tests are about clients that hang up
                 thread::spawn(move || drop(converse(stream, &wrap, &script, &log)));
             }
         });
@@ -203,7 +202,7 @@ impl FaultServer {
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -260,7 +259,7 @@ fn converse(
     answer(&mut *wire, &reply, unread)
 }
 
-/// The request, and whether one byte of it was left unread.
+/// Reads a request; returns whether one byte of it was left unread.
 fn read_request(wire: &mut dyn Wire) -> io::Result<(ReceivedRequest, bool)> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -319,7 +318,7 @@ fn answer(wire: &mut dyn Wire, reply: &Reply, unread: bool) -> io::Result<()> {
     }
 }
 
-/// Closes in order: nothing that the client sent stays unread.
+/// Closes without a reset: everything that the client sent is read.
 fn hang_up(wire: &mut dyn Wire, unread: bool) -> io::Result<()> {
     wire.flush()?;
     if unread {

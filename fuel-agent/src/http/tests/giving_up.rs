@@ -76,9 +76,9 @@ fn an_exhausted_budget_names_the_last_error() {
         .collect::<Vec<_>>()
         .join(" ");
     insta::assert_snapshot!(text, @r"
-    error: gave up on http://HOST/x?... after N attempts: without progress, retries go on for N ms
+    error: gave up on http://HOST/x?... after N attempts: no progress within N ms
       cause: http://HOST/x?... answers 500 Internal Server Error
-      hint: look into the server's log
+      hint: check the server's log
     ");
 }
 

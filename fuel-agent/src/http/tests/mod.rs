@@ -71,14 +71,14 @@ pub(crate) struct Got {
 }
 
 pub(crate) fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
-    let heard = RecordedEvents::default();
+    let recorded = RecordedEvents::default();
     let meter = Meter::default();
     let context = TransferContext {
         container: Container::Raw,
         pool: pool.clone(),
         meter: meter.clone(),
         stop: Cancel::new(),
-        events: &heard,
+        events: &recorded,
     };
     let result = source::open(&client(settings), url, context).and_then(|mut source| {
         let mut bytes = Vec::new();
@@ -90,7 +90,7 @@ pub(crate) fn fetch_in(settings: &HttpSettings, url: &str, pool: &Pool) -> Got {
             }
         }
     });
-    let warnings = heard.0.into_inner().unwrap();
+    let warnings = recorded.0.into_inner().unwrap();
     Got {
         result,
         meter,

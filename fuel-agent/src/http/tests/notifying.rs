@@ -98,7 +98,7 @@ fn the_answer_that_was_not_accepted_is_in_the_error() {
     insta::assert_snapshot!(text, @r"
     error: http://HOST/nopxe?... did not accept the call (tried 1 times within 0 s)
       cause: it answers `False`, expected is `True`; Cobbler answers this if it has no system of the name in the URL, or if `pxe_just_once` is off
-      hint: check the orchestrator's log, then offer the completion again
+      hint: check the orchestrator's log, then run `provision notify`
     ");
 }
 
@@ -148,7 +148,7 @@ fn a_redirect_keeps_method_and_host_or_is_not_followed() {
 fn a_call_that_cannot_be_made_is_an_error_at_once() {
     let bad = [("a b".to_owned(), "x".to_owned())];
     let unsendable = [("a".to_owned(), "s3cret\n".to_owned())];
-    for (notice, said) in [
+    for (notice, expected) in [
         (notice("file:///x"), "a file cannot be called"),
         (notice("nowhere"), "cannot be fetched"),
         (
@@ -175,7 +175,7 @@ fn a_call_that_cannot_be_made_is_an_error_at_once() {
     ] {
         let error = notify(&client(&settings()), &notice, LONG).unwrap_err();
         assert!(matches!(error, NotifyError::Impossible { .. }), "{error}");
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
         assert!(!error.to_string().contains("s3cret"));
     }
 }

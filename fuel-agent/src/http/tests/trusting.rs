@@ -10,7 +10,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{client, impatient, settings};
-use crate::http::{Client, Distrust, HttpError, HttpSettings};
+use crate::http::{CertificateProblem, Client, HttpError, HttpSettings};
 use crate::model::error::{Error, Kind, render};
 use crate::source::document;
 use crate::testing::fault_server::{Fault, FaultServer, Reply};
@@ -92,7 +92,7 @@ fn a_private_authority_is_trusted_when_it_is_configured() {
         matches!(
             &error,
             HttpError::Certificate {
-                why: Distrust::UnknownIssuer,
+                why: CertificateProblem::UnknownIssuer,
                 ..
             }
         ),
@@ -109,9 +109,9 @@ fn a_private_authority_is_trusted_when_it_is_configured() {
 fn a_certificate_for_another_name_or_time_is_refused_at_once() {
     let authority = Authority::new();
     for (name, years, expected) in [
-        ("other.example", NOW, Distrust::WrongName),
-        ("127.0.0.1", (1990, 2020), Distrust::Expired),
-        ("127.0.0.1", (2090, 2130), Distrust::NotYetValid),
+        ("other.example", NOW, CertificateProblem::WrongName),
+        ("127.0.0.1", (1990, 2020), CertificateProblem::Expired),
+        ("127.0.0.1", (2090, 2130), CertificateProblem::NotYetValid),
     ] {
         let server = authority.server(name, years, |_| Reply::whole(b"x"));
         let trusting = client(&authority.trusted(&settings()));

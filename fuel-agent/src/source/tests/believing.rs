@@ -20,7 +20,7 @@ use crate::model::storage::Mount;
 use crate::pool::Pool;
 use crate::source::reader::Reader;
 use crate::source::{
-    self, Meter, ProbeOptions, SourceEvent, TransferContext, document, look, manifest,
+    self, Meter, ProbeOptions, SourceEvent, TransferContext, document, manifest, probe_images,
 };
 use crate::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 
@@ -42,13 +42,13 @@ fn is_encoded(error: &HttpError) -> bool {
 
 /// All of an image that should be wrapped so.
 fn fetched(url: &str, container: Container) -> Result<Vec<u8>, HttpError> {
-    let heard = RecordedEvents::default();
+    let recorded = RecordedEvents::default();
     let context = TransferContext {
         container,
         pool: Pool::new(4, 1000),
         meter: Meter::default(),
         stop: Cancel::new(),
-        events: &heard,
+        events: &recorded,
     };
     let mut source = source::open(&client(&settings()), url, context)?;
     let mut bytes = Vec::new();
@@ -70,7 +70,7 @@ fn problem(url: &str, container: Container) -> Option<String> {
         format: "".into(),
         container,
     };
-    let sources = look(&client(&settings()), &[image], ProbeOptions::default()).unwrap();
+    let sources = probe_images(&client(&settings()), &[image], ProbeOptions::default()).unwrap();
     sources.images[url].problem.clone()
 }
 
@@ -90,13 +90,13 @@ fn an_encoding_that_was_not_asked_for_is_refused_everywhere_and_at_once() {
         error.to_string().contains("Content-Encoding: gzip"),
         "{error}"
     );
-    let heard = RecordedEvents::default();
+    let recorded = RecordedEvents::default();
     let context = TransferContext {
         container: Container::Qcow2,
         pool: Pool::new(1, 1),
         meter: Meter::default(),
         stop: Cancel::new(),
-        events: &heard,
+        events: &recorded,
     };
     let reader = Reader::new(&client(&settings()), &url, context).unwrap();
     assert!((&reader).size().is_err());
@@ -107,8 +107,8 @@ fn an_encoding_that_was_not_asked_for_is_refused_everywhere_and_at_once() {
     let address = server.address().to_string();
     let error = Error::from(fetched(&url, Container::Raw).unwrap_err());
     insta::assert_snapshot!(render(&error).replace(&address, "HOST"), @r"
-    error: http://HOST/x.img comes encoded (`Content-Encoding: gzip`), which was not request for
-      hint: let the server send the file as it is, without compressing or labelling it
+    error: http://HOST/x.img is sent with `Content-Encoding: gzip`, which was not requested
+      hint: let the server send the file as it is, without `Content-Encoding`
     ");
 }
 
@@ -274,9 +274,10 @@ fn the_probe_accepts_only_the_range_that_it_requested() {
             format: "ext4".into(),
             container: Container::Raw,
         };
-        let sources = look(&client(&impatient()), &[image], ProbeOptions::default()).unwrap();
+        let sources =
+            probe_images(&client(&impatient()), &[image], ProbeOptions::default()).unwrap();
         let found = sources.images[url.as_str()].problem.clone().unwrap();
-        assert!(found.contains("answers wrongly"), "{found}");
+        assert!(found.contains("is not valid"), "{found}");
     }
 }
 
@@ -287,5 +288,5 @@ fn giving_up_because_of_retry_after_names_it() {
     let text = error
         .to_string()
         .replace(&server.address().to_string(), "HOST");
-    insta::assert_snapshot!(text, @"gave up on http://HOST/x after 1 attempt: it asks for a pause of 3600 s, and retries go on for 20 s in all");
+    insta::assert_snapshot!(text, @"gave up on http://HOST/x after 1 attempt: the server asks for a pause of 3600 s, and retries may take 20 s in all");
 }

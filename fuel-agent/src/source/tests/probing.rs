@@ -14,7 +14,7 @@ use crate::model::operating_system::OperatingSystem;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{ImageContent, SourceFacts};
 use crate::model::storage::Mount;
-use crate::source::{ProbeOptions, document, look};
+use crate::source::{ProbeOptions, document, probe_images};
 use crate::testing::fault_server::{FaultServer, ReceivedRequest, Reply};
 
 const MD5: &str = "5D41402abc4b2a76b9719d911017c592";
@@ -44,7 +44,7 @@ fn serving(files: &[(&str, &[u8])]) -> FaultServer {
 
 fn facts_of(server: &FaultServer, path: &str, container: Container) -> SourceFacts {
     let url = server.url(path);
-    let sources = look(
+    let sources = probe_images(
         &client(&settings()),
         &[image("/", url.clone(), container)],
         ProbeOptions::default(),
@@ -82,7 +82,7 @@ fn one_request_finds_all_facts() {
         image("/boot", boot.clone(), Container::Raw),
         image("/", root.clone(), Container::Gzip),
     ];
-    let sources = look(&client(&settings()), &images, ProbeOptions::default()).unwrap();
+    let sources = probe_images(&client(&settings()), &images, ProbeOptions::default()).unwrap();
     let document = server.url("/t/u-14.yaml");
     let stated = |algorithm, digest: &str| vec![StatedDigest::new(algorithm, digest, &document)];
     let system = Some(OperatingSystem::new("Ubuntu", "14", "4"));
@@ -211,7 +211,7 @@ fn metadata_that_is_late_is_waited_for() {
     })
     .unwrap();
     let url = server.url("/x.img.gz");
-    let sources = look(
+    let sources = probe_images(
         &client(&settings()),
         &[image("/", url.clone(), Container::Gzip)],
         ProbeOptions::default(),
@@ -222,7 +222,7 @@ fn metadata_that_is_late_is_waited_for() {
 
 #[test]
 fn metadata_that_is_broken_is_a_problem() {
-    for (text, said) in [
+    for (text, expected) in [
         (b"images: {".to_vec(), "not the metadata of an image"),
         (b"<html>".to_vec(), "not the metadata of an image"),
         (
@@ -234,7 +234,7 @@ fn metadata_that_is_broken_is_a_problem() {
         let server = serving(&[("/x.img.gz", GZIP), ("/x.yaml", &text)]);
         let facts = facts_of(&server, "/x.img.gz", Container::Gzip);
         let problem = facts.problem.as_deref().unwrap();
-        assert!(problem.contains(said), "{problem}");
+        assert!(problem.contains(expected), "{problem}");
         assert!(!facts.has_digest());
     }
     let forbidden = FaultServer::start(|request: &ReceivedRequest| match request.target.as_str() {
@@ -271,7 +271,7 @@ fn metadata_that_does_not_name_the_image_says_so() {
 #[test]
 fn an_image_that_cannot_be_what_it_should_be_is_a_problem() {
     let wide = b"\x28\xb5\x2f\xfd\x00\x90\x09\0\0x";
-    for (bytes, container, said) in [
+    for (bytes, container, expected) in [
         (GZIP, Container::Zstd, "is gzip, the request says zstd"),
         (
             b"<html>",
@@ -283,7 +283,7 @@ fn an_image_that_cannot_be_what_it_should_be_is_a_problem() {
     ] {
         let server = serving(&[("/x.img", bytes)]);
         let problem = facts_of(&server, "/x.img", container).problem.unwrap();
-        assert!(problem.contains(said), "{problem}");
+        assert!(problem.contains(expected), "{problem}");
     }
     let server = serving(&[]);
     let facts = facts_of(&server, "/x.img?token=secret", Container::Raw);
@@ -302,7 +302,7 @@ fn files_have_their_metadata_beside_them() {
     std::fs::write(folder.path().join("x.yaml"), text).unwrap();
     let url = format!("file://{}/x.img.gz", folder.path().display());
     let images = [image("/", url.clone(), Container::Gzip)];
-    let facts = &look(&client(&settings()), &images, ProbeOptions::default())
+    let facts = &probe_images(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
         .images[url.as_str()];
     assert_eq!(facts.raw_md5, Some(MD5.to_lowercase()));
@@ -311,12 +311,12 @@ fn files_have_their_metadata_beside_them() {
         (Some(Bytes(45)), Some(Container::Gzip))
     );
     std::fs::remove_file(folder.path().join("x.yaml")).unwrap();
-    let facts = &look(&client(&settings()), &images, ProbeOptions::default())
+    let facts = &probe_images(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
         .images[url.as_str()];
     assert!(facts.no_digest.is_some() && facts.problem.is_none());
     std::fs::remove_file(folder.path().join("x.img.gz")).unwrap();
-    let facts = &look(&client(&settings()), &images, ProbeOptions::default())
+    let facts = &probe_images(&client(&settings()), &images, ProbeOptions::default())
         .unwrap()
         .images[url.as_str()];
     assert!(facts.problem.as_deref().unwrap().contains("cannot read"));
@@ -330,7 +330,7 @@ fn a_cancellation_ends_the_probe() {
     let server = serving(&[]);
     let images = [image("/", server.url("/x"), Container::Raw)];
     assert!(matches!(
-        look(&client, &images, ProbeOptions::default()),
+        probe_images(&client, &images, ProbeOptions::default()),
         Err(HttpError::Cancelled)
     ));
 }
@@ -362,7 +362,7 @@ fn a_server_that_is_down_is_waited_for_once() {
         .iter()
         .map(|mount| image(mount, server.url(mount), Container::Raw))
         .collect();
-    let sources = look(&client(&impatient()), &images, ProbeOptions::default()).unwrap();
+    let sources = probe_images(&client(&impatient()), &images, ProbeOptions::default()).unwrap();
     assert!(sources.images.values().all(|facts| facts.problem.is_some()));
     let of = |path: &str| {
         server

@@ -5,11 +5,11 @@ use host::cancel::Cancel;
 use crate::http::tests::{client, content, scripted, settings};
 use crate::http::{Client, HttpError};
 use crate::pool::Pool;
-use crate::source::range::{Answer, Asking, RangeFile, Wanted};
+use crate::source::range::{Answer, ByteRange, RangeFile, RangeOptions};
 use crate::testing::fault_server::{FaultServer, Reply};
 
-fn wanted(start: u64, lengths: &[u32]) -> Wanted {
-    Wanted {
+fn wanted(start: u64, lengths: &[u32]) -> ByteRange {
+    ByteRange {
         start,
         lengths: lengths.to_vec(),
     }
@@ -27,16 +27,16 @@ impl Asker {
         &self,
         url: &str,
         length: u64,
-        wanted: &Wanted,
+        wanted: &ByteRange,
         whole: bool,
     ) -> Result<Answer, HttpError> {
-        let asking = Asking {
+        let options = RangeOptions {
             client: &self.0,
             pool: &self.1,
             stop: &self.2,
             deadline: None,
         };
-        RangeFile::new(url, length)?.ask(asking, wanted, whole)
+        RangeFile::new(url, length)?.ask(options, wanted, whole)
     }
 }
 
@@ -138,7 +138,7 @@ fn answers_that_are_not_the_part_are_errors_that_may_pass() {
             },
         ),
         (
-            "more than was asked for",
+            "more than was requested",
             Reply {
                 body: bytes[100..250].to_vec(),
                 ..part("bytes 100-199/9000")
@@ -155,7 +155,7 @@ fn answers_that_are_not_the_part_are_errors_that_may_pass() {
             }
             // the pieces are complete before the rest is noticed, and the rest is nobody's
             Ok(found) => {
-                assert_eq!(what, "more than was asked for");
+                assert_eq!(what, "more than was requested");
                 assert!(found.concat() == bytes[100..200]);
             }
         }

@@ -22,13 +22,13 @@ fn read(
     url: &str,
     places: &[(usize, usize)],
 ) -> (Vec<Vec<u8>>, Option<HttpError>, Meter) {
-    let (heard, meter) = (RecordedEvents::default(), Meter::default());
+    let (recorded, meter) = (RecordedEvents::default(), Meter::default());
     let context = TransferContext {
         container: Container::Qcow2,
         pool: Pool::new(1, 1),
         meter: meter.clone(),
         stop: Cancel::new(),
-        events: &heard,
+        events: &recorded,
     };
     let reader = Reader::new(&client(settings), url, context).unwrap();
     let mut all = Vec::new();
@@ -174,13 +174,13 @@ fn files_of_this_machine_are_read_too_and_ends_are_ends() {
         (format!("file://{}", path.display()), 5000),
         (empty.url("/x"), 0),
     ] {
-        let heard = RecordedEvents::default();
+        let recorded = RecordedEvents::default();
         let context = TransferContext {
             container: Container::Qcow2,
             pool: Pool::new(1, 1),
             meter: Meter::default(),
             stop: Cancel::new(),
-            events: &heard,
+            events: &recorded,
         };
         let reader = Reader::new(&client(&settings()), &url, context).unwrap();
         let mut buffer = [0; 512];

@@ -26,7 +26,7 @@ use xz::Xz;
 
 /// What the request says of an image, with its redacted URL.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct RequestedImage<'a> {
     pub(super) url: &'a str,
     pub(super) container: Container,
     pub(super) format: &'a str,
@@ -35,7 +35,7 @@ pub(super) struct Wanted<'a> {
 /// Unpacks the whole source, from the beginning again each time it starts over.
 pub(super) fn run(
     source: Box<dyn Source + '_>,
-    wanted: Wanted<'_>,
+    wanted: RequestedImage<'_>,
     pool: &Pool,
     out: &SyncSender<StreamMessage>,
 ) -> Result<(), StreamError> {
@@ -106,7 +106,7 @@ impl Decoder<'_> {
         let mut head = Vec::with_capacity(HEAD_LENGTH);
         let most = u64::try_from(HEAD_LENGTH).unwrap_or(u64::MAX);
         (&mut self.input).take(most).read_to_end(&mut head)?;
-        let Wanted {
+        let RequestedImage {
             url,
             container,
             format,
@@ -191,7 +191,7 @@ impl From<StreamError> for DecodeError {
 
 /// Where the decoder's output goes.
 struct Outlet<'a> {
-    wanted: Wanted<'a>,
+    wanted: RequestedImage<'a>,
     pool: &'a Pool,
     out: &'a SyncSender<StreamMessage>,
     /// Bytes emitted in this pass.

@@ -6,7 +6,7 @@ use host::units::Bytes;
 use os_image::container::HEAD_LENGTH;
 use os_image::disk::{DiskImage, DiskImageError, Qcow2};
 
-use super::{DecodeError, Outlet, Wanted, end};
+use super::{DecodeError, Outlet, RequestedImage, end};
 use crate::model::request::Container;
 use crate::pool::Pool;
 use crate::source::check::check_head;
@@ -19,7 +19,7 @@ use crate::stream::{BLOCK_COUNT, BLOCK_LENGTH, StreamMessage};
 /// Reads the whole disk, in order.
 pub(in crate::stream) fn run(
     reader: &Reader<'_>,
-    wanted: Wanted<'_>,
+    wanted: RequestedImage<'_>,
     pool: &Pool,
     out: &SyncSender<StreamMessage>,
 ) -> Result<(), StreamError> {

@@ -28,7 +28,7 @@ pub(super) fn first(
         DeltaPolicy::Auto => {}
     }
     if !ranges {
-        let why = "the server sends everything or nothing";
+        let why = "the server does not support ranges";
         return (WriteMode::Full, why.to_owned());
     }
     let Sample {

@@ -51,13 +51,13 @@ pub enum PackedError {
         least: u64,
     },
     /// The manifest has changed since the plan was made.
-    #[error("{url} is not what it was when this was planned")]
+    #[error("{url} has changed since the plan was made")]
     Changed {
         /// URL of the manifest, redacted.
         url: String,
     },
     /// The frame of a chunk does not match its digest in the manifest.
-    #[error("{url} has other bytes at {offset} than its manifest says, in chunk {chunk}")]
+    #[error("chunk {chunk} of {url}, at {offset}, does not match the manifest")]
     WrongChunk {
         /// URL of the data file, redacted.
         url: String,
@@ -87,7 +87,7 @@ pub enum PackedError {
         why: ChunkError,
     },
     /// A server without range support broke off too many times.
-    #[error("{url} broke off {times} times, and its server cannot send the rest only")]
+    #[error("{url} broke off {times} times, and its server does not support ranges")]
     Unstable {
         /// URL of the data file, redacted.
         url: String,
@@ -126,7 +126,7 @@ impl PackedError {
             Self::TooOld { .. } => {
                 "use a newer release, or lower `min_release` in the ramdisk".to_owned()
             }
-            Self::Changed { .. } => "run again: it is planned anew then".to_owned(),
+            Self::Changed { .. } => "run again: a new plan is made then".to_owned(),
             Self::WrongChunk { .. } | Self::OtherLength { .. } => {
                 "check the file on the server with `image-builder inspect --check`".to_owned()
             }
@@ -187,7 +187,7 @@ mod tests {
         ];
         let texts = errors.map(|error| render(&Error::from(StreamError::from(error))));
         insta::assert_snapshot!(texts.concat(), @r"
-        error: http://h/x.img.zst has other bytes at 4 KiB than its manifest says, in chunk 3
+        error: chunk 3 of http://h/x.img.zst, at 4 KiB, does not match the manifest
           hint: check the file on the server with `image-builder inspect --check`
         error: http://h/x.img.zst is shorter than it should be, its manifest says 1 MiB
           hint: check the file on the server with `image-builder inspect --check`

@@ -17,7 +17,7 @@ use crate::http::retry::Retry;
 use crate::http::{Client, HttpError};
 use crate::model::stage::Stage;
 use crate::pool::Pool;
-use crate::source::range::{Answer, Asking, Pieces};
+use crate::source::range::{Answer, Pieces, RangeOptions};
 use host::units::Bytes;
 
 /// Largest request, in packed bytes.
@@ -137,7 +137,7 @@ impl Fetcher<'_> {
 
     /// Drops the server after an error.
     fn drop_mirror(&self, why: StreamError) -> Result<(), StreamError> {
-        self.warn(format!("not asked any more: {}", one_line(&why)));
+        self.warn(format!("server dropped: {}", one_line(&why)));
         self.context.mirrors.drop_out(self.mirror, why)
     }
 
@@ -187,12 +187,12 @@ impl Fetcher<'_> {
         if self.context.mirrors.has_other(self.mirror) {
             return Err(HttpError::Answer {
                 url: name.to_owned(),
-                why: "it does not answer ranges, and another server may".to_owned(),
+                why: "it does not support ranges, and another server may".to_owned(),
             }
             .into());
         }
         self.warn(format!(
-            "{name} comes in one piece: its server does not answer ranges"
+            "{name} is fetched in one piece: its server does not support ranges"
         ));
         Ok(())
     }
@@ -234,13 +234,13 @@ impl Fetcher<'_> {
         let context = self.context;
         let mirror = self.mirror()?;
         let (begun, _busy) = (Instant::now(), context.meter.begin());
-        let asking = Asking {
+        let options = RangeOptions {
             client: context.client,
             pool: context.pool,
             stop: context.stop,
             deadline: context.deadline,
         };
-        let answer = mirror.file.ask(asking, &group.wanted, whole)?;
+        let answer = mirror.file.ask(options, &group.wanted, whole)?;
         let mut pieces: Pieces = match answer {
             Answer::Pieces(pieces) => pieces,
             Answer::NoRanges => return Ok(FetchEnd::NoRanges),
@@ -301,7 +301,7 @@ impl Fetcher<'_> {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = self.mirror()?.file.name();
         let millis = pause.as_millis();
-        self.warn(format!("asking {name} again in {millis} ms: {why}"));
+        self.warn(format!("retrying {name} in {millis} ms: {why}"));
         context.client.pause(pause, context.stop)?;
         Ok(())
     }

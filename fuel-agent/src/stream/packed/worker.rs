@@ -82,7 +82,7 @@ impl WriterContext<'_, '_> {
     /// Fetches a wrong chunk again, from another mirror if there is one.
     fn refuse(&self, number: usize, chunk: &Chunk, mirror: usize) -> Result<(), StreamError> {
         let url = self.name(mirror);
-        tracing::warn!(url, chunk = number, "wrong bytes; asking again");
+        tracing::warn!(url, chunk = number, "wrong bytes; fetching again");
         let why = PackedError::WrongChunk {
             url,
             chunk: number,

@@ -261,7 +261,7 @@ fn an_archive_that_is_not_what_it_should_be_is_an_error() {
         assert_eq!(kind, Kind::Image, "{text}");
     }
     let (text, kind) = failed(Container::Raw, &raw, Expected::default());
-    assert!(text.starts_with("no digest is known of "), "{text}");
+    assert!(text.starts_with("no digest is known for "), "{text}");
     assert_eq!(kind, Kind::Refused);
 }
 

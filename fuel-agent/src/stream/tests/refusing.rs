@@ -349,7 +349,7 @@ fn nothing_is_fetched_for_an_image_that_cannot_be_taken() {
         (
             known(None, None),
             Kind::Refused,
-            "no digest is known of http://h/x",
+            "no digest is known for http://h/x",
         ),
         (
             known(Some("fakeroot"), None),

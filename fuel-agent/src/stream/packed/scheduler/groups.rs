@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{ChunkScheduler, Phase, State};
-use crate::source::range::Wanted;
+use crate::source::range::ByteRange;
 
 /// Zero chunks between data chunks are fetched along with them up to this many bytes: cheaper than another request.
 const GAP_LIMIT: u64 = 64 * 1024;
@@ -18,7 +18,7 @@ pub(in super::super) struct Group {
     /// Number of the first chunk.
     pub(in super::super) first: usize,
     /// Their range in the data file.
-    pub(in super::super) wanted: Wanted,
+    pub(in super::super) wanted: ByteRange,
 }
 
 impl ChunkScheduler<'_> {
@@ -95,7 +95,7 @@ impl ChunkScheduler<'_> {
         let start = self.index.chunk(first)?.packed_offset;
         Some(Group {
             first,
-            wanted: Wanted { start, lengths },
+            wanted: ByteRange { start, lengths },
         })
     }
 
@@ -115,8 +115,8 @@ impl ChunkScheduler<'_> {
     }
 
     /// All chunks, for a server that does not support ranges.
-    pub(in super::super) fn everything(&self) -> Wanted {
-        Wanted {
+    pub(in super::super) fn everything(&self) -> ByteRange {
+        ByteRange {
             start: 0,
             lengths: self.index.iter().map(|chunk| chunk.packed_length).collect(),
         }

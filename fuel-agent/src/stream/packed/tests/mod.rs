@@ -22,7 +22,7 @@ use crate::model::report::{ImageOutcome, PackedOutcome};
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::SourceFacts;
 use crate::model::storage::Mount;
-use crate::source::{ProbeOptions, look};
+use crate::source::{ProbeOptions, probe_images};
 use crate::stream::{Expected, Job, StreamError, write_image};
 use crate::testing::fault_server::{FaultServer, ReceivedRequest, Reply};
 
@@ -238,7 +238,7 @@ fn facts(url: &str, rules: &PackedPolicy) -> SourceFacts {
         keys: &rules.keys,
         mirrors: &rules.mirrors,
     };
-    let sources = look(&client(), &[spec(url)], probe_options).unwrap();
+    let sources = probe_images(&client(), &[spec(url)], probe_options).unwrap();
     sources.images[url].clone()
 }
 
