@@ -70,7 +70,7 @@ pub enum Command {
 
 /// The settings, since there is no manual on a node.
 fn settings() -> String {
-    let mut text = settings::keys::help();
+    let mut text = settings::manual::help();
     text.push_str("\nNames that are replaced in URLs, headers and bodies of callbacks, in braces;\nthe default body is a JSON object of all of them:\n\n");
     for (name, meaning) in completion::NAMES {
         let name = format!("{{{name}}}");

@@ -12,7 +12,7 @@ use fuel_agent::model::filesystem::FilesystemType;
 use fuel_agent::model::mkfs_options::Value;
 use fuel_agent::model::stage::Stage;
 use fuel_agent::sequence::completion::NAMES;
-use fuel_agent::settings::keys;
+use fuel_agent::settings::manual;
 
 fn exit_statuses() -> String {
     let rows = Kind::ALL.iter().map(|kind| {
@@ -105,7 +105,7 @@ fn pages() -> [(&'static str, Vec<(&'static str, String)>); 2] {
             "commands.md",
             vec![
                 ("exit statuses", exit_statuses()),
-                ("settings", keys::manual()),
+                ("settings", manual::table()),
                 ("names", names()),
                 ("stages", stages()),
                 ("help", help()),

@@ -9,6 +9,7 @@ pub mod cmdline;
 pub mod file;
 mod key;
 pub mod keys;
+pub mod manual;
 mod value;
 
 use std::fmt;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   probe      what the images of a request are, before anything is touched
+//!   sidecar    the metadata beside the root image
 //!   packed     the same for packed images, with their mirrors
 //!   manifest   the manifest of a packed image
 //!   prefix     the first bytes of an image out of its container
@@ -24,6 +25,7 @@ pub(crate) mod prefix;
 mod probe;
 pub(crate) mod range;
 pub(crate) mod reader;
+mod sidecar;
 
 #[cfg(test)]
 mod tests;

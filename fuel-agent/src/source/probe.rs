@@ -12,25 +12,22 @@ use host::cancel::Cancel;
 use host::units::Bytes;
 use os_image::container::{FileFormat, HEAD_LENGTH};
 use os_image::disk::DiskImageError;
-use os_image::metadata::{self, Metadata};
 use os_image::signature::TrustedKey;
 use url::Url;
 
 use super::check::{check_head, disk_size};
-use super::document::document_within;
 use super::file;
 use super::packed;
 use super::prefix::{self, Beginning, FETCH_MAX};
 use super::reader::Reader;
+use super::sidecar::SidecarMetadata;
 use super::{Meter, TransferContext};
 use crate::events::Silence;
 use crate::http::address::{self, Address};
 use crate::http::client::{Client, PART_LENGTH, Request, Response};
 use crate::http::error::HttpError;
 use crate::http::retry::{Retry, chain};
-use crate::model::digest::{Algorithm, Documented};
 use crate::model::mismatch::{Mismatch, container_of};
-use crate::model::operating_system::OperatingSystem;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::Mount;
@@ -38,13 +35,6 @@ use crate::pool::Pool;
 
 /// Bytes of an image that are examined first.
 const PROBE_FIRST: usize = 64 * 1024;
-
-/// Longest metadata that is read; a document of a thousand packages is a tenth of it.
-const METADATA_LIMIT: u64 = 1 << 20;
-
-/// Hint for metadata that exists and cannot be used.
-const CORRECT_METADATA: &str =
-    "correct that metadata, or publish it anew together with its image; `image-builder` writes it";
 
 /// Options for packed images.
 #[derive(Clone, Copy, Debug, Default)]
@@ -132,163 +122,6 @@ impl RetryBudget {
             Ok(found) => Ok(Ok(found)),
         }
     }
-}
-
-/// Fuel's metadata beside the root image.
-enum SidecarMetadata {
-    /// The redacted URL and the document.
-    Known(String, Box<Metadata>),
-    /// There is none: the reason.
-    Absent(String),
-    /// It cannot be used: the reason, and a hint.
-    Unusable(String, String),
-}
-
-impl SidecarMetadata {
-    fn fetch(
-        client: &Client,
-        root: Option<&str>,
-        retries: &mut RetryBudget,
-    ) -> Result<Self, HttpError> {
-        let Some(root) = root else {
-            let why = "the request has no image for `/`, so there is no metadata";
-            return Ok(Self::Absent(why.to_owned()));
-        };
-        let name = metadata::file_name(&address::base_name(root));
-        let Some(url) = address::beside(root, &name) else {
-            return Ok(Self::Absent(format!(
-                "{} is not a valid URL",
-                redacted(root)
-            )));
-        };
-        let place = redacted(&url);
-        let ask = |budget| document_within(client, &url, METADATA_LIMIT, budget);
-        let bytes = match retries.spend(ask)? {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_absent() => {
-                tracing::warn!(url = place, "no metadata beside the root image");
-                return Ok(Self::Absent(format!("{place} does not exist")));
-            }
-            Err(error) => {
-                let hint = error.hint().unwrap_or(CORRECT_METADATA).to_owned();
-                return Ok(Self::Unusable(chain(&error), hint));
-            }
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        Ok(match Metadata::parse(&text) {
-            Ok(metadata) => Self::Known(place, Box::new(metadata)),
-            Err(error) => {
-                Self::Unusable(format!("{place} is {error}"), CORRECT_METADATA.to_owned())
-            }
-        })
-    }
-
-    /// Adds the document's facts of the image at `url`. For a packed image they come from the manifest and are only
-    /// compared; a missing document does not matter then.
-    fn join(&self, url: &str, facts: &mut SourceFacts) {
-        let is_packed = facts.packed.is_some();
-        let (place, metadata) = match self {
-            Self::Known(place, metadata) => (place, metadata),
-            Self::Absent(_) | Self::Unusable(..) if is_packed => return,
-            Self::Absent(why) => {
-                facts.no_digest = Some(why.clone());
-                return;
-            }
-            Self::Unusable(why, hint) => {
-                facts.no_digest = Some(why.clone());
-                facts.complain(why.clone(), Some(hint.to_owned()));
-                return;
-            }
-        };
-        facts.system = metadata
-            .system
-            .as_ref()
-            .map(|system| OperatingSystem::new(&system.name, &system.major, &system.minor));
-        let name = address::base_name(url);
-        match metadata.image(&name) {
-            Some(image) if is_packed => compare(place, image, facts),
-            Some(image) => add(place, &name, image, facts),
-            None if is_packed => {}
-            None => facts.no_digest = Some(format!("{place} does not name `{name}`")),
-        }
-    }
-}
-
-/// Adds the facts of an entry.
-fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts) {
-    facts.raw_size_bytes = image.raw_size.map(Bytes).or(facts.raw_size_bytes);
-    let mut problem = None;
-    for (algorithm, digest) in digests(image) {
-        let target = match algorithm {
-            Algorithm::Sha256 => &mut facts.raw_sha256,
-            Algorithm::Blake3 => &mut facts.raw_blake3,
-            Algorithm::Md5 => &mut facts.raw_md5,
-        };
-        if algorithm.accepts(digest) {
-            *target = Some(digest.to_lowercase());
-        } else {
-            problem = Some(format!("{place} has `{digest}` as a digest of `{name}`"));
-        }
-    }
-    if let Some(why) = problem {
-        facts.complain(why, Some(CORRECT_METADATA.to_owned()));
-    }
-    facts.stated = facts.stated_by(place).into_iter().collect();
-    if !facts.has_digest() {
-        facts.no_digest = Some(format!("{place} has no digest of `{name}`"));
-    }
-}
-
-/// The digests of the unpacked image that an entry states.
-fn digests(image: &metadata::Image) -> impl Iterator<Item = (Algorithm, &str)> {
-    let all = [
-        (Algorithm::Md5, &image.raw_md5),
-        (Algorithm::Sha256, &image.raw_sha256),
-        (Algorithm::Blake3, &image.raw_blake3),
-    ];
-    all.into_iter()
-        .filter_map(|(algorithm, digest)| Some((algorithm, digest.as_deref()?)))
-}
-
-/// Compares an entry with the manifest. Its digests are computed as well: the manifest's digests of the whole are only
-/// a claim.
-fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
-    let differs = |what: &str, here: &str, there: &str| {
-        format!("{place} says that the {what} is {here}, the manifest says {there}")
-    };
-    let mut problem = None;
-    if let (Some(here), Some(there)) = (image.raw_size, facts.raw_size_bytes)
-        && Bytes(here) != there
-    {
-        problem = Some(differs("raw size", &here.to_string(), &there.0.to_string()));
-    }
-    for (algorithm, here) in digests(image) {
-        let claim = match algorithm {
-            Algorithm::Sha256 => &facts.raw_sha256,
-            Algorithm::Blake3 => &facts.raw_blake3,
-            Algorithm::Md5 => &facts.raw_md5,
-        };
-        let here = here.to_lowercase();
-        if let Some(there) = claim.as_ref().filter(|there| **there != here) {
-            let what = format!("raw {}", algorithm.name());
-            problem.get_or_insert_with(|| differs(&what, &here, there));
-        } else if !algorithm.accepts(&here) {
-            problem.get_or_insert_with(|| {
-                let name = algorithm.name();
-                format!("{place} has `{here}` as the {name} digest of a packed image")
-            });
-        }
-    }
-    if let Some(problem) = problem {
-        let hint = "publish image, manifest and metadata of one build together";
-        facts.complain(problem, Some(hint.to_owned()));
-    }
-    let documented = Documented {
-        sha256: image.raw_sha256.as_deref(),
-        blake3: image.raw_blake3.as_deref(),
-        md5: image.raw_md5.as_deref(),
-    };
-    facts.stated = documented.stated_by(place, true).into_iter().collect();
 }
 
 /// Facts of an image at its own URL or a mirror's.

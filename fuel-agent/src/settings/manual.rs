@@ -1,0 +1,47 @@
+//! The settings as text: for `provision run --help` and for docs/commands.md.
+
+use std::fmt::Write as _;
+
+use super::keys::KEYS;
+use crate::wrap;
+
+/// All settings for `provision run --help`, within 80 columns.
+pub fn help() -> String {
+    let mut text =
+        "Settings, for `--set KEY=VALUE`, as `provision.KEY=VALUE` on the command line of\n\
+                    the kernel, and as `KEY=VALUE` in /etc/provision.conf:\n"
+            .to_owned();
+    for key in KEYS {
+        let default = match key.default {
+            "" => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        let _ = write!(text, "\n  {}={}\n", key.name, key.value);
+        for line in wrap::lines(
+            &format!("{}{default}", key.help).replace(['`', '*'], ""),
+            70,
+        ) {
+            let _ = writeln!(text, "          {line}");
+        }
+    }
+    text
+}
+
+/// The table of settings for docs/commands.md.
+pub fn table() -> String {
+    let mut text = String::from("| setting | default | what it does |\n|---|---|---|\n");
+    for key in KEYS {
+        let default = match key.default {
+            "" => String::new(),
+            code if code.contains(' ') => code.to_owned(),
+            code => format!("`{code}`"),
+        };
+        let value = key.value.replace('|', "\\|");
+        let _ = writeln!(
+            text,
+            "| `{}={value}` | {default} | {} |",
+            key.name, key.help
+        );
+    }
+    text
+}
