@@ -71,7 +71,10 @@ pub enum Command {
 /// The settings, since there is no manual on a node.
 fn settings() -> String {
     let mut text = settings::manual::help();
-    text.push_str("\nNames that are replaced in URLs, headers and bodies of callbacks, in braces;\nthe default body is a JSON object of all of them:\n\n");
+    text.push_str(
+        "\nNames that are replaced in URLs, headers and bodies of callbacks, in braces;\n\
+         the default body is a JSON object of all of them:\n\n",
+    );
     for (name, meaning) in completion::NAMES {
         let name = format!("{{{name}}}");
         let meaning = meaning.replace('`', "");
@@ -270,7 +273,7 @@ pub struct StatusOptions {
         verbatim_doc_comment
     )]
     pub input_data_file: Option<PathBuf>,
-    /// Do not contact servers: images are not compared with the installed ones.
+    /// Do not contact servers: images are not compared with those installed.
     #[arg(long)]
     pub offline: bool,
     /// Format of the output.

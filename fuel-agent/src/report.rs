@@ -115,7 +115,7 @@ pub(crate) mod tests {
             error: error.map(|error| ReportedError::new(Stage::Image, &error)),
             unclean: Vec::new(),
             incomplete: Vec::new(),
-            warnings: vec!["odd".to_owned()],
+            warnings: vec!["disk full".to_owned()],
             dialect: Some("nailgun".to_owned()),
             request_digest: Some("abc".to_owned()),
             hostname: Some("node-7".to_owned()),
@@ -206,7 +206,7 @@ pub(crate) mod tests {
           "unclean": [],
           "incomplete": [],
           "warnings": [
-            "odd"
+            "disk full"
           ],
           "dialect": "nailgun",
           "request_digest": "abc",

@@ -1,4 +1,4 @@
-//! The whole of it for the sample node, and what other programs make of it.
+//! The seed of the sample node, and what other programs make of it.
 
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, ExecError, Program, System};
@@ -15,7 +15,7 @@ fn part(kind: PartKind) -> String {
 const SH: Program = Program::new("sh", "dash");
 const PYTHON: Program = Program::new("python3", "python3");
 
-/// Feeds `input` to a program; `None` where it is not installed.
+/// Passes `input` to a program; `None` if it is not installed.
 fn asks(program: Program, args: &[&str], input: &str) -> Option<(bool, String)> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("input");

@@ -165,7 +165,7 @@ mod tests {
             },
             Event::Warning {
                 stage: None,
-                message: "odd".to_owned(),
+                message: "disk full".to_owned(),
             },
             Event::Error {
                 stage,
@@ -188,7 +188,7 @@ mod tests {
         insta::assert_snapshot!(without_time(&text), @r#"
         {"event":"stage-start","stage":"image"}
         {"event":"progress","stage":"image","what":"root","done_bytes":1,"total_bytes":null}
-        {"event":"warning","stage":null,"message":"odd"}
+        {"event":"warning","stage":null,"message":"disk full"}
         {"event":"error","stage":"image","message":"digest differs","device":"/dev/sda2","hint":"build it again","retryable":true,"touched":true}
         {"event":"stage-end","stage":"image","ok":false,"took_ms":12}
         {"event":"report","path":null,"report":{"result":"failed"}}

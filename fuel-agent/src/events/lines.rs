@@ -172,7 +172,7 @@ mod tests {
             },
             Event::Warning {
                 stage: None,
-                message: "odd".to_owned(),
+                message: "disk full".to_owned(),
             },
             Event::Error {
                 stage,
@@ -192,7 +192,7 @@ mod tests {
         image: start
         image: step 4 of 9: write root.img.gz to /dev/sda2
         image: /: 1.0 GiB of 3.0 GiB, 33 %
-        warning: odd
+        warning: disk full
         image: error: no answer
         image: failed after 3 min 07 s
         ");

@@ -1,14 +1,14 @@
 //! Events of a run and the listeners that print or store them: bars, lines, JSON, log file.
 //!
 //! ```text
-//!   bars    a person at a terminal: one line a stage, a bar while bytes move
-//!   lines   a serial console, a log collector: plain lines, at most one of progress a second
-//!   json    a program: one object a line, the contract of docs/commands.md
-//!   log     the log file: everything, with the command lines that `tracing` hears of
-//!   joint   several that move bytes at the same time, as one
+//!   bars    a terminal: one line per stage, a bar while bytes move
+//!   lines   a serial console, a log collector: plain lines, at most one progress line a second
+//!   json    a program: one object per line, the contract of docs/commands.md
+//!   log     the log file: everything, with the command lines that go to `tracing`
+//!   joint   the sum of transfers at the same time
 //!   clock   times as RFC 3339
-//!   sink    a stream that goes quiet, instead of failing, when its reader has gone
-//!   outbox  a queue before a stream that may not be read: the run goes on
+//!   sink    a stream that drops everything after its first error
+//!   outbox  a queue before a stream that may not be read, so that the run is not blocked
 //! ```
 
 pub mod bars;
@@ -26,79 +26,79 @@ use std::time::SystemTime;
 
 use crate::model::stage::Stage;
 
-/// Something that happened. `--dialect json` prints one object a line for each.
+/// An event of a run. `--dialect json` prints one object per line for most of them.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A stage begins.
     StageStart {
-        /// Which.
+        /// The stage.
         stage: Stage,
     },
     /// A stage has ended.
     StageEnd {
-        /// Which.
+        /// The stage.
         stage: Stage,
-        /// How long it took.
+        /// Its duration.
         took: std::time::Duration,
-        /// Whether it did what it should.
+        /// Whether it succeeded.
         ok: bool,
     },
-    /// A step begins: for people and the log.
+    /// A step begins; not part of `--dialect json`.
     Step {
         /// The stage it belongs to.
         stage: Stage,
-        /// Its number.
+        /// Number of the step in the plan, from 1.
         number: usize,
-        /// Of how many.
+        /// Number of steps in the plan.
         of: usize,
-        /// One line.
+        /// Description in one line.
         what: String,
     },
-    /// Bytes have moved.
+    /// Progress of a transfer.
     Progress {
-        /// The stage that moves them.
+        /// The stage of the transfer.
         stage: Stage,
-        /// What is moved, in a word or two: where several move at the same time, another for each.
+        /// Short name, different for each of several transfers at the same time.
         what: String,
-        /// Bytes done.
+        /// Bytes transferred.
         done_bytes: u64,
-        /// Bytes in all, where known.
+        /// Bytes in all, if known.
         total_bytes: Option<u64>,
     },
-    /// Something was decided on the way that people may want to know of.
+    /// A decision of the agent, for information.
     Note {
-        /// Where.
+        /// The current stage.
         stage: Stage,
-        /// What.
+        /// The decision and its reason.
         message: String,
     },
-    /// We went on although something was odd.
+    /// A problem that does not end the run.
     Warning {
-        /// Where.
+        /// The current stage; `None` before the first.
         stage: Option<Stage>,
-        /// What.
+        /// The problem, and what to check.
         message: String,
     },
     /// The run has failed.
     Error {
-        /// Where.
+        /// The stage that failed.
         stage: Stage,
-        /// What, with its causes.
+        /// The error with its causes, on one line.
         message: String,
-        /// The device concerned.
+        /// Path of the device concerned.
         device: Option<String>,
-        /// What to try.
+        /// Advice for the user.
         hint: Option<String>,
-        /// Whether running the same request again makes sense.
+        /// Whether the same request may succeed when it is run again.
         retryable: bool,
         /// Whether any disk was written to.
         touched: bool,
     },
-    /// The last event of a run: its report, as JSON.
+    /// The report: the last event of a run.
     Report {
-        /// The whole report.
+        /// The report as JSON.
         report: serde_json::Value,
-        /// Where it was written, if it was.
+        /// The file it was written to, if any.
         path: Option<Box<Path>>,
     },
 }

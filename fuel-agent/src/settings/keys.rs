@@ -46,7 +46,8 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "url",
         value: "URL",
-        help: "Fetch `provision.json` from there and run with it: the run is *pulled*. `{mac}`, `{uuid}` and `{serial}` stand for the booting interface's address and the machine's identifiers.",
+        help: "Fetch `provision.json` from there and run with it: the run is *pulled*. `{mac}`, `{uuid}` and \
+              `{serial}` stand for the booting interface's address and the machine's identifiers.",
         set: |settings, value| {
             settings.url = address(value);
             Ok(())
@@ -57,7 +58,8 @@ pub static KEYS: &[Key] = &[
         name: "url.wait",
         value: "TIME",
         default: "5m",
-        help: "How long a run polls for the request while the server answers 404, 410 or 204, an empty text or one of comments only.",
+        help: "How long a run polls for the request while the server answers 404, 410 or 204, an empty text or one \
+              of comments only.",
         set: |settings, value| {
             settings.url_wait = time(value)?;
             Ok(())
@@ -77,7 +79,8 @@ pub static KEYS: &[Key] = &[
         name: "end",
         value: "none|reboot|poweroff|kexec",
         default: "`none` when pushed, `reboot` when pulled",
-        help: "What to do after a successful run. `kexec` starts the installed kernel without a firmware reset; if that is not possible, the node reboots.",
+        help: "What to do after a successful run. `kexec` starts the installed kernel without a firmware reset; if \
+              that is not possible, the node reboots.",
         set: |settings, value| {
             settings.end = Some(match value {
                 "none" => End::None,
@@ -128,7 +131,9 @@ pub static KEYS: &[Key] = &[
         value: "DISK[,DISK]",
         many: true,
         layers: Layers::United,
-        help: "Disks that no request can choose, by name, link, serial number or wwn, in any case; a partition stands for its disk. What any layer protects is protected. An entry that is not a disk of the node causes a warning.",
+        help: "Disks that no request can choose, by name, link, serial number or wwn, in any case; a partition \
+              stands for its disk. What any layer protects is protected. An entry that is not a disk of the node \
+              causes a warning.",
         set: |settings, value| {
             settings.protect.extend(list(value));
             Ok(())
@@ -138,7 +143,8 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "protect.strict",
         layers: Layers::United,
-        help: "Refuse (5) to write to any disk while an entry of `protect` is not a disk of the node. It holds if any layer sets it.",
+        help: "Refuse (5) to write to any disk while an entry of `protect` is not a disk of the node. It holds if \
+              any layer sets it.",
         set: |settings, value| {
             settings.protect_strict |= yes(value)?;
             Ok(())
@@ -160,7 +166,9 @@ pub static KEYS: &[Key] = &[
         value: "BASE64[,BASE64]",
         many: true,
         layers: Layers::Weakest,
-        help: "Public keys of minisign (the line that begins with `RW`), one of which has to have signed a packed image. The ramdisk's file takes precedence over the kernel's command line, and that over the command line of `provision`: keys cannot be added to those of the ramdisk.",
+        help: "Public keys of minisign (the line that begins with `RW`), one of which has to have signed a packed \
+              image. The ramdisk's file takes precedence over the kernel's command line, and that over the command \
+              line of `provision`: keys cannot be added to those of the ramdisk.",
         set: |settings, value| put_keys(&mut settings.packed.keys, value),
         ..PLAIN
     },
@@ -183,7 +191,8 @@ pub static KEYS: &[Key] = &[
         name: "mirrors",
         value: "URL[,URL]",
         many: true,
-        help: "Folders on other servers with the same packed images. All servers are used at once; a faster one serves more.",
+        help: "Folders on other servers with the same packed images. All servers are used at once; a faster one \
+              serves more.",
         set: |settings, value| put_mirrors(&mut settings.packed.mirrors, value),
         ..PLAIN
     },
@@ -191,7 +200,8 @@ pub static KEYS: &[Key] = &[
         name: "delta",
         value: "auto|always|never",
         default: "auto",
-        help: "Whether to read the disk and to fetch and write only the chunks of a packed image that it does not hold yet. `auto`: if it holds some of them and reading is faster.",
+        help: "Whether to read the disk and to fetch and write only the chunks of a packed image that it does not \
+              hold yet. `auto`: if it holds some of them and reading is faster.",
         set: |settings, value| {
             settings.packed.delta = match value {
                 "auto" => DeltaPolicy::Auto,
@@ -312,7 +322,8 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "gpt_active",
         default: "yes",
-        help: "On BIOS nodes, mark the protective entry in the MBR of a disk with boot code active: firmware of some makers (HP, Lenovo) does not boot without it. Never done on UEFI nodes.",
+        help: "On BIOS nodes, mark the protective entry in the MBR of a disk with boot code active: firmware of some \
+              makers (HP, Lenovo) does not boot without it. Never done on UEFI nodes.",
         set: |settings, value| {
             settings.gpt_active = yes(value)?;
             Ok(())

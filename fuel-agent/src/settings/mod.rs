@@ -428,7 +428,8 @@ mod tests {
             assert_eq!(
                 warnings,
                 [
-                    "`provision.bootif` of the kernel command line is not a MAC address and is ignored; BOOTIF is used if it is set"
+                    "`provision.bootif` of the kernel command line is not a MAC address and is ignored; BOOTIF is \
+                          used if it is set"
                 ]
             );
         }

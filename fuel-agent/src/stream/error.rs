@@ -261,7 +261,8 @@ impl StreamError {
                 ..
             } => "check that the file on the server is complete, then run again".to_owned(),
             Self::Archive { .. } => {
-                "make it with `tar --create --numeric-owner --xattrs --sparse`, and check it with `tar --list`".to_owned()
+                "make it with `tar --create --numeric-owner --xattrs --sparse`, and check it with `tar \
+                      --list`".to_owned()
             }
             Self::Entry { source, .. } if is_full(source) => {
                 "make the volume larger, or use an archive with less in it".to_owned()
@@ -270,7 +271,8 @@ impl StreamError {
                 "make the archive anew, from the root of a system as it is on its disk".to_owned()
             }
             Self::Disk { source, .. } if is_full(source) => {
-                "make room where it is kept: `df` shows the filesystem of a file, `lvs` the pool of a thin volume".to_owned()
+                "make room where it is kept: `df` shows the filesystem of a file, `lvs` the pool of a thin \
+                      volume".to_owned()
             }
             Self::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "do not change the file while it is written, and run again".to_owned()

@@ -1,4 +1,4 @@
-//! Limits: when a transfer is tried again, when it is given up, and where it does not go.
+//! Limits: when a transfer is retried, when it fails, and which redirects it does not follow.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn an_exhausted_budget_names_the_last_error() {
 #[test]
 fn a_drip_does_not_refill_the_budget() {
     let bytes = content(100_000);
-    // one byte more each time, and then nothing
+    // one more byte each time, and then none
     let server = FaultServer::start(move |request| {
         let at = request.range().map_or(0, |(start, _)| start);
         let reply = Reply::file(request, &bytes, "\"a\"");

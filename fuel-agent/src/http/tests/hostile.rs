@@ -1,5 +1,4 @@
-//! Headers that no honest server sends: whatever one of them says, the client gives an answer or an error of its own,
-//! and goes on working.
+//! Headers that no correct server sends: the client returns an answer or an error of its own, and goes on working.
 
 use super::{client, content, fetch, settings};
 use crate::http::{HttpError, HttpSettings, Request};
@@ -37,7 +36,7 @@ const VALUES: [&str; 28] = [
     "http://[::1:99999999/",
 ];
 
-/// Headers that are read somewhere, in an answer of any status.
+/// Headers that are parsed, in answers of any status.
 const NAMES: [&str; 8] = [
     "Content-Range",
     "Retry-After",
@@ -80,7 +79,7 @@ fn no_header_stops_the_client() {
 fn an_endless_retry_after_is_an_error() {
     let times = ["18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"];
     for (count, time) in times.into_iter().enumerate() {
-        // The first answers ask for nothing, so that the sum of what has passed and of what is asked for is not zero.
+        // the first answers ask for no pause, so that the sum of time passed and pause is not zero
         let server = FaultServer::start(move |request| {
             let busy = Reply::status(503);
             if request.number < count {

@@ -1,4 +1,4 @@
-//! The whole room against a server that misbehaves. Stalls are bounded by limits of milliseconds; nothing is timed.
+//! All of HTTP against a server that misbehaves. Stalls are bounded by limits of milliseconds; nothing is timed.
 
 mod giving_up;
 mod hostile;
@@ -44,7 +44,7 @@ pub(crate) fn client(settings: &HttpSettings) -> Client {
     Client::new(settings, Cancel::new()).unwrap()
 }
 
-/// Remembers warnings.
+/// Records warnings.
 #[derive(Default)]
 pub(crate) struct RecordedEvents(pub(crate) Mutex<Vec<String>>);
 
@@ -56,14 +56,14 @@ impl Events for RecordedEvents {
     }
 }
 
-/// Bytes in which every offset can be told from every other nearby.
+/// Bytes that differ from all others nearby, so that a wrong offset is noticed.
 pub(crate) fn content(length: usize) -> Vec<u8> {
     (0..length)
         .map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap())
         .collect()
 }
 
-/// All bytes of `url`, with what was counted and heard.
+/// Fetches `url`, with counters and warnings.
 pub(crate) struct Got {
     pub(crate) result: Result<Vec<u8>, HttpError>,
     pub(crate) meter: Meter,
@@ -102,7 +102,7 @@ pub(crate) fn fetch(settings: &HttpSettings, url: &str) -> Got {
     fetch_in(settings, url, &Pool::new(4, 1000))
 }
 
-/// A server that answers `replies` in turn, and then as a good one.
+/// A server that gives `replies` in turn and then behaves.
 pub(crate) fn scripted(bytes: &[u8], replies: Vec<Reply>) -> FaultServer {
     let bytes = bytes.to_vec();
     let mut replies = VecDeque::from(replies);

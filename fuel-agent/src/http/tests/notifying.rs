@@ -1,4 +1,4 @@
-//! Callbacks: what counts as accepted, and what is tried again.
+//! Callbacks: which answers are accepted, and which are retried.
 
 use std::time::Duration;
 
@@ -210,7 +210,7 @@ fn reach_accepts_any_answer_but_no_missing_server_or_untrusted_certificate() {
     answers(&client(&settings()), &elsewhere.url("/")).unwrap();
 }
 
-/// What a server may do with the body of an answer whose status says everything.
+/// What a server may do with the body of an answer whose status alone decides.
 const BODIES: [(&str, Fault, Option<usize>); 3] = [
     ("cut off", Fault::DropAt(3), Some(10)),
     ("reset", Fault::ResetAt(3), Some(10)),
@@ -268,7 +268,7 @@ fn a_refusal_is_shown_as_far_as_it_came() {
     assert!(text.contains("it answers 500: `no such`"), "{text}");
 }
 
-/// Limits that are far longer than the budget: only the budget can end the call.
+/// Limits far beyond the budget: only the budget can end the call.
 fn long_budget() -> HttpSettings {
     HttpSettings {
         connect_timeout: Duration::from_hours(1),
@@ -302,14 +302,14 @@ fn the_budget_bounds_a_call_wherever_it_hangs() {
         else {
             panic!("{error}")
         };
-        // the first call takes all of the budget
+        // the first call uses up the budget
         assert_eq!(attempts, 1);
         let Refusal::Unanswered(HttpError::TooSlow { limit, .. }) = *source else {
             panic!("{source}")
         };
         assert_eq!(limit, Duration::from_secs(1));
     }
-    // a loop of redirects is an answer like any other: refused, and asked again no longer than the budget
+    // a loop of redirects is refused like any other answer, and retried within the budget
     let server = FaultServer::start(moved).unwrap();
     let url = server.url("/");
     notify(&client(&long_budget()), &notice(&url), Duration::ZERO).unwrap_err();

@@ -1,4 +1,4 @@
-//! Redirects of what is fetched: credentials of a URL stay with the server that they are for.
+//! Redirects of transfers: credentials in a URL stay with the server they are for.
 
 use super::{content, fetch, settings};
 use crate::testing::fault_server::{FaultServer, Reply};

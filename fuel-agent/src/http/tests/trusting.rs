@@ -1,4 +1,4 @@
-//! TLS: who is believed, and what is said of who is not.
+//! TLS: which certificates are accepted, and what the errors say.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,10 +15,10 @@ use crate::model::error::{Error, Kind, render};
 use crate::source::document;
 use crate::testing::fault_server::{Fault, FaultServer, Reply};
 
-/// Years that hold whatever the clock says.
+/// Years that are valid whatever the clock says.
 const NOW: (i32, i32) = (2000, 2090);
 
-/// An authority of our own, in a file as an operator would give it.
+/// A private authority, in a file as an operator would configure it.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: tempfile::NamedTempFile,
@@ -30,7 +30,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        // a second certificate in the same file: bundles are what operators have
+        // a second certificate in the same file, since operators configure bundles
         let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
         write!(file, "{}\n{}", other.cert.pem(), issuer.pem()).unwrap();
         Self { issuer, file }
@@ -43,7 +43,7 @@ impl Authority {
         }
     }
 
-    /// A server whose certificate is for `name` and holds in these years.
+    /// A server whose certificate is for `name` and valid in these years.
     fn server(
         &self,
         name: &str,
@@ -134,7 +134,7 @@ fn a_connection_with_tls_that_is_cut_is_noticed() {
         };
         reply.fault(Fault::DropAt(5))
     });
-    // without a length only the end of the TLS session says that all has come; it is missing here
+    // without a length only the end of the TLS session marks the end of the body; it is missing here
     let trusting = client(&authority.trusted(&impatient()));
     let error = document(&trusting, &https(&server), 100).unwrap_err();
     assert!(matches!(error, HttpError::Exhausted { .. }), "{error:?}");

@@ -1,4 +1,4 @@
-//! What servers say beside the bytes: believed, or refused, and never passed over.
+//! Headers of answers: accepted or refused, and never ignored.
 
 use std::io::Write;
 
@@ -24,7 +24,7 @@ use crate::source::{
 };
 use crate::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 
-/// A server that names `encoding` for everything that it has.
+/// A server that sends everything with this `Content-Encoding`.
 fn encoding(encoding: &'static str, bytes: &[u8]) -> FaultServer {
     let bytes = bytes.to_vec();
     FaultServer::start(move |request| {
@@ -40,7 +40,7 @@ fn is_encoded(error: &HttpError) -> bool {
     matches!(error, HttpError::Encoded { .. })
 }
 
-/// All of an image that should be wrapped so.
+/// Fetches an image in this container.
 fn fetched(url: &str, container: Container) -> Result<Vec<u8>, HttpError> {
     let recorded = RecordedEvents::default();
     let context = TransferContext {
@@ -66,7 +66,7 @@ fn problem(url: &str, container: Container) -> Option<String> {
         mount: Mount::Path("/".to_owned()),
         filesystem: FilesystemIndex(0),
         url: url.into(),
-        // any: what is in it is not what this is about
+        // any image will do: its content does not matter here
         format: "".into(),
         container,
     };
@@ -150,7 +150,7 @@ fn an_error_page_may_be_encoded_as_it_likes() {
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-/// The answer without its tag.
+/// The answer without its entity tag.
 fn untagged(reply: Reply) -> Reply {
     let headers = reply.headers.into_iter().filter(|(name, _)| name != "ETag");
     Reply {
@@ -217,9 +217,9 @@ fn a_transfer_goes_on_only_where_the_answer_proves_that_it_is_the_same_file() {
             dated(right(), LATER),
             false,
         ),
-        // an answer to `If-Range` may leave the date out
+        // an answer to `If-Range` may omit the date
         ("", dated(broken(), DATE), untagged(right()), true),
-        // a date of this very second is that of more than one version
+        // a date of the current second may belong to more than one version
         (
             "neither an ETag nor a date",
             dated(broken(), DATE).header("Date", DATE),

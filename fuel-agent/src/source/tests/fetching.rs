@@ -1,4 +1,4 @@
-//! Transfers: resumed, or started over, and always right.
+//! Transfers that are resumed or started over, with the correct bytes in the end.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ fn a_stalled_transfer_goes_on_where_it_stopped() {
     };
     let got = fetch(&settings, &server.url("/x"));
     assert_eq!(got.result.unwrap(), bytes);
-    // at least: on a busy machine a good answer may come late too
+    // at least one: on a busy machine a correct answer may time out too
     assert!(got.meter.retries() >= 2);
     let resumed = |request: &ReceivedRequest| request.range().is_some_and(|(start, _)| start > 0);
     assert!(server.requests().iter().any(resumed));
@@ -104,7 +104,7 @@ fn what_cannot_be_resumed_starts_over() {
         reply.header("ETag", etag)
     };
     for (what, second) in [
-        ("sends all of it", Reply::whole(&bytes)),
+        ("sends the whole file", Reply::whole(&bytes)),
         ("from byte 0", part("bytes 0-3999/9000", "\"a\"")),
         ("which part", part("bytes 5000", "\"a\"")),
         ("length changed", part("bytes 5000-8999/9001", "\"a\"")),
@@ -124,7 +124,7 @@ fn what_cannot_be_resumed_starts_over() {
             got.warnings
         );
     }
-    // a new version comes as a whole, never joined to the old one
+    // a new version is fetched completely, never joined to the old one
     let copy = other.clone();
     let old = first(&bytes).fault(Fault::DropAt(5000));
     let mut old = Some(old);
@@ -147,7 +147,7 @@ fn without_tag_and_date_nothing_is_resumed() {
     assert_eq!(got.result.unwrap(), bytes);
     assert_eq!(got.meter.start_overs(), 1);
     assert_eq!(server.requests()[1].range(), None);
-    // a weak tag promises no equal bytes
+    // a weak tag does not promise equal bytes
     let weak = Reply::whole(&bytes)
         .header("ETag", "W/\"a\"")
         .fault(Fault::DropAt(2000));
@@ -158,7 +158,7 @@ fn without_tag_and_date_nothing_is_resumed() {
 
 #[test]
 fn a_length_that_is_too_short_gives_only_that_much() {
-    // the client cannot know better; sizes and digests can
+    // the client cannot notice this; sizes and digests do
     let bytes = content(3000);
     let reply = Reply {
         length: Some(1000),
@@ -277,7 +277,7 @@ fn suffer(mishap: &Mishap, request: &ReceivedRequest, bytes: &[u8]) -> Reply {
         Mishap::Reset(at) => good.fault(Fault::ResetAt(*at)),
         Mishap::Busy => Reply::status(503),
         Mishap::All => Reply::whole(bytes),
-        // a part, but not the one that was asked for
+        // a range, but not the requested one
         Mishap::Wrong(start) => {
             let start = (*start).min(bytes.len() - 1);
             let mut reply = Reply::whole(&bytes[start..]);

@@ -1,4 +1,4 @@
-//! Parts of a file, as asked for, or an answer that says what is wrong.
+//! Ranges of a file, or an error that says what is wrong with the answer.
 
 use host::cancel::Cancel;
 
@@ -15,7 +15,7 @@ fn wanted(start: u64, lengths: &[u32]) -> ByteRange {
     }
 }
 
-/// What the client needs beside an address; it has to outlive the pieces.
+/// Context of a request; it has to outlive the pieces.
 struct Asker(Client, Pool, Cancel);
 
 impl Asker {
@@ -153,7 +153,7 @@ fn answers_that_are_not_the_part_are_errors_that_may_pass() {
                 assert!(error.is_transient(), "{what}: {error}");
                 assert!(error.to_string().contains(what), "{what}: {error}");
             }
-            // the pieces are complete before the rest is noticed, and the rest is nobody's
+            // the pieces are complete before the surplus is noticed, and nothing reads on
             Ok(found) => {
                 assert_eq!(what, "more than was requested");
                 assert!(found.concat() == bytes[100..200]);

@@ -1,4 +1,4 @@
-//! Files that are read back and forth.
+//! Files that are read at arbitrary offsets.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::testing::fault_server::{Fault, FaultServer, ReceivedRequest, Reply};
 
 const PAGE: usize = 256 * 1024;
 
-/// What was read at each place, until something went wrong.
+/// The bytes read at each offset, until the first error.
 fn read(
     settings: &HttpSettings,
     url: &str,
@@ -55,7 +55,7 @@ fn whole(bytes: &[u8], reply: impl Fn(&[u8]) -> Reply + Send + 'static) -> Fault
 fn reading_on_needs_no_request_and_seeking_back_one() {
     let bytes = content(40 * PAGE + 5);
     let server = scripted(&bytes, vec![]);
-    // an entry of a table, data behind it, the entry again while data goes on, and data from the front
+    // a table entry, data behind it, the entry again while data continues, and data from the beginning
     let places = [
         (100, 8),
         (PAGE, 3 * PAGE),
@@ -143,7 +143,7 @@ fn another_file_in_its_place_is_an_error() {
             let (old, new) = (old.clone(), new.clone());
             let server = FaultServer::start(move |request| match request.number {
                 0 => Reply::file(request, &old, "\"a\""),
-                // a server may not understand `If-Range`
+                // a server may ignore `If-Range`
                 _ if ignores => {
                     let mut request = request.clone();
                     request.headers.retain(|(name, _)| name != "if-range");

@@ -84,7 +84,7 @@ impl Root {
         &self,
         plan: Plan<'_>,
         client: &Client,
-        heard: &RecordedEvents,
+        recorded: &RecordedEvents,
     ) -> Result<ImageOutcome, StreamError> {
         unpack_archive(Unpacking {
             url: plan.url,
@@ -95,7 +95,7 @@ impl Root {
             device: DISK,
             volume: self.1,
             client,
-            events: heard,
+            events: recorded,
         })
     }
 
@@ -208,21 +208,21 @@ fn a_transfer_that_breaks_is_resumed() {
 fn progress_is_reported_to_the_end() {
     let raw = sample();
     let file = on_file(&gzip(&raw));
-    let heard = RecordedEvents::default();
+    let recorded = RecordedEvents::default();
     let plan = Plan {
         url: &file.1,
         container: Container::Gzip,
         expected: expected(&raw),
     };
-    Root::new().unpack(plan, &client(), &heard).unwrap();
-    let told = heard.0.into_inner().unwrap();
+    Root::new().unpack(plan, &client(), &recorded).unwrap();
+    let events = recorded.0.into_inner().unwrap();
     let Some(Event::Progress {
         done_bytes,
         total_bytes,
         ..
-    }) = told.last()
+    }) = events.last()
     else {
-        panic!("{told:?}");
+        panic!("{events:?}");
     };
     assert_eq!(
         (*done_bytes, *total_bytes),
@@ -273,7 +273,7 @@ fn an_archive_without_end_is_stopped() {
         .0
         .repeat(20_000);
     let zeros = [sample(), vec![0; 66 * MIB]].concat();
-    for (raw, said) in [
+    for (raw, reason) in [
         (again, "does not fit on /dev/sda, which holds 8 MiB"),
         (headers, "bytes of others, and of no entry"),
         (zeros, "zeros follow after its end"),
@@ -283,7 +283,7 @@ fn an_archive_without_end_is_stopped() {
         let packed = zstandard(&raw);
         let error = root.unpack_bytes(Container::Zstd, &packed, digest_only(&raw));
         let error = error.unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         assert_eq!(error.kind(), Kind::Image);
     }
 }

@@ -196,7 +196,7 @@ fn a_new_version_that_appears_midway_is_written_whole_and_nothing_of_the_old_one
 #[test]
 fn progress_ends_at_the_whole() {
     let raw = image(3 * MIB);
-    let heard = RecordedEvents::default();
+    let recorded = RecordedEvents::default();
     let file = on_file(&gzip(&raw));
     let devices = dirty(4 * MIB);
     let mut target = devices.open(Path::new(DISK), Access::Write).unwrap();
@@ -205,14 +205,14 @@ fn progress_ends_at_the_whole() {
         container: Container::Gzip,
         expected: expected(&raw),
     };
-    write_image(job(plan, &mut *target, &client(), &heard)).unwrap();
-    let heard = heard.0.into_inner().unwrap();
+    write_image(job(plan, &mut *target, &client(), &recorded)).unwrap();
+    let recorded = recorded.0.into_inner().unwrap();
     let Some(Event::Progress {
         what,
         done_bytes,
         total_bytes,
         ..
-    }) = heard.last()
+    }) = recorded.last()
     else {
         panic!("no progress");
     };

@@ -111,7 +111,7 @@ fn header(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
 
 #[test]
 fn what_a_qcow2_asks_for_is_refused_before_anything_is_written() {
-    for (bytes, said, hint) in [
+    for (bytes, reason, hint) in [
         (
             header(|bytes| bytes[8..20].copy_from_slice(&[0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4])),
             "is only the difference to a backing file",
@@ -136,10 +136,13 @@ fn what_a_qcow2_asks_for_is_refused_before_anything_is_written() {
         let devices = dirty(2 * MIB);
         let error = write_file(&devices, Container::Qcow2, &bytes, digest_only(b"x")).unwrap_err();
         assert!(matches!(error, StreamError::Mismatch { .. }), "{error}");
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         let error = Error::from(error);
-        assert!(error.hint.is_some_and(|text| text.contains(hint)), "{said}");
-        assert!(!wrote(&devices), "{said}");
+        assert!(
+            error.hint.is_some_and(|text| text.contains(hint)),
+            "{reason}"
+        );
+        assert!(!wrote(&devices), "{reason}");
     }
     // a disk that is larger than its target stops at the target's end
     let bomb = qcow2(&vec![0; 64 * MIB], &[]);

@@ -146,8 +146,8 @@ fn memory_is_two_pools_whatever_the_data_claims() {
             container,
             expected: known,
         };
-        let (client, heard) = (client(), RecordedEvents::default());
-        let job = job(plan, &mut *target, &client, &heard);
+        let (client, recorded) = (client(), RecordedEvents::default());
+        let job = job(plan, &mut *target, &client, &recorded);
         write_within(job, &parts, &blocks).unwrap();
         assert!(parts.peak() <= 2 && blocks.peak() <= 3);
     }
@@ -247,7 +247,7 @@ fn a_file_that_is_cut_or_deleted_while_it_is_written_is_an_error_of_the_disk() {
         let error = Error::from(write_to(&devices, plan).unwrap_err());
         assert_eq!(error.kind, Kind::Disk);
         let hint = error.hint.unwrap();
-        assert!(hint.contains("leave the file alone"), "{hint}");
+        assert!(hint.contains("do not change the file"), "{hint}");
     }
 }
 

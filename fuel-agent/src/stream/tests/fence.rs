@@ -20,7 +20,7 @@ proptest! {
         sectors in 1..8192_usize,
         length in 1..5 * MIB,
         form in 0..FORMS.len(),
-        lies in any::<bool>(),
+        is_wrong_size in any::<bool>(),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");
@@ -34,7 +34,7 @@ proptest! {
         let (name, container, pack) = FORMS[form];
         let file = on_file(&pack(&raw));
         let mut known = expected(&raw);
-        if lies {
+        if is_wrong_size {
             // the stated size fits, the image does not
             known.raw_size = Some(Bytes(1).min(size(room)));
         } else {
@@ -55,7 +55,7 @@ proptest! {
                 prop_assert!(disk[start + end..start + room].iter().all(|byte| *byte == 0xaa));
             }
             Err(StreamError::TooLarge { .. }) => prop_assert!(length > room),
-            Err(StreamError::Length { .. }) => prop_assert!(lies),
+            Err(StreamError::Length { .. }) => prop_assert!(is_wrong_size),
             Err(other) => prop_assert!(false, "{}: {}", name, other),
         }
     }

@@ -19,7 +19,7 @@ use crate::stream::{Expected, Job, StreamError, write_image};
 fn what_is_not_what_the_request_says_is_not_written() {
     let raw = image(3000);
     let page = b"<!DOCTYPE html><title>log in</title>";
-    for (bytes, container, said) in [
+    for (bytes, container, reason) in [
         (gzip(&raw), Container::Raw, "is gzip, the request says raw"),
         (
             raw.clone(),
@@ -46,7 +46,7 @@ fn what_is_not_what_the_request_says_is_not_written() {
     ] {
         let devices = dirty(MIB);
         let error = write_file(&devices, container, &bytes, digest_only(&raw)).unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         assert_eq!(error.kind(), Kind::Image);
         assert!(!wrote(&devices));
     }
@@ -64,8 +64,8 @@ fn a_window_beyond_the_memory_limit_is_refused() {
     ] {
         let devices = dirty(MIB);
         let error = write_file(&devices, container, bytes, digest_only(b"x")).unwrap_err();
-        let said = format!("needs {needed} of memory to be unpacked, more than 128 MiB");
-        assert!(error.to_string().contains(&said), "{error}");
+        let reason = format!("needs {needed} of memory to be unpacked, more than 128 MiB");
+        assert!(error.to_string().contains(&reason), "{error}");
         assert!(!wrote(&devices));
     }
     // also if the frame comes later, or behind a skippable frame
@@ -165,8 +165,8 @@ fn zeros_behind_the_end_are_taken_where_the_tools_take_them() {
             assert_eq!(outcome.raw_bytes, size(raw.len()));
         }
     }
-    let odd = [xz(&raw), vec![0; 511]].concat();
-    let error = write_file(&dirty(MIB), Container::Xz, &odd, expected(&raw)).unwrap_err();
+    let padded = [xz(&raw), vec![0; 511]].concat();
+    let error = write_file(&dirty(MIB), Container::Xz, &padded, expected(&raw)).unwrap_err();
     assert!(
         error.to_string().contains("511 zeros follow after its end"),
         "{error}"
@@ -178,7 +178,7 @@ fn what_follows_after_the_end_is_an_error_that_says_so() {
     let raw = image(5000);
     for (container, pack) in PACKED {
         let member = pack(&raw);
-        for (garbage, said) in [
+        for (garbage, reason) in [
             (&b"x"[..], "other data follows after its end"),
             (
                 b"garbage and more of it",
@@ -198,7 +198,7 @@ fn what_follows_after_the_end_is_an_error_that_says_so() {
                 matches!(error, StreamError::Trailing { .. }),
                 "{container:?} {garbage:?}: {error}"
             );
-            assert!(error.to_string().contains(said), "{container:?}: {error}");
+            assert!(error.to_string().contains(reason), "{container:?}: {error}");
             assert_eq!(error.kind(), Kind::Image);
         }
     }
@@ -257,9 +257,9 @@ fn input_that_never_unpacks_to_anything_is_stopped() {
             "{name}: {error}"
         );
         let text = error.to_string();
-        let is_told =
-            text.contains("does not unpack to anything") || text.contains("in a row are empty");
-        assert!(is_told, "{name}: {text}");
+        let is_expected =
+            text.contains("unpacks to almost nothing") || text.contains("in a row are empty");
+        assert!(is_expected, "{name}: {text}");
         assert_eq!(error.kind(), Kind::Image);
     }
 }
@@ -279,7 +279,7 @@ fn another_image_than_its_metadata_says_leaves_no_filesystem() {
         known.digests.push(stated(algorithm, &digest));
         known
     };
-    for (known, said) in [
+    for (known, reason) in [
         (
             one(Algorithm::Sha256, sha256(b"other")),
             "the sha256 digest of",
@@ -312,12 +312,12 @@ fn another_image_than_its_metadata_says_leaves_no_filesystem() {
     ] {
         let devices = dirty(4 * MIB);
         let error = write_file(&devices, Container::Gzip, &gzip(&raw), known).unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         assert_eq!(error.kind(), Kind::Image);
         let head = content(&devices, 0, MIB);
         assert!(
             !wrote(&devices) || head.iter().all(|byte| *byte == 0),
-            "{said}"
+            "{reason}"
         );
     }
     let right = Expected {
@@ -345,7 +345,7 @@ fn nothing_is_fetched_for_an_image_that_cannot_be_taken() {
         raw_size,
     };
     let zeros = "0".repeat(32);
-    for (known, kind, said) in [
+    for (known, kind, reason) in [
         (
             known(None, None),
             Kind::Refused,
@@ -369,7 +369,7 @@ fn nothing_is_fetched_for_an_image_that_cannot_be_taken() {
             expected: known,
         };
         let error = write_to(&devices, plan).unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         assert_eq!(error.kind(), kind);
         assert!(!wrote(&devices));
     }
@@ -387,7 +387,7 @@ fn an_image_that_is_larger_than_its_volume_stops_at_its_end() {
             panic!("{container:?}: {error}")
         };
         let text = render(&Error::from(error));
-        let said = "does not fit on /dev/sda, which holds 3146240 B";
-        assert!(text.contains(said), "{text}");
+        let reason = "does not fit on /dev/sda, which holds 3146240 B";
+        assert!(text.contains(reason), "{text}");
     }
 }

@@ -47,7 +47,9 @@ fn groups(scheduler: &ChunkScheduler<'_>, bytes: u64) -> Vec<(usize, usize)> {
 proptest! {
     #[test]
     fn every_data_chunk_is_requested_once_and_a_group_is_contiguous(
-        data in prop::collection::vec(any::<bool>(), 1..60), bytes in 1_u64..2_000_000, packed_length in 1000_u32..100_000,
+        data in prop::collection::vec(any::<bool>(), 1..60),
+        bytes in 1_u64..2_000_000,
+        packed_length in 1000_u32..100_000,
     ) {
         let index = index(&data, packed_length);
         let scheduler = ChunkScheduler::new(&index, false, Cancel::new());

@@ -138,7 +138,7 @@ fn when_all_servers_are_dropped_all_are_named() {
     let done = install(&devices, &url(&gone), &with(&[&bad]));
     let error = done.result.unwrap_err().to_string();
     assert!(
-        error.contains("403") && error.contains("has other bytes"),
+        error.contains("403") && error.contains("does not match the manifest"),
         "{error}"
     );
     assert!(content(&devices, 0, MIB).iter().all(|byte| *byte == 0));
