@@ -377,6 +377,6 @@ fn a_name_is_followed_through_a_re_export() {
     let reached = graph.reached(&["run/preflight.rs"]);
     assert!(
         reached.contains_key("source/probe.rs"),
-        "by way of `source::look`"
+        "by way of `source::probe_images`"
     );
 }
