@@ -42,13 +42,13 @@ impl Trailing {
 
 /// A format of members, and its decoder.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind<R, D> {
+struct Kind<R, D> {
     /// First byte of every member; not 0.
-    pub first: u8,
+    first: u8,
     /// Makes the decoder of one member. It must not read beyond the member's end.
-    pub begin: fn(R) -> D,
+    begin: fn(R) -> D,
     /// Returns the input of a decoder.
-    pub end: fn(D) -> R,
+    end: fn(D) -> R,
 }
 
 /// Unpacks members until the input ends.
@@ -71,7 +71,7 @@ enum State<R, D> {
 
 impl<R: BufRead, D: Read> Members<R, D> {
     /// Reads members of `kind` from `input`.
-    pub fn new(input: R, kind: Kind<R, D>) -> Self {
+    fn new(input: R, kind: Kind<R, D>) -> Self {
         Self {
             kind,
             state: State::Between(input),
@@ -150,6 +150,16 @@ pub fn gzip<R: BufRead>(input: R) -> Members<R, flate2::bufread::GzDecoder<R>> {
         first: 0x1f,
         begin: flate2::bufread::GzDecoder::new,
         end: flate2::bufread::GzDecoder::into_inner,
+    };
+    Members::new(input, kind)
+}
+
+/// Streams of bzip2.
+pub fn bzip2<R: BufRead>(input: R) -> Members<R, bzip2::bufread::BzDecoder<R>> {
+    let kind = Kind {
+        first: b'B',
+        begin: bzip2::bufread::BzDecoder::new,
+        end: bzip2::bufread::BzDecoder::into_inner,
     };
     Members::new(input, kind)
 }

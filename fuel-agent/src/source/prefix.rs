@@ -3,13 +3,12 @@
 
 use std::io::{self, Read};
 
-use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 use os_image::container::{WINDOW_MAX, ZSTD_WINDOW_LOG_MAX};
 use os_image::content::{Content, HEAD_LENGTH};
 use os_image::disk::{DiskImage, DiskImageError, Qcow2, ReadAt};
+use os_image::members;
 
 use crate::model::mismatch::Mismatch;
 use crate::model::request::Container;
@@ -52,8 +51,8 @@ fn unpack(file: Beginning<'_>, container: Container) -> Result<Option<Vec<u8>>, 
             let enough = file.is_all() || bytes.len() >= HEAD_LENGTH;
             Ok(enough.then(|| bytes[..bytes.len().min(HEAD_LENGTH)].to_vec()))
         }
-        Container::Gzip => drain(file, MultiGzDecoder::new(bytes)),
-        Container::Bzip2 => drain(file, MultiBzDecoder::new(bytes)),
+        Container::Gzip => drain(file, members::gzip(bytes)),
+        Container::Bzip2 => drain(file, members::bzip2(bytes)),
         Container::Xz => match Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED) {
             Ok(stream) => drain(file, XzDecoder::new_stream(bytes, stream)),
             Err(_) => Ok(None),
@@ -248,6 +247,19 @@ mod tests {
             )
             .unwrap();
             assert_eq!(found, None, "{container:?}: more may follow");
+        }
+    }
+
+    #[test]
+    fn members_without_content_are_counted_before_all_of_the_file_is_fetched() {
+        let [_, gzip, bzip2, ..] = packed(&[]);
+        for (container, member) in [gzip, bzip2] {
+            for (count, damaged) in [(900, false), (1100, true)] {
+                let bytes = &member.repeat(count)[..];
+                let found = content(Beginning { bytes, size: None }, container);
+                let is_damaged = matches!(found, Err(Mismatch::Damaged { .. }));
+                assert_eq!(is_damaged, damaged, "{container:?}: {found:?}");
+            }
         }
     }
 

@@ -26,7 +26,9 @@ pub struct DiskChanged {
 impl DiskChanged {
     /// Whether `error` says so.
     pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+        error
+            .get_ref()
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 
     fn error(path: &Path) -> io::Error {

@@ -12,7 +12,7 @@ use host::ioctl::block;
 use os_image::codec::is_zero;
 use os_image::container::{FileFormat, HEAD_LENGTH, ZSTD_WINDOW_LOG_MAX};
 use os_image::disk::{DiskImage, Qcow2, SIZE_MAX, Vmdk};
-use os_image::members::{self, Members};
+use os_image::members;
 use tracing::info;
 
 use super::probe;
@@ -182,14 +182,7 @@ fn unpack(found: FileFormat, file: File, goal: &File, cancel: &Cancel) -> Result
             let decoder = liblzma::bufread::XzDecoder::new_stream(input(), decoder);
             stream(decoder, goal, cancel)
         }
-        FileFormat::Bzip2 => {
-            let kind = members::Kind {
-                first: b'B',
-                begin: bzip2::bufread::BzDecoder::new,
-                end: bzip2::bufread::BzDecoder::into_inner,
-            };
-            stream(Members::new(input(), kind), goal, cancel)
-        }
+        FileFormat::Bzip2 => stream(members::bzip2(input()), goal, cancel),
         FileFormat::Qcow2 => disk(&mut Qcow2::open(file)?, goal, cancel),
         FileFormat::Vmdk => disk(&mut Vmdk::open(file)?, goal, cancel),
         FileFormat::Raw

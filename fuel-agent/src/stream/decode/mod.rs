@@ -8,10 +8,9 @@ use std::io::{self, BufRead, Cursor, Read};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
-use bzip2::bufread::BzDecoder;
 use host::units::Bytes;
 use os_image::container::{HEAD_LENGTH, WINDOW_MAX};
-use os_image::members::{self, Members, Trailing};
+use os_image::members::{self, Trailing};
 
 use super::digest::Digests;
 use super::error::StreamError;
@@ -120,7 +119,7 @@ impl Decoder<'_> {
         match container {
             Container::Raw => outlet.drain(&mut whole)?,
             Container::Gzip => outlet.drain(&mut members::gzip(&mut whole))?,
-            Container::Bzip2 => outlet.drain(&mut bzip2(&mut whole))?,
+            Container::Bzip2 => outlet.drain(&mut members::bzip2(&mut whole))?,
             Container::Xz => outlet.drain(&mut Xz::new(&mut whole, cores())?)?,
             Container::Zstd => frames::unpack(&mut whole, outlet)?,
             // qcow2 is not a stream: `decode::qcow2` reads it, and a call from here is a defect
@@ -152,16 +151,6 @@ impl Decoder<'_> {
         }
         StreamError::Corrupt { url, raw, why }
     }
-}
-
-/// Streams of bzip2, one after the other.
-fn bzip2<R: BufRead>(input: R) -> Members<R, BzDecoder<R>> {
-    let kind = members::Kind {
-        first: b'B',
-        begin: BzDecoder::new,
-        end: BzDecoder::into_inner,
-    };
-    Members::new(input, kind)
 }
 
 /// Processors available to this process.
