@@ -1,4 +1,4 @@
-//! Why an image is not what the request says, and what to do about it; decided by what is known of its first bytes.
+//! Why an image is not what the request states, and what to do about it; decided by what is known of its first bytes.
 
 use std::fmt;
 
@@ -19,13 +19,13 @@ const RECOGNISED: [&str; 7] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "
 /// Why the first bytes of an image are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// There are none.
+    /// It has no bytes.
     Empty,
-    /// It is wrapped in another way than the request says.
+    /// It has another container than the request states.
     Container {
-        /// How it is wrapped.
+        /// Container or format by its first bytes.
         found: FileFormat,
-        /// How the request says that it is.
+        /// Container that the request states.
         expected: FileFormat,
     },
     /// It is an archive and should be none, or the other way round.
@@ -37,12 +37,12 @@ pub enum Mismatch {
     },
     /// It is a file of a kind that is not read, and only the image itself was named.
     Unread {
-        /// What it is.
+        /// Format by its first bytes.
         found: FileFormat,
     },
     /// Out of its container comes another file: compressed once more, or a disk image of a virtual machine.
     Nested {
-        /// What comes out.
+        /// Format of the unpacked bytes.
         inside: String,
     },
     /// It is a disk with its partition table, and should be one filesystem.
@@ -52,9 +52,9 @@ pub enum Mismatch {
     },
     /// It is another filesystem.
     Filesystem {
-        /// Its type.
+        /// Type as blkid names it.
         found: String,
-        /// The type that it should be.
+        /// Type that the request states.
         expected: String,
     },
     /// Nothing that is known is in it, and the filesystem that should be there would be.
@@ -66,21 +66,21 @@ pub enum Mismatch {
     Cut,
     /// It cannot be unpacked.
     Damaged {
-        /// What the decoder says.
+        /// Error of the decoder.
         why: String,
     },
     /// It is a disk image of a kind that is not read, or none.
     DiskImage {
-        /// What is wrong with it.
+        /// Message: what is wrong with it.
         why: String,
-        /// What to do.
+        /// Hint: what to do.
         hint: &'static str,
     },
     /// Unpacking it needs more memory than it gets.
     Window {
-        /// What it asks for.
+        /// Memory that its header asks for.
         needed: Bytes,
-        /// The most that it gets.
+        /// Largest window that the decoder accepts.
         limit: Bytes,
     },
 }
@@ -90,19 +90,29 @@ impl fmt::Display for Mismatch {
         match self {
             Self::Empty => f.write_str("is empty"),
             Self::Container { found, expected } => {
-                write!(f, "is {found}, the request says {expected}")
+                write!(f, "is {}, the request says {expected}", noun(*found))
             }
             Self::Format { expected, .. } if expected.is_empty() => f.write_str(
-                "is a tar archive, not an image of a filesystem or a disk: a request with `format: tar` unpacks it into a filesystem",
+                "is a tar archive, not an image of a filesystem or a disk: \
+                 a request with `format: tar` unpacks it into a filesystem",
             ),
             Self::Format {
                 found: FileFormat::Tar,
                 expected,
-            } => write!(f, "is a tar archive, the request says that it is `{expected}`"),
+            } => write!(
+                f,
+                "is a tar archive, the request says that it is `{expected}`"
+            ),
             Self::Format { found, expected } => {
-                write!(f, "is not a tar archive but {found}, the request says that it is `{expected}`")
+                let found = noun(*found);
+                write!(
+                    f,
+                    "is not a tar archive but {found}, the request says that it is `{expected}`"
+                )
             }
-            Self::Unread { found } => write!(f, "is {found}, which cannot be written as it is"),
+            Self::Unread { found } => {
+                write!(f, "is {}, which cannot be written as it is", noun(*found))
+            }
             Self::Nested { inside } => {
                 write!(f, "holds {inside} where a disk or a filesystem should be")
             }
@@ -111,7 +121,10 @@ impl fmt::Display for Mismatch {
                 "is the image of a whole disk, the request says that it is `{expected}`"
             ),
             Self::Filesystem { found, expected } => {
-                write!(f, "holds `{found}`, the request says that it is `{expected}`")
+                write!(
+                    f,
+                    "holds `{found}`, the request says that it is `{expected}`"
+                )
             }
             Self::Unrecognised { expected } => {
                 write!(f, "holds no `{expected}`, and nothing else that is known")
@@ -124,6 +137,16 @@ impl fmt::Display for Mismatch {
                 "needs {needed} of memory to be unpacked, more than {limit}"
             ),
         }
+    }
+}
+
+/// The format as a noun in a sentence: names of formats stand as they are, kinds of files have an article.
+fn noun(found: FileFormat) -> &'static str {
+    match found {
+        FileFormat::WebPage => "a web page",
+        FileFormat::Tar => "a tar archive",
+        FileFormat::Foreign("Android sparse image") => "an Android sparse image",
+        other => other.name(),
     }
 }
 
@@ -141,7 +164,7 @@ fn nested_hint(inside: &str) -> &'static str {
 }
 
 impl Mismatch {
-    /// What to try.
+    /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::Empty => "publish the image".to_owned(),
@@ -199,8 +222,7 @@ impl Mismatch {
 }
 
 /// Whether what an image holds is what it should be: a filesystem of type `format`, an archive, or, where that is
-/// empty,
-/// any disk or filesystem.
+/// empty, any disk or filesystem.
 pub fn check_identified(content: &ImageContent, format: &str) -> Result<(), Mismatch> {
     let expected = format.to_owned();
     match content {
@@ -235,10 +257,10 @@ pub fn check_identified(content: &ImageContent, format: &str) -> Result<(), Mism
     }
 }
 
-/// How an image is wrapped whose first bytes say `found`; `None` for what is not read.
+/// The container of an image whose first bytes are `found`; `None` for what is not read.
 pub const fn container_of(found: FileFormat) -> Option<Container> {
     match found {
-        // an archive that is wrapped in nothing; whether it should be one is told by the format
+        // an archive without a container; `format` decides whether it should be one
         FileFormat::Raw | FileFormat::Tar => Some(Container::Raw),
         FileFormat::Gzip => Some(Container::Gzip),
         FileFormat::Zstd => Some(Container::Zstd),
@@ -253,7 +275,7 @@ pub const fn container_of(found: FileFormat) -> Option<Container> {
     }
 }
 
-/// What the first bytes of such an image say.
+/// Format by the first bytes of an image in this container.
 pub(crate) const fn found_of(container: Container) -> FileFormat {
     match container {
         Container::Raw => FileFormat::Raw,

@@ -57,11 +57,13 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
     let url = &image.url;
     let facts = &image.facts;
     if let Some(problem) = &facts.problem {
-        diagnostics.refuse_run(
-            Kind::Image,
-            format!("{url} cannot be used: {problem}"),
-            facts.problem_hint(),
-        );
+        // what was found out about the file itself begins with its URL, other causes do not
+        let what = if problem.starts_with(&format!("{url} ")) {
+            problem.clone()
+        } else {
+            format!("{url} cannot be used: {problem}")
+        };
+        diagnostics.refuse_run(Kind::Image, what, facts.problem_hint());
     } else if !facts.has_digest() {
         diagnostics.warn(format!("{url} comes without a digest"));
         if !options.allow_unverified {
@@ -171,9 +173,9 @@ fn sectors(
     }
 }
 
-/// How much room the files of an archive need cannot be told from its length: every name in it takes 512 bytes or more,
-/// and a small
-/// file takes a whole block of its filesystem. One that is longer than its volume will hardly fit, and may.
+/// How much room the files of an archive need cannot be computed from its length: every name in it takes 512 bytes or
+/// more, and a small file takes a whole block of its filesystem. One that is longer than its volume will hardly fit,
+/// and may.
 fn archive(
     image: &PlannedImage,
     filesystem: &PlannedFilesystem,

@@ -1,4 +1,4 @@
-//! One thing wrong at a time, and what is said about it.
+//! One thing wrong at a time, and the message for it.
 
 use host::units::Bytes;
 
@@ -330,7 +330,7 @@ fn with_facts(change: impl FnOnce(&mut SourceFacts)) -> Vec<(RefusedBy, Kind, St
 #[test]
 fn images_are_refused_for_what_they_are() {
     type Change = fn(&mut SourceFacts);
-    let table: [(Change, RefusedBy, &str); 4] = [
+    let table: [(Change, RefusedBy, &str); 5] = [
         (
             |facts| facts.raw_md5 = None,
             RefusedBy::Run,
@@ -340,6 +340,11 @@ fn images_are_refused_for_what_they_are() {
             |facts| facts.problem = Some("not found".to_owned()),
             RefusedBy::Run,
             "cannot be used: not found",
+        ),
+        (
+            |facts| facts.problem = Some(format!("{URL} holds qcow2")),
+            RefusedBy::Run,
+            "holds qcow2",
         ),
         (
             |facts| facts.container = Some(Container::Zstd),

@@ -279,7 +279,7 @@ fn an_image_that_cannot_be_what_it_should_be_is_a_problem() {
         (
             b"<html>",
             Container::Gzip,
-            "is web page, the request says gzip",
+            "is a web page, the request says gzip",
         ),
         (b"", Container::Raw, "is empty"),
         (wide, Container::Zstd, "needs 256 MiB of memory"),

@@ -41,7 +41,7 @@ fn what_is_not_what_the_request_says_is_not_written() {
         (
             page.to_vec(),
             Container::Gzip,
-            "is web page, which cannot be written",
+            "is a web page, which cannot be written",
         ),
     ] {
         let devices = dirty(MIB);
