@@ -1,6 +1,5 @@
 //! How many values a document holds, found out without keeping any: in memory each takes many times the bytes that it
-//! takes
-//! in the text, in keys that nothing reads too.
+//! takes in the text, in keys that nothing reads too.
 
 use std::fmt;
 
@@ -9,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 /// The most values that a document may hold; those of a thousand disks are a tenth of it.
 pub(crate) const MOST_VALUES: usize = 200_000;
 
-/// What the error of a document with more values says, among other things.
+/// Part of serde's error for a document with more values, by which it is recognised.
 pub(crate) const TOO_MANY: &str = "more values than are read";
 
 /// The number of values, itself included; at most [`MOST_VALUES`].

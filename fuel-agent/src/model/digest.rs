@@ -1,8 +1,8 @@
-//! Digests of whole images: which algorithms there are, and who states that an image has one.
+//! Digests of whole images: the algorithms, and the source of each stated digest.
 
 use serde::{Deserialize, Serialize};
 
-/// How a digest is computed.
+/// Hash algorithm of a stated digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
@@ -10,7 +10,7 @@ pub enum Algorithm {
     Sha256,
     /// BLAKE3 with 32 bytes of output.
     Blake3,
-    /// MD5, which Fuel's metadata has: it tells damage, and no forgery.
+    /// MD5, which Fuel's metadata has: it detects damage, not forgery.
     Md5,
 }
 
@@ -24,7 +24,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of this name.
+    /// The algorithm of this lower-case name; `None` for others.
     pub fn by_name(name: &str) -> Option<Self> {
         let mut all = [Self::Sha256, Self::Blake3, Self::Md5].into_iter();
         all.find(|algorithm| algorithm.name() == name)
@@ -44,14 +44,16 @@ impl Algorithm {
     }
 }
 
-/// A digest that the unpacked image has to have. It is computed over what is written, whoever else states one.
+/// A digest that the unpacked image has to have. It is computed over what is written, even where another source states
+/// the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatedDigest {
-    /// How it is computed.
+    /// Hash algorithm.
     pub algorithm: Algorithm,
     /// Hexadecimal, in lower case.
     pub digest: String,
-    /// Who states it, as errors and the report name it: `--digest`, or the address of a document without secrets.
+    /// Source of the digest, as errors and the report name it: `--digest`, or the address of a document without
+    /// secrets.
     pub stated_by: String,
 }
 
@@ -69,17 +71,17 @@ impl StatedDigest {
 /// The digests of one image in one document.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Documented<'a> {
-    /// Hexadecimal sha256.
+    /// Sha256, 64 hexadecimal digits.
     pub sha256: Option<&'a str>,
-    /// Hexadecimal BLAKE3.
+    /// BLAKE3, 64 hexadecimal digits.
     pub blake3: Option<&'a str>,
-    /// Hexadecimal md5.
+    /// MD5, 32 hexadecimal digits.
     pub md5: Option<&'a str>,
 }
 
 impl Documented<'_> {
-    /// The one that is computed: of those that one document has, the others tell nothing more. A stream is digested by
-    /// sha256 anyway; of a packed image BLAKE3 costs next to nothing, and anything else costs reading it back.
+    /// The one that is computed: the other digests of the same document would prove nothing more. A stream is digested
+    /// by sha256 anyway; of a packed image BLAKE3 costs next to nothing, and anything else costs reading it back.
     pub fn stated_by(self, document: &str, is_packed: bool) -> Option<StatedDigest> {
         let sha256 = (Algorithm::Sha256, self.sha256);
         let blake3 = (Algorithm::Blake3, self.blake3);

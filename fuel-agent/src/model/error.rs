@@ -1,4 +1,4 @@
-//! What can go wrong, who can fix it, and the exit status that says so.
+//! Errors, their kinds by who can fix them, and the exit status of each.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A defect of ours, or a machine that we cannot work on: no memory, no room in its folder.
+    /// A defect of the agent, or a machine that it cannot run on: no memory, no room in its folder.
     Internal = 1,
-    /// The command line.
+    /// The command line is wrong.
     Usage = 2,
     /// A bad `provision.json`.
     Request = 3,
@@ -20,13 +20,13 @@ pub enum Kind {
     Refused = 5,
     /// Source, digest, signature, network.
     Image = 6,
-    /// A program we need is missing or failed.
+    /// A program that the agent needs is missing or failed.
     Tool = 7,
     /// A disk failed to read, write or flush.
     Disk = 8,
     /// Installed, but the orchestrator did not accept the completion.
     Notify = 9,
-    /// Something is pending; the report says what.
+    /// Something is pending; the report has what.
     Incomplete = 10,
     /// Interrupted, after clean-up.
     Interrupted = 130,
@@ -90,7 +90,7 @@ impl Kind {
 /// Modules have error enums of their own; each is turned into this one at the module's edge.
 #[derive(Debug)]
 pub struct Error {
-    /// Who can fix it.
+    /// Decides the exit status.
     pub kind: Kind,
     /// What could not be done, or what is not so: lower case, names in backticks, no full stop.
     pub what: String,
@@ -131,14 +131,14 @@ impl Error {
         self
     }
 
-    /// Says that the same request may well succeed next time.
+    /// Marks the error as transient: the same request may succeed next time.
     #[must_use]
     pub fn retryable(mut self) -> Self {
         self.retryable = true;
         self
     }
 
-    /// Adds why.
+    /// Adds the cause.
     #[must_use]
     pub fn because(
         mut self,
@@ -148,7 +148,7 @@ impl Error {
         self
     }
 
-    /// The causes, outermost first, each said once.
+    /// The causes, outermost first, without repetition.
     pub fn causes(&self) -> Vec<String> {
         host::error::causes(self)
     }

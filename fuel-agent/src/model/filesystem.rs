@@ -21,17 +21,16 @@ pub enum FilesystemType {
     /// Swap space.
     Swap,
     /// Any other, by its name: an image may hold it, and none is made here. It is planned, and refused by `run` where
-    /// it would
-    /// have to be made.
+    /// it would have to be made.
     Other(String),
 }
 
-/// What can be done with a type.
+/// What the agent can do with a type of filesystem.
 #[derive(Debug)]
 pub struct Capabilities {
     /// Its name in requests, in fstab, and of blkid's.
     pub name: &'static str,
-    /// What makes one.
+    /// The program that makes one, with its options.
     pub maker: Maker,
     /// The longest label that it holds, in bytes.
     pub label_bytes: usize,
@@ -47,22 +46,22 @@ pub struct Capabilities {
     pub root_options: Option<&'static str>,
 }
 
-/// The program that makes a filesystem, and how it is told.
+/// The program that makes a filesystem, and its options.
 #[derive(Debug)]
 pub struct Maker {
-    /// The program.
+    /// The `mkfs` program.
     pub tool: Tool,
     /// What keeps it from asking and from refusing.
     pub flags: &'static [&'static str],
     /// The option for the UUID, and what stands before it in its value.
     pub uuid: (&'static str, &'static str),
-    /// The option for the label.
+    /// Its option for the label, such as `-L`.
     pub label: &'static str,
     /// The options of its own that a request may add.
     pub options: &'static [MkfsOption],
 }
 
-/// How a filesystem grows.
+/// When and by which program a filesystem is grown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Growth {
     /// While it is not mounted, checked before.
@@ -72,7 +71,7 @@ pub enum Growth {
 }
 
 impl Growth {
-    /// The programs for it.
+    /// The programs that growing needs.
     pub const fn tools(self) -> &'static [Tool] {
         match self {
             Self::Unmounted => &[Tool::E2fsck, Tool::Resize2fs],
@@ -86,7 +85,7 @@ const fn ext(name: &'static str, tool: Tool, mounts_too: &'static [&'static str]
         name,
         maker: Maker {
             tool,
-            // -F: the device is the one that was planned, whatever mkfs thinks of it
+            // -F: the device is the planned one, even where mkfs would refuse it
             flags: &["-F", "-q"],
             uuid: ("-U", ""),
             label: "-L",
@@ -101,7 +100,7 @@ const fn ext(name: &'static str, tool: Tool, mounts_too: &'static [&'static str]
     }
 }
 
-/// The table.
+/// The capabilities of each type.
 static EXT2: Capabilities = ext("ext2", Tool::MkfsExt2, &[]);
 static EXT3: Capabilities = ext("ext3", Tool::MkfsExt3, &["ext2"]);
 static EXT4: Capabilities = ext("ext4", Tool::MkfsExt4, &["ext2", "ext3"]);
@@ -140,7 +139,7 @@ static SWAP: Capabilities = Capabilities {
 };
 
 impl FilesystemType {
-    /// The types that are made here.
+    /// The types that the agent can make.
     pub const MADE: [Self; 5] = [Self::Ext2, Self::Ext3, Self::Ext4, Self::Xfs, Self::Swap];
 
     /// What can be done with it; `None` where it is not made here.
@@ -164,7 +163,7 @@ impl FilesystemType {
         }
     }
 
-    /// Whether it is swap space.
+    /// Whether it is swap space, which has no files.
     pub const fn is_swap(&self) -> bool {
         matches!(self, Self::Swap)
     }
@@ -216,18 +215,18 @@ impl Serialize for FilesystemType {
     }
 }
 
-/// What is in an image.
+/// Content of an image, as the request states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageFormat {
     /// A filesystem of this type, which becomes the one on its device.
     Filesystem(FilesystemType),
     /// A root archive: files for a filesystem that is made for them.
     Archive,
-    /// Not said: an image that is written as it is.
+    /// Not stated: an image that is written as it is.
     Unspecified,
 }
 
-/// How requests name an archive.
+/// Name of an archive as `format` in requests.
 pub const ARCHIVE: &str = "tar";
 
 impl ImageFormat {

@@ -5,7 +5,7 @@ use super::node::Firmware;
 /// A platform of GRUB's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Platform {
-    /// BIOS.
+    /// BIOS, with a core image in its own partition or behind the MBR.
     Pc,
     /// UEFI on x86-64.
     Efi,

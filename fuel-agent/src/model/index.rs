@@ -24,9 +24,9 @@ macro_rules! index_types {
 }
 
 index_types! {
-    /// A chosen disk.
+    /// A chosen disk, in the order of the request.
     DiskIndex
-    /// An md array.
+    /// An md array, in the order of the request.
     RaidIndex
     /// An LVM physical volume.
     PhysicalVolumeIndex

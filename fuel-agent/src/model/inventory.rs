@@ -1,4 +1,4 @@
-//! What a node has, as planning may know it: a value, from the machine or from a file (the room `inventory` reads both).
+//! What a node has, as far as planning may use it: a value, read from the machine or from a file (room `inventory`).
 
 use std::path::PathBuf;
 
@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 use super::node::Firmware;
 use super::partition_type::PartitionType;
 
-/// Everything that planning may know of a machine. Its JSON form is contract (DESIGN.md, Inventory JSON).
+/// Everything that planning may use of a machine. Its JSON form is contract (DESIGN.md, Inventory JSON).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inventory {
     /// Whole disks, in kernel order.
     pub disks: Vec<Disk>,
-    /// How it boots.
+    /// Firmware that the node was started by.
     #[serde(default)]
     pub firmware: Firmware,
     /// Like `x86_64`.
@@ -23,7 +23,7 @@ pub struct Inventory {
     /// Size of the memory.
     #[serde(default)]
     pub memory_bytes: Bytes,
-    /// Network interfaces.
+    /// Network interfaces that the kernel has.
     #[serde(default)]
     pub interfaces: Vec<Interface>,
     /// What is stacked on the disks now: arrays, volume groups, crypt.
@@ -49,21 +49,21 @@ pub struct Disk {
     pub physical_sector_size: u32,
     /// All links under `/dev/disk`, and `/dev/mapper` names.
     pub links: Vec<String>,
-    /// Model.
+    /// Model, as udev or sysfs has it; empty if unknown.
     pub model: String,
-    /// Serial number.
+    /// Serial number; empty if unknown.
     pub serial: String,
     /// World-wide name.
     pub wwn: String,
-    /// Vendor.
+    /// Vendor; empty if unknown.
     pub vendor: String,
     /// `sata`, `nvme`, `scsi`, `virtio`, `usb`, …
     pub transport: String,
-    /// Whether it turns.
+    /// Whether the kernel counts it as rotational.
     pub rotational: bool,
     /// Whether it is a removable medium or on a removable bus.
     pub removable: bool,
-    /// Whether the kernel says that it cannot be written.
+    /// Whether the kernel has it read-only.
     pub read_only: bool,
     /// What holds it or its partitions now, by kernel name.
     pub holders: Vec<String>,
@@ -71,11 +71,11 @@ pub struct Disk {
     pub mounted: bool,
     /// Whether the running system was started from it.
     pub booted_from: bool,
-    /// Whether it is a multipath map.
+    /// Whether it is a multipath map (device-mapper).
     pub multipath: bool,
     /// Kind of partition table found, if any: `gpt`, `dos`.
     pub table: Option<String>,
-    /// Partitions found.
+    /// Partitions that the kernel has, or those of its table where it has none.
     pub partitions: Vec<ExistingPartition>,
     /// A signature on the disk as a whole, if any (`LVM2_member`, `linux_raid_member`, `crypto_LUKS`, `ext4`, …).
     pub signature: Option<String>,
@@ -107,11 +107,11 @@ impl Unexamined {
 pub struct ExistingPartition {
     /// Number in the table.
     pub number: u32,
-    /// Its node.
+    /// Device node of the partition, below /dev.
     pub path: String,
-    /// Where it starts on the disk.
+    /// Offset of its first byte on the disk.
     pub start_bytes: Bytes,
-    /// How long it is.
+    /// Length in bytes.
     pub size_bytes: Bytes,
     /// Its GPT type, or its MBR type as `0x..`, as udev's `ID_PART_ENTRY_TYPE` has it.
     #[serde(rename = "type_guid")]
@@ -127,24 +127,24 @@ pub struct ExistingPartition {
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// Its name.
+    /// Kernel name, such as `eth0`.
     pub name: String,
-    /// Its address on the wire.
+    /// MAC address.
     pub mac: String,
 }
 
-/// Something that lies across disks or partitions: an array, a volume group, a crypt mapping, a btrfs.
+/// A device built on disks or partitions: an array, a volume group, a crypt mapping, a btrfs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// What kind.
+    /// What it is built with.
     pub kind: StackKind,
     /// Its name: `/dev/md127`, a volume group's name, a mapping's name, a filesystem's UUID.
     pub name: String,
-    /// The nodes it lies on: disks, partitions, or other stacks.
+    /// Devices it is built on: disks, partitions, or other stacks.
     pub members: Vec<PathBuf>,
     /// The whole disks below all that, by path.
     pub disks: Vec<String>,
-    /// Whether the kernel has it now, and so holds what it lies on.
+    /// Whether the kernel has it active, and so holds the devices below it.
     pub active: bool,
     /// Kernel names of the devices that it provides now, as they stand in [`Disk::holders`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,9 +155,9 @@ pub struct Stack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StackKind {
-    /// md array.
+    /// md array, assembled or not.
     Raid,
-    /// LVM volume group.
+    /// LVM volume group, active or not.
     VolumeGroup,
     /// dm-crypt mapping.
     Crypt,
@@ -167,10 +167,10 @@ pub enum StackKind {
     Mapping,
 }
 
-/// Two signatures at once, an old one not wiped by whoever made the new one: blkid does not say which.
+/// Two signatures at once, an old one not wiped when the new one was made: blkid does not report which.
 pub(crate) const AMBIVALENT: &str = "ambivalent";
 
-/// Signatures of members of arrays that mdadm knows, as blkid names them.
+/// Signatures of members of arrays that mdadm examines, as blkid names them.
 pub(crate) const RAID_MEMBERS: [&str; 4] = [
     "linux_raid_member",
     "isw_raid_member",
@@ -183,9 +183,8 @@ pub(crate) const PHYSICAL_VOLUME: &str = "LVM2_member";
 
 impl Inventory {
     /// Lower-case hexadecimal sha256 over what a plan was made for: each disk by path, size, serial number and
-    /// world-wide
-    /// name, with its partitions. Equal before and after a question to a person, it is still the machine they said yes
-    /// to.
+    /// world-wide name, with its partitions. Equal before and after a confirmation, it is still the machine that was
+    /// confirmed.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         let mut part = |text: &str| {

@@ -1,9 +1,9 @@
 //! Options of mkfs that a request may give: a list of those that are let through, not of those that are not.
 //!
-//! mke2fs and mkfs.xfs have options that read a folder of ours into the new filesystem (`-d`, `-p`), write an undo file
-//! or a journal to another device, change where the filesystem begins, or make none at all (`-n`). The lists are from
-//! mke2fs(8), mkfs.xfs(8) and mkswap(8); what is not in them is refused, and so is a word that is neither an option of
-//! its own nor the value of one.
+//! mke2fs and mkfs.xfs have options that read a folder of this machine into the new filesystem (`-d`, `-p`), write an
+//! undo file or a journal to another device, change where the filesystem begins, or make none at all (`-n`). The lists
+//! are from mke2fs(8), mkfs.xfs(8) and mkswap(8); what is not in them is refused, and so is a word that is neither an
+//! option of its own nor the value of one.
 
 /// An option of one letter.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct MkfsOption {
 /// What the value of an option may be. None of them can name a file or a device.
 #[derive(Clone, Copy, Debug)]
 pub enum Value {
-    /// It has none.
+    /// The option takes no value.
     None,
     /// A number, possibly with a fraction and a letter for its unit.
     Number,

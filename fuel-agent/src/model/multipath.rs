@@ -3,8 +3,8 @@
 
 use super::inventory::{Disk, Inventory};
 
-/// Buses on which a disk has one path at most: what looks alike there is two disks that share an identity, as with the
-/// bridges in USB boxes and disks of a cheap batch.
+/// Buses on which a disk has one path at most: two disks with equal ids are two disks that share an identity, as with
+/// the bridges in USB boxes and disks of a cheap batch.
 const SINGLE_PATH: [&str; 6] = ["usb", "sata", "mmc", "virtio", "xen", "file"];
 
 /// Shortest serial number that is taken for one: shorter ones are placeholders.
@@ -24,8 +24,7 @@ impl Inventory {
     }
 
     /// The device to use where `disks` all are paths to one medium: the map that joins them, else the first; `None`
-    /// where
-    /// they are several media.
+    /// where they are several media.
     pub fn one_medium(&self, disks: &[usize]) -> Option<usize> {
         let (first, rest) = disks.split_first()?;
         let paths = self.other_paths(*first);
@@ -38,9 +37,8 @@ impl Inventory {
 }
 
 /// Whether two block devices are paths to one medium. The world-wide name decides; where neither has one, vendor, model
-/// and
-/// serial number together. Sizes have to agree, and so does what is known of serial numbers and models; a placeholder
-/// identifies nothing.
+/// and serial number together. Sizes have to agree, and so does what is known of serial numbers and models; a
+/// placeholder identifies nothing.
 fn same_medium(a: &Disk, b: &Disk) -> bool {
     let sectors = |disk: &Disk| disk.logical_sector_size.max(512);
     if a.path == b.path
@@ -66,7 +64,7 @@ fn same_medium(a: &Disk, b: &Disk) -> bool {
         && a.vendor == b.vendor
 }
 
-/// By its transport, else by what its links say of it.
+/// By its transport, else by the names of its links.
 fn has_single_path(disk: &Disk) -> bool {
     if SINGLE_PATH.contains(&disk.transport.as_str()) {
         return true;

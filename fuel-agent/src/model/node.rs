@@ -1,18 +1,18 @@
-//! Who the node is: its names and addresses, its accounts, what its services are told.
+//! Identity of the node: names and addresses, accounts, settings of its services.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// How the node boots.
+/// Firmware interface that the node boots by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Firmware {
-    /// BIOS.
+    /// BIOS, or a compatibility module of UEFI firmware.
     #[default]
     Bios,
-    /// UEFI.
+    /// UEFI, with /sys/firmware/efi.
     Uefi,
 }
 
@@ -21,7 +21,7 @@ pub enum Firmware {
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps it.
+    /// Wraps a text that must not be printed.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -38,10 +38,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Who the node is and everything that Fuel's templates told cloud-init.
+/// Identity of the node and all values that Fuel's templates pass to cloud-init.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSpec {
-    /// Fully qualified.
+    /// Fully qualified host name.
     pub hostname: String,
     /// The interface that boots and is managed.
     pub admin: AdminInterface,
@@ -57,11 +57,11 @@ pub struct NodeSpec {
     pub timezone: String,
     /// Keys that may log in as root, in order, quotes taken off, empty ones dropped.
     pub authorized_keys: Vec<String>,
-    /// Accounts.
+    /// Accounts that cloud-init creates.
     pub accounts: Vec<Account>,
-    /// Puppet.
+    /// Settings of the Puppet agent.
     pub puppet: Puppet,
-    /// The message bus.
+    /// Settings of MCollective, the message bus of Fuel.
     pub mcollective: Mcollective,
     /// Package sources, passed through.
     pub repos: serde_json::Value,
@@ -74,7 +74,7 @@ pub struct AdminInterface {
     pub name: String,
     /// Its address on the wire, lower case.
     pub mac: String,
-    /// Its static address.
+    /// Static address of the interface.
     pub address: IpAddr,
     /// Its netmask, as given.
     pub netmask: String,
@@ -106,9 +106,9 @@ impl AdminInterface {
 /// An account of the installed system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Login name.
+    /// Login name of the account.
     pub name: String,
-    /// Home folder.
+    /// Home directory in the installed system.
     pub homedir: String,
     /// Password in clear, where given: it is hashed when the configdrive is made.
     pub password: Option<Secret>,
@@ -118,16 +118,16 @@ pub struct Account {
     pub sudo: Vec<String>,
     /// Keys that may log in.
     pub ssh_keys: Vec<String>,
-    /// Login shell.
+    /// Path of the login shell.
     pub shell: String,
 }
 
 /// Puppet's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Puppet {
-    /// Its server.
+    /// Host name of the Puppet server.
     pub master: String,
-    /// Whether its agent runs.
+    /// Whether the agent is enabled.
     pub enable: bool,
 }
 
@@ -136,17 +136,17 @@ pub struct Puppet {
 pub struct Mcollective {
     /// Pre-shared key.
     pub pskey: Secret,
-    /// Virtual host.
+    /// Virtual host of the broker.
     pub vhost: String,
-    /// Server.
+    /// Host name or address of the broker.
     pub host: String,
-    /// User.
+    /// User name at the broker.
     pub user: String,
-    /// Password.
+    /// Password at the broker.
     pub password: Secret,
     /// `rabbitmq` or `stomp`.
     pub connector: String,
-    /// Whether it runs.
+    /// Whether the service is enabled.
     pub enable: bool,
     /// The node's name on the bus.
     pub identity: String,

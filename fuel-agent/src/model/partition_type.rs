@@ -15,7 +15,7 @@ pub const RAID: Uuid = uuid!("A19D880F-05FC-4D3B-A006-743F0F84911E");
 pub const LVM: Uuid = uuid!("E6D6D379-F507-44C2-A23C-238F2A3DF928");
 /// GPT type of swap space.
 pub const SWAP: Uuid = uuid!("0657FD6D-A4AB-43C4-84E5-0933C84B4F4F");
-/// GPT type that is written where a plan says none: a Linux filesystem.
+/// GPT type of a partition for which the plan has none: a Linux filesystem.
 pub const DATA: Uuid = uuid!("0FC63DAF-8483-4772-8E79-3D69D8477DE4");
 
 /// MBR type of an EFI system partition, as udev writes it.
@@ -28,9 +28,9 @@ const MBR_ESP: &str = "0xef";
 /// ([`Uuid::to_bytes_le`]), and `host` reads and writes them as such. A type of its own would be converted everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartitionType {
-    /// A GPT type.
+    /// A GPT type, as a GUID.
     Gpt {
-        /// The type.
+        /// Type GUID.
         guid: Uuid,
         /// How it was given, where that is not the usual form, which is in upper case.
         spelling: Option<String>,

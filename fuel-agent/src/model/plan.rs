@@ -1,4 +1,4 @@
-//! The plan: a value that says everything that will happen. `plan` makes it, `apply` carries it out.
+//! The plan: a value that lists everything that will happen. `plan` makes it, `apply` carries it out.
 
 use host::units::{Bytes, Extent};
 use uuid::Uuid;
@@ -17,8 +17,8 @@ use super::step::PlannedStep;
 use super::storage::{BlockRef, LogicalVolumeSpec, Mount, RaidLevel, RaidMetadata, Role, Table};
 use super::url::RedactedUrl;
 
-/// Where the identity stamp lies on every disk that gets boot code: in the gap between the partition table and the
-/// first MiB, where no partition of ours ever starts.
+/// Offset of the identity stamp on every disk that gets boot code: in the gap between the partition table and the first
+/// MiB, where the agent never starts a partition.
 pub const STAMP: Extent = Extent {
     start: Bytes(512 << 10),
     length: Bytes(64 << 10),
@@ -33,7 +33,7 @@ pub struct Plan {
     pub request_digest: String,
     /// `instance-id` of this installation.
     pub instance_id: Uuid,
-    /// How the node boots.
+    /// Firmware that the boot code is for.
     pub firmware: Firmware,
     /// Chosen disks, in the order they are worked on.
     pub disks: Vec<PlannedDisk>,
@@ -62,11 +62,11 @@ pub struct Plan {
     pub undefined: Vec<String>,
     /// How the installed system starts.
     pub boot: BootSpec,
-    /// Who the node is.
+    /// Identity of the node; `None` where the dialect has none.
     pub node: Option<NodeSpec>,
     /// Something is kept, so no table, array, group or volume is made anew.
     pub keeps_partitions: bool,
-    /// What is odd but will be done.
+    /// What is unusual but will be done.
     pub warnings: Vec<String>,
     /// Why `run` will not do this as it stands, though it can be planned.
     pub refusals: Vec<Refusal>,
@@ -88,13 +88,13 @@ indexed_lists!(Plan {
 /// Why a plan will not be carried out as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Who can fix it: decides the exit status.
+    /// Decides the exit status.
     pub kind: Kind,
-    /// Who refuses.
+    /// The rule that refuses it.
     pub by: RefusedBy,
-    /// What is refused.
+    /// Message: what is refused.
     pub what: String,
-    /// What to do.
+    /// Hint: what to do.
     pub hint: String,
 }
 
@@ -110,17 +110,17 @@ pub enum RefusedBy {
 /// A chosen disk.
 #[derive(Clone, Debug)]
 pub struct PlannedDisk {
-    /// Its node.
+    /// Device node at the time of planning.
     pub device: String,
     /// Serial number or wwn: how it is found again.
     pub disk_id: String,
-    /// Its model.
+    /// Model, from the inventory.
     pub model: String,
-    /// Its size.
+    /// Size of the whole disk.
     pub size: Bytes,
-    /// Its logical sector size.
+    /// Logical sector size.
     pub sector_size: Bytes,
-    /// The partition table.
+    /// Kind of the partition table.
     pub table: Table,
     /// Identifier of the new table.
     pub guid: Uuid,
@@ -128,26 +128,25 @@ pub struct PlannedDisk {
     pub bootloader: bool,
     /// Partitions, in order of creation.
     pub partitions: Vec<PlannedPartition>,
-    /// Partitions that are there, that the request does not know, and that stay because something is kept: number and
-    /// place.
+    /// Existing partitions that are not in the request and stay because something is kept: number and place.
     pub others: Vec<(u32, Extent)>,
 }
 
 /// A partition that will be.
 #[derive(Clone, Debug)]
 pub struct PlannedPartition {
-    /// Its number in the table.
+    /// Number in the table, from 1.
     pub number: u32,
     /// Forecast of its node, for people.
     pub device: String,
-    /// Where it lies.
+    /// Place on the disk.
     pub extent: Extent,
-    /// What it is for.
+    /// Use, which decides its type.
     pub role: Role,
     /// Its type, as the request gives it or as its role has it; `None` is
     /// [`DATA`](super::partition_type::DATA).
     pub partition_type: Option<PartitionType>,
-    /// Its GPT name.
+    /// Name in the GPT.
     pub name: String,
     /// Whether its GPT attribute for legacy BIOS boot is set.
     pub legacy_boot: bool,
@@ -160,17 +159,17 @@ pub struct PlannedPartition {
 /// An md array that will be.
 #[derive(Clone, Debug)]
 pub struct PlannedRaid {
-    /// Its node.
+    /// Device node of the array, `/dev/mdN`.
     pub device: String,
-    /// Its level.
+    /// RAID level.
     pub level: RaidLevel,
     /// Format of its superblocks.
     pub metadata: RaidMetadata,
-    /// Its members.
+    /// Active members.
     pub members: Vec<BlockRef>,
-    /// Its spares.
+    /// Spare members.
     pub spares: Vec<BlockRef>,
-    /// Its identifier.
+    /// UUID that the array is created with.
     pub uuid: Uuid,
     /// Whether what is on it stays.
     pub keep_data: bool,
@@ -179,7 +178,7 @@ pub struct PlannedRaid {
 /// A physical volume that will be.
 #[derive(Clone, Debug)]
 pub struct PlannedPhysicalVolume {
-    /// What it is made on.
+    /// Device that becomes the physical volume.
     pub on: BlockRef,
     /// Size of each metadata area.
     pub metadata_size: Bytes,
@@ -190,9 +189,9 @@ pub struct PlannedPhysicalVolume {
 /// A volume group that will be.
 #[derive(Clone, Debug)]
 pub struct PlannedVolumeGroup {
-    /// Its name.
+    /// Name of the volume group.
     pub name: String,
-    /// Its physical volumes.
+    /// Physical volumes, by index.
     pub physical_volumes: Vec<PhysicalVolumeIndex>,
     /// Whether what is in it stays.
     pub keep_data: bool,
@@ -201,24 +200,24 @@ pub struct PlannedVolumeGroup {
 /// A logical volume that will be.
 #[derive(Clone, Debug)]
 pub struct PlannedLogicalVolume {
-    /// As asked for.
+    /// The volume as the request has it.
     pub spec: LogicalVolumeSpec,
-    /// Its node.
+    /// Device node below /dev/mapper.
     pub device: String,
 }
 
 /// A filesystem that will be.
 #[derive(Clone, Debug)]
 pub struct PlannedFilesystem {
-    /// What it is made on.
+    /// Device that it is made on.
     pub on: BlockRef,
     /// Forecast of its node, for people; the real one is found through `on`.
     pub device: String,
-    /// How much room it has.
+    /// Size of that device.
     pub size: Bytes,
-    /// Where it is mounted.
+    /// Mount point; `None` for one that is not mounted.
     pub mount: Option<Mount>,
-    /// Its type.
+    /// Type to make, or the type in the image.
     pub kind: FilesystemType,
     /// Its label, as asked for.
     pub label: String,
@@ -235,24 +234,24 @@ pub struct PlannedFilesystem {
 /// An image that will be written.
 #[derive(Clone, Debug)]
 pub struct PlannedImage {
-    /// Where it comes from.
+    /// Address of the image, without secrets.
     pub url: RedactedUrl,
-    /// What it is written onto.
+    /// Target that it is written to.
     pub onto: ImageTarget,
-    /// What is in it.
+    /// Content that the request states.
     pub format: ImageFormat,
-    /// How it is wrapped.
+    /// Container that the request states.
     pub container: Container,
-    /// What is known of it.
+    /// Facts that were found about it.
     pub facts: SourceFacts,
 }
 
-/// What an image is written onto.
+/// Target that an image is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageTarget {
     /// The device of a filesystem: the image brings that filesystem, or, as an archive, the files in it.
     Filesystem(FilesystemIndex),
-    /// A whole disk, from its first byte on. What the image brings is not looked at.
+    /// A whole disk, from its first byte on. The content of the image is not checked.
     Disk(DiskIndex),
 }
 

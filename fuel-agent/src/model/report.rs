@@ -12,7 +12,7 @@ use super::stage::Stage;
 /// The report of a run. Its JSON form is contract (docs/commands.md): keys are added, never changed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What it came to.
+    /// Outcome of the run.
     pub result: Outcome,
     /// The exit status of `provision`.
     pub exit_status: u8,
@@ -26,7 +26,7 @@ pub struct Report {
     pub unclean: Vec<ReportedError>,
     /// What is pending (exit status 10).
     pub incomplete: Vec<String>,
-    /// What was odd.
+    /// Warnings of the plan, the steps and the transfers, each once.
     pub warnings: Vec<String>,
     /// Dialect of the request, once it was read.
     pub dialect: Option<String>,
@@ -40,26 +40,26 @@ pub struct Report {
     pub already_installed: bool,
     /// Version of the agent.
     pub agent_version: &'static str,
-    /// When it began.
+    /// Start, UTC in RFC 3339.
     pub started: String,
-    /// When it ended.
+    /// End, UTC in RFC 3339.
     pub ended: String,
-    /// How long it took.
+    /// Duration by the monotonic clock.
     #[serde(rename = "took_ms", serialize_with = "millis")]
     pub took: Duration,
     /// Stages that ran, in order.
     pub stages: Vec<StageRecord>,
     /// Steps that were performed, in order.
     pub steps: Vec<ReportedStep>,
-    /// The chosen disks.
+    /// The chosen disks, in the order of the request.
     pub devices: Vec<ReportedDevice>,
-    /// The images that were written.
+    /// The images that were written, in the order of the plan.
     pub images: Vec<ImageOutcome>,
     /// Bytes that came from the images' sources.
     pub fetched_bytes: Bytes,
     /// Bytes of the images, unpacked.
     pub written_bytes: Bytes,
-    /// The most memory that the agent had, as its `VmHWM` says.
+    /// Peak memory of the agent: `VmHWM` of /proc/self/status.
     pub peak_memory_bytes: Option<Bytes>,
 }
 
@@ -67,19 +67,19 @@ fn millis<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Erro
     to.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What a run came to.
+/// Outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The node is what the request asks for.
     Installed,
-    /// The node is, but the orchestrator does not know.
+    /// The node is installed, but the orchestrator has not accepted the callback.
     InstalledNotAccepted,
-    /// Something is pending.
+    /// Something is pending, which [`Report::incomplete`] lists.
     Incomplete,
-    /// It is not.
+    /// The node is not installed.
     Failed,
-    /// Somebody stopped it.
+    /// The run was cancelled.
     Interrupted,
 }
 
@@ -110,15 +110,15 @@ impl Outcome {
 /// An error in a report.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReportedError {
-    /// The stage it happened in.
+    /// Stage that failed.
     pub stage: Stage,
-    /// Who can fix it.
+    /// Kind of the error; decides the exit status.
     pub kind: Kind,
-    /// What could not be done.
+    /// Message of the error.
     pub message: String,
     /// Why, outermost first.
     pub causes: Vec<String>,
-    /// What to try.
+    /// Hint of the error.
     pub hint: Option<String>,
     /// The disk or partition concerned.
     pub device: Option<String>,
@@ -153,17 +153,17 @@ impl ReportedError {
 /// A step in a report.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReportedStep {
-    /// Its number in the plan.
+    /// Number of the step in the plan, from 1.
     pub number: usize,
-    /// Its stage.
+    /// Stage that the step belongs to.
     pub stage: Stage,
-    /// What was done.
+    /// The step in words, as in the plan.
     pub what: String,
     /// `changed`, `unchanged`, `skipped` or `failed`.
     pub outcome: &'static str,
     /// Why it was skipped, or stopped for another's failure.
     pub why: Option<String>,
-    /// How long it took.
+    /// Duration by the monotonic clock.
     #[serde(rename = "took_ms", serialize_with = "millis")]
     pub took: Duration,
 }
@@ -171,27 +171,27 @@ pub struct ReportedStep {
 /// A chosen disk in a report.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReportedDevice {
-    /// Its node in this run.
+    /// Device node in this run; another boot may name it otherwise.
     pub device: String,
     /// A name that it has after a reboot too: a by-id link, else its serial number or wwn.
     pub stable_name: String,
-    /// Its size.
+    /// Size of the whole disk.
     pub size_bytes: Bytes,
 }
 
 /// One stage that ran.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageRecord {
-    /// Which.
+    /// The stage.
     pub stage: Stage,
-    /// Whether it did what it should.
+    /// Whether it ended without an error.
     pub ok: bool,
-    /// How long it took.
+    /// Duration by the monotonic clock.
     #[serde(rename = "took_ms", serialize_with = "millis")]
     pub took: Duration,
 }
 
-/// What became of an image.
+/// Result of one image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImageOutcome {
     /// Where it came from, without secrets.
@@ -200,11 +200,11 @@ pub struct ImageOutcome {
     pub fetched_bytes: Bytes,
     /// Bytes that the image is long when unpacked.
     pub raw_bytes: Bytes,
-    /// Lower-case hexadecimal sha256 of the unpacked bytes: computed, or what the manifest says.
+    /// Lower-case hexadecimal sha256 of the unpacked bytes: computed, or from the manifest.
     pub raw_sha256: String,
     /// Whether `raw_sha256` was computed. Where it was not, it is a claim of the manifest, whose chunks were checked.
     pub raw_sha256_computed: bool,
-    /// Lower-case hexadecimal md5 of the unpacked bytes, where that was computed, or what the manifest says.
+    /// Lower-case hexadecimal md5 of the unpacked bytes: computed, or from the manifest.
     pub raw_md5: Option<String>,
     /// Lower-case hexadecimal BLAKE3 of the unpacked bytes, where that was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,17 +225,17 @@ pub struct ImageOutcome {
 /// A digest that was computed and is equal to the one that was stated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckedDigest {
-    /// What it is of.
+    /// Part of the image that was digested.
     pub of: DigestedPart,
-    /// How it was computed.
+    /// Hash algorithm.
     pub algorithm: Algorithm,
     /// It itself, in lower-case hexadecimal; null where each chunk has one.
     pub digest: Option<String>,
-    /// Who stated it: a document, or an option of the command line.
+    /// Source that stated it: a document, or an option of the command line.
     pub stated_by: String,
 }
 
-/// What a digest is of.
+/// Part of an image that a digest covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DigestedPart {
@@ -265,7 +265,7 @@ pub struct PackedOutcome {
     pub release: u64,
     /// The key that signed the manifest, where keys are trusted.
     pub signed_by: Option<String>,
-    /// What it began with.
+    /// Write mode at the start of the transfer.
     pub way: WriteMode,
     /// Why, and whether that was changed on the way.
     pub why: String,
@@ -277,7 +277,7 @@ pub struct PackedOutcome {
     pub written_bytes: Bytes,
     /// Bytes that were made zero on the disk.
     pub zeroed_bytes: Bytes,
-    /// The servers.
+    /// Transfers by server.
     pub mirrors: Vec<MirrorOutcome>,
 }
 

@@ -31,7 +31,7 @@ pub enum Dialect {
 pub struct Problem {
     /// JSON path, like `ks_meta.pm_data.ks_spaces[0].volumes[3].size`.
     pub path: String,
-    /// What is wrong.
+    /// What is wrong, with the path of the value.
     pub what: String,
     /// What would be right.
     pub hint: String,
@@ -52,23 +52,21 @@ pub struct Request {
     pub digest: String,
     /// The orchestrator's own name for the node, `slave_name` or else `name`: Cobbler's name of the system.
     pub name: Option<String>,
-    /// What the disks shall look like.
+    /// Layout of the disks.
     pub storage: Storage,
     /// What is written onto filesystems.
     pub images: Vec<ImageSpec>,
-    /// How the system shall start.
+    /// How the system is started: loader and kernel parameters.
     pub boot: BootSpec,
-    /// Who the node is; `None` where the dialect does not say (ironic).
+    /// Identity of the node; `None` where the dialect has none (ironic).
     pub node: Option<NodeSpec>,
     /// Where the cloud-init data goes, if any goes anywhere; its content is made from `node`, or is the ready-made
-    /// image that
-    /// was found on the node (`Context::ready_configdrive` of the room `request`) where `node` is `None`.
+    /// image that was found on the node (`Context::ready_configdrive` of the room `request`) where `node` is `None`.
     pub configdrive: Option<BlockRef>,
-    /// What is odd but accepted, as upstream accepts it.
+    /// What is unusual but accepted, as upstream accepts it.
     pub warnings: Vec<String>,
     /// What can be planned, as upstream plans it, but what `run` will not do (exit 3): upstream would fail half way,
-    /// with the
-    /// data already gone.
+    /// with the data already gone.
     pub refusals: Vec<Problem>,
 }
 
@@ -76,7 +74,7 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Container {
-    /// Not at all.
+    /// No container.
     Raw,
     /// gzip, any number of members.
     Gzip,
@@ -93,13 +91,13 @@ pub enum Container {
 /// An image and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSpec {
-    /// The mount point it is for.
+    /// Mount point that it is for.
     pub mount: Mount,
-    /// The filesystem it replaces.
+    /// Filesystem that it replaces or is unpacked into.
     pub filesystem: FilesystemIndex,
     /// `http://`, `https://` or `file://`.
     pub url: RedactedUrl,
-    /// What is in it.
+    /// Content that the request states.
     pub format: ImageFormat,
     /// How it is wrapped, by the request; its content has to agree.
     pub container: Container,

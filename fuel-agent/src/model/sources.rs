@@ -33,8 +33,8 @@ pub struct SourceFacts {
     /// Hexadecimal BLAKE3 of what is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_blake3: Option<String>,
-    /// Digests that have to be computed over what is written. What the manifest of a packed image says of the whole is
-    /// only above: it is a claim, and what is checked of that manifest are its chunks.
+    /// Digests that have to be computed over what is written. The digest of the whole in the manifest of a packed image
+    /// is only above: it is a claim, and what is checked of that manifest are its chunks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stated: Vec<StatedDigest>,
     /// Container by its first bytes.
@@ -48,7 +48,7 @@ pub struct SourceFacts {
     pub etag: Option<String>,
     /// Operating system by Fuel's YAML.
     pub system: Option<OperatingSystem>,
-    /// What its manifest says, where it is a packed image.
+    /// Contents of its manifest, where it is a packed image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packed: Option<PackedFacts>,
     /// Why no digest is known, where that is so.
@@ -66,10 +66,10 @@ pub struct SourceFacts {
 pub enum ImageContent {
     /// Another file: compressed once more, or a disk image of a virtual machine.
     File {
-        /// What people call it.
+        /// Usual name of the format, such as `qcow2`.
         format: String,
     },
-    /// A tar archive.
+    /// A tar archive, by its first header.
     Archive,
     /// A disk with its partition table.
     Disk {
@@ -81,7 +81,7 @@ pub enum ImageContent {
         bios: bool,
         /// Whether UEFI firmware finds a system partition in it.
         uefi: bool,
-        /// Size of the disk that its table was made for, where it says so.
+        /// Size of the disk that its partition table was made for, if the table has it.
         size_bytes: Option<Bytes>,
     },
     /// One filesystem, or a member of something.
@@ -90,7 +90,7 @@ pub enum ImageContent {
         filesystem: String,
         /// Bytes in the largest sectors of a disk from which it can be mounted.
         sector_size_max_bytes: Bytes,
-        /// How long it says it is, where that is read.
+        /// Length that the filesystem states in its superblock, if it is read.
         size_bytes: Option<Bytes>,
     },
     /// Nothing that is known.
@@ -98,7 +98,7 @@ pub enum ImageContent {
 }
 
 impl ImageContent {
-    /// How many bytes long it says it is, where that is read.
+    /// Length that the image states itself, if it is read.
     pub const fn size(&self) -> Option<Bytes> {
         match self {
             Self::Disk { size_bytes, .. } | Self::Filesystem { size_bytes, .. } => *size_bytes,
@@ -107,7 +107,7 @@ impl ImageContent {
     }
 }
 
-/// What the manifest of a packed image says, but for its chunks.
+/// The manifest of a packed image, without its chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PackedFacts {
@@ -138,7 +138,7 @@ pub struct PackedFacts {
     pub sector_size_bytes: Bytes,
     /// Size of a chunk.
     pub chunk_size_bytes: Bytes,
-    /// How many chunks there are.
+    /// Number of chunks.
     pub chunks: usize,
     /// What a full write fetches: all chunks that are not zero.
     pub fetch_bytes: Bytes,
@@ -147,9 +147,8 @@ pub struct PackedFacts {
 }
 
 impl Sources {
-    /// Every digest in it that nobody is named for is stated by `document`, and computed: whether a manifest said so
-    /// once
-    /// cannot be told from a file.
+    /// Every digest in it without a source is stated by `document`, and computed: a file does not record whether a
+    /// manifest stated it first.
     #[must_use]
     pub fn stated_by(mut self, document: &str) -> Self {
         for facts in self.images.values_mut() {
@@ -169,20 +168,20 @@ impl SourceFacts {
         }
     }
 
-    /// What to do about a problem.
+    /// What to do about `problem`; empty without one.
     pub fn problem_hint(&self) -> &str {
         let general =
             "check that the image is where the request says, and reachable from this node";
         self.problem_hint.as_deref().unwrap_or(general)
     }
 
-    /// The least that the image is long when unpacked: as its metadata says, or else as it says itself.
+    /// The least length of the unpacked image: from its metadata, or else from the image itself.
     pub fn least_size(&self) -> Option<Bytes> {
         let own = || self.content.as_ref().and_then(ImageContent::size);
         self.raw_size_bytes.or_else(own)
     }
 
-    /// How much the filesystem in it says it has, where that is more than there is.
+    /// Length that the filesystem in it states, where that is more than there is.
     pub fn cut_off(&self) -> Option<(Bytes, Bytes)> {
         let size = self.raw_size_bytes?;
         match &self.content {

@@ -8,25 +8,25 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Log and signals.
+    /// Log and signals are set up.
     Boot,
     /// The lock, the settings.
     Init,
-    /// The request is read.
+    /// The request is read and checked.
     Setup,
     /// Inventory and sources are looked up.
     Discover,
-    /// The pure function.
+    /// The plan is made, without touching anything.
     Plan,
     /// Everything that can be known is checked; nothing is open for writing yet.
     Validate,
     /// What will be overwritten is listed; each disk is probed once by an exclusive open.
     Prepare,
-    /// What lies on the chosen disks is let go, then the disks are disarmed.
+    /// What is stacked on the chosen disks is released, then the disks are disarmed.
     Release,
-    /// Partition tables.
+    /// Partition tables are written.
     Partition,
-    /// md arrays.
+    /// md arrays are created or assembled.
     Raid,
     /// Physical volumes, volume groups, logical volumes.
     Lvm,
@@ -36,19 +36,19 @@ pub enum Stage {
     Image,
     /// Files of the installed system.
     Configure,
-    /// The cloud-init data.
+    /// The cloud-init data are written to their partition.
     Configdrive,
     /// Everything is flushed and read back.
     Verify,
-    /// What makes the node bootable.
+    /// Boot code and boot menus are installed.
     Bootloader,
-    /// The identity stamp.
+    /// The identity stamp is written: the node counts as installed.
     Commit,
-    /// The orchestrator is told.
+    /// The completion callback is made.
     Closeup,
-    /// What is temporary is undone.
+    /// Mounts and activations of the run are undone, temporary files removed.
     Cleanup,
-    /// The report is written.
+    /// The report is written, and a failure callback made.
     Report,
     /// Nothing, reboot, or power off.
     Terminate,
@@ -109,7 +109,7 @@ impl Stage {
         }
     }
 
-    /// Whether it runs after an error too.
+    /// Whether it runs after a failed stage too.
     pub const fn always(self) -> bool {
         matches!(self, Self::Init | Self::Cleanup | Self::Report)
     }

@@ -13,11 +13,11 @@ use super::storage::BlockRef;
 /// A step with its place in the plan.
 #[derive(Clone, Debug)]
 pub struct PlannedStep {
-    /// From 1.
+    /// Number in the plan, from 1.
     pub number: usize,
-    /// The stage that performs it.
+    /// Stage that performs it.
     pub stage: Stage,
-    /// What is done.
+    /// What it does.
     pub step: Step,
     /// For people: one line, names and sizes as they will be.
     pub what: String,
@@ -30,10 +30,10 @@ pub struct PlannedStep {
 pub struct Destroyed {
     /// Node of the disk.
     pub device: String,
-    /// Where they start.
+    /// Offset of the first byte.
     #[serde(rename = "offset_bytes")]
     pub offset: host::units::Bytes,
-    /// How many.
+    /// Length in bytes.
     #[serde(rename = "length_bytes")]
     pub length: host::units::Bytes,
 }
@@ -41,11 +41,11 @@ pub struct Destroyed {
 /// One effect. No `_ =>` when matching on it or on one of its groups: a new effect has to be asked what it destroys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Lets go of something that lies on chosen disks.
+    /// Releases something that is stacked on chosen disks.
     Release(Release),
     /// Takes from a disk what could boot: boot code, core image, ESP boot files, identity stamp. The first write.
     Disarm {
-        /// The disk.
+        /// Disk to disarm.
         disk: DiskIndex,
         /// Where core images and ESPs begin that are there now or are kept, besides the boot code and the stamp:
         /// zeroed.
@@ -65,39 +65,39 @@ pub enum Step {
     Arm(Arm),
 }
 
-/// Letting go of what lies wholly on chosen disks.
+/// Releasing what is stacked wholly on chosen disks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Release {
     /// Stops an md array; its superblocks go with the wipe of what it lay on.
     StopRaid {
-        /// Its node.
+        /// Device node of the array.
         device: String,
         /// Nodes of its members.
         members: Vec<String>,
     },
     /// Deactivates a volume group.
     DeactivateVolumeGroup {
-        /// Its name.
+        /// Name of the volume group.
         name: String,
     },
     /// Closes a crypt or other device-mapper mapping.
     CloseMapping {
-        /// Its name.
+        /// Name of the mapping, without /dev/mapper.
         name: String,
     },
 }
 
-/// Making the layout.
+/// Creation of the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Make {
     /// Zeroes extents so that no old signature is found in them.
     Wipe {
-        /// The disk.
+        /// Disk to wipe.
         disk: DiskIndex,
         /// Where: ascending, apart from each other.
         extents: Vec<Extent>,
     },
-    /// Writes a disk's new partition table and tells the kernel of each partition.
+    /// Writes a disk's new partition table and registers each partition with the kernel.
     Table(DiskIndex),
     /// Makes an md array.
     Raid(RaidIndex),
@@ -116,11 +116,10 @@ pub enum Make {
 pub enum ImageStep {
     /// Streams an image onto its filesystem's device and verifies it.
     Write {
-        /// The image.
+        /// Image to write.
         image: ImageIndex,
         /// Whether it is written at the same time as the image of the step before it, which is a `Write` too. Such
-        /// steps
-        /// begin together; the first that fails stops the others.
+        /// steps begin together; the first that fails stops the others.
         with_previous: bool,
     },
     /// Streams an archive, verifies it, and makes its files in a filesystem that was made for them.
@@ -136,14 +135,14 @@ pub enum ImageStep {
 pub enum Configure {
     /// Moves what an image has under `path` into the filesystem that is mounted there.
     MoveContent {
-        /// The filesystem it is in now.
+        /// Filesystem that has the files now.
         from: FilesystemIndex,
-        /// The filesystem it belongs to.
+        /// Filesystem that is mounted there later.
         to: FilesystemIndex,
         /// The path of the latter's mount point, relative to the former's.
         path: String,
     },
-    /// Writes fstab.
+    /// Writes /etc/fstab of the installed system.
     Fstab,
     /// Writes hostname, network names and the admin interface's address into the target.
     Identity,

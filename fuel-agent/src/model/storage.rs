@@ -1,7 +1,7 @@
-//! What shall be on the disks, as planning needs it: nothing left to guess, whatever the dialect it came in.
+//! The layout that the disks get, complete for planning, whatever the dialect of the request.
 //!
-//! Disks are named by selectors, not by nodes; everything on them refers to (disk, partition number), array or logical
-//! volume by index. Which real disk is meant is decided in `plan::select`, where its extents lie in `plan`.
+//! Disks are named by selectors, not by device nodes; everything on them refers to (disk, partition number), array or
+//! logical volume by index. `plan::select` decides which real disk is meant, `plan` where its extents are.
 
 use std::fmt;
 
@@ -20,19 +20,18 @@ use super::partition_type::PartitionType;
 pub struct Storage {
     /// Disks that take part, in the order they are worked on.
     pub disks: Vec<DiskSpec>,
-    /// md arrays.
+    /// md arrays, in the order they are created in.
     pub raids: Vec<RaidSpec>,
-    /// LVM physical volumes.
+    /// LVM physical volumes, which volume groups refer to by index.
     pub physical_volumes: Vec<PhysicalVolumeSpec>,
-    /// LVM volume groups.
+    /// LVM volume groups, which logical volumes refer to by index.
     pub volume_groups: Vec<VolumeGroupSpec>,
-    /// LVM logical volumes.
+    /// LVM logical volumes, in the order they are created in.
     pub logical_volumes: Vec<LogicalVolumeSpec>,
     /// Filesystems and swap, in the order they are made and stand in fstab.
     pub filesystems: Vec<FilesystemSpec>,
     /// Nodes that an explicit layout uses but does not make, like a partition of a disk that it does not list. Each has
-    /// its
-    /// entry in [`Request::refusals`](super::request::Request::refusals).
+    /// its entry in [`Request::refusals`](super::request::Request::refusals).
     pub undefined: Vec<String>,
 }
 
@@ -67,11 +66,11 @@ impl Storage {
 /// A disk as the request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskSpec {
-    /// Which disk is meant.
+    /// How the real disk is found.
     pub selector: DiskSelector,
     /// Where in the request it stands, as a JSON path.
     pub path: String,
-    /// The partition table.
+    /// Kind of the partition table.
     pub table: Table,
     /// Whether boot code goes onto it.
     pub bootloader: bool,
@@ -79,12 +78,11 @@ pub struct DiskSpec {
     pub partitions: Vec<PartitionSpec>,
 }
 
-/// How a request says which disk it means.
+/// The ids and the name by which a request selects a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskSelector {
     /// Fuel's rule: any of the `extra` links that is a by-id link, else (without `extra`) the `id` as a link; else, or
-    /// if the
-    /// links match several and the name just one, the kernel name.
+    /// if the links match several and the name just one, the kernel name.
     Fuel {
         /// Links without `/dev/`, as in `extra`.
         extra: Vec<String>,
@@ -101,13 +99,13 @@ pub enum DiskSelector {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Table {
-    /// GUID partition table.
+    /// GUID partition table, with a protective MBR.
     Gpt,
     /// MBR, which parted calls msdos.
     Msdos,
 }
 
-/// What a partition is for.
+/// Use of a partition; decides its type in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -125,20 +123,20 @@ pub enum Role {
     Pv,
     /// Swap space.
     Swap,
-    /// The cloud-init data.
+    /// The cloud-init data (`config-2`).
     Configdrive,
 }
 
-/// A partition as the request wants it. Its place is exact: Fuel's layout does not depend on the real disk.
+/// A partition that the request defines. Its place is exact: Fuel's layout does not depend on the real disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionSpec {
-    /// Its number in the table.
+    /// Number in the table, from 1.
     pub number: u32,
-    /// Where it starts on the disk.
+    /// Offset of its first byte on the disk.
     pub start: Bytes,
-    /// How long it is.
+    /// Length in bytes.
     pub size: Bytes,
-    /// What it is for.
+    /// Use, which decides its type.
     pub role: Role,
     /// Its type as the request gives it; one that is not a GUID is kept as upstream keeps it, and refused by `run`.
     pub partition_type: Option<PartitionType>,
@@ -153,16 +151,16 @@ pub struct PartitionSpec {
 /// Something that can hold a filesystem, a physical volume or an array member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BlockRef {
-    /// A partition.
+    /// A partition, by disk and number.
     Partition {
-        /// Its disk.
+        /// Index of the disk in the request.
         disk: DiskIndex,
         /// Number in the partition table.
         number: u32,
     },
-    /// An md array.
+    /// An md array, by index.
     Raid(RaidIndex),
-    /// A logical volume.
+    /// A logical volume, by index.
     Logical(LogicalVolumeIndex),
     /// A node that the request names without making it, one of [`Storage::undefined`]: planned, never run.
     Undefined(UndefinedIndex),
@@ -174,7 +172,7 @@ pub enum BlockRef {
 pub enum RaidLevel {
     /// Striped: without redundancy.
     Raid0,
-    /// Mirrored.
+    /// Mirrored: each member has all data.
     Raid1,
 }
 
@@ -255,7 +253,7 @@ impl RaidMetadata {
         }
     }
 
-    /// Whether it lies at the end, so that the member begins with the array's own first byte.
+    /// Whether the md superblock is at the end, so that the member begins with the array's own first byte.
     pub const fn at_end(self) -> bool {
         matches!(self, Self::V0_90 | Self::V1_0)
     }
@@ -267,16 +265,16 @@ impl fmt::Display for RaidMetadata {
     }
 }
 
-/// An md array.
+/// An md array to be created or kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaidSpec {
     /// Node it gets, like `/dev/md0`.
     pub device: String,
-    /// Its level.
+    /// RAID level.
     pub level: RaidLevel,
     /// Format of its superblocks.
     pub metadata: RaidMetadata,
-    /// Its members.
+    /// Active members; spares are apart.
     pub members: Vec<BlockRef>,
     /// Its spares (parsed by upstream, never given to mdadm there; given here).
     pub spares: Vec<BlockRef>,
@@ -287,7 +285,7 @@ pub struct RaidSpec {
 /// An LVM physical volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhysicalVolumeSpec {
-    /// What it is made on.
+    /// Device that becomes the physical volume.
     pub on: BlockRef,
     /// Size of each metadata area.
     pub metadata_size: Bytes,
@@ -300,9 +298,9 @@ pub struct PhysicalVolumeSpec {
 /// An LVM volume group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeGroupSpec {
-    /// Its name.
+    /// Name of the volume group.
     pub name: String,
-    /// Its physical volumes.
+    /// Physical volumes, at least one.
     pub physical_volumes: Vec<PhysicalVolumeIndex>,
     /// Whether what is in it stays.
     pub keep_data: bool,
@@ -313,7 +311,7 @@ pub struct VolumeGroupSpec {
 pub struct LogicalVolumeSpec {
     /// Its volume group, by name.
     pub volume_group: String,
-    /// Its name.
+    /// Name within its volume group.
     pub name: String,
     /// Size asked for; LVM rounds up to extents.
     pub size: Bytes,
@@ -332,12 +330,12 @@ impl LogicalVolumeSpec {
     }
 }
 
-/// Where a filesystem is mounted.
+/// Mount point of a filesystem, or what stands for one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mount {
-    /// An absolute path.
+    /// An absolute path in the installed system.
     Path(String),
-    /// Swap space.
+    /// Swap space: in fstab, but not mounted.
     Swap,
 }
 
@@ -362,7 +360,7 @@ impl Mount {
 /// A filesystem or swap space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilesystemSpec {
-    /// What it is made on.
+    /// Device that it is made on.
     pub on: BlockRef,
     /// Where it is mounted; `None` is formatted but not mounted.
     pub mount: Option<Mount>,

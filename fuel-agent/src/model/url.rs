@@ -1,11 +1,9 @@
 //! Addresses that may hold a secret: of images, of a pulled request, of callbacks, of mirrors.
 //!
 //! What may be secret in an address is its user, its password, and all that follows its path: presigned addresses have
-//! their
-//! signature there, callbacks their token. None of it is ever printed: [`Display`](fmt::Display), [`Debug`](fmt::Debug)
-//! and
-//! [`Serialize`] all give the redacted form. [`RedactedUrl::reveal`] is for the code that connects, and for nothing
-//! else.
+//! their signature there, callbacks their token. None of it is ever printed: [`Display`](fmt::Display),
+//! [`Debug`](fmt::Debug) and [`Serialize`] all give the redacted form. [`RedactedUrl::reveal`] is for the code that
+//! connects, and for nothing else.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -78,7 +76,7 @@ impl From<String> for RedactedUrl {
     }
 }
 
-/// `url` without what may be secret in it: user, password, query, fragment. Where there was a query, `?...` says so.
+/// `url` without what may be secret in it: user, password, query, fragment. A query is shown as `?...`.
 pub fn redacted(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut parsed) if parsed.has_host() || parsed.scheme() == "file" => {
@@ -98,9 +96,8 @@ pub fn redacted(url: &str) -> String {
     }
 }
 
-/// Not an address, so that there is no telling where in it a secret might be: of what may be its authority only what
-/// follows
-/// the last `@`, of the rest nothing from the first `?` or `#` on.
+/// Not a valid address, so where a secret begins is unknown: of what may be its authority only what follows the last
+/// `@` is kept, of the rest nothing from the first `?` or `#` on.
 fn guessed(text: &str) -> String {
     let authority = text.split_once("//").map_or(text, |(_, rest)| rest);
     let authority = authority.split('/').next().unwrap_or(authority);
