@@ -1,6 +1,5 @@
-//! The last look before the first write: whether the chosen disks still are what was planned for. Only a plan that has
-//! passed
-//! it can be carried out.
+//! The last check before the first write: whether the chosen disks still are what was planned for. Only a plan that has
+//! passed it can be carried out.
 
 use std::ops::Deref;
 
@@ -30,17 +29,16 @@ impl ApprovedPlan {
 /// Why a plan is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotApproved {
-    /// The plan itself is refused.
+    /// The plan itself is refused, with its first refusal.
     Refused(String),
-    /// The node is not as it was when it was planned for; says what differs.
+    /// The node is not as it was when it was planned for; with the difference.
     Changed(String),
-    /// The inventory that was planned with is another node's; says what differs.
+    /// The inventory that was planned with is another node's; with the difference.
     OtherNode(String),
 }
 
-/// Compares the node as it was planned for with what it is `now`; and, where the inventory came from a file, with what
-/// the node
-/// says of itself, `real`.
+/// Compares the node as it was planned for with what it is `now`; and, where the inventory came from a file, with the
+/// node's own inventory, `real`.
 pub fn approve(
     plan: &Plan,
     before: &Inventory,
@@ -59,7 +57,7 @@ pub fn approve(
     Ok(ApprovedPlan(plan.clone()))
 }
 
-/// What is different about a chosen disk, or about what lies on one, since it was looked at; `None` if nothing is.
+/// What is different about a chosen disk, or about what is on one, since the inventory was read; `None` if nothing is.
 fn since(plan: &Plan, before: &Inventory, now: &Inventory) -> Option<String> {
     for planned in &plan.disks {
         // udev may find one more link meanwhile; that makes no other disk of it.
@@ -83,26 +81,25 @@ fn since(plan: &Plan, before: &Inventory, now: &Inventory) -> Option<String> {
     (stacks(before) != stacks(now)).then(|| "what lies on the chosen disks is different".to_owned())
 }
 
-/// What the node knows better than a file about a chosen disk, where that would make the plan a mistake. A disk that
-/// only
-/// the file knows may be one that is never looked for, like a loop device; claiming it tells whether it is there and
-/// free.
+/// Where the file's entry of a chosen disk contradicts the node itself, so that the plan would be a mistake. A disk
+/// that only the file has may be one that is not part of an inventory, like a loop device; claiming it finds out
+/// whether it exists and is free.
 fn contradiction(plan: &Plan, file: &Inventory, real: &Inventory) -> Option<String> {
     plan.disks.iter().find_map(|planned| {
-        let said = disk(file, &planned.device)?;
+        let stated = disk(file, &planned.device)?;
         let real = disk(real, &planned.device).or_else(|| linked(real, &planned.device))?;
-        let differs = |said: &str, real: &str| !said.is_empty() && said != real;
+        let differs = |stated: &str, real: &str| !stated.is_empty() && stated != real;
         let what = if real.mounted {
             "is mounted"
         } else if real.booted_from {
             "is what this system was started from"
         } else if real.read_only {
             "is read-only"
-        } else if said.size_bytes != real.size_bytes {
+        } else if stated.size_bytes != real.size_bytes {
             "has another size"
-        } else if said.logical_sector_size.max(512) != real.logical_sector_size.max(512) {
+        } else if stated.logical_sector_size.max(512) != real.logical_sector_size.max(512) {
             "has sectors of another size"
-        } else if differs(&said.serial, &real.serial) || differs(&said.wwn, &real.wwn) {
+        } else if differs(&stated.serial, &real.serial) || differs(&stated.wwn, &real.wwn) {
             "is another disk"
         } else {
             return None;
@@ -136,15 +133,15 @@ mod tests {
     #[test]
     fn a_file_does_not_talk_the_node_out_of_what_it_knows() {
         type Change = fn(&mut Disk);
-        let said = node(vec![empty_disk("/dev/sda", 20 << 10)]);
-        let plan = plan_of(&lvm_request(), &said).unwrap();
-        let spoilt = |change: fn(&mut Disk)| {
+        let stated = node(vec![empty_disk("/dev/sda", 20 << 10)]);
+        let plan = plan_of(&lvm_request(), &stated).unwrap();
+        let contradicted = |change: fn(&mut Disk)| {
             let mut disk = empty_disk("/dev/sda", 20 << 10);
             change(&mut disk);
-            contradiction(&plan, &said, &node(vec![disk]))
+            contradiction(&plan, &stated, &node(vec![disk]))
         };
-        assert_eq!(spoilt(|_| ()), None);
-        assert_eq!(contradiction(&plan, &said, &node(Vec::new())), None);
+        assert_eq!(contradicted(|_| ()), None);
+        assert_eq!(contradiction(&plan, &stated, &node(Vec::new())), None);
         let changes: [(Change, &str); 6] = [
             (|disk| disk.mounted = true, "is mounted"),
             (
@@ -160,7 +157,7 @@ mod tests {
             (|disk| disk.serial.push('x'), "is another disk"),
         ];
         for (change, what) in changes {
-            assert_eq!(spoilt(change), Some(format!("/dev/sda {what}")));
+            assert_eq!(contradicted(change), Some(format!("/dev/sda {what}")));
         }
     }
 

@@ -75,7 +75,7 @@ fn is_mirrored(plan: &Plan, on: BlockRef) -> bool {
     }
 }
 
-/// A mirror under / helps nobody whose kernel is on one of the disks only, as Fuel's own layouts have it.
+/// A mirror under / is of no use where the kernel is on one of the disks only, as Fuel's own layouts have it.
 fn boot_not_mirrored(plan: &Plan, diagnostics: &mut Diagnostics) {
     let Some(boot) = filesystem_on(plan, "/boot") else {
         return;
@@ -135,7 +135,7 @@ pub(super) fn targets(plan: &Plan) -> impl Iterator<Item = BlockRef> {
     })
 }
 
-/// Whether the stamp would lie on the disk, before every partition, the kept ones of others included.
+/// Whether the stamp would be on the disk, before every partition, including kept ones that are not in the request.
 pub(super) fn has_room_for_stamp(plan: &Plan, index: DiskIndex) -> bool {
     let disk = &plan[index];
     let taken = keep::bytes(plan, index);

@@ -9,10 +9,10 @@ use super::{boot, destroys, extents, keep, layout};
 use crate::model::plan::{Plan, RefusedBy};
 use crate::model::step::{Arm, Configure, Destroyed, ImageStep, Make, PlannedStep, Step};
 
-/// The rules that the plan breaks, for the person who repairs the planner. Empty for a sound plan.
+/// The rules that the plan breaks: defects of the planner. Empty for a sound plan.
 ///
-/// - partitions of a disk share no byte, are aligned, and lie between the copies of its table;
-/// - what a step says it destroys is what it does destroy, and lies on chosen disks, inside them;
+/// - partitions of a disk share no byte, are aligned, and are between the copies of its table;
+/// - what a step lists as destroyed is what it destroys, and is on chosen disks, inside them;
 /// - no step destroys what is kept, unless the plan is refused for just that;
 /// - each disk is disarmed before anything else is written to it, and what arms it comes after the verification;
 /// - stages are in order, steps are numbered, indexes lead somewhere.

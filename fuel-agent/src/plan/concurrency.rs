@@ -1,6 +1,5 @@
 //! Which images are written at the same time: two at most, and none that would take memory or a disk's heads from
-//! another. An
-//! archive goes alone.
+//! another. An archive goes alone.
 
 use std::collections::BTreeSet;
 
@@ -21,8 +20,7 @@ const CHUNK_MOST: Bytes = Bytes(4 << 20);
 const CHUNKS_MOST: usize = 1 << 15;
 
 /// The steps that write all images. Each image that can goes with the first after it that can too; what goes together
-/// stands
-/// together, otherwise the order is that of the request.
+/// stands together, otherwise the order is that of the request.
 pub(super) fn writes(plan: &Plan, inventory: &Inventory) -> Vec<Step> {
     let images = plan.images().map(|(image, _)| image);
     let mut waiting: Vec<ImageIndex> = images.rev().collect();

@@ -11,7 +11,7 @@ use crate::model::plan::Plan;
 use crate::model::storage::BlockRef;
 
 /// Refuses data that would be found too large only when the disks are wiped already. A configdrive that was made
-/// elsewhere is looked at with the request.
+/// elsewhere is checked with the request.
 pub(super) fn fits(plan: &Plan, diagnostics: &mut Diagnostics) {
     let (Some(on @ BlockRef::Partition { disk, .. }), Some(_)) = (plan.configdrive, &plan.node)
     else {

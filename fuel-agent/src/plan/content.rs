@@ -9,8 +9,7 @@ use crate::model::step::{Configure, Step};
 /// The moves, parents before what is mounted below them.
 ///
 /// What is to be found at a mount point comes from the nearest filesystem above it that has something from an image:
-/// its own,
-/// or what moved into it a step before. Nothing moves into or out of what is kept.
+/// its own, or what moved into it a step before. Nothing moves into or out of what is kept.
 pub(super) fn moves(plan: &Plan) -> Vec<Step> {
     let mut mounted: Vec<(&str, FilesystemIndex)> = plan
         .filesystems()

@@ -13,8 +13,7 @@ use crate::model::step::{Arm, Configure, Destroyed, ImageStep, Make, Release, St
 /// Bytes whose old content is gone after the step, on disks in ascending order.
 ///
 /// What is made on a logical volume is given as its physical volumes: LVM decides where in them. Where a layout is kept
-/// that
-/// would claim too much, so there it is the volume's own node, like an array's.
+/// that would claim too much, so there it is the volume's own node, like an array's.
 pub(super) fn step(step: &Step, plan: &Plan) -> Vec<Destroyed> {
     match step {
         Step::Disarm { disk, areas } => on_disk(plan, *disk, disarmed(plan, *disk, areas)),

@@ -5,17 +5,17 @@ use crate::model::error::Kind;
 use crate::model::plan::{Refusal, RefusedBy};
 use crate::model::request::Request;
 
-/// The most warnings that are kept: nobody reads more, and a bad request could have thousands.
+/// The most warnings that are kept: a bad request could have thousands.
 const MOST_LISTED: usize = 200;
 
 /// Collects what the makers find.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
-    /// There will be no plan.
+    /// Errors for which there will be no plan.
     pub(super) errors: Vec<PlanError>,
     /// It will not be carried out as it stands.
     pub(super) refusals: Vec<Refusal>,
-    /// Odd, but done.
+    /// Unusual, but done.
     pub(super) warnings: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Diagnostics {
         self.refuse(kind, RefusedBy::Run, what.into(), hint.into());
     }
 
-    /// It does not fit: `plan` says so by its exit status too.
+    /// It does not fit: `plan` has its exit status too.
     pub(super) fn does_not_fit(
         &mut self,
         kind: Kind,
@@ -71,7 +71,7 @@ impl Diagnostics {
         }
     }
 
-    /// Something odd that will be done all the same.
+    /// Something unusual that will be done all the same.
     pub(super) fn warn(&mut self, what: impl Into<String>) {
         let what = what.into();
         if self.warnings.len() < MOST_LISTED && !self.warnings.contains(&what) {

@@ -9,7 +9,8 @@ use super::select::{self, Objection, Selected};
 use super::text::format;
 use super::{Options, PlanError, unexamined};
 
-/// For each disk of the request its index in the inventory; `None` where none can be told (then there is an error).
+/// For each disk of the request its index in the inventory; `None` where none can be determined (then there is an
+/// error).
 pub(super) fn choose(
     request: &Request,
     inventory: &Inventory,
@@ -50,7 +51,7 @@ pub(super) fn choose(
     chosen
 }
 
-/// Everything that forbids writing to `disk`, which nothing is planned for; and what is odd about it.
+/// Everything that forbids writing to `disk`, which nothing is planned for; and what is unusual about it.
 pub(super) fn check(
     disk: &Disk,
     inventory: &Inventory,
@@ -69,12 +70,13 @@ pub(super) fn check(
     }
 }
 
-/// An entry of `protect` that means no disk protects none, and its author thinks that it does.
+/// An entry of `protect` that matches no disk protects none, although its author expects it to.
 fn protections(inventory: &Inventory, options: &Options, diagnostics: &mut Diagnostics) {
     for entry in options.protects_nothing(inventory) {
         let what = format!("`protect` names `{entry}`, which is not a disk of this node");
         if options.protect_strict {
-            let hint = "correct the entry (`provision inventory` shows names, serial numbers and wwns), or unset `protect.strict`";
+            let hint = "correct the entry (`provision inventory` shows names, serial numbers and wwns), or unset \
+                        `protect.strict`";
             diagnostics.refuse_run(Kind::Refused, what, hint);
         } else {
             diagnostics.warn(format!("{what}: it protects nothing"));
@@ -107,7 +109,8 @@ fn lints(selected: &Selected, disk: &Disk, options: &Options, diagnostics: &mut 
         Some(Objection::Contradiction(links)) => diagnostics.refuse_run(
             Kind::Refused,
             format!("{device} was found by its {}, but {links}", selected.how),
-            "correct the ids in the request: all of them have to be of one disk (`provision inventory` shows the links)",
+            "correct the ids in the request: all of them have to be of one disk (`provision inventory` shows the \
+             links)",
         ),
         Some(Objection::NameAlone) | None => {}
     }
@@ -165,7 +168,7 @@ fn twice(
     }
 }
 
-/// Everything that forbids writing to a disk as such; what is stacked on it is looked at in `release`.
+/// Everything that forbids writing to a disk as such; what is stacked on it is checked in `release`.
 fn may_be_written(
     disk: &Disk,
     inventory: &Inventory,
@@ -220,7 +223,7 @@ fn may_be_written(
     held(disk, inventory, diagnostics);
 }
 
-/// What the kernel does with a medium by another path, it does not know of by this one.
+/// What the kernel does with a disk by another path, it does not know of by this one.
 fn used_through_another_path(
     disk: &Disk,
     inventory: &Inventory,

@@ -13,86 +13,89 @@ pub enum PlanError {
     /// A disk is not there, or more than one is meant.
     #[error("{what}")]
     Disk {
-        /// What is so.
+        /// Message: what is wrong.
         what: String,
-        /// What to do.
+        /// Hint: what to do.
         hint: String,
     },
     /// A partition number cannot be.
     #[error("partition number {number} of {disk} {why}")]
     Number {
-        /// The disk.
+        /// Device node of the disk.
         disk: String,
-        /// The number.
+        /// The number that the request gives.
         number: u32,
-        /// Why not.
+        /// The reason, as the end of the message.
         why: &'static str,
     },
     /// A partition holds nothing, or ends beyond 2^64.
     #[error("partition {number} of {disk} cannot have {size} at {start}")]
     Size {
-        /// The disk.
+        /// Device node of the disk.
         disk: String,
-        /// The partition.
+        /// Number of the partition.
         number: u32,
-        /// Where it starts.
+        /// Offset on the disk.
         start: Bytes,
-        /// How long it is.
+        /// Length in bytes.
         size: Bytes,
     },
     /// A partition does not begin or end at a sector.
     #[error("partition {number} of {disk} is not aligned to sectors of {sector}")]
     Unaligned {
-        /// The disk.
+        /// Device node of the disk.
         disk: String,
-        /// The partition.
+        /// Number of the partition.
         number: u32,
         /// Size of the disk's sectors.
         sector: Bytes,
     },
     /// Two partitions share bytes.
-    #[error("partitions {first} and {second} of {disk} overlap: {} to {} and {} to {}", .extents[0].start, .extents[0].end(), .extents[1].start, .extents[1].end())]
+    #[error(
+        "partitions {first} and {second} of {disk} overlap: {} to {} and {} to {}",
+        .extents[0].start, .extents[0].end(), .extents[1].start, .extents[1].end()
+    )]
     Overlap {
-        /// The disk.
+        /// Device node of the disk.
         disk: String,
         /// Number of the one.
         first: u32,
         /// Number of the other.
         second: u32,
-        /// Where the two lie.
+        /// Extents of the two, in the same order.
         extents: [Extent; 2],
     },
     /// Two things would be made on one.
     #[error("{device} is used twice: as {first} and as {second}")]
     UsedTwice {
-        /// What is used.
+        /// Device node that is used twice.
         device: String,
-        /// One use.
+        /// One use, in words.
         first: String,
-        /// The other.
+        /// The other use, in words.
         second: String,
     },
     /// Two things would have one name.
     #[error("the name {name} is given twice")]
     NamedTwice {
-        /// The name.
+        /// Name that is given twice.
         name: String,
     },
     /// A reference leads nowhere.
     #[error("{what} refers to {target}, which is not in the request")]
     Dangling {
-        /// What refers.
+        /// The element that refers, in words.
         what: String,
-        /// To what.
+        /// The element that it names.
         target: String,
     },
-    /// A finished plan breaks a rule of ours: it is not handed out.
+    /// A finished plan breaks a rule of `plan::check`: it is not returned.
     #[error("the plan is broken: {0}")]
     Broken(String),
 }
 
 impl PlanError {
-    /// Who can fix it.
+    /// Decides the exit status.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Disk { .. } => Kind::Hardware,

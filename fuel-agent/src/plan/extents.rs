@@ -1,4 +1,4 @@
-//! Arithmetic on runs of bytes: ends, unions, what lies beneath what, and where tables keep theirs.
+//! Arithmetic on runs of bytes: ends, unions, which device backs which, and where tables keep theirs.
 
 use host::units::{Bytes, Extent};
 
@@ -7,9 +7,8 @@ use crate::model::storage::{BlockRef, Table};
 
 use crate::model::plan::Plan;
 
-/// How much of each end of an extent may hold a signature: md 1.0 and GPT lie at the end, LVM, md and filesystems at
-/// the
-/// start, ZFS labels in 512 KiB of both.
+/// How much of each end of an extent may hold a signature: md 1.0 and GPT are at the end, LVM, md and filesystems at
+/// the start, ZFS labels in 512 KiB of both.
 pub(super) const END: Bytes = Bytes::MIB;
 
 /// The first and the last [`END`] of an extent; one piece where they meet.
@@ -30,7 +29,7 @@ pub(super) fn ends(extent: Extent) -> Vec<Extent> {
     )
 }
 
-/// What two extents share.
+/// The bytes that two extents share; `None` without any.
 pub(super) fn intersection(a: Extent, b: Extent) -> Option<Extent> {
     let start = a.start.max(b.start);
     let length = a.end().min(b.end()).checked_sub(start)?;

@@ -28,7 +28,7 @@ pub(super) fn filesystems(storage: &Storage, ids: &mut dyn Ids, plan: &mut Plan)
     }
 }
 
-/// Whether what is made has the room that its maker wants, once it is known which of them come with an image.
+/// Whether what is made has the room that its `mkfs` needs, once it is known which of them come with an image.
 pub(super) fn sane(plan: &Plan, diagnostics: &mut Diagnostics) {
     for filesystem in &plan.filesystems {
         if plan.is_made(filesystem) && plan.size_of(filesystem.on).is_some() {

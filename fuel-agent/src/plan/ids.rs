@@ -2,15 +2,14 @@
 
 use uuid::Uuid;
 
-/// Gives identifiers.
+/// Source of identifiers.
 pub trait Ids {
     /// An identifier never given before.
     fn uuid(&mut self) -> Uuid;
 }
 
-/// Identifiers that count: the same ones every time, well-formed, and apart from each other. For tests and for plans
-/// that are
-/// only looked at.
+/// Identifiers that count: the same ones every time, well-formed, and distinct. For tests and for plans that are only
+/// shown.
 #[derive(Clone, Debug, Default)]
 pub struct CountedIds(u64);
 

@@ -49,8 +49,7 @@ pub(super) fn bytes(plan: &Plan, index: DiskIndex) -> Vec<Extent> {
 }
 
 /// Whether what is on a partition stays because of what is built on it: a kept filesystem, or any array or group, which
-/// are
-/// used again as they are.
+/// are used again as they are.
 fn stays(plan: &Plan, on: BlockRef) -> bool {
     let filesystem = plan.filesystems.iter().any(|filesystem| {
         filesystem.on == on && filesystem.keep_data && filesystem.image.is_none()
@@ -63,7 +62,7 @@ fn stays(plan: &Plan, on: BlockRef) -> bool {
     filesystem || volume || member
 }
 
-/// Notes the partitions that are there and that the plan does not know; they stay where a layout is kept.
+/// Records the existing partitions that are not in the plan; they stay where a layout is kept.
 pub(super) fn find_others(plan: &mut Plan, inventory: &Inventory) {
     if !plan.keeps_partitions {
         return;
@@ -117,7 +116,7 @@ pub(super) fn nodes(plan: &Plan) -> Vec<String> {
     nodes
 }
 
-/// Each place where the request wants to keep what it also wants to overwrite, said for people.
+/// Each place where the request keeps what it also overwrites, in words.
 pub(super) fn conflicts(plan: &Plan) -> Vec<String> {
     let mut found = Vec::new();
     for filesystem in &plan.filesystems {
@@ -214,9 +213,8 @@ pub(super) fn check(plan: &Plan, inventory: &Inventory, diagnostics: &mut Diagno
     }
 }
 
-/// On UEFI a partition of boot programs that the request does not know would go on booting while the node is rewritten,
-/// and
-/// after a failure: nothing of it is disarmed, for it is not ours.
+/// On UEFI an EFI system partition that is not in the request would go on booting while the node is rewritten, and
+/// after a failure: it is not disarmed, because it is not part of the plan.
 fn foreign_esps(
     plan: &Plan,
     disk: &PlannedDisk,
@@ -244,7 +242,7 @@ fn foreign_esps(
     }
 }
 
-/// Where what is to be kept is not there, or is not as the request says.
+/// Where what is to be kept does not exist, or is not as the request states.
 pub(super) fn differences(plan: &Plan, inventory: &Inventory) -> Vec<String> {
     if !plan.keeps_partitions {
         return Vec::new();

@@ -9,7 +9,7 @@ use super::PlanError;
 use super::diagnostics::Diagnostics;
 use crate::model::plan::{Plan, PlannedLogicalVolume, PlannedPhysicalVolume, PlannedVolumeGroup};
 
-/// The unit in which a volume group hands out room, when nobody asks for another.
+/// Extent size of a volume group where the request has none.
 pub(super) const EXTENT: Bytes = Bytes(4 << 20);
 /// Where the first metadata area begins: behind the label.
 const LABEL: Bytes = Bytes(4 << 10);
@@ -75,8 +75,7 @@ pub(super) fn volumes(storage: &Storage, plan: &mut Plan, diagnostics: &mut Diag
 }
 
 /// Number of extents that `pvcreate` leaves on a device of `size`, as lvm2 2.03 counts with 1 MiB data alignment: the
-/// data
-/// begins at the first MiB behind the label and the first metadata area; a second area lies at the end.
+/// data begins at the first MiB behind the label and the first metadata area; a second area is at the end.
 pub(super) fn extents(size: Bytes, metadata: Bytes, copies: u32) -> u64 {
     let area = if copies == 0 { Bytes::ZERO } else { metadata };
     let start = LABEL

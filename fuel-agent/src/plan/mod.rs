@@ -1,4 +1,4 @@
-//! The planner: a pure function of request, inventory and sources, whose value says everything that will happen.
+//! The planner: a pure function of request, inventory and sources, whose value lists everything that will happen.
 
 pub mod approve;
 pub mod check;
@@ -50,8 +50,8 @@ use crate::model::sources::Sources;
 use crate::request::system;
 use diagnostics::Diagnostics;
 
-/// The request with what follows from the operating system decided again, now that the YAML of the image for `/` says
-/// which.
+/// The request with what follows from the operating system decided again, now that the YAML of the image for `/` names
+/// it.
 fn as_its_image_says(request: &Request, sources: &Sources) -> Request {
     let mut images = request.images.iter();
     let root = images.find(|image| image.mount.as_str() == "/");
@@ -62,8 +62,7 @@ fn as_its_image_says(request: &Request, sources: &Sources) -> Request {
 }
 
 /// Makes the plan: a pure function. All problems are reported at once; a plan that `run` refuses is a plan all the
-/// same, with
-/// its refusals in it.
+/// same, with its refusals in it.
 pub fn plan(
     request: &Request,
     inventory: &Inventory,
@@ -125,7 +124,7 @@ pub fn plan(
     }
 }
 
-/// What the request says by itself, before anything is laid out.
+/// What follows from the request alone, before anything is laid out.
 fn empty(request: &Request, firmware: Firmware, ids: &mut dyn Ids) -> Plan {
     Plan {
         dialect: request.dialect,

@@ -1,4 +1,4 @@
-//! What the ramdisk and the command line say about planning.
+//! Settings of the ramdisk and options of the command line that concern planning.
 
 use crate::model::inventory::{Disk, Inventory};
 use crate::model::url::RedactedUrl;
@@ -42,8 +42,7 @@ impl Options {
     }
 
     /// The entries of `protect` that mean no disk of this node. Where files stand for disks, nothing else can be
-    /// written
-    /// to, and there are none.
+    /// written to, and there are none.
     pub fn protects_nothing(&self, inventory: &Inventory) -> Vec<&str> {
         if inventory.disks.iter().any(|disk| disk.transport == "file") {
             return Vec::new();
@@ -56,8 +55,7 @@ impl Options {
 }
 
 /// Whether `entry` is one of the names of `disk`, or of a partition on it: whole names only, never a part of one. Case
-/// does
-/// not count, and of a wwn neither do `0x` and colons, as each tool writes it in another way.
+/// does not count, and of a wwn neither do `0x` and colons, as each tool writes it in another way.
 fn means(entry: &str, disk: &Disk) -> bool {
     let entry = entry.trim().to_ascii_lowercase();
     if entry.is_empty() {

@@ -1,4 +1,4 @@
-//! Packed images: whether what their manifests say fits what is planned, and whether they may be written here.
+//! Packed images: whether their manifests fit what is planned, and whether they may be written here.
 
 use crate::model::error::Kind;
 use crate::model::inventory::Inventory;
@@ -18,7 +18,7 @@ pub(super) fn check(
     diagnostics: &mut Diagnostics,
 ) {
     for image in &plan.images {
-        // nobody has looked: then nothing is known, and that is reason enough only where it has to be signed
+        // not looked up (`--offline`): nothing is known, which matters only where a signature is required
         let is_known = image.facts != crate::model::sources::SourceFacts::default();
         if !is_known && !options.require_signature {
             continue;
@@ -36,7 +36,7 @@ pub(super) fn check(
     }
 }
 
-/// Whether it is what the request says.
+/// Whether its content is what the request states.
 fn content(image: &PlannedImage, packed: &PackedFacts, diagnostics: &mut Diagnostics) {
     let url = &image.url;
     if packed.whole_disk {
@@ -62,8 +62,8 @@ fn content(image: &PlannedImage, packed: &PackedFacts, diagnostics: &mut Diagnos
 }
 
 /// Whether a disk that stays as it is holds the same image already: the installed system would find two places by one
-/// UUID. Where
-/// a manifest tells, this is known before anything is written; of other images the stage `verify` finds it out.
+/// UUID. A manifest has the UUID, so this is known before anything is written; of other images the stage `verify` finds
+/// it out.
 fn twins(
     plan: &Plan,
     inventory: &Inventory,
@@ -83,7 +83,8 @@ fn twins(
         diagnostics.refuse_run(
             Kind::Refused,
             format!(
-                "the UUID {uuid} of the filesystem in {url} is that of {} as well: the installed system could take one for the other",
+                "the UUID {uuid} of the filesystem in {url} is that of {} as well: the installed system could take \
+                 one for the other",
                 twin.path
             ),
             "name that disk in the request too, wipe it, or take it out",
@@ -91,8 +92,7 @@ fn twins(
     }
 }
 
-/// Whether the system in it can run on this node, on this layout. A list that is empty says nothing, and is believed
-/// to.
+/// Whether the system in it can run on this node, on this layout. An empty list states nothing and is not checked.
 fn system(
     plan: &Plan,
     inventory: &Inventory,

@@ -36,7 +36,7 @@ impl Plan {
         self.volume_groups.iter().find(|group| group.name == *name)
     }
 
-    /// Forecast of a node, for people; whoever opens it asks the machine.
+    /// Forecast of a device node, for display only: code that opens it takes the node from sysfs.
     pub fn node_of(&self, on: BlockRef) -> String {
         match on {
             BlockRef::Partition { disk, number } => match self.partition(disk, number) {

@@ -74,7 +74,7 @@ fn members(raid: &PlannedRaid, plan: &Plan, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// A name of ours that something on a disk we must not touch has already.
+/// A name that the plan gives, and that something on a disk outside of the plan has already.
 pub(super) fn taken_names(plan: &Plan, inventory: &Inventory, diagnostics: &mut Diagnostics) {
     for stack in &inventory.stacks {
         if stack
@@ -114,8 +114,7 @@ pub(super) fn taken_names(plan: &Plan, inventory: &Inventory, diagnostics: &mut 
 }
 
 /// About how much an array holds. mdadm puts up to 128 MiB in front of the data of the newer formats, so that it can
-/// grow
-/// later: a power of two not above a thousandth of the member, and the superblock, rounded up to whole MiB.
+/// grow later: a power of two not above a thousandth of the member, and the superblock, rounded up to whole MiB.
 pub(super) fn capacity(raid: &PlannedRaid, plan: &Plan) -> Option<Bytes> {
     let sizes: Vec<Bytes> = raid
         .members

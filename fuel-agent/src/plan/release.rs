@@ -1,4 +1,4 @@
-//! What is stacked on the disks now: let go where it lies wholly on chosen disks, a reason to refuse where it does not.
+//! What is stacked on the disks now: released where it is wholly on chosen disks, a reason to refuse where it is not.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use super::text::format;
 use crate::model::plan::Plan;
 use crate::model::step::{Release, Step};
 
-/// Steps that let go of everything on the chosen disks, from the top down.
+/// Steps that release everything on the chosen disks, from the top down.
 pub(super) fn steps(
     plan: &Plan,
     inventory: &Inventory,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Step> {
     let is_chosen = |device: &String| plan.disks.iter().any(|disk| disk.device == *device);
-    // What lies on another path to a chosen disk lies on that disk too.
+    // What is on another path to a chosen disk is on that disk too.
     let paths = other_paths(plan, inventory);
     let chosen = |device: &String| is_chosen(device) || paths.contains(device);
     let mut ours: Vec<&Stack> = Vec::new();
@@ -92,7 +92,8 @@ fn step(stack: &Stack) -> Option<Step> {
     }
 }
 
-/// Those that nothing else lies on first; where nothing says so, mappings before groups before arrays, then by name.
+/// Those that nothing else is built on first; where that is unknown, mappings before groups before arrays, then by
+/// name.
 fn top_down(mut stacks: Vec<&Stack>) -> Vec<&Stack> {
     stacks.sort_by(|a, b| (height(a.kind), &a.name).cmp(&(height(b.kind), &b.name)));
     let mut ordered: Vec<&Stack> = Vec::new();
@@ -104,7 +105,7 @@ fn top_down(mut stacks: Vec<&Stack>) -> Vec<&Stack> {
                     .iter()
                     .any(|other| !std::ptr::eq(*other, *stack) && lies_on(other, stack))
             })
-            // Members that lie on each other in a ring cannot be; take them as they come rather than hang.
+            // Members that are built on each other in a ring cannot be; take them as they come rather than hang.
             .unwrap_or(0);
         ordered.push(stacks.remove(free));
     }

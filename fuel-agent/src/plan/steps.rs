@@ -10,7 +10,7 @@ use crate::model::filesystem::FilesystemType;
 use crate::model::plan::{Plan, PlannedImage};
 use crate::model::step::{Arm, Configure, ImageStep, Make, PlannedStep, Step};
 
-/// Numbers all steps that lead to the layout; `release` lets go of what is on the disks now.
+/// Numbers all steps that lead to the layout; `release` stops what is on the disks now.
 pub(super) fn steps(plan: &Plan, inventory: &Inventory, release: Vec<Step>) -> Vec<PlannedStep> {
     let mut steps = release;
     disarm(plan, inventory, &mut steps);

@@ -1,4 +1,4 @@
-//! Disks of which a tool could not tell what is on them: they cost themselves, not the node.
+//! Disks of which a tool could not read what is on them: they are left out, the node can still be installed.
 
 use crate::model::error::Kind;
 use crate::model::inventory::{
@@ -8,11 +8,11 @@ use crate::model::inventory::{
 use super::diagnostics::Diagnostics;
 use super::text::format;
 
-/// Says what cannot be told of this node's disks, and refuses where a disk that was not chosen may be harmed for that.
+/// Warns of disks of this node that could not be examined, and refuses where a disk that was not chosen may be harmed
+/// for that.
 ///
 /// A chosen disk with a damaged anchor of an array is overwritten where no other disk carries an anchor of that kind:
-/// then
-/// nothing of this node can belong to the array.
+/// then nothing of this node can belong to the array.
 pub(super) fn check(chosen: &[usize], inventory: &Inventory, diagnostics: &mut Diagnostics) {
     for (index, disk) in inventory.disks.iter().enumerate() {
         for question in &disk.unexamined {
@@ -54,7 +54,8 @@ fn of_chosen(
     } else {
         let others = format::list(related);
         let hint = format!(
-            "name {others} as well, which may belong to the same thing, or run `wipefs --all {device}` where nothing on it is needed"
+            "name {others} as well, which may belong to the same thing, or run `wipefs --all {device}` where nothing \
+             on it is needed"
         );
         diagnostics.refuse_run(Kind::Refused, what, hint);
     }
@@ -85,7 +86,8 @@ fn of_other(
         diagnostics.warn(format!("{what}; it is left alone"));
     } else {
         let hint = format!(
-            "it may belong together with {}: name it as well, or run `wipefs --all {device}` where nothing on it is needed",
+            "it may belong together with {}: name it as well, or run `wipefs --all {device}` where nothing on it is \
+             needed",
             format::list(related)
         );
         diagnostics.refuse_run(Kind::Refused, what, hint);

@@ -88,9 +88,8 @@ pub(super) fn signatures(plan: &Plan, index: DiskIndex, inventory: &Inventory) -
     spared(plan, index, places)
 }
 
-/// The extents without kept bytes, without what is beyond the disk, and without the first sector: that is where the
-/// stub lies
-/// that hands on to the next boot device, until the table is written with it.
+/// The extents without kept bytes, without what is beyond the disk, and without the first sector: it holds the stub
+/// that starts the next boot device, until the table is written with it.
 pub(super) fn spared(plan: &Plan, index: DiskIndex, extents: Vec<Extent>) -> Vec<Extent> {
     let disk = &plan[index];
     let mut without = keep::bytes(plan, index);
@@ -113,7 +112,7 @@ pub(super) fn whole(disk: &PlannedDisk) -> Extent {
     }
 }
 
-/// Where an old partition lies.
+/// Extent of an old partition.
 pub(super) fn place(old: &ExistingPartition) -> Extent {
     Extent {
         start: old.start_bytes,
@@ -129,7 +128,7 @@ pub(super) fn may_boot(old: &ExistingPartition) -> bool {
     }
 }
 
-/// Behind the MBR of a disk without GPT: where core images lie that have no partition.
+/// Behind the MBR of a disk without GPT: where core images are that have no partition.
 fn gap(disk: &Disk) -> Option<Extent> {
     if disk.table.as_deref() != Some("dos") {
         return None;
@@ -173,7 +172,7 @@ mod tests {
             (Some(Bytes(10 << 20)), vec![mib(59, 2), mib(99, 1)]),
             (Some(Bytes(60 << 20)), vec![mib(60, 1), mib(99, 1)]),
             (Some(size), vec![]),
-            // nobody knows how far it reaches
+            // how far it reaches is unknown
             (None, vec![mib(1, 1), mib(59, 2), mib(99, 1)]),
             (Some(Bytes(1000)), vec![mib(1, 1), mib(59, 2), mib(99, 1)]),
         ] {

@@ -1,4 +1,4 @@
-//! Requests and machines made at random: sound ones, and such as nobody should send.
+//! Requests and machines made at random: sound ones, and malformed ones.
 
 use host::units::Bytes;
 use proptest::prelude::*;

@@ -95,7 +95,7 @@ fn only_chosen_bytes_are_destroyed(plan: &Plan) {
     }
 }
 
-/// Kept: what the request marks, said by the request alone. `None` where it wants to keep and to overwrite the same.
+/// Kept: what the request marks, computed from the request alone. `None` where it keeps and overwrites the same.
 fn kept(request: &Request) -> Option<Vec<(DiskIndex, Extent)>> {
     let storage = &request.storage;
     let image = |index: FilesystemIndex| {
@@ -126,7 +126,7 @@ fn kept(request: &Request) -> Option<Vec<(DiskIndex, Extent)>> {
     Some(kept)
 }
 
-/// The first step's bytes that are kept by the request, by the table, or by nobody having asked for them.
+/// The first step's bytes that are kept by the request or by the table, or that the request does not name.
 fn hit(request: &Request, plan: &Plan) -> Option<String> {
     if !plan.keeps_partitions {
         return None;

@@ -1,8 +1,7 @@
-//! Which real disk a request means: exactly one, or a refusal that says what was looked for and what there is.
+//! Which real disk a request means: exactly one, or a refusal with what was looked for and what there is.
 //!
-//! Fuel's rule is followed as upstream has it, its looseness included; what is loose about a choice is said with it,
-//! and
-//! `run` decides what it dares.
+//! Fuel's rule is followed as upstream has it, its looseness included; what is loose about a choice is noted with it,
+//! and `run` decides which choices it accepts.
 
 use std::fmt;
 
@@ -16,9 +15,9 @@ use crate::model::storage::{DiskSelector, DiskSpec};
 pub struct Selected {
     /// Index into the inventory's disks.
     pub disk: usize,
-    /// What it was found by.
+    /// The id or name that found it.
     pub how: How,
-    /// What a person should know about the choice.
+    /// Warning about the choice, for the reader of the plan.
     pub warning: Option<String>,
     /// Why `run` refuses (5) to write to it, although it is what upstream would take.
     pub objection: Option<Objection>,
@@ -33,14 +32,14 @@ pub enum Objection {
     Contradiction(String),
 }
 
-/// What a disk was found by.
+/// The id or name that found a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum How {
     /// A by-id link of `extra`.
     ById(String),
-    /// The link that `id` names.
+    /// The link below /dev that `id` names.
     ByLink(String),
-    /// The kernel name.
+    /// The kernel name, such as `sda`.
     Name(String),
 }
 
@@ -56,14 +55,14 @@ impl fmt::Display for How {
 /// Why there is no disk for an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
-    /// Nothing matches.
+    /// No disk matches.
     #[error("no disk of this node is the one of `{entry}`: looked for {sought}; {there}")]
     Missing {
         /// JSON path of the entry.
         entry: String,
-        /// What was looked for.
+        /// Ids and names of the request, for the message.
         sought: String,
-        /// What the node has.
+        /// Disks of the node, for the message.
         there: String,
     },
     /// Several match, and the name does not decide.
@@ -71,9 +70,9 @@ pub enum SelectError {
     Ambiguous {
         /// JSON path of the entry.
         entry: String,
-        /// What was looked for.
+        /// Ids and names of the request, for the message.
         sought: String,
-        /// The disks that match.
+        /// The disks that match, for the message.
         found: String,
     },
     /// Two entries mean the same disk, by one path or by two.
@@ -83,13 +82,13 @@ pub enum SelectError {
         first: String,
         /// JSON path of the other.
         second: String,
-        /// The disk.
+        /// Device node of the disk.
         disk: String,
     },
 }
 
 impl SelectError {
-    /// What to try.
+    /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing { .. } => {
@@ -176,10 +175,8 @@ fn common(found: &[LinkMatch]) -> Vec<usize> {
 /// Upstream's rule: by-id links of `extra`, or without any `extra` the link `id`; the name where that finds nothing.
 ///
 /// Where it finds several (udev gives two `NVMe` disks the same by-id link, bridges and cheap disks share their
-/// identity,
-/// and multipath has it on every path), upstream takes the name. Here the links that fit fewer of them decide first,
-/// `id`
-/// included: names change with every start.
+/// identity, and multipath has it on every path), upstream takes the name. Here the links that fit fewer of them decide
+/// first, `id` included: names change with every start.
 fn fuel(
     extra: &[String],
     id: &str,
@@ -415,7 +412,7 @@ fn list<'a>(disks: impl Iterator<Item = &'a Disk>) -> String {
     lines
 }
 
-/// A disk in one line, by everything that a person may know it by.
+/// A disk in one line, with everything that identifies it.
 pub fn describe(disk: &Disk) -> String {
     let mut text = format!("{} ({}", disk.path, size(disk.size_bytes));
     let vendor_model = format!("{} {}", disk.vendor, disk.model);

@@ -41,7 +41,7 @@ fn choose(extra: &[&str], id: &str, name: &str) -> Result<Selected, SelectError>
     select(&fuel_selector(extra, id, name), "ks_spaces[0]", &node())
 }
 
-/// What `run` would say against a choice, in a word.
+/// Why `run` would refuse a choice, in a word.
 fn objection(chosen: &Selected) -> &'static str {
     match chosen.objection {
         None => "",
@@ -52,7 +52,7 @@ fn objection(chosen: &Selected) -> &'static str {
 
 #[test]
 fn the_rule_is_upstreams() {
-    // extra, id, name; index of the disk, and what `run` says against it
+    // extra, id, name; index of the disk, and why `run` refuses it
     let table: [(&[&str], &str, &str, usize, &str); 11] = [
         (&["disk/by-id/ata-B"], "sda", "sda", 1, ""),
         (&["disk/by-id/none", "disk/by-id/ata-A"], "", "sdb", 0, ""),
@@ -117,7 +117,7 @@ fn twins() -> Inventory {
 fn links_that_fit_one_disk_decide_before_a_name_does() {
     const USB: &str = "disk/by-id/usb-X-0:0";
     const WWN: &str = "disk/by-id/wwn-0x5000000000000001";
-    // extra, id, name; path of the disk, and what `run` says against it
+    // extra, id, name; path of the disk, and why `run` refuses it
     let table: [(&[&str], &str, &str, &str, &str); 12] = [
         // the kernel counted as when the request was made, and the other way round
         (&[USB, WWN], "disk/by-path/port-2", "sda", "/dev/sda", ""),
@@ -139,7 +139,7 @@ fn links_that_fit_one_disk_decide_before_a_name_does() {
             "/dev/sdb",
             "",
         ),
-        // nothing but the name tells them apart
+        // only their names differ
         (&[USB, WWN], "sdb", "sdb", "/dev/sdb", ""),
         (&[USB, WWN], "disk/by-path/port-9", "sdb", "/dev/sdb", ""),
         // links of different disks

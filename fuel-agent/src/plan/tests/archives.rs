@@ -62,7 +62,8 @@ fn an_archive_that_is_longer_than_its_volume_may_fit_all_the_same() {
         facts.raw_size_bytes = Some(mib(5000));
     });
     assert_eq!(refusals(&plan), Vec::<String>::new());
-    let warning = "http://10.20.0.2:8080/targetimages/ubuntu.img.gz is an archive of 5000 MiB, and /dev/mapper/os-root has 4 GiB: its files may not fit";
+    let warning = "http://10.20.0.2:8080/targetimages/ubuntu.img.gz is an archive of 5000 MiB, and \
+                   /dev/mapper/os-root has 4 GiB: its files may not fit";
     assert_eq!(plan.warnings, [warning]);
 }
 
@@ -71,9 +72,12 @@ fn what_an_archive_goes_into_must_not_be_kept_or_be_too_small() {
     let mut request = archive_request();
     request.storage.filesystems[2].keep_data = true;
     let kept = planned(&request, |_| {});
-    let said = refusals(&kept);
+    let refused = refusals(&kept);
     let conflict = "/dev/mapper/os-root (/) is to be kept, but an image would overwrite it";
-    assert!(said.iter().any(|it| it.ends_with(conflict)), "{said:?}");
+    assert!(
+        refused.iter().any(|it| it.ends_with(conflict)),
+        "{refused:?}"
+    );
     let mut request = archive_request();
     request.storage.filesystems[2].kind = "xfs".into();
     request.storage.logical_volumes[0].size = mib(200);
@@ -88,8 +92,8 @@ fn an_archive_is_neither_packed_nor_signed() {
         facts.packed = Some(PackedFacts::default());
     });
     let what = "is a packed image, but the request says that it is a tar archive";
-    let said = refusals(&packed);
-    assert!(said.iter().any(|it| it.ends_with(what)), "{said:?}");
+    let refused = refusals(&packed);
+    assert!(refused.iter().any(|it| it.ends_with(what)), "{refused:?}");
     let sources = known();
     let machine = node(vec![empty_disk("/dev/sda", 20480)]);
     let options = Options {
@@ -97,8 +101,11 @@ fn an_archive_is_neither_packed_nor_signed() {
         ..Options::default()
     };
     let ids = &mut CountedIds::default();
-    let said = refusals(&plan(&archive_request(), &machine, &sources, &options, ids).unwrap());
-    assert!(said[0].contains("it is not a packed image"), "{said:?}");
+    let refused = refusals(&plan(&archive_request(), &machine, &sources, &options, ids).unwrap());
+    assert!(
+        refused[0].contains("it is not a packed image"),
+        "{refused:?}"
+    );
 }
 
 #[test]

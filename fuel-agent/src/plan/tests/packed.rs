@@ -1,4 +1,4 @@
-//! Packed images in plans: what their manifests say against layout, node and settings; and what they cost.
+//! Packed images in plans: their manifests against layout, node and settings; and what they cost.
 
 use super::*;
 use crate::model::error::Kind;
@@ -90,7 +90,7 @@ fn an_image_whose_first_bytes_are_of_something_else_is_refused_by_name_with_a_hi
     let file = |name: &str| ImageContent::File {
         format: name.to_owned(),
     };
-    for (content, sector, said, hint) in [
+    for (content, sector, expected, hint) in [
         (
             file("qcow2"),
             512,
@@ -139,7 +139,7 @@ fn an_image_whose_first_bytes_are_of_something_else_is_refused_by_name_with_a_hi
     ] {
         let plan = holding(&content, sector);
         let mut refusals = plan.refusals.iter();
-        let refusal = refusals.find(|it| it.what.contains(said));
+        let refusal = refusals.find(|it| it.what.contains(expected));
         let refusal = refusal.unwrap_or_else(|| panic!("{content:?}: {:?}", plan.refusals));
         assert_eq!(refusal.kind, Kind::Image);
         assert!(refusal.what.contains(URL), "{}", refusal.what);

@@ -1,4 +1,4 @@
-//! What lies on the disks already, and what is built on what.
+//! What is on the disks already, and what is built on what.
 
 use crate::model::inventory::{Inventory, Stack, StackKind};
 use crate::model::step::Step;
@@ -133,12 +133,12 @@ fn what_reaches_beyond_the_chosen_disks_is_refused_and_not_touched() {
             &["/dev/sda", "/dev/sdx"],
         );
         let plan = plan_of(&lvm_request(), &with(vec![spanning])).unwrap();
-        let said: Vec<&str> = plan
+        let printed: Vec<&str> = plan
             .refusals
             .iter()
             .map(|refusal| refusal.what.as_str())
             .collect();
-        assert_eq!(said, [what]);
+        assert_eq!(printed, [what]);
         assert!(matches!(plan.steps[0].step, Step::Disarm { .. }));
     }
 }

@@ -69,7 +69,7 @@ fn a_sound_plan_passes_and_each_tampering_is_seen() {
         tamper(&mut plan);
         let broken = check::violations(&plan, &inventory);
         assert!(
-            broken.iter().any(|said| said.contains(complaint)),
+            broken.iter().any(|rule| rule.contains(complaint)),
             "{complaint}: {broken:?}"
         );
     }

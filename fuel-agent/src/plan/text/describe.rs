@@ -13,7 +13,7 @@ use crate::model::sources::PackedFacts;
 use crate::model::step::{Arm, Configure, ImageStep, Make, Release, Step};
 use crate::model::storage::{BlockRef, Table};
 
-/// What the step does.
+/// The step in words, for the plan and the report.
 pub(in crate::plan) fn step(step: &Step, plan: &Plan) -> String {
     let device = |disk: DiskIndex| plan[disk].device.as_str();
     match step {
@@ -263,7 +263,8 @@ fn packed_image(packed: &PackedFacts, raw_size: Option<Bytes>) -> String {
     );
     let read = format::short(raw_size.unwrap_or_default());
     format!(
-        "; packed `{name}` release {release}{signed}; in full {fetch} fetched and {data} written, or {read} read and only what differs"
+        "; packed `{name}` release {release}{signed}; in full {fetch} fetched and {data} written, or {read} read and \
+         only what differs"
     )
 }
 

@@ -3,13 +3,12 @@
 use crate::model::plan::Plan;
 
 /// The lines of the text of two plans that are only in one of them: `-` in the first, `+` in the second; empty where
-/// they are
-/// the same. Numbers of steps do not count: one step more would change all that follow.
+/// they are the same. Numbers of steps do not count: one step more would change all that follow.
 pub fn plans(before: &Plan, after: &Plan) -> String {
     lines(&unnumbered(before), &unnumbered(after))
 }
 
-/// The same for any two texts.
+/// Differing lines of any two texts, marked `-` and `+`.
 pub fn lines(before: &str, after: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
     let common = common(&a, &b);

@@ -40,8 +40,8 @@ pub(in crate::plan) fn purpose(mount: Option<&Mount>) -> String {
     }
 }
 
-/// Forecast of a partition's node. The kernel puts a `p` where the disk's name ends in a digit; multipath maps have
-/// `-part`. For people only: whoever opens one asks sysfs.
+/// Forecast of a partition's device node. The kernel puts a `p` where the disk's name ends in a digit; multipath maps
+/// have `-part`. For display only: code that opens a partition takes its node from sysfs.
 pub(in crate::plan) fn partition_node(disk: &str, number: u32) -> String {
     let separator = if disk.starts_with("/dev/mapper/") {
         "-part"

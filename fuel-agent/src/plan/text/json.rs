@@ -107,8 +107,8 @@ fn images(plan: &Plan) -> Value {
     })
 }
 
-/// What writing it costs: in full, and where what the disk holds is read first. How much of it that is nobody knows
-/// yet.
+/// Cost of writing it: in full, and where what the disk holds is read first. How much of the latter must be written is
+/// not known before that.
 fn packed_image(image: &PlannedImage, packed: &PackedFacts) -> Value {
     json!({
         "name": packed.name,

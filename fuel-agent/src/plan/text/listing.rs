@@ -91,7 +91,7 @@ fn place(plan: &Plan, device: &str, extents: &[Extent]) -> String {
     }
 }
 
-/// LVM decides where in a group a volume lies: which bytes of it go cannot be foretold.
+/// LVM decides where in a group a volume is: which bytes of it are lost cannot be predicted.
 fn is_on_volume(plan: &Plan, step: &Step) -> bool {
     let on = |filesystem: FilesystemIndex| matches!(plan[filesystem].on, BlockRef::Logical(_));
     match step {

@@ -18,12 +18,12 @@ const LEAST_FREE: Bytes = Bytes(4 << 20);
 struct Cell {
     /// Top line: the partition's number.
     number: String,
-    /// What it is for.
+    /// Use of the piece, as its label in the map.
     label: String,
-    /// How large it is.
+    /// Size with its unit.
     size: String,
     length: Bytes,
-    /// Filled with dots: nobody's.
+    /// Filled with dots: unused.
     free: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The plan as text: what each disk will look like, what is done in which order, what is lost and what stays.
+//! The plan as text: what each disk will hold, what is done in which order, what is lost and what stays.
 
 use std::fmt;
 

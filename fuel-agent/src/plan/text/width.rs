@@ -2,7 +2,7 @@
 
 use super::map;
 
-/// What the text is laid out for where nothing says how wide it may be.
+/// Width of the text where the caller gives none.
 const WIDE: usize = 104;
 /// Narrower than this nothing can be read at a glance any more.
 const NARROW: usize = 72;
@@ -27,7 +27,7 @@ impl Width {
         self.columns() < WIDE
     }
 
-    /// The columns of a map.
+    /// Columns of a map of a disk.
     pub(in crate::plan) fn map(self) -> usize {
         self.columns().min(map::WIDTH)
     }

@@ -9,7 +9,7 @@ use crate::model::node::Firmware;
 use crate::model::plan::PlannedImage;
 use crate::model::sources::{ImageContent, PackedFacts};
 
-/// Refuses an image that does not fit, and warns of what is odd about one that does.
+/// Refuses an image that does not fit, and warns of what is unusual about one that does.
 pub(super) fn check(image: &PlannedImage, target: &Target, diagnostics: &mut Diagnostics) {
     let mut fit = Fit {
         image,
@@ -140,8 +140,8 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// Whether this node starts from it: what a manifest says is believed, what a table looks like is worth a word. A
-    /// disk that can be carried to another node may be meant for that one.
+    /// Whether this node starts from it: a manifest is taken as true, a partition table is worth a warning only. A disk
+    /// that can be carried to another node may be meant for that one.
     fn machine(&mut self) {
         let node = &self.target.node;
         let is_built_in = node
@@ -186,7 +186,7 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// What is written all the same.
+    /// Warns of what is unusual and written all the same.
     fn oddities(&mut self) {
         let (url, node) = self.names();
         let is_device = self.target.kind == TargetKind::Device;
@@ -197,7 +197,8 @@ impl<'a> Fit<'a> {
             }) => {
                 if table == "dos" && is_device && sector_size > Bytes(512) {
                     self.diagnostics.warn(format!(
-                        "{url} has an MBR, which does not say for which sectors it counts; those of {node} have {sector_size}"
+                        "{url} has an MBR, which does not say for which sectors it counts; those of {node} have \
+                         {sector_size}"
                     ));
                 }
                 if let (Some(says), Some(size)) = (size_bytes, self.image.facts.raw_size_bytes)
@@ -298,7 +299,7 @@ mod tests {
     #[test]
     fn an_image_fits_in_size_sectors_and_kind_or_is_refused() {
         use TargetKind::{Device, File, Partition};
-        for (facts, target, said) in [
+        for (facts, target, expected) in [
             (disk("gpt", 512), target(Device, 512), ""),
             (
                 disk("gpt", 512),
@@ -340,10 +341,10 @@ mod tests {
             ),
         ] {
             let text = checked(&facts, &target);
-            let right = if said.is_empty() {
+            let right = if expected.is_empty() {
                 text.is_empty()
             } else {
-                text.contains(said)
+                text.contains(expected)
             };
             assert!(right, "{facts:?} {target:?}: {text}");
         }

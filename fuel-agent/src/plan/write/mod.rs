@@ -28,7 +28,7 @@ const DISK: DiskIndex = DiskIndex(0);
 /// What an image is written onto, as it was found.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// What it is.
+    /// Kind of the device or file.
     pub kind: TargetKind,
     /// What is known of it, as of a disk: its node or file, size and sectors, and of a whole device its partitions.
     pub disk: Disk,
@@ -36,7 +36,7 @@ pub struct Target {
     pub node: Inventory,
 }
 
-/// Kinds of targets.
+/// Kind of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetKind {
     /// A regular file: it has no sectors, and no machine starts from it.
@@ -48,7 +48,7 @@ pub enum TargetKind {
 }
 
 impl Target {
-    /// What a fresh look is compared with before the first write: the target, and what is stacked on it.
+    /// The part of an inventory that is compared again before the first write: the target, and what is stacked on it.
     pub fn inventory(&self) -> Inventory {
         Inventory {
             disks: vec![self.disk.clone()],
@@ -62,7 +62,7 @@ impl Target {
     }
 }
 
-/// Makes the plan: a pure function. The image goes onto the target's first byte, whatever `image` says; a plan that is
+/// Makes the plan: a pure function. The image goes onto the target's first byte, whatever `image` has; a plan that is
 /// refused is a plan all the same, with its refusals in it: first those of the target, then those of the image.
 pub fn plan(image: PlannedImage, target: &Target, options: &Options) -> Plan {
     let mut diagnostics = Diagnostics::default();
@@ -82,7 +82,7 @@ pub fn plan(image: PlannedImage, target: &Target, options: &Options) -> Plan {
     plan
 }
 
-/// The target as the one disk of the plan. No table of ours is made on it.
+/// The target as the one disk of the plan. The plan makes no table on it.
 fn disk(target: &Target) -> PlannedDisk {
     let Disk {
         path,

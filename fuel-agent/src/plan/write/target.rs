@@ -7,8 +7,8 @@ use crate::model::error::Kind;
 use crate::model::inventory::Disk;
 
 /// Refuses a disk, or a partition of one, that `run` would not touch either, and one on which something is stacked:
-/// nothing is released here. Devices that are no disks (loop devices, volumes, arrays) are left to the kernel, which
-/// opens none that is in use, unless they or the disks that they lie on are protected.
+/// nothing is released here. Devices that are not disks (loop devices, volumes, arrays) are left to the kernel, which
+/// opens none that is in use, unless they or the disks below them are protected.
 pub(super) fn check(target: &Target, options: &Options, diagnostics: &mut Diagnostics) {
     if target.kind == TargetKind::File {
         return;
