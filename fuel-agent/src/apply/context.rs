@@ -19,18 +19,18 @@ use crate::model::storage::BlockRef;
 use crate::plan::approve::ApprovedPlan;
 use crate::tools::Tool;
 
-/// What apply is told beside the plan: where things are on this machine, and how careful to be.
+/// Apply's settings beside the plan: where things are on this machine, and how careful to be.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Folder for mounts and temporary files of this run; exists, and is ours alone.
+    /// Folder for mounts and temporary files of this run; exists, and no other process uses it.
     pub work: PathBuf,
-    /// Where GRUB's platforms lie: `i386-pc/`, `x86_64-efi/`.
+    /// Folder of GRUB's platforms: `i386-pc/`, `x86_64-efi/`.
     pub grub: PathBuf,
     /// Images without a digest may be written.
     pub allow_unverified: bool,
-    /// What holds for packed images.
+    /// Policy for packed images.
     pub packed: crate::source::policy::PackedPolicy,
-    /// How sources are fetched.
+    /// Timeouts, retries and trust for HTTP.
     pub http: crate::http::HttpSettings,
 }
 
@@ -71,15 +71,15 @@ pub struct BootFolder {
 
 /// Everything that performing a step may use.
 pub struct Context<'a> {
-    /// What is being done.
+    /// The approved plan that the steps belong to.
     pub plan: &'a ApprovedPlan,
     /// The machine.
     pub host: &'a mut Host,
-    /// Who hears of it.
+    /// Receives progress and warnings.
     pub events: &'a dyn Events,
-    /// Where things are.
+    /// Paths and policies on this machine.
     pub options: &'a Options,
-    /// What was found out so far.
+    /// Results of earlier steps that later ones need.
     pub state: &'a mut State,
 }
 
@@ -113,7 +113,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The node of a disk.
+    /// Device node of a disk.
     pub fn disk(&self, disk: DiskIndex) -> &'a Path {
         Path::new(&self.plan[disk].device)
     }
@@ -162,13 +162,13 @@ impl<'a> Context<'a> {
         wait::run_while_busy(host.exec.as_mut(), cmd, HELD_PATIENCE, &host.cancel)
     }
 
-    /// Says that something is odd and goes on.
+    /// Warns and goes on.
     pub(super) fn warn(&self, stage: Stage, message: String) {
         let stage = Some(stage);
         self.events.emit(&Event::Warning { stage, message });
     }
 
-    /// Stops where somebody has asked for it.
+    /// Fails with `Interrupted` once the run is cancelled.
     pub(super) fn check_cancel(&self) -> Result<(), Error> {
         if self.host.cancel.is_cancelled() {
             return Err(Error::new(Kind::Interrupted, "stopped as asked"));
@@ -177,8 +177,7 @@ impl<'a> Context<'a> {
     }
 
     /// Lets udev come to rest, so that it holds nothing that is about to be changed, and has seen what was. Where there
-    /// is
-    /// no udev there is nothing to wait for.
+    /// is no udev there is nothing to wait for.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         if self.host.exec.find(Tool::Udevadm.into()).is_none() {
             return Ok(());
@@ -210,7 +209,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// How long a program that looks at every new device may hold one that a tool is to change.
+/// How long a program that opens every new device may hold one that a tool is to change.
 const HELD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a node may take to appear.

@@ -1,7 +1,7 @@
 //! An extent of a disk as something to read, write and seek in, for code that makes or reads a filesystem.
 //!
 //! The first sector can be held back: everything else is written, flushed and checked before it, and until it follows
-//! nobody finds a filesystem there.
+//! no program finds a filesystem there.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -53,7 +53,7 @@ impl<'a> DiskRegion<'a> {
         self.extent.length.0.saturating_sub(self.at)
     }
 
-    /// How many of `wanted` bytes lie on the same side of the held sector's end, and whether they are held.
+    /// How many of `wanted` bytes are on the same side of the held sector's end, and whether they are held.
     fn stretch(&self, wanted: usize) -> (usize, bool) {
         let wanted = usize::try_from(self.left()).map_or(wanted, |left| left.min(wanted));
         let held = self.held.as_ref().map_or(0, Vec::len);
@@ -71,7 +71,7 @@ impl<'a> DiskRegion<'a> {
     }
 }
 
-/// Writes, flushes, reads back: a medium that lies is found out here if it can be.
+/// Writes, flushes, reads back: a disk that acknowledges writes which it loses is detected here if it can be.
 pub(super) fn write_and_check(
     device: &mut dyn BlockDevice,
     bytes: &[u8],

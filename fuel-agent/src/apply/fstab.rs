@@ -51,7 +51,7 @@ pub(crate) fn render(
     Ok(lines.concat())
 }
 
-/// A root that is damaged stops the node rather than letting it run on, as Fuel has it. Only ext knows the option (Fuel
+/// A root that is damaged stops the node rather than letting it run on, as Fuel has it. Only ext has the option (Fuel
 /// writes it for xfs too, which then does not mount).
 fn options(mount: &Mount, kind: &FilesystemType) -> String {
     let root = *mount == Mount::Path("/".to_owned());

@@ -12,9 +12,9 @@ pub(super) enum TableError {
     /// A type that is not a GUID.
     #[error("the type of partition {number} is `{given}`, which is not a valid GUID")]
     Type {
-        /// The partition.
+        /// Number of the partition.
         number: u32,
-        /// What it is.
+        /// The text in place of a type GUID.
         given: String,
     },
     /// The table cannot be made, written or compared.

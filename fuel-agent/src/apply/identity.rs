@@ -1,4 +1,5 @@
-//! Who the installed system is: its name, what must not be the same on two machines, what Fuel's agent looks for.
+//! Identity of the installed system: its name, what must not be the same on two machines, the files that Fuel's agent
+//! reads.
 //!
 //! An image is one system copied to many nodes. What identifies a system (machine id, ssh host keys, random seed, LVM's
 //! list of devices) is taken out, so that each node makes its own.
@@ -51,9 +52,8 @@ pub(crate) fn short(fqdn: &str) -> &str {
     fqdn.split('.').next().unwrap_or(fqdn)
 }
 
-/// /etc/hosts with the node's own line: the address that others know, not 127.0.1.1, because clustered services tell
-/// each
-/// other what their name resolves to. Lines that name it otherwise go; all others stay.
+/// /etc/hosts with the node's own line: the address that other nodes reach it by, not 127.0.1.1, because clustered
+/// services send each other what their name resolves to. Lines that name it otherwise are removed; all others stay.
 fn hosts(old: &str, address: &str, fqdn: &str) -> String {
     let short = short(fqdn);
     let names = |line: &str| -> Vec<String> {
@@ -131,7 +131,7 @@ fn make_unique(tree: &TargetTree) -> Result<Vec<String>, Error> {
     Ok(Vec::new())
 }
 
-/// Files written from outside have no SELinux label; the system is told to label everything once.
+/// Files written from outside have no SELinux label; the system is made to label everything once.
 fn relabel(tree: &TargetTree) -> Result<(), Error> {
     let config = tree.read("etc/selinux/config")?.unwrap_or_default();
     let enabled = |line: &str| {

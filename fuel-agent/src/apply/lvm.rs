@@ -15,9 +15,8 @@ use crate::tools::Tool;
 /// Why there is no LVM where disks are files.
 const ON_FILES: &str = "LVM needs a block device";
 
-/// `lvm SUBCOMMAND`, which sees these nodes and no others: a volume group of the same name on another disk is not
-/// touched,
-/// and nothing depends on a devices file, on what udev knows of new nodes, or on a daemon.
+/// `lvm SUBCOMMAND`, restricted to these devices: a volume group of the same name on another disk is not touched, and
+/// nothing depends on a devices file, on udev's records of new devices, or on a daemon.
 pub(super) fn lvm<P: AsRef<Path>>(
     subcommand: &str,
     nodes: impl IntoIterator<Item = P>,
@@ -144,7 +143,7 @@ pub(super) fn make_logical_volume(
     Ok(Outcome::Changed)
 }
 
-/// Sizes in KiB, which is what LVM's `k` means, whatever `global/units` says; a broken KiB counts as a whole one.
+/// Sizes in KiB, which is what LVM's `k` means, whatever `global/units` is; a fraction of a KiB counts as a whole one.
 fn kib(size: Bytes) -> String {
     format!("{}k", size.0.div_ceil(1024))
 }
@@ -185,7 +184,7 @@ mod tests {
             let error = harness.all(&steps()).unwrap_err();
             assert_eq!(error.kind, Kind::Tool, "{n}: {error}");
         }
-        // The node is looked at once before the physical volume is made, and once for each logical volume.
+        // The device is checked once before the physical volume is made, and once for each logical volume.
         for n in 0..3 {
             let mut harness = StepHarness::new();
             harness.disks = harness.disks.failing(Fault::Open(n));

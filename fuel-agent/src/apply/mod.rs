@@ -1,22 +1,24 @@
 //! Effects without decisions: one file per kind of step.
 //!
 //! ```text
-//!   release                    letting go of what lies on the chosen disks
-//!   disarm                     nothing on them boots any more
-//!   table, gpt          old signatures, partition tables, the kernel's view of them
+//!   release                    what is stacked on the chosen disks is stopped; what is kept is activated
+//!   disarm                     nothing on the disks boots any more
+//!   partition_table, gpt       old signatures, partition tables, the kernel's partitions
 //!   raid, lvm                  arrays, volume groups, volumes
-//!   filesystem, scratch        made, grown; on files by way of a file of their own
+//!   filesystem, staging        made, grown; by way of a staging file where a disk is a file
 //!   signature                  what blkid finds on a device
-//!   image, content             image bytes onto their device, archives into their filesystem; what lies under a mount point into its filesystem
-//!   target                     the installed system's tree, mounted
-//!   fstab, identity, bootconfig, configdrive      files written into it, and beside it
+//!   image, content             image bytes onto their device, archives into their filesystem; the files below a
+//!                              mount point into its filesystem
+//!   target, target_tree        the installed system's tree, mounted
+//!   fstab, identity, network   files written into it
+//!   bootconfig, configdrive    GRUB's configuration; the cloud-init data
 //!   verify                     everything read back
 //!   bootcode, stamp            what makes the node bootable, last
-//!   undo                       letting go of what was made, at the end of the run
-//!   context, outcome           below them all: what steps share, and how they end
+//!   undo                       release of what was made, at the end of the run
+//!   context, outcome           what steps share, and their results
 //! ```
 //!
-//! `perform` matches on the step and calls the file that knows how; whatever is decided was decided in `plan`.
+//! `perform` matches on the step and calls the file that performs it; whatever is decided was decided in `plan`.
 
 pub mod bootcode;
 pub mod bootconfig;
@@ -55,8 +57,7 @@ use crate::model::index::ImageIndex;
 use crate::model::step::{Arm, Configure, ImageStep, Make, PlannedStep, Step};
 
 /// Performs steps that go together: those that write images. One [`StepRun`] for each, in their order; where any
-/// failed,
-/// one is [`StepResult::Failed`](outcome::StepResult::Failed) and it is the first that did.
+/// failed, one is [`StepResult::Failed`](outcome::StepResult::Failed) and it is the first that did.
 pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Vec<StepRun> {
     let images = steps.iter().map(|planned| planned.step.image());
     if let Some(images) = images.collect::<Option<Vec<ImageIndex>>>() {
@@ -67,7 +68,7 @@ pub fn perform_together(steps: &[&PlannedStep], context: &mut Context<'_>) -> Ve
     StepRun::none_of(steps.len(), error)
 }
 
-/// Performs one step.
+/// Performs one step of an approved plan.
 pub fn perform(step: &PlannedStep, context: &mut Context<'_>) -> Result<Outcome, Error> {
     match &step.step {
         Step::Release(step) => release::perform(context, step),

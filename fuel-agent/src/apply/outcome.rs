@@ -11,19 +11,20 @@ pub enum Outcome {
     Changed,
     /// It was as it should be.
     Unchanged,
-    /// It could not be done here, and that is no error (a file that stands for a disk, say); the run ends incomplete.
+    /// It could not be done here, and that is no error (a file that stands for a disk, for example); the run ends
+    /// incomplete.
     Skipped {
-        /// Why.
+        /// The reason, for the report.
         why: String,
     },
 }
 
-/// How a step ended.
+/// Result of a step.
 #[derive(Debug)]
 pub enum StepResult {
-    /// It was performed.
+    /// It was performed, or skipped with a reason.
     Done(Outcome),
-    /// It failed.
+    /// It failed with this error.
     Failed(Error),
     /// It was performed at the same time as one that failed, and stopped for that.
     Stopped,
@@ -41,9 +42,9 @@ impl From<Result<Outcome, Error>> for StepResult {
 /// A step that was performed, if only in part.
 #[derive(Debug)]
 pub struct StepRun {
-    /// How it ended.
+    /// Result of the step.
     pub ending: StepResult,
-    /// How long it took.
+    /// Duration by the monotonic clock.
     pub took: Duration,
 }
 

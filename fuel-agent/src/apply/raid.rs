@@ -30,7 +30,7 @@ pub(super) fn make(context: &mut Context<'_>, raid: RaidIndex) -> Result<Outcome
         context.await_node(node)?;
         clear_superblock(context, node)?;
     }
-    // udev may be looking at the members; mdadm wants them for itself.
+    // udev may have the members open; mdadm needs them exclusively.
     context.settle()?;
     let cmd = create(planned, &members, &spares);
     context
@@ -59,8 +59,8 @@ fn clear_superblock(context: &mut Context<'_>, node: &Path) -> Result<(), Error>
         .map_err(|error| error.device(node.display()))
 }
 
-/// Never asks anything: `--run` answers, `--bitmap` leaves nothing to ask. A mirror resyncs in the background and is
-/// whole for readers at once, so nobody waits for it; `--assume-clean` would let the members differ where nothing is
+/// Without prompts: `--run` answers, `--bitmap` leaves nothing to ask. A mirror resyncs in the background and is whole
+/// for readers at once, so the run does not wait for it; `--assume-clean` would let the members differ where nothing is
 /// written, and a later check would call that damage.
 fn create(raid: &PlannedRaid, members: &[PathBuf], spares: &[PathBuf]) -> Cmd {
     let mut cmd = Cmd::new(Tool::Mdadm)

@@ -1,4 +1,4 @@
-//! What a device holds, as blkid finds it: by the very rules by which the installed system will look for it.
+//! What a device holds, as blkid finds it: by the very rules by which the installed system will find it.
 
 use std::path::Path;
 
@@ -14,9 +14,9 @@ use crate::tools::Tool;
 pub(super) struct Signature {
     /// Its type: `ext4`, `swap`, `LVM2_member`.
     pub(super) kind: String,
-    /// Its identifier.
+    /// UUID or serial number, as blkid prints it.
     pub(super) uuid: String,
-    /// Its label.
+    /// Label; empty without one.
     pub(super) label: String,
 }
 
@@ -68,7 +68,7 @@ fn parse(text: &str) -> Option<Signature> {
 }
 
 impl Context<'_> {
-    /// The UUID of a filesystem of the plan; looked up where nobody has yet.
+    /// The UUID of a filesystem of the plan; read from its device the first time.
     pub fn filesystem_uuid(&mut self, filesystem: FilesystemIndex) -> Result<String, Error> {
         match self.state.filesystem_uuids.get(&filesystem) {
             Some(uuid) => Ok(uuid.clone()),
@@ -76,7 +76,7 @@ impl Context<'_> {
         }
     }
 
-    /// Looks at what is on the device of a filesystem of the plan, which has to be of its type, and notes its UUID.
+    /// Probes the device of a filesystem of the plan, which has to be of its type, and records its UUID.
     pub(super) fn find_filesystem(
         &mut self,
         filesystem: FilesystemIndex,
@@ -84,7 +84,7 @@ impl Context<'_> {
         let planned = &self.plan[filesystem];
         let node = self.node(planned.on)?;
         let wanted = self.plan.kind_of(planned);
-        // What is not as it should be is the fault of whoever it came from.
+        // A wrong type is the fault of the image, of the request that keeps it, or of the disk.
         let blame = match (self.plan.image_over(planned), planned.keep_data) {
             (Some(_), _) => Kind::Image,
             (None, true) => Kind::Refused,

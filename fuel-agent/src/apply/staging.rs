@@ -1,6 +1,5 @@
-//! A filesystem in a sparse file of its own: what mkfs and resize2fs work on where a disk is a file, for they cannot be
-//! told
-//! of a part of one. It is copied to and from its extent with its holes.
+//! A filesystem in a sparse file of its own: what mkfs and resize2fs work on where a disk is a file, for they have no
+//! option for an offset in one. It is copied to and from its extent with its holes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -15,7 +14,7 @@ use host::units::{Bytes, Extent};
 use super::context::{Context, disk_error};
 use crate::model::error::Error;
 
-/// What is copied at once.
+/// Bytes that are copied at once.
 const PIECE: usize = 1 << 20;
 
 /// A file of the size of a volume; it goes when this is dropped.
@@ -60,7 +59,7 @@ impl Staging {
         Ok(Self { path, file })
     }
 
-    /// The file.
+    /// Path of the staging file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -141,11 +140,11 @@ mod tests {
         staging.file.write_all_at(b"beyond", 7 << 20).unwrap();
         let extent = Extent::new(Bytes(1 << 20), Bytes(5 << 20)).unwrap();
         let mut copy = vec![0_u8; 5 << 20];
-        let mut told = 0;
+        let mut copied = 0;
         segments(&staging.file, extent, &Cancel::new(), |bytes, at| {
             let at = usize::try_from(at.0).unwrap();
             copy[at..at + bytes.len()].copy_from_slice(bytes);
-            told += bytes.len();
+            copied += bytes.len();
             Ok(())
         })
         .unwrap();
@@ -153,7 +152,7 @@ mod tests {
             (&copy[..5], &copy[(5 << 20) - 3..]),
             (&b"begin"[..], &b"end"[..])
         );
-        assert!(told <= 2 << 20, "{told}");
+        assert!(copied <= 2 << 20, "{copied}");
         let path = staging.path().to_owned();
         drop(staging);
         assert!(!path.exists());

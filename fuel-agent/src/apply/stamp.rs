@@ -1,6 +1,5 @@
-//! The identity stamp: which request was installed, from which images, when. It lies before the first partition of each
-//! disk
-//! that got boot code, so that a later run, or `status`, can read it without mounting anything.
+//! The identity stamp: which request was installed, from which images, when. It is before the first partition of each
+//! disk that got boot code, so that a later run, or `status`, can read it without mounting anything.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,7 +24,7 @@ const MAGIC: [u8; 16] = *b"provision stamp\x01";
 const LENGTH: usize = 4;
 const DIGEST: usize = 32;
 
-/// What was installed.
+/// Contents of a stamp: the installation it was written for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// Version of the agent that wrote it.
@@ -34,7 +33,7 @@ pub struct Stamp {
     pub request_digest: String,
     /// `instance-id` of the installation.
     pub instance_id: String,
-    /// What was written.
+    /// Images that were written, in the order of the plan.
     pub images: Vec<StampedImage>,
     /// Seconds since 1970, by the ramdisk's clock.
     pub written_at: u64,
@@ -45,7 +44,7 @@ pub struct Stamp {
 /// An image that was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StampedImage {
-    /// Where it came from.
+    /// Address of the image, without secrets.
     pub url: String,
     /// sha256 of what was written.
     pub sha256: String,
@@ -69,7 +68,7 @@ impl Stamp {
 
     /// Whether the image at `url` was installed as its source names it now; `None` where the source names no digest.
     pub fn holds(&self, url: &RedactedUrl, facts: &SourceFacts) -> Option<bool> {
-        // A stamp holds addresses without what is secret in them; two may look alike then.
+        // A stamp holds addresses without what is secret in them; two may be equal then.
         let shown = url.to_string();
         let mut stamped = self.images.iter().filter(|it| it.url == shown);
         match (&facts.raw_sha256, &facts.raw_blake3, &facts.raw_md5) {
@@ -164,9 +163,8 @@ pub fn parse(bytes: &[u8]) -> Option<Stamp> {
     serde_json::from_slice(json).ok()
 }
 
-/// Removes a stamp, whole or damaged, and says whether there was one. What does not begin like a stamp is not touched:
-/// it
-/// may be data that is kept.
+/// Removes a stamp, whole or damaged, and returns whether there was one. What does not begin like a stamp is not
+/// touched: it may be data that is kept.
 pub(super) fn clear(device: &mut dyn BlockDevice) -> io::Result<bool> {
     if device.size() < STAMP.end() {
         return Ok(false);
@@ -231,7 +229,7 @@ mod tests {
             let mut stamp = stamp();
             plan.images[0].facts.raw_sha256 = Some(stamp.images[0].sha256.clone());
             stamp.images[0].url = crate::model::url::redacted(url);
-            // as it looks alike, one that is something else must not hide it
+            // a line of the same form that is something else must not hide it
             let mut twin = stamp.images[0].clone();
             twin.sha256 = "cd".repeat(32);
             assert!(stamp.is_of(&plan), "{url}");

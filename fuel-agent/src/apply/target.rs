@@ -31,8 +31,7 @@ pub(super) fn within(
 
 impl Context<'_> {
     /// Where `/` of the installed system is, mounted for writing; on first use everything is mounted, and the UUIDs of
-    /// all
-    /// filesystems are known from then on.
+    /// all filesystems are known from then on.
     pub fn target(&mut self) -> Result<PathBuf, Error> {
         if let Some(target) = &self.state.target {
             return Ok(target.root.clone());
@@ -56,7 +55,7 @@ impl Context<'_> {
         });
         for filesystem in by_depth(self.plan)? {
             if let Err(error) = self.mount_one(filesystem, &root, mode) {
-                // The first error is the one to be told; what stays mounted the clean-up of the run finds.
+                // The first error is the one that is reported; the clean-up of the run finds what stays mounted.
                 let _ = self.unmount_target();
                 self.state.target = None;
                 return Err(error);
@@ -163,8 +162,7 @@ fn by_depth(plan: &Plan) -> Result<Vec<FilesystemIndex>, Error> {
 }
 
 /// The folder that `path` is in the installed system, made where it is missing and may be: links lead where they will
-/// lead
-/// there, so never out of it.
+/// lead there, so never out of it.
 fn mount_point(root: &Path, path: &str, mode: MountMode) -> io::Result<PathBuf> {
     let tree = Tree::open(root)?;
     if mode == MountMode::Write {

@@ -1,4 +1,4 @@
-//! The installed system's tree as those see it who write files into it: confined, and with errors that name the file.
+//! The installed system's tree for code that writes files into it: confined, and with errors that name the file.
 
 use host::tree::Tree;
 
@@ -110,7 +110,7 @@ impl TargetTree {
         self.0.link(path, to).map_err(|e| failed("make", path, e))
     }
 
-    /// Copies files of ours into one of its folders.
+    /// Copies files of this machine into one of its folders.
     pub(super) fn copy_in(
         &self,
         from: &std::path::Path,

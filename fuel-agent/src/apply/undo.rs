@@ -1,6 +1,5 @@
-//! Letting go, at the end of a run, of the arrays and volume groups that it made or took up. They are found by what
-//! they lie
-//! on, never by their names alone: this machine may have others that are called the same.
+//! Release, at the end of a run, of the arrays and volume groups that it made or activated. They are found by the
+//! devices they are built on, never by their names alone: this machine may have others of the same name.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,10 +12,10 @@ use crate::model::plan::Plan;
 use crate::model::step::{Make, Step};
 use crate::model::storage::BlockRef;
 
-/// Something that keeps disks busy until it is let go.
+/// Something that keeps disks busy until it is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acquired {
-    /// An array.
+    /// An array of the plan.
     Raid(RaidIndex),
     /// A volume group, with all its volumes.
     VolumeGroup(VolumeGroupIndex),
@@ -69,7 +68,7 @@ fn stop(context: &mut Context<'_>, raid: RaidIndex) -> Result<(), Error> {
         device,
     ))?;
     let own = known(context, planned.members.iter().chain(&planned.spares));
-    // Without members it holds no disk; with others it is somebody else's, and the run has failed because of it.
+    // Without members it holds no disk; with others it is not the plan's, and the run has failed because of it.
     if below.is_empty() || below.iter().any(|node| !own.contains(node)) {
         return Ok(());
     }
@@ -86,7 +85,7 @@ fn deactivate(context: &mut Context<'_>, group: VolumeGroupIndex) -> Result<(), 
     release::deactivate(context, &planned.name, nodes).map(drop)
 }
 
-/// Those of the nodes that the kernel knows: where a disk has gone meanwhile, the rest is let go all the same.
+/// Those of the device nodes that the kernel has: where a disk has gone meanwhile, the rest is released all the same.
 fn known<'r>(context: &Context<'_>, on: impl Iterator<Item = &'r BlockRef>) -> BTreeSet<PathBuf> {
     on.filter_map(|on| context.node(*on).ok()).collect()
 }

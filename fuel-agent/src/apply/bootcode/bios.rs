@@ -1,9 +1,8 @@
-//! GRUB on a BIOS disk: the core image in its partition, `boot.img` in the boot sector, each telling the next where to
-//! look.
+//! GRUB on a BIOS disk: the core image in its partition, `boot.img` in the boot sector, each with the place of the
+//! next.
 //!
 //! The numbers are GRUB's interface between its stages; they have not moved since GRUB 1.97, and each is checked
-//! against
-//! what is there before it is written over.
+//! against what is there before it is written over.
 
 use std::io;
 
@@ -83,7 +82,7 @@ pub(crate) struct Code {
     core: Vec<u8>,
 }
 
-/// Tells `boot.img` where the core image is, and the core image's first sector where the rest is.
+/// Writes into `boot.img` where the core image is, and into the core image's first sector where the rest is.
 pub(crate) fn prepared(boot: &[u8], core: &[u8], place: Extent) -> Result<Code, String> {
     let (mut boot, mut core) = (boot.to_vec(), core.to_vec());
     if boot.len() != SECTOR || boot.get(DRIVE_CHECK) != Some(&0xeb) || !is_grubs(&boot) {

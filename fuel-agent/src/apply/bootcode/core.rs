@@ -1,6 +1,5 @@
 //! GRUB's core image: what the ramdisk's GRUB brings, put together so that it finds the installed system's `/boot` by
-//! the
-//! filesystem's UUID, whatever the firmware calls the disk.
+//! the filesystem's UUID, whatever the firmware calls the disk.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use crate::model::grub::Platform;
 use crate::tools::Tool;
 
 /// In every core image, so that a system starts even if its module folder is lost: partition tables, md, LVM, the
-/// filesystems that can be under `/boot`, and what our grub.cfg uses.
+/// filesystems that can be under `/boot`, and what the agent's grub.cfg uses.
 const MODULES: [&str; 33] = [
     "part_gpt",
     "part_msdos",

@@ -1,12 +1,9 @@
-//! Our entries in the boot list of a UEFI firmware: `Boot####` and `BootOrder`, as UEFI 2.10 has them (sections 3.1.3
-//! and
-//! 3.3; device paths in 10.3).
+//! The agent's entries in the boot list of a UEFI firmware: `Boot####` and `BootOrder`, as UEFI 2.10 has them (sections
+//! 3.1.3 and 3.3; device paths in 10.3).
 //!
 //! An entry names the partition by number, place and identifier, and the program in it. It is more than the path that
-//! firmware tries
-//! by itself on any disk: firmware that tries it on removable disks only starts the node too, and people see in its
-//! menu
-//! what is there.
+//! firmware tries by itself on any disk: firmware that tries it on removable disks only starts the node too, and people
+//! see in its menu what is there.
 
 use std::io;
 
@@ -14,7 +11,7 @@ use host::efivars::Variables;
 use host::partition_table::FoundPartition;
 use host::units::Bytes;
 
-/// What our entries are called; with a number behind it where several disks of the node have one.
+/// Description of the agent's entries; with a number behind it where several disks of the node have one.
 const NAME: &str = "provision";
 /// The list of numbers, two bytes each, in the order in which they are tried.
 const ORDER: &str = "BootOrder";
@@ -22,7 +19,7 @@ const ORDER: &str = "BootOrder";
 const CURRENT: &str = "BootCurrent";
 /// `LOAD_OPTION_ACTIVE`: the firmware tries it by itself.
 const ACTIVE: u32 = 1;
-/// The end of a device path.
+/// The end node of a device path.
 const END_OF_PATH: [u8; 4] = [0x7f, 0xff, 4, 0];
 
 /// An entry: where it leads.
@@ -94,11 +91,9 @@ fn text(text: &str) -> Vec<u8> {
 
 /// Puts an entry into the list, and gives back its number.
 ///
-/// What the node was started by stays before it: with the network first, as installers need it, it is the orchestrator
-/// that
-/// says "your disk now", and the firmware then goes on to what comes next. Where that is not in the list (started by
-/// hand, or by
-/// a controller for this once) ours comes first.
+/// The entry that the node was started by stays before the new one: with the network first, as installers need it, the
+/// orchestrator decides that the node boots from its disk, and the firmware then goes on to the next entry. Where it is
+/// not in the list (started by hand, or by a controller for this once) the new entry comes first.
 pub(crate) fn add(variables: &Variables, entry: &Entry<'_>) -> io::Result<u16> {
     if variables.names()?.is_empty() {
         let what = "the firmware's variables cannot be reached (is efivarfs mounted?)";
@@ -108,7 +103,7 @@ pub(crate) fn add(variables: &Variables, entry: &Entry<'_>) -> io::Result<u16> {
     let free = (0..=u16::MAX).find(|number| !taken.contains(number));
     let number = free.ok_or_else(|| io::Error::other("the firmware's boot list is full"))?;
     let mut order = order(variables)?;
-    // What the list says of a number that is free means nothing.
+    // A number in the list without an entry means nothing.
     order.retain(|listed| *listed != number);
     order.insert(place(variables, &order)?, number);
     variables.write(&name_of(number), &entry.load_option()?)?;
@@ -120,7 +115,7 @@ pub(crate) fn add(variables: &Variables, entry: &Entry<'_>) -> io::Result<u16> {
     Ok(number)
 }
 
-/// Where in the list a new entry goes: behind the last one of ours, else behind what the node was started by.
+/// Where in the list a new entry goes: behind the agent's last one, else behind what the node was started by.
 fn place(variables: &Variables, order: &[u16]) -> io::Result<usize> {
     for (index, number) in order.iter().enumerate().rev() {
         if is_ours(variables, *number)? {
@@ -134,7 +129,7 @@ fn place(variables: &Variables, order: &[u16]) -> io::Result<usize> {
     Ok(started.map_or(0, |index| index + 1))
 }
 
-/// Removes our entries, and their numbers from the list. Gives back how many there were.
+/// Removes the agent's entries, and their numbers from the list. Returns how many there were.
 pub(crate) fn forget(variables: &Variables) -> io::Result<usize> {
     let mut ours = Vec::new();
     for number in entries(variables)? {
@@ -247,7 +242,7 @@ mod tests {
         }
     }
 
-    /// Firmware with two entries: a network card as 0 and a system of somebody else as 3.
+    /// Firmware with two entries: a network card as 0 and another system as 3.
     fn firmware() -> (tempfile::TempDir, Variables) {
         let folder = tempfile::tempdir().unwrap();
         let variables = Variables::at(folder.path());

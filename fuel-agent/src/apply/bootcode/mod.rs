@@ -35,7 +35,7 @@ pub(super) fn install(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outc
         Firmware::Uefi => uefi::install(context, disk),
     };
     if done.is_err() {
-        // At once; the error that led here is the one that is told.
+        // At once; the error that led here is the one that is reported.
         for error in disarm_again(context.plan, context.host) {
             let stage = Some(Stage::Bootloader);
             let message = error.one_line();
@@ -46,8 +46,7 @@ pub(super) fn install(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outc
 }
 
 /// Files that stand for disks have no boot configuration, since that needs a mounted filesystem; then boot code would
-/// end
-/// in GRUB's shell, and a stamp would call ready what is not.
+/// end in GRUB's shell, and a stamp would call ready what is not.
 pub(super) fn without_configuration(context: &Context<'_>) -> Option<Outcome> {
     let files = context.on_files();
     (files && context.state.boot_folder.is_none()).then(|| Outcome::Skipped {
@@ -58,7 +57,7 @@ pub(super) fn without_configuration(context: &Context<'_>) -> Option<Outcome> {
 
 /// Takes boot code and stamp from every disk that the plan gives them to, also those that were done before: a run that
 /// failed leaves a node that its orchestrator can reach. (The other disks have been disarmed and never get boot code.)
-/// What cannot be taken is told; it does not keep the rest from being tried.
+/// What cannot be taken is reported; the rest is tried all the same.
 pub fn disarm_again(plan: &Plan, host: &Host) -> Vec<Error> {
     let disks = plan.disks.iter().filter(|disk| disk.bootloader);
     let failures = disks.filter_map(|disk| {
@@ -90,7 +89,7 @@ fn take_back(firmware: Firmware, disk: &PlannedDisk, devices: &dyn Devices) -> i
         (Firmware::Uefi, Some(esp)) => uefi::take_back(device, esp),
         _ => stub::write(device),
     };
-    // Whether or not it was: a stamp says that the node is ready, and it is not.
+    // Whether or not the node was installed: a stamp marks it as ready, and it is not.
     let cleared = stamp::clear(device).and_then(|_| device.flush());
     taken.and(cleared)
 }
@@ -121,8 +120,8 @@ pub(crate) fn esp(disk: &PlannedDisk) -> Option<&PlannedPartition> {
         .find(|partition| partition.role == Role::Esp)
 }
 
-/// The identifier that a filesystem made by us on the partition gets: known before it is made, so that fstab can name
-/// it.
+/// The identifier that a filesystem made by the agent on the partition gets: known before it is made, so that fstab can
+/// name it.
 pub(crate) fn volume_id(partition: &PlannedPartition) -> u32 {
     partition.guid.as_fields().0
 }

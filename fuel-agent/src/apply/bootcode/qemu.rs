@@ -1,7 +1,7 @@
 //! What firmware makes of it: real boot code, made by the real GRUB, started by SeaBIOS and OVMF in QEMU.
 //!
-//! No serial line is scraped for success: whatever is reached at last tells QEMU a number of its own to exit with.
-//! Each test is over in seconds and is skipped, with a word, where its programs are not installed.
+//! The serial line is not parsed for success: the code that is reached at last exits QEMU with a status of its own.
+//! Each test is over in seconds and is skipped, with a message, where its programs are not installed.
 
 use crate::model::grub::Platform;
 use std::path::{Path, PathBuf};
@@ -138,7 +138,7 @@ impl StepHarness {
         });
     }
 
-    /// Starts QEMU with the disk first in its boot order, and says with which status it ended.
+    /// Starts QEMU with the disk first in its boot order, and returns its exit status.
     fn start(&mut self, more: &[&str]) -> Result<i32, ExecError> {
         let disk = format!(
             "file={},format=raw,if=none,id=first",

@@ -1,8 +1,7 @@
-//! What stands in a disk's boot sector while nothing on it is ready to start: it hands on to the next boot device.
+//! The boot sector of a disk while nothing on it is ready to start: it starts the next boot device.
 //!
 //! Not zeros: firmware that finds a valid signature jumps there, and on zeros it hangs. Not a missing signature either:
-//! the
-//! partition table shares the sector.
+//! the partition table shares the sector.
 
 use std::io;
 
@@ -13,9 +12,9 @@ use crate::apply::disk_region::write_and_check;
 
 /// The sector that boot code and partition table share.
 const SECTOR: usize = 512;
-/// In it: the flag of the first entry of the table; 0x80 says that it is active.
+/// Offset of the flag of the first entry of the table; 0x80 marks it active.
 const FLAG: usize = 446;
-/// In it: the type of the first entry; 0xee says that the disk has a GPT.
+/// Offset of the type of the first entry; 0xee marks a disk with a GPT.
 const KIND: usize = FLAG + 4;
 
 /// Writes boot code. Where the table's first entry is the protective entry of a GPT and its mark has to change, that
@@ -36,7 +35,8 @@ pub(super) fn put(device: &mut dyn BlockDevice, code: &[u8], active: bool) -> io
     write_and_check(device, &sector, Bytes::ZERO)
 }
 
-/// Writes the stub, and takes the mark of the protective entry away: firmware that wants it does not even try the disk.
+/// Writes the stub, and clears the active flag of the protective entry: firmware that needs it does not even try the
+/// disk.
 pub(in crate::apply) fn write(device: &mut dyn BlockDevice) -> io::Result<()> {
     put(device, &CODE, false)
 }
@@ -44,7 +44,7 @@ pub(in crate::apply) fn write(device: &mut dyn BlockDevice) -> io::Result<()> {
 /// Length of the boot code in the first sector; disk signature and partition table follow.
 pub(crate) const LENGTH: usize = 440;
 
-/// Says so, in case somebody watches.
+/// Printed on the console by the stub.
 const MESSAGE: &[u8] = b"\r\nNothing to start on this disk yet; trying the next one.\r\n\0";
 
 /// Where the message starts, right behind the program.

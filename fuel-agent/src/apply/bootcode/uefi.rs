@@ -1,8 +1,7 @@
 //! GRUB on a UEFI node: a FAT filesystem with `\EFI\BOOT\BOOTX64.EFI`, the path that firmware tries on any disk.
 //!
 //! Its first sector is written last: until then there is no filesystem for the firmware to find. Then the disk gets an
-//! entry in
-//! the firmware's own boot list.
+//! entry in the firmware's own boot list.
 
 use std::io;
 
@@ -21,7 +20,7 @@ use crate::model::index::DiskIndex;
 use crate::model::plan::PlannedPartition;
 use crate::model::stage::Stage;
 
-/// Where firmware looks when nobody told it where to look.
+/// The path that firmware starts without a boot entry.
 const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
 /// Label of the filesystem.
 const LABEL: &str = "EFI";
@@ -66,13 +65,12 @@ pub(crate) fn install(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), 
     Ok(())
 }
 
-/// Adds the disk to the firmware's boot list. That firmware cannot be told is no error: the path is the one that it
-/// tries by
-/// itself.
+/// Adds the disk to the firmware's boot list. A firmware whose variables cannot be written is no error: the path is the
+/// one that it tries by itself.
 fn enlist(context: &Context<'_>, disk: DiskIndex, device: &dyn BlockDevice) -> io::Result<u16> {
     let plan = context.plan;
     let number = esp(&plan[disk]).map(|esp| esp.number);
-    // As it is on the disk: of a table that is kept, the plan does not know the identifiers.
+    // As it is on the disk: the plan has no identifiers of a table that is kept.
     let table = partition_table::read(device)?;
     let listed = table.iter().flat_map(|table| &table.partitions);
     let partition = listed
@@ -115,7 +113,7 @@ pub(crate) fn make(
     Ok(())
 }
 
-/// Adds our files to a filesystem that is kept.
+/// Adds the agent's files to a filesystem that is kept.
 fn add(device: &mut dyn BlockDevice, extent: Extent, files: &[File]) -> Result<(), Failure> {
     fat::update(DiskRegion::new(device, extent), files)?;
     device.flush()?;

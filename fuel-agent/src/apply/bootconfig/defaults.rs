@@ -63,7 +63,7 @@ fn settings(parameters: &Parameters, timeout: u32, red_hat: bool) -> Vec<Setting
         settings.push(set("GRUB_SERIAL_COMMAND", command));
     }
     if red_hat {
-        // our GRUB does not know `blscfg`; without it grub2-mkconfig writes entries that every GRUB knows
+        // the agent's GRUB has no `blscfg`; without it grub2-mkconfig writes entries that every GRUB can read
         settings.push(set("GRUB_ENABLE_BLSCFG", "false".to_owned()));
     }
     settings

@@ -16,7 +16,7 @@ pub(super) struct Kernel {
     pub(super) initrd: String,
 }
 
-/// All of them. `separate` says whether /boot is a filesystem of its own.
+/// All kernels. `separate`: whether /boot is a filesystem of its own.
 pub(super) fn find(tree: &TargetTree, separate: bool) -> Result<Vec<Kernel>, Error> {
     let names = tree.list("boot")?;
     let mut files = Vec::new();
@@ -41,7 +41,8 @@ pub(super) fn find(tree: &TargetTree, separate: bool) -> Result<Vec<Kernel>, Err
     Ok(kernels)
 }
 
-/// Kernels that have an initial ramdisk: none of ours starts without, since the root is named by UUID or by the mapper.
+/// Kernels that have an initial ramdisk: the menu's kernels do not start without, since the root is named by UUID or by
+/// the mapper.
 fn pairs(files: &[String], folder: &str) -> Vec<Kernel> {
     let mut kernels: Vec<Kernel> = files
         .iter()

@@ -41,7 +41,7 @@ pub(in crate::apply) fn load(context: &mut Context<'_>) -> Result<Outcome, Error
     }
 }
 
-/// Where a file of /boot lies in the installed system, whether or not /boot is a filesystem of its own.
+/// Path of a file of /boot in the installed system, whether or not /boot is a filesystem of its own.
 fn in_tree(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     format!("boot/{name}")

@@ -7,7 +7,7 @@ use super::parameters::{Parameters, grub_quoted};
 /// Everything that is in the menu.
 #[derive(Debug)]
 pub(super) struct Menu<'a> {
-    /// What the system calls itself.
+    /// Name of the system, from its os-release.
     pub(super) title: String,
     /// Newest first; at least one.
     pub(super) kernels: Vec<Kernel>,
@@ -22,7 +22,7 @@ pub(super) struct Menu<'a> {
 }
 
 impl Menu<'_> {
-    /// The text.
+    /// The text of grub.cfg.
     pub(super) fn render(&self) -> String {
         let mut text = String::from(
             "# Written when this node was installed; `update-grub` (or `grub2-mkconfig`) replaces it.\n",
@@ -53,7 +53,8 @@ impl Menu<'_> {
             "if [ -s $prefix/grubenv ]; then load_env; fi\n".to_owned(),
             "set default=0\n".to_owned(),
             // chosen once, by `grub-reboot`
-            "if [ -n \"${next_entry}\" ]; then set default=\"${next_entry}\"; set next_entry=; save_env next_entry; fi\n"
+            "if [ -n \"${next_entry}\" ]; then set default=\"${next_entry}\"; set next_entry=; save_env next_entry; \
+             fi\n"
                 .to_owned(),
             format!("set timeout={}\n", self.timeout),
             format!("search --no-floppy --fs-uuid --set=root {uuid}\n"),

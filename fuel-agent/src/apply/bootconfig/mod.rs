@@ -1,4 +1,5 @@
-//! What GRUB is told: grub.cfg and its modules for the next boot, /etc/default/grub for the system's own `update-grub`.
+//! GRUB's configuration: grub.cfg and its modules for the next boot, /etc/default/grub for the system's own
+//! `update-grub`.
 
 mod defaults;
 mod kernels;
@@ -26,7 +27,7 @@ use parameters::Parameters;
 
 /// How many seconds the menu waits once the installed system has written it anew, as Fuel has it.
 const TIMEOUT: u32 = 10;
-/// How many it waits until then: nobody watches a node that has just been installed, and a key that is held down is
+/// Seconds that the menu waits: a node that has just been installed is not watched, and a key that is held down is
 /// seen.
 const FIRST_TIMEOUT: u32 = 1;
 
@@ -123,7 +124,7 @@ fn uuid_of(
     })
 }
 
-/// What the kernel is told of its root: the mapper's name of a logical volume, for LVM activates by it; else the UUID.
+/// The `root=` parameter of the kernel: the mapper's name of a logical volume, for LVM activates by it; else the UUID.
 pub fn root_argument(
     plan: &Plan,
     uuids: &BTreeMap<FilesystemIndex, String>,
@@ -162,10 +163,9 @@ fn title(tree: &TargetTree) -> Result<String, Error> {
     Ok("Linux".to_owned())
 }
 
-/// The modules that belong to our core image: whatever grub.cfg comes later can load what it needs. A core image left
-/// in
-/// the image by its own GRUB goes: it would make an upgrade of GRUB's package install boot code where the image was
-/// made.
+/// The modules that belong to the agent's core image: whatever grub.cfg comes later can load what it needs. A core
+/// image left in the image by its own GRUB is removed: it would make an upgrade of GRUB's package install boot code
+/// where the image was made.
 fn modules(
     tree: &TargetTree,
     folder: &BootFolder,

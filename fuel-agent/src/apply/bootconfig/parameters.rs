@@ -48,7 +48,7 @@ impl Parameters {
         Self { words }
     }
 
-    /// The words for a `linux` line of grub.cfg. Those that name a root are left out: the plan knows where it is.
+    /// The words for a `linux` line of grub.cfg. Those that name a root are left out: the plan has the root.
     pub(super) fn for_grub(&self) -> String {
         let words = self.words.iter().filter(|word| !word.starts_with("root="));
         let words: Vec<String> = words.map(|word| grub_quoted(word)).collect();
@@ -86,18 +86,19 @@ impl Parameters {
         self.words.iter().all(|word| is_plain(word))
     }
 
-    /// What to say where the request names a root that is none of `names`.
+    /// Warning where the request names a root that is none of `names`.
     pub(super) fn other_root(&self, root: &str, names: &[String]) -> Option<String> {
-        let mut asked = self
+        let mut requested = self
             .words
             .iter()
             .filter_map(|word| word.strip_prefix("root="));
-        let other = asked
+        let other = requested
             .next_back()
-            .filter(|asked| !names.iter().any(|name| name == asked))?;
+            .filter(|requested| !names.iter().any(|name| name == requested))?;
         let same_uuid = root.eq_ignore_ascii_case(other);
         (!same_uuid).then(|| {
-            format!("the kernel parameters of the request name the root `{other}`, but it is `{root}`; the latter is used")
+            format!("the kernel parameters of the request name the root `{other}`, but it is `{root}`; the latter is \
+                     used")
         })
     }
 

@@ -1,6 +1,6 @@
-//! Kernel parameters on their whole way: our menu and the one that the installed system's own `grub-mkconfig` makes,
-//! each run by the real GRUB in QEMU, whose `linux` and `boot` start a kernel of ten instructions that prints its
-//! command line.
+//! Kernel parameters from end to end: the agent's menu and the one that the installed system's own `grub-mkconfig`
+//! makes, each run by the real GRUB in QEMU, whose `linux` and `boot` start a kernel of ten instructions that prints
+//! its command line.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const TEXT: &str = r#" console=ttyS0,9600 price=$5 a=${b}$(c)`d` x;y|z&&w semi;
  dyndbg="file drivers/*.c +p; module $x &" "note=two  spaces" empty="" quoted="one" ds=nocloud;s=http://h/?a=1&b=2/ ü=ß
  l="à la" root=/dev/sda9 -- init-argument"#;
 
-/// Start of the protected-mode code in the fake kernel: a boot sector and four sectors of setup lie before it.
+/// Start of the protected-mode code in the fake kernel: a boot sector and four sectors of setup are before it.
 const CODE_AT: usize = 5 * 512;
 
 /// A file with the header of a relocatable bzImage. Its code writes the command line to the first serial port and ends

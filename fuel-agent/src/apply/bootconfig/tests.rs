@@ -195,7 +195,7 @@ fn configure(
         }),
         ..Default::default()
     };
-    let heard = RecordedEvents(std::sync::Mutex::new(Vec::new()));
+    let recorded = RecordedEvents(std::sync::Mutex::new(Vec::new()));
     let mut outcomes = Vec::new();
     for step in [
         Step::Configure(Configure::Fstab),
@@ -206,7 +206,7 @@ fn configure(
         let mut context = Context {
             plan: &approved,
             host: &mut host,
-            events: &heard,
+            events: &recorded,
             options: &options,
             state: &mut state,
         };
@@ -219,7 +219,7 @@ fn configure(
         };
         outcomes.push(crate::apply::perform(&planned, &mut context).unwrap());
     }
-    (outcomes, state, heard.0.into_inner().unwrap())
+    (outcomes, state, recorded.0.into_inner().unwrap())
 }
 
 #[test]

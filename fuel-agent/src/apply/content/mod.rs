@@ -19,8 +19,7 @@ use crate::model::storage::Mount;
 const PURPOSE: &str = "move content";
 
 /// Moves the tree under `path` of one filesystem into another, with everything that belongs to a file. The folder
-/// itself
-/// stays: it is the mount point.
+/// itself stays: it is the mount point.
 pub(super) fn relocate(
     context: &mut Context<'_>,
     from: FilesystemIndex,
@@ -38,7 +37,7 @@ pub(super) fn relocate(
         let unmounted = context.unmount_alone(&goal);
         moved.and_then(|outcome| unmounted.map(|()| outcome))
     });
-    // The first error is the one to be told.
+    // The first error is the one that is reported.
     let unmounted = context.unmount_alone(&source);
     moved.and_then(|outcome| unmounted.map(|()| outcome))
 }

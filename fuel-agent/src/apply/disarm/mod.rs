@@ -86,8 +86,7 @@ fn kept_esps(disk: &PlannedDisk) -> Vec<Extent> {
 }
 
 /// Renames every EFI program in a filesystem that is kept: not only the fallback, because the firmware's own entries
-/// may
-/// name any. What is no FAT has nothing that firmware could start.
+/// may name any. What is no FAT has nothing that firmware could start.
 fn hide_boot_files(
     device: &mut dyn BlockDevice,
     disk: &PlannedDisk,
@@ -114,8 +113,7 @@ fn hide_boot_files(
 }
 
 /// The firmware's own list must not lead to what was here. An entry that leads nowhere is skipped by firmware, so
-/// failing
-/// to remove it is worth a warning only.
+/// failing to remove it is worth a warning only.
 fn forget_entries(context: &Context<'_>) {
     if let Err(source) = efi_boot_entry::forget(&context.host.variables) {
         let message =

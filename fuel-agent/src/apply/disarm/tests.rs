@@ -30,7 +30,7 @@ impl Events for Deaf {
     fn emit(&self, _event: &Event) {}
 }
 
-/// A disk that boots: GRUB's code, a core image, an ESP, a stamp of ours.
+/// A disk that boots: GRUB's code, a core image, an ESP, an identity stamp.
 fn armed() -> FakeDevices {
     let devices = FakeDevices::new().with(DISK, Bytes(2 << 30));
     let put = |at: u64, bytes: &[u8]| devices.put(DISK, Bytes(at), bytes).unwrap();

@@ -16,7 +16,7 @@ use crate::model::plan::PlannedFilesystem;
 use crate::model::storage::BlockRef;
 use crate::tools::Tool;
 
-/// Why what lies on LVM or md is not made where disks are files.
+/// Why what is on LVM or md is not made where disks are files.
 const ON_FILES: &str = "what lies on LVM or md needs a block device";
 
 /// Characters of a label that Fuel keeps, whatever the type.
@@ -86,14 +86,14 @@ fn mkfs(planned: &PlannedFilesystem) -> Result<Cmd, Error> {
 }
 
 /// The label as Fuel cuts it, and then as the type holds it: a character may be several bytes.
-fn label(asked: &str, longest: usize) -> &str {
-    let end = asked
+fn label(requested: &str, longest: usize) -> &str {
+    let end = requested
         .char_indices()
         .take(LABEL)
         .map(|(at, character)| at + character.len_utf8())
         .take_while(|end| *end <= longest)
         .last();
-    asked.get(..end.unwrap_or(0)).unwrap_or_default()
+    requested.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 pub(super) fn grow(
@@ -139,9 +139,9 @@ fn grow_unmounted(context: &mut Context<'_>, node: &Path) -> Result<(), Error> {
     staging.write_to(context, node)
 }
 
-/// Checks and grows what is at `path`; `node` is what people know it by.
+/// Checks and grows what is at `path`; `node` is its name in messages.
 fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Error> {
-    // resize2fs wants a filesystem that was checked just now. Status 1 says that something was put right, as is to be
+    // resize2fs needs a filesystem that was checked just now. Status 1 means that something was repaired, as is to be
     // expected of an image of a system that ran.
     let check = Cmd::new(Tool::E2fsck)
         .args(["-f", "-y"])
@@ -157,7 +157,7 @@ fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Err
         .map_err(|error| error.device(node.display()))
 }
 
-/// Why the check of a filesystem did not end well: it is damaged, or could not be looked at, which says nothing of it.
+/// Why the check of a filesystem failed: it is damaged, or could not be read, which proves nothing about it.
 fn not_sound(source: ExecError, node: &Path) -> Error {
     /// Bit of e2fsck's exit status: errors are left that it could not correct.
     const UNCORRECTED: i32 = 4;

@@ -4,7 +4,7 @@ use crate::model::step::{ImageStep, Make, Step};
 use crate::testing::step_harness::{StepHarness, sized};
 use host::fake::Script;
 
-/// Index of the filesystem of the sample plan that lies on a partition, and of the one with an image.
+/// Index of the filesystem of the sample plan that is on a partition, and of the one with an image.
 const BOOT: FilesystemIndex = FilesystemIndex(0);
 const ROOT: FilesystemIndex = FilesystemIndex(1);
 
@@ -171,13 +171,13 @@ fn a_filesystem_is_damaged_only_where_its_check_says_so() {
         ),
         (32, "canceled", Kind::Tool),
     ];
-    for (status, said, kind) in table {
+    for (status, printed, kind) in table {
         let mut harness = growing("ext4");
-        harness.script = harness.script.exiting("e2fsck", status, said);
+        harness.script = harness.script.exiting("e2fsck", status, printed);
         assert_eq!(
             grow(&mut harness).unwrap_err().kind,
             kind,
-            "{status} {said}"
+            "{status} {printed}"
         );
     }
 }

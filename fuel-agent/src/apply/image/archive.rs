@@ -31,7 +31,7 @@ pub(in crate::apply) fn unpack(
     };
     let root = context.mount_alone(filesystem, "archive", "unpack an archive")?;
     let unpacked = fill(context, image, context.plan[filesystem].on, &root);
-    // The first error is the one to be told.
+    // The first error is the one that is reported.
     let unmounted = context.unmount_alone(&root);
     let outcome = unpacked?;
     unmounted?;

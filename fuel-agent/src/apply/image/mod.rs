@@ -25,7 +25,7 @@ use crate::tools::Tool;
 pub(super) use archive::unpack;
 pub(super) use together::write_together;
 
-/// Writes one image.
+/// Writes one image onto its device.
 pub(super) fn write(context: &mut Context<'_>, image: ImageIndex) -> Result<Outcome, Error> {
     let cancel = context.host.cancel.clone();
     let ready = match prepare(context, image, &cancel, 1)? {
@@ -130,7 +130,7 @@ fn keep(context: &mut Context<'_>, image: ImageIndex, outcome: ImageOutcome) {
     context.state.images.insert(image, outcome);
 }
 
-/// Looks at the filesystem that an image has brought, where the plan has one.
+/// Checks the filesystem that an image has brought, where the plan has one.
 fn arrived(context: &mut Context<'_>, image: ImageIndex) -> Result<Outcome, Error> {
     let Some(filesystem) = context.plan[image].filesystem() else {
         return Ok(Outcome::Changed);
@@ -143,8 +143,7 @@ fn arrived(context: &mut Context<'_>, image: ImageIndex) -> Result<Outcome, Erro
 }
 
 /// An image brings its UUID along, so any other disk that got the same image has it too: worth a word now; `verify`
-/// refuses
-/// where the installed system could take the other one for its own.
+/// refuses where the installed system could take the other one for its own.
 fn check_twins(
     context: &mut Context<'_>,
     filesystem: FilesystemIndex,
@@ -164,14 +163,13 @@ fn check_twins(
 }
 
 /// Nodes other than `own` that hold a filesystem of this UUID. Loop devices do not count: they are gone when the
-/// installed
-/// system starts.
+/// installed system starts.
 pub(super) fn twins(
     context: &mut Context<'_>,
     uuid: &str,
     own: &[String],
 ) -> Result<Vec<String>, Error> {
-    // Without a cache: that of an earlier look does not know what was written just now.
+    // Without a cache: blkid's cache of an earlier probe lacks what was written just now.
     let cmd = Cmd::new(Tool::Blkid)
         .args(["--cache-file", "/dev/null", "--output", "device"])
         .args(["--match-token", &format!("UUID={uuid}")])

@@ -56,7 +56,7 @@ pub(in crate::apply) fn write_together(
             Written::Stopped => StepResult::Stopped,
             Written::Whole(outcome) => {
                 keep(context, *image, *outcome);
-                // what is on its device is looked at only where the run goes on
+                // what is on its device is checked only where the run goes on
                 if is_broken {
                     StepResult::Done(Outcome::Changed)
                 } else {
@@ -84,7 +84,7 @@ fn none_begun(count: usize, failed: usize, error: Error) -> Vec<StepRun> {
     each.collect()
 }
 
-/// What the threads share.
+/// State that the threads share.
 struct Group<'a> {
     stop: Cancel,
     has_failed: AtomicBool,
@@ -149,7 +149,7 @@ impl Group<'_> {
     }
 }
 
-/// Tells which of several images an event is about: they may even have the same name.
+/// Adds to an event which of several images it is about: they may even have the same name.
 struct Named<'a> {
     device: String,
     events: &'a dyn Events,

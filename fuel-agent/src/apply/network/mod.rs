@@ -1,11 +1,10 @@
 //! Names of network interfaces, and the admin interface's address, in the installed system.
 //!
-//! There is one truth about addresses. Where the image uses ifupdown or Red Hat's network scripts, it is Fuel's files,
-//! and cloud-init is told to keep its hands off. Where it does not, and cloud-init is there to read the configdrive, it
-//! is
-//! the configdrive's `network-config`. Only an image with neither gets a file of netplan, NetworkManager or
-//! systemd-networkd from here; so does one with cloud-init where the gateway is outside of the node's network, for
-//! most of cloud-init's renderers lose the word `on-link`, and the kernel refuses the route without it.
+//! Addresses have one source. Where the image uses ifupdown or Red Hat's network scripts, it is Fuel's files, and
+//! cloud-init's network configuration is disabled. Where it does not, and cloud-init is there to read the configdrive,
+//! it is the configdrive's `network-config`. Only an image with neither gets a file of netplan, NetworkManager or
+//! systemd-networkd from here; so does one with cloud-init where the gateway is outside of the node's network, for most
+//! of cloud-init's renderers lose the word `on-link`, and the kernel refuses the route without it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,7 +12,7 @@ use super::target_tree::{TargetTree, one_line};
 use crate::model::error::Error;
 use crate::model::node::{AdminInterface, NodeSpec};
 
-/// Who sets up the admin interface at boot.
+/// The program that sets up the admin interface at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SetUpBy {
     Ifupdown,
@@ -24,7 +23,7 @@ enum SetUpBy {
     Networkd,
 }
 
-/// Writes names and address; says what is odd.
+/// Writes names and address; warns of what is unusual.
 pub(super) fn write(
     tree: &TargetTree,
     node: &NodeSpec,
@@ -32,7 +31,8 @@ pub(super) fn write(
 ) -> Result<Option<String>, Error> {
     names(tree, &node.interface_names)?;
     let Some(manager) = manager(tree, configdrive, node.admin.needs_on_link())? else {
-        let warning = "nothing in the image sets up network interfaces as far as we know; the admin interface gets no address";
+        let warning = "nothing in the image sets up network interfaces as far as we know; the admin interface gets no \
+                       address";
         return Ok(Some(warning.to_owned()));
     };
     let admin = &node.admin;
@@ -136,15 +136,16 @@ fn rules(names: &[(String, String)]) -> String {
     text
 }
 
-/// `Type=ether`, because bridges, bonds and VLANs take over the MAC of what lies below them.
+/// `Type=ether`, because bridges, bonds and VLANs take over the MAC of the interfaces below them.
 fn link(mac: &str, name: &str) -> String {
     let mac = one_line(mac);
     format!("[Match]\nMACAddress={mac}\nType=ether\n\n[Link]\nNamePolicy=\nName={name}\n")
 }
 
-/// Tells cloud-init that the network is not its business.
+/// Disables cloud-init's network configuration.
 fn hands_off(tree: &TargetTree) -> Result<(), Error> {
-    let text = "# The admin interface is set up by files that were written at installation.\nnetwork:\n  config: disabled\n";
+    let text = "# The admin interface is set up by files that were written at installation.\nnetwork:\n  config: \
+                disabled\n";
     tree.write(
         "etc/cloud/cloud.cfg.d/95-provision-network.cfg",
         text,

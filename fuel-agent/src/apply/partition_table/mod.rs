@@ -1,4 +1,4 @@
-//! Wiping signatures, writing partition tables, telling the kernel.
+//! Wiping signatures, writing partition tables, registering partitions with the kernel.
 
 use std::io;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::model::plan::PlannedDisk;
 use crate::model::stage::Stage;
 use crate::model::storage::Table;
 
-/// How long udev may take to let go of a disk whose table is to be changed.
+/// How long udev may keep a disk open whose table is to be changed.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) fn wipe(
@@ -41,7 +41,7 @@ pub(super) fn wipe(
     }
     device.flush().map_err(failed)?;
     drop(device);
-    // Where partitions are kept, the next step wants to find them.
+    // Where partitions are kept, the next step needs them.
     if context.plan.keeps_partitions {
         await_partitions(context, disk)?;
     }
@@ -67,8 +67,7 @@ pub(super) fn write(context: &mut Context<'_>, disk: DiskIndex) -> Result<Outcom
             .hint("ask for `gpt`; BIOS nodes boot from it too"));
     }
     let path = context.disk(disk).to_owned();
-    // Whoever could write to a disk and closes it makes udev have the kernel read the old table again: that must be
-    // over.
+    // Closing a disk that was open for writing makes udev have the kernel read the old table again: that must be over.
     udev_settles(context, disk)?;
     // Until it is dropped udev keeps away: it neither probes the disk nor has the kernel read a table half written.
     let lock = context.host.devices.lock(&path, LOCK_PATIENCE);
@@ -150,14 +149,14 @@ pub(super) fn failed(doing: &str, planned: &PlannedDisk, source: TableError) -> 
         .because(source)
 }
 
-/// Tells the kernel of each partition: it may have no parser for GPT, and reading the table again would make it forget
-/// partitions that are in use elsewhere on the disk.
+/// Registers each partition with the kernel: it may have no parser for GPT, and reading the table again would make it
+/// drop partitions that are in use elsewhere on the disk.
 fn tell(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
     let path = context.disk(disk).to_owned();
     for partition in &context.plan[disk].partitions {
         let (number, extent) = (partition.number, partition.extent);
-        let told = context.host.devices.add_partition(&path, number, extent);
-        told.map_err(|source| {
+        let added = context.host.devices.add_partition(&path, number, extent);
+        added.map_err(|source| {
             let what = format!(
                 "cannot tell the kernel of partition {number} of {}",
                 path.display()
@@ -187,8 +186,8 @@ fn udev_settles(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error>
     context.settle()
 }
 
-/// Once the lock is gone udev looks at the disk, and may have the table read again, which takes all nodes away for a
-/// moment. What comes next must find them.
+/// Once the lock is gone udev probes the disk, and may have the table read again, which removes all nodes for a moment.
+/// The next step must find them.
 fn await_partitions(context: &mut Context<'_>, disk: DiskIndex) -> Result<(), Error> {
     udev_settles(context, disk)?;
     let path = context.disk(disk);

@@ -1,4 +1,4 @@
-//! Letting go of what lies on the chosen disks; and taking up again what is kept of it.
+//! Release of what is stacked on the chosen disks; and activation of what is kept of it.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ pub(super) fn stop_raid(context: &mut Context<'_>, device: &str) -> Result<Outco
     Ok(Outcome::Changed)
 }
 
-/// Whether something answers at a node: an array that nobody has assembled has none.
+/// Whether a device node opens: that of an array that is not assembled does not.
 pub(super) fn is_there(context: &Context<'_>, node: &Path) -> Result<bool, Error> {
     match context.host.devices.open(node, Access::Read) {
         Ok(_) => Ok(true),
@@ -88,9 +88,8 @@ pub(super) fn deactivate(
     Ok(Outcome::Changed)
 }
 
-/// Everything on the chosen disks that may be a physical volume: the disks, their partitions as the kernel knows them
-/// now,
-/// and the arrays and mappings on them that are let go after their volume groups.
+/// Everything on the chosen disks that may be a physical volume: the disks, their partitions as the kernel has them
+/// now, and the arrays and mappings on them that are released after their volume groups.
 fn chosen_nodes(context: &Context<'_>) -> Result<Vec<PathBuf>, Error> {
     let mut nodes = Vec::new();
     for (disk, _) in context.plan.disks() {
@@ -172,14 +171,14 @@ fn assemble(
 ) -> Result<(), Error> {
     let members = raid::nodes(context, members)?;
     context.settle()?;
-    // Whatever is there now lies on other disks: what lay on ours was let go.
+    // What is there now is on other disks: what was on the chosen ones was released.
     if is_there(context, Path::new(device))? {
         let what = format!("{device} is another array than the one that is kept");
         return Err(Error::new(Kind::Refused, what).device(device).hint(format!(
             "stop it with `mdadm --stop {device}`, then run again"
         )));
     }
-    // A mirror with a member missing starts as well: it is kept data, and the system will say so.
+    // A mirror with a member missing starts as well: it is kept data, and the installed system will report it.
     let cmd = Cmd::new(Tool::Mdadm)
         .args(["--assemble", device, "--run"])
         .args(&members);

@@ -29,7 +29,7 @@ fn close() -> Step {
     })
 }
 
-/// A bench whose plan lets go of all this.
+/// A harness whose plan releases all this.
 fn harness() -> StepHarness {
     let mut harness = StepHarness::new();
     harness.plan.steps = [close(), deactivate(), stop()]

@@ -19,7 +19,7 @@ use crate::testing::step_harness::StepHarness;
 
 const SIZE: u64 = 2 << 30;
 
-/// A program's standard output; `None`, and a line that says so, where it is not installed.
+/// A program's standard output; `None`, and a printed line, where it is not installed.
 #[expect(clippy::disallowed_methods, reason = "a test looks at what it made")]
 fn tool(program: &str, args: &[&str]) -> Option<(bool, String)> {
     let path = "/usr/sbin:/sbin:/usr/bin:/bin";
@@ -150,7 +150,7 @@ fn filesystems_are_made_on_partitions_and_found_again() {
         let made = node.perform(&Step::Make(Make::Filesystem(filesystem)));
         assert_eq!(made.unwrap(), Outcome::Changed);
     }
-    // What lies under /boot of the root moves into its own filesystem.
+    // The files under /boot of the root move into its own filesystem.
     let root = node.host.devices.partition(node.device.path(), 4).unwrap();
     let folder = node.harness.work.path().join("look");
     fs::create_dir(&folder).unwrap();
@@ -184,7 +184,7 @@ fn filesystems_are_made_on_partitions_and_found_again() {
     assert!(!mounted.contains(node.path()), "{mounted}");
 }
 
-/// Holds a device as a program does that wants it for itself, and lets go of it soon after [`Holder::lets_go`].
+/// Holds a device exclusively as another program would, and releases it soon after [`Holder::lets_go`].
 struct Holder {
     release: std::sync::mpsc::Sender<()>,
     thread: std::thread::JoinHandle<()>,
@@ -203,7 +203,7 @@ impl Holder {
         let (release, released) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             released.recv().unwrap();
-            // a moment of looking at it
+            // the device is open for a moment
             let mut beginning = std::io::Read::take(&held, 4 << 20);
             std::io::copy(&mut beginning, &mut std::io::sink()).unwrap();
         });

@@ -86,7 +86,7 @@ fn is_known(uuids: &BTreeMap<FilesystemIndex, String>, uuid: &str) -> bool {
     uuids.values().any(|known| known == uuid)
 }
 
-/// GRUB looks for kernels on the filesystem that they were put on, and tells each of the plan's own root and no other.
+/// GRUB searches kernels on the filesystem that they were put on, and passes each the plan's own root and no other.
 fn check_menu(menu: &str, root: &str, boot: &str) -> Result<(), String> {
     let (mut started, mut searched) = (0, 0);
     for line in menu.lines().map(str::trim) {
@@ -153,7 +153,8 @@ mod tests {
 
     fn menu(root: &str, uuid: &str) -> String {
         format!(
-            "search --no-floppy --fs-uuid --set=root {uuid}\nmenuentry 'x' {{\n  linux /vmlinuz root={root} ro quiet\n  initrd /initrd\n}}\n"
+            "search --no-floppy --fs-uuid --set=root {uuid}\nmenuentry 'x' \
+             {{\n  linux /vmlinuz root={root} ro quiet\n  initrd /initrd\n}}\n"
         )
     }
 

@@ -110,7 +110,7 @@ fn check_filesystem(context: &mut Context<'_>, filesystem: FilesystemIndex) -> R
 /// Every image was written whole and compared with a digest, unless that was waived.
 fn check_images(context: &Context<'_>) -> Result<(), Error> {
     for (index, image) in context.plan.images() {
-        // on files an archive was not unpacked, and that has been said
+        // on files an archive was not unpacked, and that has been reported
         if image::skipped(context, image).is_some() || image.is_archive() && context.on_files() {
             continue;
         }
@@ -128,11 +128,11 @@ fn check_images(context: &Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// cloud-init looks for it by its label.
+/// cloud-init finds it by its label.
 fn check_configdrive(context: &mut Context<'_>, on: BlockRef) -> Result<(), Error> {
     let node = context.node(on)?;
     flush(context, &node)?;
-    // Ironic's comes ready-made: what it should be nobody here knows.
+    // Ironic's comes ready-made: what it should be is not known here.
     if context.plan.node.is_none() {
         return Ok(());
     }
@@ -149,12 +149,12 @@ fn check_configdrive(context: &mut Context<'_>, on: BlockRef) -> Result<(), Erro
     Err(Error::new(Kind::Disk, what).device(node.display()))
 }
 
-/// The installed system looks for filesystems by UUID: each must lead to one place.
+/// The installed system finds filesystems by UUID: each must lead to one place.
 fn check_twins(context: &mut Context<'_>) -> Result<(), Error> {
     let mut own: Vec<String> = Vec::new();
     for filesystem in &context.plan.filesystems {
         let node = context.node(filesystem.on)?;
-        // blkid may know it by another name.
+        // blkid may have it under another name.
         let real = std::fs::canonicalize(&node).unwrap_or_else(|_| node.clone());
         own.extend([node, real].map(|node| node.display().to_string()));
     }
@@ -170,7 +170,8 @@ fn check_twins(context: &mut Context<'_>) -> Result<(), Error> {
         };
         if let Some(twin) = twins.first() {
             let what = format!(
-                "the UUID {uuid} of the filesystem on {} is that of {twin} as well: the installed system could take one for the other",
+                "the UUID {uuid} of the filesystem on {} is that of {twin} as well: the installed system could take \
+                 one for the other",
                 filesystem.device
             );
             return Err(Error::new(Kind::Refused, what)
