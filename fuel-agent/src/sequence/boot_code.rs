@@ -11,8 +11,7 @@ use crate::model::node::Firmware;
 use crate::model::plan::{Plan, PlannedDisk};
 
 /// Whether boot code can be made at all on this node, asked before anything is touched. That `grub-mkimage` is
-/// installed is
-/// asked with the other tools of the plan.
+/// installed is asked with the other tools of the plan.
 pub(crate) fn check(plan: &Plan, grub: &Path) -> Result<(), Error> {
     let mut disks = plan.disks.iter().filter(|disk| disk.bootloader).peekable();
     if disks.peek().is_none() {

@@ -9,9 +9,8 @@ use crate::model::inventory::{Disk, Inventory};
 use crate::model::plan::{Plan, PlannedDisk};
 use crate::model::step::Step;
 
-/// Whether an opened disk is as large, and has such sectors, as the plan was made for: it may be one that only a file
-/// tells
-/// of, or have changed since.
+/// Whether an opened disk is as large, and has such sectors, as the plan was made for: it may be one that is only in an
+/// inventory file, or have changed since.
 pub(super) fn is_as_planned(planned: &PlannedDisk, found: Geometry) -> Result<(), Error> {
     let device = &planned.device;
     let (what, planned, found) = if planned.size != found.size {
@@ -56,7 +55,7 @@ pub(super) fn overwritten(plan: &Plan, inventory: &Inventory) -> Vec<String> {
         .collect()
 }
 
-/// What is known to be on a disk.
+/// What is known to be on a disk, for comparison.
 fn content(disk: &Disk) -> Vec<String> {
     let whole = disk.signature.iter().cloned();
     let parts = disk.partitions.iter().map(|part| {
@@ -67,7 +66,7 @@ fn content(disk: &Disk) -> Vec<String> {
     whole.chain(parts).collect()
 }
 
-/// The disks that cannot be claimed before the release: an array, a volume group or a mapping lies on them.
+/// The disks that cannot be claimed before the release: an array, a volume group or a mapping is on them.
 pub(super) fn released_disks(plan: &Plan, inventory: &Inventory) -> BTreeSet<DiskIndex> {
     let releases = (plan.steps.iter()).any(|step| matches!(step.step, Step::Release(_)));
     let held = |device: &str| {

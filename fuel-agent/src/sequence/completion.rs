@@ -1,4 +1,4 @@
-//! Who is told of the end of a run, with what words, and what counts as accepted.
+//! Callbacks at the end of a run: their URLs and bodies, and which answers count as accepted.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +11,14 @@ use crate::settings::{Callback, End};
 /// A call with everything filled in: it can be kept and made later.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// By which method.
+    /// HTTP method.
     pub method: String,
-    /// Where.
+    /// URL, filled in.
     #[serde(serialize_with = "RedactedUrl::serialize_revealed")]
     pub url: RedactedUrl,
-    /// With which headers.
+    /// HTTP headers, name and value.
     pub headers: Vec<(String, String)>,
-    /// What is sent.
+    /// Body of the request.
     pub body: String,
     /// Statuses that mean "accepted"; empty: 200 to 299.
     pub expect_status: Vec<u16>,
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Call {
 /// What is still owed to the orchestrator: kept in the run folder until it is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingCompletion {
-    /// The call.
+    /// The HTTP call.
     pub call: Call,
     /// Identity of the request that was carried out.
     pub request_digest: String,
@@ -99,7 +99,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("report", "the whole report, as JSON"),
 ];
 
-/// The call that a callback's settings and the facts give; `None` where nobody is to be told.
+/// The call that a callback's settings and the facts give; `None` where no callback is set.
 pub fn call(callback: &Callback, facts: &Facts) -> Result<Option<Call>, Error> {
     let Some(template) = &callback.url else {
         return Ok(None);
@@ -171,7 +171,7 @@ fn place_of_body(body: &str, content_type: Option<&str>) -> Place {
         Some(kind) if kind.starts_with("application/x-www-form-urlencoded") => Place::Url,
         Some(_) => Place::Text,
         None => match body.trim_start().as_bytes() {
-            // `{name}` at its beginning is ours, `{"name"` is JSON.
+            // `{name}` at its beginning is a name to fill in, `{"name"` is JSON.
             [b'{', second, ..] if !second.is_ascii_lowercase() => Place::Json,
             [b'[', ..] => Place::Json,
             _ => Place::Text,
@@ -208,8 +208,7 @@ pub fn sample() -> Facts {
         .collect()
 }
 
-/// Whether both callbacks can be made: every name known, every URL well formed; `named` says whether the request has
-/// the
+/// Whether both callbacks can be made: every name known, every URL well formed; `named`: whether the request has the
 /// orchestrator's name for the node. Gives their URLs, filled in with what might be, the one of the completion first.
 pub fn check(
     success: &Callback,

@@ -1,4 +1,4 @@
-//! What a run says of itself: the completion, what stays owed of it, the report, the failure.
+//! Results of a run for others: the completion, what stays pending of it, the report, the failure.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::model::error::{Error, Kind};
 use crate::model::report::Report;
 use crate::model::stage::Stage;
 
-/// How long the failure callback is offered: whoever waits for the end of the run waits for this too.
+/// How long the failure callback is tried: the caller of the run waits for this too.
 const FAILURE_BUDGET: Duration = Duration::from_mins(1);
 
 impl Run<'_> {
-    /// Tells the orchestrator, or keeps what is owed.
+    /// Sends the completion, or keeps it pending.
     pub(super) fn closeup(&mut self, so_far: &RunOutcome) -> Result<(), Error> {
         if let Some(first) = self.progress.execution.incomplete.first() {
             let more = self.progress.execution.incomplete.len() - 1;
@@ -45,7 +45,7 @@ impl Run<'_> {
             end: self.end(),
         };
         self.about.folder.give_back_reserve();
-        // Before the first try: it stays owed if we are killed meanwhile.
+        // Before the first try: it stays pending if the agent is killed meanwhile.
         self.set_pending(Some(&owed))?;
         self.executor
             .notify(&owed.call, self.about.settings.notify_budget)
@@ -71,7 +71,7 @@ impl Run<'_> {
         })
     }
 
-    /// Writes the report, and tells the orchestrator of a failure.
+    /// Writes the report, and sends the failure callback.
     pub(super) fn report(&mut self, so_far: &RunOutcome) -> Result<(), Error> {
         let report = summary::report(self, so_far, so_far.failure.as_ref());
         let json = serde_json::to_value(&report).unwrap_or(Value::Null);
@@ -88,7 +88,7 @@ impl Run<'_> {
         combine("cannot report", errors)
     }
 
-    /// To the run's folder, unless another run has that, and to where the command line says.
+    /// To the run's folder, unless another run has that, and to the path of the command line.
     fn write_report(&mut self, json: &Value) -> Vec<Error> {
         let text = format!("{json:#}\n");
         let failed = |path: &Path, error| {
@@ -114,7 +114,7 @@ impl Run<'_> {
         errors
     }
 
-    /// Another run's orchestrator is not told that this one could not begin, nor that an installed node failed.
+    /// Another run's orchestrator gets no callback that this one could not begin, nor that an installed node failed.
     fn tell_failure(&mut self, so_far: &RunOutcome, report: &Report) -> Result<(), Error> {
         let Some((stage, error)) = &so_far.failure else {
             return Ok(());
@@ -122,7 +122,7 @@ impl Run<'_> {
         // Stopped while it offered the completion: the node is installed, starts from its disks, and goes on owing
         // that.
         let owed = *stage == Stage::Closeup && self.has_pending();
-        // What was accepted stays so: a clean-up that fails afterwards is told by the exit status and the report.
+        // What was accepted stays so: a clean-up that fails afterwards shows in the exit status and the report.
         let accepted = (so_far.stages.iter()).any(|it| it.stage == Stage::Closeup && it.ok);
         if self.progress.locked_out || error.kind == Kind::Notify || accepted || owed {
             return Ok(());

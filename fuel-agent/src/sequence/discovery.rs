@@ -10,15 +10,16 @@ use crate::model::plan::{Plan, Refusal};
 use crate::model::request::{Problem, Request};
 use crate::model::sources::Sources;
 
-/// The world as a run may look at it. The real one is `sequence::node::Node`; tests bring their own.
+/// What a run reads of its surroundings. The real one is `sequence::node_discovery::NodeDiscovery`; tests bring their
+/// own.
 pub trait Discovery {
-    /// What is asked.
+    /// Reads the request.
     fn request(&mut self) -> Result<Request, Error>;
     /// What the node has; disks that the request names are waited for, bounded.
     fn inventory(&mut self, request: &Request) -> Result<Inventory, Error>;
-    /// What the images are.
+    /// Probes the images of the request.
     fn sources(&mut self, request: &Request) -> Result<Sources, Error>;
-    /// The pure function.
+    /// Makes the plan, without touching anything.
     fn plan(
         &mut self,
         request: &Request,
@@ -27,15 +28,15 @@ pub trait Discovery {
     ) -> Result<Plan, Error>;
     /// Those of the plan's tools that are not installed.
     fn missing(&self, plan: &Plan) -> Vec<Program>;
-    /// What the node has, where [`Self::inventory`] is only what a file says it has; `None` where that is the same.
+    /// The node's own inventory, where [`Self::inventory`] comes from a file; `None` where that is the same.
     fn reality(&mut self) -> Result<Option<Inventory>, Error>;
     /// Whether boot code can be made here.
     fn bootable(&self, plan: &Plan) -> Result<(), Error>;
-    /// Whether a server answers now at the URL of a callback; nobody is asked where servers are not to be.
+    /// Whether a server answers now at the URL of a callback; not asked where the network is not to be used.
     fn answers(&mut self, url: &str) -> Result<(), Error>;
 }
 
-/// Several reasons, each a link in a chain of causes, so that they are told one by one.
+/// Several reasons, each a link in a chain of causes, so that they are printed one by one.
 #[derive(Debug)]
 struct Reasons {
     text: String,
@@ -117,7 +118,7 @@ fn line(error: &Error) -> String {
     }
 }
 
-/// The most reasons that are listed: nobody reads more.
+/// The most reasons that are listed.
 const MOST_LISTED: usize = 200;
 
 fn with_reasons(error: Error, mut texts: Vec<String>) -> Error {

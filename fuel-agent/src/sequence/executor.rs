@@ -1,4 +1,4 @@
-//! What a run does to the node and says to the orchestrator.
+//! What a run does to the node, and its calls to the orchestrator.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::model::step::PlannedStep;
 use crate::plan::approve::ApprovedPlan;
 use crate::settings::End;
 
-/// What an open disk says of itself.
+/// Facts about an open disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Size of the disk.
@@ -23,16 +23,15 @@ pub struct Geometry {
     pub sector_size: Bytes,
 }
 
-/// The hands of a run. The real ones are `sequence::host_executor::HostExecutor`, which hold the host; tests bring
-/// their own.
+/// Changes the node for a run. The real one is `sequence::host_executor::HostExecutor`, which holds the host; tests
+/// bring their own.
 pub trait Executor {
     /// Takes the lock, held to the end of the run. Refused where another agent has it.
     fn begin(&mut self) -> Result<(), Error>;
-    /// Clears away what an earlier run of ours left in its folder, and sees that there is room for this one.
+    /// Removes what an earlier run left in its folder, and checks that there is room for this one.
     fn make_room(&mut self) -> Result<(), Error>;
     /// The `instance-id` of what is installed, if the node already is what the plan asks for: the stamps on its disks
-    /// name
-    /// the same request and the same images, and its boot code is there.
+    /// name the same request and the same images, and its boot code is there.
     fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error>;
     /// Holds the disk open to the end of the run: from then on its path leads to it or to an error, and no other disk
     /// is written to. One that is not there is no error here: the look that follows says so.
@@ -49,8 +48,7 @@ pub trait Executor {
         state: &mut State,
     ) -> Result<Outcome, Error>;
     /// Performs steps that go together, at the same time: one [`StepRun`] for each, in their order. The first that
-    /// fails
-    /// stops the others.
+    /// fails stops the others.
     fn together(
         &mut self,
         plan: &ApprovedPlan,
@@ -58,10 +56,10 @@ pub trait Executor {
         state: &mut State,
     ) -> Vec<StepRun>;
     /// Takes back all that makes the node boot, because the run failed when it may have been there already. All that
-    /// cannot be taken is told.
+    /// cannot be taken back is reported.
     fn disarm_again(&mut self, plan: &ApprovedPlan) -> Vec<Error>;
     /// Unmounts and deactivates what the run mounted and activated, and removes what is temporary. All that cannot be
-    /// undone is told; one failure does not keep the rest from being tried.
+    /// undone is reported; after one failure the rest is tried all the same.
     fn clean_up(&mut self, plan: Option<&ApprovedPlan>, state: &mut State) -> Vec<Error>;
     /// Makes a call, again and again until it is accepted or `budget` is used up.
     fn notify(&mut self, call: &Call, budget: Duration) -> Result<(), Error>;

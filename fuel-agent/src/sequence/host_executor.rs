@@ -44,8 +44,7 @@ pub struct HostExecutor<'a> {
 }
 
 /// The host, made when it is first needed: files that stand for disks are made with it, and nothing is to be made
-/// before
-/// the request has been validated.
+/// before the request has been validated.
 enum LazyHost {
     NotYet(Box<dyn Fn() -> Result<Host, Error>>),
     Made(Host),
@@ -64,7 +63,7 @@ impl LazyHost {
 }
 
 impl<'a> HostExecutor<'a> {
-    /// Hands that will hold the host that `make` makes; nothing is done yet.
+    /// An executor that will hold the host that `make` makes; nothing is done yet.
     pub fn new(
         make: impl Fn() -> Result<Host, Error> + 'static,
         events: &'a dyn Events,
@@ -221,7 +220,7 @@ impl Executor for HostExecutor<'_> {
         step: &PlannedStep,
         state: &mut State,
     ) -> Result<Outcome, Error> {
-        // Noted before it is tried: half a success may have to be let go too.
+        // Noted before it is tried: half a success may have to be released too.
         let before = self.made.len();
         for made in undo::made_by(&step.step, plan) {
             if !self.made.contains(&made) {
@@ -236,7 +235,7 @@ impl Executor for HostExecutor<'_> {
             state,
         };
         let result = apply::perform(step, &mut context);
-        // What was not made here is not ours to let go: this machine may have one of the same name.
+        // What was not made here must not be released: this machine may have one of the same name.
         if let Ok(Outcome::Skipped { .. }) = result {
             self.made.truncate(before);
         }
@@ -325,7 +324,7 @@ pub fn end(end: End) -> Result<(), Error> {
         End::None => return Ok(()),
         End::Reboot => PowerAction::Reboot,
         End::Poweroff => PowerAction::PowerOff,
-        // An installation of an earlier run, or a kernel that could not be loaded: that was said then.
+        // An installation of an earlier run, or a kernel that could not be loaded: that was reported then.
         End::Kexec if !power::next_kernel_is_loaded() => PowerAction::Reboot,
         End::Kexec => PowerAction::Kexec,
     };

@@ -1,11 +1,11 @@
-//! Who this machine is, for URLs and callbacks: the interface it booted from, and what its firmware calls it.
+//! Identity of this machine, for URLs and callbacks: the interface it booted from, and the names in its firmware.
 
 use std::fs;
 use std::path::Path;
 
 use crate::settings::boot_mac;
 
-/// What a machine is called.
+/// Names of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     /// Address of the interface that booted, `52:54:00:12:34:56`; else of the first one with a link, else of the first.
@@ -34,8 +34,7 @@ impl Machine {
 }
 
 /// What an operator wrote by hand, else what PXELINUX, iPXE and GRUB put there: `BOOTIF=01-52-54-00-12-34-56`, `01`
-/// being
-/// Ethernet. Of several the last counts, as in the ramdisk; one that is not an address does not.
+/// being Ethernet. Of several the last counts, as in the ramdisk; one that is not an address does not.
 fn booted_from(kernel_command_line: &str) -> Option<String> {
     ["provision.bootif=", "BOOTIF="].iter().find_map(|name| {
         let words = kernel_command_line.split_ascii_whitespace();

@@ -15,7 +15,7 @@
 //!   changed              whether the machine still is what was planned for
 //!   summary              a run as a report and as the facts of callbacks
 //!   machine              who this machine is
-//!   completion           who is told, with what words, and whether they accepted
+//!   completion           callbacks: URL, body, and which answers accept
 //!   template             `{names}` in URLs, headers and bodies
 //!   report_file          where `--report` points
 //!   rundir               /run/provision: lock, state, report, log, what is owed
@@ -62,21 +62,20 @@ pub struct RunOutcome {
     pub unclean: Vec<(Stage, Error)>,
 }
 
-/// What the stages do.
+/// Performs the stages.
 pub trait StageHandler {
-    /// Whether there is anything to do in this stage; one without is not told of.
+    /// Whether there is anything to do in this stage; one without is not reported.
     fn has(&self, stage: Stage) -> bool;
     /// Does one stage's work; `so_far` is how the walk went until now.
     fn stage(&mut self, stage: Stage, so_far: &RunOutcome) -> Result<(), Error>;
     /// Whether a disk has been written to.
     fn touched(&self) -> bool;
-    /// Whether a completion is noted that nobody has accepted yet.
+    /// Whether a completion is pending that has not been accepted.
     fn has_pending(&self) -> bool;
 }
 
 /// Walks through all stages. After the first error only those run that always do; their errors never hide it. A panic
-/// is
-/// an error like any other, so that clean-up and report still come.
+/// is an error like any other, so that clean-up and report still come.
 pub fn run_stages(work: &mut dyn StageHandler, events: &dyn Events, cancel: &Cancel) -> RunOutcome {
     let mut outcome = RunOutcome::default();
     for stage in Stage::ALL {
@@ -84,7 +83,7 @@ pub fn run_stages(work: &mut dyn StageHandler, events: &dyn Events, cancel: &Can
             cancel.begin_clean_up();
         }
         let open = outcome.failure.is_none() || stage.always();
-        // Whoever stopped us after the end of the work does not want the node to be rebooted under their hands.
+        // A run cancelled after its last stage must not reboot the node.
         let unwanted = stage == Stage::Terminate && cancel.was_cancelled();
         if !open || unwanted || !work.has(stage) {
             continue;
@@ -112,9 +111,8 @@ pub fn run_stages(work: &mut dyn StageHandler, events: &dyn Events, cancel: &Can
     outcome
 }
 
-/// What a stage came to, knowing whether we were told to stop meanwhile: then it stops here, even if it had come to its
-/// end;
-/// but a completion that was accepted stays so.
+/// Outcome of a stage, given whether the run was cancelled meanwhile: then it stops here, even if it had come to its
+/// end; but a completion that was accepted stays so.
 fn judged(
     result: Result<(), Error>,
     stage: Stage,
@@ -135,8 +133,7 @@ fn judged(
 }
 
 /// `has_pending`: it was the completion that was interrupted, and it is noted. A signal that comes before finds a node
-/// whose disks
-/// are disarmed again in the clean-up.
+/// whose disks are disarmed again in the clean-up.
 fn interrupted(stage: Stage, has_pending: bool) -> Error {
     let hint = if has_pending {
         "the node is installed; `provision notify` offers the completion again"
@@ -147,7 +144,7 @@ fn interrupted(stage: Stage, has_pending: bool) -> Error {
     Error::new(Kind::Interrupted, what).hint(hint).retryable()
 }
 
-/// Tells of an error.
+/// Reports an error as an event.
 pub fn tell(error: &Error, stage: Stage, touched: bool, events: &dyn Events) {
     events.emit(&Event::Error {
         stage,
@@ -160,23 +157,23 @@ pub fn tell(error: &Error, stage: Stage, touched: bool, events: &dyn Events) {
 }
 
 thread_local! {
-    /// What the last panic of this thread said, and where.
+    /// Message and place of the last panic of this thread.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps panics off standard error, which `--dialect json` promises to leave alone, and remembers what they said.
+/// Keeps panics off standard error, which `--dialect json` promises to leave alone, and records their messages.
 pub fn remember_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info
             .location()
             .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
-        let text = format!("{}{place}", said(info.payload()));
+        let text = format!("{}{place}", panic_text(info.payload()));
         tracing::error!(panic = text, "panic");
         PANIC.set(Some(text));
     }));
 }
 
-fn said(payload: &(dyn Any + Send)) -> &str {
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()
@@ -189,7 +186,7 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = PANIC
             .take()
-            .unwrap_or_else(|| said(payload.as_ref()).to_owned());
+            .unwrap_or_else(|| panic_text(payload.as_ref()).to_owned());
         Err(
             Error::new(Kind::Internal, "the agent has a defect and stopped")
                 .because(text)

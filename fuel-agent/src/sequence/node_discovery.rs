@@ -1,6 +1,5 @@
 //! The real [`Discovery`]: request from file, command line or URL; inventory and sources from the node and the network,
-//! or
-//! from files.
+//! or from files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -42,12 +41,12 @@ const UNUSED_ON_FILES: [Tool; 6] = [
     Tool::XfsGrowfs,
 ];
 
-/// Where the request comes from.
+/// Source of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The command line.
+    /// Text on the command line.
     Text(String),
-    /// A file.
+    /// Path of a file.
     File(PathBuf),
     /// A server; the run is pulled.
     Url(RedactedUrl),
@@ -58,7 +57,7 @@ pub enum Input {
 pub struct StandIn {
     /// The disk's name: `sda`.
     pub name: String,
-    /// The file.
+    /// Path of the file.
     pub file: PathBuf,
     /// The size that it is brought to.
     pub size: Option<Bytes>,
@@ -96,11 +95,11 @@ impl StandIn {
     }
 }
 
-/// The node, looked at.
+/// Discovery on the real node.
 pub struct NodeDiscovery<'a> {
-    /// Where the request comes from.
+    /// Source of the request.
     pub input: Input,
-    /// Its dialect.
+    /// Dialect of the request.
     pub driver: Driver,
     /// Where the inventory comes from, if not from the node.
     pub inventory: Option<PathBuf>,
@@ -110,17 +109,17 @@ pub struct NodeDiscovery<'a> {
     pub offline: bool,
     /// Files that stand for disks.
     pub disks: &'a [StandIn],
-    /// How it behaves.
+    /// Settings of the run.
     pub settings: &'a Settings,
-    /// How long a request is asked for that its server does not have yet; zero for those who only look.
+    /// How long to wait for a request that its server does not have yet; zero for commands that only read.
     pub url_wait: Duration,
-    /// Who hears that it is waited for.
+    /// Receives a note while it waits.
     pub events: &'a dyn Events,
-    /// Who the machine is.
+    /// Identity of the machine.
     pub machine: Machine,
     /// Set by SIGTERM.
     pub cancel: Cancel,
-    /// Looks at it.
+    /// Reads the machine.
     pub reader: Reader,
 }
 
@@ -134,13 +133,13 @@ impl Ids for RandomIds {
 }
 
 impl NodeDiscovery<'_> {
-    /// What planning obeys.
+    /// Options for planning.
     fn options(&self) -> plan::Options {
         plan::Options {
             protect: self.settings.protect.clone(),
             protect_strict: self.settings.protect_strict,
             allow_removable: self.settings.allow_removable,
-            // A file has no ids; who named the disk on the command line has chosen it.
+            // A file has no ids; a disk named on the command line is chosen by that.
             match_by_name: self.settings.match_by_name || !self.disks.is_empty(),
             allow_unverified: self.settings.allow_unverified,
             require_signature: self.settings.packed.require_signature,
@@ -256,7 +255,7 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file of ours, as JSON.
+/// A JSON file in a format of the agent: an inventory, image facts.
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path, name: &str) -> Result<T, Error> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         let what = format!("cannot read the {name} in {}", path.display());
@@ -312,7 +311,7 @@ impl Discovery for NodeDiscovery<'_> {
         });
         match (found, last) {
             (Ok(inventory), _) => Ok(inventory),
-            // Planning says what is missing, and what there is.
+            // Planning reports what is missing, and what there is.
             (Err(error), Some(inventory)) if error.kind() == io::ErrorKind::TimedOut => {
                 Ok(inventory)
             }
@@ -437,9 +436,9 @@ mod tests {
         }
     }
 
-    /// A node that fetches its request from `url`, with what it tells.
+    /// A node that fetches its request from `url`, with the notes it makes.
     fn fetched(url: &str, wait: Duration) -> (Result<Vec<u8>, Error>, usize) {
-        let heard = Notes::default();
+        let recorded = Notes::default();
         let mut settings = Settings::default();
         settings.http.first_pause = Duration::from_millis(1);
         settings.http.longest_pause = Duration::from_millis(1);
@@ -454,13 +453,13 @@ mod tests {
             disks: &[],
             settings: &settings,
             url_wait: wait,
-            events: &heard,
+            events: &recorded,
             machine: Machine::default(),
             reader: Reader::real(&cancel),
             cancel,
         };
         let text = node.text();
-        (text, heard.0.into_inner().unwrap())
+        (text, recorded.0.into_inner().unwrap())
     }
 
     /// Counts notes.

@@ -12,32 +12,32 @@ use crate::model::stage::Stage;
 use crate::model::url::RedactedUrl;
 use crate::settings::Settings;
 
-/// Looks, plans and validates; holds nothing that could write.
+/// Reads, plans and validates; holds nothing that could write.
 pub struct Preflight<'a> {
-    /// What it looks at.
+    /// Source of request, inventory and image facts.
     pub discovery: &'a mut dyn Discovery,
-    /// How it behaves.
+    /// Settings of the run.
     pub settings: &'a Settings,
-    /// Who hears of it.
+    /// Receives progress and warnings.
     pub events: &'a dyn Events,
-    /// What it has learned.
+    /// Results of the stages so far.
     pub known: Discovered,
-    /// The last stage.
+    /// The last stage to run.
     pub until: Stage,
 }
 
 /// What was learned, stage by stage.
 #[derive(Debug, Default)]
 pub struct Discovered {
-    /// What is asked.
+    /// The request, after `Setup`.
     pub request: Option<Request>,
-    /// What the node has.
+    /// The node's inventory, after `Discover`.
     pub inventory: Option<Inventory>,
-    /// What the images are.
+    /// Facts about the images, after `Discover`.
     pub sources: Option<Sources>,
-    /// What will be done.
+    /// The plan, after `Plan`.
     pub plan: Option<Plan>,
-    /// What is odd.
+    /// Warnings of all stages.
     pub warnings: Vec<String>,
 }
 
@@ -47,29 +47,29 @@ fn known<'k, T>(thing: Option<&'k T>, name: &str) -> Result<&'k T, Error> {
 }
 
 impl Discovered {
-    /// What is asked.
+    /// The request; an error before its stage.
     pub fn request(&self) -> Result<&Request, Error> {
         known(self.request.as_ref(), "request")
     }
 
-    /// What the node has.
+    /// The inventory; an error before its stage.
     pub fn inventory(&self) -> Result<&Inventory, Error> {
         known(self.inventory.as_ref(), "inventory")
     }
 
-    /// What the images are.
+    /// Facts about the images; an error before their stage.
     pub fn sources(&self) -> Result<&Sources, Error> {
         known(self.sources.as_ref(), "knowledge of the images")
     }
 
-    /// What will be done.
+    /// The plan; an error before its stage.
     pub fn plan(&self) -> Result<&Plan, Error> {
         known(self.plan.as_ref(), "plan")
     }
 }
 
 impl Preflight<'_> {
-    /// Goes on although something is odd.
+    /// Warns and goes on.
     pub fn warn(&mut self, stage: Stage, message: String) {
         self.events.emit(&Event::Warning {
             stage: Some(stage),
@@ -106,7 +106,7 @@ impl Preflight<'_> {
         combine("the plan is refused", refusal_errors(by_plan))
     }
 
-    /// Everything that can be known before the first write. All that is wrong is told at once; the first decides the
+    /// Everything that can be checked before the first write. All errors are reported at once; the first decides the
     /// exit status.
     fn validate(&mut self) -> Result<(), Error> {
         let plan = self.known.plan()?;
@@ -133,9 +133,10 @@ impl Preflight<'_> {
 
     /// An orchestrator that is down now may be there when the run ends, so that is worth a word and no refusal.
     fn ask_targets(&mut self, targets: &[RedactedUrl]) {
-        let mut asked: Vec<String> = Vec::new();
+        let mut checked: Vec<String> = Vec::new();
         for url in targets {
-            let Some(server) = server(url.reveal()).filter(|server| !asked.contains(server)) else {
+            let Some(server) = server(url.reveal()).filter(|server| !checked.contains(server))
+            else {
                 continue;
             };
             if let Err(error) = self.discovery.answers(url.reveal()) {
@@ -147,7 +148,7 @@ impl Preflight<'_> {
                     ),
                 );
             }
-            asked.push(server);
+            checked.push(server);
         }
     }
 }

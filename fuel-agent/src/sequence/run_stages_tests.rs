@@ -3,7 +3,7 @@
 use super::*;
 use crate::events::Silence;
 
-/// Notes where it has been; fails, panics or is cancelled where told.
+/// Records the stages; fails, panics or is cancelled in the given one.
 #[derive(Default)]
 struct Fake {
     seen: Vec<Stage>,
@@ -157,7 +157,7 @@ fn only_who_owes_a_completion_is_told_that_the_node_is_installed() {
     }
 }
 
-/// Cancels when it hears that a stage has ended: a signal between two stages.
+/// Cancels when a stage has ended: a signal between two stages.
 struct Between(Stage, Cancel);
 
 impl Events for Between {

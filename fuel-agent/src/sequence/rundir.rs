@@ -1,4 +1,4 @@
-//! `/run/provision`: what a run leaves for those who ask while it goes on, and afterwards.
+//! `/run/provision`: state that a run leaves for other processes while it goes on, and afterwards.
 
 use std::fs;
 use std::io::{self, Write};
@@ -22,12 +22,12 @@ const STATE_LENGTH: usize = 4096;
 const RESERVE: usize = 512 << 10;
 
 /// The folder of a run's state. It is in memory: after a reboot nothing of it is left, and only the stamp on the disks
-/// tells.
+/// remains.
 #[derive(Clone, Debug)]
 pub struct RunDir(PathBuf);
 
 impl RunDir {
-    /// The folder at `path`, made if it is not there; only its owner can look into it.
+    /// The folder at `path`, made if it does not exist; readable for its owner only.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         fs::DirBuilder::new()
@@ -37,7 +37,7 @@ impl RunDir {
         Ok(Self(path))
     }
 
-    /// The folder at `path`, as it is: for those who only read.
+    /// The folder at `path`, as it is: for commands that only read.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -57,7 +57,7 @@ impl RunDir {
         self.0.join("report.json")
     }
 
-    /// The state of the run.
+    /// Path of the state of the run.
     pub fn state_file(&self) -> PathBuf {
         self.0.join("state.json")
     }
@@ -72,8 +72,7 @@ impl RunDir {
     }
 
     /// The state of the last run, if there was one since the node started. An error is one that cannot be read: what
-    /// the
-    /// run came to is not known.
+    /// the run came to is not known.
     pub fn state(&self) -> io::Result<Option<State>> {
         match fs::read(self.state_file()) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -91,8 +90,8 @@ impl RunDir {
         self.0.join("reserve")
     }
 
-    /// Takes the room that the end of a run needs, for the report and for what is owed, from all who write there
-    /// meanwhile.
+    /// Reserves the room that the end of a run needs, for the report and the pending completion, against other writers
+    /// of the filesystem.
     pub fn reserve(&self) -> io::Result<()> {
         let path = self.reserve_file();
         let taken = create(&path).and_then(|mut file| file.write_all(&vec![0x5a; RESERVE]));
@@ -123,7 +122,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Puts a file there in one piece: whoever reads it sees the old one or the new one. Only its owner may.
+/// Writes a file there in one piece: readers see the old one or the new one. Only its owner may read it.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -172,37 +171,37 @@ pub fn room_for(path: &Path, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// What is told of a run while it goes on, and what it came to.
+/// State of a run while it goes on, and its result.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
-    /// The process.
+    /// Process id of the run.
     pub pid: u32,
-    /// When it began.
+    /// Start, UTC.
     pub started: String,
     /// Identity of the request, once it has been read.
     pub request_digest: Option<String>,
     /// The stage it is in, or ended in.
     pub stage: Option<String>,
-    /// What moves.
+    /// The transfer that is going on.
     pub progress: Option<Moving>,
-    /// When it ended.
+    /// End, UTC.
     pub ended: Option<String>,
-    /// How it ended.
+    /// Exit status, once it has ended.
     pub exit_status: Option<u8>,
 }
 
-/// What moves.
+/// A transfer that is going on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Moving {
     /// In a word or two.
     pub what: String,
-    /// Bytes done.
+    /// Bytes done so far.
     pub done_bytes: u64,
     /// Bytes in all, where known.
     pub total_bytes: Option<u64>,
 }
 
-/// Keeps the state file of a run, and remembers for its report what was odd, whoever told it.
+/// Keeps the state file of a run, and records the warnings of all stages for its report.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
@@ -232,7 +231,7 @@ impl StateFile {
         warnings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// This run begins, and has the lock. An error is told: from here on the state says of this run what it is.
+    /// This run begins, and has the lock. An error is returned: from here on the state must be that of this run.
     pub fn begin(&self) -> io::Result<()> {
         let state = State {
             pid: std::process::id(),
@@ -244,12 +243,12 @@ impl StateFile {
         Ok(())
     }
 
-    /// The request has been read.
+    /// Records the digest of the request.
     pub fn request(&self, digest: &str) {
         self.change(|state| state.request_digest = Some(digest.to_owned()));
     }
 
-    /// The run has ended.
+    /// Records the end of the run.
     pub fn end(&self, exit_status: u8) {
         self.change(|state| {
             state.ended = Some(clock::now());
@@ -457,7 +456,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"an older one");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         room_for(&folder.path().join("nowhere/report.json"), 1).unwrap_err();
-        // What always says that it is full.
+        // A file that is always full.
         std::os::unix::fs::symlink("/dev/full", folder.path().join("full.try")).unwrap();
         let error = room_for(&folder.path().join("full"), 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -19,18 +19,18 @@ use crate::model::report::Report;
 use crate::model::stage::Stage;
 use crate::settings::{End, Settings};
 
-/// What a run is told beside its doors.
+/// Settings, paths and identity of a run.
 #[derive(Debug)]
 pub struct RunContext<'a> {
-    /// How it behaves.
+    /// Settings of the run.
     pub settings: &'a Settings,
-    /// Where its state lies.
+    /// Run folder, which holds its state.
     pub folder: &'a RunDir,
-    /// The file that tells it.
+    /// The state file, which `status` reads.
     pub state_file: &'a StateFile,
-    /// Where the report goes too.
+    /// Second path of the report.
     pub report: Option<PathBuf>,
-    /// Who the machine is.
+    /// Identity of the machine.
     pub machine: Machine,
     /// Whether the request was fetched by the node itself.
     pub pulled: bool,
@@ -40,7 +40,7 @@ pub struct RunContext<'a> {
     pub cancel: Cancel,
 }
 
-/// A whole run.
+/// A whole run, as a handler of its stages.
 pub struct Run<'a> {
     pub(super) preflight: Preflight<'a>,
     pub(super) executor: &'a mut dyn Executor,
@@ -57,7 +57,7 @@ pub(super) struct Progress {
     pub(super) execution: Execution,
     /// The node already is what is asked for, and this is its `instance-id`.
     pub(super) installed: Option<String>,
-    /// The run folder is ours.
+    /// The lock on the run folder is held.
     pub(super) locked: bool,
     /// Another agent has it.
     pub(super) locked_out: bool,
@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
                 .hint("`df` shows what is full; nothing was touched")
         })?;
         self.executor.make_room()?;
-        // A node that is installed must not end as a failure because nobody can be told so.
+        // A node that is installed must not end as a failure because the orchestrator cannot be reached.
         let Some(path) = &self.about.report else {
             return Ok(());
         };
@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
     fn setup(&mut self) -> Result<(), Error> {
         let request = self.preflight.known.request()?;
         self.about.state_file.request(&request.digest);
-        // Whatever an earlier run still owed: this one will say something newer.
+        // A completion that an earlier run left pending: this run will send a newer one.
         self.set_pending(None)
     }
 
@@ -133,14 +133,14 @@ impl<'a> Run<'a> {
             return Err(Error::new(Kind::Image, what)
                 .hint("run without `--offline`, or allow it with `--allow-unverified`"));
         }
-        let asked = self.about.pulled && !self.about.settings.reinstall;
-        if asked {
+        let may_skip = self.about.pulled && !self.about.settings.reinstall;
+        if may_skip {
             self.progress.installed = self.executor.installed(plan)?;
         }
         Ok(())
     }
 
-    /// The last look before the first write: nothing may have changed, and nothing else may hold a disk.
+    /// The last check before the first write: nothing may have changed, and nothing else may hold a disk.
     fn prepare(&mut self) -> Result<(), Error> {
         let known = &mut self.preflight.known;
         let (request, before) = (known.request()?, known.inventory()?);
@@ -194,14 +194,13 @@ impl<'a> Run<'a> {
         combine("cannot clean up", errors)
     }
 
-    /// Whether the run failed when disks may have had boot code already, and nobody will hear that the node is
-    /// installed:
-    /// what is called failed must not boot from its disks.
+    /// Whether the run failed when disks may have had boot code already, and no completion will be sent: a node
+    /// reported as failed must not boot from its disks.
     fn is_armed_in_vain(&self, so_far: &RunOutcome) -> bool {
         let Some((stage, error)) = &so_far.failure else {
             return false;
         };
-        // A node that was as asked when we came stays so.
+        // A node that was as requested before the run stays so.
         self.progress.execution.state.touched
             && match stage {
                 Stage::Bootloader | Stage::Commit => true,
@@ -229,7 +228,7 @@ impl<'a> Run<'a> {
         &self.progress
     }
 
-    /// What was odd, as it was told.
+    /// Warnings, as they were printed.
     pub(super) fn warnings_told(&self) -> Vec<String> {
         self.about.state_file.warnings()
     }

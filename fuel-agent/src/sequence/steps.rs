@@ -31,15 +31,15 @@ pub(super) struct Execution {
     pub(super) incomplete: Vec<String>,
     /// Disks that were opened so that nothing else could hold them.
     claimed: Vec<DiskIndex>,
-    /// The plan, once the last look before the first write has passed.
+    /// The plan, once the last check before the first write has passed.
     approved: Option<Arc<ApprovedPlan>>,
 }
 
-/// What steps are performed with.
+/// What a step is performed with.
 pub struct StepContext<'a> {
-    /// What changes the machine.
+    /// Changes the machine.
     pub executor: &'a mut dyn Executor,
-    /// Hears of each step.
+    /// Receives the events of each step.
     pub events: &'a dyn Events,
     /// Set by SIGTERM: no step begins after it.
     pub cancel: &'a Cancel,
@@ -57,7 +57,7 @@ impl Execution {
         self.approved.clone()
     }
 
-    /// The last look before the first write: nothing may have changed since `before`.
+    /// The last check before the first write: nothing may have changed since `before`.
     pub(super) fn approve(
         &mut self,
         plan: &Plan,
@@ -69,8 +69,8 @@ impl Execution {
         Ok(Arc::clone(self.approved.insert(Arc::new(approved))))
     }
 
-    /// Sees that nothing else holds the disks of the approved plan, and that each is as large as it was planned for. One
-    /// that is held by what the plan releases is claimed after that.
+    /// Sees that nothing else holds the disks of the approved plan, and that each is as large as it was planned for.
+    /// One that is held by what the plan releases is claimed after that.
     pub(super) fn claim(
         &mut self,
         plan: &Plan,
@@ -138,7 +138,7 @@ impl Execution {
         executor: &mut dyn Executor,
     ) -> Vec<StepRun> {
         for step in group {
-            // What was held when the run began has been let go by the steps before this one.
+            // What was held when the run began has been released by the steps before this one.
             if let Step::Disarm { disk, .. } = step.step
                 && !self.claimed.contains(&disk)
             {

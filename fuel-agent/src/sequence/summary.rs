@@ -106,7 +106,7 @@ fn devices(disks: Option<&Vec<PlannedDisk>>, inventory: Option<&Inventory>) -> V
         .collect()
 }
 
-/// What callbacks may say of a run.
+/// Facts of a run for its callbacks.
 pub(super) fn facts(report: &Report, request: Option<&Request>, machine: &Machine) -> Facts {
     let error = report.error.as_ref();
     let managed = request
@@ -157,9 +157,11 @@ pub(super) fn facts(report: &Report, request: Option<&Request>, machine: &Machin
     ])
 }
 
-/// What was odd: what the rehearsal found, and then what steps and transfers told.
-fn warnings(found: &[String], told: Vec<String>) -> Vec<String> {
-    let later = told.into_iter().filter(|warning| !found.contains(warning));
+/// Warnings: those of the preflight, then those of steps and transfers.
+fn warnings(found: &[String], emitted: Vec<String>) -> Vec<String> {
+    let later = emitted
+        .into_iter()
+        .filter(|warning| !found.contains(warning));
     found.iter().cloned().chain(later).collect()
 }
 
@@ -169,8 +171,8 @@ mod tests {
 
     #[test]
     fn what_steps_warn_of_comes_after_what_the_rehearsal_found_and_nothing_twice() {
-        let told = ["odd plan", "odd firmware"].map(str::to_owned).to_vec();
-        let all = warnings(&["odd plan".to_owned()], told);
+        let emitted = ["odd plan", "odd firmware"].map(str::to_owned).to_vec();
+        let all = warnings(&["odd plan".to_owned()], emitted);
         assert_eq!(all, ["odd plan", "odd firmware"]);
     }
 }

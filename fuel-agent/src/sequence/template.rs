@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What names stand for.
+/// Values by name.
 pub type Facts = BTreeMap<&'static str, String>;
 
 /// Where a template's text ends up; decides how values are escaped.
@@ -24,10 +24,8 @@ pub enum Place {
 pub struct UnknownName(pub String);
 
 /// The template with its names filled in. A name is lower-case letters and `_` between braces, or between `%7B` and
-/// `%7D`
-/// for those who cannot pass braces on (kernel command lines go through shells and templates); any other brace is
-/// itself,
-/// so that JSON needs no escaping.
+/// `%7D` where braces cannot be passed on (kernel command lines go through shells and templates); any other brace is
+/// itself, so that JSON needs no escaping.
 pub fn render(template: &str, facts: &Facts, place: Place) -> Result<String, UnknownName> {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;

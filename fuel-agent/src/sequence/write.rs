@@ -13,7 +13,7 @@ use crate::model::stage::Stage;
 use crate::plan::Options;
 use crate::plan::write::{self, Target};
 
-/// Writes an image onto `target`, which is looked at again, by `probe`, before the first write.
+/// Writes an image onto `target`, which `probe` reads again before the first write.
 pub fn write(
     image: PlannedImage,
     target: &Target,

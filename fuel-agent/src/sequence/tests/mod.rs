@@ -84,7 +84,7 @@ fn whatever_fails_is_the_error_that_is_told_and_clean_up_and_report_come() {
             continue;
         }
         assert_eq!(left.exit_status(), 7, "{what}");
-        assert_eq!(left.told, ["injected"], "{what}");
+        assert_eq!(left.recorded, ["injected"], "{what}");
         assert_eq!(left.report["error"]["message"], "injected", "{what}");
         assert_eq!(left.report["exit_status"], 7);
         assert_eq!(left.report["touched"], left.did("step"), "{what}");
@@ -105,7 +105,7 @@ fn whatever_fails_is_the_error_that_is_told_and_clean_up_and_report_come() {
 fn of_images_at_the_same_time_the_one_that_failed_is_told_and_the_other_is_in_the_report() {
     let both = |script: &mut world::Script| script.second_image = Some("/var/lib/data");
     let whole = run(&World::with(both), &settings(), false);
-    assert_eq!(whole.exit_status(), 0, "{:?}", whole.told);
+    assert_eq!(whole.exit_status(), 0, "{:?}", whole.recorded);
     let first = whole
         .done
         .iter()
@@ -123,7 +123,7 @@ fn of_images_at_the_same_time_the_one_that_failed_is_told_and_the_other_is_in_th
         });
         let left = run(&world, &settings(), false);
         assert_eq!(left.exit_status(), 7);
-        assert_eq!(left.told, ["injected"]);
+        assert_eq!(left.recorded, ["injected"]);
         let steps = left.report["steps"].as_array().unwrap();
         let last = &steps[steps.len() - 2..];
         assert_eq!([&last[0]["outcome"], &last[1]["outcome"]], outcomes);
@@ -179,12 +179,12 @@ fn before_closeup(world: &World, failed: &RunOutcome) -> Vec<String> {
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunDir::open(temporary.path().join("run")).unwrap();
     let state_file = StateFile::new(&folder);
-    let (heard, settings) = (RecordedEvents::default(), settings());
+    let (recorded, settings) = (RecordedEvents::default(), settings());
     let (mut look, mut act) = (world.clone(), world.clone());
     let preflight = Preflight {
         discovery: &mut look,
         settings: &settings,
-        events: &heard,
+        events: &recorded,
         known: Discovered::default(),
         until: Stage::Validate,
     };
@@ -248,9 +248,9 @@ fn a_signal_anywhere_ends_the_run_with_130_after_clean_up() {
         assert!(!left.did("end"), "{what}");
         let installed = what.starts_with("call");
         assert_eq!(left.folder.owed().is_some(), installed, "{what}");
-        let told = left.did(&format!("call {FAILED}"));
+        let notified = left.did(&format!("call {FAILED}"));
         assert!(
-            !(installed && told),
+            !(installed && notified),
             "a node that starts from its disks is not called failed"
         );
     }
@@ -304,14 +304,14 @@ fn what_the_orchestrator_does_not_accept_stays_owed_and_the_node_up() {
 
 #[test]
 fn a_pulled_run_reboots_a_pushed_one_does_not_and_a_setting_says_otherwise() {
-    for (pulled, said, done) in [
+    for (pulled, expected, done) in [
         (false, None, None),
         (true, None, Some("end: Reboot")),
         (true, Some(End::None), None),
         (false, Some(End::Poweroff), Some("end: Poweroff")),
     ] {
         let settings = Settings {
-            end: said,
+            end: expected,
             ..settings()
         };
         let left = run(&World::default(), &settings, pulled);
@@ -360,13 +360,13 @@ fn a_pulled_node_that_is_as_asked_only_says_so_again() {
     assert!(!left.did("step") && !left.did("claim") && left.did(&format!("call {BUILT}")));
     assert_eq!(left.report["already_installed"], true);
     assert_eq!(left.report["instance_id"], "i-7");
-    // A pushed run always installs, and so does one that is told to.
+    // A pushed run always installs, and so does one with `reinstall`.
     assert!(run(&world(), &settings(), false).did("step"));
-    let told = Settings {
+    let reinstalling = Settings {
         reinstall: true,
         ..settings()
     };
-    assert!(run(&world(), &told, true).did("step"));
+    assert!(run(&world(), &reinstalling, true).did("step"));
 }
 
 #[test]
@@ -419,12 +419,12 @@ fn an_orchestrator_that_does_not_answer_yet_is_worth_a_word_and_no_refusal() {
     );
     assert_eq!(left.exit_status(), 0);
     let warnings = left.report["warnings"].as_array().unwrap();
-    let told: Vec<&Value> = warnings
+    let unreachable: Vec<&Value> = warnings
         .iter()
         .filter(|it| it.as_str().unwrap().contains("unreachable"))
         .collect();
     assert_eq!(
-        told,
+        unreachable,
         [
             "the callback server http://o is unreachable: connection refused; the agent retries at the end of the run"
         ],

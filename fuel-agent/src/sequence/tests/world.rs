@@ -54,9 +54,9 @@ pub(super) struct Script {
     pub(super) locked_out: bool,
     /// Where there is a second image for: `/var/lib/data`.
     pub(super) second_image: Option<&'static str>,
-    /// Nobody answers at any callback's URL.
+    /// No server answers at any callback's URL.
     pub(super) deaf: bool,
-    /// What a disk says of itself when it is opened; as planned, where nothing is said.
+    /// Facts of a disk when it is opened; as planned, where there are none.
     pub(super) geometry: Option<Geometry>,
 }
 
@@ -257,13 +257,13 @@ impl Events for RecordedEvents {
     }
 }
 
-/// What is left of a run.
+/// Everything that a run leaves: events, calls and files.
 pub(super) struct Left {
     pub(super) outcome: RunOutcome,
     pub(super) done: Vec<String>,
     pub(super) report: Value,
     pub(super) folder: RunDir,
-    pub(super) told: Vec<String>,
+    pub(super) recorded: Vec<String>,
     _temporary: tempfile::TempDir,
 }
 
@@ -292,14 +292,14 @@ pub(super) fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunDir::open(temporary.path().join("run")).unwrap();
     let state_file = StateFile::new(&folder);
-    let heard = RecordedEvents::default();
+    let recorded = RecordedEvents::default();
     let cancel = world.0.lock().unwrap().cancel.clone();
     let (mut look, mut act) = (world.clone(), world.clone());
     let report: PathBuf = temporary.path().join("report.json");
     let preflight = Preflight {
         discovery: &mut look,
         settings,
-        events: &heard,
+        events: &recorded,
         known: Discovered::default(),
         until: crate::model::stage::Stage::Validate,
     };
@@ -314,7 +314,7 @@ pub(super) fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
         cancel: cancel.clone(),
     };
     let mut run = Run::new(preflight, &mut act, about);
-    let outcome = run_stages(&mut run, &heard, &cancel);
+    let outcome = run_stages(&mut run, &recorded, &cancel);
     let report = std::fs::read(&report).unwrap();
     drop(run);
     Left {
@@ -322,7 +322,7 @@ pub(super) fn run(world: &World, settings: &Settings, pulled: bool) -> Left {
         done: world.done(),
         report: serde_json::from_slice(&report).unwrap(),
         folder,
-        told: heard.0.into_inner().unwrap(),
+        recorded: recorded.0.into_inner().unwrap(),
         _temporary: temporary,
     }
 }

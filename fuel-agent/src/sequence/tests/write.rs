@@ -60,7 +60,7 @@ fn boots(disk: &[u8]) -> bool {
     bios || uefi
 }
 
-/// A disk that an earlier run of ours has installed.
+/// A disk that an earlier run of the agent has installed.
 fn old() -> Vec<u8> {
     let mut disk = bootable(b"OLD!", SIZE);
     let stamp = usize::try_from(STAMP.start.0).unwrap();
@@ -108,7 +108,7 @@ fn target(kind: TargetKind) -> Target {
     }
 }
 
-/// What was told, and what came of it.
+/// The recorded events, and the result.
 struct Left {
     result: Result<ImageOutcome, Error>,
     warnings: Vec<String>,
@@ -120,7 +120,7 @@ impl Left {
     }
 }
 
-/// Writes `raw` onto what is found at each look.
+/// Writes `raw` onto what each probe finds.
 fn run(devices: &FakeDevices, raw: &[u8], digest: &str, looks: [Target; 2]) -> Left {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("disk.img");
@@ -318,7 +318,7 @@ fn a_target_that_is_another_one_by_now_is_not_touched() {
         assert_eq!(left.kind(), Some(Kind::Refused), "{case}");
         assert!(devices.log().is_empty() && content(&devices) == old());
     }
-    // what an open disk says of itself is compared too
+    // the facts of an open disk are compared too
     let devices = FakeDevices::new().with_sectors(DISK, bytes(SIZE), Bytes(4096));
     let left = onto(&devices, &bootable(b"NEW!", 4 * MIB), TargetKind::Device);
     assert_eq!(left.kind(), Some(Kind::Refused));
