@@ -50,13 +50,13 @@ impl Places {
         Machine::read(Path::new("/sys"), &kernel)
     }
 
-    /// The settings of all layers, with what is odd about them.
+    /// The settings of all layers, with warnings about them.
     pub(crate) fn settings(&self, entries: Vec<Entry>) -> Result<(Settings, Vec<String>), Error> {
         settings::read(entries, &self.kernel, &self.config)
     }
 }
 
-/// What the command line says as settings.
+/// The settings of the command line.
 pub(super) fn request_entries(input: &InputOptions) -> Vec<Entry> {
     let mut entries: Vec<Entry> = input
         .set
@@ -82,8 +82,7 @@ pub(super) fn driver(name: DataDriver) -> Driver {
 }
 
 /// The command line's own text or file, or what an orchestrator has uploaded, goes before the URL of a weaker layer:
-/// what is
-/// pushed is not pulled.
+/// what is pushed is not pulled.
 pub(super) fn input(options: &InputOptions, settings: &Settings) -> Input {
     let uploaded = Path::new(UPLOADED).exists();
     let text = options.input_data.as_ref().filter(|it| !it.is_empty());
@@ -125,7 +124,7 @@ pub(super) fn node<'a>(
     })
 }
 
-/// What looks at the node, or at the files that stand for its disks.
+/// Reads the node, or the files that stand for its disks.
 pub(super) fn reader(disks: &[StandIn], cancel: &Cancel) -> Result<Reader, Error> {
     if disks.is_empty() {
         return Ok(Reader::real(cancel));

@@ -20,7 +20,7 @@ use crate::sequence::stages::{Run, RunContext};
 use crate::sequence::{RunOutcome, run_stages};
 use crate::settings::{End, Settings};
 
-/// Installs this node.
+/// Installs this node, and returns the exit status.
 pub(super) fn install(
     options: &RunOptions,
     listener: &Arc<dyn Events>,

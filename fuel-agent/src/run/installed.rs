@@ -20,7 +20,7 @@ use crate::model::sources::{SourceFacts, Sources};
 use crate::request::{self, Context};
 use crate::source;
 
-/// How long servers may go on failing: an orchestrator that asks for the state wants to hear it soon.
+/// How long servers may go on failing: an orchestrator that asks for the state needs an answer soon.
 const LOOKUP_BUDGET: Duration = Duration::from_secs(5);
 
 /// What an image of the request is, compared with the one that was installed.
@@ -28,13 +28,13 @@ const LOOKUP_BUDGET: Duration = Duration::from_secs(5);
 pub(super) enum Image {
     /// Its source names the digest of what was installed.
     Same,
-    /// Its source names another one: there is a newer release, say.
+    /// Its source names another one: there is a newer release, for example.
     Other,
     /// It was not compared, for this reason.
     Unknown(String),
 }
 
-/// What was found on the disks.
+/// What was found on the disks, compared with the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Comparison {
     /// Whether a stamp is there, of the request where one is known.
@@ -74,7 +74,7 @@ impl Comparison {
         lines
     }
 
-    /// The same for programs.
+    /// The same as JSON.
     pub(super) fn json(&self) -> Value {
         let image = |(url, image): &(String, Image)| {
             let (state, why) = match image {
@@ -91,47 +91,46 @@ impl Comparison {
 
 /// The request that the node should be installed by.
 #[derive(Default)]
-struct Asked {
+struct Requested {
     digest: Option<String>,
     images: Vec<ImageSpec>,
 }
 
-/// Looks at the disks, and asks the servers of the images. `digest` is that of the last run's request. A request that
-/// cannot
-/// be read is one that nothing was installed by.
+/// Reads the disks, and asks the servers of the images. `digest` is that of the last run's request. A request that
+/// cannot be read is one that nothing was installed by.
 pub(super) fn compare(
     options: &StatusOptions,
     places: &Places,
     digest: Option<&str>,
 ) -> Comparison {
-    let Some(asked) = asked(options, digest) else {
+    let Some(requested) = requested(options, digest) else {
         return Comparison::default();
     };
-    let Some(stamp) = stamp_of(asked.digest.as_deref()) else {
+    let Some(stamp) = stamp_of(requested.digest.as_deref()) else {
         return Comparison {
-            request: asked.digest,
+            request: requested.digest,
             ..Comparison::default()
         };
     };
-    let sources = if asked.images.is_empty() {
+    let sources = if requested.images.is_empty() {
         Ok(Sources::default())
     } else {
-        look(options, places, &asked.images)
+        look(options, places, &requested.images)
     };
     Comparison {
         stamped: true,
-        request: asked.digest,
-        images: images(&stamp, &asked.images, &sources),
+        request: requested.digest,
+        images: images(&stamp, &requested.images, &sources),
     }
 }
 
-fn asked(options: &StatusOptions, digest: Option<&str>) -> Option<Asked> {
+fn requested(options: &StatusOptions, digest: Option<&str>) -> Option<Requested> {
     let file = options.input_data_file.clone().or_else(|| {
         let uploaded = PathBuf::from(UPLOADED);
         uploaded.exists().then_some(uploaded)
     });
     let Some(file) = file else {
-        return Some(Asked {
+        return Some(Requested {
             digest: digest.map(str::to_owned),
             images: Vec::new(),
         });
@@ -139,7 +138,7 @@ fn asked(options: &StatusOptions, digest: Option<&str>) -> Option<Asked> {
     let bytes = fs::read(file).ok()?;
     let value = request::parse(request::utf8(&bytes).ok()?).ok()?;
     let checked = request::check(&value, Context::default());
-    Some(Asked {
+    Some(Requested {
         digest: Some(request::digest(&value)),
         images: checked.map_or_else(|_| Vec::new(), |request| request.images),
     })
@@ -163,7 +162,7 @@ fn stamp_on(reader: &Reader, disk: &Path) -> Option<Stamp> {
     stamp::parse(&bytes)
 }
 
-/// What the sources say now, or why they were not asked.
+/// Facts from the sources now, or why they were not asked.
 fn look(options: &StatusOptions, places: &Places, images: &[ImageSpec]) -> Result<Sources, String> {
     if options.offline {
         return Err("as `--offline` says".to_owned());
@@ -186,11 +185,11 @@ fn look(options: &StatusOptions, places: &Places, images: &[ImageSpec]) -> Resul
 
 fn images(
     stamp: &Stamp,
-    asked: &[ImageSpec],
+    requested: &[ImageSpec],
     sources: &Result<Sources, String>,
 ) -> Vec<(String, Image)> {
     let nothing = SourceFacts::default();
-    let compared = asked.iter().map(|image| {
+    let compared = requested.iter().map(|image| {
         let state = match sources {
             Err(why) => Image::Unknown(why.clone()),
             Ok(sources) => {

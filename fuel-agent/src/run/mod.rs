@@ -29,12 +29,12 @@ use crate::model::error::{Error, render};
 use crate::model::stage::Stage;
 use crate::sequence::{guarded, remember_panics};
 
-/// Parses the command line, does what it says, and returns the exit status.
+/// Parses the command line, runs the command, and returns the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to standard output, mistakes to standard error; clap knows which.
+            // Help and version go to standard output, mistakes to standard error; clap decides which.
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
@@ -53,7 +53,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Some(Command::Write(options)) => write::write(&options),
     });
     let status = result.unwrap_or_else(|error| {
-        // The status is what counts: it does not wait for ever for those who do not read.
+        // The status is what counts: it does not wait for ever for output that is not read.
         if let Ok(printer) = Printer::stderr() {
             printer.text(&render(&error));
         }
@@ -73,7 +73,7 @@ fn run(options: &RunOptions) -> Result<u8, Error> {
     if options.dialect != Dialect::Json {
         return failure(record?);
     }
-    // Everything is told on standard output; what happened before the first stage is told there too.
+    // Everything is printed on standard output, including what happened before the first stage.
     let error = match record {
         Ok(outcome) => outcome.failure.map(|(_, error)| error),
         Err(error) => {

@@ -1,6 +1,5 @@
-//! What only looks: `plan`, `validate`, `inventory`, and `run --dry-run`. Nothing here, nor anything that is called
-//! from
-//! here, holds what could open a device for writing; tests/boundaries.rs looks that it stays so.
+//! Commands that only read: `plan`, `validate`, `inventory`, and `run --dry-run`. Nothing here, nor anything that is
+//! called from here, holds what could open a device for writing; tests/boundaries.rs checks that it stays so.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ use crate::plan::select::describe;
 use crate::sequence::preflight::{Discovered, Preflight};
 use crate::sequence::{RunOutcome, run_stages};
 
-/// Plans and validates.
+/// `run --dry-run`: plans and validates.
 pub(super) fn dry_run(options: &RunOptions, events: &Arc<dyn Events>) -> Result<RunOutcome, Error> {
     let places = Places::of_this_machine();
     let checked = preflight(
@@ -45,7 +44,7 @@ pub(super) fn dry_run(options: &RunOptions, events: &Arc<dyn Events>) -> Result<
     Ok(checked.outcome)
 }
 
-/// What a preflight came to.
+/// Result of a preflight.
 struct Checked {
     known: Discovered,
     outcome: RunOutcome,
@@ -81,7 +80,7 @@ fn preflight(
     })
 }
 
-/// The plan for whoever reads standard output: within the edge of a terminal, as wide as it comes in a file.
+/// The plan for standard output: wrapped at the edge of a terminal, in full width in a file.
 fn text(plan: &Plan) -> String {
     plan.text(columns().map_or_else(Width::default, Width::of))
 }
@@ -102,7 +101,7 @@ pub(super) fn plan(options: &PlanOptions) -> Result<u8, Error> {
     failure(checked.outcome)
 }
 
-/// Says whether a run would go ahead.
+/// Reports whether a run would go ahead.
 pub(super) fn validate(options: &ValidateOptions) -> Result<u8, Error> {
     let places = Places::of_this_machine();
     let events: Arc<dyn Events> = Arc::new(Silence);

@@ -1,4 +1,4 @@
-//! `--digest`: what an image has to be when it is unpacked, by whoever calls.
+//! `--digest`: the digest that an image has to have when it is unpacked, as the caller states it.
 
 use crate::model::digest::{Algorithm, StatedDigest};
 use crate::model::error::{Error, Kind};
@@ -16,8 +16,7 @@ pub(super) fn parse(text: &str) -> Result<StatedDigest, Error> {
     })
 }
 
-/// Adds it to what is known. What the server has beside the image must not say something else; that it says the same
-/// proves
+/// Adds it to what is known. A digest beside the image on the server must not differ; if it is equal that proves
 /// nothing, so it is computed besides.
 pub(super) fn join(stated: StatedDigest, facts: &mut SourceFacts) -> Result<(), Error> {
     let known = match stated.algorithm {
@@ -95,7 +94,7 @@ mod tests {
         assert_eq!(facts.stated, [sha256("1"), md5("0")]);
         let error = join(md5("2"), &mut facts).unwrap_err();
         assert_eq!(error.kind, Kind::Image);
-        // a packed image stays one, whatever its manifest says of the whole
+        // a packed image stays one, whatever digest of the whole its manifest has
         facts.packed = Some(PackedFacts::default());
         join(sha256("1"), &mut facts).unwrap();
         assert!(facts.packed.is_some());

@@ -18,12 +18,12 @@ use crate::model::error::{Error, Kind};
 use crate::sequence::completion::PendingCompletion;
 use crate::sequence::rundir::{RunDir, State};
 
-/// What state a node is in, as its run folder and its disks tell it.
+/// State of a node, from its run folder and its disks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Condition {
     /// The stamp is there, and the request is the one asked for.
     Ready,
-    /// Installed, but the orchestrator does not know.
+    /// Installed, but the orchestrator has not accepted the completion.
     Owed,
     /// Load again, for this reason.
     NotInstalled(String),
@@ -59,9 +59,9 @@ impl Condition {
     }
 }
 
-/// What is known without looking at the disks.
+/// What is known without reading the disks.
 struct Evidence {
-    /// Whether somebody holds the lock.
+    /// Whether another process holds the lock.
     running: bool,
     /// The last run, if there was one since the node started.
     run: Option<State>,
@@ -71,7 +71,7 @@ struct Evidence {
     owed: bool,
 }
 
-/// What state the node is in. `difference` looks at the disks: why they do not hold what is asked for, if they do not.
+/// State of the node. `difference` reads the disks: why they do not hold what is requested, if they do not.
 fn condition(
     evidence: &Evidence,
     difference: impl FnOnce(Option<&State>) -> Option<String>,
@@ -150,7 +150,7 @@ fn object(
         "exit_status": condition.exit_status(),
         "completion_owed": evidence.owed,
         "run": evidence.run,
-        // Null where the state is known without looking at the disks.
+        // Null where the state is known without reading the disks.
         "compared": compared.map(Comparison::json),
         // A report belongs to a run that has ended: one under way has none yet.
         "report": report.filter(|_| *condition != Condition::Running),
@@ -221,7 +221,7 @@ pub(super) fn notify(options: &NotifyOptions) -> Result<u8, Error> {
     }
 }
 
-/// Nothing is owed any more; one that was to be told at all costs also ends as its run would have.
+/// Nothing is pending any more; a run whose completion was required also ends as it would have.
 fn accepted(
     folder: &RunDir,
     owed: &PendingCompletion,
@@ -238,8 +238,7 @@ fn accepted(
 }
 
 /// Takes the note away, and gives the lock with which the machine may be ended. `None` where a run goes on, or owes
-/// something
-/// else by now: the note and the machine are that run's.
+/// something else by now: the note and the machine are that run's.
 fn settled(folder: &RunDir, owed: &PendingCompletion) -> Result<Option<Lock>, Error> {
     let failed = |what: &str| Error::new(Kind::Internal, format!("it was accepted, but {what}"));
     let lock = match Lock::acquire(&folder.lock()) {

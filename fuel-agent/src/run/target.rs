@@ -1,6 +1,6 @@
 //! What `provision write` writes to: a disk, a partition, another block device, or a regular file; or nothing at all.
 //!
-//! Found by the name that was given and by no other, and only looked at here.
+//! Found by the name that was given and by no other, and only read here.
 
 use std::fs;
 use std::io;
@@ -28,7 +28,7 @@ fn not_found(path: &Path, error: io::Error) -> Error {
         .hint("`provision inventory` lists the disks; a file is made with `truncate -s SIZE`")
 }
 
-/// Looks at a device or a file, whose path is without links.
+/// Reads the facts of a device or a file, whose path is without links.
 pub(super) fn probe(path: &Path, cancel: &Cancel) -> Result<Target, Error> {
     let meta = fs::metadata(path).map_err(|error| not_found(path, error))?;
     if meta.file_type().is_block_device() {

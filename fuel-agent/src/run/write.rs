@@ -92,7 +92,7 @@ fn entries(options: &WriteOptions) -> Vec<Entry> {
     entries
 }
 
-/// The log hears of everything, and standard output unless it is for a program.
+/// Everything goes to the log, and to standard output unless that is read by a program.
 fn events(format: Format) -> Result<FanOut, Error> {
     let shown: Arc<dyn Events> = match format {
         Format::Text => listener(Dialect::Auto)?,
@@ -101,7 +101,7 @@ fn events(format: Format) -> Result<FanOut, Error> {
     Ok(FanOut::new(vec![shown, Arc::new(Log)]))
 }
 
-/// What the image is, by its own first bytes and by what lies beside it.
+/// Facts about the image, from its own first bytes and the files beside it.
 fn probe_image(client: &Client, url: &str, settings: &Settings) -> Result<PlannedImage, Error> {
     let mut spec = ImageSpec {
         mount: Mount::Path("/".to_owned()),
