@@ -22,7 +22,7 @@ pub(super) fn own(address: IpAddr, prefix: u8, at: &str, diagnostics: &mut Diagn
 }
 
 /// Adds a problem where the gateway, whose path is `at`, cannot be reached from the interface; warns where it can be
-/// reached only because the route says that it is on the link.
+/// reached only because the route is marked `on-link`.
 pub(super) fn gateway(admin: &AdminInterface, at: &str, diagnostics: &mut Diagnostics) {
     let Some(gateway) = admin.gateway else { return };
     let (address, prefix) = (admin.address, admin.prefix);
@@ -42,7 +42,8 @@ pub(super) fn gateway(admin: &AdminInterface, at: &str, diagnostics: &mut Diagno
         diagnostics.add(at, format!("`{gateway}` {why}"), hint);
     } else if admin.needs_on_link() {
         diagnostics.warn(format!(
-            "`{at}`: {gateway} is outside of the node's network {address}/{prefix}; the default route is set up `on-link`"
+            "`{at}`: {gateway} is outside of the node's network {address}/{prefix}; the default route is set up \
+             `on-link`"
         ));
     }
 }
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     /// Problems and warnings for an interface and its gateway.
-    fn said(address: &str, prefix: u8, router: &str) -> String {
+    fn reported(address: &str, prefix: u8, router: &str) -> String {
         let admin = AdminInterface {
             name: "eth0".to_owned(),
             mac: "52:54:00:a1:00:01".to_owned(),
@@ -121,7 +122,7 @@ mod tests {
             ("fd00::3", 64, "fe80::1"),
         ] {
             assert_eq!(
-                said(address, prefix, router),
+                reported(address, prefix, router),
                 "",
                 "{address}/{prefix} {router}"
             );
@@ -135,10 +136,10 @@ mod tests {
             ("192.0.2.23", 32, "192.0.2.1"),
             ("fd00::3", 128, "fd00::1"),
         ] {
-            let said = said(address, prefix, router);
+            let reported = reported(address, prefix, router);
             assert!(
-                said.starts_with("`gw`: ") && said.ends_with("`on-link`"),
-                "{said}"
+                reported.starts_with("`gw`: ") && reported.ends_with("`on-link`"),
+                "{reported}"
             );
         }
     }
@@ -238,10 +239,10 @@ mod tests {
                 "gw: `10.20.0.1` is of another family",
             ),
         ] {
-            let said = said(address, prefix, router);
+            let reported = reported(address, prefix, router);
             assert!(
-                said.starts_with(problem) && !said.contains('\n'),
-                "{said}\nnot {problem}"
+                reported.starts_with(problem) && !reported.contains('\n'),
+                "{reported}\nnot {problem}"
             );
         }
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::reader::JsonCursor;
 use crate::model::request::{Dialect, Problem};
 
-/// Which dialect to read, as `--data_driver` says.
+/// Dialect to read, from `--data_driver`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Driver {
     /// Found out from the keys of the document.
@@ -17,11 +17,11 @@ pub enum Driver {
     NailgunSimple,
     /// Disks and images only.
     Ironic,
-    /// Our own; not yet read.
+    /// The agent's own; not yet read.
     Native,
 }
 
-/// Keys that only who wants cloud-init data sends: at the top, and in `ks_meta`.
+/// Keys that only requests with cloud-init data have: at the top, and in `ks_meta`.
 const TOP: [&str; 5] = [
     "hostname",
     "interfaces",
@@ -57,7 +57,8 @@ pub(super) fn detect(document: &JsonCursor<'_>, driver: Driver) -> Result<Dialec
         if document.value() == &Value::Bool(false) {
             return Err(problem(
                 "is `False`, not an object",
-                "Cobbler answers `False` if it does not know the system or profile: correct the address of the request, or add the system",
+                "Cobbler answers `False` if it does not know the system or profile: correct the address of the \
+                 request, or add the system",
             ));
         }
         return Err(problem(
@@ -97,7 +98,8 @@ pub(super) fn detect(document: &JsonCursor<'_>, driver: Driver) -> Result<Dialec
         ));
     }
     Err(problem(
-        "is in no known dialect: there is neither `partitioning` (nailgun_simple), nor `hostname`, `interfaces` or `kernel_options` (nailgun), nor `ks_meta` (ironic), nor `version` (native)",
+        "is in no known dialect: there is neither `partitioning` (nailgun_simple), nor `hostname`, `interfaces` or \
+         `kernel_options` (nailgun), nor `ks_meta` (ironic), nor `version` (native)",
         "send the description of one node, or name its dialect with `--data_driver`",
     ))
 }

@@ -68,7 +68,7 @@ fn image(
     Some(image)
 }
 
-/// An archive has no filesystem of its own: the layout has to say which is made for it, and nothing is guessed.
+/// An archive has no filesystem of its own: the layout has to name the type to make for it, and nothing is guessed.
 fn archive(image: &ImageSpec, at: &JsonCursor<'_>, layout: &Layout, diagnostics: &mut Diagnostics) {
     if image.container == Container::Qcow2 {
         let what = "is `qcow2`, which wraps a disk and no archive";

@@ -22,14 +22,14 @@ pub(super) struct Layout {
 pub(super) struct Origin {
     /// The path of what it comes from.
     pub(super) path: String,
-    /// The key of its type in there.
+    /// Key of the type in there.
     pub(super) kind_key: &'static str,
     /// Whether the type stands there; else it is the one that upstream takes.
     pub(super) is_kind_named: bool,
 }
 
 impl Origin {
-    /// The path of its type.
+    /// Path of the type.
     pub(super) fn kind_path(&self) -> String {
         format!("{}.{}", self.path, self.kind_key)
     }
@@ -43,7 +43,7 @@ pub(super) struct Place<'a> {
     pub(super) mount: Option<&'a str>,
     /// Its type, where one is named.
     pub(super) kind: Option<&'a str>,
-    /// Its type where none is.
+    /// Type where none is given.
     pub(super) default_kind: &'static str,
     /// The key that names the type in this dialect.
     pub(super) kind_key: &'static str,

@@ -1,4 +1,4 @@
-//! What upstream accepts without a look, and what cannot end well: planned with a warning, or refused by `run`.
+//! What upstream accepts unchecked, and what cannot work: planned with a warning, or refused by `run`.
 
 use super::layout::{Layout, Origin};
 use super::reader::{Diagnostics, redacted};
@@ -6,7 +6,7 @@ use crate::model::filesystem::FilesystemType;
 use crate::model::request::ImageSpec;
 use crate::model::storage::{FilesystemSpec, Mount};
 
-/// Looks at a finished layout.
+/// Checks a finished layout.
 pub(super) fn look(layout: &Layout, images: &[ImageSpec], diagnostics: &mut Diagnostics) {
     for (index, filesystem) in layout.storage.filesystems() {
         let origin = layout.origin(index);
@@ -38,7 +38,7 @@ fn mount_point(mount: &str, path: String, twin: Option<&Origin>, diagnostics: &m
     }
 }
 
-/// A filesystem that nobody can make, or that cannot be mounted where it shall be.
+/// A filesystem that no tool here can make, or that cannot be mounted at its mount point.
 fn kind(
     filesystem: &FilesystemSpec,
     at: &str,

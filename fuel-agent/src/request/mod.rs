@@ -36,7 +36,7 @@ impl Context {
     /// it.
     pub const LARGEST_WRAPPED: Bytes = Bytes(2 * nailgun::CONFIGDRIVE.0);
 
-    /// Takes a look at the ready-made configdrive, a file of these bytes.
+    /// Examines the ready-made configdrive, a file of these bytes.
     pub fn look_into(&mut self, configdrive: Vec<u8>) {
         let room = usize::try_from(nailgun::CONFIGDRIVE.0).unwrap_or(usize::MAX);
         match configdrive::ready::unwrap(configdrive, room) {
@@ -52,11 +52,11 @@ impl Context {
 /// What a document is read with, beside its text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Context {
-    /// The dialect.
+    /// Dialect of the document.
     pub driver: Driver,
-    /// Size of the ready-made configdrive that lies on the node
-    /// ([`READY_CONFIGDRIVE`](crate::model::request::READY_CONFIGDRIVE)), if one does: then an ironic request gets the
-    /// partition for it too, as upstream does. That of its filesystem where it is wrapped in gzip or base64.
+    /// Size of the ready-made configdrive that is on the node
+    /// ([`READY_CONFIGDRIVE`](crate::model::request::READY_CONFIGDRIVE)), if there is one: then an ironic request gets
+    /// the partition for it too, as upstream does. That of its filesystem where it is wrapped in gzip or base64.
     pub ready_configdrive: Option<Bytes>,
     /// Why that configdrive cannot be used.
     pub ready_fault: Option<ReadyError>,

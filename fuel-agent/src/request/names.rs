@@ -37,7 +37,7 @@ pub(super) fn bad_filesystem(kind: &str) -> Option<&'static str> {
 
 /// Why LVM would refuse it as a name of a volume group.
 pub(super) fn bad_volume_group(name: &str) -> Option<&'static str> {
-    // These exist under /dev on every system, and LVM wants /dev/NAME for itself.
+    // These exist under /dev on every system, and LVM needs /dev/NAME for itself.
     const TAKEN: [&str; 22] = [
         "block",
         "bus",
@@ -120,7 +120,8 @@ fn bad_lvm(name: &str) -> Option<&'static str> {
 }
 
 /// What a good LVM name is, for hints.
-pub(super) const LVM_HINT: &str = "use letters, digits and `+_.-`, no leading hyphen, at most 127 characters, none of LVM's own names";
+pub(super) const LVM_HINT: &str = "use letters, digits and `+_.-`, no leading hyphen, at most 127 characters, none of \
+                                   LVM's own names";
 
 /// Whether it can name a network interface, a file and a rule. The kernel takes more, but network scripts read the
 /// name as shell.

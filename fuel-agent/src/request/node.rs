@@ -1,4 +1,4 @@
-//! Who the node is: everything that upstream hands to its cloud-init templates.
+//! Identity of the node: everything that upstream passes to its cloud-init templates.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ use crate::model::node::{AdminInterface, Mcollective, NodeSpec, Puppet, Secret};
 /// Where upstream's own default lives.
 const TIMEZONE: &str = "America/Los_Angeles";
 
-/// Reads the node's identity; what is missing or wrong has its problem, what is odd its warning.
+/// Reads the node's identity; what is missing or wrong has its problem, what is unusual its warning.
 pub(super) fn read(
     document: &JsonCursor<'_>,
     ks_meta: Option<&JsonCursor<'_>>,
@@ -242,7 +242,7 @@ impl Reader<'_> {
         Some(pairs)
     }
 
-    /// The admin interface with the name that udev will give it: everything else that names it has to say the same.
+    /// The admin interface with the name that udev will give it: everything else that names it has to use the same.
     fn renamed(
         &mut self,
         admin: AdminInterface,
@@ -374,7 +374,7 @@ impl Reader<'_> {
         address: Option<IpAddr>,
         at: &JsonCursor<'_>,
     ) -> Option<u8> {
-        // A wrong address has its own problem; its netmask is still looked at.
+        // A wrong address has its own problem; its netmask is still checked.
         let family = address.unwrap_or(if netmask.contains(':') {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         } else {
@@ -402,7 +402,7 @@ impl Reader<'_> {
         address
     }
 
-    /// Required, but may say that there is none.
+    /// Required, but may be an explicit "none".
     fn gateway(&mut self, ks_meta: &JsonCursor<'_>) -> Result<Option<IpAddr>, Refused> {
         let right = "the default gateway's address";
         let at = ks_meta

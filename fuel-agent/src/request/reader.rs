@@ -1,12 +1,12 @@
-//! Reading a JSON value piece by piece: every piece knows its path, every reader says what it expected.
+//! Reading a JSON value piece by piece: every piece has its path, every reader reports what it expected.
 
 use serde_json::Value;
 
 use crate::model::request::Problem;
 
-/// The most findings of a kind that are listed: nobody reads more, and a bad input could have millions.
+/// The most findings of a kind that are listed: a bad input could have millions.
 const MOST_LISTED: usize = 200;
-/// The most items of a list that are looked at; no node has as many disks, volumes or keys.
+/// The most items of a list that are read; no node has as many disks, volumes or keys.
 const MOST_ITEMS: usize = 1024;
 
 /// A text of the request as it can be shown: in one line, and not all of a long one.
@@ -30,14 +30,14 @@ pub(super) struct Diagnostics {
     pub(super) problems: Vec<Problem>,
     /// What upstream would plan, but fail to do with the data already gone: planned, not run.
     pub(super) refusals: Vec<Problem>,
-    /// What is odd but accepted.
+    /// What is unusual but accepted.
     pub(super) warnings: Vec<String>,
     /// How many problems there are, listed or not.
     count: usize,
 }
 
 impl Diagnostics {
-    /// Adds a problem.
+    /// Adds a problem of the value at `path`.
     pub(super) fn add(
         &mut self,
         path: impl Into<String>,
@@ -48,7 +48,7 @@ impl Diagnostics {
         push(&mut self.problems, path.into(), what.into(), hint.into());
     }
 
-    /// Adds a refusal.
+    /// Adds a refusal: it can be planned, and `run` refuses it.
     pub(super) fn refuse(
         &mut self,
         path: impl Into<String>,
@@ -58,14 +58,14 @@ impl Diagnostics {
         push(&mut self.refusals, path.into(), what.into(), hint.into());
     }
 
-    /// Adds a warning.
+    /// Adds a warning, unless there are too many.
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
         if self.warnings.len() < MOST_LISTED {
             self.warnings.push(warning.into());
         }
     }
 
-    /// How many problems there are.
+    /// Number of problems so far.
     pub(super) const fn len(&self) -> usize {
         self.count
     }
@@ -103,7 +103,7 @@ impl<'a> JsonCursor<'a> {
         }
     }
 
-    /// The value itself.
+    /// The value at this path.
     pub(super) const fn value(&self) -> &'a Value {
         self.value
     }
@@ -130,7 +130,7 @@ impl<'a> JsonCursor<'a> {
         })
     }
 
-    /// The value of `key`; its absence is a problem, `right` says what belongs there.
+    /// The value of `key`; its absence is a problem, `right` describes the value that belongs there.
     pub(super) fn require(
         &self,
         key: &str,
@@ -243,7 +243,7 @@ impl<'a> JsonCursor<'a> {
         self.get(key)?.text(diagnostics)
     }
 
-    /// Says that this is not what it should be. Only its kind is told, never its content: it may be a secret.
+    /// Reports that this is not what it should be. Only its kind is printed, never its content: it may be a secret.
     pub(super) fn wrong(&self, right: &str, diagnostics: &mut Diagnostics) {
         diagnostics.add(
             self.path(),

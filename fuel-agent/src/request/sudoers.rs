@@ -314,7 +314,7 @@ mod tests {
             "ALL", "=", " ", "(", ")", ":", ",", "op", "%wheel", "#7", "NOPASSWD", "CWD",
             "/bin/ls", "-l", "!", "\\", "*", "[", "\"\"", "sudoedit", "A_1", "/", "~", "$", "@",
         ];
-        // A small generator of our own: the same rules at every run.
+        // A small generator of its own: the same rules at every run.
         let mut state = 0x9e37_79b9_u32;
         let mut next = |below: u32| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -49,7 +49,7 @@ pub fn parse(text: &str) -> Result<Value, Problem> {
             "write `null` or leave the key out; in a template, `{{ value | tojson }}`",
         )),
         Ok(value) => Ok(value),
-        // Who wrote a brace meant JSON, and wants to hear what is wrong with that.
+        // A text that begins with a brace is meant as JSON, so JSON's error is the useful one.
         Err(_) if text.trim_start().starts_with(['{', '[']) => Err(problem(
             format!("the document is not JSON: {}", describe_json(&json)),
             "correct it there; `python3 -m json.tool FILE` finds the place too",
@@ -68,8 +68,7 @@ pub fn is_missing(bytes: &[u8]) -> Option<String> {
     Some(format!("the answer is only a comment: `{line}`"))
 }
 
-/// The first line, where there is nothing but comments: as Cobbler tells of an error, with status 200. No more of it
-/// than
+/// The first line, where there is nothing but comments: Cobbler reports errors so, with status 200. No more of it than
 /// fits a message, and nothing that a terminal would obey.
 fn only_comments(text: &str) -> Option<String> {
     let mut lines = text
@@ -92,7 +91,7 @@ fn is_none(text: &str, error: &serde_json::Error) -> bool {
     rest.is_some_and(|rest| rest.starts_with("None"))
 }
 
-/// Bytes to text: what is not UTF-8 is a problem that says where.
+/// Bytes to text: what is not UTF-8 is a problem with its place.
 pub fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
@@ -117,9 +116,9 @@ fn parse_yaml(text: &str) -> Result<Value, Problem> {
     let counted = serde_saphyr::from_str_with_options(text, options.clone());
     let value = counted.and_then(|Count(_)| serde_saphyr::from_str_with_options(text, options));
     value.map_err(|error| {
-        let said = error.to_string();
+        let message = error.to_string();
         // The library's own budgets are of the same size.
-        if said.contains(TOO_MANY) || said.contains("budget") {
+        if message.contains(TOO_MANY) || message.contains("budget") {
             return too_many();
         }
         let place = error.location().map_or_else(String::new, |location| {

@@ -4,7 +4,7 @@
 
 use crate::model::storage::{BlockRef, Storage};
 
-/// Moves the flags.
+/// Moves the flags up to what is built on the flagged devices.
 pub(super) fn elevate(storage: &mut Storage) {
     to_groups(storage);
     to_volumes(storage);
@@ -23,7 +23,7 @@ fn kept(storage: &mut Storage, on: BlockRef) -> Option<&mut bool> {
     }
 }
 
-/// Takes the flag off what is below, and says whether it was set.
+/// Takes the flag off what is below, and returns whether it was set.
 fn take(storage: &mut Storage, on: BlockRef) -> bool {
     kept(storage, on).is_some_and(std::mem::take)
 }

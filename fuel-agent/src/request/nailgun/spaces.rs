@@ -11,7 +11,7 @@ use crate::model::storage::DiskSelector;
 /// Largest root filesystem that upstream accepts, in MiB.
 const ROOT_LIMIT: i64 = 16 << 20;
 
-/// The most volumes that are looked at, over all disks and groups; Fuel's largest nodes have some hundred.
+/// The most volumes that are read, over all disks and groups; Fuel's largest nodes have some hundred.
 const MOST_VOLUMES: usize = 4096;
 
 /// Disks and volume groups, each in the order of the input.
@@ -34,7 +34,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// How the disk is found.
+    /// Selector of the real disk.
     pub(super) fn selector(&self) -> DiskSelector {
         DiskSelector::Fuel {
             extra: self.extra.clone(),
@@ -44,7 +44,7 @@ impl Disk {
     }
 }
 
-/// What a volume on a disk is.
+/// Kind of a volume on a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `boot` and `lvm_meta_pool`: the orchestrator's bookkeeping, no partition.
@@ -73,7 +73,7 @@ pub(super) struct Volume {
 }
 
 impl Volume {
-    /// Its mount point; `none` is upstream's way to say that there is none.
+    /// Its mount point; `none` is upstream's word for no mount point.
     pub(super) fn mount(&self) -> Option<&str> {
         self.mount.as_deref().filter(|mount| *mount != "none")
     }

@@ -33,7 +33,7 @@ pub(super) struct LayoutOptions<'a> {
     pub(super) configdrive: bool,
     /// Superblock format of md arrays.
     pub(super) raid_metadata: RaidMetadata,
-    /// Where `ks_spaces` stands.
+    /// Path of `ks_spaces` in the document.
     pub(super) path: &'a str,
 }
 
@@ -329,14 +329,16 @@ impl Walk<'_> {
         {
             self.diagnostics.add(
                 &volume.path,
-                "`/boot` has no place: it may not lie on an NVMe disk, nor on one where nothing else is allocated, nor off the disk marked `bootable`",
+                "`/boot` has no place: it may not lie on an NVMe disk, nor on one where nothing else is allocated, \
+                 nor off the disk marked `bootable`",
                 "give a suitable disk a `/boot` volume with a size, and mark no other disk `bootable`",
             );
         }
         if self.options.configdrive && self.layout.configdrive.is_none() {
             self.diagnostics.add(
                 self.options.path,
-                "leaves no place for the configdrive: no disk that takes part has a volume for `/` or a non-empty `pv` of the volume group `os`",
+                "leaves no place for the configdrive: no disk that takes part has a volume for `/` or a non-empty \
+                 `pv` of the volume group `os`",
                 "put `/` onto a partition or an array, or call the volume group of the root volume `os`",
             );
         }

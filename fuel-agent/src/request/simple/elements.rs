@@ -1,5 +1,4 @@
-//! `partitioning` as it is written: six lists of elements, whose keys are all known; what they refer to is not looked
-//! at.
+//! `partitioning` as it is written: six lists of elements, whose keys are all known; what they refer to is not checked.
 
 use crate::model::filesystem::FilesystemType;
 use host::units::Bytes;
@@ -34,7 +33,7 @@ pub(super) struct Parted {
     pub(super) partitions: Vec<Partition>,
 }
 
-/// A partition.
+/// Element of `partitions`.
 #[derive(Debug)]
 pub(super) struct Partition {
     pub(super) path: String,
@@ -50,7 +49,7 @@ pub(super) struct Partition {
     pub(super) keep_data: bool,
 }
 
-/// An array.
+/// Element for an md array.
 #[derive(Debug)]
 pub(super) struct Md {
     pub(super) path: String,
@@ -62,7 +61,7 @@ pub(super) struct Md {
     pub(super) keep_data: bool,
 }
 
-/// A physical volume.
+/// Element for an LVM physical volume.
 #[derive(Debug)]
 pub(super) struct Pv {
     pub(super) name: Named,
@@ -71,7 +70,7 @@ pub(super) struct Pv {
     pub(super) keep_data: bool,
 }
 
-/// A volume group.
+/// Element for an LVM volume group.
 #[derive(Debug)]
 pub(super) struct Vg {
     pub(super) path: String,
@@ -80,7 +79,7 @@ pub(super) struct Vg {
     pub(super) keep_data: bool,
 }
 
-/// A logical volume.
+/// Element for an LVM logical volume.
 #[derive(Debug)]
 pub(super) struct Lv {
     pub(super) path: String,
@@ -90,7 +89,7 @@ pub(super) struct Lv {
     pub(super) keep_data: bool,
 }
 
-/// A filesystem.
+/// Element for a filesystem.
 #[derive(Debug)]
 pub(super) struct Fs {
     pub(super) path: String,
@@ -103,7 +102,7 @@ pub(super) struct Fs {
 }
 
 impl Fs {
-    /// Its type where none is named.
+    /// Type of a filesystem without one.
     pub(super) const DEFAULT_KIND: &str = "xfs";
 
     pub(super) fn kind(&self) -> FilesystemType {
@@ -142,7 +141,7 @@ fn list<T>(
         .collect()
 }
 
-/// Unlike elsewhere, a key that upstream does not know makes it fail.
+/// Unlike elsewhere, upstream fails on an unknown key.
 fn only(at: &JsonCursor<'_>, keys: &[&str], diagnostics: &mut Diagnostics) {
     for (key, value) in at.entries(diagnostics) {
         if !keys.contains(&key) {

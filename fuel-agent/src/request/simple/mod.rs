@@ -57,7 +57,7 @@ struct Builder<'a> {
     layout: Layout,
     /// What the lists make, by node.
     nodes: BTreeMap<String, BlockRef>,
-    /// What is made on them, and where the request says so.
+    /// Devices in use, each with the path of the element that uses it.
     used: BTreeMap<BlockRef, String>,
     diagnostics: &'a mut Diagnostics,
 }
@@ -96,7 +96,7 @@ impl Builder<'_> {
     fn raids(&mut self, elements: &Elements) {
         for md in &elements.mds {
             let on = BlockRef::Raid(self.layout.storage.next_index());
-            // A wrong one is a problem of the request already; what refers to it is still looked at.
+            // A wrong one is a problem of the request already; what refers to it is still checked.
             let (level, metadata) = self
                 .check_raid(md)
                 .unwrap_or((RaidLevel::Raid1, RaidMetadata::Default));

@@ -117,7 +117,7 @@ fn partition(
     })
 }
 
-/// What the flags say; what is made on it says more, later.
+/// Role by the flags; the filesystem on it may change that later.
 fn role(partition: &Partition, table: Table) -> Role {
     let flag = |name: &str| partition.flags.iter().any(|flag| flag.text == name);
     if partition.configdrive {
