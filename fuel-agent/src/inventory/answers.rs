@@ -1,4 +1,4 @@
-//! What query tools say, read from text.
+//! Parsers for the output of query tools.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use serde_json::Value;
 
 use crate::model::inventory::AMBIVALENT;
 
-/// What lies on a device as a whole: a filesystem, a member of something, nothing.
+/// Content of a device as a whole: a filesystem, a member of something, nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Signature {
     /// Its kind, as blkid names it; [`AMBIVALENT`] where there are several.
     pub(super) kind: Option<String>,
     pub(super) label: Option<String>,
     pub(super) uuid: Option<String>,
-    /// Why it could not be looked at; then nothing else is known.
+    /// Why it could not be examined; then nothing else is known.
     pub(super) failure: Option<String>,
 }
 
 impl Signature {
-    /// Of a device that could not be looked at.
+    /// For a device that could not be examined.
     pub(super) fn unknown(why: String) -> Self {
         Self {
             failure: Some(why),
@@ -27,7 +27,7 @@ impl Signature {
     }
 }
 
-/// What lies on each device that has any content, by kernel name.
+/// Content of each device that has any, by kernel name.
 pub(super) type Signatures = BTreeMap<String, Signature>;
 
 /// Reads `blkid -p -o export`: `KEY=VALUE` lines, whose values have a backslash before what a shell would take
@@ -68,7 +68,7 @@ pub(super) struct Array {
     pub(super) name: Option<String>,
     pub(super) uuid: String,
     pub(super) members: Vec<String>,
-    /// It lies inside a container of the firmware, and has no members of its own.
+    /// It is inside a container of the firmware, and has no members of its own.
     pub(super) contained: bool,
 }
 
@@ -113,8 +113,7 @@ pub(super) struct PhysicalVolume {
 }
 
 /// Reads `lvm pvs --reportformat json`. Volumes of no group, and those that LVM misses (`[unknown]`), are left out;
-/// `None`
-/// where it is no such report.
+/// `None` where it is no such report.
 pub(super) fn parse_pvs(text: &str) -> Option<Vec<PhysicalVolume>> {
     // Warnings may come before the report where standard output is shared.
     let start = text.find('{')?;

@@ -70,7 +70,7 @@ impl Usage {
     }
 }
 
-/// Whether one of `devices` is the disk, a partition of it, or lies on it.
+/// Whether one of `devices` is the disk, a partition of it, or built on it.
 fn touches(graph: &Graph, disk: &str, devices: &BTreeSet<String>) -> bool {
     let is_it = |node: &Node| node.name == disk;
     let mut devices = devices.iter();
@@ -156,7 +156,7 @@ impl Ground<'_> {
         names.filter_map(|name| self.graph.get(name)).collect()
     }
 
-    /// Whether a disk lies on the same devices: then it is what the firmware makes of them.
+    /// Whether a disk is built on the same devices: then it is what the firmware makes of them.
     fn is_container(&self, node: &Node) -> bool {
         let disks = self.disks.keys().filter_map(|name| self.graph.get(name));
         let mut arrays = disks.filter(|disk| disk.is_array());
@@ -168,8 +168,7 @@ impl Ground<'_> {
     }
 }
 
-/// Everything that lies across disks or partitions, and the disks, by path, of which that cannot be told. Signatures
-/// are
+/// Everything that is built on disks or partitions, and the disks, by path, of which that is unknown. Signatures are
 /// those of all devices, by kernel name.
 pub(super) fn stacks(
     reader: &mut Reader,
@@ -217,8 +216,7 @@ fn suspects<'a>(graph: &'a Graph, signatures: &Signatures, kinds: &[&str]) -> Ve
 }
 
 /// Arrays that the kernel has, started or only assembled: both hold their members. A container of the firmware is not
-/// one:
-/// its volumes are the disks, and what it lies on is left alone.
+/// one: its volumes are the disks, and the devices below it are left alone.
 fn running_arrays(ground: &Ground<'_>) -> Vec<Stack> {
     let nodes = ground.graph.all().into_iter();
     let arrays = nodes.filter(|node| {
@@ -237,7 +235,7 @@ fn running_arrays(ground: &Ground<'_>) -> Vec<Stack> {
         .collect()
 }
 
-/// Adds the arrays that only their members tell of.
+/// Adds the arrays that only the superblocks of their members name.
 fn stopped_arrays(ground: &Ground<'_>, arrays: &[Array], stacks: &mut Vec<Stack>) {
     for array in arrays.iter().filter(|array| !array.contained) {
         let paths = array.members.iter();
@@ -301,9 +299,8 @@ fn group_of(mapping: &str) -> String {
     group.replace('\0', "-")
 }
 
-/// Maps that are neither disks nor logical volumes. What else the kernel stacks (bcache, drbd) has no name here, so
-/// that
-/// a disk below it is one that nobody can release.
+/// Maps that are neither disks nor logical volumes. What else the kernel stacks (bcache, drbd) has no name here, so a
+/// disk below it cannot be released.
 fn mappings(ground: &Ground<'_>) -> Vec<Stack> {
     let mut stacks = Vec::new();
     for node in ground.graph.all() {
@@ -331,8 +328,7 @@ fn mappings(ground: &Ground<'_>) -> Vec<Stack> {
 }
 
 /// A btrfs on more than one device: as the kernel has it where it is mounted, else by its identifier, which is the same
-/// on
-/// all its devices.
+/// on all its devices.
 fn btrfs(reader: &Reader, ground: &Ground<'_>, signatures: &Signatures) -> Vec<Stack> {
     let mut found: BTreeMap<String, (BTreeSet<String>, bool)> = BTreeMap::new();
     for (name, signature) in signatures {

@@ -1,4 +1,4 @@
-//! Every block device of a machine and what lies on what, read once from `/sys/class/block`.
+//! Every block device of a machine and which is built on which, read once from `/sys/class/block`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,9 +19,9 @@ pub(super) struct Node {
     pub(super) path: String,
     /// Number of a partition, and the disk that it is on.
     pub(super) partition: Option<(u32, String)>,
-    /// What it lies on.
+    /// Kernel names of the devices it is built on.
     pub(super) slaves: Vec<String>,
-    /// What lies directly on it.
+    /// Kernel names of the devices built directly on it.
     pub(super) holders: Vec<String>,
     /// Name and identifier of a device-mapper map.
     pub(super) mapping: Option<(String, String)>,
@@ -56,7 +56,7 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Reads it.
+    /// Reads all block devices from sysfs.
     pub(super) fn read(reader: &Reader) -> Self {
         let names = reader.names("/sys/class/block");
         let nodes = names.into_iter().filter_map(|name| {
@@ -94,7 +94,7 @@ impl Graph {
         linked
             .or_else(|| self.nodes.values().find(|node| node.path == path))
             .or_else(|| self.get(&path.strip_prefix("/dev/")?.replace('/', "!")))
-            // A link that nobody made in this tree, but that udev claims for the device.
+            // A link that does not exist in this tree, but that udev claims for the device.
             .or_else(|| {
                 self.nodes.values().find(|node| {
                     let record = node.record.as_ref();
@@ -122,7 +122,7 @@ impl Graph {
         found
     }
 
-    /// Everything that lies on a device or on its partitions, the nearest first, each once.
+    /// Everything that is built on a device or on its partitions, the nearest first, each once.
     pub(super) fn above(&self, name: &str) -> Vec<String> {
         let mut found = Vec::new();
         self.climb(name, &mut found);
@@ -148,7 +148,7 @@ impl Graph {
         }
     }
 
-    /// The nearest devices below one that `wanted` accepts, itself included: the disks that an array lies on.
+    /// The nearest devices below one that `wanted` accepts, itself included: the disks that an array is built on.
     pub(super) fn below(&self, name: &str, wanted: &dyn Fn(&Node) -> bool) -> BTreeSet<String> {
         let mut seen = BTreeSet::new();
         let mut found = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Who a disk is, where udev does not say: from sysfs alone.
+//! Identity of a disk without udev's records: from sysfs alone.
 
 /// How a disk is attached, from its kernel name and its place in `/sys/devices`.
 pub(super) fn transport(name: &str, place: &str) -> String {

@@ -1,8 +1,7 @@
 //! An inventory from a file: what `provision inventory --format json` wrote, or what a person did.
 //!
 //! Only `path` and `size_bytes` of a disk are required, unknown keys are passed over, and everything that is wrong is
-//! told at
-//! once, each with its place.
+//! reported at once, each with its place.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -11,7 +10,7 @@ use crate::model::count::{Count, MOST_VALUES, TOO_MANY};
 use crate::model::error::{Error, Kind};
 use crate::model::inventory::{Disk, ExistingPartition, Interface, Inventory, Stack};
 
-/// Reads it.
+/// Reads an inventory file.
 pub fn from_json(text: &str) -> Result<Inventory, Error> {
     // Counted before anything is kept of it.
     let value = serde_json::from_str(text).and_then(|Count(_)| serde_json::from_str(text));
@@ -168,7 +167,7 @@ fn whole<T: DeserializeOwned>(
     }
 }
 
-/// Tries every key alone, because serde stops at the first error and does not say where it was.
+/// Tries every key alone, because serde stops at the first error without its place.
 fn each_key(
     object: &Map<String, Value>,
     place: &str,

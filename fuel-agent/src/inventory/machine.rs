@@ -7,7 +7,7 @@ use super::reader::Reader;
 use crate::model::inventory::Interface;
 use crate::model::node::Firmware;
 
-/// How it boots.
+/// Firmware that the machine was started by.
 pub(super) fn firmware(reader: &Reader) -> Firmware {
     if reader.exists("/sys/firmware/efi") {
         Firmware::Uefi

@@ -1,6 +1,5 @@
-//! What arrays and volume groups are made of, as their members say it. A tool that dies on one device costs what is
-//! known of
-//! that device: the others are asked about one by one.
+//! Arrays and volume groups by the metadata of their members. Where a tool dies on one device, that device is unknown:
+//! the others are examined one by one.
 
 use host::exec::{ExecError, Output};
 use std::path::Path;
@@ -10,8 +9,8 @@ use super::graph::Node;
 use super::reader::{Query, Reader};
 use crate::model::error::{Error, Kind};
 
-/// Arrays that any of `suspects` is a member of, running or not. `blind` is told of each that cannot be examined, and
-/// why.
+/// Arrays that any of `suspects` is a member of, running or not. `blind` is called for each that cannot be examined,
+/// with the reason.
 pub(super) fn arrays(
     reader: &mut Reader,
     suspects: &[&Node],
@@ -20,11 +19,11 @@ pub(super) fn arrays(
     if suspects.is_empty() {
         return Ok(Vec::new());
     }
-    if let Some(said) = answer(reader.ask(Query::Arrays), "md arrays")?
+    if let Some(output) = answer(reader.ask(Query::Arrays), "md arrays")?
         .ok()
-        .filter(|said| !said.truncated)
+        .filter(|output| !output.truncated)
     {
-        return Ok(parse_mdadm(&said.stdout));
+        return Ok(parse_mdadm(&output.stdout));
     }
     let mut arrays: Vec<Array> = Vec::new();
     for node in suspects {
@@ -32,8 +31,8 @@ pub(super) fn arrays(
             reader.ask(Query::ArrayOf(Path::new(&node.path))),
             "md arrays",
         )? {
-            Ok(said) => {
-                for array in parse_mdadm(&said.stdout) {
+            Ok(output) => {
+                for array in parse_mdadm(&output.stdout) {
                     join(&mut arrays, array);
                 }
             }
@@ -43,7 +42,7 @@ pub(super) fn arrays(
     Ok(arrays)
 }
 
-/// Adds what one member says of its array to what others said.
+/// Adds one member's record of its array to the others'.
 fn join(arrays: &mut Vec<Array>, array: Array) {
     let same = |known: &&mut Array| known.uuid == array.uuid && known.contained == array.contained;
     match arrays.iter_mut().find(same) {
@@ -58,7 +57,8 @@ fn join(arrays: &mut Vec<Array>, array: Array) {
     }
 }
 
-/// Physical volumes among `suspects` that belong to a group. `blind` is told of each that cannot be examined, and why.
+/// Physical volumes among `suspects` that belong to a group. `blind` is called for each that cannot be examined, with
+/// the reason.
 pub(super) fn volumes(
     reader: &mut Reader,
     suspects: &[&Node],
@@ -68,16 +68,16 @@ pub(super) fn volumes(
     if suspects.is_empty() {
         return Ok(Vec::new());
     }
-    let understood = |said: &Output| parse_pvs(&said.stdout).filter(|_| !said.truncated);
-    let said = answer(reader.ask(Query::PhysicalVolumes), "volume groups")?;
-    if let Some(volumes) = said.ok().as_ref().and_then(understood) {
+    let understood = |output: &Output| parse_pvs(&output.stdout).filter(|_| !output.truncated);
+    let output = answer(reader.ask(Query::PhysicalVolumes), "volume groups")?;
+    if let Some(volumes) = output.ok().as_ref().and_then(understood) {
         return Ok(volumes);
     }
     let mut volumes = Vec::new();
     for node in suspects {
-        let asked = reader.ask(Query::PhysicalVolume(Path::new(&node.path)));
-        match answer(asked, "volume groups")? {
-            Ok(said) => match understood(&said) {
+        let result = reader.ask(Query::PhysicalVolume(Path::new(&node.path)));
+        match answer(result, "volume groups")? {
+            Ok(output) => match understood(&output) {
                 Some(found) => volumes.extend(found),
                 None => blind(node, ODD),
             },
@@ -87,17 +87,16 @@ pub(super) fn volumes(
     Ok(volumes)
 }
 
-/// An answer of a tool, or what kept it from answering. Without the tool, or when the run is stopped, there is nothing
-/// left
-/// to ask: to go on would be to guess what lies on which disk.
+/// Output of a tool, or its error. Without the tool, or when the run is cancelled, there is nothing left to ask: to go
+/// on would be to guess what is on which disk.
 fn answer(
-    asked: Result<Output, ExecError>,
+    result: Result<Output, ExecError>,
     what: &str,
 ) -> Result<Result<Output, ExecError>, Error> {
-    let hint = match &asked {
+    let hint = match &result {
         Err(error @ ExecError::Missing { .. }) => error.hint(),
         Err(ExecError::Cancelled { .. }) => None,
-        _ => return Ok(asked),
+        _ => return Ok(result),
     };
     let kind = if hint.is_some() {
         Kind::Tool
@@ -105,7 +104,7 @@ fn answer(
         Kind::Interrupted
     };
     let what = format!("cannot find out which disks the {what} of this machine lie on");
-    let error = match asked {
+    let error = match result {
         Err(error) => Error::new(kind, what).because(error),
         Ok(_) => Error::new(kind, what),
     };

@@ -1,12 +1,12 @@
-//! What the node has: disks, links, firmware, interfaces, and what already lies on the disks.
+//! What the node has: disks, links, firmware, interfaces, and what is on the disks already.
 //!
 //! From sysfs and udev, or from a file, so that every plan can be made without the hardware.
 //!
 //! ```text
-//!   reader     what may look at a machine and cannot change it
-//!   graph      block devices and what lies on what
-//!   sysfs      disks and partitions           identity, udev   who they are
-//!   existing   mounts, swap, arrays, groups   answers          what query tools say
+//!   reader     read access to a machine, without means to change it
+//!   graph      block devices and which is built on which
+//!   sysfs      disks and partitions           identity, udev   serial numbers, models, links
+//!   existing   mounts, swap, arrays, groups   answers          output of query tools
 //!   members    what arrays and volume groups are made of, disk by disk where a tool dies
 //!   machine    firmware, memory, interfaces
 //!   json       the same from a file

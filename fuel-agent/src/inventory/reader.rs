@@ -1,4 +1,4 @@
-//! What planning, validation and dry runs hold instead of a host: it can look, and nothing else.
+//! Access to the machine for planning, validation and dry runs, in place of a host: it can read, and nothing else.
 
 use std::fmt;
 use std::fs;
@@ -20,17 +20,17 @@ const LVM_CONFIG: &str = r#"devices { filter=["a|.*|"] global_filter=["a|.*|"] u
 /// A question to a program. There is no other way to start one from here, and none of these can change anything.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Query<'a> {
-    /// What is on a device or a file.
+    /// Content of a device or a file.
     Signature(&'a Path),
     /// What is in one part of a device or a file.
     SignatureWithin(&'a Path, Extent),
-    /// Arrays by what their members say, assembled or not.
+    /// Arrays by the superblocks of their members, assembled or not.
     Arrays,
-    /// The array that one device is a member of, by what it says itself.
+    /// The array that one device is a member of, by its own superblock.
     ArrayOf(&'a Path),
     /// Physical volumes and the groups that they belong to.
     PhysicalVolumes,
-    /// The group that one physical volume belongs to; no other device is looked at.
+    /// The group that one physical volume belongs to; no other device is read.
     PhysicalVolume(&'a Path),
 }
 
@@ -78,8 +78,8 @@ fn lvm_config_for(device: &Path) -> String {
     LVM_CONFIG.replace(r#"["a|.*|"]"#, &format!(r#"["a|^{name}$|", "r|.*|"]"#))
 }
 
-/// Looks at a machine, or at files that stand for disks. Handed to those who must not write: it can open nothing for
-/// writing and start nothing but queries.
+/// Reads a machine, or files that stand for disks. For code that must not write: it can open nothing for writing and
+/// start nothing but queries.
 pub struct Reader {
     root: PathBuf,
     exec: Box<dyn Exec>,
@@ -97,13 +97,13 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// This machine.
+    /// This machine, through its `/sys`, `/proc`, `/run` and `/dev`.
     pub fn real(cancel: &Cancel) -> Self {
         let exec = Box::new(System::new(cancel.clone()));
         Self::below("/", exec, Box::new(NodeDevices::new()))
     }
 
-    /// A machine whose `/sys`, `/proc`, `/run` and `/dev` lie below `root`: for tests.
+    /// A machine whose `/sys`, `/proc`, `/run` and `/dev` are below `root`: for tests.
     pub fn below(root: impl Into<PathBuf>, exec: Box<dyn Exec>, devices: Box<dyn Devices>) -> Self {
         Self {
             root: root.into(),
@@ -114,8 +114,7 @@ impl Reader {
     }
 
     /// Files that stand for disks: (name of the disk, file, its size where it is still to be made). The machine's own
-    /// disks
-    /// cannot be seen, and no file is made.
+    /// disks cannot be seen, and no file is made.
     pub fn on_files(
         disks: &[(String, PathBuf, Option<Bytes>)],
         cancel: &Cancel,
@@ -136,12 +135,12 @@ impl Reader {
         host::exec::missing(self.exec.as_ref(), tools.iter().copied())
     }
 
-    /// The files that stand for disks, if it is files that we look at.
+    /// The files that stand for disks, if there are any.
     pub(super) fn files(&self) -> Option<&[FileDisk]> {
         self.files.as_deref()
     }
 
-    /// Asks a program.
+    /// Starts a query tool.
     pub(super) fn ask(&mut self, query: Query<'_>) -> Result<Output, ExecError> {
         self.exec.run(&query.command())
     }
@@ -166,13 +165,13 @@ impl Reader {
     }
 
     /// The text of a small file, without the white space around it; `None` where it cannot be read. Files of sysfs come
-    /// and go, and some say `EINVAL` or `EIO` for "does not apply": to us that is all the same.
+    /// and go, and some fail with `EINVAL` or `EIO` for "does not apply": all that is treated alike.
     pub(super) fn text(&self, path: &str) -> Option<String> {
         let bytes = self.bytes(path)?;
         Some(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
-    /// The bytes of a small file.
+    /// The bytes of a small file; `None` where it cannot be read.
     pub(super) fn bytes(&self, path: &str) -> Option<Vec<u8>> {
         fs::read(self.place(path)).ok()
     }

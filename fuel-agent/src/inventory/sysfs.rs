@@ -2,8 +2,7 @@
 //!
 //! A disk is what a request may name: a whole device with a bus of its own, a multipath map, or a volume that the
 //! machine's firmware makes of several disks. Not one: what the kernel makes up (loop, ram, zram, nbd, md, other maps),
-//! optical
-//! and floppy drives, boot areas of eMMC chips, hidden paths of `NVMe`, a reader without a card.
+//! optical and floppy drives, boot areas of eMMC chips, hidden paths of `NVMe`, a reader without a card.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -45,7 +44,7 @@ pub(super) fn is_disk(reader: &Reader, node: &Node) -> bool {
     {
         return false;
     }
-    // Heads of native multipath and namespaces of fabrics lie there too.
+    // Heads of native multipath and namespaces of fabrics are there too.
     let made_up =
         node.folder.starts_with("/sys/devices/virtual/") && !node.name.starts_with("nvme");
     !made_up || node.is_multipath() || is_firmware_volume(reader, node)
@@ -222,7 +221,7 @@ fn table(reader: &Reader, disk: &Path, unexamined: &mut Vec<Unexamined>) -> Opti
     }
 }
 
-/// Why a device could not be looked at, where that is so.
+/// Why a device could not be examined, where that is so.
 fn failure_of(device: &Path, signature: &Signature) -> Option<Unexamined> {
     let why = signature.failure.as_ref()?;
     Some(Unexamined {
@@ -241,7 +240,7 @@ fn model(reader: &Reader, node: &Node) -> String {
 fn vendor(reader: &Reader, node: &Node) -> String {
     let record = node.record.as_ref();
     let known = record.and_then(|record| record.decoded("ID_VENDOR"));
-    // virtio's and NVMe's is the number of a PCI vendor, which is nobody's name.
+    // virtio's and NVMe's is the number of a PCI vendor, not a name.
     let plain = || {
         let text = attribute(reader, node, "device/vendor").map(|text| words(&text));
         text.filter(|text| !text.starts_with("0x"))
@@ -282,7 +281,7 @@ fn wwn(reader: &Reader, node: &Node) -> String {
 }
 
 /// Partitions as the kernel has them. Where it has none though the table names some (it has no parser for that kind, or
-/// was not told yet), those of the table.
+/// they were not registered yet), those of the table.
 fn partitions(
     reader: &mut Reader,
     graph: &Graph,
@@ -315,7 +314,7 @@ fn known_partition(
         start: sectors(reader, node, "start"),
         length: size(reader, node),
     };
-    // The table may be a newer one that the kernel was not told of: then its types are not those of these partitions.
+    // The table may be newer than what the kernel has: then its types are not those of these partitions.
     let mut entries = listed.iter();
     let entry = entries.find(|entry| entry.number == number && entry.extent.start == extent.start);
     let record = node.record.as_ref();
@@ -360,9 +359,8 @@ fn from_table(
     found
 }
 
-/// What lies on a device: as udev recorded it, else as blkid finds it. `None` for what has no content, or none that
-/// could
-/// be a part of anything: it is not even looked at.
+/// Content of a device: as udev recorded it, else as blkid finds it. `None` for what has no content, or none that could
+/// be a part of anything: it is not even probed.
 pub(super) fn signature(reader: &mut Reader, node: &Node) -> Option<Signature> {
     let pretended = ["loop", "ram", "zram", "nbd", "sr", "fd"];
     if size(reader, node) == Bytes::ZERO
@@ -392,7 +390,7 @@ fn recorded(record: &Record) -> Option<Signature> {
 fn probed(reader: &mut Reader, query: Query<'_>) -> Signature {
     match reader.ask(query) {
         Ok(output) => parse_blkid(output.status, &output.stdout),
-        // Without it there is still everything else to say, and a run asks for it before it writes.
+        // Without it the rest of the inventory is still complete, and a run asks for it before it writes.
         Err(error @ ExecError::Missing { .. }) => {
             tracing::debug!(%error, "cannot look for signatures");
             Signature::default()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What udev knows of one device.
+/// Udev's record of one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
     /// Links that it claims, with their `/dev/`. Two devices may claim the same one; only one of them has it.
@@ -29,7 +29,7 @@ impl Record {
         record
     }
 
-    /// A property that is there and says something.
+    /// A property that is there and not empty.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         let value = self.properties.get(key)?.trim();
         (!value.is_empty()).then_some(value)
