@@ -1,4 +1,4 @@
-//! The agent: `provision.json` in, a machine that boots its own system out.
+//! The agent: installs the system that `provision.json` describes, so that the machine boots it.
 //!
 //! ```text
 //!  provision.json ──request::load──▶ Request ───┐
@@ -16,11 +16,11 @@
 //!   wrap, pool  text in lines; a fixed number of buffers
 //!   request     `provision.json`, in every dialect, to one Request
 //!   inventory   what the machine has
-//!   events      what is told, and to whom
+//!   events      progress and warnings, and their sinks
 //!   http        HTTP, and nothing else
 //!   source      what an image is, and where its bytes come from
 //!   settings    all layers of settings as one
-//!   cloud       what cloud-init is told
+//!   cloud       the data for cloud-init
 //!   plan        the decision, pure; which disk is meant
 //!   stream      the data path: decode, verify, write
 //!   apply       effects, without decisions

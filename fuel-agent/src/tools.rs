@@ -7,7 +7,7 @@ use host::exec::Program;
 pub enum Tool {
     /// Asks a device what is on it.
     Blkid,
-    /// Device-mapper, for crypt targets that lie on a chosen disk.
+    /// Device-mapper, for crypt targets on a chosen disk.
     Dmsetup,
     /// Checks an ext filesystem.
     E2fsck,
@@ -29,7 +29,7 @@ pub enum Tool {
     Mkswap,
     /// Grows an ext filesystem.
     Resize2fs,
-    /// Waits for udev.
+    /// Waits for udev's queue.
     Udevadm,
     /// Grows a mounted xfs.
     XfsGrowfs,

@@ -18,7 +18,7 @@ struct Desk {
     folder: tempfile::TempDir,
 }
 
-/// What came of a call.
+/// Result of a call.
 struct Left {
     status: i32,
     out: String,
@@ -66,7 +66,7 @@ impl Desk {
         }
     }
 
-    /// Calls with the request, the inventory and the sources that lie on the desk.
+    /// Calls with the request, the inventory and the sources that are in the test's folder.
     fn with_files(&self, args: &[&str]) -> Left {
         let files = [
             "--input_data_file=request.json",

@@ -1,5 +1,5 @@
-//! The manual says what the sources say: what stands between marks in its pages is printed from them, and differs from
-//! them at most until the next run of the tests.
+//! The manual against the sources: what stands between marks in its pages is printed from them, and differs from them
+//! at most until the next run of the tests.
 
 #![allow(clippy::panic, clippy::expect_used, reason = "a test program")]
 
@@ -115,7 +115,7 @@ fn pages() -> [(&'static str, Vec<(&'static str, String)>); 2] {
     ]
 }
 
-/// The page with what the sources say between its marks.
+/// The page with the text from the sources between its marks.
 fn printed(page: &str, parts: &[(&str, String)]) -> String {
     parts.iter().fold(page.to_owned(), |page, (name, content)| {
         let mark = format!("<!-- generated: {name} -->\n");

@@ -1,6 +1,6 @@
 //! What is read from machines written down in testdata/machines, and from files that stand for disks.
 //!
-//! What is expected lies beside each machine. `UPDATE_GOLDEN=1` writes it anew; then read the diff.
+//! The expected result is beside each machine. `UPDATE_GOLDEN=1` writes it anew; then read the diff.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -102,11 +102,13 @@ fn what_cannot_be_looked_into_is_an_error_with_a_hint() {
     for (tool, text) in [
         (
             Tool::Mdadm,
-            "md arrays of this machine lie on\n  cause: `mdadm` is not installed\n  hint: install the package `mdadm`\n",
+            "md arrays of this machine lie on\n  cause: `mdadm` is not installed\n  hint: install the package \
+             `mdadm`\n",
         ),
         (
             Tool::Lvm,
-            "volume groups of this machine lie on\n  cause: `lvm` is not installed\n  hint: install the package `lvm2`\n",
+            "volume groups of this machine lie on\n  cause: `lvm` is not installed\n  hint: install the package \
+             `lvm2`\n",
         ),
     ] {
         let machine = Machine::load("sata-md-lvm").without(tool);
@@ -134,8 +136,8 @@ fn three_disks(kind: &str) -> String {
         text += &disk.replace("virtio0", &format!("virtio{number}"));
     }
     for name in ["vda", "vdb"] {
-        let said = format!("\n$ 0 blkid -p -o export /dev/{name}\n| TYPE={kind}\n");
-        text += &said;
+        let printed = format!("\n$ 0 blkid -p -o export /dev/{name}\n| TYPE={kind}\n");
+        text += &printed;
     }
     text
 }
@@ -197,10 +199,10 @@ fn a_disk_on_which_lvm_fails_or_says_nonsense_costs_what_is_known_of_that_disk()
             + &format!("\n{}\n| {report}\n", config("vdb"))
             + &format!("\n$ {status} lvm pvs\n| {answer}\n");
         let inventory = inventory::probe(&mut Machine::parse(&text).reader()).unwrap();
-        let said = unexamined(&inventory);
+        let printed = unexamined(&inventory);
         assert!(
-            said.starts_with("/dev/vda: lvm: /dev/vda: ") && said.lines().count() == 1,
-            "{said}"
+            printed.starts_with("/dev/vda: lvm: /dev/vda: ") && printed.lines().count() == 1,
+            "{printed}"
         );
         assert_eq!(inventory.stacks[0].disks, ["/dev/vdb"]);
     }

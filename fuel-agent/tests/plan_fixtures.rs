@@ -28,7 +28,7 @@ fn planned(folder: &Path, name: &str) -> Plan {
         .unwrap_or_else(|problems| panic!("{name}: {problems:?}"))
 }
 
-/// The plan for an input on the machine of a fixture; `Err` is what the request says of it.
+/// The plan for an input on the machine of a fixture; `Err` has the problems of the request.
 fn planned_input(
     folder: &Path,
     name: &str,

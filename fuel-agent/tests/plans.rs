@@ -145,7 +145,7 @@ fn partition_node(disk: &str, number: u32) -> String {
     format!("{disk}{p}{number}")
 }
 
-/// What a look at the images of the request finds: all is well with them.
+/// Facts about the images of the request: all is well with them.
 fn looked_up(request: &Request) -> Sources {
     let facts = |container: Container| SourceFacts {
         size_bytes: Some(Bytes(612_345_678)),

@@ -115,7 +115,7 @@ fn every_fixtures_disks_are_found_on_its_machine() {
     }
 }
 
-/// Where we accept what upstream refuses, each with its reason; nothing else may differ.
+/// Where the agent accepts what upstream refuses, each with its reason; nothing else may differ.
 const ACCEPTED_HERE: [(&str, &str); 1] = [(
     "admin-mac-uppercase",
     "upstream compares MAC addresses byte for byte and crashes where only the case differs",

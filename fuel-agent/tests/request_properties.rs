@@ -34,7 +34,7 @@ fn size() -> impl Strategy<Value = i64> {
     prop_oneof![Just(0), Just(-5), 1..400i64, 1000..9_000_000i64]
 }
 
-/// A volume of any kind that the schema knows.
+/// A volume of any kind in the schema.
 fn volume() -> impl Strategy<Value = Value> {
     let mount = prop_oneof![
         Just("none"),
@@ -337,7 +337,7 @@ proptest! {
 
 #[test]
 fn most_random_layouts_are_accepted() {
-    // Or else the property above would say little.
+    // Or else the property above would prove little.
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let accepted = (0..100)
         .filter(|_| {

@@ -58,7 +58,7 @@ fn container(request: &str, word: &str) -> Result<Container, String> {
     }
 }
 
-/// What is said of an archive for `/` in each of the dialects, its volume changed before.
+/// The messages about an archive for `/` in each of the dialects, its volume changed before.
 fn archive(request: &str, change: impl FnOnce(&mut serde_json::Value)) -> Result<String, String> {
     let text = std::fs::read_to_string(folder().join(request)).expect("readable");
     let mut document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -123,14 +123,14 @@ fn a_container_has_its_word_and_nailgun_fewer_of_them() {
         }
         let nailgun = container("lvm-three-disks.json", word);
         if matches!(meant, Container::Xz | Container::Bzip2 | Container::Qcow2) {
-            let said = format!("is `{word}`\n  hint: use `raw`, `gzip` or `zstd`\n");
-            assert!(nailgun.is_err_and(|why| why.ends_with(&said)), "{word}");
+            let expected = format!("is `{word}`\n  hint: use `raw`, `gzip` or `zstd`\n");
+            assert!(nailgun.is_err_and(|why| why.ends_with(&expected)), "{word}");
         } else {
             assert_eq!(nailgun, Ok(meant), "{word}");
         }
     }
-    let said = "hint: use `raw`, `gzip`, `zstd`, `xz`, `bzip2` or `qcow2`\n";
-    assert!(container("simple.json", "rar").is_err_and(|why| why.ends_with(said)));
+    let expected = "hint: use `raw`, `gzip`, `zstd`, `xz`, `bzip2` or `qcow2`\n";
+    assert!(container("simple.json", "rar").is_err_and(|why| why.ends_with(expected)));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The arrows between the rooms, held by reading the sources: what a room may not do, it may not even name, and neither
-//! may
-//! what it imports.
+//! may what it imports.
 //!
 //! What clippy forbids (`Command::new`, sleeping, printing) it forbids everywhere; this is about which room may import
 //! which.
@@ -210,8 +209,7 @@ fn the_manual_lists_the_rooms_in_their_order() {
 }
 
 /// `plan`, `validate` and dry runs: neither these files nor any that they reach can open a device for writing. Devices
-/// are
-/// opened by `inventory` alone, and for reading.
+/// are opened by `inventory` alone, and for reading.
 #[test]
 fn a_dry_run_cannot_write() {
     let graph = Graph::read();

@@ -1,4 +1,4 @@
-//! A machine from a text file: what is below its root, and what its query tools say.
+//! A machine from a text file: the files below its root, and the output of its query tools.
 //!
 //! ```text
 //!   # for people
@@ -18,7 +18,7 @@ use fuel_agent::tools::Tool;
 use host::fake::{FakeDevices, Script};
 use tempfile::TempDir;
 
-/// A machine whose files lie below a temporary folder.
+/// A machine whose files are below a temporary folder.
 pub struct Machine {
     root: TempDir,
     exec: Script,
@@ -83,17 +83,17 @@ impl Machine {
             }
         }
         exec = given(exec, answer);
-        // Where nobody says otherwise, blkid finds nothing.
+        // Unless the file has another answer, blkid finds nothing.
         let exec = exec.exiting("blkid", 2, "");
         Self { root, exec }
     }
 
-    /// Something that looks at it; nothing is on its disks.
+    /// A reader of it; nothing is on its disks.
     pub fn reader(&self) -> Reader {
         self.reader_of(&FakeDevices::new())
     }
 
-    /// Something that looks at it, and finds these disks where it opens one.
+    /// A reader of it that finds these disks where it opens one.
     pub fn reader_of(&self, devices: &FakeDevices) -> Reader {
         let (exec, devices) = (Box::new(self.exec.clone()), Box::new(devices.clone()));
         Reader::below(self.root.path(), exec, devices)
@@ -105,7 +105,7 @@ impl Machine {
         self
     }
 
-    /// What was asked of its tools.
+    /// Command lines that its tools were started with.
     pub fn asked(&self) -> String {
         self.exec.transcript()
     }

@@ -46,7 +46,7 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The inventory that a fixture was made with, as its `expect.md` says.
+/// The inventory that a fixture was made with, from its `expect.md`.
 pub fn inventory_of(folder: &Path, name: &str) -> fuel_agent::model::inventory::Inventory {
     let text = std::fs::read_to_string(folder.join(format!("{name}.expect.md"))).expect("readable");
     let file = ["inventory-nvme.json", "inventory-mpath.json"]

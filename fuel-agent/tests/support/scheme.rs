@@ -9,7 +9,7 @@ use fuel_agent::model::storage::{
 use host::units::Bytes;
 use serde_json::{Value, json};
 
-/// Everything of upstream's dump that a request says.
+/// Everything of upstream's dump that comes from a request.
 pub fn dump(request: &Request) -> Value {
     let storage = &request.storage;
     let on = |block| device(storage, block);

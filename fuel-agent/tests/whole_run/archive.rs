@@ -1,4 +1,4 @@
-//! Root archives in whole runs: good ones, and such as somebody might make who means harm.
+//! Root archives in whole runs: good ones, and malicious ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::lab::{Lab, equipped, make_tree, tool};
 use super::loop_disk::Node;
 use super::round_trip::seen;
 
-/// An archive of what an installation looks for, with some entries of its own.
+/// An archive of the files that an installation needs, with some entries of its own.
 fn system(folder: &Path) -> Vec<u8> {
     let tree = folder.join("tree");
     make_tree(&tree);
@@ -103,7 +103,7 @@ fn an_archive_that_is_not_what_it_should_be_leaves_the_node_disarmed() {
 fn sigterm_while_an_archive_is_unpacked_leaves_no_mount_and_a_node_that_can_be_installed() {
     let Some(node) = Node::new() else { return };
     node.lab.serve(system(node.lab.folder.path()));
-    // A signal that comes late finds a node that is installed, and says so.
+    // A signal that comes late finds a node that is installed, which the output has.
     let status = node.stopped_in("image");
     assert!([130, 0].contains(&status), "{status}");
     assert_eq!(node.is_armed(), status == 0);

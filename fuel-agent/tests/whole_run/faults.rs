@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::file_disk::{DISK, REQUEST};
 use super::lab::{IMAGE, Lab, Left, equipped, signal, tool};
 
-/// Retries end soon: whoever does not recover in a test never will.
+/// Retries end soon: what does not recover in a test never will.
 const IMPATIENT: [&str; 3] = [
     "--set=http.retry=2s",
     "--set=http.stall=1s",
@@ -203,7 +203,7 @@ fn an_image_that_says_itself_that_it_is_larger_is_refused_untouched() {
     }
     let lab = Lab::new();
     let mut request = lab.request("/root.img.gz");
-    // 40 MiB for 48 MiB of image, about which the metadata does not tell the truth.
+    // 40 MiB for 48 MiB of image, about which the metadata is wrong.
     request["ks_meta"]["pm_data"]["ks_spaces"][0]["volumes"][1]["size"] = json!(40);
     lab.put("request.json", &request.to_string());
     lab.mood.lock().unwrap().raw_size = Some(30 << 20);
@@ -213,7 +213,7 @@ fn an_image_that_says_itself_that_it_is_larger_is_refused_untouched() {
     assert!(!lab.path("disk.img").exists());
 }
 
-/// A request by its text, and what has to be said of it.
+/// A request by its text, and the message that it must yield.
 #[test]
 fn a_request_that_is_none_is_refused_with_its_reason() {
     let lab = Lab::new();
@@ -333,7 +333,7 @@ fn a_full_folder_is_an_error_before_anything_is_touched() {
     assert!(!lab.path("disk.img").exists());
     drop(full);
 
-    // The same for the file that the report is asked for in: /tmp, say.
+    // The same for the file that the report goes to: in /tmp, for example.
     let Some(_full) = Full::on(&lab.path("tmp"), 0) else {
         return;
     };
@@ -391,9 +391,12 @@ fn a_completion_target_that_is_down_is_told_before_and_does_not_keep_the_node_fr
         .map(|line| serde_json::from_str(line).unwrap())
         .filter(|event: &Value| event["event"] == "warning")
         .collect();
-    let told = warned
+    let refusal = warned
         .iter()
         .filter_map(|event| event["message"].as_str())
         .find(|message| message.contains("http://127.0.0.1:1"));
-    assert!(told.is_some_and(|it| it.contains("refused")), "{warned:?}");
+    assert!(
+        refusal.is_some_and(|it| it.contains("refused")),
+        "{warned:?}"
+    );
 }

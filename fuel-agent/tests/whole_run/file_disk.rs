@@ -11,7 +11,7 @@ use super::lab::{IMAGE, Lab, Mood, equipped, gzip, signal, tool};
 pub(crate) const DISK: &str = "--disk=sda=disk.img:2GiB";
 pub(crate) const REQUEST: &str = "--input_data_file=request.json";
 
-/// Where a partition lies in the file.
+/// Extent of a partition in the file.
 fn extent(table: &Value, number: usize) -> (u64, usize) {
     let partition = &table["partitiontable"]["partitions"][number - 1];
     let bytes = |key: &str| partition[key].as_u64().unwrap() * 512;
@@ -82,7 +82,7 @@ fn an_image_that_is_something_else_than_the_request_says_is_refused_before_anyth
     let mut gpt = vec![0; 4 << 20];
     gpt[512..520].copy_from_slice(b"EFI PART");
     let xfs = [&b"XFSB"[..], &vec![0; 1 << 20]].concat();
-    for (raw, said) in [
+    for (raw, expected) in [
         (
             [&b"QFI\xfb\0\0\0\x03"[..], &[0; 4096]].concat(),
             "holds qcow2 where",
@@ -104,13 +104,13 @@ fn an_image_that_is_something_else_than_the_request_says_is_refused_before_anyth
         request["ks_meta"]["image_data"]["/"]["uri"] = json!(url);
         lab.put("request.json", &request.to_string());
         let left = lab.call(&["validate", DISK, REQUEST]);
-        assert_eq!(left.status, 6, "{said}: {}{}", left.out, left.error);
+        assert_eq!(left.status, 6, "{expected}: {}{}", left.out, left.error);
         let left = lab.call(&["run", DISK, REQUEST]);
-        assert_eq!(left.status, 6, "{said}: {}{}", left.out, left.error);
+        assert_eq!(left.status, 6, "{expected}: {}{}", left.out, left.error);
         assert_eq!(lab.report()["touched"], false);
         let error = lab.report()["error"].to_string();
         assert!(
-            error.contains(said) && error.contains("other.img.gz"),
+            error.contains(expected) && error.contains("other.img.gz"),
             "{error}"
         );
         assert!(lab.report()["error"]["hint"].is_string(), "{error}");
@@ -236,7 +236,7 @@ fn spoil_transfer(mood: &mut Mood) {
     });
 }
 
-/// The image is whole, but another one than its digest says.
+/// The image is whole, but its digest is not the stated one.
 fn spoil_digest(mood: &mut Mood) {
     mood.digest = Some("00000000000000000000000000000000");
 }
@@ -373,7 +373,7 @@ fn sigterm_ends_a_run_with_130_after_clean_up() {
     }
     let lab = Lab::new();
     lab.mood.lock().unwrap().image = Some(|_, reply| {
-        // The beginning, which is looked at beforehand, comes; the rest does not.
+        // The beginning, which is probed beforehand, comes; the rest does not.
         let stall = reply.body.len() > 100_000;
         reply.fault(if stall {
             Fault::StallAt(70_000)
@@ -410,7 +410,7 @@ fn a_lost_session_does_not_stop_a_run() {
     }
     let lab = Lab::new();
     let mut child = lab.start(&["run", DISK, REQUEST]);
-    // Whoever read the output has gone, and the terminal hangs up.
+    // The reader of the output has gone, and the terminal hangs up.
     drop((child.stdout.take(), child.stderr.take()));
     lab.until_image_flows();
     signal(&child, "HUP");

@@ -27,7 +27,7 @@ fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(program)
 }
 
-/// Whether all programs are here; says so if not.
+/// Whether all programs are here; prints which are not.
 pub(crate) fn equipped() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = |program: &&&str| {
@@ -55,7 +55,7 @@ pub(crate) fn tool(program: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The image: ext4 with what an installation looks for.
+/// The image: ext4 with the files that an installation needs.
 pub(crate) struct Image {
     pub(crate) raw: Vec<u8>,
     pub(crate) gzip: Vec<u8>,
@@ -84,7 +84,7 @@ pub(crate) static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     }
 });
 
-/// What an installation looks for in a system.
+/// The files that an installation needs in a system.
 pub(crate) fn make_tree(tree: &Path) {
     for sub in [
         "boot",
@@ -138,7 +138,7 @@ pub(crate) struct Mood {
     pub(crate) failed_hangs: bool,
     /// The digest that the metadata names instead of the right one.
     pub(crate) digest: Option<&'static str>,
-    /// The metadata says that the image is as long as this.
+    /// The metadata states this as the length of the image.
     pub(crate) raw_size: Option<u64>,
 }
 
@@ -149,7 +149,7 @@ pub(crate) struct Lab {
     pub(crate) mood: Arc<Mutex<Mood>>,
 }
 
-/// What is left of a run.
+/// Everything that a run leaves.
 pub(crate) struct Left {
     pub(crate) status: i32,
     pub(crate) out: String,
@@ -249,7 +249,7 @@ impl Lab {
         requests
     }
 
-    /// Waits until somebody has asked for the image itself, not only for its beginning.
+    /// Waits until the image itself has been requested, not only its beginning.
     pub(crate) fn until_image_flows(&self) {
         let flows = || {
             let requests = self.requests_to("/root.img.gz");

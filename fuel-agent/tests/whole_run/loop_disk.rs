@@ -1,6 +1,5 @@
 //! Loop devices: block devices of the kernel, with mounts, boot code, stamp and completion. Skipped without root, and
-//! where
-//! GRUB is not installed.
+//! where GRUB is not installed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -53,7 +52,7 @@ impl Node {
         Some(Self { lab, disk })
     }
 
-    /// Runs; `input` says where the request comes from.
+    /// Runs; `input` is the source of the request.
     fn run(&self, input: &[&str]) -> i32 {
         let success = format!(
             "--set=success={}",
@@ -147,14 +146,14 @@ fn a_pushed_run_installs_each_time_and_a_pulled_one_only_what_is_not_there() {
         0
     );
     let first = report["instance_id"].as_str().unwrap().to_owned();
-    assert_eq!(node.told(), [format!("/built?instance={first}")]);
+    assert_eq!(node.sent(), [format!("/built?instance={first}")]);
     assert_eq!(node.fetched(), 1);
 
     assert_eq!(node.pull(), 0, "it is as asked: the completion is repeated");
     assert_eq!(node.fetched(), 1);
     assert_eq!(node.lab.report()["already_installed"], true);
     assert_eq!(node.lab.report()["touched"], false);
-    assert_eq!(node.told()[1], format!("/built?instance={first}"));
+    assert_eq!(node.sent()[1], format!("/built?instance={first}"));
 
     assert_eq!(
         node.push(),
@@ -180,7 +179,7 @@ fn a_completion_that_is_not_accepted_stays_owed_until_it_is() {
     let Some(node) = Node::new() else { return };
     node.lab.mood.lock().unwrap().built = vec![503];
     assert_eq!(node.push(), 9);
-    assert!(node.told().len() > 1, "it is tried again");
+    assert!(node.sent().len() > 1, "it is tried again");
     assert_eq!(node.lab.report()["result"], "installed-not-accepted");
     assert_eq!(node.lab.call(&["status"]).status, 20);
     node.lab.mood.lock().unwrap().built = vec![500, 200];
@@ -322,15 +321,14 @@ fn sigterm_in_any_stage_leaves_a_node_that_does_not_boot_and_can_be_installed_at
     for stage in before_the_end {
         let status = node.stopped_in(stage);
         let report = node.lab.report();
-        // A signal that comes late finds a node that is installed, and says so.
-        let told = (status, report["result"].as_str().unwrap());
+        // A signal that comes late finds a node that is installed, which the output has.
+        let reported = (status, report["result"].as_str().unwrap());
         assert!(
-            [(130, "interrupted"), (0, "installed")].contains(&told),
+            [(130, "interrupted"), (0, "installed")].contains(&reported),
             "{stage}: {report}"
         );
         // One that comes while the completion is offered leaves it owed: the node is installed all the same. Between
-        // commit
-        // and that offer it is not, and is disarmed again.
+        // commit and that offer it is not, and is disarmed again.
         let hint = report["error"]["hint"].as_str().unwrap_or_default();
         let owed = hint.contains("the node is installed");
         assert_eq!(owed, node.lab.path("run/owed.json").exists(), "{stage}");

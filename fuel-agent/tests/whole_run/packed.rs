@@ -1,5 +1,5 @@
 //! Packed images in whole runs: planned with their cost, written by chunks, written again for what differs, and refused
-//! where a signature is wanted.
+//! where a signature is required.
 
 use std::fs;
 
@@ -160,8 +160,8 @@ fn write_writes_by_chunks_too() {
     let image = format!("--image=file://{}", lab.path("sys.img.zst").display());
     let left = lab.call(&["write", &image, "--target=target", "--format=json"]);
     assert_eq!(left.status, 0, "{}{}", left.out, left.error);
-    let told: Value = serde_json::from_str(&left.out).unwrap();
-    assert_eq!(told["packed"]["release"], 3);
+    let printed: Value = serde_json::from_str(&left.out).unwrap();
+    assert_eq!(printed["packed"]["release"], 3);
     assert!(fs::read(lab.path("target")).unwrap() == IMAGE.raw);
     let left = lab.call(&["write", &image, "--check", "--format=json"]);
     assert_eq!(left.status, 0, "{}{}", left.out, left.error);

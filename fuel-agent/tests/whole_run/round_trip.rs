@@ -178,7 +178,7 @@ fn what_gnu_tar_archives_is_unpacked_as_gnu_tar_sees_it() {
         &["--format=posix", "--sparse", "--sparse-version=0.1"],
         &["--format=posix", "--sparse", "--sparse-version=1.0"],
         &["--format=posix"],
-        // lists as text, with numbers where nobody has a name
+        // lists as text, with numbers where an id has no name
         &["--format=posix", "--acls"],
     ];
     for (n, form) in forms.iter().enumerate() {

@@ -1,6 +1,5 @@
 //! Secrets planted in every place of a request and of the settings that may hold one: none of them is in any output.
-//! They
-//! reach the server that they are for, and the cloud-init data, and nothing else.
+//! They reach the server that they are for, and the cloud-init data, and nothing else.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -41,7 +40,7 @@ fn lab() -> Lab {
     lab
 }
 
-/// Everything that a caller can be told, and by which tokens.
+/// Everything that a caller can pass, and by which tokens.
 fn settings(lab: &Lab, success: &str) -> Vec<String> {
     let body = "{\"report\": {report}, \"error\": \"{error}\", \"hint\": \"{hint}\"}";
     let mut all = vec![
@@ -106,9 +105,9 @@ fn assert_clean(name: &str, text: &[u8]) {
     }
 }
 
-/// Looks through everything that a command has left: what it said, its files, and the bodies of its calls.
-fn assert_all_clean(lab: &Lab, said: &[(String, Vec<u8>)]) {
-    for (name, text) in said {
+/// Searches everything that a command has left: its output, its files, and the bodies of its calls.
+fn assert_all_clean(lab: &Lab, printed: &[(String, Vec<u8>)]) {
+    for (name, text) in printed {
         assert_clean(name, text);
     }
     let mut found = Vec::new();
@@ -120,7 +119,7 @@ fn assert_all_clean(lab: &Lab, said: &[(String, Vec<u8>)]) {
             assert_eq!(mode & 0o777, 0o600);
             continue;
         }
-        let name = format!("{} after {}", file.display(), said[0].0);
+        let name = format!("{} after {}", file.display(), printed[0].0);
         assert_clean(&name, &fs::read(&file).unwrap());
     }
     for path in ["/built", "/failed"] {
@@ -162,13 +161,13 @@ fn what_only_looks_prints_no_secret() {
         &["run", "--dry-run", DISK, REQUEST, "--dialect=human"],
     ];
     for args in looks {
-        let (status, said) = call(&lab, args, &all);
+        let (status, printed) = call(&lab, args, &all);
         assert!(
             [0, 10].contains(&status),
             "{}",
-            String::from_utf8_lossy(&said[1].1)
+            String::from_utf8_lossy(&printed[1].1)
         );
-        assert_all_clean(&lab, &said);
+        assert_all_clean(&lab, &printed);
     }
 }
 
@@ -194,30 +193,30 @@ fn a_run_tells_no_secret_whether_it_goes_well_or_not() {
                 "--log-file=own.log",
                 "--report=own.json",
             ];
-            let (status, said) = call(&lab, &args, &all);
+            let (status, printed) = call(&lab, &args, &all);
             assert_eq!(
                 status,
                 if fails { 6 } else { 10 },
                 "{}",
-                String::from_utf8_lossy(&said[1].1)
+                String::from_utf8_lossy(&printed[1].1)
             );
             assert_all_clean(&lab, &said);
             let told = lab.requests_to("/failed");
             assert_eq!(told.len(), 1);
             assert!(told[0].target.ends_with(&format!("?token={MARK}-failed")));
             assert_eq!(
-                told[0].header("x-token"),
+                sent[0].header("x-token"),
                 Some(format!("{MARK}-header").as_str())
             );
-            let body: Value = serde_json::from_slice(&told[0].body).unwrap();
+            let body: Value = serde_json::from_slice(&sent[0].body).unwrap();
             assert!(body["report"]["steps"].as_array().unwrap().len() > 3);
             let log = fs::read_to_string(lab.path("own.log")).unwrap();
             assert!(
                 log.contains("mkswap"),
                 "the programs' command lines are in the log"
             );
-            let (_, said) = call(&lab, &["status"], &[]);
-            assert_all_clean(&lab, &said);
+            let (_, printed) = call(&lab, &["status"], &[]);
+            assert_all_clean(&lab, &printed);
         }
     }
 }
@@ -243,9 +242,14 @@ fn an_error_names_its_server_and_no_secret() {
         let mut all = settings(&lab, "/built");
         all.push(set("http.retry", "1s"));
         for command in ["validate", "run"] {
-            let (status, said) = call(&lab, &[command, DISK, REQUEST], &all);
-            assert_eq!(status, expected, "{}", String::from_utf8_lossy(&said[1].1));
-            assert_all_clean(&lab, &said);
+            let (status, printed) = call(&lab, &[command, DISK, REQUEST], &all);
+            assert_eq!(
+                status,
+                expected,
+                "{}",
+                String::from_utf8_lossy(&printed[1].1)
+            );
+            assert_all_clean(&lab, &printed);
         }
     }
     let lab = lab();
@@ -258,8 +262,8 @@ fn an_error_names_its_server_and_no_secret() {
     ] {
         let bad = format!("--set={bad}x?{MARK}");
         let bad = bad.replace("//", &format!("//{MARK}:{MARK}@"));
-        let (status, said) = call(&lab, &["validate", DISK, &bad], &[]);
+        let (status, printed) = call(&lab, &["validate", DISK, &bad], &[]);
         assert_ne!(status, 0);
-        assert_all_clean(&lab, &said[1..]);
+        assert_all_clean(&lab, &printed[1..]);
     }
 }

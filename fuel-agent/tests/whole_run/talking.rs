@@ -1,4 +1,4 @@
-//! What a run says, to those who do not read it: standard output, report and callbacks.
+//! Output of a run for programs and orchestrators: standard output, report and callbacks.
 
 use std::fs::{self, File};
 use std::io;
@@ -94,7 +94,7 @@ fn a_signal_ends_a_failure_callback_that_hangs() {
     host::wait::until(Duration::from_mins(1), is_called).unwrap();
     signal(&child, "TERM");
     let output = child.wait_with_output().unwrap();
-    // The run failed before: that is what its status says.
+    // The run failed before: that is its status.
     assert_eq!(output.status.code(), Some(6));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("interrupted"), "{text}");

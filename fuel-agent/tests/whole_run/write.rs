@@ -105,7 +105,7 @@ fn what_is_wrong_beforehand_is_said_before_anything_is_written() {
     refused(&["--image", &image, "--target", &target, &digest], 6);
     refused(&["--image", &image, "--target=/nowhere"], 2);
     refused(&["--image", &other, "--target", &target], 6);
-    // a file of its own, beside which nothing says what it is
+    // a file of its own, without any metadata beside it
     let alone = format!("file://{small}");
     refused(&["--image", &alone, "--target", &target], 5);
 }
@@ -144,7 +144,7 @@ fn an_image_in_an_image_is_refused_by_name_before_anything_is_written() {
         &[0; 4096],
     ]
     .concat();
-    for (name, raw, is_packed, said) in [
+    for (name, raw, is_packed, expected) in [
         ("qcow2.gz", qcow2.clone(), true, "holds qcow2 where"),
         ("image.gz.gz", gzip(&[1; 9000]), true, "holds gzip where"),
         (
@@ -177,7 +177,7 @@ fn an_image_in_an_image_is_refused_by_name_before_anything_is_written() {
         for more in [["--target", target.as_str()].as_slice(), &["--check"]] {
             let left = lab.call(&[&["write", image.as_str(), digest.as_str()], more].concat());
             assert_eq!(left.status, 6, "{name}: {}{}", left.out, left.error);
-            assert!(left.error.contains(said), "{name}: {}", left.error);
+            assert!(left.error.contains(expected), "{name}: {}", left.error);
             assert!(left.error.contains("hint:") && left.error.contains(name));
             assert!(!left.error.contains("the request says"), "{}", left.error);
         }
@@ -218,7 +218,7 @@ fn a_disk_loses_what_the_image_does_not_cover_of_an_old_raid() {
     let size = IMAGE.raw.len() + (16 << 20);
     let Some(disk) = disk(&lab, size) else { return };
     let node = disk.path().display().to_string();
-    // Intel's metadata lie in the last sectors but one
+    // Intel's metadata are in the last sectors but one
     let mut old = vec![0; size];
     old[size - 1024..size - 1024 + 24].copy_from_slice(b"Intel Raid ISM Cfg Sig. ");
     fs::write(&node, &old).unwrap();
