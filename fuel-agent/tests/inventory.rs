@@ -71,7 +71,7 @@ fn this_machine_can_be_read() {
 fn tools_are_asked_only_where_there_is_something_to_ask_about_and_only_read() {
     let machine = Machine::load("sata-md-lvm");
     inventory::probe(&mut machine.reader()).unwrap();
-    insta::assert_snapshot!(machine.asked(), @r#"
+    insta::assert_snapshot!(machine.queries(), @r#"
     blkid -p -o export /dev/sda
     blkid -p -o export /dev/sda1
     blkid -p -o export /dev/sda2
@@ -84,7 +84,7 @@ fn tools_are_asked_only_where_there_is_something_to_ask_about_and_only_read() {
     "#);
     let machine = Machine::load("virtio-busy");
     inventory::probe(&mut machine.reader()).unwrap();
-    insta::assert_snapshot!(machine.asked(), @r"
+    insta::assert_snapshot!(machine.queries(), @r"
     blkid -p -o export /dev/mapper/secret
     blkid -p -o export /dev/mapper/vg0-thin_tmeta
     blkid -p -o export /dev/mapper/vg0-thin

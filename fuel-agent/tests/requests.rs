@@ -75,10 +75,10 @@ fn archive(request: &str, change: impl FnOnce(&mut serde_json::Value)) -> Result
 
 #[test]
 fn an_archive_goes_into_the_filesystem_that_the_layout_names_in_every_dialect() {
-    let asked = |request: &str| archive(request, |_| {});
-    assert_eq!(asked("lvm-three-disks.json").as_deref(), Ok("ext4"));
-    assert_eq!(asked("ironic.json").as_deref(), Ok("ext4"));
-    assert_eq!(asked("simple.json").as_deref(), Ok("ext4"));
+    let format_of = |request: &str| archive(request, |_| {});
+    assert_eq!(format_of("lvm-three-disks.json").as_deref(), Ok("ext4"));
+    assert_eq!(format_of("ironic.json").as_deref(), Ok("ext4"));
+    assert_eq!(format_of("simple.json").as_deref(), Ok("ext4"));
     let unnamed = archive("simple.json", |document| {
         let list = document["partitioning"]["fss"]
             .as_array_mut()
@@ -265,7 +265,7 @@ fn the_yaml_of_the_root_image_overrules_the_guess_by_the_profile() {
 
 #[test]
 fn the_dialect_is_found_out_or_asked_for() {
-    for (text, driver, told) in [
+    for (text, driver, expected) in [
         ("{}", Driver::Auto, "no known dialect"),
         ("[]", Driver::Auto, "is not an object"),
         ("5", Driver::Ironic, "is not an object"),
@@ -277,6 +277,6 @@ fn the_dialect_is_found_out_or_asked_for() {
         (r#"{"ks_meta": {"gw": ""}}"#, Driver::Auto, "is missing"),
     ] {
         let list = request::load(text, driver).expect_err(text);
-        assert!(problems(&list).contains(told), "{text}: {list:#?}");
+        assert!(problems(&list).contains(expected), "{text}: {list:#?}");
     }
 }

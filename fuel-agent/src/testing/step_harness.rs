@@ -57,7 +57,7 @@ pub(crate) struct StepHarness {
     pub(crate) disks: FakeDevices,
     pub(crate) mounts: FakeMounts,
     pub(crate) state: State,
-    pub(crate) heard: RecordedEvents,
+    pub(crate) recorded: RecordedEvents,
     pub(crate) work: tempfile::TempDir,
     pub(crate) packed: PackedPolicy,
     /// Asked by images that are written at the same time.
@@ -107,7 +107,7 @@ impl StepHarness {
             disks: sized(),
             mounts: FakeMounts::new(),
             state: State::default(),
-            heard: RecordedEvents::default(),
+            recorded: RecordedEvents::default(),
             work: tempfile::tempdir().unwrap(),
             packed: PackedPolicy::default(),
             cancel: Cancel::new(),
@@ -133,7 +133,7 @@ impl StepHarness {
         let mut context = Context {
             plan: &plan,
             host,
-            events: &self.heard,
+            events: &self.recorded,
             options: &options,
             state: &mut self.state,
         };
@@ -157,7 +157,7 @@ impl StepHarness {
         let mut context = Context {
             plan: &plan,
             host: &mut host,
-            events: &self.heard,
+            events: &self.recorded,
             options: &options,
             state: &mut self.state,
         };
@@ -183,7 +183,7 @@ impl StepHarness {
         let mut context = Context {
             plan: &plan,
             host: &mut fake::host(&self.script, &self.disks, &self.mounts),
-            events: &self.heard,
+            events: &self.recorded,
             options: &options,
             state: &mut self.state,
         };

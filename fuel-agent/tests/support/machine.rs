@@ -58,9 +58,9 @@ impl Machine {
         let mut folder = "";
         for line in text.lines().map(str::trim_end) {
             let place = |path: &str| place(&root, &format!("{folder}/{path}"));
-            if let Some(said) = line.strip_prefix('|') {
+            if let Some(output) = line.strip_prefix('|') {
                 let (_, _, all) = answer.as_mut().expect("an answer belongs to a command");
-                all.push_str(said.strip_prefix(' ').unwrap_or(said));
+                all.push_str(output.strip_prefix(' ').unwrap_or(output));
                 all.push('\n');
                 continue;
             }
@@ -106,15 +106,15 @@ impl Machine {
     }
 
     /// Command lines that its tools were started with.
-    pub fn asked(&self) -> String {
+    pub fn queries(&self) -> String {
         self.exec.transcript()
     }
 }
 
 fn given(exec: Script, answer: Option<(i32, String, String)>) -> Script {
     match answer {
-        Some((0, command, said)) => exec.answering(&command, &said),
-        Some((status, command, said)) => exec.exiting(&command, status, &said),
+        Some((0, command, output)) => exec.answering(&command, &output),
+        Some((status, command, output)) => exec.exiting(&command, status, &output),
         None => exec,
     }
 }

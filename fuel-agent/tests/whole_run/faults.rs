@@ -23,7 +23,7 @@ fn run(lab: &Lab) -> Left {
     lab.call(&[&["run", DISK, REQUEST], &IMPATIENT[..]].concat())
 }
 
-/// Whether an answer carries the image itself, not only its beginning, which is looked at beforehand.
+/// Whether an answer carries the image itself, not only its beginning, which is probed beforehand.
 fn is_whole(received: &ReceivedRequest, reply: &Reply) -> bool {
     let is_open = received.range().is_none_or(|(_, end)| end.is_none());
     is_open && reply.body.len() > 100_000
@@ -36,7 +36,7 @@ fn is_resumed(received: &ReceivedRequest) -> bool {
 /// What a server does to the image.
 type Trouble = fn(&ReceivedRequest, Reply) -> Reply;
 
-/// Fails at the first questions: for what lies beside the image, and for its beginning.
+/// Fails at the first requests: for the files beside the image, and for its beginning.
 fn fails_at_first(received: &ReceivedRequest, reply: Reply) -> Reply {
     match received.number {
         0..=2 => Reply::status(500),
@@ -59,7 +59,7 @@ fn stalls_on_and_on(received: &ReceivedRequest, reply: Reply) -> Reply {
     reply
 }
 
-/// Breaks off once, and when it is to go on begins again: it knows no ranges.
+/// Breaks off once, and starts from the beginning when it is to resume: it does not support ranges.
 fn knows_no_ranges(received: &ReceivedRequest, reply: Reply) -> Reply {
     if is_resumed(received) {
         return Reply::whole(&IMAGE.gzip);

@@ -69,7 +69,7 @@ fn everything_but_what_needs_a_mount_is_done_and_the_run_ends_incomplete() {
     assert_eq!(report["images"][0]["verified"], true);
     assert_eq!(report["written_bytes"], IMAGE.raw.len());
     assert!(!report["incomplete"].as_array().unwrap().is_empty());
-    assert!(lab.requests_to("/built").is_empty(), "no success is told");
+    assert!(lab.requests_to("/built").is_empty(), "no success is sent");
     assert_eq!(lab.call(&["status"]).status, 10);
 }
 
@@ -199,9 +199,9 @@ fn no_secret_of_the_request_reaches_log_report_or_output() {
             assert!(!text.contains(secret), "`{secret}` in {text}");
         }
     }
-    let told = lab.requests_to("/failed");
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].header("authorization"), Some("t0ken"));
+    let sent = lab.requests_to("/failed");
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].header("authorization"), Some("t0ken"));
 }
 
 #[test]
@@ -215,11 +215,11 @@ fn an_image_that_is_not_there_is_found_before_anything_is_touched() {
     let left = lab.call(&["run", DISK, REQUEST, &failure]);
     assert_eq!(left.status, 6, "{}", left.error);
     assert!(!lab.path("disk.img").exists(), "no file is made");
-    let told: Value = serde_json::from_slice(&lab.requests_to("/failed")[0].body).unwrap();
-    assert_eq!(told["exit_status"], 6);
-    assert_eq!(told["touched"], false);
-    assert_eq!(told["hostname"], "web-03.example.net");
-    assert_eq!(told["mac"], "52:54:00:a1:00:01");
+    let sent: Value = serde_json::from_slice(&lab.requests_to("/failed")[0].body).unwrap();
+    assert_eq!(sent["exit_status"], 6);
+    assert_eq!(sent["touched"], false);
+    assert_eq!(sent["hostname"], "web-03.example.net");
+    assert_eq!(sent["mac"], "52:54:00:a1:00:01");
 }
 
 /// A change of what the server answers.
@@ -263,8 +263,8 @@ fn an_image_that_is_not_what_it_should_be_fails_and_the_disk_does_not_boot() {
         assert_eq!(of("error")["stage"], "image");
         assert_eq!(of("error")["touched"], true);
         assert_eq!(of("report")["report"]["exit_status"], 6);
-        let told: Value = serde_json::from_slice(&lab.requests_to("/failed")[0].body).unwrap();
-        assert_eq!(told["touched"], true);
+        let sent: Value = serde_json::from_slice(&lab.requests_to("/failed")[0].body).unwrap();
+        assert_eq!(sent["touched"], true);
         let mut code = [0; 440];
         let disk = fs::File::open(lab.path("disk.img")).unwrap();
         disk.read_exact_at(&mut code, 0).unwrap();

@@ -124,7 +124,7 @@ impl Node {
         whole.count()
     }
 
-    fn told(&self) -> Vec<String> {
+    fn sent(&self) -> Vec<String> {
         let requests = self.lab.requests_to("/built");
         requests.into_iter().map(|request| request.target).collect()
     }
@@ -192,12 +192,12 @@ fn a_completion_that_is_not_accepted_stays_owed_until_it_is() {
 fn nothing_of_a_run_is_left_mounted_or_in_the_way() {
     let Some(node) = Node::new() else { return };
     // An image without a kernel cannot be made bootable: the run fails while the target is mounted.
-    let spoilt = "--set=grub=/nonexistent";
+    let unusable = "--set=grub=/nonexistent";
     let left = node.lab.call(&[
         "run",
         "--inventory=inventory.json",
         "--input_data_file=request.json",
-        spoilt,
+        unusable,
     ]);
     assert_eq!(left.status, 7, "{}", left.error);
     assert!(

@@ -200,10 +200,10 @@ fn a_run_tells_no_secret_whether_it_goes_well_or_not() {
                 "{}",
                 String::from_utf8_lossy(&printed[1].1)
             );
-            assert_all_clean(&lab, &said);
-            let told = lab.requests_to("/failed");
-            assert_eq!(told.len(), 1);
-            assert!(told[0].target.ends_with(&format!("?token={MARK}-failed")));
+            assert_all_clean(&lab, &printed);
+            let sent = lab.requests_to("/failed");
+            assert_eq!(sent.len(), 1);
+            assert!(sent[0].target.ends_with(&format!("?token={MARK}-failed")));
             assert_eq!(
                 sent[0].header("x-token"),
                 Some(format!("{MARK}-header").as_str())
@@ -227,13 +227,13 @@ fn an_error_names_its_server_and_no_secret() {
         return;
     }
     let gone = "http://127.0.0.1:9/root.img.gz";
-    let spoilt = [
+    let unreachable = [
         (planted(gone, "image"), 6),
         (planted("http://127.0.0.1:x/root.img.gz", "image"), 3),
         (planted("ftp://127.0.0.1/root.img.gz", "image"), 3),
         (planted("http://nowhere.invalid/root.img.gz", "image"), 6),
     ];
-    for (url, expected) in spoilt {
+    for (url, expected) in unreachable {
         let lab = lab();
         let mut request: Value =
             serde_json::from_slice(&fs::read(lab.path("request.json")).unwrap()).unwrap();

@@ -123,7 +123,7 @@ mod tests {
             ..Loaded::default()
         };
         assert_eq!(perform(&mut harness, &next).unwrap(), Outcome::Unchanged);
-        let warnings = harness.heard.warnings();
+        let warnings = harness.recorded.warnings();
         assert!(
             warnings.iter().any(|w| w.contains("through its firmware")),
             "{warnings:?}"

@@ -62,7 +62,7 @@ fn it_is_written_and_its_uuid_is_known_from_then_on() {
     );
     assert!(harness.state.images[&ImageIndex(0)].verified && harness.state.touched);
     assert_eq!(harness.state.filesystem_uuids[&FilesystemIndex(1)], "aa-bb");
-    assert!(harness.heard.warnings().is_empty());
+    assert!(harness.recorded.warnings().is_empty());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_same_uuid_elsewhere_is_worth_a_word() {
         .answering(BLKID, FOUND)
         .answering("blkid --cache-file", "/dev/mapper/os-root\n/dev/sdz1\n");
     harness.one(&WRITE).unwrap();
-    let warnings = harness.heard.warnings();
+    let warnings = harness.recorded.warnings();
     insta::assert_snapshot!(warnings.join("\n"), @"the filesystem UUID aa-bb of the image for /dev/mapper/os-root is on /dev/sdz1 as well");
 }
 
@@ -180,7 +180,7 @@ fn two_at_the_same_time_both_arrive() {
     assert_eq!(harness.state.filesystem_uuids.len(), 2);
 }
 
-/// Nothing has come through yet: what else is written waits here for its beginning for as long as nobody stops it.
+/// Nothing has come through yet: what else is written waits here for its beginning until it is cancelled.
 fn stalled(request: &ReceivedRequest) -> Reply {
     Reply::file(request, &content(), "\"1\"").fault(Fault::StallAt(0))
 }
@@ -196,7 +196,7 @@ fn the_first_that_fails_stops_the_other_and_is_the_one_that_is_told() {
         let expected = ["Image Stopped", "Stopped Image"][broken];
         assert_eq!(endings(&performed), expected);
         assert!(harness.state.images.is_empty());
-        assert!(harness.heard.warnings().is_empty());
+        assert!(harness.recorded.warnings().is_empty());
         let device = ["/dev/mapper/os-root", BOOT][1 - broken];
         let head = Extent::new(Bytes::ZERO, Bytes::MIB).unwrap();
         let head = harness.disks.content(device, head).unwrap();
@@ -257,10 +257,10 @@ fn a_fault_of_any_write_is_told_once_and_no_image_counts_that_did_not_arrive() {
 fn who_says_stop_stops_both() {
     let mut harness = two();
     let cancel = harness.cancel.clone();
-    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let requests = std::sync::atomic::AtomicUsize::new(0);
     // stopped when both have begun
     let server = FaultServer::start(move |it| {
-        if asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+        if requests.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1 {
             cancel.cancel();
         }
         stalled(it)
@@ -281,7 +281,7 @@ fn who_says_stop_stops_both() {
 fn progress_says_which_of_two_images_of_one_name_it_is_about() {
     let mut harness = two();
     harness.together(&[0, 1]);
-    let moved = harness.heard.moved();
+    let moved = harness.recorded.moved();
     for device in ["/dev/mapper/os-root", BOOT] {
         let what = format!("root.img to {device}");
         assert!(moved.contains(&what), "{what} in {moved:?}");

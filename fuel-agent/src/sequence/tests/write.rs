@@ -34,7 +34,7 @@ const MIB: usize = 1 << 20;
 /// Where the disk's EFI system partition begins.
 const ESP: usize = 2 * MIB;
 
-/// A disk of `size` bytes that starts with either firmware; `name` tells it from others.
+/// A disk of `size` bytes that starts with either firmware; `name` is part of its identity.
 fn bootable(name: &[u8], size: usize) -> Vec<u8> {
     let mut disk = vec![name[0]; size];
     let last = size - 512;
