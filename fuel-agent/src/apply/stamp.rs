@@ -229,7 +229,7 @@ mod tests {
             let mut stamp = stamp();
             plan.images[0].facts.raw_sha256 = Some(stamp.images[0].sha256.clone());
             stamp.images[0].url = crate::model::url::redacted(url);
-            // a line of the same form that is something else must not hide it
+            // an entry of an equal address that is another image must not hide it
             let mut twin = stamp.images[0].clone();
             twin.sha256 = "cd".repeat(32);
             assert!(stamp.is_of(&plan), "{url}");
