@@ -61,7 +61,7 @@ pub struct NodeSpec {
     pub accounts: Vec<Account>,
     /// Settings of the Puppet agent.
     pub puppet: Puppet,
-    /// Settings of MCollective, the message bus of Fuel.
+    /// Settings of `MCollective`, the message bus of Fuel.
     pub mcollective: Mcollective,
     /// Package sources, passed through.
     pub repos: serde_json::Value,
