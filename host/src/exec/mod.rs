@@ -32,7 +32,8 @@ impl Program {
         }
     }
 
-    /// Marks a tool that finds devices of this machine regardless of its arguments: [`FileOnlyExec`] refuses it.
+    /// Marks a tool that finds devices of this machine regardless of its arguments: it is refused where regular files
+    /// stand for disks.
     #[must_use]
     pub const fn on_devices(mut self) -> Self {
         self.finds_devices = true;
