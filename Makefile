@@ -33,7 +33,7 @@ say = @printf '\n==> %s\n    %s\n' "$(1)" "$(2)"
 .PHONY: demo test test-slow test-ramdisk lint unit end-to-end bench bench-peers agent release ramdisk image tools
 
 demo: tools ramdisk image
-	$(call say,a bare node: from power-on to a login,2 minutes where the node is emulated)
+	$(call say,a bare node: from power-on to a login,3 minutes where the node is emulated)
 	$(SUDO) $(BIN)/testbed demo $(if $(KEEP),--keep)
 
 test: tools lint unit end-to-end
@@ -48,12 +48,12 @@ lint:
 	  init functions main network dhcp-hook ssh shell watch-firmware
 
 unit:
-	$(call say,unit tests and tests with files and loop devices,6 minutes the first time)
+	$(call say,unit tests and tests with files and loop devices,15 minutes the first time; 7 minutes after a change)
 	@mkdir -p target/tests; rm -f target/tests/skipped.log
 	SKIPPED_TESTS=$(CURDIR)/target/tests/skipped.log cargo test --workspace --locked 2>&1 | tee target/tests/unit.log
 
 end-to-end: ramdisk image
-	$(call say,one installation in QEMU,2 minutes)
+	$(call say,one installation in QEMU,4 minutes where the node is emulated)
 	@mkdir -p target/tests
 	$(SUDO) $(BIN)/testbed test 2>&1 | tee target/tests/end-to-end.log
 
@@ -80,7 +80,7 @@ tools:
 	@./tools.sh
 
 $(AGENT): $(SOURCES)
-	$(call say,compiling the agent and its tools,6 minutes the first time; 1 minute after a change)
+	$(call say,compiling the agent and its tools,7 minutes the first time; 1 minute after a change)
 	$(build) $(PROFILE) $(PROGRAMS)
 	@touch $@
 
@@ -112,5 +112,5 @@ image: target/images/$(IMAGE).manifest.json
 
 # The image does not depend on our sources: it is built once and reused until it is removed.
 target/images/$(IMAGE).manifest.json: | $(AGENT)
-	$(call say,the image of a Debian system,3 minutes; once)
+	$(call say,the image of a Debian system,2 minutes; once)
 	$(SUDO) $(BIN)/image-builder build debian --name $(IMAGE) --kernel linux-image-cloud-amd64 --out target/images
