@@ -62,13 +62,17 @@ impl Opened {
         let name = format!("{}:{}", major(number), minor(number));
         let folder = sys.join("dev/block").join(name).canonicalize()?;
         let is_partition = folder.join("partition").exists();
+        let disk = match folder.parent().filter(|_| is_partition) {
+            Some(disk) => disk,
+            None => &folder,
+        };
         let device = if is_partition {
-            whole_disk(&folder)?
+            number_in(disk)?
         } else {
             number
         };
-        let is_stacked =
-            fs::read_dir(folder.join("slaves")).is_ok_and(|mut it| it.next().is_some());
+        let slaves = fs::read_dir(disk.join("slaves"));
+        let is_stacked = slaves.is_ok_and(|mut it| it.next().is_some());
         Ok(Self {
             identity: Identity {
                 device,
@@ -80,17 +84,17 @@ impl Opened {
     }
 }
 
-/// Number of the disk that the partition with this sysfs folder is on.
-fn whole_disk(folder: &Path) -> io::Result<u64> {
-    let disk = folder.parent().unwrap_or(folder).join("dev");
-    let text = fs::read_to_string(&disk)?;
+/// Number of the device with this sysfs folder.
+fn number_in(folder: &Path) -> io::Result<u64> {
+    let file = folder.join("dev");
+    let text = fs::read_to_string(&file)?;
     let number = || {
         let (major, minor) = text.trim().split_once(':')?;
         let number = nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?);
         Some(number)
     };
     number().ok_or_else(|| {
-        let what = format!("{} contains `{}`", disk.display(), text.trim());
+        let what = format!("{} contains `{}`", file.display(), text.trim());
         io::Error::new(io::ErrorKind::InvalidData, what)
     })
 }
