@@ -96,7 +96,7 @@ fn stop_in(lab: &mut Lab, stage: &str, pattern: &str) -> Result<()> {
     );
     let left = lab.root(
         1,
-        "grep /run/provision /proc/mounts; grep ^md /proc/mdstat; ls /dev/mapper | grep -v control; \
+        "grep ' /run/provision/' /proc/mounts; grep ^md /proc/mdstat; ls /dev/mapper | grep -v control; \
          ls -d /run/provision/work; true",
         0,
     )?;
