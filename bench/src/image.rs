@@ -30,7 +30,7 @@ pub(crate) enum Form {
     Gz,
     /// qcow2 with zlib.
     Qcow2,
-    /// The block map.
+    /// Block map of bmap-tools: the ranges that hold data, and their checksums.
     Bmap,
     /// Packed by `image-builder`.
     Packed,
@@ -39,7 +39,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// Its files.
+    /// File names in the image folder; messages name the first.
     pub(crate) const fn files(self) -> &'static [&'static str] {
         match self {
             Self::Raw => &["disk.raw"],

@@ -18,7 +18,7 @@ pub(crate) enum RowKind {
 /// The link to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// The loopback interface.
+    /// Loopback, without a limit on its rate.
     Loopback,
     /// 1 Gbit/s.
     Gigabit,

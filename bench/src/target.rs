@@ -18,7 +18,7 @@ const BLOCK: usize = 1 << 20;
 /// Where only data is compared, the size of the parts that are skipped if the image is zero there.
 const GRANULE: usize = 4096;
 
-/// The attached target.
+/// What tools write to: a loop device over a file, and its size in bytes.
 #[derive(Debug)]
 pub(crate) struct Target {
     disk: LoopDevice,
@@ -62,7 +62,7 @@ impl Target {
         })
     }
 
-    /// The device.
+    /// Device path, like `/dev/loop3`.
     pub(crate) fn path(&self) -> &Path {
         self.disk.path()
     }

@@ -250,8 +250,8 @@ pub(crate) fn not_opened(device: &Path, error: io::Error) -> Error {
 }
 
 /// What to do where the path of a chosen disk leads to another one.
-const DISK_CHANGED_HINT: &str = "nothing was written to the other disk; look why the chosen one disappeared (`dmesg`: cabling, a reset of its \
-     controller), and run again";
+const DISK_CHANGED_HINT: &str = "nothing was written to the other disk; look why the chosen one disappeared (`dmesg`: \
+     cabling, a reset of its controller), and run again";
 
 /// An error of a disk from one of the kernel. Another disk in its place is not written to: that is a refusal.
 pub(crate) fn disk_error(what: String, device: &Path) -> impl FnOnce(io::Error) -> Error {
