@@ -30,12 +30,11 @@ impl fmt::Display for Report {
         let name = self.hostname.as_deref().unwrap_or("this node");
         let took = clock::short(self.took);
         match self.result {
-            Outcome::Installed if self.already_installed => {
-                writeln!(
-                    f,
-                    "{name} is already installed as requested; the completion was repeated"
-                )?;
-            }
+            Outcome::AlreadyInstalled => writeln!(
+                f,
+                "{name} is already installed by its stamp: nothing was written, and its disks were not compared with \
+                 the images"
+            )?,
             Outcome::Installed => writeln!(f, "{name} is installed, after {took}")?,
             Outcome::InstalledNotAccepted => writeln!(
                 f,
@@ -108,7 +107,7 @@ pub(crate) mod tests {
     /// A report with a value in every field.
     pub(crate) fn report(error: Option<Error>) -> Report {
         Report {
-            result: Outcome::of(error.as_ref()),
+            result: Outcome::of(error.as_ref(), false),
             exit_status: error.as_ref().map_or(0, |error| error.kind.exit_status()),
             touched: true,
             retryable: error.as_ref().is_some_and(|error| error.retryable),
@@ -118,6 +117,7 @@ pub(crate) mod tests {
             warnings: vec!["disk full".to_owned()],
             dialect: Some("nailgun".to_owned()),
             request_digest: Some("abc".to_owned()),
+            generation: None,
             hostname: Some("node-7".to_owned()),
             instance_id: None,
             already_installed: false,
@@ -167,6 +167,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_node_that_its_stamp_calls_installed_is_not_told_of_as_an_installation() {
+        let mut found = report(None);
+        found.result = Outcome::of(None, true);
+        insta::assert_snapshot!(found.to_string().lines().next().unwrap(), @"node-7 is already installed by its stamp: nothing was written, and its disks were not compared with the images");
+        let pending = Error::new(Kind::Notify, "not accepted");
+        let result = Outcome::of(Some(&pending), true);
+        assert_eq!(result, Outcome::InstalledNotAccepted);
+    }
+
+    #[test]
     fn a_failure_names_the_state_of_the_disks() {
         let mut failed = report(Some(Error::new(Kind::Image, "no answer").retryable()));
         insta::assert_snapshot!(failed.to_string().lines().next().unwrap(), @"node-7: failed after 3 min 07 s; its disks have been written to and do not boot");
@@ -210,6 +220,7 @@ pub(crate) mod tests {
           ],
           "dialect": "nailgun",
           "request_digest": "abc",
+          "generation": null,
           "hostname": "node-7",
           "instance_id": null,
           "already_installed": false,

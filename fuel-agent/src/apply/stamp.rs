@@ -31,6 +31,9 @@ pub struct Stamp {
     pub agent: String,
     /// Identity of the request.
     pub request_digest: String,
+    /// Generation of the request, where it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
     /// `instance-id` of the installation.
     pub instance_id: String,
     /// Images that were written, in the order of the plan.
@@ -57,11 +60,13 @@ pub struct StampedImage {
 }
 
 impl Stamp {
-    /// Whether this is what the plan would install: the same request, and images that their sources still name by the
-    /// digests of what was written. An image whose source names no digest may be another one by now.
+    /// Whether this is what the plan would install: the same request in the same generation, and images that their
+    /// sources still name by the digests of what was written. An image whose source names no digest may be another one
+    /// by now.
     pub fn is_of(&self, plan: &Plan) -> bool {
         let written = |image: &PlannedImage| self.holds(&image.url, &image.facts) == Some(true);
         self.request_digest == plan.request_digest
+            && self.generation == plan.generation
             && self.images.len() == plan.images.len()
             && plan.images.iter().all(written)
     }
@@ -117,6 +122,7 @@ fn made(context: &Context<'_>) -> Stamp {
     Stamp {
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         request_digest: plan.request_digest.clone(),
+        generation: plan.generation.clone(),
         instance_id: plan.instance_id.to_string(),
         images: images.collect(),
         written_at: now.map_or(0, |now| now.as_secs()),
@@ -209,6 +215,13 @@ mod tests {
             assert_eq!(stamp.is_of(&plan), same, "{sha256:?} {md5:?}");
         }
         facts(&mut plan, Some(&digest), None);
+        stamp.generation = Some("7".to_owned());
+        assert!(!stamp.is_of(&plan), "the request has none");
+        plan.generation = Some("7".to_owned());
+        assert!(stamp.is_of(&plan));
+        plan.generation = Some("8".to_owned());
+        assert!(!stamp.is_of(&plan));
+        stamp.generation.clone_from(&plan.generation);
         stamp.request_digest = "00fe".to_owned();
         assert!(!stamp.is_of(&plan));
     }
@@ -246,6 +259,7 @@ mod tests {
         Stamp {
             agent: "0.1.0".to_owned(),
             request_digest: "00ff".to_owned(),
+            generation: None,
             instance_id: "8f0f6a3a".to_owned(),
             images: vec![StampedImage {
                 url: "http://10.20.0.2/root.img.gz".to_owned(),

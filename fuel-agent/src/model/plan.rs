@@ -31,6 +31,8 @@ pub struct Plan {
     pub dialect: Dialect,
     /// Identity of the request.
     pub request_digest: String,
+    /// Generation of the request, if it has one.
+    pub generation: Option<String>,
     /// `instance-id` of this installation.
     pub instance_id: Uuid,
     /// Firmware that the boot code is for.

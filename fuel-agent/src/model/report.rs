@@ -32,6 +32,8 @@ pub struct Report {
     pub dialect: Option<String>,
     /// Identity of the request.
     pub request_digest: Option<String>,
+    /// Generation of the request, if it has one.
+    pub generation: Option<String>,
     /// The node's name, as in the request.
     pub hostname: Option<String>,
     /// Identifier of this installation, as cloud-init sees it.
@@ -73,6 +75,9 @@ fn millis<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Erro
 pub enum Outcome {
     /// The node is what the request asks for.
     Installed,
+    /// By its stamp the node was what the request asks for: nothing was written, and what the disks hold was not
+    /// compared.
+    AlreadyInstalled,
     /// The node is installed, but the orchestrator has not accepted the callback.
     InstalledNotAccepted,
     /// Something is pending, which [`Report::incomplete`] lists.
@@ -84,9 +89,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What a run came to that ended with this error, or none.
-    pub fn of(error: Option<&Error>) -> Self {
+    /// What a run came to that ended with this error, or none; `already_installed`: by the stamp there was nothing to
+    /// do.
+    pub fn of(error: Option<&Error>, already_installed: bool) -> Self {
         match error.map(|error| error.kind) {
+            None if already_installed => Self::AlreadyInstalled,
             None => Self::Installed,
             Some(Kind::Notify) => Self::InstalledNotAccepted,
             Some(Kind::Incomplete) => Self::Incomplete,
@@ -99,6 +106,7 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Installed => "installed",
+            Self::AlreadyInstalled => "already-installed",
             Self::InstalledNotAccepted => "installed-not-accepted",
             Self::Incomplete => "incomplete",
             Self::Failed => "failed",

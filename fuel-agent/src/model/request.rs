@@ -50,6 +50,9 @@ pub struct Request {
     pub dialect: Dialect,
     /// Lower-case hexadecimal sha256 of the input in canonical form (keys sorted, no spaces): its identity.
     pub digest: String,
+    /// `generation` of the document: another one has a node installed again that is installed by an otherwise equal
+    /// request.
+    pub generation: Option<String>,
     /// The orchestrator's own name for the node, `slave_name` or else `name`: Cobbler's name of the system.
     pub name: Option<String>,
     /// Layout of the disks.

@@ -129,6 +129,7 @@ fn empty(request: &Request, firmware: Firmware, ids: &mut dyn Ids) -> Plan {
     Plan {
         dialect: request.dialect,
         request_digest: request.digest.clone(),
+        generation: request.generation.clone(),
         instance_id: ids.uuid(),
         firmware,
         disks: Vec::new(),

@@ -61,6 +61,7 @@ pub(super) fn read(
     Some(Request {
         dialect,
         digest: String::new(),
+        generation: None,
         name: None,
         images,
         boot: BootSpec {

@@ -4,6 +4,7 @@ mod accounts;
 mod addresses;
 mod dialect;
 mod document;
+mod generation;
 mod images;
 mod kernel_line;
 mod layout;
@@ -83,9 +84,11 @@ pub fn check(value: &Value, context: Context) -> Result<Request, Vec<Problem>> {
     let dialect = dialect::detect(&document, context.driver).map_err(|problem| vec![problem])?;
     let mut diagnostics = Diagnostics::default();
     let request = document::read(&document, dialect, context, &mut diagnostics);
+    let generation = generation::read(&document, &mut diagnostics);
     match request {
         Some(request) if diagnostics.problems.is_empty() => Ok(Request {
             digest: digest(value),
+            generation,
             name: orchestrators_name(&document),
             warnings: diagnostics.warnings,
             refusals: diagnostics.refusals,

@@ -9,7 +9,7 @@ use host::cancel::Cancel;
 use serde_json::{Value, json};
 
 use super::context::Places;
-use crate::apply::stamp::{self, Stamp};
+use crate::apply::stamp::{self, Stamp, StampedImage};
 use crate::cli::{StatusOptions, UPLOADED};
 use crate::http;
 use crate::inventory::{self, Reader};
@@ -37,10 +37,12 @@ pub(super) enum Image {
 /// What was found on the disks, compared with the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Comparison {
-    /// Whether a stamp is there, of the request where one is known.
-    pub(super) stamped: bool,
+    /// The stamp on the disks: that of the request, else any.
+    pub(super) stamp: Option<Stamp>,
     /// Digest of the request that was compared; `None` where any installation counts.
     pub(super) request: Option<String>,
+    /// Generation of the request, where it has one.
+    pub(super) generation: Option<String>,
     /// Each image of the request, by its address as it can be shown.
     pub(super) images: Vec<(String, Image)>,
 }
@@ -48,8 +50,21 @@ pub(super) struct Comparison {
 impl Comparison {
     /// Why the node has to be installed again, where it has to.
     pub(super) fn difference(&self) -> Option<String> {
-        if !self.stamped {
-            return Some("no stamp of such an installation is on its disks".to_owned());
+        let Some(stamp) = &self.stamp else {
+            return Some("no stamp of an installation is on its disks".to_owned());
+        };
+        if self
+            .request
+            .as_ref()
+            .is_some_and(|digest| *digest != stamp.request_digest)
+        {
+            let of = |generation: &Option<String>| generation.clone().unwrap_or("none".to_owned());
+            let (found, asked) = (of(&stamp.generation), of(&self.generation));
+            let other = "its disks hold the installation of another request";
+            return Some(match found == asked {
+                true => other.to_owned(),
+                false => format!("{other} (generation {found}, not {asked})"),
+            });
         }
         let (url, _) = self
             .images
@@ -66,6 +81,16 @@ impl Comparison {
             Some(digest) => format!("request  {digest}"),
             None => "request  none is known, so any installation counts".to_owned(),
         }];
+        if let Some(stamp) = &self.stamp {
+            let generation = stamp.generation.as_ref();
+            let generation = generation.map_or_else(String::new, |it| format!(", generation {it}"));
+            lines.push(format!(
+                "stamp    instance {}{generation}",
+                stamp.instance_id
+            ));
+            let digests = stamp.images.iter().flat_map(digests);
+            lines.extend(digests.map(|line| format!("stamp    {line}")));
+        }
         lines.extend(self.images.iter().map(|(url, image)| match image {
             Image::Same => format!("image    {url}: as installed"),
             Image::Other => format!("image    {url}: another one than was installed"),
@@ -85,14 +110,33 @@ impl Comparison {
             json!({"url": url, "state": state, "why": why})
         };
         let images: Vec<Value> = self.images.iter().map(image).collect();
-        json!({"request_digest": self.request, "images": images})
+        json!({
+            "request_digest": self.request,
+            "generation": self.generation,
+            "images": images,
+            "stamp": self.stamp,
+        })
     }
+}
+
+/// What a stamp says of an image, a line for each digest.
+fn digests(image: &StampedImage) -> impl Iterator<Item = String> {
+    let all = [
+        ("sha256", Some(&image.sha256)),
+        ("blake3", image.blake3.as_ref()),
+        ("md5", image.md5.as_ref()),
+    ];
+    all.into_iter().filter_map(|(algorithm, digest)| {
+        let digest = digest.filter(|digest| !digest.is_empty())?;
+        Some(format!("{}: {algorithm} {digest}", image.url))
+    })
 }
 
 /// The request that the node should be installed by.
 #[derive(Default)]
 struct Requested {
     digest: Option<String>,
+    generation: Option<String>,
     images: Vec<ImageSpec>,
 }
 
@@ -106,10 +150,16 @@ pub(super) fn compare(
     let Some(requested) = requested(options, digest) else {
         return Comparison::default();
     };
-    let Some(stamp) = stamp_of(requested.digest.as_deref()) else {
+    let stamp = stamp_of(requested.digest.as_deref());
+    let of_request = stamp
+        .as_ref()
+        .filter(|stamp| (requested.digest.as_ref()).is_none_or(|it| *it == stamp.request_digest));
+    let Some(found) = of_request else {
         return Comparison {
+            stamp,
             request: requested.digest,
-            ..Comparison::default()
+            generation: requested.generation,
+            images: Vec::new(),
         };
     };
     let sources = if requested.images.is_empty() {
@@ -117,10 +167,12 @@ pub(super) fn compare(
     } else {
         look(options, places, &requested.images)
     };
+    let images = images(found, &requested.images, &sources);
     Comparison {
-        stamped: true,
+        stamp,
         request: requested.digest,
-        images: images(&stamp, &requested.images, &sources),
+        generation: requested.generation,
+        images,
     }
 }
 
@@ -132,28 +184,32 @@ fn requested(options: &StatusOptions, digest: Option<&str>) -> Option<Requested>
     let Some(file) = file else {
         return Some(Requested {
             digest: digest.map(str::to_owned),
-            images: Vec::new(),
+            ..Requested::default()
         });
     };
     let bytes = fs::read(file).ok()?;
     let value = request::parse(request::utf8(&bytes).ok()?).ok()?;
     let checked = request::check(&value, Context::default());
+    let (generation, images) = checked
+        .map(|request| (request.generation, request.images))
+        .unwrap_or_default();
     Some(Requested {
         digest: Some(request::digest(&value)),
-        images: checked.map_or_else(|_| Vec::new(), |request| request.images),
+        generation,
+        images,
     })
 }
 
-/// The stamp of that request on a disk of this node, or any stamp where none is known.
+/// The stamp of that request on a disk of this node, else the first stamp.
 fn stamp_of(digest: Option<&str>) -> Option<Stamp> {
     let mut reader = Reader::real(&Cancel::new());
     let inventory = inventory::probe(&mut reader).ok()?;
-    inventory.disks.iter().find_map(|disk| {
-        let stamp = stamp_on(&reader, Path::new(&disk.path))?;
-        digest
-            .is_none_or(|digest| digest == stamp.request_digest)
-            .then_some(stamp)
-    })
+    let paths = inventory.disks.iter().map(|disk| Path::new(&disk.path));
+    let mut stamps: Vec<Stamp> = paths.filter_map(|path| stamp_on(&reader, path)).collect();
+    let asked = stamps
+        .iter()
+        .position(|stamp| digest == Some(&stamp.request_digest));
+    (!stamps.is_empty()).then(|| stamps.swap_remove(asked.unwrap_or(0)))
 }
 
 fn stamp_on(reader: &Reader, disk: &Path) -> Option<Stamp> {
@@ -214,11 +270,13 @@ fn images(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::stamp::StampedImage;
     use crate::testing::sample_request::{URL, lvm_request};
 
     fn stamp() -> Stamp {
         Stamp {
+            request_digest: "00ff".to_owned(),
+            instance_id: "i-7".to_owned(),
+            generation: Some("7".to_owned()),
             images: vec![StampedImage {
                 url: crate::model::url::redacted(URL),
                 sha256: "ab".repeat(32),
@@ -234,8 +292,9 @@ mod tests {
             images: [(URL.into(), facts)].into(),
         };
         Comparison {
-            stamped: true,
+            stamp: Some(stamp()),
             request: Some("00ff".to_owned()),
+            generation: Some("7".to_owned()),
             images: images(&stamp(), &lvm_request().images, &Ok(sources)),
         }
     }
@@ -253,11 +312,30 @@ mod tests {
         insta::assert_snapshot!(other.difference().unwrap(), @"http://10.20.0.2:8080/targetimages/ubuntu.img.gz is another image now than the one that was installed");
         insta::assert_snapshot!(same.lines().join("\n"), @r"
         request  00ff
+        stamp    instance i-7, generation 7
+        stamp    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: sha256 abababababababababababababababababababababababababababababababab
         image    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: as installed
         ");
         assert_eq!(other.json()["images"][0]["state"], "other");
         let bare = Comparison::default();
-        insta::assert_snapshot!(bare.difference().unwrap(), @"no stamp of such an installation is on its disks");
+        insta::assert_snapshot!(bare.difference().unwrap(), @"no stamp of an installation is on its disks");
+    }
+
+    #[test]
+    fn another_request_or_generation_is_named() {
+        let asked = |digest: &str, generation: Option<&str>| Comparison {
+            request: Some(digest.to_owned()),
+            generation: generation.map(str::to_owned),
+            ..compared(SourceFacts::default())
+        };
+        let why = |comparison: Comparison| comparison.difference().unwrap();
+        insta::assert_snapshot!(why(asked("00fe", Some("8"))), @"its disks hold the installation of another request (generation 7, not 8)");
+        insta::assert_snapshot!(why(asked("00fe", None)), @"its disks hold the installation of another request (generation 7, not none)");
+        insta::assert_snapshot!(why(asked("00fe", Some("7"))), @"its disks hold the installation of another request");
+        assert_eq!(asked("00ff", Some("7")).difference(), None);
+        let json = asked("00ff", Some("7")).json();
+        assert_eq!(json["stamp"]["generation"], "7");
+        assert_eq!(json["stamp"]["images"][0]["sha256"], "ab".repeat(32));
     }
 
     #[test]
@@ -269,6 +347,8 @@ mod tests {
         assert_eq!(down.difference(), None);
         insta::assert_snapshot!(down.lines().join("\n"), @r"
         request  00ff
+        stamp    instance i-7, generation 7
+        stamp    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: sha256 abababababababababababababababababababababababababababababababab
         image    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: not compared, connection refused
         ");
         let nameless = compared(SourceFacts::default());

@@ -65,7 +65,7 @@ pub struct PendingCompletion {
 pub const NAMES: &[(&str, &str)] = &[
     (
         "result",
-        "`installed`, `incomplete`, `failed` or `interrupted`",
+        "the report's `result`, like `installed` or `already-installed`",
     ),
     ("exit_status", "the exit status of the run"),
     ("hostname", "the node's host name, as in the request"),
@@ -87,6 +87,7 @@ pub const NAMES: &[(&str, &str)] = &[
         "identifier of this installation, as cloud-init sees it",
     ),
     ("request_digest", "sha256 of the request"),
+    ("generation", "the request's `generation`, if it has one"),
     ("stage", "the stage that failed"),
     ("error", "what failed, with its causes"),
     ("hint", "what to try"),
@@ -254,7 +255,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(call.method, "POST");
-        insta::assert_snapshot!(call.body, @r#"{"result":"x","exit_status":0,"hostname":"node-7","name":"x","mac":"x","uuid":"x","serial":"x","instance_id":"x","request_digest":"x","stage":"x","error":"it \"broke\"","device":"x","retryable":"x","touched":true}"#);
+        insta::assert_snapshot!(call.body, @r#"{"result":"x","exit_status":0,"hostname":"node-7","name":"x","mac":"x","uuid":"x","serial":"x","instance_id":"x","request_digest":"x","generation":"x","stage":"x","error":"it \"broke\"","device":"x","retryable":"x","touched":true}"#);
         assert_eq!(call.headers[0].1, "application/json");
     }
 

@@ -137,6 +137,15 @@ impl<'a> Run<'a> {
         if may_skip {
             self.progress.installed = self.executor.installed(plan)?;
         }
+        if let Some(instance) = &self.progress.installed {
+            self.events.emit(&Event::Note {
+                stage: Stage::Validate,
+                message: format!(
+                    "result: already-installed: the stamp names this request and these images (instance {instance}); \
+                     nothing is written"
+                ),
+            });
+        }
         Ok(())
     }
 

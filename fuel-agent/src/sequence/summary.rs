@@ -28,7 +28,7 @@ pub(super) fn report(
     let images: Vec<ImageOutcome> = images.values().map(redacted).collect();
     let (started, took) = run.times();
     Report {
-        result: Outcome::of(error),
+        result: Outcome::of(error, progress.installed.is_some()),
         exit_status: error.map_or(0, |error| error.kind.exit_status()),
         touched: execution.state.touched,
         retryable: error.is_some_and(|error| error.retryable),
@@ -42,6 +42,7 @@ pub(super) fn report(
         warnings: warnings(&known.warnings, run.warnings_told()),
         dialect: known.request.as_ref().and_then(dialect),
         request_digest: known.request.as_ref().map(|it| it.digest.clone()),
+        generation: known.request.as_ref().and_then(|it| it.generation.clone()),
         hostname: known.request.as_ref().and_then(hostname),
         instance_id: progress
             .installed
@@ -134,6 +135,7 @@ pub(super) fn facts(report: &Report, request: Option<&Request>, machine: &Machin
             "request_digest",
             report.request_digest.clone().unwrap_or_default(),
         ),
+        ("generation", report.generation.clone().unwrap_or_default()),
         (
             "stage",
             error.map_or("", |error| error.stage.name()).to_owned(),

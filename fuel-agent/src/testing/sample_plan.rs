@@ -107,6 +107,7 @@ pub(crate) fn plan() -> Plan {
     Plan {
         dialect: Dialect::Nailgun,
         request_digest: "00ff".to_owned(),
+        generation: None,
         instance_id: Uuid::from_u128(0x8f0f_6a3a_7a5e_4c0e_9f55_4f4a_5e0b_6c1d),
         firmware: Firmware::Bios,
         disks: vec![disk()],

@@ -165,6 +165,7 @@ pub(crate) fn request(storage: Storage) -> Request {
     Request {
         dialect: Dialect::Nailgun,
         digest: "0123456789abcdef".to_owned(),
+        generation: None,
         name: None,
         storage,
         images: Vec::new(),

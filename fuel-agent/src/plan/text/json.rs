@@ -31,6 +31,7 @@ pub(in crate::plan) fn plan(plan: &Plan) -> Value {
             Firmware::Uefi => "uefi",
         },
         "request_sha256": plan.request_digest,
+        "generation": plan.generation,
         "steps": list(&plan.steps, step),
     })
 }

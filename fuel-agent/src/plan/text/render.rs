@@ -57,12 +57,18 @@ fn headline(plan: &Plan) -> String {
         Firmware::Uefi => "UEFI",
     };
     let digest: String = plan.request_digest.chars().take(12).collect();
+    let generation = plan
+        .generation
+        .as_ref()
+        .map_or(String::new(), |generation| {
+            format!(", generation {generation}")
+        });
     let name = plan
         .node
         .as_ref()
         .map_or(String::new(), |node| format!(" for {}", node.hostname));
     format!(
-        "plan{name}: {dialect} request {digest}, {firmware}, {} steps",
+        "plan{name}: {dialect} request {digest}{generation}, {firmware}, {} steps",
         plan.steps.len()
     )
 }

@@ -111,6 +111,7 @@ fn empty() -> Plan {
     Plan {
         dialect: Dialect::Ironic,
         request_digest: String::new(),
+        generation: None,
         instance_id: Uuid::nil(),
         // The target may be any disk, for any machine: this node's boot list is left alone.
         firmware: Firmware::Bios,

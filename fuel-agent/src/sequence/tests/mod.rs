@@ -359,6 +359,7 @@ fn a_pulled_node_that_is_as_asked_only_says_so_again() {
     assert_eq!(left.exit_status(), 0);
     assert!(!left.did("step") && !left.did("claim") && left.did(&format!("call {BUILT}")));
     assert_eq!(left.report["already_installed"], true);
+    assert_eq!(left.report["result"], "already-installed");
     assert_eq!(left.report["instance_id"], "i-7");
     // A pushed run always installs, and so does one with `reinstall`.
     assert!(run(&world(), &settings(), false).did("step"));
