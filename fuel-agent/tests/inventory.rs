@@ -79,6 +79,8 @@ fn tools_are_asked_only_where_there_is_something_to_ask_about_and_only_read() {
     blkid -p -o export /dev/sdb1
     blkid -p -o export /dev/sdb2
     blkid -p -o export /dev/sdc
+    blkid -p -o export /dev/sr0
+    blkid -p -o export /dev/sdc1
     mdadm --examine --scan --verbose --config=partitions
     lvm pvs --readonly --reportformat json -o pv_name,vg_name,vg_uuid --config 'devices { filter=["a|.*|"] global_filter=["a|.*|"] use_devicesfile=0 scan_lvs=0 hints="none" }'
     "#);
@@ -124,6 +126,46 @@ fn what_cannot_be_looked_into_is_an_error_with_a_hint() {
         .without(Tool::Mdadm)
         .without(Tool::Lvm);
     inventory::probe(&mut machine.reader()).unwrap();
+}
+
+#[test]
+fn data_for_cloud_init_is_found_on_disks_partitions_and_media() {
+    let drive = ONE_DISK
+        .replace("virtio0/block/vda", "ata2/block/sr0")
+        .replace("block/vda", "block/sr0")
+        .replace("254:0", "11:0");
+    let empty = drive
+        .replace("sr0", "sr1")
+        .replace("11:0", "11:1")
+        .replace("16384", "0");
+    let usb = ONE_DISK
+        .replace("virtio0", "virtio1")
+        .replace("vda", "vdb")
+        .replace("254:0", "254:16");
+    let text = format!(
+        "{ONE_DISK}{drive}{empty}{usb}\
+         \n$ 0 blkid -p -o export /dev/vda\n| LABEL=DATA\n| LABEL_FATBOOT=CIDATA\n| TYPE=vfat\n\
+         \n$ 0 blkid -p -o export /dev/sr0\n| LABEL=config-2\n| TYPE=iso9660\n\
+         \n$ 0 blkid -p -o export /dev/vdb\n| LABEL=cidata-2\n| TYPE=ext4\n"
+    );
+    let machine = Machine::parse(&text);
+    let inventory = inventory::probe(&mut machine.reader()).unwrap();
+    let seeds = serde_json::to_value(&inventory.seeds).unwrap();
+    assert_eq!(
+        seeds,
+        serde_json::json!([
+            {"path": "/dev/sr0", "label": "config-2", "disks": []},
+            {"path": "/dev/vda", "label": "CIDATA", "disks": ["/dev/vda"]},
+        ])
+    );
+    let disks: Vec<&str> = inventory
+        .disks
+        .iter()
+        .map(|disk| disk.path.as_str())
+        .collect();
+    assert_eq!(disks, ["/dev/vda", "/dev/vdb"]);
+    let json = serde_json::to_string(&inventory).unwrap();
+    assert_eq!(inventory::from_json(&json).unwrap(), inventory);
 }
 
 /// Three disks: `vda` and `vdb` with signatures of that kind, `vdc` empty.

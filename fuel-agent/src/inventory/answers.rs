@@ -13,6 +13,8 @@ pub(super) struct Signature {
     pub(super) kind: Option<String>,
     pub(super) label: Option<String>,
     pub(super) uuid: Option<String>,
+    /// The label in the boot sector of a FAT filesystem, where blkid was asked.
+    pub(super) boot_label: Option<String>,
     /// Why it could not be examined; then nothing else is known.
     pub(super) failure: Option<String>,
 }
@@ -43,6 +45,7 @@ pub(super) fn parse_blkid(status: i32, text: &str) -> Signature {
         kind: value("TYPE").or_else(|| (status == 8).then(|| AMBIVALENT.to_owned())),
         label: value("LABEL"),
         uuid: value("UUID"),
+        boot_label: value("LABEL_FATBOOT"),
         failure: None,
     }
 }
@@ -153,9 +156,11 @@ mod tests {
                 kind: Some("ext4".to_owned()),
                 label: Some("my root\\x".to_owned()),
                 uuid: Some("0a-1b".to_owned()),
-                failure: None,
+                ..Signature::default()
             }
         );
+        let fat = parse_blkid(0, "LABEL_FATBOOT=CIDATA\nLABEL=DATA\nTYPE=vfat\n");
+        assert_eq!(fat.boot_label.as_deref(), Some("CIDATA"));
         assert_eq!(parse_blkid(2, ""), Signature::default());
         assert_eq!(parse_blkid(8, "").kind.as_deref(), Some(AMBIVALENT));
         assert_eq!(

@@ -9,6 +9,7 @@
 //!   existing   mounts, swap, arrays, groups   answers          output of query tools
 //!   members    what arrays and volume groups are made of, disk by disk where a tool dies
 //!   machine    firmware, memory, interfaces
+//!   seeds      data for cloud-init that is there already
 //!   json       the same from a file
 //! ```
 
@@ -21,6 +22,7 @@ mod json;
 mod machine;
 mod members;
 mod reader;
+mod seeds;
 mod sysfs;
 mod udev;
 
@@ -34,17 +36,18 @@ use host::blockdev::forecast;
 use host::partition_table;
 
 use crate::model::error::{Error, Kind};
-use crate::model::inventory::{Disk, ExistingPartition, Inventory, Stack};
+use crate::model::inventory::{Disk, ExistingPartition, Inventory, Seed, Stack};
 use answers::Signatures;
 
 /// Asks the machine. Cheap enough to be repeated while a disk is waited for.
 pub fn probe(reader: &mut Reader) -> Result<Inventory, Error> {
-    let (disks, stacks) = match reader.files().map(<[_]>::to_vec) {
-        Some(files) => (sysfs::files(reader, &files), Vec::new()),
+    let (disks, stacks, seeds) = match reader.files().map(<[_]>::to_vec) {
+        Some(files) => (sysfs::files(reader, &files), Vec::new(), Vec::new()),
         None => probe_devices(reader)?,
     };
     Ok(Inventory {
         disks,
+        seeds,
         firmware: machine::firmware(reader),
         architecture: std::env::consts::ARCH.to_owned(),
         memory_bytes: machine::memory(reader),
@@ -53,7 +56,10 @@ pub fn probe(reader: &mut Reader) -> Result<Inventory, Error> {
     })
 }
 
-fn probe_devices(reader: &mut Reader) -> Result<(Vec<Disk>, Vec<Stack>), Error> {
+/// Disks, what is stacked on them, and data for cloud-init.
+type Probed = (Vec<Disk>, Vec<Stack>, Vec<Seed>);
+
+fn probe_devices(reader: &mut Reader) -> Result<Probed, Error> {
     if !reader.exists("/sys/class/block") {
         let what = "cannot find the disks of this machine: /sys/class/block does not exist";
         return Err(Error::new(Kind::Hardware, what).hint("mount sysfs on /sys"));
@@ -72,6 +78,7 @@ fn probe_devices(reader: &mut Reader) -> Result<(Vec<Disk>, Vec<Stack>), Error> 
             disks.push((node, disk));
         }
     }
+    let seeds = seeds::find(reader, &graph, &signatures, &disks);
     let found: Vec<_> = disks.iter().map(|(node, disk)| (*node, disk)).collect();
     let (stacks, unexamined) = existing::stacks(reader, &graph, &found, &signatures)?;
     let mut disks: Vec<Disk> = disks.into_iter().map(|(_, disk)| disk).collect();
@@ -80,7 +87,7 @@ fn probe_devices(reader: &mut Reader) -> Result<(Vec<Disk>, Vec<Stack>), Error> 
             disk.unexamined.push(what);
         }
     }
-    Ok((disks, stacks))
+    Ok((disks, stacks, seeds))
 }
 
 /// A block device that need be none of the disks (a loop device, a volume, a partition), as if it were one: its size,

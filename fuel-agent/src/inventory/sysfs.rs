@@ -375,6 +375,18 @@ pub(super) fn signature(reader: &mut Reader, node: &Node) -> Option<Signature> {
     Some(recorded.unwrap_or_else(|| probed(reader, Query::Signature(Path::new(&node.path)))))
 }
 
+/// Content of a medium in an optical or floppy drive. No disk is made of it; only a drive that has a medium has a size.
+pub(super) fn medium(reader: &mut Reader, node: &Node) -> Option<Signature> {
+    let is_optical = is_numbered(&node.name, "sr");
+    if size(reader, node) == Bytes::ZERO || !(is_optical || is_numbered(&node.name, "fd")) {
+        return None;
+    }
+    let recorded = node.record.as_ref().and_then(recorded);
+    // A floppy drive without a medium takes seconds to say so.
+    let probe = || is_optical.then(|| probed(reader, Query::Signature(Path::new(&node.path))));
+    recorded.or_else(probe)
+}
+
 /// What udev recorded of a device's content.
 fn recorded(record: &Record) -> Option<Signature> {
     let text = |key: &str| record.get(key).map(str::to_owned);
@@ -383,7 +395,7 @@ fn recorded(record: &Record) -> Option<Signature> {
         kind: Some(text("ID_FS_TYPE").or_else(ambivalent)?),
         label: record.decoded("ID_FS_LABEL"),
         uuid: text("ID_FS_UUID"),
-        failure: None,
+        ..Signature::default()
     })
 }
 

@@ -29,6 +29,30 @@ pub struct Inventory {
     /// What is stacked on the disks now: arrays, volume groups, crypt.
     #[serde(default)]
     pub stacks: Vec<Stack>,
+    /// Filesystems that cloud-init of an installed system takes for its data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<Seed>,
+}
+
+/// A filesystem whose label says that it holds data for cloud-init.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    /// Device node that it is on: a partition, a whole disk, a volume, a drive.
+    pub path: String,
+    /// Label, as it is written there.
+    pub label: String,
+    /// The whole disks below, by path; none for a medium in a drive.
+    #[serde(default)]
+    pub disks: Vec<String>,
+}
+
+impl Seed {
+    /// Whether cloud-init looks for this label: that of its source NoCloud, or of ConfigDrive.
+    pub fn is_label(label: &str) -> bool {
+        ["cidata", "config-2"]
+            .iter()
+            .any(|seed| label.eq_ignore_ascii_case(seed))
+    }
 }
 
 /// A whole disk.

@@ -25,6 +25,7 @@ mod packed;
 mod query;
 mod raid;
 mod release;
+mod seeds;
 mod steps;
 mod text;
 mod tools;
@@ -112,6 +113,7 @@ pub fn plan(
     boot::bootable(&plan, &mut diagnostics);
     raid::taken_names(&plan, inventory, &mut diagnostics);
     keep::check(&plan, inventory, &mut diagnostics);
+    seeds::check(&plan, inventory, options, &mut diagnostics);
     let release = release::steps(&plan, inventory, &mut diagnostics);
     plan.warnings = diagnostics.warnings;
     plan.refusals = diagnostics.refusals;

@@ -16,6 +16,8 @@ pub struct Options {
     pub protect_strict: bool,
     /// Removable disks may be chosen (`provision.allow_removable`).
     pub allow_removable: bool,
+    /// Other cloud-init data may stay within reach of the installed system (`provision.allow_other_seeds`).
+    pub allow_other_seeds: bool,
     /// A kernel name may decide although ids were given and none matched (`provision.match=name`).
     pub match_by_name: bool,
     /// Images without a digest may be written (`--allow-unverified`).

@@ -139,6 +139,7 @@ impl NodeDiscovery<'_> {
             protect: self.settings.protect.clone(),
             protect_strict: self.settings.protect_strict,
             allow_removable: self.settings.allow_removable,
+            allow_other_seeds: self.settings.allow_other_seeds,
             // A file has no ids; a disk named on the command line is chosen by that.
             match_by_name: self.settings.match_by_name || !self.disks.is_empty(),
             allow_unverified: self.settings.allow_unverified,

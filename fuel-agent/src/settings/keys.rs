@@ -127,6 +127,16 @@ pub static KEYS: &[Key] = &[
         ..SWITCH
     },
     Key {
+        name: "allow_other_seeds",
+        help: "Install although another disk or medium has cloud-init data (label `cidata` or `config-2`) that the \
+              installed system could take for its own. By default that is refused (5).",
+        set: |settings, value| {
+            settings.allow_other_seeds = yes(value)?;
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
         name: "protect",
         value: "DISK[,DISK]",
         many: true,

@@ -45,6 +45,8 @@ pub struct Settings {
     pub allow_unverified: bool,
     /// Whether removable disks may be chosen.
     pub allow_removable: bool,
+    /// Whether other cloud-init data may stay within reach of the installed system.
+    pub allow_other_seeds: bool,
     /// Policy for packed images.
     pub packed: PackedPolicy,
     /// Disks that are never chosen: names, links, serial numbers, wwns.
@@ -79,6 +81,7 @@ impl Default for Settings {
             match_by_name: false,
             allow_unverified: false,
             allow_removable: false,
+            allow_other_seeds: false,
             packed: PackedPolicy::default(),
             protect: Vec::new(),
             protect_strict: false,

@@ -3,6 +3,7 @@
 mod archives;
 mod packed;
 mod refusals;
+mod seeds;
 mod stacks;
 mod tampering;
 

@@ -93,6 +93,7 @@ fn disks_are_refused_for_what_they_are() {
 fn settings_allow_what_they_are_for() {
     let options = Options {
         allow_removable: true,
+        allow_other_seeds: true,
         match_by_name: true,
         allow_unverified: true,
         ..Options::default()
