@@ -4,6 +4,7 @@
 //!   run_stages           the order, the gates, time, panics; first error wins        this file
 //!   discovery            trait Discovery: what a run learns; reading only, all that plan and dry runs hold
 //!   node_discovery       the real Discovery
+//!   signed_request       the signature of a request
 //!   executor             trait Executor: what a run does
 //!   host_executor        the real Executor
 //!   preflight            the stages before the first write
@@ -33,6 +34,7 @@ pub mod node_discovery;
 pub mod preflight;
 mod report_file;
 pub mod rundir;
+mod signed_request;
 pub mod stages;
 mod steps;
 mod summary;

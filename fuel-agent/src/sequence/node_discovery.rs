@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::discovery::{Discovery, combine, request_error};
 use super::machine::Machine;
+use super::signed_request;
 use super::template::{self, Facts};
 use crate::events::{Event, Events, clock};
 use crate::http::{self, HttpError};
@@ -151,7 +152,26 @@ impl NodeDiscovery<'_> {
         }
     }
 
+    /// The document. Where `request_key` is set, it is signed by one of those keys.
     fn text(&self) -> Result<Vec<u8>, Error> {
+        let url = match &self.input {
+            Input::Url(url) => self.filled_in(url)?,
+            Input::Text(_) | Input::File(_) => String::new(),
+        };
+        let bytes = self.unverified(&url)?;
+        let keys = &self.settings.request_keys;
+        if !keys.is_empty() {
+            let document = signed_request::Unverified {
+                bytes: &bytes,
+                input: &self.input,
+                url: &url,
+            };
+            document.verify(keys, || self.client())?;
+        }
+        Ok(bytes)
+    }
+
+    fn unverified(&self, url: &str) -> Result<Vec<u8>, Error> {
         match &self.input {
             Input::Text(text) => Ok(text.clone().into_bytes()),
             Input::File(path) => read_bounded(path).map_err(|error| {
@@ -160,35 +180,38 @@ impl NodeDiscovery<'_> {
                     .because(error)
                     .hint("upload it, or name it with `--input_data_file`")
             }),
-            Input::Url(url) => self.fetch(url),
+            Input::Url(_) => self.fetch(url),
         }
     }
 
-    fn fetch(&self, url: &RedactedUrl) -> Result<Vec<u8>, Error> {
+    /// The URL of the request for this node.
+    fn filled_in(&self, url: &RedactedUrl) -> Result<String, Error> {
         let facts = Facts::from([
             ("mac", self.machine.mac.clone()),
             ("uuid", self.machine.uuid.clone()),
             ("serial", self.machine.serial.clone()),
         ]);
-        let url =
-            template::render(url.reveal(), &facts, template::Place::Url).map_err(|error| {
-                Error::new(Kind::Usage, "cannot fill in `provision.url`")
-                    .because(error)
-                    .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
-            })?;
+        template::render(url.reveal(), &facts, template::Place::Url).map_err(|error| {
+            Error::new(Kind::Usage, "cannot fill in `provision.url`")
+                .because(error)
+                .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
+        })
+    }
+
+    fn fetch(&self, url: &str) -> Result<Vec<u8>, Error> {
         let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
         let client = self.client()?;
         let deadline = Instant::now() + self.url_wait;
         let mut pause = self.settings.http.first_pause;
         let mut is_told = false;
         loop {
-            let answer = source::document(&client, &url, limit);
+            let answer = source::document(&client, url, limit);
             let missing = match &answer {
                 Ok(bytes) => request::is_missing(bytes),
                 Err(error) => is_absent(error).then(|| error.to_string()),
             };
             let Some(why) = missing.filter(|_| Instant::now() + pause < deadline) else {
-                return answer.map_err(|error| of_fetch(&url, error));
+                return answer.map_err(|error| of_fetch(url, error));
             };
             if !is_told {
                 is_told = true;
@@ -247,7 +270,7 @@ fn complete(request: &Request, inventory: &Inventory) -> bool {
 }
 
 /// Reads no more than a request can be long, whatever it is that is read.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     File::open(path)?
@@ -286,7 +309,12 @@ impl Discovery for NodeDiscovery<'_> {
                     .ok();
             }
         }
-        request::load_with(text, context).map_err(|problems| request_error(&problems))
+        let mut request =
+            request::load_with(text, context).map_err(|problems| request_error(&problems))?;
+        if let (Input::Url(url), true) = (&self.input, self.settings.request_keys.is_empty()) {
+            request.warnings.extend(signed_request::warning(url));
+        }
+        Ok(request)
     }
 
     fn inventory(&mut self, request: &Request) -> Result<Inventory, Error> {

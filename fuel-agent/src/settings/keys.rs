@@ -67,6 +67,17 @@ pub static KEYS: &[Key] = &[
         ..PLAIN
     },
     Key {
+        name: "request_key",
+        value: "BASE64[,BASE64]",
+        many: true,
+        layers: Layers::Weakest,
+        help: "Public keys of minisign, one of which has to have signed the request: `URL.minisig` of a pulled one, \
+              `FILE.minisig` beside a pushed one. Unsigned or wrongly signed is refused (5) before anything else is \
+              looked at. The ramdisk's file takes precedence, as for `trusted_key`.",
+        set: |settings, value| put_keys(&mut settings.request_keys, value),
+        ..PLAIN
+    },
+    Key {
         name: "reinstall",
         help: "Install on a pulled run even if the node is already installed as requested.",
         set: |settings, value| {
@@ -488,6 +499,7 @@ mod tests {
             ("phone_home", "ftp://orchestrator.test/"),
             ("grub", ""),
             ("trusted_key", "RWQf"),
+            ("request_key", ""),
             ("trusted_key", ""),
             ("min_release", "-1"),
             ("mirrors", "images/"),

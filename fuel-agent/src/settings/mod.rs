@@ -3,7 +3,7 @@
 //! The layers are the command line, the kernel command line (`provision.KEY=VALUE`) and `/etc/provision.conf`. The
 //! strongest layer that sets a key counts, except for keys that a command line must not weaken: `protect` and `ca` are
 //! united over all layers, `require_signature` holds if any layer sets it, the largest `min_release` counts, and
-//! trusted keys come from the weakest layer that names any, which is the ramdisk's if it does.
+//! trusted keys and keys of requests come from the weakest layer that names any, which is the ramdisk's if it does.
 
 pub mod cmdline;
 pub mod file;
@@ -15,6 +15,8 @@ mod value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use os_image::signature::TrustedKey;
 
 use crate::http::HttpSettings;
 use crate::model::error::{Error, Kind};
@@ -33,6 +35,8 @@ pub(crate) use value::boot_mac;
 pub struct Settings {
     /// URL that `provision.json` is pulled from; `{mac}`, `{uuid}` and `{serial}` are replaced. `None`: pushed.
     pub url: Option<RedactedUrl>,
+    /// Keys of which one has to have signed the request; without any it need not be signed.
+    pub request_keys: Vec<TrustedKey>,
     /// How long a run polls for a request that its server does not have yet.
     pub url_wait: Duration,
     /// Install again although the node is installed as requested.
@@ -75,6 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             url: None,
+            request_keys: Vec::new(),
             url_wait: Duration::from_mins(5),
             reinstall: false,
             end: None,
@@ -368,6 +373,12 @@ mod tests {
         assert_eq!(keys(&settings), [OTHER, KEY]);
         let (settings, warnings) = merged(&[&key(KEY)], &[], &[]).unwrap();
         assert_eq!((keys(&settings).len(), warnings.len()), (1, 0));
+        let key = |text: &str| format!("provision.request_key={text}");
+        let (settings, warnings) = merged(&[], &[&key(OTHER)], &[&key(KEY)]).unwrap();
+        assert_eq!(settings.request_keys.len(), 1);
+        assert_eq!(settings.request_keys[0].to_string(), KEY);
+        assert_eq!(warnings.len(), 1);
+        assert!(merged(&[], &["provision.request_key="], &[]).is_err());
     }
 
     #[test]
