@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::compose::BuildOptions;
 use crate::error::{self, Error};
+use crate::host_key;
 use crate::tree::{EntryKind, Tree};
 
 /// Scripts: path in the ramdisk and text.
@@ -118,6 +119,14 @@ pub(crate) fn take(tree: &mut Tree, options: &BuildOptions, built: u32) -> Resul
         let text = fs::read_to_string(path).map_err(error::io("read", path))?;
         check_keys(&text)?;
         tree.text("init", "root/.ssh/authorized_keys", 0o600, &text)?;
+    }
+    if let Some(path) = &options.host_key {
+        let bytes = fs::read(path).map_err(error::io("read", path))?;
+        let key = host_key::read(&bytes)?;
+        let fingerprint = key.fingerprint.as_deref().unwrap_or("of another kind");
+        tracing::info!(fingerprint, "host key of the ssh server");
+        let content = EntryKind::File(key.bytes);
+        tree.insert("init", "etc/dropbear/host_key", 0o600, content)?;
     }
     if let Some(path) = &options.conf {
         let text = fs::read_to_string(path).map_err(error::io("read", path))?;

@@ -95,6 +95,10 @@ pub struct Build {
     /// File of public keys that may log in, besides `provision.key`.
     #[arg(long, value_name = "FILE")]
     pub authorized_keys: Option<PathBuf>,
+    /// Private key of the ssh server, ed25519 of OpenSSH or any of dropbear.
+    /// By default each boot makes one. A reader of the ramdisk can read it.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub host_key: Option<PathBuf>,
     /// Settings of the agent, installed as /etc/provision.conf.
     #[arg(long, value_name = "FILE")]
     pub conf: Option<PathBuf>,
@@ -153,6 +157,7 @@ impl Build {
             renew_lock: self.renew_lock,
             cache: self.cache,
             authorized_keys: self.authorized_keys,
+            host_key: self.host_key,
             conf: self.conf,
             mirrors: self.mirror,
             suite: self.suite,

@@ -42,6 +42,8 @@ pub struct BuildOptions {
     pub cache: PathBuf,
     /// File of public keys that may log in.
     pub authorized_keys: Option<PathBuf>,
+    /// File with the ssh server's private key; without one each boot makes its own.
+    pub host_key: Option<PathBuf>,
     /// File of the agent's settings.
     pub conf: Option<PathBuf>,
     /// URLs of mirrors given by the user.

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod compose;
 mod elf;
 pub mod error;
+mod host_key;
 pub mod inspect;
 pub mod lock;
 mod manifest;

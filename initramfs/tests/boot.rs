@@ -23,6 +23,7 @@ const QEMU: Program = Program::new("qemu-system-x86_64", "qemu-system-x86");
 const SCP: Program = Program::new("scp", "openssh-client");
 const SSH: Program = Program::new("ssh", "openssh-client");
 const SSH_KEYGEN: Program = Program::new("ssh-keygen", "openssh-client");
+const SSH_KEYSCAN: Program = Program::new("ssh-keyscan", "openssh-client");
 
 /// Time limit of a boot.
 const LIMIT: Duration = Duration::from_mins(10);
@@ -72,6 +73,7 @@ fn options(agent: PathBuf, out: PathBuf) -> BuildOptions {
         renew_lock: false,
         cache: target().join("cache/debs"),
         authorized_keys: None,
+        host_key: None,
         conf: None,
         mirrors: vec![],
         suite: "bookworm".to_owned(),
@@ -112,7 +114,11 @@ struct Vm {
 impl Vm {
     /// Starts a VM with these kernel parameters and QEMU options.
     fn start(parameters: &str, options: &[&str]) -> Self {
-        let built = built();
+        Self::of(&built().folder.path().join("out"), parameters, options)
+    }
+
+    /// Starts a VM with the ramdisk of that folder.
+    fn of(ramdisk: &Path, parameters: &str, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -141,9 +147,9 @@ impl Vm {
             .arg(format!("user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:22"))
             .args(["-device", "virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01"])
             .arg("-kernel")
-            .arg(built.folder.path().join("out/vmlinuz"))
+            .arg(ramdisk.join("vmlinuz"))
             .arg("-initrd")
-            .arg(built.folder.path().join("out/ramdisk.img"))
+            .arg(ramdisk.join("ramdisk.img"))
             .arg("-append")
             .arg(format!(
                 "console=ttyS0 quiet BOOTIF=01-52-54-00-00-00-01 {parameters}"
@@ -181,16 +187,36 @@ impl Vm {
         }
     }
 
+    /// The file of known hosts: the key that the server shows, if its fingerprint is the one on the console.
+    fn known_hosts(&self) -> PathBuf {
+        let file = self.folder.path().join("known_hosts");
+        if file.exists() {
+            return file;
+        }
+        let port = self.port.to_string();
+        let scan =
+            Cmd::new(SSH_KEYSCAN).args(["-T", "30", "-t", "ed25519", "-p", &port, "127.0.0.1"]);
+        let shown = system().run(&scan).unwrap().stdout;
+        let candidate = self.folder.path().join("shown");
+        fs::write(&candidate, &shown).unwrap();
+        let print = Cmd::new(SSH_KEYGEN).args(["-l", "-f"]).arg(&candidate);
+        let printed = system().run(&print).unwrap().stdout;
+        let fingerprint = printed.split_whitespace().nth(1).unwrap();
+        let console = self.console();
+        assert!(
+            console.contains(&format!("(host key {fingerprint})")),
+            "{fingerprint} is not on the console:\n{console}"
+        );
+        fs::rename(&candidate, &file).unwrap();
+        file
+    }
+
     fn with_key(&self, program: Program, port: &str) -> Cmd {
+        let known = format!("UserKnownHostsFile={}", self.known_hosts().display());
         Cmd::new(program)
             .arg("-i")
             .arg(built().folder.path().join("key"))
-            .args([
-                "-o",
-                "StrictHostKeyChecking=no",
-                "-o",
-                "UserKnownHostsFile=/dev/null",
-            ])
+            .args(["-o", "StrictHostKeyChecking=yes", "-o", &known])
             .args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR", port])
             .arg(self.port.to_string())
     }
@@ -274,6 +300,25 @@ fn it_boots_to_dhcp_and_ssh_and_ends_when_told() {
     vm.wait_for("bnx2 0000:01:00.0 misses its firmware bnx2/x.fw");
     assert_eq!(vm.ssh("reboot").status, 0);
     vm.wait_for_end();
+}
+
+#[test]
+#[ignore = "slow: builds and boots a ramdisk"]
+fn the_operators_host_key_is_the_servers() {
+    let built = built();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/host_key");
+    let expected = fs::read_to_string(file.with_extension("fingerprint")).unwrap();
+    let out = built.folder.path().join("with-key");
+    let options = BuildOptions {
+        host_key: Some(file),
+        ..options(built.agent.clone(), out.clone())
+    };
+    compose::build(&mut system(), &options).unwrap();
+    let mut vm = Vm::of(&out, &key_parameter(), &[]);
+    vm.wait_for("waiting for the orchestrator");
+    assert!(vm.console().contains(expected.trim()), "{}", vm.console());
+    let noted = vm.ssh("cat /run/ramdisk/host-key; stat -c %a /etc/dropbear/host_key");
+    assert_eq!(noted.stdout, format!("{}\n600\n", expected.trim()));
 }
 
 #[test]

@@ -227,6 +227,7 @@ impl TestBuild {
             renew_lock: false,
             cache: at("cache"),
             authorized_keys: None,
+            host_key: None,
             conf: None,
             mirrors: vec![],
             suite: "bookworm".to_owned(),

@@ -183,7 +183,7 @@ impl Lab {
             "-i",
             &key,
             "-o",
-            "StrictHostKeyChecking=no",
+            "StrictHostKeyChecking=yes",
             "-o",
             &known,
             "-o",
@@ -240,8 +240,6 @@ impl Lab {
 
     /// Waits until a login over ssh succeeds.
     pub(crate) fn wait_for_ssh(&mut self, number: u8, user: &str) -> Result<()> {
-        // ramdisk and installed system have different host keys at the same address
-        let _ = fs::remove_file(self.work.join("known_hosts"));
         let cancel = self.cancel.clone();
         let mark = self.events.mark();
         wait::until_or_cancelled(TIMEOUT, &cancel, || {
@@ -250,6 +248,9 @@ impl Lab {
             if let Some((_, event)) = found {
                 return Err(std::io::Error::other(event.text));
             }
+            // ramdisk and installed system have different host keys at the same address
+            self.learn_host_keys(number)
+                .map_err(std::io::Error::other)?;
             Ok(self
                 .ssh(number, user, "true")
                 .ok()

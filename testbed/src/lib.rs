@@ -20,6 +20,7 @@
 mod cli;
 mod demo;
 mod events;
+mod host_keys;
 mod kvm;
 mod lab;
 pub mod namespace;

@@ -47,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) refuse_completions: u32,
     /// The body of its last completion or failure callback.
     pub(crate) report: Option<String>,
+    /// The body of the last phone-home of its installed system: a form with its host keys.
+    pub(crate) host_keys: Option<String>,
 }
 
 /// The nodes by MAC address. Clones share them with the threads that answer.
@@ -141,7 +143,10 @@ impl Orchestrator {
                     node.report = Some(body);
                     (200, "recorded\n".to_owned())
                 }
-                (Method::Post, "/alive") => (200, "recorded\n".to_owned()),
+                (Method::Post, "/alive") => {
+                    node.host_keys = Some(body);
+                    (200, "recorded\n".to_owned())
+                }
                 _ => (404, "not found\n".to_owned()),
             }
         })

@@ -21,6 +21,8 @@ pub(crate) enum Tool {
     Ssh,
     /// Makes the key pair of a run.
     SshKeygen,
+    /// Reads the host key that a server shows.
+    SshKeyscan,
     /// Makes a root archive.
     Tar,
 }
@@ -36,6 +38,7 @@ impl From<Tool> for Program {
             Tool::Scp => Self::new("scp", "openssh-client"),
             Tool::Ssh => Self::new("ssh", "openssh-client"),
             Tool::SshKeygen => Self::new("ssh-keygen", "openssh-client"),
+            Tool::SshKeyscan => Self::new("ssh-keyscan", "openssh-client"),
             Tool::Tar => Self::new("tar", "tar"),
         }
     }

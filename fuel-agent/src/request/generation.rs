@@ -50,9 +50,10 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let read = read(&JsonCursor::document(document), &mut diagnostics);
         let problems = diagnostics.problems.iter().map(ToString::to_string);
-        match diagnostics.problems.is_empty() {
-            true => Ok(read),
-            false => Err(problems.collect()),
+        if diagnostics.problems.is_empty() {
+            Ok(read)
+        } else {
+            Err(problems.collect())
         }
     }
 

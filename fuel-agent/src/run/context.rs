@@ -31,6 +31,8 @@ pub(crate) struct Places {
     pub(crate) kernel: PathBuf,
     /// `PROVISION_CONF`.
     pub(crate) config: PathBuf,
+    /// `PROVISION_RAMDISK_DIR`: what the ramdisk's scripts have noted.
+    pub(crate) ramdisk: PathBuf,
 }
 
 impl Places {
@@ -42,12 +44,13 @@ impl Places {
             run: place("PROVISION_RUN_DIR", "/run/provision"),
             kernel: place("PROVISION_KERNEL_COMMAND_LINE", "/proc/cmdline"),
             config: place("PROVISION_CONF", "/etc/provision.conf"),
+            ramdisk: place("PROVISION_RAMDISK_DIR", "/run/ramdisk"),
         }
     }
 
     pub(crate) fn machine(&self) -> Machine {
         let kernel = std::fs::read_to_string(&self.kernel).unwrap_or_default();
-        Machine::read(Path::new("/sys"), &kernel)
+        Machine::read(Path::new("/sys"), &kernel, &self.ramdisk)
     }
 
     /// The settings of all layers, with warnings about them.

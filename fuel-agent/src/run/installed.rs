@@ -61,9 +61,10 @@ impl Comparison {
             let of = |generation: &Option<String>| generation.clone().unwrap_or("none".to_owned());
             let (found, asked) = (of(&stamp.generation), of(&self.generation));
             let other = "its disks hold the installation of another request";
-            return Some(match found == asked {
-                true => other.to_owned(),
-                false => format!("{other} (generation {found}, not {asked})"),
+            return Some(if found == asked {
+                other.to_owned()
+            } else {
+                format!("{other} (generation {found}, not {asked})")
             });
         }
         let (url, _) = self

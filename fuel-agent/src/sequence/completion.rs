@@ -83,6 +83,10 @@ pub const NAMES: &[(&str, &str)] = &[
         "the machine's serial number, as its firmware says",
     ),
     (
+        "host_key",
+        "fingerprint of the ramdisk's ssh host key, like `SHA256:…`",
+    ),
+    (
         "instance_id",
         "identifier of this installation, as cloud-init sees it",
     ),
@@ -255,7 +259,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(call.method, "POST");
-        insta::assert_snapshot!(call.body, @r#"{"result":"x","exit_status":0,"hostname":"node-7","name":"x","mac":"x","uuid":"x","serial":"x","instance_id":"x","request_digest":"x","generation":"x","stage":"x","error":"it \"broke\"","device":"x","retryable":"x","touched":true}"#);
+        insta::assert_snapshot!(call.body, @r#"{"result":"x","exit_status":0,"hostname":"node-7","name":"x","mac":"x","uuid":"x","serial":"x","host_key":"x","instance_id":"x","request_digest":"x","generation":"x","stage":"x","error":"it \"broke\"","device":"x","retryable":"x","touched":true}"#);
         assert_eq!(call.headers[0].1, "application/json");
     }
 

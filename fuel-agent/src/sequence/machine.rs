@@ -14,11 +14,14 @@ pub struct Machine {
     pub uuid: String,
     /// Its serial number, by its firmware.
     pub serial: String,
+    /// Fingerprint of the ramdisk's ssh host key, `SHA256:…`; empty where no ramdisk has noted one.
+    pub host_key: String,
 }
 
 impl Machine {
-    /// Reads `/sys` below `sys` and the kernel's command line. What cannot be known is empty.
-    pub fn read(sys: &Path, kernel_command_line: &str) -> Self {
+    /// Reads `/sys` below `sys`, the kernel's command line, and what the ramdisk has noted in the folder `ramdisk`.
+    /// What cannot be known is empty.
+    pub fn read(sys: &Path, kernel_command_line: &str, ramdisk: &Path) -> Self {
         let firmware = |name: &str| {
             let text = fs::read_to_string(sys.join("class/dmi/id").join(name));
             text.unwrap_or_default().trim().to_owned()
@@ -29,6 +32,10 @@ impl Machine {
                 .unwrap_or_default(),
             uuid: firmware("product_uuid").to_lowercase(),
             serial: firmware("product_serial"),
+            host_key: fs::read_to_string(ramdisk.join("host-key"))
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
         }
     }
 }
@@ -115,14 +122,16 @@ mod tests {
         let dmi = sys.path().join("class/dmi/id");
         fs::create_dir_all(&dmi).unwrap();
         fs::write(dmi.join("product_uuid"), "4C4C4544-0042\n").unwrap();
-        let machine = Machine::read(sys.path(), "quiet");
+        fs::write(sys.path().join("host-key"), "SHA256:abc\n").unwrap();
+        let machine = Machine::read(sys.path(), "quiet", sys.path());
         let expected = Machine {
             mac: "52:54:00:00:00:01".to_owned(),
             uuid: "4c4c4544-0042".to_owned(),
             serial: String::new(),
+            host_key: "SHA256:abc".to_owned(),
         };
         assert_eq!(machine, expected);
         fs::write(net.join("eth1/carrier"), "0\n").unwrap();
-        assert_eq!(Machine::read(sys.path(), "").mac, "52:54:00:00:00:00");
+        assert_eq!(Machine::read(sys.path(), "", &net).mac, "52:54:00:00:00:00");
     }
 }

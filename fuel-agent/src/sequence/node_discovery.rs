@@ -190,11 +190,12 @@ impl NodeDiscovery<'_> {
             ("mac", self.machine.mac.clone()),
             ("uuid", self.machine.uuid.clone()),
             ("serial", self.machine.serial.clone()),
+            ("host_key", self.machine.host_key.clone()),
         ]);
         template::render(url.reveal(), &facts, template::Place::Url).map_err(|error| {
             Error::new(Kind::Usage, "cannot fill in `provision.url`")
                 .because(error)
-                .hint("`{mac}`, `{uuid}` and `{serial}` can be used")
+                .hint("`{mac}`, `{uuid}`, `{serial}` and `{host_key}` can be used")
         })
     }
 

@@ -127,6 +127,7 @@ pub(super) fn facts(report: &Report, request: Option<&Request>, machine: &Machin
         ("mac", managed.unwrap_or_else(|| machine.mac.clone())),
         ("uuid", machine.uuid.clone()),
         ("serial", machine.serial.clone()),
+        ("host_key", machine.host_key.clone()),
         (
             "instance_id",
             report.instance_id.clone().unwrap_or_default(),

@@ -46,8 +46,9 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "url",
         value: "URL",
-        help: "Fetch `provision.json` from there and run with it: the run is *pulled*. `{mac}`, `{uuid}` and \
-              `{serial}` stand for the booting interface's address and the machine's identifiers.",
+        help: "Fetch `provision.json` from there and run with it: the run is *pulled*. `{mac}`, `{uuid}`, \
+              `{serial}` and `{host_key}` stand for the booting interface's address, the machine's identifiers and \
+              the fingerprint of the ramdisk's ssh host key.",
         set: |settings, value| {
             settings.url = address(value);
             Ok(())
