@@ -1,12 +1,3 @@
-if [ -d /run/systemd/system ]; then
-    for name in rsyslog systemd-timesyncd chrony chronyd ntp ntpd; do
-        systemctl try-restart "$name.service" 2>/dev/null
-    done
-fi
-if command -v iptables >/dev/null; then
-    iptables -t filter -F INPUT
-    iptables -t filter -F FORWARD
-fi
 if command -v update-locale >/dev/null; then
     if ! locale -a 2>/dev/null | grep -qi '^en_US\.utf-\?8$' && command -v locale-gen >/dev/null && [ -e /etc/locale.gen ]; then
         sed -i -e 's/^# *\(en_US\.UTF-8 \)/\1/' /etc/locale.gen

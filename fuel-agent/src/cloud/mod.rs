@@ -7,12 +7,14 @@
 mod accounts;
 mod agents;
 mod boothook;
+mod wipe;
 
 use std::net::IpAddr;
 
 use configdrive::{Address, Ethernet, Network, Part, PartKind, Seed, YamlError};
 use serde_json::{Value, json};
 
+use crate::model::first_boot::FirstBoot;
 use crate::model::node::NodeSpec;
 use crate::model::plan::Plan;
 use accounts::Hashing;
@@ -35,6 +37,11 @@ impl Family {
             Self::Debian
         }
     }
+}
+
+/// Whether the installed system is of Red Hat's family.
+pub(crate) fn is_of_red_hat(plan: &Plan) -> bool {
+    Family::of(plan) == Family::RedHat
 }
 
 /// The seed of the plan's node. Without facts about the node in the request it holds an identity only.
@@ -61,7 +68,7 @@ fn made_of(plan: &Plan, hashing: Hashing<'_>) -> Result<Seed, YamlError> {
     let fqdn: String = node.hostname.chars().filter(|c| !c.is_control()).collect();
     let hostname = fqdn.split('.').next().unwrap_or(&fqdn).to_owned();
     let family = Family::of(plan);
-    let mut cloud_config = cloud_config(node, &hostname, &fqdn, hashing);
+    let mut cloud_config = cloud_config(plan, node, &hostname, hashing);
     if let Some(url) = &plan.phone_home {
         cloud_config["phone_home"] = phone_home(url.reveal());
     }
@@ -78,7 +85,7 @@ fn made_of(plan: &Plan, hashing: Hashing<'_>) -> Result<Seed, YamlError> {
             part(
                 PartKind::Boothook,
                 "boothook.sh",
-                boothook::render(node, family),
+                boothook::render(node, family, plan.first_boot),
             ),
             part(PartKind::CloudConfig, "cloud-config.yaml", cloud_config),
         ],
@@ -130,7 +137,8 @@ fn network(node: &NodeSpec) -> Network {
 
 /// The declarative part. Modules that fail on a missing package (locale, timezone, rsyslog, puppet, mcollective, ntp)
 /// are not used: the files they would write are written here, or by the boothook if it finds the package.
-fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_>) -> Value {
+fn cloud_config(plan: &Plan, node: &NodeSpec, hostname: &str, hashing: Hashing<'_>) -> Value {
+    let fqdn: String = node.hostname.chars().filter(|c| !c.is_control()).collect();
     let mut files = vec![
         file(
             "/etc/nailgun-agent/config.yaml",
@@ -138,12 +146,17 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
             &agents::discovery(node),
         ),
         file("/etc/nailgun_systemtype", "0644", "target\n"),
-        file(
+    ];
+    if plan.first_boot.remote_log {
+        files.push(file(
             "/etc/rsyslog.d/22-provision-remote.conf",
             "0644",
             &agents::remote_log(node),
-        ),
-    ];
+        ));
+    }
+    if plan.first_boot.wipe_configdrive {
+        files.extend(wipe::files(plan.instance_id));
+    }
     if node.mcollective.enable {
         let path = "/etc/mcollective/server.cfg";
         files.push(file(path, "0600", &agents::mcollective(&node.mcollective)));
@@ -152,7 +165,7 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
         files.push(file(
             "/etc/puppet/puppet.conf",
             "0644",
-            &agents::puppet(&node.puppet, fqdn),
+            &agents::puppet(&node.puppet, &fqdn),
         ));
     }
     json!({
@@ -177,7 +190,7 @@ fn cloud_config(node: &NodeSpec, hostname: &str, fqdn: &str, hashing: Hashing<'_
         "chpasswd": {"expire": false},
         "users": accounts::users(&node.accounts, hashing),
         "write_files": files,
-        "runcmd": runcmd(node),
+        "runcmd": runcmd(node, plan.first_boot),
     })
 }
 
@@ -196,7 +209,7 @@ fn file(path: &str, mode: &str, content: &str) -> Value {
 }
 
 /// Runs once, after everything else: enables or disables services, then restarts those with a new configuration.
-fn runcmd(node: &NodeSpec) -> Vec<String> {
+fn runcmd(node: &NodeSpec, first_boot: FirstBoot) -> Vec<String> {
     let word = |enable| if enable { "service_on" } else { "service_off" };
     let services = format!(
         "{}{} puppet\n{} mcollective\n",
@@ -204,7 +217,15 @@ fn runcmd(node: &NodeSpec) -> Vec<String> {
         word(node.puppet.enable),
         word(node.mcollective.enable)
     );
-    vec![services, include_str!("late.sh").to_owned()]
+    let mut late = include_str!("late-services.sh").to_owned();
+    if first_boot.flush_iptables {
+        late.push_str(include_str!("late-iptables.sh"));
+    }
+    if first_boot.wipe_configdrive {
+        late.push_str(include_str!("late-wipe.sh"));
+    }
+    late.push_str(include_str!("late.sh"));
+    vec![services, late]
 }
 
 #[cfg(test)]

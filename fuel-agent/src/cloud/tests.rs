@@ -178,12 +178,13 @@ fn every_script_is_a_script() {
     let mut plan = sample_plan::plan();
     for profile in ["ubuntu_1404_x86_64", "centos7-x86_64"] {
         profile.clone_into(&mut plan.boot.profile);
+        plan.first_boot.wipe_configdrive = true;
         let script = seed(&plan).unwrap().user_data.remove(0).content;
         if let Some((ok, text)) = asks(SH, &["-n"], &script) {
             assert!(ok, "{text}");
         }
     }
-    for script in runcmd(plan.node.as_ref().unwrap()) {
+    for script in runcmd(plan.node.as_ref().unwrap(), plan.first_boot) {
         if let Some((ok, text)) = asks(SH, &["-n"], &script) {
             assert!(ok, "{text}");
         }
@@ -200,6 +201,38 @@ fn the_profile_decides_the_family() {
     assert!(boothook(&plan).contains("SELINUX=disabled"));
     plan.boot.profile = "debian".to_owned();
     assert!(!boothook(&plan).contains("SELINUX=disabled"));
+}
+
+/// One of the switches.
+type Switch = fn(&mut FirstBoot) -> &mut bool;
+
+#[test]
+fn what_weakens_a_system_is_there_only_if_it_is_asked_for() {
+    let mut plan = sample_plan::plan();
+    plan.boot.profile = "centos7".to_owned();
+    let texts = |plan: &Plan| {
+        let parts = seed(plan).unwrap().user_data;
+        let texts: Vec<String> = parts.into_iter().map(|part| part.content).collect();
+        texts.concat()
+    };
+    let switches: [(Switch, &str); 5] = [
+        (|it| &mut it.flush_iptables, "iptables"),
+        (|it| &mut it.disable_selinux, "SELINUX=disabled"),
+        (|it| &mut it.core_dumps, "suid_dumpable"),
+        (|it| &mut it.remote_log, "22-provision-remote.conf"),
+        (|it| &mut it.wipe_configdrive, "provision-wipe-configdrive"),
+    ];
+    plan.first_boot = FirstBoot::default();
+    let none = texts(&plan);
+    for (switch, word) in switches {
+        assert!(!none.contains(word), "{word}");
+        plan.first_boot = FirstBoot::default();
+        *switch(&mut plan.first_boot) = true;
+        let one = texts(&plan);
+        let there = switches.iter().filter(|(_, other)| one.contains(other));
+        assert_eq!(there.count(), 1, "{word}");
+        assert!(one.contains(word), "{word}");
+    }
 }
 
 #[test]
@@ -273,9 +306,9 @@ fn pyyaml_and_pythons_mail_parser_read_what_was_meant() {
     );
     assert_eq!(answer[1], json!(seed.user_data[0].content));
     let plan = sample_plan::plan();
-    let node = plan.node.unwrap();
+    let node = plan.node.as_ref().unwrap();
     let salted = Hashing::Salted(&seed.instance_id);
-    let expected = cloud_config(&node, &seed.hostname, &seed.fqdn, salted);
+    let expected = cloud_config(&plan, node, &seed.hostname, salted);
     assert_eq!(answer[2], expected);
 }
 

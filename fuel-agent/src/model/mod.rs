@@ -14,6 +14,7 @@
 //!   index        positions in the lists of storage and plan
 //!   storage      what shall be on its disks
 //!   request      what is asked: both together, with the images
+//!   first_boot   what the installed system changes of itself at its first boot
 //!   digest       digests of whole images, and who states them
 //!   sources      what is known of the images
 //!   plan, step   what will happen
@@ -24,6 +25,7 @@ pub(crate) mod count;
 pub mod digest;
 pub mod error;
 pub mod filesystem;
+pub mod first_boot;
 pub(crate) mod grub;
 pub mod index;
 pub mod inventory;

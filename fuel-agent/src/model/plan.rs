@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::error::Kind;
 use super::filesystem::{FilesystemType, ImageFormat};
+use super::first_boot::FirstBoot;
 use super::index::{
     DiskIndex, FilesystemIndex, ImageIndex, LogicalVolumeIndex, PhysicalVolumeIndex, RaidIndex,
     UndefinedIndex, VolumeGroupIndex, indexed_lists,
@@ -55,6 +56,8 @@ pub struct Plan {
     pub configdrive: Option<BlockRef>,
     /// Where cloud-init of the installed system calls when it is done.
     pub phone_home: Option<RedactedUrl>,
+    /// What the installed system changes of itself at its first boot.
+    pub first_boot: FirstBoot,
     /// Whether the installed kernel is started without the firmware in between.
     pub kexec: bool,
     /// Whether boot code on a BIOS node comes with the protective entry of the disk's MBR marked active; never on a

@@ -4,11 +4,35 @@ use ::configdrive::LABEL_NOCLOUD;
 use ::configdrive::fat::{self, Format, Purpose};
 use host::units::Bytes;
 
+use super::Options;
 use super::diagnostics::Diagnostics;
 use crate::cloud;
 use crate::model::error::Kind;
+use crate::model::first_boot::FirstBoot;
 use crate::model::plan::Plan;
 use crate::model::storage::BlockRef;
+
+/// What the installed system will change of itself. Data that was made elsewhere says that for itself.
+pub(super) fn first_boot(
+    plan: &Plan,
+    options: &Options,
+    diagnostics: &mut Diagnostics,
+) -> FirstBoot {
+    if plan.configdrive.is_none() {
+        return FirstBoot::default();
+    }
+    if plan.node.is_none() {
+        if options.first_boot.wipe_configdrive {
+            diagnostics.warn(
+                "`configdrive.after_first_boot=wipe` has no effect: the cloud-init data of this request is ready-made",
+            );
+        }
+        return FirstBoot::default();
+    }
+    options
+        .first_boot
+        .of(plan.dialect, cloud::is_of_red_hat(plan))
+}
 
 /// Refuses data that would be found too large only when the disks are wiped already. A configdrive that was made
 /// elsewhere is checked with the request.

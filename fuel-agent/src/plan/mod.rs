@@ -43,6 +43,7 @@ pub use options::Options;
 pub use text::Width;
 pub use text::diff;
 
+use crate::model::first_boot::FirstBoot;
 use crate::model::inventory::Inventory;
 use crate::model::node::Firmware;
 use crate::model::plan::Plan;
@@ -77,6 +78,7 @@ pub fn plan(
     let chosen = disks::choose(request, inventory, options, &mut diagnostics);
     let mut plan = empty(request, inventory.firmware, ids);
     plan.phone_home.clone_from(&options.phone_home);
+    plan.first_boot = configdrive::first_boot(&plan, options, &mut diagnostics);
     plan.kexec = options.kexec;
     plan.gpt_active = options.gpt_active && plan.firmware == Firmware::Bios;
     for (spec, index) in storage.disks.iter().zip(&chosen) {
@@ -143,6 +145,7 @@ fn empty(request: &Request, firmware: Firmware, ids: &mut dyn Ids) -> Plan {
         images: Vec::new(),
         configdrive: request.configdrive,
         phone_home: None,
+        first_boot: FirstBoot::default(),
         kexec: false,
         gpt_active: false,
         undefined: request.storage.undefined.clone(),

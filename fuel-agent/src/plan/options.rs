@@ -1,5 +1,6 @@
 //! Settings of the ramdisk and options of the command line that concern planning.
 
+use crate::model::first_boot::FirstBootSwitches;
 use crate::model::inventory::{Disk, Inventory};
 use crate::model::url::RedactedUrl;
 
@@ -28,6 +29,8 @@ pub struct Options {
     pub min_release: u64,
     /// Where cloud-init of the installed system calls when it is done (`provision.phone_home=URL`).
     pub phone_home: Option<RedactedUrl>,
+    /// What the installed system may change of itself at its first boot.
+    pub first_boot: FirstBootSwitches,
     /// The installed kernel is to be started without the firmware (`provision.end=kexec`).
     pub kexec: bool,
     /// On BIOS nodes the protective entry of a disk with boot code is marked active (`provision.gpt_active`).

@@ -147,6 +147,7 @@ impl NodeDiscovery<'_> {
             require_signature: self.settings.packed.require_signature,
             min_release: self.settings.packed.min_release,
             phone_home: self.settings.phone_home.clone(),
+            first_boot: self.settings.first_boot,
             kexec: self.settings.end == Some(End::Kexec),
             gpt_active: self.settings.gpt_active,
         }

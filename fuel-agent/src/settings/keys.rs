@@ -26,6 +26,9 @@ const SWITCH: Key = Key {
     ..PLAIN
 };
 
+/// Default of what Fuel's templates did.
+const FUELS: &str = "`yes` for nailgun requests, else `no`";
+
 /// One of the six keys of a callback.
 macro_rules! callback {
     ($field:ident, $name:literal, $value:literal, $default:literal, $help:literal, $put:ident) => {
@@ -342,6 +345,62 @@ pub static KEYS: &[Key] = &[
         ..PLAIN
     },
     Key {
+        name: "first_boot.flush_iptables",
+        default: FUELS,
+        help: "Whether cloud-init of the installed system flushes the iptables chains INPUT and FORWARD.",
+        set: |settings, value| {
+            settings.first_boot.flush_iptables = Some(yes(value)?);
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
+        name: "first_boot.disable_selinux",
+        default: FUELS,
+        help: "Whether it switches SELinux off (Red Hat's family).",
+        set: |settings, value| {
+            settings.first_boot.disable_selinux = Some(yes(value)?);
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
+        name: "first_boot.core_dumps",
+        default: FUELS,
+        help: "Whether it keeps core dumps, those of setuid programs too (Red Hat's family).",
+        set: |settings, value| {
+            settings.first_boot.core_dumps = Some(yes(value)?);
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
+        name: "first_boot.remote_log",
+        default: FUELS,
+        help: "Whether it has all log messages sent to the orchestrator, by UDP in clear.",
+        set: |settings, value| {
+            settings.first_boot.remote_log = Some(yes(value)?);
+            Ok(())
+        },
+        ..SWITCH
+    },
+    Key {
+        name: "configdrive.after_first_boot",
+        value: "keep|wipe",
+        default: "keep",
+        help: "`wipe`: when cloud-init's last stage of the first boot has succeeded, the installed system overwrites \
+              its cloud-init data with zeros, removes cloud-init's copies, and disables cloud-init (systemd only).",
+        set: |settings, value| {
+            settings.first_boot.wipe_configdrive = match value {
+                "keep" => false,
+                "wipe" => true,
+                _ => return Err(format!("`{value}` is not one of the valid values")),
+            };
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
         name: "gpt_active",
         default: "yes",
         help: "On BIOS nodes, mark the protective entry in the MBR of a disk with boot code active: firmware of some \
@@ -506,6 +565,8 @@ mod tests {
             ("mirrors", "images/"),
             ("mirrors", "ftp://host/"),
             ("delta", "sometimes"),
+            ("configdrive.after_first_boot", "burn"),
+            ("first_boot.remote_log", "tcp"),
         ] {
             let set = Key::named(name).unwrap().set;
             assert!(

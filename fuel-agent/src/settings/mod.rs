@@ -20,6 +20,7 @@ use os_image::signature::TrustedKey;
 
 use crate::http::HttpSettings;
 use crate::model::error::{Error, Kind};
+use crate::model::first_boot::FirstBootSwitches;
 use crate::model::url::RedactedUrl;
 use crate::source::policy::PackedPolicy;
 pub use key::Key;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub failure: Callback,
     /// URL that cloud-init of the installed system calls when it is done.
     pub phone_home: Option<RedactedUrl>,
+    /// What the installed system may change of itself at its first boot.
+    pub first_boot: FirstBootSwitches,
     /// Whether BIOS nodes get the protective MBR entry of a disk with boot code marked active.
     pub gpt_active: bool,
     /// How long a run repeats the completion callback.
@@ -93,6 +96,7 @@ impl Default for Settings {
             success: Callback::default(),
             failure: Callback::default(),
             phone_home: None,
+            first_boot: FirstBootSwitches::default(),
             gpt_active: true,
             notify_budget: Duration::from_mins(5),
             discover_wait: Duration::from_secs(30),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use host::units::{Bytes, Extent};
 use uuid::Uuid;
 
+use crate::model::first_boot::FirstBootSwitches;
 use crate::model::index::{DiskIndex, FilesystemIndex, ImageIndex, LogicalVolumeIndex};
 use crate::model::node::{
     Account, AdminInterface, Firmware, Mcollective, NodeSpec, Puppet, Secret,
@@ -126,6 +127,7 @@ pub(crate) fn plan() -> Plan {
             number: 5,
         }),
         phone_home: None,
+        first_boot: FirstBootSwitches::default().of(Dialect::Nailgun, true),
         kexec: false,
         gpt_active: false,
         undefined: Vec::new(),

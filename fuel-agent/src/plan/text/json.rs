@@ -23,6 +23,7 @@ pub(in crate::plan) fn plan(plan: &Plan) -> Value {
         "images": images(plan),
         "configdrive": plan.configdrive.map(|on| json!({"device": plan.node_of(on)})),
         "phone_home": plan.phone_home,
+        "first_boot": plan.first_boot.lines(),
         "keeps_partitions": plan.keeps_partitions,
         "warnings": plan.warnings,
         "refusals": refusals(plan),

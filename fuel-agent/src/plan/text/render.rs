@@ -29,6 +29,7 @@ impl Plan {
         sections.extend([
             volumes(self, page),
             listing::steps(self, page),
+            first_boot(self),
             fate(self),
             lints(self),
         ]);
@@ -71,6 +72,17 @@ fn headline(plan: &Plan) -> String {
         "plan{name}: {dialect} request {digest}{generation}, {firmware}, {} steps",
         plan.steps.len()
     )
+}
+
+/// What the installed system will change of itself.
+fn first_boot(plan: &Plan) -> Vec<String> {
+    let lines = plan.first_boot.lines().into_iter().enumerate();
+    lines
+        .map(|(index, line)| {
+            let head = if index == 0 { "first boot" } else { "" };
+            format!("{head:<10}  {line}")
+        })
+        .collect()
 }
 
 fn disk(plan: &Plan, index: DiskIndex, page: Width) -> Vec<String> {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::diagnostics::Diagnostics;
 use super::{Options, extents, steps, wipe};
+use crate::model::first_boot::FirstBoot;
 use crate::model::index::{DiskIndex, ImageIndex};
 use crate::model::inventory::{Disk, Inventory};
 use crate::model::node::Firmware;
@@ -124,6 +125,7 @@ fn empty() -> Plan {
         images: Vec::new(),
         configdrive: None,
         phone_home: None,
+        first_boot: FirstBoot::default(),
         kexec: false,
         gpt_active: false,
         undefined: Vec::new(),

@@ -1,0 +1,4 @@
+if command -v iptables >/dev/null; then
+    iptables -t filter -F INPUT
+    iptables -t filter -F FORWARD
+fi
