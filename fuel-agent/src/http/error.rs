@@ -1,9 +1,10 @@
 //! Errors of transfers. URLs in them are redacted.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::model::error::{Error, Kind};
+use crate::model::time::rfc3339;
 
 /// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
@@ -185,13 +186,24 @@ pub enum CertificateProblem {
     Other(String),
 }
 
+/// The time by which certificates are judged.
+fn now() -> String {
+    rfc3339(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
+}
+
 impl CertificateProblem {
     fn text(&self) -> String {
         match self {
             Self::UnknownIssuer => "it is signed by an authority that is not trusted".to_owned(),
             Self::WrongName => "it is for another name".to_owned(),
-            Self::Expired => "it has expired, by this node's clock".to_owned(),
-            Self::NotYetValid => "it is not valid yet, by this node's clock".to_owned(),
+            Self::Expired => format!("it has expired; the clock of this node says {}", now()),
+            Self::NotYetValid => {
+                format!("it is not valid yet; the clock of this node says {}", now())
+            }
             Self::Other(why) => why.clone(),
         }
     }
@@ -252,7 +264,8 @@ impl HttpError {
                 }
                 CertificateProblem::WrongName => "use the name that the certificate is for",
                 CertificateProblem::Expired | CertificateProblem::NotYetValid => {
-                    "check the clock of this node (`date`), then the certificate"
+                    "if the clock is wrong, set it with `provision.time=` or `provision.ntp=` on the kernel command \
+                     line; else renew the certificate"
                 }
                 CertificateProblem::Other(_) => "check the server's certificate",
             },

@@ -17,6 +17,7 @@
 //!   first_boot   what the installed system changes of itself at its first boot
 //!   digest       digests of whole images, and who states them
 //!   sources      what is known of the images
+//!   time         points in time, as text
 //!   plan, step   what will happen
 //!   report       what happened
 //! ```
@@ -42,4 +43,5 @@ pub mod sources;
 pub mod stage;
 pub mod step;
 pub mod storage;
+pub mod time;
 pub mod url;

@@ -53,10 +53,30 @@ impl Places {
         Machine::read(Path::new("/sys"), &kernel, &self.ramdisk)
     }
 
-    /// The settings of all layers, with warnings about them.
+    /// The settings of all layers, with warnings about them and about this node.
     pub(crate) fn settings(&self, entries: Vec<Entry>) -> Result<(Settings, Vec<String>), Error> {
-        settings::read(entries, &self.kernel, &self.config)
+        let (settings, mut warnings) = settings::read(entries, &self.kernel, &self.config)?;
+        warnings.extend(notes(&self.ramdisk.join("notes")));
+        Ok((settings, warnings))
     }
+}
+
+/// What the ramdisk's scripts found odd before the agent was started, like a clock that no server could set: a note a
+/// line, as `note` of its `functions` writes them.
+fn notes(file: &Path) -> Vec<String> {
+    /// More are left out: they are in the file.
+    const MOST: usize = 32;
+    let text = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut notes: Vec<String> = Vec::new();
+    for line in lines.take(MOST) {
+        let note = format!("ramdisk: {line}");
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
 }
 
 /// The settings of the command line.
@@ -183,5 +203,28 @@ pub(super) fn failure(outcome: RunOutcome) -> Result<u8, Error> {
     match outcome.failure {
         None => Ok(0),
         Some((_, error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_of_the_ramdisk_are_warnings_each_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notes");
+        assert_eq!(notes(&file), [""; 0]);
+        std::fs::write(
+            &file,
+            "the clock was unset\n\nodd \u{ff}\nthe clock was unset\n",
+        )
+        .unwrap();
+        assert_eq!(
+            notes(&file),
+            ["ramdisk: the clock was unset", "ramdisk: odd \u{ff}"]
+        );
+        std::fs::write(&file, "a\n".repeat(9) + &"b\nc\n".repeat(100)).unwrap();
+        assert_eq!(notes(&file).len(), 3);
     }
 }

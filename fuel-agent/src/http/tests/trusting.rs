@@ -116,10 +116,21 @@ fn a_certificate_for_another_name_or_time_is_refused_at_once() {
         let server = authority.server(name, years, |_| Reply::whole(b"x"));
         let trusting = client(&authority.trusted(&settings()));
         let error = document(&trusting, &https(&server), 100).unwrap_err();
-        let HttpError::Certificate { why, .. } = error else {
+        let HttpError::Certificate { why, .. } = &error else {
             panic!("{name}: {error:?}");
         };
-        assert_eq!(why, expected);
+        assert_eq!(*why, expected);
+        let text = render(&Error::from(error));
+        let by_clock = expected != CertificateProblem::WrongName;
+        assert_eq!(
+            text.contains("; the clock of this node says 20"),
+            by_clock,
+            "{text}"
+        );
+        assert_eq!(
+            text.contains("`provision.time=` or `provision.ntp=`"),
+            by_clock
+        );
         assert!(server.requests().is_empty());
     }
 }
