@@ -29,6 +29,17 @@ pub(super) fn first_boot(
         }
         return FirstBoot::default();
     }
+    if let Some(url) = &plan.phone_home
+        && url
+            .reveal()
+            .get(..5)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"))
+    {
+        diagnostics.warn(format!(
+            "the installed system calls {url} (`phone_home`) by plain http: any host on the way can read and change \
+             the host keys that it sends"
+        ));
+    }
     options
         .first_boot
         .of(plan.dialect, cloud::is_of_red_hat(plan))

@@ -73,15 +73,16 @@ fn account(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Account
     })
 }
 
-/// A portable user name (POSIX 3.437): what every `useradd`, cloud-init and sudo take. One of digits alone would be a
-/// number to them.
+/// What every `useradd`, cloud-init and sudo take for a name and nothing else: `[a-z_][a-z0-9_-]*$?`.
 fn login_name<'a>(at: &JsonCursor<'a>, diagnostics: &mut Diagnostics) -> Option<&'a str> {
     let name = at.text(diagnostics)?;
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let only_digits = name.chars().all(|c| c.is_ascii_digit());
-    if only_digits || !name.chars().all(good) || name.starts_with(['-', '.']) || name.len() > 32 {
+    let first = |c: char| c.is_ascii_lowercase() || c == '_';
+    let good = |c: char| first(c) || c.is_ascii_digit() || c == '-';
+    let plain = name.strip_suffix('$').unwrap_or(name);
+    if !plain.starts_with(first) || !plain.chars().all(good) || name.len() > 32 {
         let what = format!("`{}` is not a valid login name", redacted(name));
-        let hint = "use letters, digits, `_`, `-` and `.`, not digits alone, at most 32 characters";
+        let hint =
+            "use a-z, 0-9, `_` and `-`, beginning with a letter or `_`, at most 32 characters";
         diagnostics.add(at.path(), what, hint);
         return None;
     }
@@ -176,4 +177,32 @@ pub(super) fn keys(items: &[JsonCursor<'_>], diagnostics: &mut Diagnostics) -> V
         }
     }
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_login_name_is_a_name_to_every_program_and_nothing_else() {
+        let is_one = |name: &str| {
+            let (value, mut diagnostics) = (Value::from(name), Diagnostics::default());
+            let read = login_name(&JsonCursor::document(&value), &mut diagnostics).is_some();
+            assert_eq!(read, diagnostics.problems.is_empty());
+            read
+        };
+        let longest = "a".repeat(32);
+        for good in ["fueladmin", "_x", "a-b_3", "host$", &longest] {
+            assert!(is_one(good), "{good}");
+        }
+        let long = "a".repeat(33);
+        for bad in [
+            "", "$", "0a", "-a", "a$b", "a$$", "%wheel", "#0", "ALL", "Op", "a.b", "a b", "é",
+            "a'", "a!", "a\nb", &long,
+        ] {
+            assert!(!is_one(bad), "{bad}");
+        }
+    }
 }

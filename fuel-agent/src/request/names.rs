@@ -124,9 +124,9 @@ pub(super) const LVM_HINT: &str = "use letters, digits and `+_.-`, no leading hy
                                    LVM's own names";
 
 /// Whether it can name a network interface, a file and a rule. The kernel takes more, but network scripts read the
-/// name as shell.
+/// name as shell, and `@` is a template's to systemd.
 pub(super) fn is_interface_name(name: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@');
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     !name.is_empty() && name.len() <= 15 && name.chars().all(good) && !name.starts_with(['.', '-'])
 }
 
@@ -247,6 +247,10 @@ mod tests {
             "\u{202e}x",
             "a234567890123456",
             "a/b",
+            "a@b",
+            "é0",
+            "a`b",
+            "a*",
         ] {
             assert!(!is_interface_name(bad), "{bad}");
         }

@@ -336,7 +336,7 @@ impl Reader<'_> {
             self.diagnostics.add(
                 at.path(),
                 format!("`{}` is not a valid interface name", redacted(name)),
-                "use at most 15 letters, digits and `._-@`",
+                "use at most 15 letters, digits and `._-`",
             );
         }
         let lower = names::mac(mac);
