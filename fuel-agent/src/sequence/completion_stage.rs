@@ -34,17 +34,9 @@ impl Run<'_> {
                 Error::new(Kind::Incomplete, what).hint("the report lists all that is pending")
             );
         }
-        let report = summary::report(self, so_far, None);
-        let facts = self.facts(&report);
-        let Some(call) = completion::call(&self.about.settings.success, &facts)? else {
+        let Some(owed) = self.completion(so_far)? else {
             return Ok(());
         };
-        let owed = PendingCompletion {
-            call,
-            request_digest: report.request_digest.clone().unwrap_or_default(),
-            end: self.end(),
-        };
-        self.about.folder.give_back_reserve();
         // Before the first try: it stays pending if the agent is killed meanwhile.
         self.set_pending(Some(&owed))?;
         self.executor
@@ -58,7 +50,43 @@ impl Run<'_> {
                     .hint("`provision notify` offers it again; the node is not rebooted")
                     .retryable()
             })?;
-        self.set_pending(None)
+        // The orchestrator knows; that it may be told again is no reason to call the run failed.
+        if let Err(error) = self.set_pending(None) {
+            self.events.emit(&Event::Warning {
+                stage: Some(Stage::Closeup),
+                message: format!(
+                    "{}; `provision notify` would offer it again",
+                    error.one_line()
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// The completion as it would be sent now, if one is to be sent.
+    fn completion(&self, so_far: &RunOutcome) -> Result<Option<PendingCompletion>, Error> {
+        let report = summary::report(self, so_far, None);
+        let facts = self.facts(&report);
+        let call = completion::call(&self.about.settings.success, &facts)?;
+        Ok(call.map(|call| PendingCompletion {
+            call,
+            request_digest: report.request_digest.clone().unwrap_or_default(),
+            end: self.end(),
+        }))
+    }
+
+    /// Takes the room for the note of the completion before the node counts as installed: afterwards it must not fail
+    /// for want of room.
+    pub(super) fn reserve_completion(&self, so_far: &RunOutcome) -> Result<(), Error> {
+        let Some(draft) = self.completion(so_far)? else {
+            return Ok(());
+        };
+        self.about.folder.reserve_pending(&draft).map_err(|error| {
+            let what = "no room for the note of the completion that will be owed";
+            Error::new(Kind::Internal, what)
+                .because(error)
+                .hint("`df` shows what is full; make room and run again")
+        })
     }
 
     pub(super) fn set_pending(&self, owed: Option<&PendingCompletion>) -> Result<(), Error> {

@@ -18,8 +18,11 @@ use crate::model::stage::Stage;
 /// free.
 const STATE_LENGTH: usize = 4096;
 
-/// Bytes that are kept for the report and what is owed.
+/// Bytes that are kept for the report.
 const RESERVE: usize = 512 << 10;
+/// By how much the note of a completion may grow after its room was reserved: the stages that are still to come, the
+/// times, and warnings.
+const RESERVE_MORE: usize = 64 << 10;
 
 /// The folder of a run's state. It is in memory: after a reboot nothing of it is left, and only the stamp on the disks
 /// remains.
@@ -90,26 +93,41 @@ impl RunDir {
         self.0.join("reserve")
     }
 
-    /// Reserves the room that the end of a run needs, for the report and the pending completion, against other writers
-    /// of the filesystem.
-    pub fn reserve(&self) -> io::Result<()> {
-        let path = self.reserve_file();
-        let taken = create(&path).and_then(|mut file| file.write_all(&vec![0x5a; RESERVE]));
-        if taken.is_err() {
-            let _ = fs::remove_file(&path);
-        }
-        taken
+    fn owed_reserve_file(&self) -> PathBuf {
+        self.0.join("reserve.owed")
     }
 
-    /// Gives that room back; none may have been taken.
+    /// Reserves the room that the end of a run needs for the report, against other writers of the filesystem.
+    pub fn reserve(&self) -> io::Result<()> {
+        fill(&self.reserve_file(), RESERVE)
+    }
+
+    /// Reserves the room that the note of a pending completion needs, which becomes at most `RESERVE_MORE` longer than
+    /// `draft` by the time that it is written.
+    pub fn reserve_pending(&self, draft: &PendingCompletion) -> io::Result<()> {
+        let length = serde_json::to_vec(draft)?.len();
+        fill(&self.owed_reserve_file(), length + RESERVE_MORE)
+    }
+
+    /// Gives back what was reserved; nothing may have been.
     pub fn give_back_reserve(&self) {
-        let _ = fs::remove_file(self.reserve_file());
+        for file in [self.reserve_file(), self.owed_reserve_file()] {
+            let _ = fs::remove_file(file);
+        }
     }
 
     /// Notes what is owed, or that nothing is any more.
     pub fn set_pending(&self, owed: Option<&PendingCompletion>) -> io::Result<()> {
         match owed {
-            Some(owed) => replace(&self.owed_file(), &serde_json::to_vec(owed)?),
+            Some(owed) => {
+                let (bytes, reserved) = (serde_json::to_vec(owed)?, self.owed_reserve_file());
+                if !reserved.exists() {
+                    return replace(&self.owed_file(), &bytes);
+                }
+                // In the room that the file has: a full filesystem gives no other.
+                overwrite(&reserved, &bytes)?;
+                fs::rename(reserved, self.owed_file())
+            }
             None => match fs::remove_file(self.owed_file()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -137,6 +155,22 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put
 }
 
+/// A file of so many bytes, or none.
+fn fill(path: &Path, bytes: usize) -> io::Result<()> {
+    let taken = create(path).and_then(|mut file| file.write_all(&vec![0x5a; bytes]));
+    if taken.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    taken
+}
+
+/// Gives a file other content without giving its room back first.
+fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    file.write_all(bytes)?;
+    file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+}
+
 /// An empty file that only its owner may read.
 fn create(path: &Path) -> io::Result<fs::File> {
     fs::OpenOptions::new()
@@ -151,11 +185,7 @@ fn create(path: &Path) -> io::Result<fs::File> {
 fn record(path: &Path, state: &State) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(state)?;
     bytes.resize(bytes.len().max(STATE_LENGTH), b' ');
-    replace(path, &bytes).or_else(|_| {
-        let mut file = fs::OpenOptions::new().write(true).open(path)?;
-        file.write_all(&bytes)?;
-        file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
-    })
+    replace(path, &bytes).or_else(|_| overwrite(path, &bytes))
 }
 
 /// Whether so many bytes more can be written under the name `path`: what is found out now does not stop a run at its
@@ -445,6 +475,68 @@ mod tests {
         run.give_back_reserve();
         run.give_back_reserve();
         assert_eq!(fs::read_dir(folder.path().join("p")).unwrap().count(), 0);
+    }
+
+    fn pending(body: &str) -> PendingCompletion {
+        let callback = crate::settings::Callback {
+            url: Some("http://h/".into()),
+            body: Some(body.to_owned()),
+            ..Default::default()
+        };
+        let call = super::super::completion::call(&callback, &super::super::completion::sample());
+        PendingCompletion {
+            call: call.unwrap().unwrap(),
+            request_digest: "abc".to_owned(),
+            end: crate::settings::End::Reboot,
+        }
+    }
+
+    /// A filesystem in memory of 1 MiB; unmounted when dropped.
+    struct Small(tempfile::TempDir);
+
+    impl Small {
+        fn mount() -> Option<Self> {
+            use host::exec::{Cmd, Exec, Program, System};
+            let folder = tempfile::tempdir().unwrap();
+            let cmd = Cmd::new(Program::new("mount", "mount"))
+                .args(["-t", "tmpfs", "-o", "size=1m", "small"])
+                .arg(folder.path());
+            let mounted = System::new(host::cancel::Cancel::new()).run(&cmd);
+            if let Err(error) = mounted {
+                host::fake::skipped(format_args!("cannot mount: {error}"));
+                return None;
+            }
+            Some(Self(folder))
+        }
+    }
+
+    impl Drop for Small {
+        fn drop(&mut self) {
+            use host::mount::{KernelMounts, Mounts};
+            let _ = KernelMounts.unmount(self.0.path());
+        }
+    }
+
+    #[test]
+    fn a_full_filesystem_takes_the_note_in_the_room_that_was_reserved_for_it() {
+        let Some(small) = Small::mount() else { return };
+        let run = RunDir::open(small.0.path().join("p")).unwrap();
+        let owed = pending(&"x".repeat(100_000));
+        run.reserve_pending(&owed).unwrap();
+        let mut other = fs::File::create(small.0.path().join("log")).unwrap();
+        let full = std::iter::repeat_with(|| other.write_all(&[0; 4096])).find_map(Result::err);
+        assert_eq!(full.unwrap().kind(), io::ErrorKind::StorageFull);
+        assert!(run.reserve().is_err(), "nothing more goes in");
+        let longer = pending(&"x".repeat(110_000));
+        run.set_pending(Some(&longer)).unwrap();
+        assert_eq!(run.owed().unwrap(), longer);
+        run.set_pending(None).unwrap();
+        assert!(run.owed().is_none());
+        let full = std::iter::repeat_with(|| other.write_all(&[0; 4096])).find_map(Result::err);
+        assert_eq!(full.unwrap().kind(), io::ErrorKind::StorageFull);
+        assert!(run.reserve_pending(&owed).is_err());
+        run.set_pending(Some(&owed)).unwrap_err();
+        assert!(run.owed().is_none());
     }
 
     #[test]

@@ -213,8 +213,9 @@ impl<'a> Run<'a> {
         self.progress.execution.state.touched
             && match stage {
                 Stage::Bootloader | Stage::Commit => true,
-                // stopped before the completion could be noted
-                Stage::Closeup => error.kind == Kind::Interrupted && !self.has_pending(),
+                // Ended before the completion could be noted: it is told as failed. What is incomplete never got its
+                // boot code.
+                Stage::Closeup => error.kind != Kind::Incomplete && !self.has_pending(),
                 _ => false,
             }
     }
@@ -278,8 +279,11 @@ impl StageHandler for Run<'_> {
             | Stage::Configure
             | Stage::Configdrive
             | Stage::Verify
-            | Stage::Bootloader
             | Stage::Commit => self.steps(stage),
+            Stage::Bootloader => {
+                self.reserve_completion(so_far)?;
+                self.steps(stage)
+            }
             Stage::Closeup => self.closeup(so_far),
             Stage::Cleanup => self.clean_up(so_far),
             Stage::Report => self.report(so_far),

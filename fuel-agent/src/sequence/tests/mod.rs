@@ -172,6 +172,30 @@ fn a_signal_before_the_completion_is_noted_disarms_and_one_at_a_node_that_was_re
     }
 }
 
+#[test]
+fn a_node_whose_completion_cannot_be_noted_is_disarmed_and_told_as_failed() {
+    let world = World::with(|script| script.owed_is_blocked = true);
+    let left = run(&world, &settings(), true);
+    assert_eq!(left.exit_status(), 1);
+    assert_eq!(left.report["error"]["stage"], "closeup");
+    let failed = format!("call {FAILED}");
+    let rest = &left.done[left.done.len() - 3..];
+    assert_eq!(rest, ["disarm again", "clean up", failed.as_str()]);
+    assert!(!left.did(&format!("call {BUILT}")) && !left.did("end"));
+}
+
+#[test]
+fn nothing_that_was_reserved_is_left() {
+    let left = run(&World::default(), &settings(), false);
+    assert_eq!(left.exit_status(), 0);
+    let files = std::fs::read_dir(left.folder.work().parent().unwrap()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(
+        names.into_iter().all(|name| !name.starts_with("reserve")),
+        "what was reserved is given back"
+    );
+}
+
 /// Does the stages up to the completion, then cleans up as if the walk had ended like `failed`.
 fn before_closeup(world: &World, failed: &RunOutcome) -> Vec<String> {
     use crate::model::stage::Stage;
