@@ -315,10 +315,34 @@ fn the_operators_host_key_is_the_servers() {
     };
     compose::build(&mut system(), &options).unwrap();
     let mut vm = Vm::of(&out, &key_parameter(), &[]);
-    vm.wait_for("waiting for the orchestrator");
-    assert!(vm.console().contains(expected.trim()), "{}", vm.console());
+    vm.wait_for(&format!("(host key {})", expected.trim()));
     let noted = vm.ssh("cat /run/ramdisk/host-key; stat -c %a /etc/dropbear/host_key");
     assert_eq!(noted.stdout, format!("{}\n600\n", expected.trim()));
+}
+
+/// What blkid needs to take a file for ISO 9660 with this label.
+fn iso_9660(label: &str) -> Vec<u8> {
+    const DESCRIPTOR: usize = 16 * 2048;
+    let mut image = vec![0; 1 << 20];
+    for (number, kind) in [1, 255].into_iter().enumerate() {
+        let at = DESCRIPTOR + number * 2048;
+        image[at..at + 7].copy_from_slice(&[kind, b'C', b'D', b'0', b'0', b'1', 1]);
+    }
+    let name = format!("{label:32}");
+    image[DESCRIPTOR + 40..DESCRIPTOR + 72].copy_from_slice(name.as_bytes());
+    image
+}
+
+#[test]
+#[ignore = "slow: builds and boots a ramdisk"]
+fn cloud_init_data_on_a_cd_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seed.iso");
+    fs::write(&path, iso_9660("cidata")).unwrap();
+    let mut vm = Vm::start(&key_parameter(), &["-cdrom", path.to_str().unwrap()]);
+    vm.wait_for("reachable: ssh root@10.0.2.15");
+    let found = vm.ssh("udevadm settle; blkid -p -s LABEL -o value /dev/sr0");
+    assert_eq!(found.stdout, "cidata\n", "{}", found.stderr);
 }
 
 #[test]
