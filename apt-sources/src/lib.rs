@@ -1,13 +1,25 @@
-//! Package sources for one Debian release: those of the machine's apt, or mirrors given by the user.
+//! Packages of one Debian release: where they come from, which ones are needed, and the files themselves.
+//!
+//! ```text
+//!   the machine's apt, or mirrors ──> sources ──> Apt, with a private state ──> Lock ──> package files in a cache
+//! ```
 //!
 //! `apt-config` prints where the entries are; they are parsed here, in both formats (one line, deb822), because apt
 //! prints neither their keys nor their other options. No mirror is built in.
 
+pub mod apt;
+mod apt_conf;
+mod cache;
 mod config;
+mod error;
+pub mod lock;
 mod one_line;
 pub mod stanza;
 
+pub use apt_conf::Proxies;
+pub use cache::Cache;
 pub use config::{APT_CONFIG, AptConfig};
+pub use error::ArchiveError;
 
 use std::fmt::Write as _;
 use std::io;
@@ -72,28 +84,47 @@ fn has_release(entries: &[Stanza], release: &str) -> bool {
         .any(|entry| entry.words("Suites").contains(&release))
 }
 
-/// Entries for mirrors given by the user. A mirror whose URL ends in `-security` has the security suite.
-fn of_mirrors(mirrors: &[String], release: &str) -> Vec<Stanza> {
-    mirrors
-        .iter()
-        .map(|uri| {
-            let security = uri.trim_end_matches('/').ends_with("-security");
-            let suites = if security {
-                format!("{release}-security")
-            } else {
-                format!("{release} {release}-updates")
-            };
-            let mut entry = Stanza::default();
-            entry.set("Types", "deb".to_owned());
-            entry.set("URIs", uri.clone());
-            entry.set("Suites", suites);
-            entry.set("Components", "main".to_owned());
-            if Path::new(DEBIAN_KEYS).exists() {
-                entry.set("Signed-By", DEBIAN_KEYS.to_owned());
-            }
-            entry
-        })
-        .collect()
+/// An archive given by the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Its URL.
+    pub uri: String,
+    /// The suites that are taken from it.
+    pub suites: Vec<String>,
+}
+
+impl Mirror {
+    /// A mirror with the suites that its URL suggests: the security suite if it ends in `-security`, as those of
+    /// Debian do, else the release and its updates.
+    pub fn of(uri: &str, release: &str) -> Self {
+        if uri.trim_end_matches('/').ends_with("-security") {
+            return Self::security(uri, release);
+        }
+        Self {
+            uri: uri.to_owned(),
+            suites: vec![release.to_owned(), format!("{release}-updates")],
+        }
+    }
+
+    /// A mirror with the security suite.
+    pub fn security(uri: &str, release: &str) -> Self {
+        Self {
+            uri: uri.to_owned(),
+            suites: vec![format!("{release}-security")],
+        }
+    }
+
+    fn entry(&self) -> Stanza {
+        let mut entry = Stanza::default();
+        entry.set("Types", "deb".to_owned());
+        entry.set("URIs", self.uri.clone());
+        entry.set("Suites", self.suites.join(" "));
+        entry.set("Components", "main".to_owned());
+        if Path::new(DEBIAN_KEYS).exists() {
+            entry.set("Signed-By", DEBIAN_KEYS.to_owned());
+        }
+        entry
+    }
 }
 
 /// Which packages are needed.
@@ -103,33 +134,112 @@ pub struct Wanted<'a> {
     pub suite: &'a str,
     /// Debian's name of the architecture, like `amd64`.
     pub architecture: &'a str,
-    /// URLs of mirrors given by the user; if there are any, the machine's entries are not used.
-    pub mirrors: &'a [String],
+    /// Mirrors given by the user; if there are any, the machine's entries are not used.
+    pub mirrors: &'a [Mirror],
+    /// Whether the machine's entries for the security suite are used beside `mirrors`.
+    pub machine_security: bool,
     /// Whether firmware is needed, which has a component of its own (`non-free-firmware`).
     pub firmware: bool,
+    /// Whether archives may be used whose signature apt was told not to check.
+    pub allow_unsigned: bool,
+}
+
+impl Wanted<'_> {
+    fn narrowed(&self, entry: &Stanza) -> Option<Stanza> {
+        let extra: &[&str] = if self.firmware {
+            &["non-free-firmware"]
+        } else {
+            &[]
+        };
+        narrowed(entry, self.suite, self.architecture, extra)
+    }
+
+    /// The machine's entries for the security suite, reduced to it.
+    fn security_of(&self, entries: &[Stanza]) -> Vec<Stanza> {
+        let suites = [
+            format!("{}-security", self.suite),
+            format!("{}/updates", self.suite),
+        ];
+        let only = |mut entry: Stanza| {
+            let kept: Vec<_> = entry
+                .words("Suites")
+                .into_iter()
+                .filter(|suite| suites.iter().any(|own| own == suite))
+                .collect();
+            let kept = (!kept.is_empty()).then(|| kept.join(" "))?;
+            entry.set("Suites", kept);
+            Some(entry)
+        };
+        let ours = entries.iter().filter_map(|entry| self.narrowed(entry));
+        ours.filter_map(only).collect()
+    }
+}
+
+/// The URLs of the archives with the security suite of the release among those that [`render`] takes of `entries`.
+pub fn security_archives(
+    entries: &[Stanza],
+    wanted: Wanted<'_>,
+) -> Result<Vec<String>, SourcesError> {
+    let chosen = wanted.security_of(&select(entries, wanted)?);
+    let uris = chosen.iter().flat_map(|entry| entry.words("URIs"));
+    Ok(uris.map(without_password).collect())
+}
+
+/// Whether an entry has apt take packages without a signature, and the field that says so.
+fn unsigned(entry: &Stanza) -> Option<&'static str> {
+    let fields = [
+        "Trusted",
+        "Allow-Insecure",
+        "Allow-Weak",
+        "Allow-Downgrade-To-Insecure",
+    ];
+    // apt's words for yes, see StringToBool in apt-pkg/contrib/strutl.cc
+    let yes = ["yes", "true", "with", "on", "enable", "1"];
+    fields.into_iter().find(|field| {
+        let value = entry.field(field).unwrap_or_default().trim();
+        yes.iter().any(|word| word.eq_ignore_ascii_case(value))
+    })
+}
+
+/// A URL without user and password.
+fn without_password(uri: &str) -> String {
+    match uri.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or(host);
+            format!("{scheme}://{host}{path}")
+        }
+        None => uri.to_owned(),
+    }
 }
 
 /// The entries that have the wanted packages, reduced to them.
 fn select(entries: &[Stanza], wanted: Wanted<'_>) -> Result<Vec<Stanza>, SourcesError> {
-    let extra: &[&str] = if wanted.firmware {
-        &["non-free-firmware"]
+    let chosen: Vec<_> = if wanted.mirrors.is_empty() {
+        let narrow = |entry| wanted.narrowed(entry);
+        entries.iter().filter_map(narrow).collect()
     } else {
-        &[]
+        let mirrors = wanted.mirrors.iter().map(Mirror::entry);
+        let mut chosen: Vec<_> = mirrors.filter_map(|e| wanted.narrowed(&e)).collect();
+        if wanted.machine_security {
+            chosen.extend(wanted.security_of(entries));
+        }
+        chosen
     };
-    let by_hand = of_mirrors(wanted.mirrors, wanted.suite);
-    let entries = if by_hand.is_empty() {
-        entries
-    } else {
-        &by_hand
-    };
-    let chosen: Vec<_> = entries
-        .iter()
-        .filter_map(|entry| narrowed(entry, wanted.suite, wanted.architecture, extra))
-        .collect();
     if !has_release(&chosen, wanted.suite) {
         return Err(SourcesError::NoArchive {
             suite: wanted.suite.to_owned(),
         });
+    }
+    if !wanted.allow_unsigned {
+        for entry in &chosen {
+            if let Some(field) = unsigned(entry) {
+                return Err(SourcesError::Unsigned {
+                    uri: without_password(entry.field("URIs").unwrap_or_default()),
+                    field,
+                });
+            }
+        }
     }
     Ok(chosen)
 }
@@ -141,8 +251,14 @@ pub fn render(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesE
     Ok(paragraphs.join("\n"))
 }
 
+/// The text of a `.sources` file with one mirror.
+fn render_mirror(mirror: &Mirror, wanted: Wanted<'_>) -> String {
+    let entry = mirror.entry();
+    wanted.narrowed(&entry).unwrap_or(entry).render()
+}
+
 /// The text of a `sources.list` with the wanted entries, for another machine: without options, which may name files of
-/// this machine.
+/// this machine, and which would have it take unsigned packages.
 pub fn render_lines(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesError> {
     let mut text = String::new();
     for entry in select(entries, wanted)? {
@@ -177,6 +293,30 @@ pub enum SourcesError {
         /// The suite that was asked for.
         suite: String,
     },
+    /// The machine's apt is told not to check the signature of an archive.
+    #[error("apt on this machine takes packages of {uri} without a signature (`{field}: yes`)")]
+    Unsigned {
+        /// URLs of the archive.
+        uri: String,
+        /// The field of its entry.
+        field: &'static str,
+    },
+}
+
+impl SourcesError {
+    /// The hint: an instruction to the user.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(source) => source.hint(),
+            Self::Read { .. } => None,
+            Self::NoArchive { .. } => Some("give a mirror with `--mirror URL`".to_owned()),
+            Self::Unsigned { .. } => Some(
+                "remove the option and name the archive's key (`Signed-By`), give a signed mirror with `--mirror URL`, \
+                 or accept what anyone on the way may have changed with `--allow-unsigned-archive`"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -199,12 +339,14 @@ mod tests {
          Suites: bookworm\n\
          Components: main\n";
 
-    fn wanted(mirrors: &[String], firmware: bool) -> Wanted<'_> {
+    fn wanted(mirrors: &[Mirror], firmware: bool) -> Wanted<'_> {
         Wanted {
             suite: "bookworm",
             architecture: "amd64",
             mirrors,
+            machine_security: false,
             firmware,
+            allow_unsigned: false,
         }
     }
 
@@ -273,12 +415,82 @@ mod tests {
     #[test]
     fn a_mirror_named_by_hand_replaces_the_entries() {
         let mirrors = [
-            "http://own.test/debian".to_owned(),
-            "http://own.test/debian-security/".to_owned(),
+            Mirror::of("http://own.test/debian", "bookworm"),
+            Mirror::of("http://own.test/debian-security/", "bookworm"),
         ];
         let text = render(&stanza::parse_stanzas(DEB822), wanted(&mirrors, false)).unwrap();
         assert!(text.contains("Suites: bookworm bookworm-updates\n"));
         assert!(text.contains("Suites: bookworm-security\n"));
         assert!(!text.contains("mirror.test"));
+    }
+    const WITH_SECURITY: &str = "deb http://m.test/debian bookworm main\n\
+         deb http://u:secret@s.test/debian-security bookworm-security main contrib\n";
+
+    #[test]
+    fn the_security_suite_of_the_machine_can_be_used_beside_a_mirror() {
+        let mirrors = [Mirror::of("http://own.test/debian", "bookworm")];
+        let entries = parse_list(WITH_SECURITY);
+        let alone = wanted(&mirrors, false);
+        let with = Wanted {
+            machine_security: true,
+            ..alone
+        };
+        let lines = render_lines(&entries, with).unwrap();
+        assert_eq!(
+            lines,
+            "deb http://own.test/debian bookworm main\n\
+             deb http://own.test/debian bookworm-updates main\n\
+             deb http://u:secret@s.test/debian-security bookworm-security main contrib\n"
+        );
+        let archives = ["http://s.test/debian-security".to_owned()];
+        assert_eq!(security_archives(&entries, with).unwrap(), archives);
+        let machine = security_archives(&entries, wanted(&[], false));
+        assert_eq!(machine.unwrap(), archives);
+        assert!(security_archives(&entries, alone).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_archive_whose_signature_is_not_checked_is_refused_unless_that_is_allowed() {
+        for (option, field) in [
+            ("trusted=yes", "Trusted"),
+            ("trusted=TRUE", "Trusted"),
+            ("allow-insecure=1", "Allow-Insecure"),
+            ("arch=amd64 allow-weak=on", "Allow-Weak"),
+            (
+                "allow-downgrade-to-insecure=yes",
+                "Allow-Downgrade-To-Insecure",
+            ),
+        ] {
+            let list = format!("deb [{option}] http://u:p@m.test/debian bookworm main");
+            let entries = parse_list(&list);
+            let error = render(&entries, wanted(&[], false)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "apt on this machine takes packages of http://m.test/debian without a signature (`{field}: yes`)"
+                )
+            );
+            assert!(error.hint().unwrap().contains("--allow-unsigned-archive"));
+            render_lines(&entries, wanted(&[], false)).unwrap_err();
+            let allowed = Wanted {
+                allow_unsigned: true,
+                ..wanted(&[], false)
+            };
+            assert!(render(&entries, allowed).unwrap().contains(field));
+            let lines = render_lines(&entries, allowed).unwrap();
+            assert_eq!(lines, "deb http://u:p@m.test/debian bookworm main\n");
+        }
+        for good in [
+            "deb [trusted=no] http://m.test/debian bookworm main",
+            "deb http://m.test/debian bookworm main\ndeb [trusted=yes] http://x.test/ other main",
+        ] {
+            render(&parse_list(good), wanted(&[], false)).unwrap();
+        }
+        let deb822 = format!(
+            "{}Trusted: yes\n",
+            "Types: deb\nURIs: http://m.test/debian\nSuites: bookworm\nComponents: main\n"
+        );
+        let entries = stanza::parse_stanzas(&deb822);
+        render(&entries, wanted(&[], false)).unwrap_err();
     }
 }

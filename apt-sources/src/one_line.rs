@@ -28,6 +28,9 @@ fn parse_line(line: &str) -> Option<Stanza> {
             "arch" | "arch+" => "Architectures",
             "signed-by" => "Signed-By",
             "trusted" => "Trusted",
+            "allow-insecure" => "Allow-Insecure",
+            "allow-weak" => "Allow-Weak",
+            "allow-downgrade-to-insecure" => "Allow-Downgrade-To-Insecure",
             "check-valid-until" => "Check-Valid-Until",
             "check-date" => "Check-Date",
             // Languages, targets, pdiffs: not needed to resolve binary packages.

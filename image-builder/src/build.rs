@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use apt_sources::{APT_CONFIG, AptConfig, SourcesError, Wanted};
+use apt_sources::{APT_CONFIG, AptConfig, Wanted};
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, ExecError, Program};
 use host::mount::{self, KernelMounts};
@@ -15,7 +15,6 @@ use tracing::{info, warn};
 
 use crate::cli::Build;
 use crate::debian;
-use crate::error::refused;
 use crate::pack::{self, Built, Packed};
 use crate::tools::Tool;
 
@@ -125,15 +124,12 @@ fn sources_list(options: &Build, exec: &mut dyn Exec) -> Result<String> {
         suite: debian::RELEASE,
         architecture: debian::ARCHITECTURE,
         mirrors: &[],
+        machine_security: false,
         firmware: false,
+        allow_unsigned: options.allow_unsigned_archive,
     };
     let entries = AptConfig::read(exec)?.entries()?;
-    apt_sources::render_lines(&entries, wanted).map_err(|error| match error {
-        SourcesError::NoArchive { .. } => {
-            refused(error.to_string(), "give a mirror with `--mirror URL`")
-        }
-        other => other.into(),
-    })
+    Ok(apt_sources::render_lines(&entries, wanted)?)
 }
 
 /// Makes an ext4 filesystem with the files of `root`.
@@ -208,6 +204,7 @@ mod tests {
             packages: Vec::new(),
             size: None,
             mirror: Some("http://mirror.test/debian".to_owned()),
+            allow_unsigned_archive: false,
             work: folder.join("work"),
             packing: crate::cli::Packing::default(),
         }
@@ -260,6 +257,15 @@ mod tests {
         let error = sources_list(&options, &mut script).unwrap_err();
         let hint = crate::error::hint(&error).unwrap();
         assert_eq!(hint, "give a mirror with `--mirror URL`");
+        fs::write(
+            &list,
+            "deb [trusted=yes] http://m.test/debian bookworm main",
+        )
+        .unwrap();
+        let error = sources_list(&options, &mut script).unwrap_err();
+        assert!(error.to_string().contains("without a signature"), "{error}");
+        let hint = crate::error::hint(&error).unwrap();
+        assert!(hint.contains("--allow-unsigned-archive"), "{hint}");
     }
 
     #[test]

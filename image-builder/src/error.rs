@@ -1,5 +1,6 @@
 //! Errors with a hint.
 
+use apt_sources::{ArchiveError, SourcesError};
 use host::exec::ExecError;
 use os_image::disk::DiskImageError;
 use os_image::error::ManifestError;
@@ -29,6 +30,12 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             return Some(refusal.hint.clone());
+        }
+        if let Some(error) = cause.downcast_ref::<ArchiveError>() {
+            return error.hint();
+        }
+        if let Some(error) = cause.downcast_ref::<SourcesError>() {
+            return error.hint();
         }
         if let Some(error) = cause.downcast_ref::<ManifestError>() {
             return Some(error.hint().to_owned());

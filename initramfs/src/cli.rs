@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use apt_sources::Proxies;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::apt::Proxies;
 use crate::compose::BuildOptions;
 use crate::error::Error;
 
@@ -87,7 +87,7 @@ pub struct Build {
     )]
     pub lock: PathBuf,
     /// Use current package versions and rewrite the lock file.
-    #[arg(long)]
+    #[arg(long, visible_alias = "update-lock")]
     pub renew_lock: bool,
     /// Cache folder for package files.
     #[arg(long, value_name = "DIR", default_value = "target/cache/debs")]
@@ -106,6 +106,9 @@ pub struct Build {
     /// repeated; a URL that ends in `-security` is used for that suite.
     #[arg(long, value_name = "URL", verbatim_doc_comment)]
     pub mirror: Vec<String>,
+    /// Use an archive even where apt is told not to check its signature.
+    #[arg(long)]
+    pub allow_unsigned_archive: bool,
     /// Code name of the Debian release.
     #[arg(long, value_name = "NAME", default_value = "bookworm")]
     pub suite: String,
@@ -160,6 +163,7 @@ impl Build {
             host_key: self.host_key,
             conf: self.conf,
             mirrors: self.mirror,
+            allow_unsigned: self.allow_unsigned_archive,
             suite: self.suite,
             proxies: Proxies::of_environment(),
             now,

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use apt_sources::Wanted;
+use apt_sources::apt::Apt;
+use apt_sources::lock::{self, Lock};
+use apt_sources::{Cache, Mirror, Proxies, Wanted};
 use host::exec::Exec;
 
-use crate::apt::{Apt, Proxies};
 use crate::archive;
 use crate::elf;
 use crate::error::{self, Error};
-use crate::lock::{self, Lock};
 use crate::manifest::{self, Artifact, Manifest};
 use crate::modules::{self, Modules};
 use crate::recipe::{self, RecipeEntry};
@@ -48,6 +48,8 @@ pub struct BuildOptions {
     pub conf: Option<PathBuf>,
     /// URLs of mirrors given by the user.
     pub mirrors: Vec<String>,
+    /// Whether archives may be used whose signature apt was told not to check.
+    pub allow_unsigned: bool,
     /// Code name of the Debian release.
     pub suite: String,
     /// Proxies from the environment.
@@ -66,9 +68,10 @@ pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Er
         source,
     })?;
     elf::check_static(&options.agent, &agent)?;
-    let cache = created(&options.cache)?;
-    let _lock = lock_cache(&cache)?;
-    let apt_state = created(&cache.join("apt"))?;
+    let in_use = Cache::open(&options.cache)?;
+    let cache = in_use.folder();
+    let mirrors = options.mirrors.iter();
+    let mirrors: Vec<_> = mirrors.map(|uri| Mirror::of(uri, &options.suite)).collect();
     let input = ResolveInput {
         suite: &options.suite,
         kernel: &options.kernel_package,
@@ -78,16 +81,18 @@ pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Er
     };
     let wanted = Wanted {
         suite: &options.suite,
-        architecture: crate::apt::ARCHITECTURE,
-        mirrors: &options.mirrors,
+        architecture: crate::ARCHITECTURE,
+        mirrors: &mirrors,
+        machine_security: false,
         firmware: !options.firmware.is_empty(),
+        allow_unsigned: options.allow_unsigned,
     };
-    let mut apt = Apt::new(exec, apt_state, wanted, options.proxies.clone());
-    let lock = lock_for(&mut apt, options, input, &cache)?;
-    let mut unpacked = Unpacked::new(&cache)?;
-    apt.prefetch(&lock.packages, &cache)?;
+    let mut apt = Apt::new(exec, in_use.apt_state()?, wanted, options.proxies.clone());
+    let lock = lock_for(&mut apt, options, input, cache)?;
+    let mut unpacked = Unpacked::new(cache)?;
+    apt.prefetch(&lock.packages, cache)?;
     for package in &lock.packages {
-        let file = apt.fetch(package, &cache)?;
+        let file = apt.fetch(package, cache)?;
         tracing::info!(package = package.name, version = package.version, "unpack");
         unpacked.add(apt.exec(), &package.name, &file)?;
     }
@@ -116,23 +121,6 @@ pub fn build(exec: &mut dyn Exec, options: &BuildOptions) -> Result<Manifest, Er
         &vmlinuz(root, &modules.release)?,
         built,
     )
-}
-
-/// Creates the folder if it does not exist; returns its absolute path.
-fn created(folder: &Path) -> Result<PathBuf, Error> {
-    fs::create_dir_all(folder).map_err(error::io("create", folder))?;
-    folder.canonicalize().map_err(error::io("find", folder))
-}
-
-/// Locks the cache against other builds until the result is dropped; waits for one that runs.
-fn lock_cache(cache: &Path) -> Result<fs::File, Error> {
-    let path = cache.join(".in-use");
-    let file = fs::File::create(&path).map_err(error::io("create", &path))?;
-    if file.try_lock().is_err() {
-        tracing::info!(cache = %cache.display(), "waiting for another build that uses the cache");
-        file.lock().map_err(error::io("lock", &path))?;
-    }
-    Ok(file)
 }
 
 /// The existing lock, if it matches the options, or a new one.

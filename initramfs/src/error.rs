@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use apt_sources::SourcesError;
+use apt_sources::{ArchiveError, SourcesError};
 use host::exec::ExecError;
 
 /// Why a ramdisk could not be made or read.
@@ -30,60 +30,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The package sources are unknown.
+    /// Packages could not be chosen or fetched.
     #[error(transparent)]
-    Sources(#[from] SourcesError),
-    /// The package lists do not have the package.
-    #[error("the suite `{suite}` has no package `{package}`")]
-    NoPackage {
-        /// Name of the package.
-        package: String,
-        /// The requested suite.
-        suite: String,
-    },
-    /// apt's output could not be parsed.
-    #[error("cannot parse apt's output for {subject}: {why}")]
-    AptOutput {
-        /// What was queried.
-        subject: String,
-        /// What is missing or wrong.
-        why: String,
-    },
-    /// The file is not a valid lock file.
-    #[error("{} is not a lock file of this program", path.display())]
-    LockFormat {
-        /// Path of the file.
-        path: PathBuf,
-        /// The JSON parser's error.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The lock was made for other options.
-    #[error("the lock {} was made for other options: {what}", path.display())]
-    LockMismatch {
-        /// Path of the file.
-        path: PathBuf,
-        /// The difference, as a clause.
-        what: String,
-    },
-    /// A locked version is no longer available.
-    #[error("the locked package `{package}` {version} is neither in the cache {} nor on the mirror", cache.display())]
-    LockedVersionGone {
-        /// Name of the package.
-        package: String,
-        /// Version in the lock.
-        version: String,
-        /// Cache folder for package files.
-        cache: PathBuf,
-    },
-    /// The mirror's package file has another sha256 than in the lock.
-    #[error("the mirror's `{package}` {version} has another sha256 than in the lock")]
-    WrongDigest {
-        /// Name of the package.
-        package: String,
-        /// Version in the lock.
-        version: String,
-    },
+    Archive(#[from] ArchiveError),
     /// A package does not have a file of the recipe.
     #[error("the package `{package}` has no file `{file}`")]
     NoFile {
@@ -172,26 +121,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Tool { source, .. } => return source.hint(),
-            Self::Sources(SourcesError::Config(source)) => {
-                return source.hint();
-            }
-            Self::Sources(SourcesError::NoArchive { .. }) => {
+            Self::Archive(ArchiveError::Sources(SourcesError::NoArchive { .. })) => {
                 "give a mirror with `--mirror URL`, or another release with `--suite`".to_owned()
             }
-            Self::NoPackage { .. } => {
-                "check the spelling; firmware needs a mirror that has `non-free-firmware`"
-                    .to_owned()
-            }
-            Self::LockFormat { .. } | Self::LockMismatch { .. } => {
-                "make a new lock with `--renew-lock`, or give another file with `--lock`".to_owned()
-            }
-            Self::LockedVersionGone { .. } => {
-                "use current versions with `--renew-lock`, or put the package file into the cache"
-                    .to_owned()
-            }
-            Self::WrongDigest { .. } => {
-                "find out why before you accept the mirror's file with `--renew-lock`".to_owned()
-            }
+            Self::Archive(source) => return source.hint(),
             Self::NoAgent { .. } => {
                 "build it with `make agent`, or give another file with `--agent`".to_owned()
             }

@@ -163,15 +163,15 @@ pub fn to_json(report: &Report) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::Lock;
     use crate::tree::Tree;
+    use apt_sources::lock::Lock;
 
     fn ramdisk() -> Vec<u8> {
         let mut tree = Tree::new();
         tree.text("agent", "usr/bin/provision", 0o755, &"a".repeat(3000))
             .unwrap();
         tree.text("udev", "usr/bin/udevadm", 0o755, "u").unwrap();
-        let lock = Lock::new("bookworm", 7, &[], vec![]);
+        let lock = Lock::new("bookworm", "amd64", 7, &[], vec![]);
         let contents = manifest::contents(&tree, &lock, "6.1", 7, "00".to_owned());
         let text = serde_json::to_string(&contents).unwrap();
         tree.text("base", manifest::INSIDE, 0o644, &text).unwrap();

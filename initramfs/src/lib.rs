@@ -9,14 +9,12 @@
 //! ```
 //!
 //! - [`compose`]: the build; [`inspect`]: content of a finished ramdisk
-//! - [`apt`]: Debian's archive through apt with a private state
-//! - [`lock`], `resolve`: choose exact package files
+//! - `resolve`: chooses exact package files, by `apt-sources`
 //! - [`recipe`], `elf`, `modules`, `unpack`: choose files of the packages
 //! - `tree`, `archive`, `manifest`: the output
 //!
 //! No program of the packages is ever executed.
 
-pub mod apt;
 mod archive;
 mod base;
 pub mod cli;
@@ -25,7 +23,6 @@ mod elf;
 pub mod error;
 mod host_key;
 pub mod inspect;
-pub mod lock;
 mod manifest;
 mod modules;
 pub mod recipe;
@@ -33,3 +30,6 @@ mod resolve;
 mod tools;
 mod tree;
 mod unpack;
+
+/// Debian's name of the ramdisk's architecture, the only one supported.
+const ARCHITECTURE: &str = "amd64";

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use apt_sources::lock::Lock;
 use serde::{Deserialize, Serialize};
 
-use crate::lock::Lock;
 use crate::tree::Tree;
 
 /// Path of the description inside the ramdisk.

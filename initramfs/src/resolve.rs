@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use apt_sources::ArchiveError;
+use apt_sources::apt::Apt;
+use apt_sources::lock::{Lock, Package};
 use apt_sources::stanza::Stanza;
 
-use crate::apt::Apt;
 use crate::elf::{self, Missing};
 use crate::error::Error;
-use crate::lock::{Lock, Package};
 use crate::recipe::{self, RecipeEntry};
 use crate::unpack::{self, Unpacked};
 
@@ -116,7 +117,13 @@ pub(crate) fn resolve(
         }
     }
     let packages: Result<Vec<_>, _> = chosen.iter().map(|name| locked(&known, name)).collect();
-    Ok(Lock::new(input.suite, input.now, &roots, packages?))
+    Ok(Lock::new(
+        input.suite,
+        crate::ARCHITECTURE,
+        input.now,
+        &roots,
+        packages?,
+    ))
 }
 
 /// Fetches packages together, before they are unpacked one by one.
@@ -127,7 +134,7 @@ fn prefetch<'n>(
     cache: &Path,
 ) -> Result<(), Error> {
     let packages: Result<Vec<_>, _> = names.into_iter().map(|name| locked(known, name)).collect();
-    apt.prefetch(&packages?, cache)
+    Ok(apt.prefetch(&packages?, cache)?)
 }
 
 /// Fetches and unpacks one package.
@@ -155,29 +162,11 @@ fn kernel_of(requested: &str, known: &BTreeMap<String, Stanza>) -> String {
 
 /// The lock's entry of a package, from the package lists.
 fn locked(known: &BTreeMap<String, Stanza>, name: &str) -> Result<Package, Error> {
-    let bad = |why: &str| Error::AptOutput {
+    let stanza = known.get(name).ok_or_else(|| ArchiveError::AptOutput {
         subject: format!("`{name}`"),
-        why: why.to_owned(),
-    };
-    let stanza = known
-        .get(name)
-        .ok_or_else(|| bad("it is not among the packages to install"))?;
-    let field = |field: &str| {
-        stanza
-            .field(field)
-            .map(str::to_owned)
-            .ok_or_else(|| bad(&format!("it has no `{field}`")))
-    };
-    Ok(Package {
-        name: name.to_owned(),
-        version: field("Version")?,
-        architecture: field("Architecture")?,
-        sha256: field("SHA256")?,
-        size_bytes: field("Size")?
-            .parse()
-            .map_err(|_| bad("its `Size` is not a number"))?,
-        filename: field("Filename")?,
-    })
+        why: "it is not among the packages to install".to_owned(),
+    })?;
+    Ok(Package::of(stanza)?)
 }
 
 /// Difference between the names of a library and a package; 0 if they follow Debian's naming rule.

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use apt_sources::Proxies;
 use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Output, Program, Running, System};
 use host::wait;
-use initramfs::apt::Proxies;
 use initramfs::compose::{self, BuildOptions};
 
 const QEMU: Program = Program::new("qemu-system-x86_64", "qemu-system-x86");
@@ -76,6 +76,7 @@ fn options(agent: PathBuf, out: PathBuf) -> BuildOptions {
         host_key: None,
         conf: None,
         mirrors: vec![],
+        allow_unsigned: false,
         suite: "bookworm".to_owned(),
         proxies: Proxies::of_environment(),
         now: 1_700_000_000,

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use apt_sources::Proxies;
+use apt_sources::lock;
 use host::exec::{Cmd, Exec, ExecError, Output, Program};
-use initramfs::apt::Proxies;
 use initramfs::compose::{self, BuildOptions};
 use initramfs::error::Error;
 use initramfs::inspect;
-use initramfs::lock;
 use initramfs::recipe;
 use sha2::{Digest, Sha256};
 
@@ -230,6 +230,7 @@ impl TestBuild {
             host_key: None,
             conf: None,
             mirrors: vec![],
+            allow_unsigned: false,
             suite: "bookworm".to_owned(),
             proxies: Proxies::default(),
             now: 1_700_000_000,

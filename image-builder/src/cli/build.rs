@@ -39,6 +39,9 @@ pub(crate) struct Build {
     /// Debian mirror to take packages from, like `http://mirror/debian`; by default those of this machine's apt.
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
+    /// Use an archive of this machine's apt even where apt is told not to check its signature (`trusted=yes`).
+    #[arg(long)]
+    pub(crate) allow_unsigned_archive: bool,
     /// Folder for the unpacked system while it is built; needs about 2 GiB.
     #[arg(long, value_name = "DIR", default_value = "target/tmp")]
     pub(crate) work: PathBuf,

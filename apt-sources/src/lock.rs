@@ -1,4 +1,4 @@
-//! The lock file: the exact package files of a ramdisk.
+//! The lock file: the exact package files of a ramdisk or an image.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{self, Error};
+use crate::error::{self, ArchiveError};
+use crate::stanza::Stanza;
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -16,52 +17,77 @@ const VERSION: u32 = 1;
 /// The package files, and the options that they were chosen for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Lock {
+pub struct Lock {
     /// Version of the format.
-    pub(crate) version: u32,
+    pub version: u32,
     /// Code name of the Debian release.
-    pub(crate) suite: String,
+    pub suite: String,
     /// Debian's name of the architecture.
-    pub(crate) architecture: String,
-    /// Time when the lock was made, in seconds since 1970; the lower bound of the clock in ramdisks made from it.
-    pub(crate) made: u32,
-    /// Packages requested by name, sorted; the others are in the list for their libraries.
-    pub(crate) roots: Vec<String>,
+    pub architecture: String,
+    /// Time when the lock was made, in seconds since 1970: the time of files made from it, and the lower bound of the
+    /// clock in ramdisks.
+    pub made: u32,
+    /// Packages requested by name, sorted; the others are in the list because these need them.
+    pub roots: Vec<String>,
     /// The package files, sorted by name.
-    pub(crate) packages: Vec<Package>,
+    pub packages: Vec<Package>,
 }
 
 /// One package file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Package {
+pub struct Package {
     /// Name of the package.
     #[serde(rename = "package")]
-    pub(crate) name: String,
+    pub name: String,
     /// Version with epoch.
-    pub(crate) version: String,
+    pub version: String,
     /// Debian's name of its architecture, or `all`.
-    pub(crate) architecture: String,
+    pub architecture: String,
     /// sha256 of the package file, in hexadecimal.
     pub sha256: String,
     /// Size of the package file in bytes.
-    pub(crate) size_bytes: u64,
+    pub size_bytes: u64,
     /// Path of the package file below the mirror's root.
-    pub(crate) filename: String,
+    pub filename: String,
 }
 
 impl Package {
+    /// The package of a paragraph of the package lists.
+    pub fn of(stanza: &Stanza) -> Result<Self, ArchiveError> {
+        let name = stanza.field("Package").unwrap_or_default();
+        let bad = |why: String| ArchiveError::AptOutput {
+            subject: format!("`{name}`"),
+            why,
+        };
+        let field = |field: &str| {
+            let value = stanza.field(field).map(str::to_owned);
+            value.ok_or_else(|| bad(format!("it has no `{field}`")))
+        };
+        Ok(Self {
+            name: field("Package")?,
+            version: field("Version")?,
+            architecture: field("Architecture")?,
+            sha256: field("SHA256")?,
+            size_bytes: field("Size")?
+                .parse()
+                .map_err(|_| bad("its `Size` is not a number".to_owned()))?,
+            filename: field("Filename")?,
+        })
+    }
+
     /// File name under which apt downloads it.
-    pub(crate) fn file_name(&self) -> String {
+    pub fn file_name(&self) -> String {
         let version = self.version.replace(':', "%3a");
         format!("{}_{version}_{}.deb", self.name, self.architecture)
     }
 }
 
 impl Lock {
-    /// A lock of these packages for this architecture.
-    pub(crate) fn new(
+    /// A lock of these packages.
+    pub fn new(
         suite: &str,
+        architecture: &str,
         made: u32,
         roots: &[String],
         mut packages: Vec<Package>,
@@ -71,7 +97,7 @@ impl Lock {
         Self {
             version: VERSION,
             suite: suite.to_owned(),
-            architecture: crate::apt::ARCHITECTURE.to_owned(),
+            architecture: architecture.to_owned(),
             made,
             roots: roots.into_iter().collect(),
             packages,
@@ -79,20 +105,21 @@ impl Lock {
     }
 
     /// Reads a lock; `None` where the file does not exist.
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
+    pub fn read(path: &Path) -> Result<Option<Self>, ArchiveError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(error::io("read", path)(cause)),
         };
-        let lock: Self = serde_json::from_str(&text).map_err(|source| Error::LockFormat {
-            path: path.to_owned(),
-            source,
-        })?;
+        let lock: Self =
+            serde_json::from_str(&text).map_err(|source| ArchiveError::LockFormat {
+                path: path.to_owned(),
+                source,
+            })?;
         if lock.version == VERSION {
             return Ok(Some(lock));
         }
-        Err(Error::LockMismatch {
+        Err(ArchiveError::LockMismatch {
             path: path.to_owned(),
             what: format!(
                 "its version is {}, but only {VERSION} is supported",
@@ -102,11 +129,12 @@ impl Lock {
     }
 
     /// Writes the lock atomically.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
-        let mut text = serde_json::to_string_pretty(self).map_err(|source| Error::LockFormat {
-            path: path.to_owned(),
-            source,
-        })?;
+    pub fn write(&self, path: &Path) -> Result<(), ArchiveError> {
+        let mut text =
+            serde_json::to_string_pretty(self).map_err(|source| ArchiveError::LockFormat {
+                path: path.to_owned(),
+                source,
+            })?;
         text.push('\n');
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(error::io("create", folder))?;
@@ -118,8 +146,8 @@ impl Lock {
     }
 
     /// Fails unless the lock was made for this suite and these roots.
-    pub(crate) fn check(&self, path: &Path, suite: &str, roots: &[String]) -> Result<(), Error> {
-        let mismatch = |what: String| Error::LockMismatch {
+    pub fn check(&self, path: &Path, suite: &str, roots: &[String]) -> Result<(), ArchiveError> {
+        let mismatch = |what: String| ArchiveError::LockMismatch {
             path: path.to_owned(),
             what,
         };
@@ -142,7 +170,7 @@ impl Lock {
 }
 
 /// The sha256 of a file, in hexadecimal.
-pub(crate) fn sha256_of(path: &Path) -> Result<String, Error> {
+pub fn sha256_of(path: &Path) -> Result<String, ArchiveError> {
     let mut file = fs::File::open(path).map_err(error::io("open", path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -186,7 +214,13 @@ mod tests {
         let path = dir.path().join("deep/initramfs.lock");
         assert!(Lock::read(&path).unwrap().is_none());
         let roots = ["b".to_owned(), "a".to_owned(), "a".to_owned()];
-        let lock = Lock::new("bookworm", 7, &roots, vec![package("b"), package("a")]);
+        let lock = Lock::new(
+            "bookworm",
+            "amd64",
+            7,
+            &roots,
+            vec![package("b"), package("a")],
+        );
         lock.write(&path).unwrap();
         assert_eq!(Lock::read(&path).unwrap().unwrap(), lock);
         assert_eq!(lock.roots, ["a", "b"]);
@@ -204,7 +238,7 @@ mod tests {
     #[test]
     fn a_lock_for_other_options_is_refused_with_a_hint() {
         let roots = ["a".to_owned()];
-        let lock = Lock::new("bookworm", 7, &roots, vec![package("a")]);
+        let lock = Lock::new("bookworm", "amd64", 7, &roots, vec![package("a")]);
         let path = Path::new("/x.lock");
         lock.check(path, "bookworm", &roots).unwrap();
         let cases: [(&str, &[&str], &str); 3] = [
@@ -230,11 +264,17 @@ mod tests {
         let path = dir.path().join("x.lock");
         for text in ["", "{}", "[1]", "{\"version\": 1, \"odd\": 2}"] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(Lock::read(&path), Err(Error::LockFormat { .. })));
+            assert!(matches!(
+                Lock::read(&path),
+                Err(ArchiveError::LockFormat { .. })
+            ));
         }
-        let mut lock = Lock::new("bookworm", 7, &[], vec![]);
+        let mut lock = Lock::new("bookworm", "amd64", 7, &[], vec![]);
         lock.version = 9;
         lock.write(&path).unwrap();
-        assert!(matches!(Lock::read(&path), Err(Error::LockMismatch { .. })));
+        assert!(matches!(
+            Lock::read(&path),
+            Err(ArchiveError::LockMismatch { .. })
+        ));
     }
 }

@@ -1,60 +1,38 @@
 //! apt with a private state: it sees the archive but not the packages installed on this machine, and changes nothing.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use apt_sources::stanza::{self, Stanza};
-use apt_sources::{AptConfig, Wanted};
-use host::exec::{Cmd, Exec, ExecError};
+use host::exec::{Cmd, Exec, ExecError, Program};
 
-use crate::error::{self, Error};
+use crate::apt_conf::{self, Proxies, write_private};
+use crate::error::{self, ArchiveError};
 use crate::lock::{self, Package};
-use crate::tools::Tool;
+use crate::stanza::{self, Stanza};
+use crate::{AptConfig, Mirror, Wanted};
 
-/// Debian's name of the ramdisk's architecture, the only one supported.
-pub(crate) const ARCHITECTURE: &str = "amd64";
+/// Reads apt's package lists.
+const APT_CACHE: Program = Program::new("apt-cache", "apt");
+
+/// Downloads packages, and lists what apt would install.
+const APT_GET: Program = Program::new("apt-get", "apt");
 
 /// Time limit of one download: kernels and firmware are large, and connections may be slow.
 const DOWNLOAD_TIME: Duration = Duration::from_hours(1);
 
 /// One version of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PackageVersion {
+pub struct PackageVersion {
     /// Name of the package.
-    pub(crate) name: String,
+    pub name: String,
     /// Version with epoch.
-    pub(crate) version: String,
-}
-
-/// Proxies from this process's environment variables, which started programs do not inherit.
-#[derive(Clone, Debug, Default)]
-pub struct Proxies {
-    /// `http_proxy`.
-    pub http: Option<String>,
-    /// `https_proxy`.
-    pub https: Option<String>,
-    /// `no_proxy`.
-    pub none_for: Option<String>,
-}
-
-impl Proxies {
-    /// Reads the variables; empty ones count as unset.
-    pub fn of_environment() -> Self {
-        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self {
-            http: var("http_proxy"),
-            https: var("https_proxy"),
-            none_for: var("no_proxy"),
-        }
-    }
+    pub version: String,
 }
 
 /// apt, configured for one release and an empty machine. The package lists are fetched at the first query.
-pub(crate) struct Apt<'e> {
+pub struct Apt<'e> {
     exec: &'e mut dyn Exec,
     state: PathBuf,
     wanted: Wanted<'e>,
@@ -70,50 +48,9 @@ impl std::fmt::Debug for Apt<'_> {
     }
 }
 
-/// The configuration file, which disables the machine's packages, pins and hooks.
-fn render_config(state: &Path, proxies: &Proxies, config: &AptConfig) -> String {
-    let at = |below: &str| state.join(below).display().to_string();
-    let mut text = String::from(
-        "#clear APT::Architectures;\n#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
-         #clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Post-Invoke;\n",
-    );
-    let settings = [
-        ("Dir::State", at("state")),
-        ("Dir::State::status", at("status")),
-        ("Dir::Cache", at("cache")),
-        ("Dir::Etc::sourcelist", "/dev/null".to_owned()),
-        ("Dir::Etc::sourceparts", at("sources.list.d")),
-        ("Dir::Etc::preferences", "/dev/null".to_owned()),
-        ("Dir::Etc::preferencesparts", at("preferences.d")),
-        ("APT::Architecture", ARCHITECTURE.to_owned()),
-        ("APT::Architectures::", ARCHITECTURE.to_owned()),
-        ("APT::Install-Recommends", "false".to_owned()),
-        // The state is in a folder of the user, which apt's own user may not enter.
-        ("APT::Sandbox::User", "root".to_owned()),
-        ("Acquire::Languages", "none".to_owned()),
-        ("Acquire::Retries", "3".to_owned()),
-    ];
-    for (key, value) in settings {
-        let _ = writeln!(text, "{key} \"{value}\";");
-    }
-    // As in apt, a configured proxy overrides the environment.
-    let environment = [
-        ("http", &proxies.http, config.http_proxy),
-        ("https", &proxies.https, config.https_proxy),
-    ];
-    for (scheme, proxy, configured) in environment {
-        if let (Some(proxy), false) = (proxy, configured)
-            && !proxy.contains(['"', '\n'])
-        {
-            let _ = writeln!(text, "Acquire::{scheme}::Proxy \"{proxy}\";");
-        }
-    }
-    text
-}
-
 impl<'e> Apt<'e> {
     /// apt with its state below `state`, an absolute path.
-    pub(crate) fn new(
+    pub fn new(
         exec: &'e mut dyn Exec,
         state: PathBuf,
         wanted: Wanted<'e>,
@@ -128,12 +65,51 @@ impl<'e> Apt<'e> {
         }
     }
 
+    /// Whether apt can fetch the package lists of `mirror`. A mirror that has only some of its suites has none.
+    pub fn answers(
+        exec: &mut dyn Exec,
+        state: &Path,
+        mirror: &Mirror,
+        wanted: Wanted<'_>,
+        proxies: &Proxies,
+    ) -> Result<bool, ArchiveError> {
+        let config = AptConfig::read(exec)?;
+        let entry = crate::render_mirror(mirror, wanted);
+        let apt = Apt::new(exec, state.to_owned(), wanted, proxies.clone());
+        apt.prepare(&config, &entry)?;
+        let update = apt.update();
+        match apt.exec.run(&update) {
+            Ok(_) => Ok(true),
+            Err(ExecError::Failed { .. }) => Ok(false),
+            Err(error) => Err(error::tool("fetch apt's package lists")(error)),
+        }
+    }
+
     /// Writes the configuration and fetches the package lists, once.
-    fn ensure_lists(&mut self) -> Result<(), Error> {
+    fn ensure_lists(&mut self) -> Result<(), ArchiveError> {
         if self.ready {
             return Ok(());
         }
         let config = AptConfig::read(self.exec)?;
+        let entries = crate::render(&config.entries()?, self.wanted)?;
+        self.prepare(&config, &entries)?;
+        let update = self.update();
+        self.exec
+            .run(&update)
+            .map_err(error::tool("fetch apt's package lists"))?;
+        self.ready = true;
+        Ok(())
+    }
+
+    /// The command that fetches the lists. Without its option, apt only warns of a list that it could not fetch, and
+    /// uses an old one.
+    fn update(&self) -> Cmd {
+        self.command(APT_GET)
+            .args(["-qq", "--error-on=any", "update"])
+    }
+
+    /// Writes the configuration for the archives of `entries`.
+    fn prepare(&self, config: &AptConfig, entries: &str) -> Result<(), ArchiveError> {
         for folder in [
             "state/lists/partial",
             "cache/archives/partial",
@@ -143,30 +119,16 @@ impl<'e> Apt<'e> {
             let path = self.state.join(folder);
             fs::create_dir_all(&path).map_err(error::io("create", &path))?;
         }
-        let entries = config.entries()?;
         write_private(&self.state.join("status"), "")?;
-        write_private(
-            &self.state.join("sources.list.d/release.sources"),
-            &apt_sources::render(&entries, self.wanted)?,
-        )?;
-        write_private(
-            &self.state.join("apt.conf"),
-            &render_config(&self.state, &self.proxies, &config),
-        )?;
-        // Without the option, apt only warns of a list that it could not fetch, and uses an old one.
-        let update = self
-            .command(Tool::AptGet)
-            .args(["-qq", "--error-on=any", "update"]);
-        self.exec
-            .run(&update)
-            .map_err(error::tool("fetch apt's package lists"))?;
-        self.ready = true;
-        Ok(())
+        let sources = self.state.join("sources.list.d/release.sources");
+        write_private(&sources, entries)?;
+        let text = apt_conf::render(&self.state, &self.wanted, &self.proxies, config);
+        write_private(&self.state.join("apt.conf"), &text)
     }
 
     /// A command with the private state.
-    fn command(&self, tool: Tool) -> Cmd {
-        let cmd = Cmd::new(tool).arg("-c").arg(self.state.join("apt.conf"));
+    fn command(&self, program: Program) -> Cmd {
+        let cmd = Cmd::new(program).arg("-c").arg(self.state.join("apt.conf"));
         match &self.proxies.none_for {
             Some(hosts) => cmd.env("no_proxy", hosts),
             None => cmd,
@@ -174,16 +136,16 @@ impl<'e> Apt<'e> {
     }
 
     /// The packages that apt would install on an empty machine to install `roots`.
-    pub(crate) fn closure(&mut self, roots: &[String]) -> Result<Vec<PackageVersion>, Error> {
+    pub fn closure(&mut self, roots: &[String]) -> Result<Vec<PackageVersion>, ArchiveError> {
         self.ensure_lists()?;
         let cmd = self
-            .command(Tool::AptGet)
+            .command(APT_GET)
             .args(["-qq", "--print-uris", "install"])
             .args(roots);
         let output = self.exec.run(&cmd).map_err(|source| {
             let unknown = unknown_package(&source);
             match unknown {
-                Some(package) => Error::NoPackage {
+                Some(package) => ArchiveError::NoPackage {
                     package,
                     suite: self.wanted.suite.to_owned(),
                 },
@@ -194,10 +156,10 @@ impl<'e> Apt<'e> {
     }
 
     /// The entries of `packages` in the package lists.
-    pub(crate) fn show(&mut self, packages: &[PackageVersion]) -> Result<Vec<Stanza>, Error> {
+    pub fn show(&mut self, packages: &[PackageVersion]) -> Result<Vec<Stanza>, ArchiveError> {
         self.ensure_lists()?;
         let cmd = self
-            .command(Tool::AptCache)
+            .command(APT_CACHE)
             .arg("show")
             .args(packages.iter().map(|p| format!("{}={}", p.name, p.version)));
         let output = self
@@ -208,14 +170,14 @@ impl<'e> Apt<'e> {
     }
 
     /// Runs other programs while `Apt` borrows the [`Exec`].
-    pub(crate) fn exec(&mut self) -> &mut dyn Exec {
+    pub fn exec(&mut self) -> &mut dyn Exec {
         self.exec
     }
 
     /// Downloads all packages that are not in the folder `cache` with one call of apt: it reads its lists for each call,
     /// which takes longer than most downloads. A failure is only a warning: [`Self::fetch`] then downloads each package
     /// by itself, and its error names the one that is not available.
-    pub(crate) fn prefetch(&mut self, packages: &[Package], cache: &Path) -> Result<(), Error> {
+    pub fn prefetch(&mut self, packages: &[Package], cache: &Path) -> Result<(), ArchiveError> {
         let missing: BTreeSet<&Package> = packages
             .iter()
             .filter(|package| !cache.join(package.file_name()).exists())
@@ -227,7 +189,7 @@ impl<'e> Apt<'e> {
         tracing::info!(packages = missing.len(), "fetch");
         let download = download_folder(cache)?;
         let cmd = self
-            .command(Tool::AptGet)
+            .command(APT_GET)
             .args(["-qq", "download"])
             .args(missing.iter().map(|package| exact(package)))
             .directory(download.path())
@@ -246,7 +208,7 @@ impl<'e> Apt<'e> {
     }
 
     /// Path of the package file in the folder `cache`. It is downloaded if it is missing or its sha256 is not the lock's.
-    pub(crate) fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, Error> {
+    pub fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, ArchiveError> {
         let path = cache.join(package.file_name());
         if path.exists() {
             if lock::sha256_of(&path)? == package.sha256 {
@@ -257,7 +219,7 @@ impl<'e> Apt<'e> {
         self.ensure_lists()?;
         let download = download_folder(cache)?;
         let cmd = self
-            .command(Tool::AptGet)
+            .command(APT_GET)
             .args(["-qq", "download"])
             .arg(exact(package))
             .directory(download.path())
@@ -270,7 +232,7 @@ impl<'e> Apt<'e> {
             return Err(gone(package, cache));
         }
         if lock::sha256_of(&fetched)? != package.sha256 {
-            return Err(Error::WrongDigest {
+            return Err(ArchiveError::WrongDigest {
                 package: package.name.clone(),
                 version: package.version.clone(),
             });
@@ -281,7 +243,7 @@ impl<'e> Apt<'e> {
 }
 
 /// A temporary folder for downloads, so that an interrupted one is never taken for a package file.
-fn download_folder(cache: &Path) -> Result<tempfile::TempDir, Error> {
+fn download_folder(cache: &Path) -> Result<tempfile::TempDir, ArchiveError> {
     tempfile::Builder::new()
         .prefix(".fetch-")
         .tempdir_in(cache)
@@ -294,7 +256,7 @@ fn exact(package: &Package) -> String {
 }
 
 /// Distinguishes "the mirror no longer has this version" from other failures of a download.
-fn gone_or(cause: ExecError, package: &Package, cache: &Path) -> Error {
+fn gone_or(cause: ExecError, package: &Package, cache: &Path) -> ArchiveError {
     let is_gone = matches!(&cause, ExecError::Failed { stderr, .. }
         if ["was not found", "Unable to locate", "404"].iter().any(|word| stderr.contains(word)));
     if is_gone {
@@ -304,19 +266,12 @@ fn gone_or(cause: ExecError, package: &Package, cache: &Path) -> Error {
     }
 }
 
-fn gone(package: &Package, cache: &Path) -> Error {
-    Error::LockedVersionGone {
+fn gone(package: &Package, cache: &Path) -> ArchiveError {
+    ArchiveError::LockedVersionGone {
         package: package.name.clone(),
         version: package.version.clone(),
         cache: cache.to_owned(),
     }
-}
-
-/// Writes a file that only its owner may read: URLs of proxies and mirrors can contain passwords.
-fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o600)))
-        .map_err(error::io("write", path))
 }
 
 /// The package in apt's error "Unable to locate package".
@@ -331,14 +286,14 @@ fn unknown_package(error: &ExecError) -> Option<String> {
 }
 
 /// Parses `'URI' name_version_architecture.deb size digest` lines.
-fn parse_uris(text: &str) -> Result<Vec<PackageVersion>, Error> {
+fn parse_uris(text: &str) -> Result<Vec<PackageVersion>, ArchiveError> {
     let mut packages = Vec::new();
     for line in text.lines().filter(|line| line.starts_with('\'')) {
         let file = line.split_whitespace().nth(1).unwrap_or_default();
         let mut words = file.trim_end_matches(".deb").split('_');
         let (Some(name), Some(version), Some(_)) = (words.next(), words.next(), words.next())
         else {
-            return Err(Error::AptOutput {
+            return Err(ArchiveError::AptOutput {
                 subject: "the packages to install".to_owned(),
                 why: format!("`{file}` is not the name of a package file"),
             });
@@ -369,27 +324,6 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_proxy_beats_the_environment() {
-        let proxies = Proxies {
-            http: Some("http://p.test:1".to_owned()),
-            https: Some("http://p.test:2".to_owned()),
-            none_for: None,
-        };
-        let mut script = Script::new().answering("apt-config", "HTTP='http://own.test'\n");
-        let config = AptConfig::read(&mut script).unwrap();
-        let text = render_config(Path::new("/s"), &proxies, &config);
-        assert!(!text.contains("Acquire::http::Proxy"));
-        assert!(text.contains("Acquire::https::Proxy \"http://p.test:2\";"));
-    }
-
-    #[test]
-    fn apt_does_not_see_installed_packages() {
-        let text = render_config(Path::new("/s"), &Proxies::default(), &AptConfig::default());
-        assert!(text.contains("Dir::State::status \"/s/status\";"));
-        assert!(text.contains("Dir::Etc::preferences \"/dev/null\";"));
-    }
-
-    #[test]
     fn proxies_stay_out_of_command_lines() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("sources.list");
@@ -402,19 +336,16 @@ mod tests {
         };
         let wanted = Wanted {
             suite: "bookworm",
-            architecture: ARCHITECTURE,
+            architecture: "amd64",
             mirrors: &[],
+            machine_security: false,
             firmware: false,
+            allow_unsigned: false,
         };
         let state = dir.path().join("apt");
         let mut apt = Apt::new(&mut script, state, wanted, proxies);
         apt.closure(&["a".to_owned()]).unwrap();
         apt.closure(&["b".to_owned()]).unwrap();
-        let mode = fs::metadata(dir.path().join("apt/apt.conf"))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o077, 0);
         let transcript = script.transcript();
         assert!(!transcript.contains("secret"));
         assert_eq!(transcript.matches(" update\n").count(), 1);
