@@ -87,7 +87,7 @@ pub struct Build {
     )]
     pub lock: PathBuf,
     /// Use current package versions and rewrite the lock file.
-    #[arg(long, visible_alias = "update-lock")]
+    #[arg(long, alias = "update-lock")]
     pub renew_lock: bool,
     /// Cache folder for package files.
     #[arg(long, value_name = "DIR", default_value = "target/cache/debs")]

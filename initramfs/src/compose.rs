@@ -10,6 +10,7 @@ use apt_sources::{Cache, Mirror, Proxies, Wanted};
 use host::exec::Exec;
 
 use crate::archive;
+use crate::bom;
 use crate::elf;
 use crate::error::{self, Error};
 use crate::manifest::{self, Artifact, Manifest};
@@ -268,7 +269,7 @@ fn take_firmware(
     Ok(())
 }
 
-/// Adds the ramdisk's own description, packs it, and writes the three output files.
+/// Adds the ramdisk's own description, packs it, and writes the output files.
 fn finish(
     mut tree: Tree,
     options: &BuildOptions,
@@ -298,10 +299,12 @@ fn finish(
         contents,
     };
     let text = to_json(&manifest, out)?;
-    let files: [(&str, &[u8]); 3] = [
+    let bom = bom::bom(lock, &manifest, &options.agent)?.render();
+    let files: [(&str, &[u8]); 4] = [
         ("vmlinuz", vmlinuz),
         ("ramdisk.img", &packed),
         ("ramdisk.manifest.json", text.as_bytes()),
+        ("ramdisk.cdx.json", bom.as_bytes()),
     ];
     for (name, bytes) in files {
         let path = staged.path().join(name);

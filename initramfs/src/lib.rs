@@ -11,12 +11,13 @@
 //! - [`compose`]: the build; [`inspect`]: content of a finished ramdisk
 //! - `resolve`: chooses exact package files, by `apt-sources`
 //! - [`recipe`], `elf`, `modules`, `unpack`: choose files of the packages
-//! - `tree`, `archive`, `manifest`: the output
+//! - `tree`, `archive`, `manifest`, `bom`: the output
 //!
 //! No program of the packages is ever executed.
 
 mod archive;
 mod base;
+mod bom;
 pub mod cli;
 pub mod compose;
 mod elf;

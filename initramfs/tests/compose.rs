@@ -244,10 +244,15 @@ impl TestBuild {
     }
 
     fn bytes(&self, out: &str) -> Vec<Vec<u8>> {
-        ["vmlinuz", "ramdisk.img", "ramdisk.manifest.json"]
-            .iter()
-            .map(|name| fs::read(self.folder.path().join(out).join(name)).unwrap())
-            .collect()
+        [
+            "vmlinuz",
+            "ramdisk.img",
+            "ramdisk.manifest.json",
+            "ramdisk.cdx.json",
+        ]
+        .iter()
+        .map(|name| fs::read(self.folder.path().join(out).join(name)).unwrap())
+        .collect()
     }
 
     /// Files that a build left behind besides its results.
@@ -328,6 +333,47 @@ fn the_ramdisk_holds_the_recipe_the_agent_and_the_chosen_modules() {
             .any(|package| package.package == KERNEL)
     );
     assert_eq!(report.built, 1_700_000_000);
+}
+
+#[test]
+fn the_bill_of_materials_lists_agent_crates_and_packages() {
+    let mut test = TestBuild::new();
+    let read = |test: &TestBuild| -> serde_json::Value {
+        let path = test.folder.path().join("out/ramdisk.cdx.json");
+        let bill = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        assert_eq!(sbom::shape::problems(&bill), Vec::<String>::new());
+        bill
+    };
+    let agents = |bill: &serde_json::Value| -> serde_json::Value {
+        let components = bill["components"].as_array().unwrap();
+        let agent = components.iter().find(|part| part["name"] == "provision");
+        agent.unwrap().clone()
+    };
+    test.build("out").unwrap();
+    let first = read(&test);
+    let printed = first.to_string();
+    assert!(printed.contains("pkg:deb/debian/mdadm@1:2-3?arch=amd64&distro=bookworm"));
+    assert!(printed.contains(&lock::hex(&Sha256::digest(file_of("mdadm")))));
+    let sha256 = lock::hex(&Sha256::digest(static_program()));
+    assert_eq!(agents(&first)["hashes"][0]["content"], sha256.as_str());
+
+    // the agent's own bill counts where it is about this agent
+    let own = |sha256: &str| {
+        serde_json::json!({
+            "metadata": {"component": {"hashes": [{"alg": "SHA-256", "content": sha256}]}},
+            "components": [{"type": "library", "bom-ref": "pkg:cargo/x@1", "name": "x"}],
+        })
+    };
+    let path = test.folder.path().join("agent.cdx.json");
+    fs::write(&path, own(&sha256).to_string()).unwrap();
+    test.build("out").unwrap();
+    assert_eq!(agents(&read(&test))["components"][0]["name"], "x");
+    fs::write(&path, own(&"00".repeat(32)).to_string()).unwrap();
+    test.build("out").unwrap();
+    assert_eq!(agents(&read(&test)).get("components"), None);
+    fs::write(&path, "{").unwrap();
+    let error = test.build("out").unwrap_err();
+    assert!(error.to_string().starts_with("cannot parse"), "{error}");
 }
 
 #[test]
