@@ -22,6 +22,9 @@ const APT_GET: Program = Program::new("apt-get", "apt");
 /// Time limit of one download: kernels and firmware are large, and connections may be slow.
 const DOWNLOAD_TIME: Duration = Duration::from_hours(1);
 
+/// Bytes of apt's answers that are kept: a system has hundreds of packages, with some KiB of description each.
+const LISTS_MAX: usize = 64 << 20;
+
 /// One version of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageVersion {
@@ -141,6 +144,7 @@ impl<'e> Apt<'e> {
         let cmd = self
             .command(APT_GET)
             .args(["-qq", "--print-uris", "install"])
+            .keep(LISTS_MAX)
             .args(roots);
         let output = self.exec.run(&cmd).map_err(|source| {
             let unknown = unknown_package(&source);
@@ -161,6 +165,7 @@ impl<'e> Apt<'e> {
         let cmd = self
             .command(APT_CACHE)
             .arg("show")
+            .keep(LISTS_MAX)
             .args(packages.iter().map(|p| format!("{}={}", p.name, p.version)));
         let output = self
             .exec

@@ -21,7 +21,6 @@ pub use cache::Cache;
 pub use config::{APT_CONFIG, AptConfig};
 pub use error::ArchiveError;
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -34,12 +33,18 @@ const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The suites of one release: the release itself, its updates, its security fixes.
 fn suites_of(release: &str) -> [String; 4] {
+    let [security, before] = security_suites(release);
     [
         release.to_owned(),
         format!("{release}-updates"),
-        format!("{release}-security"),
-        format!("{release}/updates"),
+        security,
+        before,
     ]
+}
+
+/// The names of the suite with a release's security fixes; the second one is that of Debian 10 and before.
+fn security_suites(release: &str) -> [String; 2] {
+    [format!("{release}-security"), format!("{release}/updates")]
 }
 
 /// The entry reduced to what this release's binary packages need; `None` where nothing is left.
@@ -156,10 +161,7 @@ impl Wanted<'_> {
 
     /// The machine's entries for the security suite, reduced to it.
     fn security_of(&self, entries: &[Stanza]) -> Vec<Stanza> {
-        let suites = [
-            format!("{}-security", self.suite),
-            format!("{}/updates", self.suite),
-        ];
+        let suites = security_suites(self.suite);
         let only = |mut entry: Stanza| {
             let kept: Vec<_> = entry
                 .words("Suites")
@@ -173,16 +175,6 @@ impl Wanted<'_> {
         let ours = entries.iter().filter_map(|entry| self.narrowed(entry));
         ours.filter_map(only).collect()
     }
-}
-
-/// The URLs of the archives with the security suite of the release among those that [`render`] takes of `entries`.
-pub fn security_archives(
-    entries: &[Stanza],
-    wanted: Wanted<'_>,
-) -> Result<Vec<String>, SourcesError> {
-    let chosen = wanted.security_of(&select(entries, wanted)?);
-    let uris = chosen.iter().flat_map(|entry| entry.words("URIs"));
-    Ok(uris.map(without_password).collect())
 }
 
 /// Whether an entry has apt take packages without a signature, and the field that says so.
@@ -257,19 +249,26 @@ fn render_mirror(mirror: &Mirror, wanted: Wanted<'_>) -> String {
     wanted.narrowed(&entry).unwrap_or(entry).render()
 }
 
-/// The text of a `sources.list` with the wanted entries, for another machine: without options, which may name files of
-/// this machine, and which would have it take unsigned packages.
-pub fn render_lines(entries: &[Stanza], wanted: Wanted<'_>) -> Result<String, SourcesError> {
-    let mut text = String::new();
+/// The lines of a `sources.list` with the wanted entries, for another machine: without options, which may name files of
+/// this machine or have the other one take unsigned packages, and without passwords.
+pub fn lines(entries: &[Stanza], wanted: Wanted<'_>) -> Result<Vec<String>, SourcesError> {
+    let mut lines = Vec::new();
     for entry in select(entries, wanted)? {
         let components = entry.words("Components").join(" ");
         for uri in entry.words("URIs") {
+            let uri = without_password(uri);
             for suite in entry.words("Suites") {
-                let _ = writeln!(text, "deb {uri} {suite} {components}");
+                lines.push(format!("deb {uri} {suite} {components}"));
             }
         }
     }
-    Ok(text)
+    Ok(lines)
+}
+
+/// Whether a line of a `sources.list` is an archive with the security suite of the release.
+pub fn is_security_line(line: &str, release: &str) -> bool {
+    let suite = line.split_whitespace().nth(2).unwrap_or_default();
+    security_suites(release).iter().any(|own| own == suite)
 }
 
 /// Why the package sources are unknown.
@@ -402,14 +401,16 @@ mod tests {
 
     #[test]
     fn a_list_for_another_machine_has_a_line_for_each_suite_and_no_options() {
-        let lines = render_lines(&stanza::parse_stanzas(DEB822), wanted(&[], false)).unwrap();
+        let lines = lines(&stanza::parse_stanzas(DEB822), wanted(&[], false)).unwrap();
         assert_eq!(
             lines,
-            "deb http://mirror.test/debian bookworm main contrib\n\
-             deb http://mirror.test/debian bookworm-updates main contrib\n"
+            [
+                "deb http://mirror.test/debian bookworm main contrib",
+                "deb http://mirror.test/debian bookworm-updates main contrib"
+            ]
         );
         let other = parse_list("deb http://m.test/ubuntu noble main");
-        render_lines(&other, wanted(&[], false)).unwrap_err();
+        super::lines(&other, wanted(&[], false)).unwrap_err();
     }
 
     #[test]
@@ -435,18 +436,18 @@ mod tests {
             machine_security: true,
             ..alone
         };
-        let lines = render_lines(&entries, with).unwrap();
+        let with = lines(&entries, with).unwrap();
         assert_eq!(
-            lines,
-            "deb http://own.test/debian bookworm main\n\
-             deb http://own.test/debian bookworm-updates main\n\
-             deb http://u:secret@s.test/debian-security bookworm-security main contrib\n"
+            with,
+            [
+                "deb http://own.test/debian bookworm main",
+                "deb http://own.test/debian bookworm-updates main",
+                "deb http://s.test/debian-security bookworm-security main contrib"
+            ]
         );
-        let archives = ["http://s.test/debian-security".to_owned()];
-        assert_eq!(security_archives(&entries, with).unwrap(), archives);
-        let machine = security_archives(&entries, wanted(&[], false));
-        assert_eq!(machine.unwrap(), archives);
-        assert!(security_archives(&entries, alone).unwrap().is_empty());
+        let is_security = |line: &String| is_security_line(line, "bookworm");
+        assert_eq!(with.iter().filter(|line| is_security(line)).count(), 1);
+        assert!(!lines(&entries, alone).unwrap().iter().any(is_security));
     }
 
     #[test]
@@ -471,14 +472,14 @@ mod tests {
                 )
             );
             assert!(error.hint().unwrap().contains("--allow-unsigned-archive"));
-            render_lines(&entries, wanted(&[], false)).unwrap_err();
+            lines(&entries, wanted(&[], false)).unwrap_err();
             let allowed = Wanted {
                 allow_unsigned: true,
                 ..wanted(&[], false)
             };
             assert!(render(&entries, allowed).unwrap().contains(field));
-            let lines = render_lines(&entries, allowed).unwrap();
-            assert_eq!(lines, "deb http://u:p@m.test/debian bookworm main\n");
+            let lines = lines(&entries, allowed).unwrap();
+            assert_eq!(lines, ["deb http://m.test/debian bookworm main"]);
         }
         for good in [
             "deb [trusted=no] http://m.test/debian bookworm main",

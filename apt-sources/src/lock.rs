@@ -29,6 +29,13 @@ pub struct Lock {
     pub made: u32,
     /// Packages requested by name, sorted; the others are in the list because these need them.
     pub roots: Vec<String>,
+    /// Lines of the `sources.list` of images that are made from it; none in the lock of a ramdisk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// Packages of an image that the archive says every system has, sorted; none in the lock of a ramdisk. It is the
+    /// archive that decides: a package file may have another priority in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub base: Vec<String>,
     /// The package files, sorted by name.
     pub packages: Vec<Package>,
 }
@@ -100,6 +107,8 @@ impl Lock {
             architecture: architecture.to_owned(),
             made,
             roots: roots.into_iter().collect(),
+            sources: Vec::new(),
+            base: Vec::new(),
             packages,
         }
     }

@@ -3,20 +3,25 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
-use apt_sources::{APT_CONFIG, AptConfig, Wanted};
+use anyhow::{Context, Result};
+use apt_sources::APT_CONFIG;
+use apt_sources::lock::{Lock, Package};
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, ExecError, Program};
+use host::exec::{Exec, ExecError, Program};
 use host::mount::{self, KernelMounts};
-use host::units::Bytes;
+use sbom::Component;
 use tempfile::TempDir;
 use tracing::{info, warn};
 
 use crate::cli::Build;
-use crate::debian;
+use crate::error::refused;
+use crate::filesystem::{self, Seed};
 use crate::pack::{self, Built, Packed};
+use crate::repository::Packages;
 use crate::tools::Tool;
+use crate::{debian, installed, settle, sources};
 
 /// Builds the image that `options` describe.
 pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Result<Packed> {
@@ -26,38 +31,108 @@ pub(crate) fn build(options: &Build, exec: &mut dyn Exec, cancel: &Cancel) -> Re
             .with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let work = Work::make(&options.work)?;
-    let (root, sources, raw) = (
-        work.path().join("root"),
-        work.path().join("sources.list"),
-        work.path().join("raw"),
-    );
-    fs::write(&sources, sources_list(options, exec)?).context("cannot write sources.list")?;
+    let within = fs::canonicalize(work.path()).context("cannot find the work folder")?;
+    let at = |name: &str| within.join(name);
+    let packages = Packages::collect(options, exec, &at("repository"), now()?)?;
+    let lock = &packages.lock;
+    sources::warn_of_security(&lock.sources);
+    let has_security = sources::have_security(&lock.sources);
+    if options.unattended_upgrades && !has_security {
+        return Err(refused(
+            "`--unattended-upgrades` has nothing to install: no archive with security fixes is known",
+            "give one with `--security-mirror URL`",
+        ));
+    }
+    let time = match epoch()? {
+        Some(given) => given,
+        None => lock.made,
+    };
+    let (root, list, raw) = (at("root"), at("sources.list"), at("raw"));
+    fs::write(&list, packages.line()).context("cannot write sources.list")?;
     info!(
         "unpacking Debian {} with {}",
         debian::RELEASE,
         options.kernel
     );
-    exec.run(&debian::unpack(
-        &root,
-        &sources,
-        &options.kernel,
-        &options.packages,
-    ))
-    .context("cannot unpack Debian")?;
+    let names = debian::packages(options);
+    let wanted = [&lock.base[..], &names].concat();
+    exec.run(&debian::unpack(&root, &list, &wanted, time))
+        .context("cannot unpack Debian")?;
     // mmdebstrap only warns if it cannot unmount what it mounted for the packages' scripts
     work.unmount()?;
-    debian::configure(&root).context("cannot write the recipe's files")?;
-    make_filesystem(&root, &raw, options.size, exec)?;
-    let packages = debian::packages(&options.kernel, &options.packages);
+    let installed = installed::installed(&root, lock)?;
+    packages.leave(&root)?;
+    debian::configure(&root, &lock.sources, options.unattended_upgrades)
+        .context("cannot write the recipe's files")?;
+    settle::settle(&root, time)?;
+    let seed = Seed {
+        text: seed_text(lock, options)?,
+        time,
+    };
+    filesystem::make(&root, &raw, options.size, &seed, exec)?;
     let built = Built {
         name: &options.name,
         raw: &raw,
-        options: debian::image_options(),
-        packages: &packages,
+        options: debian::image_options(options, has_security),
+        packages: &names,
         packing: &options.packing,
         out: &options.out,
+        components: installed.into_iter().map(component).collect(),
+        properties: properties(lock, has_security),
+        time,
     };
     pack::pack_built(&built, exec, cancel)
+}
+
+/// The package in the image's bill of materials.
+fn component(package: &Package) -> Component {
+    Component::debian(
+        &package.name,
+        &package.version,
+        &package.architecture,
+        debian::RELEASE,
+        &package.sha256,
+    )
+}
+
+/// Where the packages come from, for the bill of materials.
+fn properties(lock: &Lock, has_security: bool) -> Vec<(String, String)> {
+    let security = if has_security { "yes" } else { "no" };
+    let mut properties = vec![
+        ("provision:suite".to_owned(), lock.suite.clone()),
+        ("provision:security-updates".to_owned(), security.to_owned()),
+    ];
+    let lines = lock.sources.iter();
+    properties.extend(lines.map(|line| ("provision:source".to_owned(), line.clone())));
+    properties
+}
+
+/// What the identifiers of an image's filesystem are derived from: its packages and its name.
+fn seed_text(lock: &Lock, options: &Build) -> Result<String> {
+    let lock = serde_json::to_string(lock).context("cannot describe the lock")?;
+    Ok(format!("{}\n{lock}", options.name))
+}
+
+/// `SOURCE_DATE_EPOCH`, in seconds since 1970.
+fn epoch() -> Result<Option<u32>> {
+    let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else {
+        return Ok(None);
+    };
+    text.trim().parse().map(Some).map_err(|_| {
+        refused(
+            format!("SOURCE_DATE_EPOCH is `{text}`, which is not a number of seconds since 1970"),
+            "set it to such a number, or unset it: the time is that of the lock then",
+        )
+    })
+}
+
+/// The time of a lock that is made now, in seconds since 1970.
+fn now() -> Result<u32> {
+    let age = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = age
+        .context("this machine's clock is before 1970")?
+        .as_secs();
+    Ok(u32::try_from(seconds)?)
 }
 
 /// The folder that an image is made in. What an interrupted tool left mounted there is unmounted before the folder is
@@ -108,94 +183,28 @@ impl Drop for Work {
 /// Checks options and tools before work that takes minutes.
 fn check(options: &Build, exec: &dyn Exec) -> Result<()> {
     pack::check_name(&options.name)?;
-    let needed: [Program; 3] = [Tool::Mmdebstrap.into(), Tool::Mke2fs.into(), APT_CONFIG];
+    epoch()?;
+    let tools = [
+        Tool::Mmdebstrap,
+        Tool::Mke2fs,
+        Tool::Dumpe2fs,
+        Tool::Debugfs,
+        Tool::DpkgDeb,
+    ];
+    let needed = tools.map(Program::from).into_iter().chain([APT_CONFIG]);
     if let Some(program) = host::exec::missing(exec, needed).first() {
         return Err(ExecError::Missing { program: *program }.into());
     }
     Ok(())
 }
 
-/// The text of sources.list: the machine's archives, or `--mirror`.
-fn sources_list(options: &Build, exec: &mut dyn Exec) -> Result<String> {
-    if let Some(mirror) = &options.mirror {
-        return Ok(format!("deb {mirror} {} main\n", debian::RELEASE));
-    }
-    let wanted = Wanted {
-        suite: debian::RELEASE,
-        architecture: debian::ARCHITECTURE,
-        mirrors: &[],
-        machine_security: false,
-        firmware: false,
-        allow_unsigned: options.allow_unsigned_archive,
-    };
-    let entries = AptConfig::read(exec)?.entries()?;
-    Ok(apt_sources::render_lines(&entries, wanted)?)
-}
-
-/// Makes an ext4 filesystem with the files of `root`.
-fn make_filesystem(
-    root: &Path,
-    raw: &Path,
-    size: Option<Bytes>,
-    exec: &mut dyn Exec,
-) -> Result<()> {
-    let needed = tree_size(root).with_context(|| format!("cannot measure {}", root.display()))?;
-    let size = match size {
-        Some(size) if size < needed => bail!("the files need {needed}, more than --size {size}"),
-        Some(size) => size,
-        None => roomy(needed).context("the files are too large for any filesystem")?,
-    };
-    info!("making a filesystem of {size}");
-    let file = fs::File::create(raw).with_context(|| format!("cannot create {}", raw.display()))?;
-    file.set_len(size.0)
-        .with_context(|| format!("cannot make a file of {size}"))?;
-    let cmd = Cmd::new(Tool::Mke2fs)
-        .args(["-t", "ext4", "-q", "-F", "-m", "1"])
-        // features that GRUB of Debian 12 cannot read
-        .args(["-O", "^metadata_csum_seed,^orphan_file"])
-        .args(["-E", "lazy_itable_init=0,lazy_journal_init=0"])
-        .arg("-d")
-        .arg(root)
-        .arg(raw);
-    exec.run(&cmd).context("cannot make the filesystem")?;
-    Ok(())
-}
-
-/// Size of a filesystem for `needed` bytes of files: a quarter and 128 MiB more, for its metadata and the first boot.
-fn roomy(needed: Bytes) -> Option<Bytes> {
-    let quarter = Bytes(needed.0 / 4);
-    needed
-        .checked_add(quarter)?
-        .checked_add(Bytes::mib(128)?)?
-        .align_up(Bytes::MIB)
-}
-
-/// Size of the files of a tree, each rounded up to a block of 4 KiB. Links are not followed.
-fn tree_size(folder: &Path) -> std::io::Result<Bytes> {
-    let mut sum = Bytes::ZERO;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let own = if kind.is_dir() {
-            tree_size(&entry.path())?.saturating_add(Bytes(4096))
-        } else if kind.is_file() {
-            Bytes(entry.metadata()?.len())
-                .align_up(Bytes(4096))
-                .unwrap_or(Bytes(u64::MAX))
-        } else {
-            Bytes::ZERO
-        };
-        sum = sum.saturating_add(own);
-    }
-    Ok(sum)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use host::fake::Script;
 
-    fn options(folder: &Path) -> Build {
+    /// Options of a build in `folder`, from the machine's archives.
+    pub(crate) fn options(folder: &Path) -> Build {
         Build {
             distribution: crate::cli::Distribution::Debian,
             out: folder.join("out"),
@@ -203,7 +212,12 @@ mod tests {
             kernel: "linux-image-amd64".to_owned(),
             packages: Vec::new(),
             size: None,
-            mirror: Some("http://mirror.test/debian".to_owned()),
+            mirror: None,
+            security_mirror: None,
+            lock: None,
+            renew_lock: false,
+            cache: folder.join("cache"),
+            unattended_upgrades: false,
             allow_unsigned_archive: false,
             work: folder.join("work"),
             packing: crate::cli::Packing::default(),
@@ -236,43 +250,37 @@ mod tests {
         );
     }
 
-    #[test]
-    fn packages_come_from_the_machines_own_archives() {
-        let folder = tempfile::tempdir().unwrap();
-        let list = folder.path().join("sources.list");
-        let options = Build {
-            mirror: None,
-            ..options(folder.path())
-        };
-        let answer = format!("LIST='{}'\n", list.display());
-        let mut script = Script::new().answering("apt-config", &answer);
-        fs::write(
-            &list,
-            "deb [signed-by=/k] http://m.test/debian bookworm main",
-        )
-        .unwrap();
-        let lines = sources_list(&options, &mut script).unwrap();
-        assert_eq!(lines, "deb http://m.test/debian bookworm main\n");
-        fs::write(&list, "deb http://m.test/ubuntu noble main").unwrap();
-        let error = sources_list(&options, &mut script).unwrap_err();
-        let hint = crate::error::hint(&error).unwrap();
-        assert_eq!(hint, "give a mirror with `--mirror URL`");
-        fs::write(
-            &list,
-            "deb [trusted=yes] http://m.test/debian bookworm main",
-        )
-        .unwrap();
-        let error = sources_list(&options, &mut script).unwrap_err();
-        assert!(error.to_string().contains("without a signature"), "{error}");
-        let hint = crate::error::hint(&error).unwrap();
-        assert!(hint.contains("--allow-unsigned-archive"), "{hint}");
+    /// A machine whose archive has the package `a`, which is in the cache; unpacking makes nothing.
+    fn machine(folder: &Path) -> Script {
+        let (list, cache) = (folder.join("sources.list"), folder.join("cache"));
+        fs::write(&list, "deb http://m.test/debian bookworm main\n").unwrap();
+        fs::create_dir_all(&cache).unwrap();
+        let file = cache.join("a_1%3a2_amd64.deb");
+        fs::write(&file, "the package").unwrap();
+        let digest = apt_sources::lock::sha256_of(&file).unwrap();
+        let description = "Package: a\nVersion: 1:2\nArchitecture: amd64\n";
+        let listed = format!(
+            "{description}Priority: required\nSize: 11\nSHA256: {digest}\nFilename: pool/a.deb\n"
+        );
+        Script::new()
+            .answering("apt-config", &format!("LIST='{}'\n", list.display()))
+            .answering("apt-get", "'http://m/a' a_1%3a2_amd64.deb 11 x\n")
+            .answering("apt-cache", &listed)
+            .answering("dpkg-deb", description)
+    }
+
+    fn with_lock(folder: &Path) -> Build {
+        Build {
+            lock: Some(folder.join("image.lock")),
+            ..options(folder)
+        }
     }
 
     #[test]
     fn whatever_tool_fails_nothing_is_left_behind() {
-        for n in 0..2 {
+        for n in 0..6 {
             let folder = tempfile::tempdir().unwrap();
-            let mut script = Script::new().failing_at(n);
+            let mut script = machine(folder.path()).failing_at(n);
             assert!(
                 build(&options(folder.path()), &mut script, &Cancel::new()).is_err(),
                 "call {n} failed"
@@ -285,8 +293,65 @@ mod tests {
     }
 
     #[test]
-    fn the_filesystem_has_room_beyond_its_files() {
-        assert_eq!(roomy(Bytes(400 << 20)), Bytes::mib(628));
-        assert_eq!(roomy(Bytes(u64::MAX)), None);
+    fn a_lock_is_written_and_then_held_without_asking_the_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = with_lock(folder.path());
+        let mut script = machine(folder.path());
+        // nothing was unpacked, which is noticed behind mmdebstrap
+        let build = |script: &mut Script| build(&options, script, &Cancel::new()).unwrap_err();
+        assert!(build(&mut script).to_string().contains("dpkg/status"));
+        let path = options.lock.as_ref().unwrap();
+        let lock = Lock::read(path).unwrap().unwrap();
+        assert_eq!(lock.sources, ["deb http://m.test/debian bookworm main"]);
+        assert_eq!(lock.packages[0].version, "1:2");
+        assert!(lock.roots.contains(&"?essential".to_owned()));
+        assert_eq!(lock.base, ["a"]);
+        assert!(script.transcript().contains("--include=a,ca-certificates"));
+
+        let offline = || machine(folder.path()).exiting("apt-get", 100, "E: no network");
+        let mut script = offline();
+        assert!(build(&mut script).to_string().contains("dpkg/status"));
+        let transcript = script.transcript();
+        assert!(!transcript.contains("apt-"), "{transcript}");
+        assert!(transcript.contains("mmdebstrap"), "{transcript}");
+        assert_eq!(Lock::read(path).unwrap().unwrap(), lock);
+    }
+
+    #[test]
+    fn a_locked_version_that_is_gone_or_another_recipe_is_refused_with_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = with_lock(folder.path());
+        build(&options, &mut machine(folder.path()), &Cancel::new()).unwrap_err();
+        // answers that begin alike: the first that fits is taken
+        let mut script = machine(folder.path());
+        fs::remove_file(folder.path().join("cache/a_1%3a2_amd64.deb")).unwrap();
+        let error = build(&options, &mut script, &Cancel::new()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("the locked package `a` 1:2 is neither in the cache"),
+            "{error:#}"
+        );
+        assert!(crate::error::hint(&error).unwrap().contains("--renew-lock"));
+        let other = Build {
+            packages: vec!["tmux".to_owned()],
+            ..options
+        };
+        let error = build(&other, &mut machine(folder.path()), &Cancel::new()).unwrap_err();
+        assert!(error.to_string().ends_with("it does not have `tmux`"));
+    }
+
+    #[test]
+    fn unattended_upgrades_need_an_archive_with_security_fixes() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Build {
+            unattended_upgrades: true,
+            ..options(folder.path())
+        };
+        let mut script = machine(folder.path());
+        let error = build(&options, &mut script, &Cancel::new()).unwrap_err();
+        let hint = crate::error::hint(&error).unwrap();
+        assert!(hint.contains("--security-mirror"), "{error:#}: {hint}");
+        assert!(!script.transcript().contains("mmdebstrap"));
     }
 }

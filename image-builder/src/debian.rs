@@ -7,7 +7,7 @@ use std::path::Path;
 
 use host::exec::Cmd;
 
-use crate::cli::{ImageOptions, Kind};
+use crate::cli::{Build, ImageOptions, Kind};
 use crate::tools::Tool;
 
 /// Code name of the release.
@@ -67,19 +67,35 @@ const LOCALE: &str = concat!(
     r#" && chroot "$1" locale-gen && chroot "$1" locale -a | grep -qx en_US.utf8"#
 );
 
-/// Every package that is installed by name: the recipe's, the kernel, and `more`.
-pub(crate) fn packages(kernel: &str, more: &[String]) -> Vec<String> {
-    let own = PACKAGES.iter().copied().chain([kernel]).map(str::to_owned);
-    own.chain(more.iter().cloned()).collect()
+/// Installs updates on its own; not part of every image.
+const UNATTENDED_UPGRADES: &str = "unattended-upgrades";
+
+/// What mmdebstrap installs into every system, as apt's patterns.
+const BASE: [&str; 3] = ["?essential", "?priority(required)", "apt"];
+
+/// Every package that is installed by name: the recipe's, the kernel, and those asked for.
+pub(crate) fn packages(options: &Build) -> Vec<String> {
+    let own = PACKAGES.iter().copied().chain([options.kernel.as_str()]);
+    let upgrades = options.unattended_upgrades.then_some(UNATTENDED_UPGRADES);
+    let own = own.chain(upgrades).map(str::to_owned);
+    own.chain(options.packages.iter().cloned()).collect()
 }
 
-/// The mmdebstrap command that unpacks a system into `root`. debootstrap does not resolve virtual packages.
-pub(crate) fn unpack(root: &Path, sources: &Path, kernel: &str, more: &[String]) -> Cmd {
-    let packages = packages(kernel, more);
+/// What the packages of an image are resolved from.
+pub(crate) fn roots(options: &Build) -> Vec<String> {
+    let base = BASE.iter().map(|&pattern| pattern.to_owned());
+    base.chain(packages(options)).collect()
+}
+
+/// The mmdebstrap command that unpacks a system into `root` from the archives in the file `sources`. debootstrap does
+/// not resolve virtual packages. `time` is what the packages' scripts are told instead of the time, in seconds since
+/// 1970.
+pub(crate) fn unpack(root: &Path, sources: &Path, packages: &[String], time: u32) -> Cmd {
     let mut cmd = Cmd::new(Tool::Mmdebstrap)
         .args(["--variant=minbase", "--format=directory"])
         .arg(format!("--architectures={ARCHITECTURE}"))
         .arg("--aptopt=APT::Install-Recommends \"false\"")
+        // of use on the node: mmdebstrap leaves these options in the image
         .arg("--aptopt=Acquire::Retries \"5\"")
         .arg("--dpkgopt=force-unsafe-io");
     for path in LEFT_OUT {
@@ -92,12 +108,22 @@ pub(crate) fn unpack(root: &Path, sources: &Path, kernel: &str, more: &[String])
         .arg(RELEASE)
         .arg(root)
         .arg(sources)
+        .env("SOURCE_DATE_EPOCH", time.to_string())
+        // compiled Python files have the order of sets in them
+        .env("PYTHONHASHSEED", "0")
         .timeout(std::time::Duration::from_hours(1))
 }
 
-/// Properties of the image.
-pub(crate) fn image_options() -> ImageOptions {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+/// Properties of the image; `has_security` is whether its packages come from an archive with security fixes too.
+pub(crate) fn image_options(options: &Build, has_security: bool) -> ImageOptions {
+    let words = |words: &[&str]| -> Vec<String> { words.iter().map(|&w| w.to_owned()).collect() };
+    let mut features = words(&["lvm", "md", "cloud-init", "grub-pc", "grub-efi"]);
+    if options.unattended_upgrades {
+        features.push(UNATTENDED_UPGRADES.to_owned());
+    }
+    if !has_security {
+        features.push("no-security-updates".to_owned());
+    }
     ImageOptions {
         kind: Some(Kind::Filesystem),
         mount: String::from("/"),
@@ -108,7 +134,7 @@ pub(crate) fn image_options() -> ImageOptions {
         os_codename: Some(RELEASE.to_owned()),
         architecture: Some(String::from("x86_64")),
         firmware: words(&["bios", "uefi"]),
-        features: words(&["lvm", "md", "cloud-init", "grub-pc", "grub-efi"]),
+        features,
     }
 }
 
@@ -194,7 +220,11 @@ const ENABLED: [(&str, &str); 2] = [
     ),
 ];
 
-/// Masked timers: they would load mirrors and network when many nodes boot at once.
+/// How often apt fetches lists and installs updates, in days.
+const PERIODIC: &str =
+    "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
+
+/// Timers that are masked without unattended upgrades: they would load mirrors and network when many nodes boot at once.
 const MASKED: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
 
 /// Removed files: they must differ between nodes.
@@ -207,27 +237,42 @@ const REMOVED: [&str; 6] = [
     "etc/ssh/ssh_host_rsa_key.pub",
 ];
 
-/// Writes the recipe's files into the unpacked system.
-pub(crate) fn configure(root: &Path) -> io::Result<()> {
+/// Writes the recipe's files into the unpacked system, and `sources`, the lines of its sources.list.
+pub(crate) fn configure(
+    root: &Path,
+    sources: &[String],
+    unattended_upgrades: bool,
+) -> io::Result<()> {
     for file in &FILES {
-        let path = root.join(file.path);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(&path, file.text)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))?;
+        place_file(&root.join(file.path), file.text, file.mode)?;
     }
+    let mut list = sources.join("\n");
+    list.push('\n');
+    place_file(&root.join("etc/apt/sources.list"), &list, 0o644)?;
     for (link, unit) in ENABLED {
         place_link(&root.join(link), unit)?;
     }
-    for timer in MASKED {
-        place_link(&root.join("etc/systemd/system").join(timer), "/dev/null")?;
+    if unattended_upgrades {
+        let path = root.join("etc/apt/apt.conf.d/20auto-upgrades");
+        place_file(&path, PERIODIC, 0o644)?;
+    } else {
+        for timer in MASKED {
+            place_link(&root.join("etc/systemd/system").join(timer), "/dev/null")?;
+        }
     }
     for path in REMOVED {
         remove_if_there(&root.join(path))?;
     }
     remove_if_there(&root.join("var/lib/dbus/machine-id"))?;
     Ok(())
+}
+
+fn place_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 fn place_link(link: &Path, target: &str) -> io::Result<()> {
@@ -248,15 +293,16 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::tests::options;
 
     #[test]
     fn the_root_is_unpacked_with_every_package_by_name() {
-        let cmd = unpack(
-            Path::new("/w/root"),
-            Path::new("/w/sources"),
-            "linux-image-amd64",
-            &["tmux".to_owned()],
-        );
+        let options = Build {
+            packages: vec!["tmux".to_owned()],
+            ..options(Path::new("/nowhere"))
+        };
+        let packages = packages(&options);
+        let cmd = unpack(Path::new("/w/root"), Path::new("/w/sources"), &packages, 7);
         let line = cmd.to_string();
         assert!(line.ends_with("bookworm /w/root /w/sources"), "{line}");
         assert!(line.contains("locale-gen"), "{line}");
@@ -271,7 +317,44 @@ mod tests {
             "tmux",
         ] {
             assert!(line.contains(&format!(",{package}")), "{package} in {line}");
+            assert!(roots(&options).contains(&package.to_owned()), "{package}");
         }
+        let epoch = ("SOURCE_DATE_EPOCH".into(), "7".into());
+        assert!(cmd.env.contains(&epoch), "{:?}", cmd.env);
+    }
+
+    #[test]
+    fn updates_are_installed_only_where_they_are_asked_for() {
+        let plain = options(Path::new("/nowhere"));
+        let upgraded = Build {
+            unattended_upgrades: true,
+            ..options(Path::new("/nowhere"))
+        };
+        let sources = ["deb http://m.test/debian bookworm main".to_owned()];
+        for (options, is_on) in [(plain, false), (upgraded, true)] {
+            let root = tempfile::tempdir().unwrap();
+            let at = |path: &str| root.path().join(path);
+            configure(root.path(), &sources, options.unattended_upgrades).unwrap();
+            let list = fs::read_to_string(at("etc/apt/sources.list")).unwrap();
+            assert_eq!(list, "deb http://m.test/debian bookworm main\n");
+            assert_eq!(at("etc/apt/apt.conf.d/20auto-upgrades").exists(), is_on);
+            for timer in MASKED {
+                let link = fs::read_link(at("etc/systemd/system").join(timer));
+                assert_eq!(link.is_err(), is_on, "{timer}");
+            }
+            let name = UNATTENDED_UPGRADES.to_owned();
+            assert_eq!(packages(&options).contains(&name), is_on);
+            let features = image_options(&options, true).features;
+            assert_eq!(features.contains(&name), is_on);
+        }
+    }
+
+    #[test]
+    fn an_image_without_security_fixes_says_so() {
+        let options = options(Path::new("/nowhere"));
+        let word = "no-security-updates".to_owned();
+        assert!(image_options(&options, false).features.contains(&word));
+        assert!(!image_options(&options, true).features.contains(&word));
     }
 
     #[test]
@@ -279,10 +362,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("etc/ssh")).unwrap();
         fs::write(root.path().join("etc/ssh/ssh_host_rsa_key"), "secret").unwrap();
-        configure(root.path()).unwrap();
+        configure(root.path(), &[], false).unwrap();
         assert!(!root.path().join("etc/ssh/ssh_host_rsa_key").exists());
         assert_eq!(fs::read(root.path().join("etc/machine-id")).unwrap(), b"");
-        let again = configure(root.path());
+        let again = configure(root.path(), &[], false);
         assert!(again.is_ok(), "a second time over the same tree works too");
     }
 }

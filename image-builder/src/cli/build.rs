@@ -37,8 +37,28 @@ pub(crate) struct Build {
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<Bytes>,
     /// Debian mirror to take packages from, like `http://mirror/debian`; by default those of this machine's apt.
+    ///
+    /// Its suites with updates are used where it has them. Security fixes come from `--security-mirror`, else from
+    /// URL-security if that answers, else from where this machine's apt has its own.
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
+    /// Archive of the suite with security fixes, like `http://mirror/debian-security`.
+    #[arg(long, value_name = "URL", requires = "mirror")]
+    pub(crate) security_mirror: Option<String>,
+    /// Lock file with exact package versions: written if it does not exist, else used.
+    ///
+    /// The same lock and options give the same bytes. Without it the current versions are used.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lock: Option<PathBuf>,
+    /// Use current package versions and rewrite the lock file.
+    #[arg(long, visible_alias = "update-lock", requires = "lock")]
+    pub(crate) renew_lock: bool,
+    /// Cache folder for package files.
+    #[arg(long, value_name = "DIR", default_value = "target/cache/debs")]
+    pub(crate) cache: PathBuf,
+    /// Have nodes install security updates on their own, by unattended-upgrades. By default apt's timers are off.
+    #[arg(long)]
+    pub(crate) unattended_upgrades: bool,
     /// Use an archive of this machine's apt even where apt is told not to check its signature (`trusted=yes`).
     #[arg(long)]
     pub(crate) allow_unsigned_archive: bool,

@@ -18,6 +18,8 @@ mod source;
 mod system;
 mod unused_blocks;
 
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -27,6 +29,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use os_image::container::FileFormat;
 use os_image::index::{CHUNK_SIZE_MAX, chunk_size_for};
 use os_image::manifest::{Image, Manifest, manifest_file_name, signature_file_name};
+use sbom::{Bom, Component, Kind as ComponentKind};
 use tracing::info;
 
 pub(crate) use chunks::Done;
@@ -120,6 +123,35 @@ pub(crate) struct Built<'a> {
     pub(crate) packing: &'a Packing,
     /// Output folder.
     pub(crate) out: &'a Path,
+    /// What it is made of, for its bill of materials.
+    pub(crate) components: Vec<Component>,
+    /// Properties of the bill.
+    pub(crate) properties: Vec<(String, String)>,
+    /// Time of the image, in seconds since 1970.
+    pub(crate) time: u32,
+}
+
+impl Built<'_> {
+    /// The bill of materials of the image that `manifest` describes.
+    fn bom(&self, manifest: &Manifest) -> Bom {
+        let image = manifest.images.first();
+        let subject = Component {
+            sha256: image.map(|image| os_image::hex::text(&image.packed_sha256)),
+            properties: self.properties.clone(),
+            ..Component::new(
+                ComponentKind::OperatingSystem,
+                self.name,
+                &manifest.release.to_string(),
+            )
+        };
+        let parts = self.components.iter().map(Component::reference).collect();
+        Bom {
+            dependencies: BTreeMap::from([(subject.reference(), parts)]),
+            subject,
+            components: self.components.clone(),
+            time: Some(self.time),
+        }
+    }
 }
 
 /// Packs a built filesystem, with all additional files.
@@ -142,6 +174,10 @@ pub(crate) fn pack_built(
         yaml: Some(built.packages),
     };
     let packed = write(&raw, described, forms, built.packing, &mut outputs, cancel)?;
+    let bom = built.bom(&packed.manifest).render();
+    outputs.write(&format!("{}.cdx.json", built.name), |out| {
+        out.write_all(bom.as_bytes())
+    })?;
     outputs.place()?;
     Ok(packed)
 }
@@ -257,7 +293,6 @@ fn write(
     let manifest = manifest(name, packing.release, described, file, done);
     outputs.write(&manifest_file, |out| manifest.write(out))?;
     if let Some(yaml) = yaml.transpose().context("cannot write the YAML")? {
-        use std::io::Write;
         outputs.write(&format!("{name}.yaml"), |out| {
             out.write_all(yaml.as_bytes())
         })?;
