@@ -3,9 +3,10 @@
 #   make demo           a bare QEMU node, from PXE to a login           KEEP=1 leaves it running
 #   make test           everything CI runs
 #   make test-ramdisk   boots of the ramdisk alone
+#   make test-image     an image built twice, compared byte for byte
 #   make test-slow      every end-to-end scenario; or make test-slow SCENARIO=mirror
 #   make bench          side by side with other tools: docs/bench.md    ROUNDS=5 ONLY="packed coreos" RESUME=1
-#   make release        the programs as they are released: link-time optimised, sizes checked
+#   make release        the programs as they are released: link-time optimised, sizes checked, bill of materials
 #   make ramdisk image  what demo and test need, for use elsewhere
 
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ AGENT := $(BIN)/provision
 RELEASED := target/$(TRIPLE)/release/provision
 BENCH := $(BIN)/bench
 # What is compiled for all but the bench, and what it is made of.
-PROGRAMS := -p fuel-agent -p testbed -p initramfs -p image-builder
+PROGRAMS := -p fuel-agent -p testbed -p initramfs -p image-builder -p sbom
 SOURCES := Cargo.lock Cargo.toml $(shell git ls-files '*.rs' '*/Cargo.toml' 'initramfs/files/*' ':!bench' 2>/dev/null)
 BENCH_SOURCES := $(shell git ls-files 'bench/*' 2>/dev/null)
 IMAGE := demo
@@ -27,10 +28,17 @@ IMAGE := demo
 # no target it would compile procedural macros statically too, which the compiler refuses.
 build = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
   cargo build --locked --target $(TRIPLE) --profile
+# Checks what the programs are made of. Compiled without optimisation, which a check of seconds does not pay back.
+DENY_VERSION := 0.20.2
+DENY := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+# The crates of the agent alone, with their licences: a line for each, below the one that needs it.
+crates = cargo tree --locked --offline -p fuel-agent --target $(TRIPLE) --prefix depth \
+  --format "$$(printf '{p}\t{l}')" -e
 # What goes on, and how long it usually takes on a machine with 2 cores.
 say = @printf '\n==> %s\n    %s\n' "$(1)" "$(2)"
 
-.PHONY: demo test test-slow test-ramdisk lint unit end-to-end bench bench-peers agent release ramdisk image tools
+.PHONY: demo test test-slow test-ramdisk test-image lint dependencies unit end-to-end bench bench-peers agent release \
+  ramdisk image tools
 
 demo: tools ramdisk image
 	$(call say,a bare node: from power-on to a login,3 minutes where the node is emulated)
@@ -39,13 +47,24 @@ demo: tools ramdisk image
 test: tools lint unit end-to-end
 	@./count-tests.sh target/tests/unit.log target/tests/end-to-end.log target/tests/skipped.log
 
-lint:
+lint: dependencies
 	$(call say,formatting and lints,2 minutes the first time)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	cd initramfs/files; shellcheck -s dash -x -P SCRIPTDIR \
 	  init functions main network dhcp-hook ssh shell watch-firmware
+
+# Licences, sources and duplicates of the crates: deny.toml. Known vulnerabilities: docs/dependencies.md.
+dependencies: $(DENY)
+	$(DENY) --locked check bans licenses sources
+
+$(DENY):
+	$(call say,compiling cargo-deny,2 minutes; once)
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 \
+	  cargo install --quiet --locked --no-default-features --version $(DENY_VERSION) \
+	  --root target/tools/cargo-deny-$(DENY_VERSION) --target-dir target/tools/build cargo-deny
+	rm -rf target/tools/build
 
 unit:
 	$(call say,unit tests and tests with files and loop devices,15 minutes the first time; 7 minutes after a change)
@@ -64,6 +83,10 @@ test-slow: tools ramdisk image
 # The ramdisk by itself: real packages, real boots, without an installation.
 test-ramdisk: tools
 	cargo test --locked -p initramfs --test boot -- --ignored --test-threads 1
+
+# One image built twice from one lock: the same bytes. A folder of its own, and root.
+test-image: tools
+	cargo test --locked -p image-builder --test reproducible -- --ignored
 
 # The page in docs/ is written only when all rows are measured.
 bench: bench-peers $(RELEASED) $(BENCH)
@@ -98,7 +121,12 @@ $(RELEASED): $(SOURCES)
 agent: $(RELEASED)
 
 release: tools $(RELEASED)
-	$(build) release -p initramfs -p image-builder
+	$(build) release -p initramfs -p image-builder -p sbom
+	@mkdir -p target/sbom
+	$(crates) normal,no-proc-macro > target/sbom/linked
+	$(crates) normal,build > target/sbom/all
+	target/$(TRIPLE)/release/sbom agent $(RELEASED) --linked target/sbom/linked --all target/sbom/all
+	target/$(TRIPLE)/release/sbom check $(RELEASED).cdx.json
 	@ls -l $(RELEASED); test $$(stat -c %s $(RELEASED)) -le $$((12 << 20)) || \
 	  { echo "the agent is larger than 12 MiB"; exit 1; }
 
