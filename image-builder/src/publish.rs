@@ -144,7 +144,7 @@ fn copy(image: &SignedManifest, home: &Path, folder: &Path, cancel: &Cancel) -> 
         let name = signature.file_name().unwrap_or_default();
         small.push((signature.clone(), partial.path().join(name)));
     }
-    small.extend(fuel_files(image, partial.path()));
+    small.extend(other_files(image, partial.path()));
     for (from, to) in &small {
         copy_file(from, to, cancel)?;
     }
@@ -158,13 +158,14 @@ fn copy(image: &SignedManifest, home: &Path, folder: &Path, cancel: &Cancel) -> 
     sync_folder(home)
 }
 
-/// The gzip file and Fuel's YAML of the first image, where they exist, with their targets.
-fn fuel_files(image: &SignedManifest, goal: &Path) -> Vec<(PathBuf, PathBuf)> {
+/// The gzip file, Fuel's YAML and the bill of materials of the first image, where they exist, with their targets.
+fn other_files(image: &SignedManifest, goal: &Path) -> Vec<(PathBuf, PathBuf)> {
     let first = image.manifest.images.first();
     let stem = first
         .and_then(|image| image.file.split('.').next())
         .unwrap_or_default();
-    let names = [format!("{stem}.img.gz"), format!("{stem}.yaml")];
+    let suffixes = ["img.gz", "yaml", "cdx.json"];
+    let names = suffixes.map(|suffix| format!("{stem}.{suffix}"));
     let paths = names
         .iter()
         .map(|name| (image.data_file(name), goal.join(name)));

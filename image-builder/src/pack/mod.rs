@@ -251,9 +251,10 @@ fn write(
     let (source, name) = (raw.source, raw.name);
     let file = format!("{name}.img.zst");
     let (manifest_file, gz_file) = (manifest_file_name(&file), format!("{name}.img.gz"));
-    // an earlier manifest and its signature do not match the new file
+    // an earlier manifest, its signature and its bill of materials do not match the new file
     outputs.replaces(&manifest_file);
     outputs.replaces(&signature_file_name(&manifest_file));
+    outputs.replaces(&format!("{name}.cdx.json"));
     let threads = packing.threads.map_or_else(pipeline::cores, usize::from);
     let job = Job {
         file: &source.file,

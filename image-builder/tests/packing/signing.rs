@@ -311,3 +311,18 @@ fn a_release_is_never_changed_and_an_older_one_comes_too_late() {
         "release.key.pub",
     ]);
 }
+
+#[test]
+fn a_bill_of_materials_is_published_with_its_image_and_does_not_outlive_it() {
+    let lab = Lab::new();
+    lab.ext4("system.img");
+    let bill = lab.path("out/system.cdx.json");
+    lab.pack("system.img", "out", &[]);
+    fs::write(&bill, "of release 1").unwrap();
+    lab.pack("system.img", "out", &["--release", "2"]);
+    assert!(!bill.exists());
+    fs::write(&bill, "of release 2").unwrap();
+    lab.succeed(&["publish", "out/system.img.zst", "--to", "www"]);
+    let published = fs::read_to_string(lab.path("www/system/2/system.cdx.json"));
+    assert_eq!(published.unwrap(), "of release 2");
+}
