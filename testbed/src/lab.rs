@@ -9,6 +9,7 @@ use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Output, System};
 use host::wait;
 
+use crate::bystander::Bystander;
 use crate::cli::Artifacts;
 use crate::events::{Event, Events, Source};
 use crate::network::{self, Files, Network};
@@ -34,6 +35,8 @@ pub(crate) struct Lab {
     pub(crate) artifacts: Artifacts,
     /// Whether VMs use KVM.
     pub(crate) kvm: bool,
+    /// The last disk of every VM of a scenario, which no request names.
+    pub(crate) bystander: Option<Bystander>,
     cancel: Cancel,
     _network: Network,
 }
@@ -70,6 +73,7 @@ impl Lab {
             work,
             artifacts,
             kvm,
+            bystander: None,
             cancel,
             _network: network,
         })
@@ -82,7 +86,7 @@ impl Lab {
         Ok(text.trim().to_owned())
     }
 
-    /// The usual VM: BIOS, disks of 8 GiB, the network first in the boot order.
+    /// The usual VM: BIOS, disks of 8 GiB and the bystander, the network first in the boot order.
     pub(crate) fn vm_config(&self, number: u8, memory_mib: u32, disks: u8) -> VmConfig {
         let disks = (1..=disks)
             .map(|n| VmDisk {
@@ -90,6 +94,7 @@ impl Lab {
                 size_gib: 8,
                 serial: format!("NODE{number}DISK{n}"),
             })
+            .chain(self.bystander.as_ref().map(Bystander::disk))
             .collect();
         VmConfig {
             number,

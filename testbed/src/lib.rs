@@ -4,7 +4,8 @@
 //! ```text
 //!   demo, scenario   what is run: the demo, or one scenario with its checks
 //!   lab              what a run has: folder, network, orchestrator, keys; ssh to nodes, waiting
-//!   vm, kvm          QEMU; whether KVM can be used
+//!   vm, qmp, kvm     QEMU; its control socket; whether KVM can be used
+//!   bystander        disks that have to stay as they are
 //!   network          bridge, DHCP, TFTP, files over HTTP
 //!   orchestrator     decides what a node boots, serves its request, receives its completion
 //!   request          the provision.json of a node
@@ -17,6 +18,7 @@
 //!
 //! The crate `bench` uses `namespace`, `nginx` and `shell`; all else is private.
 
+mod bystander;
 mod cli;
 mod demo;
 mod events;
@@ -27,6 +29,7 @@ pub mod namespace;
 mod network;
 pub mod nginx;
 mod orchestrator;
+mod qmp;
 mod request;
 mod scenario;
 pub mod shell;

@@ -1,6 +1,7 @@
 //! The virtual machine that plays a node: QEMU with disks, a NIC on the provisioning network, and a serial console
 //! whose lines become events.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use host::exec::{Cmd, Running, System};
 use host::wait;
+use serde_json::json;
 
 use crate::events::{Events, Source};
 use crate::network;
+use crate::qmp::Qmp;
 use crate::tools::Tool;
 
 /// A disk of a VM.
@@ -49,7 +52,7 @@ pub(crate) struct VmConfig {
     pub(crate) number: u8,
     /// Memory in MiB.
     pub(crate) memory_mib: u32,
-    /// Disks, in the order of the guest's virtio names.
+    /// Disks, in the order of the guest's virtio names. Their serial numbers differ.
     pub(crate) disks: Vec<VmDisk>,
     /// BIOS or UEFI.
     pub(crate) firmware: Firmware,
@@ -65,6 +68,10 @@ pub(crate) struct VmConfig {
 pub(crate) struct Vm {
     qemu: Option<Running>,
     console: Option<JoinHandle<()>>,
+    control: PathBuf,
+    events: Events,
+    /// Disks that were put in while it ran.
+    plugged: BTreeSet<String>,
 }
 
 impl Drop for Vm {
@@ -104,12 +111,47 @@ impl Vm {
         })
         .with_context(|| format!("QEMU did not open its console; see {}", log.display()))?;
         events.record(Source::Testbed, "power on");
-        let events = events.clone();
-        let console = thread::spawn(move || read_console(console, &events));
+        let recorder = events.clone();
+        let console = thread::spawn(move || read_console(console, &recorder));
         Ok(Self {
             qemu: Some(qemu),
             console: Some(console),
+            control: control(config, work),
+            events: events.clone(),
+            plugged: BTreeSet::new(),
         })
+    }
+
+    /// Takes the disk with this serial number out of the running VM, as by pulling it. Returns when the guest has let
+    /// it go; its file is free then.
+    pub(crate) fn unplug(&mut self, serial: &str) -> Result<()> {
+        let mut qmp = Qmp::connect(&self.control)?;
+        qmp.execute("device_del", &json!({"id": serial}))?;
+        qmp.wait_for("DEVICE_DELETED", serial)
+            .context("the guest has not let the disk go")?;
+        // the backend of a disk of the start ends with its device
+        if self.plugged.remove(serial) {
+            qmp.execute("blockdev-del", &json!({"node-name": serial}))?;
+        }
+        self.events
+            .record(Source::Testbed, format!("disk {serial} is out"));
+        Ok(())
+    }
+
+    /// Puts a disk into the running VM. The guest may see it later.
+    pub(crate) fn plug(&mut self, disk: &VmDisk) -> Result<()> {
+        make_disk(disk)?;
+        let mut qmp = Qmp::connect(&self.control)?;
+        let file = json!({"driver": "file", "filename": disk.file, "discard": "unmap"});
+        let backend =
+            json!({"driver": "raw", "node-name": disk.serial, "discard": "unmap", "file": file});
+        qmp.execute("blockdev-add", &backend)?;
+        let device = json!({"driver": "virtio-blk-pci", "drive": disk.serial, "id": disk.serial, "serial": disk.serial});
+        qmp.execute("device_add", &device)?;
+        self.plugged.insert(disk.serial.clone());
+        self.events
+            .record(Source::Testbed, format!("disk {} is in", disk.serial));
+        Ok(())
     }
 }
 
@@ -121,6 +163,11 @@ fn make_disk(disk: &VmDisk) -> Result<()> {
         .with_context(|| format!("cannot create {}", disk.file.display()))?;
     file.set_len(disk.size_gib << 30)
         .with_context(|| format!("cannot size {}", disk.file.display()))
+}
+
+/// The socket by which QEMU is controlled.
+fn control(config: &VmConfig, work: &Path) -> PathBuf {
+    work.join(format!("control{}.socket", config.number))
 }
 
 /// The file with the variables of the firmware.
@@ -188,6 +235,11 @@ fn command(config: &VmConfig, socket: &Path, work: &Path) -> Cmd {
             work.join(format!("monitor{}.socket", config.number))
                 .display()
         ))
+        .arg("-qmp")
+        .arg(format!(
+            "unix:{},server=on,wait=off",
+            control(config, work).display()
+        ))
         .arg("-netdev")
         .arg(format!(
             "tap,id=n0,ifname={},script=no,downscript=no",
@@ -214,7 +266,7 @@ fn command(config: &VmConfig, socket: &Path, work: &Path) -> Cmd {
             ))
             .arg("-device")
             .arg(format!(
-                "virtio-blk-pci,drive=d{n},serial={}{}",
+                "virtio-blk-pci,drive=d{n},id={0},serial={0}{1}",
                 disk.serial,
                 boot_index(config, Some(n))
             ));

@@ -6,6 +6,7 @@
 
 mod archive;
 mod failure;
+mod hot_plug;
 mod install;
 mod interrupted;
 mod push;
@@ -18,6 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::bystander::Bystander;
 use crate::cli::Test;
 use crate::lab::Lab;
 
@@ -32,7 +34,7 @@ struct Scenario {
 }
 
 /// The scenarios; the first one is the default.
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "pull-lvm",
         about: "node of 512 MiB pulls its request: PXE, root on LVM, completion, reboot, cloud-init",
@@ -92,6 +94,12 @@ const SCENARIOS: [Scenario; 13] = [
         run: interrupted::sigterm,
     },
     Scenario {
+        name: "hot-plug",
+        about: "another disk takes the place of a chosen one between two stages, and while the image is written: \
+                refused, that disk is untouched",
+        run: hot_plug::hot_plug,
+    },
+    Scenario {
         name: "failure",
         about: "missing image: reported everywhere; completion repeated until its server accepts it",
         run: failure::failure,
@@ -119,8 +127,8 @@ pub(crate) fn run(options: &Test) -> Result<ExitCode> {
     };
     let start = Instant::now();
     println!("scenario {name}: {}", scenario.about);
-    let result =
-        Lab::open(name, &options.artifacts, 1).and_then(|mut lab| (scenario.run)(&mut lab));
+    let result = Lab::open(name, &options.artifacts, 1)
+        .and_then(|mut lab| run_with_bystander(scenario, &mut lab));
     let took = start.elapsed().as_secs();
     match result {
         Ok(()) => {
@@ -132,4 +140,11 @@ pub(crate) fn run(options: &Test) -> Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Runs the scenario with a disk in the node that no request names, and compares that disk afterwards.
+fn run_with_bystander(scenario: &Scenario, lab: &mut Lab) -> Result<()> {
+    lab.bystander = Some(Bystander::make(&lab.work, "BYSTANDER", 1)?);
+    (scenario.run)(lab)?;
+    lab.bystander.as_ref().map_or(Ok(()), Bystander::check)
 }
