@@ -14,6 +14,7 @@ use url::Url;
 
 use super::error::{Cause, HttpError};
 use super::head::Head;
+use super::pace::Pace;
 use super::proxy::Proxies;
 use super::{HttpSettings, exchange, trust};
 use crate::model::url::redacted;
@@ -165,6 +166,8 @@ pub struct Request {
     pub(super) limit: Option<Duration>,
     /// Time limit of the body, counted from the head.
     pub(super) body_limit: Option<Duration>,
+    /// What the transfer has delivered so far, if its average rate matters.
+    pub(super) pace: Option<Pace>,
     pub(super) stop: Cancel,
     pub(super) pool: Pool,
     /// Lengths of the body's buffers; `None`: full buffers.
@@ -183,10 +186,19 @@ impl Request {
             deadline: None,
             limit: None,
             body_limit: None,
+            pace: None,
             stop: Cancel::new(),
             pool: Pool::new(PART_COUNT, PART_LENGTH),
             buffer_lengths: None,
         }
+    }
+
+    /// A GET request for a document of at most `longest` bytes: it has a time limit of its own.
+    pub fn document(client: &Client, url: Url, longest: u64) -> Self {
+        let limit = client.settings().document_limit(longest);
+        Self::get(url)
+            .within(Instant::now() + limit, limit)
+            .pool(&Pool::new(2, 64 * 1024))
     }
 
     /// Sets method and body. Redirects are then followed within the same origin only: scheme, host and port.
@@ -224,6 +236,13 @@ impl Request {
     #[must_use]
     pub fn body_limit(mut self, limit: Option<Duration>) -> Self {
         self.body_limit = limit;
+        self
+    }
+
+    /// Counts the bytes of the body in `pace`: an average below the least rate of the settings is an error.
+    #[must_use]
+    pub(crate) fn pace(mut self, pace: &Pace) -> Self {
+        self.pace = Some(pace.clone());
         self
     }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use host::units::Bytes;
+
 use crate::model::error::{Error, Kind};
 use crate::model::time::rfc3339;
 
@@ -68,6 +70,16 @@ pub enum HttpError {
         url: String,
         /// The time limit.
         limit: Duration,
+    },
+    /// The transfer goes on, but slower on average than the settings allow.
+    #[error("{url} delivered less than {} a second over {}", rate, seconds(*over))]
+    TooLittle {
+        /// The URL, redacted.
+        url: String,
+        /// The least rate, in bytes per second.
+        rate: Bytes,
+        /// The time over which it was averaged.
+        over: Duration,
     },
     /// The server answered with an error status.
     #[error("{url} answers {status} {}{}", phrase(*status), through(via.as_deref()))]
@@ -222,6 +234,7 @@ impl HttpError {
             | Self::Setup { .. }
             | Self::Certificate { .. }
             | Self::TooSlow { .. }
+            | Self::TooLittle { .. }
             | Self::Redirect { .. }
             | Self::Encoded { .. }
             | Self::TooLong { .. }
@@ -276,6 +289,9 @@ impl HttpError {
             Self::Stalled { .. } | Self::TooSlow { .. } => {
                 "check the server's load and the network"
             }
+            Self::TooLittle { .. } => {
+                "check the server's load and the network; for a link that is slow, set `http.least_rate`"
+            }
             Self::Status { status: 407, .. } => {
                 "give user and password in the address of the proxy"
             }
@@ -328,6 +344,7 @@ impl From<HttpError> for Error {
             HttpError::Exhausted { .. }
                 | HttpError::Cancelled
                 | HttpError::TooSlow { .. }
+                | HttpError::TooLittle { .. }
                 | HttpError::Unstable { .. }
                 | HttpError::Changed { .. }
         ) || error.is_transient();

@@ -1,6 +1,8 @@
 //! The asynchronous side: connections, redirects, limits, and bodies on their way into the queue.
 
 use std::future::Future;
+use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use url::Url;
 use super::client::{Body, Command, HttpContext, PART_COUNT, Part, Request, Response};
 use super::error::{Cause, HttpError};
 use super::head::Head;
+use super::local::Scope;
+use super::pace::Pace;
 use super::trust;
 use crate::model::url::redacted;
 
@@ -98,7 +102,10 @@ async fn send(
     for _ in 0..=REDIRECTS {
         let response = send_once(context, request, &url).await?;
         match redirect(request, &url, &response)? {
-            Some(next) => url = next,
+            Some(next) => {
+                check_scope(context, &url, &next).await?;
+                url = next;
+            }
             None => return Ok((url, response)),
         }
     }
@@ -209,6 +216,30 @@ fn redirect(
     Ok(Some(next))
 }
 
+/// Refuses a redirect to this machine or its links that comes from further away. A proxy looks names up by itself, and
+/// reaches its own machine, not this one.
+async fn check_scope(context: &HttpContext, url: &Url, next: &Url) -> Result<(), HttpError> {
+    if context.proxies.via(next).is_some() || url.host() == next.host() {
+        return Ok(());
+    }
+    let lookup = async |name: &str| -> Vec<IpAddr> {
+        // a failure is that of the connection, which comes next
+        let found = tokio::net::lookup_host((name, 0)).await;
+        found.map_or_else(|_| Vec::new(), |found| found.map(|it| it.ip()).collect())
+    };
+    let to = Scope::of(next, lookup).await;
+    if to == Scope::Elsewhere || to == Scope::of(url, lookup).await {
+        return Ok(());
+    }
+    Err(HttpError::Redirect {
+        url: redacted(url.as_str()),
+        why: format!(
+            "{} is an address of this node or of its links",
+            redacted(next.as_str())
+        ),
+    })
+}
+
 /// Credentials in the URL are carried to a redirect within the same origin only.
 fn keep_credentials(url: &Url, next: &mut Url) {
     if next.origin() == url.origin() && next.username().is_empty() && next.password().is_none() {
@@ -259,18 +290,14 @@ async fn pump(
     loop {
         let soonest = limit(until, request);
         let soonest = body_end.map_or(soonest, |end| soonest.min(end));
-        let chunk = match timeout_at(soonest, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => chunk,
+        let chunk = match next_chunk(context, request, url, &mut response, soonest).await {
+            Ok(Some(chunk)) => chunk,
             ended => {
                 // what was received is passed on before the error, so that the next attempt continues behind it
                 if let Some((buffer, _)) = filling.filter(|(buffer, _)| !buffer.is_empty()) {
                     let _ = parts.send(Part::Bytes(buffer)).await;
                 }
-                return match ended {
-                    Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) => Err(failure(context, url, &error)),
-                    Err(_) => Err(out_of_time(context, request, url, stall)),
-                };
+                return ended.map(|_| ());
             }
         };
         received += chunk.len();
@@ -301,6 +328,46 @@ async fn pump(
             // time spent waiting for a buffer is not the server's
             until = Instant::now() + stall;
         }
+    }
+}
+
+/// Waits for the next bytes of a body, until `until`; `None` at its end.
+async fn next_chunk(
+    context: &HttpContext,
+    request: &Request,
+    url: &Url,
+    response: &mut reqwest::Response,
+    until: Instant,
+) -> Result<Option<impl Deref<Target = [u8]> + use<>>, HttpError> {
+    let settings = &context.settings;
+    loop {
+        let asked = Instant::now();
+        let left = request.pace.as_ref().and_then(|pace| pace.left(settings));
+        let judged = left.map_or(until, |left| until.min(asked + left));
+        let next = timeout_at(judged, response.chunk()).await;
+        let length = match &next {
+            Ok(Ok(Some(chunk))) => chunk.len(),
+            _ => 0,
+        };
+        let is_slow = |pace: &Pace| pace.is_too_slow(settings, asked.elapsed(), length);
+        if request.pace.as_ref().is_some_and(is_slow) {
+            return Err(too_little(context, url));
+        }
+        match next {
+            Ok(Ok(chunk)) => return Ok(chunk),
+            Ok(Err(error)) => return Err(failure(context, url, &error)),
+            // a window is over, and was fast enough
+            Err(_) if judged < until => {}
+            Err(_) => return Err(out_of_time(context, request, url, settings.stall_timeout)),
+        }
+    }
+}
+
+fn too_little(context: &HttpContext, url: &Url) -> HttpError {
+    HttpError::TooLittle {
+        url: redacted(url.as_str()),
+        rate: context.settings.least_rate.unwrap_or_default(),
+        over: context.settings.rate_window,
     }
 }
 

@@ -11,6 +11,8 @@
 //!            answer                        │
 //!   trust    why a certificate is refused  │
 //!   proxy    which proxy is asked           │
+//!   pace     the least average rate         │
+//!   local    where a redirect must not lead │
 //! ```
 //!
 //! Buffers come from a fixed [`Pool`](crate::pool::Pool): a slow disk slows the socket down, and memory is
@@ -21,7 +23,9 @@ pub(crate) mod client;
 pub(crate) mod error;
 mod exchange;
 pub(crate) mod head;
+mod local;
 mod notify;
+pub(crate) mod pace;
 mod proxy;
 mod reach;
 pub(crate) mod retry;
@@ -38,11 +42,16 @@ pub(crate) mod header {
 use std::path::PathBuf;
 use std::time::Duration;
 
+use host::units::Bytes;
+
 pub use client::{Body, Client, Part, Request, Response};
 pub(crate) use client::{PART_COUNT, PART_LENGTH};
 pub use error::{Cause, CertificateProblem, HttpError};
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
 pub use reach::answers;
+
+/// Rate in bytes per second at which a document of the largest accepted size has to arrive.
+const DOCUMENT_RATE: u64 = 256 << 10;
 
 /// Limits of all network transfers.
 #[derive(Clone, Debug)]
@@ -53,6 +62,12 @@ pub struct HttpSettings {
     pub stall_timeout: Duration,
     /// Limit for one image in all; `None`: no limit.
     pub total_timeout: Option<Duration>,
+    /// Limit for one document in all, besides a second for each 256 KiB that one of its kind may be long.
+    pub document_timeout: Duration,
+    /// Least average rate of one connection with an image, in bytes per second; `None`: any rate.
+    pub least_rate: Option<Bytes>,
+    /// Time over which that rate is averaged.
+    pub rate_window: Duration,
     /// Longest time of retries without a new byte.
     pub retry_budget: Duration,
     /// Pause before the first retry; doubled for each further one.
@@ -65,12 +80,23 @@ pub struct HttpSettings {
     pub environment_proxy: bool,
 }
 
+impl HttpSettings {
+    /// How long a document of at most `longest` bytes may take in all.
+    pub(crate) fn document_limit(&self, longest: u64) -> Duration {
+        let transfer = Duration::from_secs(longest / DOCUMENT_RATE);
+        self.document_timeout.saturating_add(transfer)
+    }
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
             total_timeout: None,
+            document_timeout: Duration::from_mins(1),
+            least_rate: Some(Bytes(64 << 10)),
+            rate_window: pace::WINDOW,
             retry_budget: Duration::from_mins(2),
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(15),

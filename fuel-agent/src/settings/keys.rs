@@ -7,6 +7,7 @@ use super::value::{
     put_mirrors, put_url, text, time, web, yes,
 };
 use crate::source::policy::DeltaPolicy;
+use host::units::Bytes;
 
 const PLAIN: Key = Key {
     name: "",
@@ -463,6 +464,18 @@ pub static KEYS: &[Key] = &[
         set: |settings, value| {
             let limit = time(value)?;
             settings.http.total_timeout = (!limit.is_zero()).then_some(limit);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "http.least_rate",
+        value: "SIZE",
+        default: "64 KiB",
+        help: "How much an image's server has to deliver in a second, on average over 10 minutes; `0 B` means any rate.",
+        set: |settings, value| {
+            let rate: Bytes = value.parse().map_err(|error| format!("{error}"))?;
+            settings.http.least_rate = (rate > Bytes(0)).then_some(rate);
             Ok(())
         },
         ..PLAIN

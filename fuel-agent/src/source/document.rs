@@ -9,7 +9,6 @@ use crate::http::error::HttpError;
 use crate::http::retry::Retry;
 use crate::model::request::Container;
 use crate::model::url::redacted;
-use crate::pool::Pool;
 
 /// Fetches `url`, up to `limit` bytes; retried within the budget of the settings.
 pub fn document(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
@@ -30,8 +29,7 @@ pub(super) fn document_within(
     let name = redacted(url);
     let retry = Retry::new(client, &name, budget);
     retry.until_done(client, || {
-        let request = Request::get(web.clone()).pool(&Pool::new(2, 64 * 1024));
-        let response = client.send(request)?;
+        let response = client.send(Request::document(client, web.clone(), limit))?;
         match response.head.status {
             200 => {
                 response.head.check_encoding(&name, Container::Raw)?;

@@ -13,6 +13,7 @@ use crate::events::Event;
 use crate::http::client::{Body, Client, Request, Response};
 use crate::http::error::HttpError;
 use crate::http::head::{Head, Identity};
+use crate::http::pace::Pace;
 use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
 
@@ -32,6 +33,7 @@ pub(super) struct Fetch<'a> {
     context: TransferContext<'a>,
     retry: Retry,
     deadline: Option<Instant>,
+    pace: Pace,
     body: Option<Body>,
     /// Offset of the next byte.
     offset: u64,
@@ -64,6 +66,7 @@ impl<'a> Fetch<'a> {
             name,
             context,
             deadline,
+            pace: Pace::new(1),
             body: None,
             offset: 0,
             since_refill: 0,
@@ -80,6 +83,7 @@ impl<'a> Fetch<'a> {
         }
         let mut request = Request::get(self.url.clone())
             .deadline(self.deadline)
+            .pace(&self.pace)
             .stop(&self.context.stop)
             .pool(&self.context.pool);
         if self.offset > 0

@@ -19,7 +19,10 @@ use crate::http::retry::Retry;
 use crate::model::error::Kind;
 use crate::model::request::Container;
 use crate::model::url::redacted;
-use crate::pool::{Buffer, Pool};
+use crate::pool::Buffer;
+
+/// The longest manifest that is read, in bytes, as [`Limits`] has it: decides how long it may take.
+const LONGEST: u64 = 64 << 20;
 
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +116,7 @@ pub fn manifest(
     let name = redacted(url);
     let mut bad = None;
     let found = Retry::new(client, &name, budget).until_done(client, || {
-        let request = Request::get(web.clone()).pool(&Pool::new(2, 64 * 1024));
+        let request = Request::document(client, web.clone(), LONGEST);
         let response = client.send(request)?;
         if response.head.status != 200 {
             return Err(response.head.refusal(&name));

@@ -235,7 +235,9 @@ fn probe_web(
     let retry = Retry::new(client, &name, budget);
     retry.until_done(client, || {
         let range = HeaderValue::from_str(&format!("bytes=0-{}", FETCH_MAX - 1));
-        let mut request = Request::get(url.clone()).pool(&Pool::new(2, PROBE_FIRST));
+        let longest = u64::try_from(FETCH_MAX).unwrap_or(u64::MAX);
+        let mut request =
+            Request::document(client, url.clone(), longest).pool(&Pool::new(2, PROBE_FIRST));
         if let Ok(range) = range {
             request = request.header(RANGE, range);
         }

@@ -16,6 +16,7 @@ use crate::http::address::Address;
 use crate::http::client::{Body, Client, Request};
 use crate::http::error::HttpError;
 use crate::http::head::Head;
+use crate::http::pace::Pace;
 use crate::model::request::Container;
 use crate::pool::{Buffer, Pool};
 
@@ -57,6 +58,8 @@ pub(crate) struct RangeOptions<'a> {
     pub(crate) stop: &'a Cancel,
     /// When the body has to be complete.
     pub(crate) deadline: Option<Instant>,
+    /// What the connection has delivered so far.
+    pub(crate) pace: &'a Pace,
 }
 
 /// Outcome of a request.
@@ -103,6 +106,7 @@ impl RangeFile {
         };
         let mut request = Request::get(url)
             .deadline(options.deadline)
+            .pace(options.pace)
             .stop(options.stop)
             .pool(options.pool)
             .buffer_lengths(wanted.lengths.clone());

@@ -20,6 +20,7 @@ use crate::http::address::Address;
 use crate::http::client::{Body, Client, PART_COUNT, PART_LENGTH, Request, Response};
 use crate::http::error::HttpError;
 use crate::http::head::{Head, Identity};
+use crate::http::pace::Pace;
 use crate::http::retry::{Retry, chain};
 use crate::model::stage::Stage;
 use crate::pool::{Buffer, Pool};
@@ -59,6 +60,7 @@ struct Remote<'a> {
     pool: Pool,
     retry: Retry,
     deadline: Option<Instant>,
+    pace: Pace,
     /// Facts of the first answer.
     known: Option<Known>,
     /// The answer being read, and the number of its next page.
@@ -95,6 +97,7 @@ impl<'a> Reader<'a> {
                 State::Web(Box::new(Remote {
                     retry: Retry::new(client, &name, settings.retry_budget),
                     deadline: settings.total_timeout.map(|limit| Instant::now() + limit),
+                    pace: Pace::new(1),
                     client: client.clone(),
                     url,
                     name,
@@ -324,6 +327,7 @@ impl Remote<'_> {
         let start = number.saturating_mul(PAGE);
         let mut request = Request::get(self.url.clone())
             .deadline(self.deadline)
+            .pace(&self.pace)
             .stop(&self.context.stop)
             .pool(&self.pool);
         if let Ok(range) = HeaderValue::from_str(&format!("bytes={start}-")) {

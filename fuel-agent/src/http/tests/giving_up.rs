@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use host::cancel::Cancel;
+use host::units::Bytes;
 
-use super::{content, fetch, impatient, scripted, settings};
+use super::{client, content, fetch, impatient, scripted, settings};
 use crate::http::{Client, HttpError, HttpSettings, Request};
 use crate::model::error::{Error, Kind, render};
 use crate::pool::Pool;
+use crate::source;
 use crate::testing::fault_server::{Fault, FaultServer, Reply};
 
 #[test]
@@ -125,6 +127,7 @@ fn redirects_are_followed_up_to_a_point() {
         "/c" => Reply::whole(b"here"),
         "/ftp" => to("ftp://host/x"),
         "/bad" => to("http://["),
+        "/metadata" => to("http://169.254.169.254/latest/user-data"),
         _ => to("/loop"),
     })
     .unwrap();
@@ -136,6 +139,10 @@ fn redirects_are_followed_up_to_a_point() {
         ("/loop", "in a row"),
         ("/ftp", "not HTTP"),
         ("/bad", "not a valid URL"),
+        (
+            "/metadata",
+            "169.254.169.254/latest/user-data is an address of this node or of its links",
+        ),
     ] {
         let error = fetch(&settings(), &server.url(path)).result.unwrap_err();
         assert!(
@@ -192,4 +199,42 @@ fn the_limit_for_all_of_it_counts_although_bytes_come() {
     };
     let error = fetch(&settings, &server.url("/x")).result.unwrap_err();
     assert!(matches!(error, HttpError::TooSlow { .. }), "{error}");
+}
+
+#[test]
+fn a_connection_that_never_stalls_still_has_to_deliver() {
+    let server =
+        FaultServer::start(|_| Reply::whole(&[1; 5000]).fault(Fault::StallAt(2000))).unwrap();
+    let settings = HttpSettings {
+        least_rate: Some(Bytes(1 << 30)),
+        rate_window: Duration::from_millis(50),
+        ..settings()
+    };
+    let error = fetch(&settings, &server.url("/x")).result.unwrap_err();
+    assert_eq!(
+        error.to_string().replace(&server.url("/x"), "URL"),
+        "URL delivered less than 1 GiB a second over 50 ms"
+    );
+    assert!(Error::from(error).retryable);
+    assert_eq!(
+        server.requests().len(),
+        1,
+        "a slow server is not asked again"
+    );
+}
+
+#[test]
+fn a_document_has_a_limit_for_all_of_it() {
+    let server =
+        FaultServer::start(|_| Reply::whole(&[b'1'; 5000]).fault(Fault::StallAt(2000))).unwrap();
+    let settings = HttpSettings {
+        document_timeout: Duration::from_millis(50),
+        ..settings()
+    };
+    let error = source::document(&client(&settings), &server.url("/x"), 10_000).unwrap_err();
+    assert!(matches!(error, HttpError::TooSlow { .. }), "{error}");
+    assert_eq!(server.requests().len(), 1);
+    // a larger document may take longer
+    let limit = settings.document_timeout + Duration::from_secs(4);
+    assert_eq!(settings.document_limit(1 << 20), limit);
 }

@@ -2,6 +2,7 @@
 
 use host::cancel::Cancel;
 
+use crate::http::pace::Pace;
 use crate::http::tests::{client, content, scripted, settings};
 use crate::http::{Client, HttpError};
 use crate::pool::Pool;
@@ -35,6 +36,7 @@ impl Asker {
             pool: &self.1,
             stop: &self.2,
             deadline: None,
+            pace: &Pace::new(1),
         };
         RangeFile::new(url, length)?.ask(options, wanted, whole)
     }

@@ -13,6 +13,7 @@ use super::meter::Meter;
 use super::mirror::{Mirror, Mirrors, random};
 use super::scheduler::{Arrived, ChunkScheduler, Group};
 use crate::events::{Event, Events};
+use crate::http::pace::Pace;
 use crate::http::retry::Retry;
 use crate::http::{Client, HttpError};
 use crate::model::stage::Stage;
@@ -63,6 +64,7 @@ pub(super) struct Fetcher<'a> {
     retry: Retry,
     /// Rate of the server in bytes per second; `None` before the first group is complete.
     rate: Option<u64>,
+    pace: Pace,
     interruptions: u32,
 }
 
@@ -99,6 +101,7 @@ pub(super) fn run(context: &FetchContext<'_>, number: u8) -> Result<(), StreamEr
             mirror,
             retry: Retry::new(context.client, name, context.client.settings().retry_budget),
             rate: None,
+            pace: Pace::new(context.fetchers),
             interruptions: 0,
         };
         let end = caught(|| fetcher.work());
@@ -239,6 +242,7 @@ impl Fetcher<'_> {
             pool: context.pool,
             stop: context.stop,
             deadline: context.deadline,
+            pace: &self.pace,
         };
         let answer = mirror.file.ask(options, &group.wanted, whole)?;
         let mut pieces: Pieces = match answer {
