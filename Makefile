@@ -38,9 +38,9 @@ crates = cargo tree --locked --offline -p fuel-agent --target $(TRIPLE) --prefix
 say = @printf '\n==> %s\n    %s\n' "$(1)" "$(2)"
 
 .PHONY: demo test test-slow test-ramdisk test-image lint dependencies unit end-to-end bench bench-peers agent release \
-  ramdisk image tools
+  both ramdisk image tools
 
-demo: tools ramdisk image
+demo: tools both
 	$(call say,a bare node: from power-on to a login,3 minutes where the node is emulated)
 	$(SUDO) $(BIN)/testbed demo $(if $(KEEP),--keep)
 
@@ -71,12 +71,12 @@ unit:
 	@mkdir -p target/tests; rm -f target/tests/skipped.log
 	SKIPPED_TESTS=$(CURDIR)/target/tests/skipped.log cargo test --workspace --locked 2>&1 | tee target/tests/unit.log
 
-end-to-end: ramdisk image
+end-to-end: both
 	$(call say,one installation in QEMU,4 minutes where the node is emulated)
 	@mkdir -p target/tests
 	$(SUDO) $(BIN)/testbed test 2>&1 | tee target/tests/end-to-end.log
 
-test-slow: tools ramdisk image
+test-slow: tools both
 	failed=0; for name in $(or $(SCENARIO),$$($(BIN)/testbed scenarios | cut -d' ' -f1)); do \
 	  $(SUDO) $(BIN)/testbed test $$name || failed=1; done; exit $$failed
 
@@ -127,8 +127,12 @@ release: tools $(RELEASED)
 	$(crates) normal,build > target/sbom/all
 	target/$(TRIPLE)/release/sbom agent $(RELEASED) --linked target/sbom/linked --all target/sbom/all
 	target/$(TRIPLE)/release/sbom check $(RELEASED).cdx.json
-	@ls -l $(RELEASED); test $$(stat -c %s $(RELEASED)) -le $$((12 << 20)) || \
-	  { echo "the agent is larger than 12 MiB"; exit 1; }
+	@ls -l $(RELEASED); test $$(stat -c %s $(RELEASED)) -le $$((16 << 20)) || \
+	  { echo "the agent is larger than 16 MiB"; exit 1; }
+
+# Ramdisk and image at the same time: each waits for servers and disk for half of its time.
+both: $(AGENT)
+	@$(MAKE) --no-print-directory -j2 ramdisk image
 
 ramdisk: target/ramdisk/ramdisk.img
 
