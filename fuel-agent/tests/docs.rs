@@ -143,3 +143,113 @@ fn the_manual_says_what_the_sources_say() {
         assert_eq!(text.len(), printed.len(), "UPDATE_DOCS=1 prints it anew");
     }
 }
+
+/// The page of claims about security; each names the tests that hold it.
+const SECURITY: &str = "docs/security.md";
+
+fn of_tree(path: &str) -> std::io::Result<String> {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path))
+}
+
+/// The text of that section, to the next heading of the same level.
+fn section<'a>(page: &'a str, title: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("\n## {title}\n")).expect(title);
+    rest.split_once("\n## ").map_or(rest, |(text, _)| text)
+}
+
+/// The numbers in brackets, like `[7]`, in their order.
+fn numbers(text: &str) -> Vec<usize> {
+    let after_bracket = text.split('[').skip(1);
+    after_bracket
+        .filter_map(|rest| rest.split_once(']')?.0.parse().ok())
+        .collect()
+}
+
+/// What stands between backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Whether that is a test of the source, not another function or what once was one.
+fn has_test(source: &str, name: &str) -> bool {
+    let start = format!("fn {name}(");
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let position = lines.iter().position(|line| line.starts_with(&start));
+    position.is_some_and(|at| {
+        let above = lines[..at].iter().rev();
+        let mut attributes =
+            above.take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+        attributes.any(|line| *line == "#[test]")
+    })
+}
+
+#[test]
+fn every_test_that_the_page_about_security_names_exists() {
+    let page = of_tree(SECURITY).expect(SECURITY);
+    let (claims, tests) = page.split_once("\n## Tests\n").expect("a list of tests");
+    let (_, tests) = tests.split_once("\n- ").expect("a list of tests");
+    let mut source = None;
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for word in code(tests) {
+        if word.ends_with(".rs") {
+            source = Some((word, of_tree(word).expect(word)));
+            continue;
+        }
+        named += 1;
+        let (file, text) = source.as_ref().expect("a file before its tests");
+        if !has_test(text, word) {
+            missing.push(format!("{file}: {word}"));
+        }
+    }
+    assert_eq!(missing, [""; 0], "tests that {SECURITY} names");
+    let listed: Vec<usize> = (1..=named).collect();
+    assert_eq!(numbers(tests), listed, "each test has its number");
+    let mut used = numbers(claims);
+    used.sort_unstable();
+    used.dedup();
+    assert_eq!(
+        used, listed,
+        "each number is a test, and each test holds a claim"
+    );
+}
+
+#[test]
+fn every_row_about_an_attack_names_its_test_and_settings_that_exist() {
+    let page = of_tree(SECURITY).expect(SECURITY);
+    let rows = section(&page, "Attack, setting, outcome").lines();
+    let rows: Vec<&str> = rows.filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    let settings = manual::table();
+    // the ramdisk's own parameters and the builders' options are not settings of the agent
+    let is_elsewhere = |name: &str| name.starts_with("--") || name.starts_with("provision.");
+    let exists = |name: &str| settings.contains(&format!("\n| `{name}="));
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, setting, outcome, _] = cells.as_slice() else {
+            panic!("three cells: {row}");
+        };
+        assert!(
+            outcome.starts_with("open") || !numbers(outcome).is_empty(),
+            "{row}"
+        );
+        for name in code(setting).map(|word| word.split_once('=').map_or(word, |(name, _)| name)) {
+            assert!(is_elsewhere(name) || exists(name), "`{name}` in {row}");
+        }
+    }
+    for line in section(&page, "Strict").lines() {
+        if let Some((name, _)) = line
+            .strip_prefix("    ")
+            .and_then(|line| line.split_once('='))
+        {
+            assert!(exists(name), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_function_that_is_no_test_and_a_test_of_another_name_are_not_taken_for_one() {
+    let source = "/// Words.\n#[test]\n#[ignore = \"slow\"]\nfn a() {\n}\n\nfn b() {\n}\n#[test]\nfn ab() {\n}\n";
+    assert!(has_test(source, "a") && has_test(source, "ab"));
+    assert!(!has_test(source, "b") && !has_test(source, "c"));
+}
