@@ -210,6 +210,7 @@ impl Lab {
             .env("PROVISION_RUN_DIR", self.path("run"))
             .env("PROVISION_KERNEL_COMMAND_LINE", self.path("cmdline"))
             .env("PROVISION_CONF", self.path("provision.conf"))
+            .env("PROVISION_RAMDISK_DIR", self.path("ramdisk"))
             .stdin(Stdio::null());
         command
     }

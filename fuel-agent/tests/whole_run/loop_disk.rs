@@ -151,8 +151,11 @@ fn a_pushed_run_installs_each_time_and_a_pulled_one_only_what_is_not_there() {
 
     assert_eq!(node.pull(), 0, "it is as asked: the completion is repeated");
     assert_eq!(node.fetched(), 1);
+    assert_eq!(node.lab.report()["result"], "already-installed");
     assert_eq!(node.lab.report()["already_installed"], true);
     assert_eq!(node.lab.report()["touched"], false);
+    let log = fs::read_to_string(node.lab.path("run/provision.log")).unwrap();
+    assert!(log.contains("result: already-installed"), "{log}");
     assert_eq!(node.sent()[1], format!("/built?instance={first}"));
 
     assert_eq!(
@@ -172,6 +175,16 @@ fn a_pushed_run_installs_each_time_and_a_pulled_one_only_what_is_not_there() {
     node.lab.put("request.json", &request.to_string());
     assert_eq!(node.pull(), 0, "another request, pulled");
     assert_eq!(node.fetched(), 3);
+
+    request["generation"] = json!(2);
+    node.lab.put("request.json", &request.to_string());
+    assert_eq!(node.pull(), 0, "the same request, another generation");
+    assert_eq!(node.fetched(), 4);
+    assert_eq!(node.lab.report()["result"], "installed");
+    assert_eq!(node.lab.report()["generation"], "2");
+    assert_eq!(node.pull(), 0);
+    assert_eq!(node.fetched(), 4);
+    assert_eq!(node.lab.report()["result"], "already-installed");
 }
 
 #[test]

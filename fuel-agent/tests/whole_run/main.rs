@@ -17,5 +17,6 @@ mod loop_disk;
 mod packed;
 mod round_trip;
 mod secrets;
+mod signed;
 mod talking;
 mod write;
