@@ -192,7 +192,7 @@ fn every_test_that_the_page_about_security_names_exists() {
     let mut missing = Vec::new();
     let mut named = 0;
     for word in code(tests) {
-        if word.ends_with(".rs") {
+        if Path::new(word).extension().is_some_and(|it| it == "rs") {
             source = Some((word, of_tree(word).expect(word)));
             continue;
         }
