@@ -2,6 +2,7 @@
 
 mod accounts;
 mod addresses;
+mod admin_interface;
 mod dialect;
 mod document;
 mod generation;

@@ -20,7 +20,9 @@ use crate::model::error::{Error, Kind};
 use crate::request::Driver;
 use crate::sequence::RunOutcome;
 use crate::sequence::machine::Machine;
-use crate::sequence::node_discovery::{Input, NodeDiscovery, StandIn};
+use crate::sequence::node_discovery::NodeDiscovery;
+use crate::sequence::request_source::Input;
+use crate::sequence::stand_in::StandIn;
 use crate::settings::{self, Entry, Place, Settings};
 
 /// Files that tests put elsewhere, by environment variables; a node has them where they belong.

@@ -13,10 +13,12 @@ use crate::events::{Events, FanOut, clock};
 use crate::model::error::{Error, Kind};
 use crate::model::stage::Stage;
 use crate::sequence::host_executor::HostExecutor;
-use crate::sequence::node_discovery::{Input, StandIn};
 use crate::sequence::preflight::{Discovered, Preflight};
-use crate::sequence::rundir::{RunDir, StateFile};
+use crate::sequence::request_source::Input;
+use crate::sequence::rundir::RunDir;
 use crate::sequence::stages::{Run, RunContext};
+use crate::sequence::stand_in::StandIn;
+use crate::sequence::state_file::StateFile;
 use crate::sequence::{RunOutcome, run_stages};
 use crate::settings::{End, Settings};
 

@@ -16,7 +16,8 @@ use crate::events::sink::Sink;
 use crate::http;
 use crate::model::error::{Error, Kind};
 use crate::sequence::completion::PendingCompletion;
-use crate::sequence::rundir::{RunDir, State};
+use crate::sequence::rundir::RunDir;
+use crate::sequence::state_file::State;
 
 /// State of a node, from its run folder and its disks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -349,7 +350,7 @@ mod tests {
     #[test]
     fn progress_is_told_as_text_and_as_json() {
         let mut state = run(None);
-        state.progress = Some(crate::sequence::rundir::Moving {
+        state.progress = Some(crate::sequence::state_file::Moving {
             what: "/".to_owned(),
             done_bytes: 1 << 30,
             total_bytes: Some(3 << 30),

@@ -9,7 +9,7 @@ use super::StageHandler as _;
 use super::completion::{self, PendingCompletion};
 use super::discovery::combine;
 use super::report_file::ReportFile;
-use super::rundir::replace;
+use super::small_file::replace;
 use super::stages::Run;
 use super::template::Facts;
 use super::{RunOutcome, summary};

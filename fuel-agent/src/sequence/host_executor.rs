@@ -15,7 +15,8 @@ use host::remove_tree::remove_folder;
 
 use super::completion::Call;
 use super::executor::{Executor, Geometry};
-use super::rundir::{RunDir, room_for};
+use super::rundir::RunDir;
+use super::small_file::room_for;
 use crate::apply::context::{Context, State};
 use crate::apply::outcome::{Outcome, StepRun};
 use crate::apply::undo::{self, Acquired};

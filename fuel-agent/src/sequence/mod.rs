@@ -4,6 +4,7 @@
 //!   run_stages           the order, the gates, time, panics; first error wins        this file
 //!   discovery            trait Discovery: what a run learns; reading only, all that plan and dry runs hold
 //!   node_discovery       the real Discovery
+//!   request_source       where the request comes from; stand_in: files that stand for disks
 //!   signed_request       the signature of a request
 //!   executor             trait Executor: what a run does
 //!   host_executor        the real Executor
@@ -20,6 +21,7 @@
 //!   template             `{names}` in URLs, headers and bodies
 //!   report_file          where `--report` points
 //!   rundir               /run/provision: lock, state, report, log, what is owed
+//!   state_file           the state of a run; small_file: files that are written in one piece
 //! ```
 
 pub(crate) mod boot_code;
@@ -33,9 +35,13 @@ pub mod machine;
 pub mod node_discovery;
 pub mod preflight;
 mod report_file;
+pub mod request_source;
 pub mod rundir;
 mod signed_request;
+mod small_file;
 pub mod stages;
+pub mod stand_in;
+pub mod state_file;
 mod steps;
 mod summary;
 pub mod template;

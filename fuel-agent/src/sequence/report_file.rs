@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use host::nonblocking::{self, PollingWriter};
 
-use super::rundir::{replace, room_for};
+use super::small_file::{replace, room_for};
 
 /// More bytes than a report takes.
 const ROOM: usize = 256 << 10;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use os_image::signature::{SIGNATURE_LIMIT, TrustedKey, verify};
 use url::Url;
 
-use super::node_discovery::{Input, read_bounded};
+use super::request_source::{Input, read_bounded};
 use crate::http::{self, HttpError};
 use crate::model::error::{Error, Kind};
 use crate::model::url::{RedactedUrl, redacted};
