@@ -9,6 +9,7 @@ mod support;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use fuel_agent::model::digest::DocumentedDigests;
 use fuel_agent::model::inventory::{Disk, Inventory};
 use fuel_agent::model::operating_system::OperatingSystem;
 use fuel_agent::model::request::{Container, Problem, Request};
@@ -104,6 +105,46 @@ fn an_archive_goes_into_the_filesystem_that_the_layout_names_in_every_dialect() 
         ),
         "{why}"
     );
+}
+
+/// The digests of the image for `/` in `request`, with `value` as the key `key` of it, or the problems.
+fn digest(
+    request: &str,
+    key: &str,
+    value: serde_json::Value,
+) -> Result<DocumentedDigests, String> {
+    let text = std::fs::read_to_string(folder().join(request)).expect("readable");
+    let mut document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    document["ks_meta"]["image_data"]["/"][key] = value;
+    match request::load(&document.to_string(), Driver::Auto) {
+        Ok(request) => Ok(request.images[0].digests.clone()),
+        Err(found) => Err(problems(&found)),
+    }
+}
+
+#[test]
+fn an_image_has_its_digests_in_every_dialect() {
+    for request in ["lvm-three-disks.json", "simple.json", "ironic.json"] {
+        for (key, digits) in [("sha256", 64), ("blake3", 64), ("md5", 32)] {
+            let given = "aB".repeat(digits / 2);
+            let found = digest(request, key, given.as_str().into()).expect("a digest");
+            let found: Vec<_> = found.iter().map(|(it, hex)| (it.name(), hex)).collect();
+            assert_eq!(found, [(key, given.to_lowercase().as_str())], "{request}");
+            let at = format!("ks_meta.image_data[\"/\"].{key}: ");
+            for wrong in ["a".repeat(digits - 1), "g".repeat(digits), String::new()] {
+                let why = digest(request, key, wrong.as_str().into()).expect_err("not one");
+                let expected = format!(
+                    "{at}`{wrong}` is not a {key} digest\n  hint: give the {digits} hexadecimal digits of the \
+                     unpacked image\n"
+                );
+                assert_eq!(why, expected);
+            }
+            let why = digest(request, key, 7.into()).expect_err("not text");
+            assert!(why.starts_with(&format!("{at}is a number, not a string")), "{why}");
+        }
+        let none = digest(request, "format", "ext4".into()).expect("without a digest");
+        assert_eq!(none, DocumentedDigests::default());
+    }
 }
 
 #[test]

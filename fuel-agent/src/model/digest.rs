@@ -44,6 +44,17 @@ impl Algorithm {
     }
 }
 
+/// Who states a digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The requester: the request, `--digest`, or a file of `--sources`.
+    Requester,
+    /// A document beside the image.
+    #[default]
+    Server,
+}
+
 /// A digest that the unpacked image has to have. It is computed over what is written, even where another source states
 /// the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,50 +63,95 @@ pub struct StatedDigest {
     pub algorithm: Algorithm,
     /// Hexadecimal, in lower case.
     pub digest: String,
-    /// Source of the digest, as errors and the report name it: `--digest`, or the address of a document without
-    /// secrets.
+    /// Source of the digest, as errors and the report name it: `the request`, `--digest`, or the address of a document
+    /// without secrets.
     pub stated_by: String,
+    /// Who states it.
+    #[serde(default)]
+    pub origin: Origin,
 }
 
 impl StatedDigest {
-    /// A digest that `stated_by` states.
+    /// A digest that the document `stated_by`, beside the image, states.
     pub fn new(algorithm: Algorithm, digest: &str, stated_by: &str) -> Self {
         Self {
             algorithm,
             digest: digest.to_lowercase(),
             stated_by: stated_by.to_owned(),
+            origin: Origin::Server,
         }
     }
+
+    /// The same digest, stated by the requester.
+    #[must_use]
+    pub fn requested(self) -> Self {
+        Self {
+            origin: Origin::Requester,
+            ..self
+        }
+    }
+
+    /// Whether it is the same digest, whoever states it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.algorithm, &self.digest) == (other.algorithm, &other.digest)
+    }
 }
 
-/// The digests of one image in one document.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Documented<'a> {
-    /// Sha256, 64 hexadecimal digits.
-    pub sha256: Option<&'a str>,
-    /// BLAKE3, 64 hexadecimal digits.
-    pub blake3: Option<&'a str>,
-    /// MD5, 32 hexadecimal digits.
-    pub md5: Option<&'a str>,
+/// The digests of one unpacked image that one document states, in lower-case hexadecimal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DocumentedDigests {
+    /// Sha256, 64 digits.
+    pub sha256: Option<String>,
+    /// BLAKE3, 64 digits.
+    pub blake3: Option<String>,
+    /// MD5, 32 digits.
+    pub md5: Option<String>,
 }
 
-impl Documented<'_> {
+impl DocumentedDigests {
+    /// The digest by `algorithm`.
+    pub const fn place(&mut self, algorithm: Algorithm) -> &mut Option<String> {
+        match algorithm {
+            Algorithm::Sha256 => &mut self.sha256,
+            Algorithm::Blake3 => &mut self.blake3,
+            Algorithm::Md5 => &mut self.md5,
+        }
+    }
+
+    /// All that there are, strongest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Algorithm, &str)> {
+        let all = [
+            (Algorithm::Sha256, &self.sha256),
+            (Algorithm::Blake3, &self.blake3),
+            (Algorithm::Md5, &self.md5),
+        ];
+        all.into_iter()
+            .filter_map(|(algorithm, digest)| Some((algorithm, digest.as_deref()?)))
+    }
+
     /// The one that is computed: the other digests of the same document would prove nothing more. A stream is digested
     /// by sha256 anyway; of a packed image BLAKE3 costs next to nothing, and anything else costs reading it back.
-    pub fn stated_by(self, document: &str, is_packed: bool) -> Option<StatedDigest> {
-        let sha256 = (Algorithm::Sha256, self.sha256);
-        let blake3 = (Algorithm::Blake3, self.blake3);
-        let (first, second) = if is_packed {
-            (blake3, sha256)
-        } else {
-            (sha256, blake3)
-        };
-        let known = [first, second, (Algorithm::Md5, self.md5)].into_iter();
-        known
-            .filter_map(|(algorithm, digest)| Some((algorithm, digest?)))
-            .map(|(algorithm, digest)| StatedDigest::new(algorithm, digest, document))
-            .next()
+    pub fn stated_by(&self, document: &str, is_packed: bool) -> Option<StatedDigest> {
+        let blake3 = self.iter().find(|(it, _)| *it == Algorithm::Blake3);
+        let cheapest = blake3.filter(|_| is_packed).or_else(|| self.iter().next());
+        cheapest.map(|(algorithm, digest)| StatedDigest::new(algorithm, digest, document))
     }
+}
+
+/// Two sources state different digests of one image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{known_by} says {} {known}, {given_by} says {given}", .algorithm.name())]
+pub struct Contradiction {
+    /// Hash algorithm of both.
+    pub algorithm: Algorithm,
+    /// Digest that was known first.
+    pub known: String,
+    /// Source of `known`.
+    pub known_by: String,
+    /// Digest that is stated besides.
+    pub given: String,
+    /// Source of `given`.
+    pub given_by: String,
 }
 
 #[cfg(test)]
@@ -105,17 +161,17 @@ mod tests {
     #[test]
     fn of_the_digests_of_a_document_the_cheapest_strong_one_is_computed() {
         let (long, short) = ("AB".repeat(32), "cd".repeat(16));
-        let (sha256, blake3, md5) = (Some(&*long), Some(&*long), Some(&*short));
+        let (sha256, blake3, md5) = (&Some(long.clone()), &Some(long), &Some(short));
         for (sha256, blake3, md5, stream, packed) in [
-            (None, None, md5, Algorithm::Md5, Algorithm::Md5),
-            (sha256, None, md5, Algorithm::Sha256, Algorithm::Sha256),
-            (None, blake3, md5, Algorithm::Blake3, Algorithm::Blake3),
+            (&None, &None, md5, Algorithm::Md5, Algorithm::Md5),
+            (sha256, &None, md5, Algorithm::Sha256, Algorithm::Sha256),
+            (&None, blake3, md5, Algorithm::Blake3, Algorithm::Blake3),
             (sha256, blake3, md5, Algorithm::Sha256, Algorithm::Blake3),
         ] {
-            let documented = Documented {
-                sha256,
-                blake3,
-                md5,
+            let documented = DocumentedDigests {
+                sha256: sha256.clone(),
+                blake3: blake3.clone(),
+                md5: md5.clone(),
             };
             for (is_packed, expected) in [(false, stream), (true, packed)] {
                 let stated = documented.stated_by("x.yaml", is_packed).unwrap();
@@ -123,7 +179,7 @@ mod tests {
                 assert_eq!(stated.digest, stated.digest.to_lowercase());
             }
         }
-        assert_eq!(Documented::default().stated_by("x.yaml", true), None);
+        assert_eq!(DocumentedDigests::default().stated_by("x.yaml", true), None);
     }
 
     #[test]

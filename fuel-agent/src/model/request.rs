@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::DocumentedDigests;
 use super::filesystem::ImageFormat;
 use super::index::FilesystemIndex;
 use super::node::NodeSpec;
@@ -13,6 +14,9 @@ use super::url::RedactedUrl;
 
 /// Where a ready-made configdrive is looked for on the node; an ironic conductor uploads it there.
 pub const READY_CONFIGDRIVE: &str = "/tmp/config-drive.img";
+
+/// Source of the digests in [`ImageSpec::digests`], as errors and the report name it.
+pub const STATED_BY_REQUEST: &str = "the request";
 
 /// Which kind of `provision.json` it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -104,6 +108,8 @@ pub struct ImageSpec {
     pub format: ImageFormat,
     /// How it is wrapped, by the request; its content has to agree.
     pub container: Container,
+    /// Digests that the unpacked image has to have, whatever its server states.
+    pub digests: DocumentedDigests,
 }
 
 impl ImageSpec {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use host::units::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Documented, StatedDigest};
+use super::digest::{Algorithm, Contradiction, DocumentedDigests, Origin, StatedDigest};
 use super::operating_system::OperatingSystem;
 use super::request::Container;
 use super::url::RedactedUrl;
@@ -148,12 +148,16 @@ pub struct PackedFacts {
 
 impl Sources {
     /// Every digest in it without a source is stated by `document`, and computed: a file does not record whether a
-    /// manifest stated it first.
+    /// manifest stated it first. The requester gives the
+    /// file, and so states all of its digests.
     #[must_use]
     pub fn stated_by(mut self, document: &str) -> Self {
         for facts in self.images.values_mut() {
             if facts.stated.is_empty() {
                 facts.stated = facts.stated_by(document).into_iter().collect();
+            }
+            for stated in &mut facts.stated {
+                stated.origin = Origin::Requester;
             }
         }
         self
@@ -203,7 +207,7 @@ impl SourceFacts {
         let is_signed = packed.is_some_and(|packed| packed.signed_by.is_some());
         if require_signature && !is_signed {
             let (why, hint) = match packed {
-                None if *self == Self::default() => (
+                None if self.is_unknown() => (
                     "its signature is unknown",
                     "image not checked: run without `--offline`",
                 ),
@@ -230,6 +234,18 @@ impl SourceFacts {
         ))
     }
 
+    /// Whether the image was not looked up: at most its digests are known.
+    pub fn is_unknown(&self) -> bool {
+        let rest = Self {
+            raw_sha256: None,
+            raw_blake3: None,
+            raw_md5: None,
+            stated: Vec::new(),
+            ..self.clone()
+        };
+        rest == Self::default()
+    }
+
     /// Whether a digest of the written bytes is known.
     pub const fn has_digest(&self) -> bool {
         self.raw_md5.is_some()
@@ -238,13 +254,170 @@ impl SourceFacts {
             || !self.stated.is_empty()
     }
 
+    /// The digests of what is written that are known.
+    pub fn digests(&self) -> DocumentedDigests {
+        DocumentedDigests {
+            sha256: self.raw_sha256.clone(),
+            blake3: self.raw_blake3.clone(),
+            md5: self.raw_md5.clone(),
+        }
+    }
+
+    /// The known digest of what is written by `algorithm`.
+    pub const fn digest_mut(&mut self, algorithm: Algorithm) -> &mut Option<String> {
+        match algorithm {
+            Algorithm::Sha256 => &mut self.raw_sha256,
+            Algorithm::Blake3 => &mut self.raw_blake3,
+            Algorithm::Md5 => &mut self.raw_md5,
+        }
+    }
+
     /// The digest that has to be computed where `document` is what states those of the whole.
     pub fn stated_by(&self, document: &str) -> Option<StatedDigest> {
-        let documented = Documented {
-            sha256: self.raw_sha256.as_deref(),
-            blake3: self.raw_blake3.as_deref(),
-            md5: self.raw_md5.as_deref(),
+        self.digests().stated_by(document, self.packed.is_some())
+    }
+
+    /// Adds the digests that the requester states in `given_by`, such as `the request`. Each is compared with what the
+    /// server states of the image, and the cheapest strong one is computed besides: a server that repeats it proves
+    /// nothing.
+    pub fn require(
+        &mut self,
+        digests: &DocumentedDigests,
+        given_by: &str,
+    ) -> Result<(), Contradiction> {
+        for (algorithm, given) in digests.iter() {
+            let stated = self.stated.iter().find(|it| it.algorithm == algorithm);
+            let known = match stated {
+                Some(stated) => Some((stated.digest.clone(), stated.stated_by.clone())),
+                None => (self.digest_mut(algorithm).clone())
+                    .map(|known| (known.to_lowercase(), self.describing_document())),
+            };
+            match known {
+                Some((known, known_by)) if known != given => {
+                    return Err(Contradiction {
+                        algorithm,
+                        known,
+                        known_by,
+                        given: given.to_owned(),
+                        given_by: given_by.to_owned(),
+                    });
+                }
+                _ => *self.digest_mut(algorithm) = Some(given.to_owned()),
+            }
+        }
+        if let Some(stated) = digests.stated_by(given_by, self.packed.is_some()) {
+            self.stated.retain(|other| !other.is_same(&stated));
+            self.stated.push(stated.requested());
+        }
+        Ok(())
+    }
+
+    /// The document that states the digests of the whole, for a message.
+    fn describing_document(&self) -> String {
+        match (&self.packed, self.stated.first()) {
+            (Some(_), _) => "its manifest".to_owned(),
+            (None, Some(stated)) => stated.stated_by.clone(),
+            (None, None) => "its metadata".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digests(sha256: Option<&str>, blake3: Option<&str>, md5: Option<&str>) -> DocumentedDigests {
+        let long = |digit: &str| digit.repeat(64);
+        DocumentedDigests {
+            sha256: sha256.map(long),
+            blake3: blake3.map(long),
+            md5: md5.map(|digit| digit.repeat(32)),
+        }
+    }
+
+    fn algorithms(facts: &SourceFacts) -> Vec<(Algorithm, Origin)> {
+        let stated = facts.stated.iter();
+        stated.map(|it| (it.algorithm, it.origin)).collect()
+    }
+
+    #[test]
+    fn a_digest_that_the_server_repeats_is_the_requesters_and_computed() {
+        let mut facts = SourceFacts {
+            raw_md5: Some("0".repeat(32)),
+            ..SourceFacts::default()
         };
-        documented.stated_by(document, self.packed.is_some())
+        facts.stated = facts.stated_by("http://h/x.yaml").into_iter().collect();
+        let given = digests(Some("1"), None, Some("0"));
+        facts.require(&given, "the request").unwrap();
+        assert_eq!(
+            algorithms(&facts),
+            [
+                (Algorithm::Md5, Origin::Server),
+                (Algorithm::Sha256, Origin::Requester)
+            ]
+        );
+        let given = digests(None, None, Some("0"));
+        facts.require(&given, "--digest").unwrap();
+        assert_eq!(
+            algorithms(&facts),
+            [
+                (Algorithm::Sha256, Origin::Requester),
+                (Algorithm::Md5, Origin::Requester)
+            ]
+        );
+    }
+
+    #[test]
+    fn any_digest_that_the_server_contradicts_is_an_error_that_names_both() {
+        let mut facts = SourceFacts {
+            raw_sha256: Some("a".repeat(64)),
+            raw_md5: Some("0".repeat(32)),
+            ..SourceFacts::default()
+        };
+        facts.stated = facts.stated_by("http://h/x.yaml").into_iter().collect();
+        for given in [
+            digests(Some("1"), None, None),
+            digests(Some("a"), None, Some("1")),
+            digests(None, Some("1"), Some("1")),
+        ] {
+            let error = facts.clone().require(&given, "the request").unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with("http://h/x.yaml says "), "{text}");
+            assert!(text.contains(", the request says 11111"), "{text}");
+        }
+        facts.packed = Some(PackedFacts::default());
+        facts.stated.clear();
+        let given = digests(Some("1"), None, None);
+        let error = facts.require(&given, "--digest").unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("its manifest says sha256 aaaa"), "{text}");
+    }
+
+    #[test]
+    fn of_a_packed_image_blake3_is_computed_where_the_requester_states_it() {
+        let mut facts = SourceFacts {
+            packed: Some(PackedFacts::default()),
+            ..SourceFacts::default()
+        };
+        let given = digests(Some("1"), Some("2"), Some("3"));
+        facts.require(&given, "the request").unwrap();
+        assert_eq!(
+            algorithms(&facts),
+            [(Algorithm::Blake3, Origin::Requester)]
+        );
+    }
+
+    #[test]
+    fn what_a_file_of_sources_states_is_the_requesters() {
+        let facts = SourceFacts {
+            raw_md5: Some("0".repeat(32)),
+            ..SourceFacts::default()
+        };
+        let sources = Sources {
+            images: [("http://h/x".into(), facts)].into(),
+        };
+        let sources = sources.stated_by("/tmp/sources.json");
+        let facts = &sources.images["http://h/x"];
+        assert_eq!(algorithms(facts), [(Algorithm::Md5, Origin::Requester)]);
     }
 }

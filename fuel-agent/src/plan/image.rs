@@ -4,7 +4,7 @@ use host::units::Bytes;
 
 use crate::model::error::Kind;
 use crate::model::index::{ImageIndex, IndexedBy};
-use crate::model::request::ImageSpec;
+use crate::model::request::{ImageSpec, STATED_BY_REQUEST};
 use crate::model::sources::{ImageContent, Sources};
 use crate::model::storage::Mount;
 
@@ -25,12 +25,20 @@ pub(super) fn images(
     for spec in specs {
         let index: ImageIndex = plan.next_index();
         let known = sources.images.get(&spec.url);
+        let mut all_facts = known.cloned().unwrap_or_default();
+        if let Err(contradiction) = all_facts.require(&spec.digests, STATED_BY_REQUEST) {
+            diagnostics.refuse_run(
+                Kind::Image,
+                format!("{} has two digests: {contradiction}", spec.url),
+                "correct the digest in the request, or publish image and metadata of one build together",
+            );
+        }
         let image = PlannedImage {
             url: spec.url.clone(),
             onto: ImageTarget::Filesystem(spec.filesystem),
             format: spec.format.clone(),
             container: spec.container,
-            facts: known.cloned().unwrap_or_default(),
+            facts: all_facts,
         };
         let filesystem = &mut plan[spec.filesystem];
         if filesystem.image.is_some() {
@@ -70,7 +78,8 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
             diagnostics.refuse_run(
                 Kind::Image,
                 format!("{url} comes without a digest, so its transfer cannot be verified"),
-                "publish its YAML with `raw_md5` or `raw_sha256`, or allow it with `--allow-unverified`",
+                "give its `sha256` in the request, publish its YAML with `raw_sha256`, or allow it with \
+                 `--allow-unverified`",
             );
         }
     }

@@ -19,8 +19,7 @@ pub(super) fn check(
 ) {
     for image in &plan.images {
         // not looked up (`--offline`): nothing is known, which matters only where a signature is required
-        let is_known = image.facts != crate::model::sources::SourceFacts::default();
-        if !is_known && !options.require_signature {
+        if image.facts.is_unknown() && !options.require_signature {
             continue;
         }
         let url = &image.url;

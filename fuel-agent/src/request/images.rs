@@ -5,6 +5,7 @@ use url::Url;
 use super::layout::Layout;
 use super::names;
 use super::reader::{Diagnostics, JsonCursor, redacted};
+use crate::model::digest::{Algorithm, DocumentedDigests};
 use crate::model::filesystem::{FilesystemType, ImageFormat};
 use crate::model::index::FilesystemIndex;
 use crate::model::request::{Container, Dialect, ImageSpec};
@@ -53,6 +54,7 @@ fn image(
     let container = at
         .required_text("container", containers(dialect), diagnostics)
         .and_then(|text| container(text, dialect, &at.path_of("container"), diagnostics));
+    let digests = digests(at, diagnostics);
     let layout = layout?;
     let filesystem = filesystem(mount, at, layout, diagnostics);
     let image = ImageSpec {
@@ -61,11 +63,33 @@ fn image(
         url: url?,
         format: format?,
         container: container?,
+        digests: digests?,
     };
     if image.format == ImageFormat::Archive {
         archive(&image, at, layout, diagnostics);
     }
     Some(image)
+}
+
+/// The digests of the unpacked image: keys of ours, which Fuel's documents lack. `None` where one cannot be used.
+fn digests(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<DocumentedDigests> {
+    let mut digests = DocumentedDigests::default();
+    let before = diagnostics.len();
+    for algorithm in [Algorithm::Sha256, Algorithm::Blake3, Algorithm::Md5] {
+        let name = algorithm.name();
+        let Some(text) = at.optional_text(name, diagnostics) else {
+            continue;
+        };
+        if algorithm.accepts(text) {
+            *digests.place(algorithm) = Some(text.to_lowercase());
+        } else {
+            let digits = algorithm.digits();
+            let what = format!("`{}` is not a {name} digest", redacted(text));
+            let hint = format!("give the {digits} hexadecimal digits of the unpacked image");
+            diagnostics.add(at.path_of(name), what, hint);
+        }
+    }
+    (diagnostics.len() == before).then_some(digests)
 }
 
 /// An archive has no filesystem of its own: the layout has to name the type to make for it, and nothing is guessed.

@@ -13,9 +13,10 @@ use crate::apply::stamp::{self, Stamp, StampedImage};
 use crate::cli::{StatusOptions, UPLOADED};
 use crate::http;
 use crate::inventory::{self, Reader};
+use crate::model::digest::DocumentedDigests;
 use crate::model::error::Error;
 use crate::model::plan::STAMP;
-use crate::model::request::ImageSpec;
+use crate::model::request::{ImageSpec, STATED_BY_REQUEST};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::request::{self, Context};
 use crate::source;
@@ -247,25 +248,37 @@ fn images(
 ) -> Vec<(String, Image)> {
     let nothing = SourceFacts::default();
     let compared = requested.iter().map(|image| {
-        let state = match sources {
-            Err(why) => Image::Unknown(why.clone()),
-            Ok(sources) => {
-                let facts = sources.images.get(&image.url).unwrap_or(&nothing);
-                match stamp.holds(&image.url, facts) {
-                    Some(true) => Image::Same,
-                    Some(false) => Image::Other,
-                    None => Image::Unknown(
-                        facts
-                            .problem
-                            .clone()
-                            .unwrap_or_else(|| "its source names no digest".to_owned()),
-                    ),
+        let state = match (sources, &image.digests) {
+            (_, requested) if *requested != DocumentedDigests::default() => {
+                // the request decides, whatever its server has by now
+                let mut facts = SourceFacts::default();
+                match facts.require(requested, STATED_BY_REQUEST) {
+                    Ok(()) => state(stamp, image, &facts),
+                    Err(contradiction) => Image::Unknown(contradiction.to_string()),
                 }
+            }
+            (Err(why), _) => Image::Unknown(why.clone()),
+            (Ok(sources), _) => {
+                state(stamp, image, sources.images.get(&image.url).unwrap_or(&nothing))
             }
         };
         (image.url.to_string(), state)
     });
     compared.collect()
+}
+
+/// The image of the request, compared with the one that was installed.
+fn state(stamp: &Stamp, image: &ImageSpec, facts: &SourceFacts) -> Image {
+    match stamp.holds(&image.url, facts) {
+        Some(true) => Image::Same,
+        Some(false) => Image::Other,
+        None => Image::Unknown(
+            facts
+                .problem
+                .clone()
+                .unwrap_or_else(|| "its source names no digest".to_owned()),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -337,6 +350,18 @@ mod tests {
         let json = asked("00ff", Some("7")).json();
         assert_eq!(json["stamp"]["generation"], "7");
         assert_eq!(json["stamp"]["images"][0]["sha256"], "ab".repeat(32));
+    }
+
+    #[test]
+    fn where_the_request_has_a_digest_it_decides_whatever_the_server_says() {
+        let mut request = lvm_request();
+        let compare = |request: &crate::model::request::Request| {
+            images(&stamp(), &request.images, &Err("as `--offline` says".to_owned()))[0].1.clone()
+        };
+        request.images[0].digests.sha256 = Some("ab".repeat(32));
+        assert_eq!(compare(&request), Image::Same);
+        request.images[0].digests.sha256 = Some("cd".repeat(32));
+        assert_eq!(compare(&request), Image::Other);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `--digest`: the digest that an image has to have when it is unpacked, as the caller states it.
 
-use crate::model::digest::{Algorithm, StatedDigest};
+use crate::model::digest::{Algorithm, DocumentedDigests, StatedDigest};
 use crate::model::error::{Error, Kind};
 use crate::model::sources::SourceFacts;
 use crate::stream::DIGEST_OPTION;
@@ -16,33 +16,16 @@ pub(super) fn parse(text: &str) -> Result<StatedDigest, Error> {
     })
 }
 
-/// Adds it to what is known. A digest beside the image on the server must not differ; if it is equal that proves
-/// nothing, so it is computed besides.
-pub(super) fn join(stated: StatedDigest, facts: &mut SourceFacts) -> Result<(), Error> {
-    let known = match stated.algorithm {
-        Algorithm::Sha256 => &mut facts.raw_sha256,
-        Algorithm::Blake3 => &mut facts.raw_blake3,
-        Algorithm::Md5 => &mut facts.raw_md5,
-    };
-    if let Some(known) = known.as_ref().filter(|known| **known != stated.digest) {
-        let document = if facts.packed.is_some() {
-            "manifest"
-        } else {
-            "metadata"
-        };
-        let (name, given) = (stated.algorithm.name(), &stated.digest);
-        let what =
-            format!("the image's {document} says {name} {known}, {DIGEST_OPTION} says {given}");
-        let hint = "correct `--digest`, or publish image and metadata together";
-        return Err(Error::new(Kind::Image, what).hint(hint));
-    }
-    *known = Some(stated.digest.clone());
-    let is_same = |other: &StatedDigest| {
-        (other.algorithm, &other.digest) == (stated.algorithm, &stated.digest)
-    };
-    facts.stated.retain(|other| !is_same(other));
-    facts.stated.push(stated);
-    Ok(())
+/// Adds it to what is known. A digest beside the image on the server must not differ.
+pub(super) fn join(stated: &StatedDigest, facts: &mut SourceFacts) -> Result<(), Error> {
+    let mut digests = DocumentedDigests::default();
+    *digests.place(stated.algorithm) = Some(stated.digest.clone());
+    facts
+        .require(&digests, &stated.stated_by)
+        .map_err(|contradiction| {
+            let hint = "correct `--digest`, or publish image and metadata together";
+            Error::new(Kind::Image, contradiction.to_string()).hint(hint)
+        })
 }
 
 #[cfg(test)]
@@ -89,16 +72,20 @@ mod tests {
             ..SourceFacts::default()
         };
         facts.stated = facts.stated_by("http://h/x.yaml").into_iter().collect();
-        join(sha256("1"), &mut facts).unwrap();
-        join(md5("0"), &mut facts).unwrap();
-        assert_eq!(facts.stated, [sha256("1"), md5("0")]);
-        let error = join(md5("2"), &mut facts).unwrap_err();
+        join(&sha256("1"), &mut facts).unwrap();
+        join(&md5("0"), &mut facts).unwrap();
+        let requested = |stated: StatedDigest| stated.requested();
+        assert_eq!(
+            facts.stated,
+            [requested(sha256("1")), requested(md5("0"))]
+        );
+        let error = join(&md5("2"), &mut facts).unwrap_err();
         assert_eq!(error.kind, Kind::Image);
         // a packed image stays one, whatever digest of the whole its manifest has
         facts.packed = Some(PackedFacts::default());
-        join(sha256("1"), &mut facts).unwrap();
+        join(&sha256("1"), &mut facts).unwrap();
         assert!(facts.packed.is_some());
-        let error = join(sha256("3"), &mut facts).unwrap_err();
+        let error = join(&sha256("3"), &mut facts).unwrap_err();
         assert!(
             error.to_string().contains("manifest says sha256 1111"),
             "{error}"

@@ -19,6 +19,7 @@ use crate::cli::{Dialect, Format, LogOptions, WriteOptions};
 use crate::events::log::Log;
 use crate::events::{Event, Events, FanOut, Silence, clock};
 use crate::http::Client;
+use crate::model::digest::DocumentedDigests;
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::ImageFormat;
 use crate::model::index::{DiskIndex, FilesystemIndex};
@@ -67,7 +68,7 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
     let client = Client::new(&settings.http, cancel.clone())?;
     let mut image = probe_image(&client, &options.image, &settings)?;
     if let Some(digest) = digest {
-        stated::join(digest, &mut image.facts)?;
+        stated::join(&digest, &mut image.facts)?;
     }
     check_trust(&image, &settings)?;
     let (device, outcome) = match &options.target {
@@ -109,6 +110,7 @@ fn probe_image(client: &Client, url: &str, settings: &Settings) -> Result<Planne
         url: url.into(),
         format: ImageFormat::Unspecified,
         container: Container::Raw,
+        digests: DocumentedDigests::default(),
     };
     let mut facts = look(client, &spec, settings)?;
     if let Some(found) = facts.container

@@ -9,7 +9,7 @@ use crate::http::address;
 use crate::http::client::Client;
 use crate::http::error::HttpError;
 use crate::http::retry::chain;
-use crate::model::digest::{Algorithm, Documented};
+use crate::model::digest::{Algorithm, DocumentedDigests};
 use crate::model::operating_system::OperatingSystem;
 use crate::model::sources::SourceFacts;
 use crate::model::url::redacted;
@@ -106,13 +106,8 @@ fn add(place: &str, name: &str, image: &metadata::Image, facts: &mut SourceFacts
     facts.raw_size_bytes = image.raw_size.map(Bytes).or(facts.raw_size_bytes);
     let mut problem = None;
     for (algorithm, digest) in digests(image) {
-        let target = match algorithm {
-            Algorithm::Sha256 => &mut facts.raw_sha256,
-            Algorithm::Blake3 => &mut facts.raw_blake3,
-            Algorithm::Md5 => &mut facts.raw_md5,
-        };
         if algorithm.accepts(digest) {
-            *target = Some(digest.to_lowercase());
+            *facts.digest_mut(algorithm) = Some(digest.to_lowercase());
         } else {
             problem = Some(format!("{place} has `{digest}` as a digest of `{name}`"));
         }
@@ -150,15 +145,11 @@ fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
         problem = Some(differs("raw size", &here.to_string(), &there.0.to_string()));
     }
     for (algorithm, here) in digests(image) {
-        let claim = match algorithm {
-            Algorithm::Sha256 => &facts.raw_sha256,
-            Algorithm::Blake3 => &facts.raw_blake3,
-            Algorithm::Md5 => &facts.raw_md5,
-        };
+        let claim = facts.digest_mut(algorithm).clone();
         let here = here.to_lowercase();
-        if let Some(there) = claim.as_ref().filter(|there| **there != here) {
+        if let Some(there) = claim.filter(|there| *there != here) {
             let what = format!("raw {}", algorithm.name());
-            problem.get_or_insert_with(|| differs(&what, &here, there));
+            problem.get_or_insert_with(|| differs(&what, &here, &there));
         } else if !algorithm.accepts(&here) {
             problem.get_or_insert_with(|| {
                 let name = algorithm.name();
@@ -170,10 +161,9 @@ fn compare(place: &str, image: &metadata::Image, facts: &mut SourceFacts) {
         let hint = "publish image, manifest and metadata of one build together";
         facts.complain(problem, Some(hint.to_owned()));
     }
-    let documented = Documented {
-        sha256: image.raw_sha256.as_deref(),
-        blake3: image.raw_blake3.as_deref(),
-        md5: image.raw_md5.as_deref(),
-    };
+    let mut documented = DocumentedDigests::default();
+    for (algorithm, digest) in digests(image) {
+        *documented.place(algorithm) = Some(digest.to_lowercase());
+    }
     facts.stated = documented.stated_by(place, true).into_iter().collect();
 }

@@ -2,6 +2,7 @@
 
 use host::units::Bytes;
 
+use crate::model::digest::DocumentedDigests;
 use crate::model::index::{DiskIndex, FilesystemIndex, LogicalVolumeIndex, PhysicalVolumeIndex};
 use crate::model::inventory::{Disk, ExistingPartition, Inventory};
 use crate::model::operating_system::OperatingSystem;
@@ -157,6 +158,7 @@ pub(crate) fn image(mount: &str, filesystem: usize) -> ImageSpec {
         url: URL.into(),
         format: "ext4".into(),
         container: Container::Gzip,
+        digests: DocumentedDigests::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use host::units::Bytes;
 
+use crate::model::digest::{Algorithm, StatedDigest};
 use crate::model::error::{Error, Kind, render};
 use crate::model::filesystem::FilesystemType;
 use crate::model::inventory::{Disk, Inventory, Stack, StackKind};
@@ -362,6 +363,53 @@ fn images_are_refused_for_what_they_are() {
         let refused = only(with_facts(change));
         assert_eq!(refused, (by, Kind::Image, format!("{URL} {what}")));
     }
+}
+
+#[test]
+fn a_digest_of_the_request_that_the_server_contradicts_is_refused_and_both_are_named() {
+    let refused = |sha256: &str, md5: &str| {
+        let mut request = lvm_request();
+        request.images[0].digests.sha256 = Some(sha256.repeat(64));
+        request.images[0].digests.md5 = Some(md5.to_owned());
+        let plan = plan_of(&request, &machine()).unwrap();
+        let refused: Vec<String> = plan.refusals.iter().map(|it| it.what.clone()).collect();
+        (plan.images[0].facts.clone(), refused)
+    };
+    let known = "5d41402abc4b2a76b9719d911017c592";
+    let (facts, refusals) = refused("a", known);
+    assert_eq!(refusals, [""; 0]);
+    let [stated] = facts.stated.as_slice() else {
+        panic!("{:?}", facts.stated)
+    };
+    let of_request = StatedDigest::new(Algorithm::Sha256, &"a".repeat(64), "the request");
+    assert_eq!(*stated, of_request.requested());
+    let (_, refusals) = refused("a", &"0".repeat(32));
+    let zeros = "0".repeat(32);
+    assert_eq!(
+        refusals,
+        [format!(
+            "{URL} has two digests: its metadata says md5 {known}, the request says {zeros}"
+        )]
+    );
+}
+
+#[test]
+fn a_digest_of_the_request_stands_in_for_a_server_that_was_not_asked() {
+    let mut request = lvm_request();
+    request.images[0].digests.blake3 = Some("b".repeat(64));
+    let nothing = Sources::default();
+    let options = Options::default();
+    let plan = plan(
+        &request,
+        &machine(),
+        &nothing,
+        &options,
+        &mut CountedIds::default(),
+    )
+    .unwrap();
+    let facts = &plan.images[0].facts;
+    assert!(facts.has_digest() && facts.is_unknown());
+    assert_eq!(facts.stated[0].algorithm, Algorithm::Blake3);
 }
 
 #[test]

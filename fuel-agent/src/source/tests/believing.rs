@@ -13,6 +13,7 @@ use crate::http::HttpError;
 use crate::http::tests::{
     RecordedEvents, client, content, fetch, first, impatient, scripted, settings,
 };
+use crate::model::digest::DocumentedDigests;
 use crate::model::error::{Error, render};
 use crate::model::index::FilesystemIndex;
 use crate::model::request::{Container, ImageSpec};
@@ -69,6 +70,7 @@ fn problem(url: &str, container: Container) -> Option<String> {
         // any image will do: its content does not matter here
         format: "".into(),
         container,
+        digests: DocumentedDigests::default(),
     };
     let sources = probe_images(&client(&settings()), &[image], ProbeOptions::default()).unwrap();
     sources.images[url].problem.clone()
@@ -273,6 +275,7 @@ fn the_probe_accepts_only_the_range_that_it_requested() {
             url: url.as_str().into(),
             format: "ext4".into(),
             container: Container::Raw,
+            digests: DocumentedDigests::default(),
         };
         let sources =
             probe_images(&client(&impatient()), &[image], ProbeOptions::default()).unwrap();

@@ -8,7 +8,7 @@ use host::units::Bytes;
 
 use crate::http::tests::{client, impatient, settings};
 use crate::http::{Client, HttpError};
-use crate::model::digest::{Algorithm, StatedDigest};
+use crate::model::digest::{Algorithm, DocumentedDigests, StatedDigest};
 use crate::model::index::FilesystemIndex;
 use crate::model::operating_system::OperatingSystem;
 use crate::model::request::{Container, ImageSpec};
@@ -26,6 +26,7 @@ fn image(mount: &str, url: String, container: Container) -> ImageSpec {
         url: url.into(),
         format: "ext4".into(),
         container,
+        digests: DocumentedDigests::default(),
     }
 }
 

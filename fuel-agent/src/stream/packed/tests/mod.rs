@@ -17,6 +17,7 @@ use sha2::Digest;
 use super::{Packed, PackedPolicy};
 use crate::events::{Event, Events};
 use crate::http::{Client, HttpSettings};
+use crate::model::digest::DocumentedDigests;
 use crate::model::index::FilesystemIndex;
 use crate::model::report::{ImageOutcome, PackedOutcome};
 use crate::model::request::{Container, ImageSpec};
@@ -230,6 +231,7 @@ fn spec(url: &str) -> ImageSpec {
         url: url.into(),
         format: "ext4".into(),
         container: Container::Zstd,
+        digests: DocumentedDigests::default(),
     }
 }
 
