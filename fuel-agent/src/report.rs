@@ -88,9 +88,7 @@ fn image_line(image: &ImageOutcome) -> String {
         clock::short(Duration::from_millis(image.took_ms)),
         clock::amount(u64::try_from(rate).unwrap_or(u64::MAX)),
     );
-    if !image.verified {
-        line.push_str(", not verified");
-    }
+    let _ = write!(line, ", trusted by: {}", image.trust.name());
     if image.retries > 0 {
         let _ = write!(line, ", {} retries", image.retries);
     }
@@ -103,6 +101,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::model::error::{Error, Kind};
     use crate::model::report::{ReportedDevice, ReportedError, StageRecord};
+    use crate::model::trust::Trust;
 
     /// A report with a value in every field.
     pub(crate) fn report(error: Option<Error>) -> Report {
@@ -145,6 +144,7 @@ pub(crate) mod tests {
                 raw_md5: None,
                 raw_blake3: None,
                 verified: true,
+                trust: Trust::SameServer,
                 digests_checked: Vec::new(),
                 retries: 2,
                 took_ms: 30_000,
@@ -161,7 +161,7 @@ pub(crate) mod tests {
         insta::assert_snapshot!(report(None).to_string(), @r"
         node-7 is installed, after 3 min 07 s
           disk     /dev/sda, 20 GiB, ata-ST4000_S3X9
-          image    http://h/root.img.gz?..., 3.0 GiB in 30.0 s, 102.3 MiB/s, 2 retries
+          image    http://h/root.img.gz?..., 3.0 GiB in 30.0 s, 102.3 MiB/s, trusted by: same-server, 2 retries
           memory   21.0 MiB at most
         ");
     }
@@ -252,6 +252,7 @@ pub(crate) mod tests {
               "raw_sha256_computed": true,
               "raw_md5": null,
               "verified": true,
+              "trust": "same-server",
               "digests_checked": [],
               "retries": 2,
               "took_ms": 30000

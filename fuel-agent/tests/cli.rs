@@ -207,7 +207,7 @@ fn an_image_without_a_digest_is_planned_and_not_run() {
     assert_eq!(left.status, 6);
     insta::assert_snapshot!(left.error, @r"
     error: http://10.20.0.2:8080/root.img.gz comes without a digest, so its transfer cannot be verified
-      hint: publish its YAML with `raw_md5` or `raw_sha256`, or allow it with `--allow-unverified`
+      hint: give its `sha256` in the request, publish its YAML with `raw_sha256`, or allow it with `--allow-unverified`
     ");
     assert_eq!(
         desk.with_files(&["validate", "--allow-unverified"]).status,

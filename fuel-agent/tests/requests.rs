@@ -108,11 +108,7 @@ fn an_archive_goes_into_the_filesystem_that_the_layout_names_in_every_dialect() 
 }
 
 /// The digests of the image for `/` in `request`, with `value` as the key `key` of it, or the problems.
-fn digest(
-    request: &str,
-    key: &str,
-    value: serde_json::Value,
-) -> Result<DocumentedDigests, String> {
+fn digest(request: &str, key: &str, value: serde_json::Value) -> Result<DocumentedDigests, String> {
     let text = std::fs::read_to_string(folder().join(request)).expect("readable");
     let mut document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     document["ks_meta"]["image_data"]["/"][key] = value;
@@ -140,7 +136,10 @@ fn an_image_has_its_digests_in_every_dialect() {
                 assert_eq!(why, expected);
             }
             let why = digest(request, key, 7.into()).expect_err("not text");
-            assert!(why.starts_with(&format!("{at}is a number, not a string")), "{why}");
+            assert!(
+                why.starts_with(&format!("{at}is an integer, not a string")),
+                "{why}"
+            );
         }
         let none = digest(request, "format", "ext4".into()).expect("without a digest");
         assert_eq!(none, DocumentedDigests::default());

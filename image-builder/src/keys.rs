@@ -10,11 +10,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 use os_image::manifest::Manifest;
-use os_image::signature::{KeyId, TrustedKey};
+use os_image::signature::{self, KeyId, TrustedKey};
 
 use crate::cli::{Keygen, Sign, Verify};
 use crate::error::refused;
 use crate::output::Outputs;
+use crate::signable::{self, Signable};
 use crate::signed_manifest::{self, Signed, SignedManifest};
 
 /// First line of a secret key, after `untrusted comment: `.
@@ -134,55 +135,83 @@ fn secret_key(path: &Path, password_file: Option<&Path>) -> Result<SecretKey> {
     }
 }
 
-/// Signs a manifest whose data files exist; returns the key's id and the signature's path.
-pub(crate) fn sign(options: &Sign) -> Result<(KeyId, PathBuf)> {
-    let image = SignedManifest::read(&options.image, &[])?;
-    image.check_lengths()?;
+/// Signs what a file needs to be trusted ([`Signable`]); returns the key's id and the paths of the signatures.
+pub(crate) fn sign(options: &Sign) -> Result<(KeyId, Vec<PathBuf>)> {
+    let files = signable::of(&options.image)?;
+    let comments: Vec<String> = files.iter().map(Signable::check).collect::<Result<_>>()?;
     let secret = secret_key(&options.key, options.password_file.as_deref())?;
     let public = PublicKey::from_secret_key(&secret).context("cannot use the key")?;
     let key = TrustedKey::parse(&public.to_base64())?;
-    let Manifest { name, release, .. } = &image.manifest;
-    let what = || format!("cannot sign {}", image.path.display());
-    let file = File::open(&image.path).with_context(what)?;
-    // `sign` verifies its result with the public key. The comment has no time: the release number, which is signed too,
-    // tells which manifest is newer.
-    let comment = format!("{name} release {release}");
-    let signature = minisign::sign(
-        Some(&public),
-        &secret,
-        BufReader::new(file),
-        Some(&comment),
-        None,
-    )
-    .with_context(what)?
-    .into_string();
-    let path = signed_manifest::signature_path(&image.path);
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = options.image.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
     let mut outputs = Outputs::new(folder.unwrap_or(Path::new(".")))?;
-    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-    outputs.write(&file_name, |out| out.write_all(signature.as_bytes()))?;
+    let mut paths = Vec::new();
+    for (signable, comment) in files.iter().zip(&comments) {
+        let what = || format!("cannot sign {}", signable.path().display());
+        let file = File::open(signable.path()).with_context(what)?;
+        // `sign` verifies its result with the public key
+        let signature = minisign::sign(
+            Some(&public),
+            &secret,
+            BufReader::new(file),
+            Some(comment),
+            None,
+        )
+        .with_context(what)?
+        .into_string();
+        let path = signed_manifest::signature_path(signable.path());
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+        outputs.write(&file_name, |out| out.write_all(signature.as_bytes()))?;
+        paths.push(path);
+    }
     outputs.place()?;
-    Ok((key.id(), path))
+    Ok((key.id(), paths))
 }
 
-/// Verifies the signature of a manifest; returns the key's id and the manifest.
-pub(crate) fn verify(options: &Verify) -> Result<(KeyId, Manifest)> {
+/// Verifies the signatures of what `sign` signs; returns a line about each file.
+pub(crate) fn verify(options: &Verify) -> Result<Vec<String>> {
     let keys = signed_manifest::keys(&options.key)?;
-    let image = SignedManifest::read(&options.image, &keys)?;
-    let manifest = image.manifest;
-    if manifest.release < options.min_release {
+    let files = signable::of(&options.image)?;
+    let is_manifest = |file: &Signable| matches!(file, Signable::Manifest(_));
+    if options.min_release > 0 && !files.iter().any(is_manifest) {
         return Err(refused(
-            format!(
-                "release {} is older than {}",
-                manifest.release, options.min_release
-            ),
+            format!("{} has no release", options.image.display()),
+            "omit `--min-release`: only packed images have releases",
+        ));
+    }
+    let line = |file: &Signable| verify_one(file, &keys, options.min_release);
+    files.iter().map(line).collect()
+}
+
+fn verify_one(file: &Signable, keys: &[TrustedKey], min_release: u64) -> Result<String> {
+    let path = file.path();
+    let Signable::Manifest(_) = file else {
+        let what = || format!("cannot trust {}", path.display());
+        let Some(signature) = signed_manifest::read_signature(path)? else {
+            return Err(unsigned(path));
+        };
+        let bytes = File::open(path).with_context(what)?;
+        let key = signature::verify(BufReader::new(bytes), &signature, keys).with_context(what)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return Ok(format!("{name}, signed by key {key}"));
+    };
+    let image = SignedManifest::read(path, keys)?;
+    let Manifest { name, release, .. } = &image.manifest;
+    if *release < min_release {
+        return Err(refused(
+            format!("release {release} is older than {min_release}"),
             "use a newer release",
         ));
     }
     match image.signed {
-        Signed::By(key) => Ok((key, manifest)),
+        Signed::By(key) => Ok(format!("{name} release {release}, signed by key {key}")),
         Signed::No | Signed::Unchecked => Err(refused("no key was given", "give one with --key")),
     }
+}
+
+fn unsigned(path: &Path) -> anyhow::Error {
+    refused(
+        format!("{} is not signed", path.display()),
+        "sign it with `image-builder sign`",
+    )
 }

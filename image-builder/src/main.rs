@@ -21,6 +21,7 @@ mod pipeline;
 mod publish;
 mod repository;
 mod settle;
+mod signable;
 mod signed_manifest;
 mod sources;
 mod tools;
@@ -85,15 +86,15 @@ fn run(cli: &cli::Cli, cancel: &Cancel) -> anyhow::Result<()> {
             println!("{}  the public key, {}: {key}", path.display(), key.id());
         }
         Command::Sign(options) => {
-            let (key, path) = keys::sign(options)?;
-            println!("{}  signed by key {key}", path.display());
+            let (key, paths) = keys::sign(options)?;
+            for path in paths {
+                println!("{}  signed by key {key}", path.display());
+            }
         }
         Command::Verify(options) => {
-            let (key, manifest) = keys::verify(options)?;
-            println!(
-                "{} release {}, signed by key {key}",
-                manifest.name, manifest.release
-            );
+            for line in keys::verify(options)? {
+                println!("{line}");
+            }
         }
         Command::Publish(options) => {
             let published = publish::publish(options, cancel)?;

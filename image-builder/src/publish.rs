@@ -164,7 +164,7 @@ fn other_files(image: &SignedManifest, goal: &Path) -> Vec<(PathBuf, PathBuf)> {
     let stem = first
         .and_then(|image| image.file.split('.').next())
         .unwrap_or_default();
-    let suffixes = ["img.gz", "yaml", "cdx.json"];
+    let suffixes = ["img.gz", "yaml", "yaml.minisig", "cdx.json"];
     let names = suffixes.map(|suffix| format!("{stem}.{suffix}"));
     let paths = names
         .iter()

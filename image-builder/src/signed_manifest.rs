@@ -33,7 +33,7 @@ pub(crate) enum Signed {
 }
 
 /// The path of a manifest from that of the manifest, its signature or an image that it lists.
-fn manifest_path(path: &Path) -> PathBuf {
+pub(crate) fn manifest_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.ends_with(".json") {
         return path.to_owned();
@@ -105,21 +105,22 @@ impl SignedManifest {
     }
 }
 
-/// Path of the signature of the manifest `path`.
+/// Path of the signature of the file `path`.
 pub(crate) fn signature_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(signature_file_name(&name))
 }
 
-fn read_signature(manifest: &Path) -> Result<Option<String>> {
-    let path = signature_path(manifest);
+/// The text of the signature of a file, if it has one.
+pub(crate) fn read_signature(file: &Path) -> Result<Option<String>> {
+    let path = signature_path(file);
     let what = || format!("cannot read {}", path.display());
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(what),
         Ok(metadata) if metadata.len() > u64::try_from(SIGNATURE_LIMIT)? => Err(refused(
             format!("{} is too long for a signature", path.display()),
-            "sign the manifest again with `image-builder sign`",
+            "sign the file again with `image-builder sign`",
         )),
         Ok(_) => fs::read_to_string(&path).map(Some).with_context(what),
     }

@@ -1,4 +1,4 @@
-//! Signatures of manifests: minisign (Ed25519 over BLAKE2b-512), checked while the manifest is read as a stream.
+//! Signatures of manifests, metadata and other files: minisign (Ed25519 over BLAKE2b-512), checked while the manifest is read as a stream.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -96,11 +96,9 @@ impl SignatureError {
             Self::Key(_) => "give the line that begins with RW, or the text of the .pub file",
             Self::Malformed(_) => "fetch or publish the .minisig file again",
             Self::Legacy => "sign it again, with `image-builder sign` or `minisign -SH`",
-            Self::UnknownKey { .. } => {
-                "trust that key, or publish a manifest signed by a trusted one"
-            }
+            Self::UnknownKey { .. } => "trust that key, or publish a signature by a trusted one",
             Self::Wrong(_) => {
-                "fetch or publish the manifest and its .minisig together; if the error stays, one of them was modified"
+                "fetch or publish the file and its .minisig together; if the error stays, one of them was modified"
             }
         }
     }

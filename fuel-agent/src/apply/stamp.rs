@@ -17,6 +17,7 @@ use crate::model::index::DiskIndex;
 use crate::model::plan::STAMP;
 use crate::model::plan::{Plan, PlannedImage};
 use crate::model::sources::SourceFacts;
+use crate::model::trust::Trust;
 use crate::model::url::RedactedUrl;
 
 /// What it begins with; the last byte is the version of this layout: magic, length, JSON, sha256 of the JSON.
@@ -57,6 +58,9 @@ pub struct StampedImage {
     /// BLAKE3 of what was written, where its source names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
+    /// What it was trusted by; `None` in stamps of older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
 }
 
 impl Stamp {
@@ -116,6 +120,7 @@ fn made(context: &Context<'_>) -> Stamp {
         sha256: image.raw_sha256.clone(),
         md5: image.raw_md5.clone(),
         blake3: image.raw_blake3.clone(),
+        trust: Some(image.trust),
     });
     let armed = plan.disks.iter().filter(|disk| disk.bootloader);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -266,6 +271,7 @@ mod tests {
                 sha256: "ab".repeat(32),
                 md5: None,
                 blake3: None,
+                trust: Some(Trust::Request),
             }],
             written_at: 1_795_000_000,
             armed: vec!["disk-1".to_owned()],

@@ -72,7 +72,7 @@ impl Client {
             // `exchange` follows redirects, since it decides which headers and credentials may be carried
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .tls_certs_only(trust::roots(&settings.authorities)?);
+            .tls_certs_only(trust::roots(settings)?);
         let mut proxies = Proxies::default();
         if settings.environment_proxy {
             proxies = Proxies::of(|name| std::env::var(name).ok());

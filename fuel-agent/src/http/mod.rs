@@ -76,6 +76,8 @@ pub struct HttpSettings {
     pub longest_pause: Duration,
     /// PEM files of certificate authorities, trusted besides the public ones.
     pub authorities: Vec<PathBuf>,
+    /// Whether the public authorities are not trusted.
+    pub only_given_authorities: bool,
     /// Whether `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment are used.
     pub environment_proxy: bool,
 }
@@ -101,6 +103,7 @@ impl Default for HttpSettings {
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(15),
             authorities: Vec::new(),
+            only_given_authorities: false,
             environment_proxy: true,
         }
     }

@@ -10,19 +10,26 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, InvalidMessage, OtherError, RootCertStore};
 
+use super::HttpSettings;
 use super::error::{Cause, CertificateProblem, HttpError};
 
-/// The public authorities, built in, and the operator's: a ramdisk has no bundle of its own.
-pub(super) fn roots(files: &[std::path::PathBuf]) -> Result<Vec<Certificate>, HttpError> {
-    let mut roots = Vec::with_capacity(webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
-    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+/// The public authorities, built in, and the operator's: a ramdisk has no bundle of its own. The operator's alone where
+/// the settings say so.
+pub(super) fn roots(settings: &HttpSettings) -> Result<Vec<Certificate>, HttpError> {
+    let public = if settings.only_given_authorities {
+        &[]
+    } else {
+        webpki_root_certs::TLS_SERVER_ROOT_CERTS
+    };
+    let mut roots = Vec::with_capacity(public.len());
+    for root in public {
         roots.push(
             Certificate::from_der(root).map_err(|error| HttpError::Setup {
                 source: Cause::of(&error),
             })?,
         );
     }
-    for file in files {
+    for file in &settings.authorities {
         roots.extend(read(file).map_err(|source| HttpError::Authority {
             path: file.clone(),
             source,
@@ -149,6 +156,19 @@ fn in_words(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn public_authorities_are_trusted_unless_only_the_given_ones_are() {
+        let mut settings = HttpSettings::default();
+        assert!(roots(&settings).unwrap().len() > 50);
+        settings.only_given_authorities = true;
+        assert_eq!(roots(&settings).unwrap().len(), 0);
+        let own = rcgen::generate_simple_self_signed(["own".to_owned()]).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), own.cert.pem()).unwrap();
+        settings.authorities.push(file.path().to_owned());
+        assert_eq!(roots(&settings).unwrap().len(), 1);
+    }
 
     #[test]
     fn constants_of_libraries_become_words() {

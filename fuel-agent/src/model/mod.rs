@@ -18,6 +18,7 @@
 //!   digest       digests of whole images, and who states them
 //!   sources      what is known of the images
 //!   time         points in time, as text
+//!   trust        what an image is trusted by, and what is required of one
 //!   plan, step   what will happen
 //!   report       what happened
 //! ```
@@ -44,4 +45,5 @@ pub mod stage;
 pub mod step;
 pub mod storage;
 pub mod time;
+pub mod trust;
 pub mod url;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::digest::{Algorithm, StatedDigest};
 use super::error::{Error, Kind};
 use super::stage::Stage;
+use super::trust::Trust;
 
 /// The report of a run. Its JSON form is contract (docs/commands.md): keys are added, never changed.
 #[derive(Clone, Debug, Serialize)]
@@ -217,8 +218,11 @@ pub struct ImageOutcome {
     /// Lower-case hexadecimal BLAKE3 of the unpacked bytes, where that was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_blake3: Option<String>,
-    /// Whether everything in `digests_checked` was computed and equal, and there is something in it.
+    /// Whether everything in `digests_checked` was computed and equal, and there is something in it: the image arrived
+    /// as stated. What that is worth is in `trust`.
     pub verified: bool,
+    /// The best evidence that it is the image that was meant.
+    pub trust: Trust,
     /// What was computed, and with what it was compared.
     pub digests_checked: Vec<CheckedDigest>,
     /// How often the transfer was resumed or started over.

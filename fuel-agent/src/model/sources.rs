@@ -37,6 +37,10 @@ pub struct SourceFacts {
     /// is only above: it is a claim, and what is checked of that manifest are its chunks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stated: Vec<StatedDigest>,
+    /// Id of the trusted key that signed the metadata from which the digests in `stated` are. Of a packed image see
+    /// [`PackedFacts::signed_by`].
+    #[serde(skip)]
+    pub signed_by: Option<String>,
     /// Container by its first bytes.
     pub container: Option<Container>,
     /// What is in it, by its first bytes out of the container.
@@ -113,6 +117,9 @@ impl ImageContent {
 pub struct PackedFacts {
     /// File name of the manifest, in the folder of the image.
     pub manifest: String,
+    /// Address at which it was found, without secrets; empty where the facts are from a file.
+    #[serde(skip)]
+    pub found_at: String,
     /// Lower-case hexadecimal sha256 of the manifest: what is written has to have the same.
     pub manifest_sha256: String,
     /// The key that signed the manifest; `None` where no key is trusted.
@@ -197,43 +204,6 @@ impl SourceFacts {
         }
     }
 
-    /// Why an image is not written here, where only signed ones are or old releases are not; with what to do.
-    pub fn rejected(
-        &self,
-        require_signature: bool,
-        min_release: u64,
-    ) -> Option<(String, &'static str)> {
-        let packed = self.packed.as_ref();
-        let is_signed = packed.is_some_and(|packed| packed.signed_by.is_some());
-        if require_signature && !is_signed {
-            let (why, hint) = match packed {
-                None if self.is_unknown() => (
-                    "its signature is unknown",
-                    "image not checked: run without `--offline`",
-                ),
-                None => (
-                    "it is not a packed image",
-                    "pack it with `image-builder pack`, and sign it with `image-builder sign`",
-                ),
-                Some(_) => (
-                    "no key is trusted",
-                    "name the key with `trusted_key` in the ramdisk's /etc/provision.conf",
-                ),
-            };
-            let what = "has to be signed by a key that is trusted here, and";
-            return Some((format!("{what} {why}"), hint));
-        }
-        let packed = packed.filter(|packed| packed.release < min_release)?;
-        let what = format!(
-            "is release {} of `{}`, and {min_release} is the oldest that is written here",
-            packed.release, packed.name
-        );
-        Some((
-            what,
-            "use a newer release, or lower `min_release` in the ramdisk",
-        ))
-    }
-
     /// Whether the image was not looked up: at most its digests are known.
     pub fn is_unknown(&self) -> bool {
         let rest = Self {
@@ -286,7 +256,9 @@ impl SourceFacts {
         given_by: &str,
     ) -> Result<(), Contradiction> {
         for (algorithm, given) in digests.iter() {
-            let stated = self.stated.iter().find(|it| it.algorithm == algorithm);
+            let by_server =
+                |it: &&StatedDigest| (it.algorithm, it.origin) == (algorithm, Origin::Server);
+            let stated = self.stated.iter().find(by_server);
             let known = match stated {
                 Some(stated) => Some((stated.digest.clone(), stated.stated_by.clone())),
                 None => (self.digest_mut(algorithm).clone())
@@ -401,10 +373,7 @@ mod tests {
         };
         let given = digests(Some("1"), Some("2"), Some("3"));
         facts.require(&given, "the request").unwrap();
-        assert_eq!(
-            algorithms(&facts),
-            [(Algorithm::Blake3, Origin::Requester)]
-        );
+        assert_eq!(algorithms(&facts), [(Algorithm::Blake3, Origin::Requester)]);
     }
 
     #[test]

@@ -172,9 +172,9 @@ mod tests {
         let of_images = steps.filter(|step| step.stage == crate::model::stage::Stage::Image);
         let lines: Vec<&str> = of_images.map(|step| step.what.as_str()).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
-        write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/sda2): ext4 in gzip, 3 GiB, md5 5d41402a…
-        at the same time, write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to /var (/dev/sdb1): ext4 in gzip, 3 GiB, md5 5d41402a…
-        write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to /srv (/dev/sda3): ext4 in gzip, 3 GiB, md5 5d41402a…
+        write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/sda2): ext4 in gzip, 3 GiB, md5 5d41402a…, trusted by: same-server
+        at the same time, write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to /var (/dev/sdb1): ext4 in gzip, 3 GiB, md5 5d41402a…, trusted by: same-server
+        write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to /srv (/dev/sda3): ext4 in gzip, 3 GiB, md5 5d41402a…, trusted by: same-server
         grow / (/dev/sda2) to 4 GiB
         grow /srv (/dev/sda3) to 4 GiB
         grow /var (/dev/sdb1) to 4 GiB

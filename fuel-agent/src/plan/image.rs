@@ -72,9 +72,12 @@ fn facts(image: &PlannedImage, options: &Options, diagnostics: &mut Diagnostics)
             format!("{url} cannot be used: {problem}")
         };
         diagnostics.refuse_run(Kind::Image, what, facts.problem_hint());
-    } else if !facts.has_digest() {
-        diagnostics.warn(format!("{url} comes without a digest"));
-        if !options.allow_unverified {
+    } else {
+        for doubt in facts.doubts(url) {
+            diagnostics.warn(format!("{url} {doubt}"));
+        }
+        // `trust=strict` refuses it too, whatever `allow_unverified` says
+        if !facts.has_digest() && !options.allow_unverified && !options.images.strict {
             diagnostics.refuse_run(
                 Kind::Image,
                 format!("{url} comes without a digest, so its transfer cannot be verified"),

@@ -2,6 +2,7 @@
 
 use crate::model::first_boot::FirstBootSwitches;
 use crate::model::inventory::{Disk, Inventory};
+use crate::model::trust::ImagePolicy;
 use crate::model::url::RedactedUrl;
 
 /// Settings that planning obeys. None of them can be weakened by a request.
@@ -23,10 +24,8 @@ pub struct Options {
     pub match_by_name: bool,
     /// Images without a digest may be written (`--allow-unverified`).
     pub allow_unverified: bool,
-    /// Whether only packed images that a trusted key signed are written.
-    pub require_signature: bool,
-    /// The oldest release of a packed image that is written.
-    pub min_release: u64,
+    /// What is required of images.
+    pub images: ImagePolicy,
     /// Where cloud-init of the installed system calls when it is done (`provision.phone_home=URL`).
     pub phone_home: Option<RedactedUrl>,
     /// What the installed system may change of itself at its first boot.

@@ -18,14 +18,13 @@ pub(super) fn check(
     diagnostics: &mut Diagnostics,
 ) {
     for image in &plan.images {
-        // not looked up (`--offline`): nothing is known, which matters only where a signature is required
-        if image.facts.is_unknown() && !options.require_signature {
-            continue;
-        }
         let url = &image.url;
-        let (signed, oldest) = (options.require_signature, options.min_release);
-        if let Some((why, hint)) = image.facts.rejected(signed, oldest) {
-            diagnostics.refuse_run(Kind::Image, format!("{url} {why}"), hint);
+        // an image with a problem is refused for that, and little else is known of it
+        let is_usable = image.facts.problem.is_none();
+        let rejections = is_usable.then(|| options.images.rejections(url, &image.facts));
+        for rejection in rejections.into_iter().flatten() {
+            let what = format!("{url} {}", rejection.why);
+            diagnostics.refuse_run(rejection.kind, what, rejection.hint);
         }
         if let Some(packed) = &image.facts.packed {
             content(image, packed, diagnostics);

@@ -123,7 +123,7 @@ fn may_belong_together(a: &Disk, b: &Disk, kinds: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::sample_request::{empty_disk, lvm_request, node, plan_of};
+    use crate::testing::sample_request::{empty_disk, lvm_request, node, other_warnings, plan_of};
 
     fn damaged(path: &str, by: &str) -> Disk {
         Disk {
@@ -146,11 +146,12 @@ mod tests {
     /// Warnings and refusals of a plan for `/dev/sda` alone.
     fn found(disks: Vec<Disk>) -> (Vec<String>, Vec<String>) {
         let plan = plan_of(&lvm_request(), &node(disks)).unwrap();
+        let warnings = other_warnings(&plan);
         let refusals = plan.refusals.into_iter().map(|refusal| {
             assert_eq!(refusal.kind, Kind::Refused);
             format!("{}; {}", refusal.what, refusal.hint)
         });
-        (plan.warnings, refusals.collect())
+        (warnings, refusals.collect())
     }
 
     #[test]

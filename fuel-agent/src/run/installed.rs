@@ -18,6 +18,7 @@ use crate::model::error::Error;
 use crate::model::plan::STAMP;
 use crate::model::request::{ImageSpec, STATED_BY_REQUEST};
 use crate::model::sources::{SourceFacts, Sources};
+use crate::model::trust::Trust;
 use crate::request::{self, Context};
 use crate::source;
 
@@ -121,17 +122,19 @@ impl Comparison {
     }
 }
 
-/// What a stamp says of an image, a line for each digest.
+/// What a stamp says of an image, a line for each digest and one for what it was trusted by.
 fn digests(image: &StampedImage) -> impl Iterator<Item = String> {
     let all = [
         ("sha256", Some(&image.sha256)),
         ("blake3", image.blake3.as_ref()),
         ("md5", image.md5.as_ref()),
     ];
-    all.into_iter().filter_map(|(algorithm, digest)| {
+    let digests = all.into_iter().filter_map(|(algorithm, digest)| {
         let digest = digest.filter(|digest| !digest.is_empty())?;
         Some(format!("{}: {algorithm} {digest}", image.url))
-    })
+    });
+    let trust = image.trust.map(Trust::name);
+    digests.chain(trust.map(|trust| format!("{}: trusted by: {trust}", image.url)))
 }
 
 /// The request that the node should be installed by.
@@ -233,7 +236,7 @@ fn look(options: &StatusOptions, places: &Places, images: &[ImageSpec]) -> Resul
         super::install::on_signals(&cancel)?;
         let client = http::Client::new(&settings.http, cancel)?;
         let probe_options = source::ProbeOptions {
-            keys: &settings.packed.keys,
+            signers: settings.packed.signers(),
             mirrors: &settings.packed.mirrors,
         };
         Ok(source::probe_images(&client, images, probe_options)?)
@@ -258,9 +261,11 @@ fn images(
                 }
             }
             (Err(why), _) => Image::Unknown(why.clone()),
-            (Ok(sources), _) => {
-                state(stamp, image, sources.images.get(&image.url).unwrap_or(&nothing))
-            }
+            (Ok(sources), _) => state(
+                stamp,
+                image,
+                sources.images.get(&image.url).unwrap_or(&nothing),
+            ),
         };
         (image.url.to_string(), state)
     });
@@ -296,6 +301,7 @@ mod tests {
                 sha256: "ab".repeat(32),
                 md5: None,
                 blake3: None,
+                trust: Some(Trust::Signature),
             }],
             ..Stamp::default()
         }
@@ -328,8 +334,10 @@ mod tests {
         request  00ff
         stamp    instance i-7, generation 7
         stamp    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: sha256 abababababababababababababababababababababababababababababababab
+        stamp    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: trusted by: signature
         image    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: as installed
         ");
+        assert_eq!(same.json()["stamp"]["images"][0]["trust"], "signature");
         assert_eq!(other.json()["images"][0]["state"], "other");
         let bare = Comparison::default();
         insta::assert_snapshot!(bare.difference().unwrap(), @"no stamp of an installation is on its disks");
@@ -356,7 +364,13 @@ mod tests {
     fn where_the_request_has_a_digest_it_decides_whatever_the_server_says() {
         let mut request = lvm_request();
         let compare = |request: &crate::model::request::Request| {
-            images(&stamp(), &request.images, &Err("as `--offline` says".to_owned()))[0].1.clone()
+            images(
+                &stamp(),
+                &request.images,
+                &Err("as `--offline` says".to_owned()),
+            )[0]
+            .1
+            .clone()
         };
         request.images[0].digests.sha256 = Some("ab".repeat(32));
         assert_eq!(compare(&request), Image::Same);
@@ -375,6 +389,7 @@ mod tests {
         request  00ff
         stamp    instance i-7, generation 7
         stamp    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: sha256 abababababababababababababababababababababababababababababababab
+        stamp    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: trusted by: signature
         image    http://10.20.0.2:8080/targetimages/ubuntu.img.gz: not compared, connection refused
         ");
         let nameless = compared(SourceFacts::default());

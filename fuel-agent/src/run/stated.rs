@@ -75,10 +75,7 @@ mod tests {
         join(&sha256("1"), &mut facts).unwrap();
         join(&md5("0"), &mut facts).unwrap();
         let requested = |stated: StatedDigest| stated.requested();
-        assert_eq!(
-            facts.stated,
-            [requested(sha256("1")), requested(md5("0"))]
-        );
+        assert_eq!(facts.stated, [requested(sha256("1")), requested(md5("0"))]);
         let error = join(&md5("2"), &mut facts).unwrap_err();
         assert_eq!(error.kind, Kind::Image);
         // a packed image stays one, whatever digest of the whole its manifest has

@@ -71,6 +71,13 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         stated::join(&digest, &mut image.facts)?;
     }
     check_trust(&image, &settings)?;
+    for doubt in image.facts.doubts(&image.url) {
+        let message = format!("{} {doubt}: {}", image.url, doubt.hint());
+        events.emit(&Event::Warning {
+            stage: None,
+            message,
+        });
+    }
     let (device, outcome) = match &options.target {
         None => (None, check(&image, &client, &settings, &events)?),
         Some(path) => {
@@ -139,7 +146,7 @@ fn probe_image(client: &Client, url: &str, settings: &Settings) -> Result<Planne
 
 fn look(client: &Client, image: &ImageSpec, settings: &Settings) -> Result<SourceFacts, Error> {
     let options = source::ProbeOptions {
-        keys: &settings.packed.keys,
+        signers: settings.packed.signers(),
         mirrors: &settings.packed.mirrors,
     };
     let mut sources = source::probe_images(client, std::slice::from_ref(image), options)?;
@@ -148,10 +155,7 @@ fn look(client: &Client, image: &ImageSpec, settings: &Settings) -> Result<Sourc
 
 /// Whether it may be written at all, wherever it goes.
 fn check_trust(image: &PlannedImage, settings: &Settings) -> Result<(), Error> {
-    if let Some((why, hint)) = settings.packed.rejects(&image.facts) {
-        let url = &image.url;
-        return Err(Error::new(Kind::Image, format!("{url} {why}")).hint(hint));
-    }
+    settings.packed.check(&image.url, &image.facts)?;
     if !image.facts.has_digest() && !settings.allow_unverified {
         let url = image.url.to_string();
         return Err(StreamError::Unverified { url }.into());
@@ -273,10 +277,11 @@ fn summary(written: &Written) -> String {
         "no digest was known"
     };
     format!(
-        "{} {did}: {} fetched, {} unpacked, {} s; {how}",
+        "{} {did}: {} fetched, {} unpacked, {} s; {how}; trusted by: {}",
         image.url,
         clock::amount(image.fetched_bytes.0),
         clock::amount(image.raw_bytes.0),
-        image.took_ms / 1000
+        image.took_ms / 1000,
+        image.trust.name()
     )
 }

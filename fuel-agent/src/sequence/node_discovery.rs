@@ -88,8 +88,7 @@ impl NodeDiscovery<'_> {
             // A file has no ids; a disk named on the command line is chosen by that.
             match_by_name: self.settings.match_by_name || !self.disks.is_empty(),
             allow_unverified: self.settings.allow_unverified,
-            require_signature: self.settings.packed.require_signature,
-            min_release: self.settings.packed.min_release,
+            images: self.settings.packed.images.clone(),
             phone_home: self.settings.phone_home.clone(),
             first_boot: self.settings.first_boot,
             kexec: self.settings.end == Some(End::Kexec),
@@ -196,7 +195,7 @@ impl Discovery for NodeDiscovery<'_> {
             return Ok(Sources::default());
         }
         let probe_options = source::ProbeOptions {
-            keys: &self.settings.packed.keys,
+            signers: self.settings.packed.signers(),
             mirrors: &self.settings.packed.mirrors,
         };
         Ok(source::probe_images(

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::keys::KEYS;
+use super::value::yes;
 
 /// Which layer counts if several set a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,20 @@ pub enum Layers {
     United,
     /// The weakest that sets it: the ramdisk's, if it does.
     Weakest,
+    /// Any that sets this value, which is the stricter of two; else the strongest. A ramdisk's can only be made
+    /// stricter.
+    Strictest(&'static str),
+}
+
+impl Layers {
+    /// Whether `value` is the one that no other layer can change.
+    pub(super) fn is_final(self, value: &str) -> bool {
+        match self {
+            Self::Strictest(strict @ ("yes" | "no")) => yes(value) == yes(strict),
+            Self::Strictest(strict) => value == strict,
+            Self::Strongest | Self::United | Self::Weakest => false,
+        }
+    }
 }
 
 /// Definition of a setting.
@@ -27,6 +42,8 @@ pub struct Key {
     pub many: bool,
     /// Which layer counts.
     pub layers: Layers,
+    /// A switch that, where a layer sets it, keeps stronger layers from adding to this key.
+    pub closed_by: Option<&'static str>,
     /// Default, as text.
     pub default: &'static str,
     /// Description, in one or two sentences.

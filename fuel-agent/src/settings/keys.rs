@@ -4,7 +4,7 @@ use super::End;
 use super::key::{Key, Layers};
 use super::value::{
     address, list, put_body, put_expect_body, put_expect_status, put_header, put_keys, put_method,
-    put_mirrors, put_url, text, time, web, yes,
+    put_min_release, put_mirrors, put_url, text, time, web, yes,
 };
 use crate::source::policy::DeltaPolicy;
 use host::units::Bytes;
@@ -15,6 +15,7 @@ const PLAIN: Key = Key {
     bare: None,
     many: false,
     layers: Layers::Strongest,
+    closed_by: None,
     default: "",
     help: "",
     set: |_, _| Ok(()),
@@ -113,6 +114,7 @@ pub static KEYS: &[Key] = &[
         name: "match",
         value: "ids|name",
         default: "ids",
+        layers: Layers::Strictest("ids"),
         help: "`name`: take a disk by its kernel name although the request gives ids and none of them matched.",
         set: |settings, value| {
             settings.match_by_name = match value {
@@ -126,7 +128,8 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "allow_unverified",
-        help: "Write images for which no digest is known.",
+        layers: Layers::Strictest("no"),
+        help: "Write images for which no digest is known. `no` in any layer holds.",
         set: |settings, value| {
             settings.allow_unverified = yes(value)?;
             Ok(())
@@ -135,7 +138,8 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "allow_removable",
-        help: "Allow a request to choose removable disks.",
+        layers: Layers::Strictest("no"),
+        help: "Allow a request to choose removable disks. `no` in any layer holds.",
         set: |settings, value| {
             settings.allow_removable = yes(value)?;
             Ok(())
@@ -144,8 +148,9 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "allow_other_seeds",
+        layers: Layers::Strictest("no"),
         help: "Install although another disk or medium has cloud-init data (label `cidata` or `config-2`) that the \
-              installed system could take for its own. By default that is refused (5).",
+              installed system could take for its own. By default that is refused (5). `no` in any layer holds.",
         set: |settings, value| {
             settings.allow_other_seeds = yes(value)?;
             Ok(())
@@ -168,21 +173,41 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "protect.strict",
-        layers: Layers::United,
+        layers: Layers::Strictest("yes"),
         help: "Refuse (5) to write to any disk while an entry of `protect` is not a disk of the node. It holds if \
               any layer sets it.",
         set: |settings, value| {
-            settings.protect_strict |= yes(value)?;
+            settings.protect_strict = yes(value)?;
             Ok(())
         },
         ..SWITCH
     },
     Key {
-        name: "require_signature",
-        layers: Layers::United,
-        help: "Write only packed images that a trusted key signed. It holds if any layer sets it.",
+        name: "trust",
+        value: "warn|strict",
+        default: "warn",
+        layers: Layers::Strictest("strict"),
+        help: "What comes of an image of which an md5 is all that vouches for it, or which comes by plain http with \
+              neither a digest in the request nor a signature: a warning, or a refusal (5). `strict` also refuses \
+              what `allow_unverified` allows, and holds if any layer sets it.",
         set: |settings, value| {
-            settings.packed.require_signature |= yes(value)?;
+            settings.packed.images.strict = match value {
+                "strict" => true,
+                "warn" => false,
+                _ => return Err(format!("`{value}` is not one of the valid values")),
+            };
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
+        name: "require_signature",
+        layers: Layers::Strictest("yes"),
+        default: "`yes` where there is a `trusted_key`",
+        help: "Write only images that a trusted key signed. `yes` holds if any layer sets it; `no` counts in the \
+              layer of `trusted_key` or a stronger one.",
+        set: |settings, value| {
+            settings.packed.images.require_signature = yes(value)?;
             Ok(())
         },
         ..SWITCH
@@ -192,25 +217,21 @@ pub static KEYS: &[Key] = &[
         value: "BASE64[,BASE64]",
         many: true,
         layers: Layers::Weakest,
-        help: "Public keys of minisign (the line that begins with `RW`), one of which has to have signed a packed \
-              image. The ramdisk's file takes precedence over the kernel's command line, and that over the command \
+        help: "Public keys of minisign (the line that begins with `RW`), one of which has to have signed every \
+              image: its manifest, or the metadata beside it. The ramdisk's file takes precedence over the kernel's command line, and that over the command \
               line of `provision`: keys cannot be added to those of the ramdisk.",
         set: |settings, value| put_keys(&mut settings.packed.keys, value),
         ..PLAIN
     },
     Key {
         name: "min_release",
-        value: "NUMBER",
+        value: "[NAME:]NUMBER[,[NAME:]NUMBER]",
+        many: true,
         layers: Layers::United,
         default: "0",
-        help: "Oldest release of a packed image that is written. The largest of all layers counts.",
-        set: |settings, value| {
-            let least = value
-                .parse()
-                .map_err(|_| format!("`{value}` is not a number"))?;
-            settings.packed.min_release = settings.packed.min_release.max(least);
-            Ok(())
-        },
+        help: "Oldest release of a packed image that is written, of all images or of those of this name. The largest \
+              of all layers counts.",
+        set: |settings, value| put_min_release(&mut settings.packed.images.min_release, value),
         ..PLAIN
     },
     Key {
@@ -496,6 +517,7 @@ pub static KEYS: &[Key] = &[
         value: "FILE[,FILE]",
         many: true,
         layers: Layers::United,
+        closed_by: Some("ca_only"),
         help: "PEM files with certificate authorities that are trusted in addition to the public ones.",
         set: |settings, value| {
             let files = list(value).into_iter().map(Into::into);
@@ -503,6 +525,17 @@ pub static KEYS: &[Key] = &[
             Ok(())
         },
         ..PLAIN
+    },
+    Key {
+        name: "ca_only",
+        layers: Layers::Strictest("yes"),
+        help: "Trust no public authority, only those of `ca`. It holds if any layer sets it; stronger layers cannot \
+              add to `ca` then.",
+        set: |settings, value| {
+            settings.http.only_given_authorities = yes(value)?;
+            Ok(())
+        },
+        ..SWITCH
     },
     Key {
         name: "grub",
@@ -575,6 +608,11 @@ mod tests {
             ("request_key", ""),
             ("trusted_key", ""),
             ("min_release", "-1"),
+            ("min_release", "debian"),
+            ("min_release", ":7"),
+            ("min_release", "debian:x"),
+            ("min_release", ""),
+            ("trust", "yes"),
             ("mirrors", "images/"),
             ("mirrors", "ftp://host/"),
             ("delta", "sometimes"),

@@ -6,6 +6,7 @@ use os_image::signature::TrustedKey;
 
 use super::Callback;
 use crate::http::address::Address;
+use crate::model::trust::MinRelease;
 use crate::model::url::RedactedUrl;
 
 #[expect(
@@ -99,6 +100,30 @@ pub(super) fn put_keys(keys: &mut Vec<TrustedKey>, value: &str) -> Result<(), St
         if !keys.contains(&key) {
             keys.push(key);
         }
+    }
+    Ok(())
+}
+
+/// Oldest releases, each of all images or of those of one name. The largest counts.
+pub(super) fn put_min_release(min_release: &mut MinRelease, value: &str) -> Result<(), String> {
+    let words = list(value);
+    if words.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    for word in words {
+        let (name, number) = match word.split_once(':') {
+            Some((name, number)) => (Some(name), number),
+            None => (None, word.as_str()),
+        };
+        let least: u64 = number
+            .parse()
+            .map_err(|_| format!("`{number}` is not a number"))?;
+        let known = match name {
+            Some("") => return Err(format!("`{word}` has no name before its `:`")),
+            Some(name) => min_release.by_name.entry(name.to_owned()).or_default(),
+            None => &mut min_release.any,
+        };
+        *known = least.max(*known);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::document::document_within;
 use super::file;
+use super::policy::Signers;
 use crate::http::address::{self, Address};
 use crate::http::client::{Body, Client, Request};
 use crate::http::error::HttpError;
@@ -93,24 +94,43 @@ pub struct FoundManifest {
     pub signed_by: Option<String>,
 }
 
-/// Reads the manifest at `url`, within a retry budget. With `keys`, one of them has to have signed it; nothing of it is
-/// used before the signature is verified.
+/// Reads the manifest at `url`, within a retry budget. A signature has to be by one of the keys of `signers`, where
+/// there are any; nothing of the manifest is used before the signature is verified. One without a signature is read
+/// only where none is required.
 pub fn manifest(
     client: &Client,
     url: &str,
+    signers: Signers<'_>,
+    budget: Duration,
+) -> Result<FoundManifest, ManifestProblem> {
+    let signature = match signers.keys {
+        [] => None,
+        _ => signature_of(client, url, budget)?,
+    };
+    let unsigned = signature.is_none() && signers.required && !signers.keys.is_empty();
+    match read_at(client, url, signature.as_deref(), signers.keys, budget) {
+        // it is there, and no one vouches for it: what is in it does not matter
+        Ok(_) | Err(ManifestProblem::Bad { .. }) if unsigned => Err(ManifestProblem::Unsigned {
+            url: redacted(url),
+            signature: redacted(&signature_address(url)),
+        }),
+        read => read,
+    }
+}
+
+fn read_at(
+    client: &Client,
+    url: &str,
+    signature: Option<&str>,
     keys: &[TrustedKey],
     budget: Duration,
 ) -> Result<FoundManifest, ManifestProblem> {
-    let signature = match keys {
-        [] => None,
-        _ => Some(signature_of(client, url, budget)?),
-    };
     let web = match Address::parse(url)? {
         Address::Web(web) => web,
         Address::File(path) => {
             let (file, _) = file::open(&path)?;
             let mut bytes = Hashed::new(From::File(file));
-            return read(&mut bytes, url, signature.as_deref(), keys);
+            return read(&mut bytes, url, signature, keys);
         }
     };
     let name = redacted(url);
@@ -123,7 +143,7 @@ pub fn manifest(
         }
         response.head.check_encoding(&name, Container::Raw)?;
         let mut bytes = Hashed::new(From::Web(response.body, None));
-        match read(&mut bytes, url, signature.as_deref(), keys) {
+        match read(&mut bytes, url, signature, keys) {
             Ok(found) => Ok(Some(found)),
             Err(problem) => {
                 if let Some(error) = bytes.broken.take() {
@@ -142,18 +162,23 @@ pub fn manifest(
     }
 }
 
-/// The text of the signature beside a manifest.
-fn signature_of(client: &Client, url: &str, budget: Duration) -> Result<String, ManifestProblem> {
+/// Address of the signature of the document at `url`.
+fn signature_address(url: &str) -> String {
     let name = signature_file_name(&address::base_name(url));
-    let place = address::beside(url, &name).unwrap_or_default();
+    address::beside(url, &name).unwrap_or_default()
+}
+
+/// The text of the signature beside the document at `url`; `None` if it does not exist.
+pub(super) fn signature_of(
+    client: &Client,
+    url: &str,
+    budget: Duration,
+) -> Result<Option<String>, HttpError> {
     let limit = u64::try_from(SIGNATURE_LIMIT).unwrap_or(u64::MAX);
-    match document_within(client, &place, limit, budget) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.is_absent() => Err(ManifestProblem::Unsigned {
-            url: redacted(url),
-            signature: redacted(&place),
-        }),
-        Err(error) => Err(error.into()),
+    match document_within(client, &signature_address(url), limit, budget) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

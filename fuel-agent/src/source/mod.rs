@@ -48,6 +48,7 @@ use crate::pool::{Buffer, Pool};
 
 pub use self::document::document;
 pub use self::manifest::{FoundManifest, ManifestProblem, manifest};
+pub(crate) use self::packed::bound_to;
 pub use self::probe::{ProbeOptions, probe_images};
 
 /// Result of reading from a source.

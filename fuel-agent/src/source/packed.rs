@@ -81,7 +81,7 @@ fn anywhere(
     for place in own.into_iter().chain(others) {
         let mut read_result = None;
         let answer = retries.spend(|budget: Duration| {
-            match manifest(client, &place, probe_options.keys, budget) {
+            match manifest(client, &place, probe_options.signers, budget) {
                 Err(ManifestProblem::Http(error)) => Err(error),
                 other => {
                     read_result = Some(other);
@@ -122,7 +122,26 @@ fn add(found: &FoundManifest, image: &Image, name: &str, place: &str, facts: &mu
     facts.raw_size_bytes = Some(Bytes(image.raw_size));
     facts.raw_sha256 = Some(hex::text(&image.raw_sha256));
     facts.raw_md5 = image.raw_md5.map(|md5| hex::text(&md5));
-    facts.packed = Some(summary(found, image, name));
+    if found.signed_by.is_some() && !bound_to(&found.manifest.name, name) {
+        let why = format!(
+            "{place} is the manifest of `{}`, not of this image",
+            found.manifest.name
+        );
+        let hint =
+            "publish each image with its own manifest, under the name that it was packed with";
+        facts.complain(why, Some(hint.to_owned()));
+    }
+    facts.packed = Some(PackedFacts {
+        found_at: place.to_owned(),
+        ..summary(found, image, name)
+    });
+}
+
+/// Whether a manifest of the image `name` may have the file name `file`. What is signed under another name is another
+/// image, whatever its data file is called: a server must not pass one off for the other. `image-builder` packs every
+/// image so.
+pub(crate) fn bound_to(name: &str, file: &str) -> bool {
+    file.strip_suffix(".manifest.json") == Some(name)
 }
 
 fn summary(found: &FoundManifest, image: &Image, name: &str) -> PackedFacts {
@@ -130,6 +149,7 @@ fn summary(found: &FoundManifest, image: &Image, name: &str) -> PackedFacts {
     let (fetch, data) = cost(&image.index);
     PackedFacts {
         manifest: name.to_owned(),
+        found_at: String::new(),
         manifest_sha256: found.sha256.clone(),
         signed_by: found.signed_by.clone(),
         name: manifest.name.clone(),

@@ -1,8 +1,10 @@
-//! What this node requires of packed images, and how it writes them. Set by the ramdisk; a request cannot weaken it.
+//! What this node requires of images, and how it writes packed ones. Set by the ramdisk; a request cannot weaken it.
 
 use os_image::signature::TrustedKey;
 
+use crate::model::error::Error;
 use crate::model::sources::SourceFacts;
+use crate::model::trust::{ImagePolicy, Rejection};
 use crate::model::url::RedactedUrl;
 
 /// Whether chunks that the disk holds already are kept instead of being fetched.
@@ -18,24 +20,44 @@ pub enum DeltaPolicy {
     Never,
 }
 
-/// Policy for packed images on this node.
+/// Policy for images on this node.
 #[derive(Clone, Debug, Default)]
 pub struct PackedPolicy {
     /// URLs of folders on other servers with the same files.
     pub mirrors: Vec<RedactedUrl>,
-    /// Keys that may sign manifests. If there are any, one of them has to have signed.
+    /// Keys that may sign images.
     pub keys: Vec<TrustedKey>,
-    /// Whether unsigned packed images are refused.
-    pub require_signature: bool,
-    /// Oldest release that is accepted.
-    pub min_release: u64,
+    /// What is required of images, packed or not.
+    pub images: ImagePolicy,
     /// Whether to keep chunks that the disk holds already.
     pub delta: DeltaPolicy,
 }
 
+/// Which signatures are believed, and whether one has to be there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signers<'a> {
+    /// Keys that may sign manifests and metadata. Where there are any, a signature has to be by one of them.
+    pub keys: &'a [TrustedKey],
+    /// Whether a manifest or metadata without a signature is unusable.
+    pub required: bool,
+}
+
 impl PackedPolicy {
-    /// Why an image with these facts is refused, with a hint; `None` if it is accepted.
-    pub fn rejects(&self, facts: &SourceFacts) -> Option<(String, &'static str)> {
-        facts.rejected(self.require_signature, self.min_release)
+    /// Refuses an image with these facts, if it may not be written here.
+    pub fn check(&self, url: &RedactedUrl, facts: &SourceFacts) -> Result<(), Error> {
+        match self.images.rejections(url, facts).into_iter().next() {
+            None => Ok(()),
+            Some(Rejection { kind, why, hint }) => {
+                Err(Error::new(kind, format!("{url} {why}")).hint(hint))
+            }
+        }
+    }
+
+    /// Signatures that are believed here.
+    pub fn signers(&self) -> Signers<'_> {
+        Signers {
+            keys: &self.keys,
+            required: self.images.require_signature,
+        }
     }
 }

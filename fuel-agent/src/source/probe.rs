@@ -12,12 +12,12 @@ use host::cancel::Cancel;
 use host::units::Bytes;
 use os_image::container::{FileFormat, HEAD_LENGTH};
 use os_image::disk::DiskImageError;
-use os_image::signature::TrustedKey;
 use url::Url;
 
 use super::check::{check_head, disk_size};
 use super::file;
 use super::packed;
+use super::policy::Signers;
 use super::prefix::{self, Beginning, FETCH_MAX};
 use super::reader::Reader;
 use super::sidecar::SidecarMetadata;
@@ -39,8 +39,8 @@ const PROBE_FIRST: usize = 64 * 1024;
 /// Options for packed images.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeOptions<'a> {
-    /// Keys that may sign manifests. If there are any, one of them has to have signed.
-    pub keys: &'a [TrustedKey],
+    /// Signatures that are believed.
+    pub signers: Signers<'a>,
     /// URLs of folders on other servers with the same files.
     pub mirrors: &'a [RedactedUrl],
 }
@@ -55,7 +55,12 @@ pub fn probe_images(
         .iter()
         .find(|image| image.mount == Mount::Path("/".to_owned()));
     let mut retries = RetryBudget(client.settings().retry_budget);
-    let found = SidecarMetadata::fetch(client, root.map(|root| root.url.reveal()), &mut retries)?;
+    let found = SidecarMetadata::fetch(
+        client,
+        root.map(|root| root.url.reveal()),
+        probe_options.signers,
+        &mut retries,
+    )?;
     let mut sources = Sources::default();
     for image in images {
         let probed = probe_anywhere(client, image, probe_options.mirrors, &mut retries)?;

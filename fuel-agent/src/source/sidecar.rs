@@ -2,8 +2,11 @@
 
 use host::units::Bytes;
 use os_image::metadata::{self, Metadata};
+use os_image::signature::verify;
 
 use super::document::document_within;
+use super::manifest::signature_of;
+use super::policy::Signers;
 use super::probe::RetryBudget;
 use crate::http::address;
 use crate::http::client::Client;
@@ -23,18 +26,29 @@ const CORRECT_METADATA: &str =
 
 /// The document, or why there is none.
 pub(super) enum SidecarMetadata {
-    /// The redacted URL and the document.
-    Known(String, Box<Metadata>),
+    /// There is one that can be used.
+    Known(Document),
     /// There is none: the reason.
     Absent(String),
     /// It cannot be used: the reason, and a hint.
     Unusable(String, String),
 }
 
+/// Metadata that can be used.
+pub(super) struct Document {
+    /// Its redacted URL.
+    place: String,
+    metadata: Box<Metadata>,
+    /// Id of the trusted key that signed it.
+    signed_by: Option<String>,
+}
+
 impl SidecarMetadata {
+    /// Fetches the metadata beside the image at `root`, with its signature where keys are trusted.
     pub(super) fn fetch(
         client: &Client,
         root: Option<&str>,
+        signers: Signers<'_>,
         retries: &mut RetryBudget,
     ) -> Result<Self, HttpError> {
         let Some(root) = root else {
@@ -61,9 +75,17 @@ impl SidecarMetadata {
                 return Ok(Self::Unusable(chain(&error), hint));
             }
         };
+        let signed_by = match signer(client, &url, &bytes, signers, retries)? {
+            Ok(signed_by) => signed_by,
+            Err(unusable) => return Ok(unusable),
+        };
         let text = String::from_utf8_lossy(&bytes);
         Ok(match Metadata::parse(&text) {
-            Ok(metadata) => Self::Known(place, Box::new(metadata)),
+            Ok(metadata) => Self::Known(Document {
+                place,
+                metadata: Box::new(metadata),
+                signed_by,
+            }),
             Err(error) => {
                 Self::Unusable(format!("{place} is {error}"), CORRECT_METADATA.to_owned())
             }
@@ -74,8 +96,12 @@ impl SidecarMetadata {
     /// compared; a missing document does not matter then.
     pub(super) fn join(&self, url: &str, facts: &mut SourceFacts) {
         let is_packed = facts.packed.is_some();
-        let (place, metadata) = match self {
-            Self::Known(place, metadata) => (place, metadata),
+        let Document {
+            place,
+            metadata,
+            signed_by,
+        } = match self {
+            Self::Known(document) => document,
             Self::Absent(_) | Self::Unusable(..) if is_packed => return,
             Self::Absent(why) => {
                 facts.no_digest = Some(why.clone());
@@ -94,11 +120,44 @@ impl SidecarMetadata {
         let name = address::base_name(url);
         match metadata.image(&name) {
             Some(image) if is_packed => compare(place, image, facts),
-            Some(image) => add(place, &name, image, facts),
+            Some(image) => {
+                add(place, &name, image, facts);
+                facts.signed_by.clone_from(signed_by);
+            }
             None if is_packed => {}
             None => facts.no_digest = Some(format!("{place} does not name `{name}`")),
         }
     }
+}
+
+/// The trusted key that signed the metadata at `url`, whose text is `bytes`; `None` without a signature, or where no key
+/// is trusted. A signature that is not valid makes the metadata unusable.
+fn signer(
+    client: &Client,
+    url: &str,
+    bytes: &[u8],
+    signers: Signers<'_>,
+    retries: &mut RetryBudget,
+) -> Result<Result<Option<String>, SidecarMetadata>, HttpError> {
+    if signers.keys.is_empty() {
+        return Ok(Ok(None));
+    }
+    let unusable = SidecarMetadata::Unusable;
+    let signature = match retries.spend(|budget| signature_of(client, url, budget))? {
+        Ok(Some(signature)) => signature,
+        Ok(None) => return Ok(Ok(None)),
+        Err(error) => {
+            let hint = error.hint().unwrap_or(CORRECT_METADATA).to_owned();
+            return Ok(Err(unusable(chain(&error), hint)));
+        }
+    };
+    Ok(match verify(bytes, &signature, signers.keys) {
+        Ok(key) => Ok(Some(key.to_string())),
+        Err(error) => {
+            let why = format!("{} cannot be used: {error}", redacted(url));
+            Err(unusable(why, error.hint().to_owned()))
+        }
+    })
 }
 
 /// Adds the facts of an entry.

@@ -40,6 +40,7 @@ use crate::model::digest::{Algorithm, StatedDigest};
 use crate::model::report::{CheckedDigest, ImageOutcome};
 use crate::model::request::Container;
 use crate::model::sources::SourceFacts;
+use crate::model::trust::Trust;
 use crate::model::url::redacted;
 use crate::pool::Pool;
 use crate::source::reader::Reader;
@@ -64,6 +65,8 @@ pub struct Expected {
     pub raw_size: Option<Bytes>,
     /// Digests of the unpacked image; each one is computed and compared.
     pub digests: Vec<StatedDigest>,
+    /// What they are worth, for the report.
+    pub trust: Trust,
 }
 
 impl Expected {
@@ -120,6 +123,7 @@ impl From<&SourceFacts> for Expected {
         Self {
             raw_size: facts.raw_size_bytes,
             digests,
+            trust: facts.trust(),
         }
     }
 }
@@ -292,6 +296,7 @@ impl Pipeline<'_> {
             raw_md5: digests.md5,
             raw_blake3: digests.blake3,
             verified: !expected.digests.is_empty(),
+            trust: expected.trust,
             digests_checked: expected.digests.iter().map(CheckedDigest::from).collect(),
             retries: meter.retries(),
             took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -13,6 +13,7 @@ use crate::model::storage::{
     BlockRef, DiskSelector, DiskSpec, FilesystemSpec, LogicalVolumeSpec, Mount, PartitionSpec,
     PhysicalVolumeSpec, Role, Storage, Table, VolumeGroupSpec,
 };
+use crate::model::trust::Doubt;
 use crate::plan::{CountedIds, Options, PlanError, plan};
 
 pub(crate) const URL: &str = "http://10.20.0.2:8080/targetimages/ubuntu.img.gz";
@@ -199,6 +200,13 @@ pub(crate) fn known() -> Sources {
         )]
         .into(),
     }
+}
+
+/// Warnings of a plan with [`known`] facts but for those that each has: an image by plain http, with an md5 alone.
+pub(crate) fn other_warnings(plan: &Plan) -> Vec<String> {
+    let doubts = [Doubt::PlainHttp, Doubt::Md5Only].map(|doubt| format!("{URL} {doubt}"));
+    let others = plan.warnings.iter().filter(|it| !doubts.contains(it));
+    others.cloned().collect()
 }
 
 /// The layout of the request's disk as a former run left it.

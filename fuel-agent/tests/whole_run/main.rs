@@ -19,4 +19,5 @@ mod round_trip;
 mod secrets;
 mod signed;
 mod talking;
+mod trust;
 mod write;

@@ -135,7 +135,10 @@ fn where_keys_are_trusted_an_unsigned_image_is_refused_and_nothing_is_touched() 
     let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
     for (setting, why) in [
         (format!("trusted_key={key}\n"), "is not signed"),
-        ("require_signature=yes\n".to_owned(), "no key is trusted"),
+        (
+            "require_signature=yes\n".to_owned(),
+            "no trusted key has signed",
+        ),
         (
             "min_release=4\n".to_owned(),
             "is release 3 of `sys`, and 4 is the oldest",

@@ -17,7 +17,9 @@ pub(crate) struct Keygen {
 /// Options of `sign`.
 #[derive(Args, Debug)]
 pub(crate) struct Sign {
-    /// The manifest, or an image that it lists. The signature is written to NAME.manifest.json.minisig.
+    /// An image or a manifest: signs the manifest, and the metadata (NAME.yaml) beside it. An image without a manifest:
+    /// signs the metadata that names it. Any other file: signs the file. The signature of FILE is written to
+    /// FILE.minisig.
     pub(crate) image: PathBuf,
     /// The secret key, made by `keygen` or minisign.
     #[arg(long, value_name = "FILE")]
@@ -30,7 +32,7 @@ pub(crate) struct Sign {
 /// Options of `verify`.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// The manifest, or an image that it lists.
+    /// What was signed, named as for `sign`.
     pub(crate) image: PathBuf,
     /// Public key: its base64 line, or a file with it; may be given more than once, then any of them is accepted.
     #[arg(long, value_name = "KEY", required = true)]

@@ -32,11 +32,11 @@ pub(crate) enum Command {
     Pack(Box<Pack>),
     /// Prints the properties of a packed image, and checks it.
     Inspect(Inspect),
-    /// Makes a key pair to sign manifests with.
+    /// Makes a key pair to sign images with.
     Keygen(Keygen),
-    /// Signs a manifest, compatibly with minisign.
+    /// Signs an image or any other file, compatibly with minisign.
     Sign(Sign),
-    /// Checks the signature of a manifest.
+    /// Checks the signature of an image or any other file.
     Verify(Verify),
     /// Copies a packed image into a folder that a web server serves.
     Publish(Publish),

@@ -294,9 +294,9 @@ fn write(
     let manifest = manifest(name, packing.release, described, file, done);
     outputs.write(&manifest_file, |out| manifest.write(out))?;
     if let Some(yaml) = yaml.transpose().context("cannot write the YAML")? {
-        outputs.write(&format!("{name}.yaml"), |out| {
-            out.write_all(yaml.as_bytes())
-        })?;
+        let yaml_file = format!("{name}.yaml");
+        outputs.replaces(&signature_file_name(&yaml_file));
+        outputs.write(&yaml_file, |out| out.write_all(yaml.as_bytes()))?;
     }
     Ok(Packed {
         folder: outputs.folder().to_owned(),

@@ -114,6 +114,101 @@ fn signatures_that_are_missing_of_another_key_or_over_another_file_are_refused()
 }
 
 #[test]
+fn the_metadata_of_an_image_is_signed_with_its_manifest() {
+    let lab = Lab::new();
+    lab.ext4("system.raw");
+    let pack = |release: &str| {
+        let more = ["--gz", "--fuel-yaml", "--release", release];
+        lab.pack("system.raw", "out", &more)
+    };
+    pack("3");
+    lab.succeed(&["keygen", "release.key"]);
+    let printed = lab.succeed(&["sign", "out/system.img.zst", "--key", "release.key"]);
+    assert_eq!(printed.lines().count(), 2, "{printed}");
+    let public = ["--key", "release.key.pub"];
+    let verify = |name: &'static str| [&["verify", name][..], &public].concat();
+    for name in ["out/system.img.zst", "out/system.manifest.json"] {
+        let printed = lab.succeed(&verify(name));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert!(
+            lines[0].starts_with("system release 3, signed by key "),
+            "{printed}"
+        );
+        assert!(
+            lines[1].starts_with("system.yaml, signed by key "),
+            "{printed}"
+        );
+    }
+    let yaml = lab.text("out/system.yaml");
+    tool(
+        "minisign",
+        &["-V", "-p", &lab.text("release.key.pub"), "-m", &yaml],
+    );
+    lab.succeed(&["publish", "out/system.img.zst", "--to", "www"]);
+    assert!(lab.path("www/system/3/system.yaml.minisig").exists());
+    let good = fs::read_to_string(&yaml).unwrap();
+    fs::write(
+        &yaml,
+        good.replacen("raw_size: 25165824", "raw_size: 25165825", 1),
+    )
+    .unwrap();
+    let error = lab.refused(&verify("out/system.img.gz"));
+    assert!(error.contains("does not match the file"), "{error}");
+    pack("4");
+    assert!(!lab.path("out/system.yaml.minisig").exists());
+    let error = lab.refused(&verify("out/system.yaml"));
+    assert!(error.contains("system.yaml is not signed"), "{error}");
+}
+
+#[test]
+fn an_image_without_a_manifest_is_signed_by_its_metadata_and_any_other_file_by_itself() {
+    let lab = Lab::new();
+    lab.succeed(&["keygen", "release.key"]);
+    let key = ["--key", "release.key"];
+    let public = ["--key", "release.key.pub"];
+    let digest = "0".repeat(64);
+    let entry = format!("images:\n- container_name: web.img.xz\n  raw_sha256: '{digest}'\n");
+    for (name, text) in [
+        ("web.img.xz", "an image"),
+        ("web.yaml", entry.as_str()),
+        ("provision.json", "{}"),
+        ("provision.yaml", "ks_meta: {}\n"),
+    ] {
+        fs::write(lab.path(name), text).unwrap();
+    }
+    for (name, signed) in [
+        ("web.img.xz", "web.yaml"),
+        ("web.yaml", "web.yaml"),
+        ("provision.json", "provision.json"),
+        ("provision.yaml", "provision.yaml"),
+    ] {
+        let printed = lab.succeed(&[&["sign", name][..], &key].concat());
+        assert!(
+            printed.starts_with(&format!("{signed}.minisig  signed by key ")),
+            "{printed}"
+        );
+        let printed = lab.succeed(&[&["verify", name][..], &public].concat());
+        assert!(
+            printed.starts_with(&format!("{signed}, signed by key ")),
+            "{printed}"
+        );
+        let args = ["verify", name, "--min-release", "1"];
+        let error = lab.refused(&[&args[..], &public].concat());
+        assert!(error.contains("has no release"), "{error}");
+    }
+    fs::write(lab.path("provision.json"), "{ }").unwrap();
+    let error = lab.refused(&[&["verify", "provision.json"][..], &public].concat());
+    assert!(error.contains("does not match the file"), "{error}");
+    let weak = entry.replace("raw_sha256", "raw_md5");
+    fs::write(lab.path("web.yaml"), weak).unwrap();
+    let error = lab.refused(&[&["sign", "web.img.xz"][..], &key].concat());
+    assert!(
+        error.contains("neither `raw_sha256` nor `raw_blake3` for `web.img.xz`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn keys_are_never_overwritten_and_passwords_decrypt_them() {
     let lab = signed();
     let error = lab.refused(&["keygen", "release.key"]);

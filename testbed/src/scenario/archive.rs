@@ -33,7 +33,7 @@ pub(super) fn root_archive(lab: &mut Lab) -> Result<()> {
     let report = report(lab)?;
     check_memory(&report)?;
     ensure!(
-        report["images"][0]["verified"] == true,
+        report["images"][0]["verified"] == true && report["images"][0]["trust"] == "same-server",
         "the archive was not verified"
     );
     check_system(lab, mark, "/dev/mapper/os-root")?;

@@ -91,7 +91,11 @@ fn pack_data(lab: &mut Lab) -> Result<String> {
 fn check_images(report: &Value) -> Result<()> {
     let empty = Vec::new();
     let images = report["images"].as_array().unwrap_or(&empty);
-    let is_right = |image: &&Value| image["verified"] == true && image["packed"]["way"] == "full";
+    let is_right = |image: &&Value| {
+        image["verified"] == true
+            && image["trust"] == "same-server"
+            && image["packed"]["way"] == "full"
+    };
     ensure!(
         images.len() == 2 && images.iter().filter(is_right).count() == 2,
         "the images are reported as {images:?}"

@@ -14,7 +14,7 @@ use super::filesystem::unreachable;
 use super::outcome::Outcome;
 use crate::events::Events;
 use crate::http::Client;
-use crate::model::error::{Error, Kind};
+use crate::model::error::Error;
 use crate::model::index::{FilesystemIndex, ImageIndex};
 use crate::model::plan::{ImageTarget, PlannedImage};
 use crate::model::report::ImageOutcome;
@@ -91,13 +91,7 @@ pub(super) fn skipped(context: &Context<'_>, image: &PlannedImage) -> Option<Out
 
 /// What was planned may have been planned with facts from a file.
 fn check_trust(context: &Context<'_>, planned: &PlannedImage) -> Result<(), Error> {
-    match context.options.packed.rejects(&planned.facts) {
-        None => Ok(()),
-        Some((why, hint)) => {
-            let what = format!("{} {why}", planned.url);
-            Err(Error::new(Kind::Image, what).hint(hint))
-        }
-    }
+    context.options.packed.check(&planned.url, &planned.facts)
 }
 
 impl Ready<'_> {

@@ -116,10 +116,14 @@ fn what_is_not_what_the_request_says_is_refused() {
 #[test]
 fn a_stream_is_refused_where_only_signed_images_are_written() {
     let mut harness = harness();
-    harness.packed.require_signature = true;
+    harness.packed.images.require_signature = true;
     let error = harness.one(&WRITE).unwrap_err();
     assert_eq!(error.kind, Kind::Image);
-    assert!(error.what.contains("not a packed image"), "{}", error.what);
+    assert!(
+        error.what.ends_with("its signature is unknown"),
+        "{}",
+        error.what
+    );
     assert!(!harness.state.touched);
 }
 

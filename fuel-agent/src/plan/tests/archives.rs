@@ -6,7 +6,10 @@ use crate::model::index::FilesystemIndex;
 use crate::model::sources::{PackedFacts, SourceFacts};
 use crate::model::stage::Stage;
 use crate::model::step::{ImageStep, Step};
-use crate::testing::sample_request::{URL, empty_disk, known, lvm_request, mib, node};
+use crate::model::trust::ImagePolicy;
+use crate::testing::sample_request::{
+    URL, empty_disk, known, lvm_request, mib, node, other_warnings,
+};
 use crate::tools::Tool;
 
 /// Fuel's usual layout with an archive for `/`.
@@ -35,7 +38,7 @@ fn planned(request: &Request, change: impl FnOnce(&mut SourceFacts)) -> Plan {
 fn the_filesystem_of_an_archive_is_made_and_it_is_unpacked_into_that() {
     let plan = planned(&archive_request(), |_| {});
     assert_eq!(refusals(&plan), Vec::<String>::new());
-    assert_eq!(plan.warnings, Vec::<String>::new());
+    assert_eq!(other_warnings(&plan), Vec::<String>::new());
     let steps = plan.steps.iter();
     let of_filesystems = steps.filter(|it| [Stage::Filesystem, Stage::Image].contains(&it.stage));
     let lines: Vec<&str> = of_filesystems.map(|it| it.what.as_str()).collect();
@@ -44,7 +47,7 @@ fn the_filesystem_of_an_archive_is_made_and_it_is_unpacked_into_that() {
     make xfs for /var/lib/data (/dev/sda5), 2 GiB
     make ext4 for / (/dev/mapper/os-root), 4 GiB
     make swap space on /dev/mapper/os-swap, 900 MiB
-    unpack http://10.20.0.2:8080/targetimages/ubuntu.img.gz into / (/dev/mapper/os-root): tar in gzip, 3 GiB, md5 5d41402a…
+    unpack http://10.20.0.2:8080/targetimages/ubuntu.img.gz into / (/dev/mapper/os-root): tar in gzip, 3 GiB, md5 5d41402a…, trusted by: same-server
     ");
     assert!(!plan.tools().contains(&Tool::Resize2fs));
     assert!(plan.tools().contains(&Tool::MkfsExt4));
@@ -64,7 +67,7 @@ fn an_archive_that_is_longer_than_its_volume_may_fit_all_the_same() {
     assert_eq!(refusals(&plan), Vec::<String>::new());
     let warning = "http://10.20.0.2:8080/targetimages/ubuntu.img.gz is an archive of 5000 MiB, and \
                    /dev/mapper/os-root has 4 GiB: its files may not fit";
-    assert_eq!(plan.warnings, [warning]);
+    assert_eq!(other_warnings(&plan), [warning]);
 }
 
 #[test]
@@ -97,13 +100,16 @@ fn an_archive_is_neither_packed_nor_signed() {
     let sources = known();
     let machine = node(vec![empty_disk("/dev/sda", 20480)]);
     let options = Options {
-        require_signature: true,
+        images: ImagePolicy {
+            require_signature: true,
+            ..ImagePolicy::default()
+        },
         ..Options::default()
     };
     let ids = &mut CountedIds::default();
     let refused = refusals(&plan(&archive_request(), &machine, &sources, &options, ids).unwrap());
     assert!(
-        refused[0].contains("it is not a packed image"),
+        refused[0].contains("no trusted key has signed metadata with its digest"),
         "{refused:?}"
     );
 }

@@ -1,6 +1,7 @@
 //! Whole plans: their steps, and what they refuse.
 
 mod archives;
+mod images;
 mod packed;
 mod refusals;
 mod seeds;
@@ -8,7 +9,9 @@ mod stacks;
 mod tampering;
 
 use super::*;
-use crate::testing::sample_request::{empty_disk, installed, lvm_request, node, plan_of, steps_of};
+use crate::testing::sample_request::{
+    empty_disk, installed, lvm_request, node, other_warnings, plan_of, steps_of,
+};
 
 fn refusals(plan: &Plan) -> Vec<String> {
     plan.refusals
@@ -21,7 +24,7 @@ fn refusals(plan: &Plan) -> Vec<String> {
 fn fuels_usual_layout_takes_these_steps() {
     let plan = plan_of(&lvm_request(), &node(vec![empty_disk("/dev/sda", 20480)])).unwrap();
     assert_eq!(refusals(&plan), Vec::<String>::new());
-    assert_eq!(plan.warnings, Vec::<String>::new());
+    assert_eq!(other_warnings(&plan), Vec::<String>::new());
     insta::assert_snapshot!(steps_of(&plan), @r"
      1 release     disarm /dev/sda: boot code, identity stamp
      2 partition   wipe old signatures on /dev/sda
@@ -33,7 +36,7 @@ fn fuels_usual_layout_takes_these_steps() {
      8 filesystem  make ext2 for /boot (/dev/sda3), 200 MiB
      9 filesystem  make xfs for /var/lib/data (/dev/sda5), 2 GiB
     10 filesystem  make swap space on /dev/mapper/os-swap, 900 MiB
-    11 image       write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/mapper/os-root): ext4 in gzip, 3 GiB, md5 5d41402a…
+    11 image       write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/mapper/os-root): ext4 in gzip, 3 GiB, md5 5d41402a…, trusted by: same-server
     12 image       grow / (/dev/mapper/os-root) to 4 GiB
     13 configure   move `boot` out of / into /boot (/dev/sda3)
     14 configure   move `var/lib/data` out of / into /var/lib/data (/dev/sda5)

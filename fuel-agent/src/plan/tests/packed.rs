@@ -5,7 +5,10 @@ use crate::model::error::Kind;
 use crate::model::inventory::{Disk, Inventory};
 use crate::model::plan::RefusedBy;
 use crate::model::sources::{ImageContent, PackedFacts};
-use crate::testing::sample_request::{URL, empty_disk, known, lvm_request, mib, node};
+use crate::model::trust::{ImagePolicy, MinRelease};
+use crate::testing::sample_request::{
+    URL, empty_disk, known, lvm_request, mib, node, other_warnings,
+};
 use host::units::Bytes;
 
 /// UUID of the filesystem in the image.
@@ -14,6 +17,7 @@ const TWIN: &str = "6f0f7c3e-1d0d-4f60-8b62-0a9e5f2b7c11";
 fn manifest() -> PackedFacts {
     PackedFacts {
         manifest: "ubuntu.manifest.json".to_owned(),
+        found_at: String::new(),
         manifest_sha256: "ab".repeat(32),
         signed_by: None,
         name: "ubuntu".to_owned(),
@@ -189,7 +193,8 @@ fn an_image_that_does_not_fit_the_layout_or_the_node_is_refused_with_a_hint() {
         assert!(!refusal.hint.is_empty());
     }
     let plan = planned(|_| (), &Options::default(), &machine());
-    assert_eq!((plan.refusals, plan.warnings), (Vec::new(), Vec::new()));
+    assert_eq!(other_warnings(&plan), [""; 0]);
+    assert_eq!(plan.refusals, []);
 }
 
 #[test]
@@ -198,7 +203,7 @@ fn a_manifest_that_says_nothing_is_believed_to_and_warned_of() {
     let plan = planned(silent, &Options::default(), &machine());
     assert_eq!(plan.refusals, []);
     assert_eq!(
-        plan.warnings,
+        other_warnings(&plan),
         [format!(
             "the manifest of {URL} does not say what its system can do"
         )]
@@ -208,8 +213,14 @@ fn a_manifest_that_says_nothing_is_believed_to_and_warned_of() {
 #[test]
 fn what_the_ramdisk_requires_is_refused_where_it_is_not_so() {
     let strict = Options {
-        require_signature: true,
-        min_release: 8,
+        images: ImagePolicy {
+            require_signature: true,
+            min_release: MinRelease {
+                any: 8,
+                ..MinRelease::default()
+            },
+            ..ImagePolicy::default()
+        },
         ..Options::default()
     };
     let refusals = |change: fn(&mut PackedFacts)| {
@@ -222,7 +233,7 @@ fn what_the_ramdisk_requires_is_refused_where_it_is_not_so() {
     assert_eq!(
         refusals(|_| ()),
         [format!(
-            "{URL} has to be signed by a key that is trusted here, and no key is trusted"
+            "{URL} has to be signed by a key that is trusted here, and no trusted key has signed its manifest"
         )]
     );
     assert_eq!(
@@ -234,7 +245,10 @@ fn what_the_ramdisk_requires_is_refused_where_it_is_not_so() {
     let good = refusals(|it| (it.signed_by, it.release) = (Some("57DD08A3D74587E8".to_owned()), 8));
     assert_eq!(good, Vec::<String>::new());
     for (sources, why) in [
-        (known(), "it is not a packed image"),
+        (
+            known(),
+            "no trusted key has signed metadata with its digest",
+        ),
         (Sources::default(), "its signature is unknown"),
     ] {
         let mut ids = CountedIds::default();
@@ -254,7 +268,7 @@ fn a_plan_says_what_a_full_write_and_a_delta_would_cost() {
         .steps
         .iter()
         .find(|step| step.what.starts_with("write http"));
-    insta::assert_snapshot!(step.unwrap().what, @"write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/mapper/os-root): ext4 in gzip, 3 GiB, md5 5d41402a…; packed `ubuntu` release 7, signed by 57DD08A3D74587E8; in full 450 MiB fetched and 1440 MiB written, or 3 GiB read and only what differs");
+    insta::assert_snapshot!(step.unwrap().what, @"write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/mapper/os-root): ext4 in gzip, 3 GiB, md5 5d41402a…, trusted by: signature; packed `ubuntu` release 7, signed by 57DD08A3D74587E8; in full 450 MiB fetched and 1440 MiB written, or 3 GiB read and only what differs");
     let json = plan.to_json();
     let packed = &json["images"][0]["packed"];
     let bytes = |count: u64| count << 20;

@@ -2,21 +2,21 @@
 
 use host::units::Bytes;
 
-use crate::model::digest::{Algorithm, StatedDigest};
 use crate::model::error::{Error, Kind, render};
 use crate::model::filesystem::FilesystemType;
 use crate::model::inventory::{Disk, Inventory, Stack, StackKind};
 use crate::model::node::Firmware;
 use crate::model::partition_type::PartitionType;
 use crate::model::plan::RefusedBy;
-use crate::model::request::{Container, Request};
+use crate::model::request::Request;
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::storage::{
     DiskSelector, RaidLevel, RaidMetadata, RaidSpec, Role, Storage, Table,
 };
 use crate::plan::{CountedIds, Options, PlanError, plan};
 use crate::testing::sample_request::{
-    URL, disk_spec, empty_disk, filesystem, image, known, lvm_request, mib, node, part, plan_of,
+    URL, disk_spec, empty_disk, filesystem, image, known, lvm_request, mib, node, other_warnings,
+    part, plan_of,
 };
 
 fn machine() -> Inventory {
@@ -173,7 +173,7 @@ fn two_paths_to_one_medium_are_one_disk() {
     let plan = plan_of(&lvm_request(), &inventory).unwrap();
     assert_eq!(plan.refusals, []);
     assert_eq!(
-        plan.warnings,
+        other_warnings(&plan),
         ["/dev/sda and /dev/sdm are paths to one medium, which is written to through /dev/sda"]
     );
     let mut request = lvm_request();
@@ -309,123 +309,6 @@ fn what_does_not_fit_is_refused_by_the_plan_too() {
     assert_eq!(
         refused(|request, _| request.storage.logical_volumes[1].size = mib(964)),
         []
-    );
-}
-
-fn with_facts(change: impl FnOnce(&mut SourceFacts)) -> Vec<(RefusedBy, Kind, String)> {
-    let mut sources = known();
-    change(sources.images.get_mut(URL).unwrap());
-    let plan = plan(
-        &lvm_request(),
-        &machine(),
-        &sources,
-        &Options::default(),
-        &mut CountedIds::default(),
-    )
-    .unwrap();
-    plan.refusals
-        .into_iter()
-        .map(|refusal| (refusal.by, refusal.kind, refusal.what))
-        .collect()
-}
-
-#[test]
-fn images_are_refused_for_what_they_are() {
-    type Change = fn(&mut SourceFacts);
-    let table: [(Change, RefusedBy, &str); 5] = [
-        (
-            |facts| facts.raw_md5 = None,
-            RefusedBy::Run,
-            "comes without a digest, so its transfer cannot be verified",
-        ),
-        (
-            |facts| facts.problem = Some("not found".to_owned()),
-            RefusedBy::Run,
-            "cannot be used: not found",
-        ),
-        (
-            |facts| facts.problem = Some(format!("{URL} holds qcow2")),
-            RefusedBy::Run,
-            "holds qcow2",
-        ),
-        (
-            |facts| facts.container = Some(Container::Zstd),
-            RefusedBy::Run,
-            "is zstd, but the request says gzip",
-        ),
-        (
-            |facts| facts.raw_size_bytes = Some(Bytes(mib(4096).0 + 1)),
-            RefusedBy::Plan,
-            "unpacks to 4294967297 B, but /dev/mapper/os-root has 4 GiB",
-        ),
-    ];
-    for (change, by, what) in table {
-        let refused = only(with_facts(change));
-        assert_eq!(refused, (by, Kind::Image, format!("{URL} {what}")));
-    }
-}
-
-#[test]
-fn a_digest_of_the_request_that_the_server_contradicts_is_refused_and_both_are_named() {
-    let refused = |sha256: &str, md5: &str| {
-        let mut request = lvm_request();
-        request.images[0].digests.sha256 = Some(sha256.repeat(64));
-        request.images[0].digests.md5 = Some(md5.to_owned());
-        let plan = plan_of(&request, &machine()).unwrap();
-        let refused: Vec<String> = plan.refusals.iter().map(|it| it.what.clone()).collect();
-        (plan.images[0].facts.clone(), refused)
-    };
-    let known = "5d41402abc4b2a76b9719d911017c592";
-    let (facts, refusals) = refused("a", known);
-    assert_eq!(refusals, [""; 0]);
-    let [stated] = facts.stated.as_slice() else {
-        panic!("{:?}", facts.stated)
-    };
-    let of_request = StatedDigest::new(Algorithm::Sha256, &"a".repeat(64), "the request");
-    assert_eq!(*stated, of_request.requested());
-    let (_, refusals) = refused("a", &"0".repeat(32));
-    let zeros = "0".repeat(32);
-    assert_eq!(
-        refusals,
-        [format!(
-            "{URL} has two digests: its metadata says md5 {known}, the request says {zeros}"
-        )]
-    );
-}
-
-#[test]
-fn a_digest_of_the_request_stands_in_for_a_server_that_was_not_asked() {
-    let mut request = lvm_request();
-    request.images[0].digests.blake3 = Some("b".repeat(64));
-    let nothing = Sources::default();
-    let options = Options::default();
-    let plan = plan(
-        &request,
-        &machine(),
-        &nothing,
-        &options,
-        &mut CountedIds::default(),
-    )
-    .unwrap();
-    let facts = &plan.images[0].facts;
-    assert!(facts.has_digest() && facts.is_unknown());
-    assert_eq!(facts.stated[0].algorithm, Algorithm::Blake3);
-}
-
-#[test]
-fn an_image_that_was_not_looked_up_is_only_warned_of() {
-    let plan = plan(
-        &lvm_request(),
-        &machine(),
-        &Sources::default(),
-        &Options::default(),
-        &mut CountedIds::default(),
-    )
-    .unwrap();
-    assert_eq!(plan.refusals, []);
-    assert_eq!(
-        plan.warnings,
-        [format!("{URL} was not checked (`--offline`)")]
     );
 }
 

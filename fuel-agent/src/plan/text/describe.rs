@@ -244,9 +244,10 @@ fn from_to(plan: &Plan, image: &PlannedImage, to: &str) -> String {
         format => format.as_str(),
     };
     format!(
-        "{} {to} {target}: {content} in {}, {size}, {digest}",
+        "{} {to} {target}: {content} in {}, {size}, {digest}, trusted by: {}",
         &image.url,
-        format::container(image.container)
+        format::container(image.container),
+        facts.trust().name()
     )
 }
 

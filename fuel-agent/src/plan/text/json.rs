@@ -101,6 +101,7 @@ fn images(plan: &Plan) -> Value {
             "raw_size_bytes": image.facts.raw_size_bytes,
             "raw_md5": image.facts.raw_md5,
             "raw_sha256": image.facts.raw_sha256,
+            "trust": image.facts.trust(),
         });
         if let (Some(packed), Some(object)) = (&image.facts.packed, value.as_object_mut()) {
             object.insert("packed".to_owned(), packed_image(image, packed));

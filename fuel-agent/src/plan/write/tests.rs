@@ -74,7 +74,7 @@ fn a_disk_is_disarmed_with_both_copies_of_its_table_before_anything_else() {
         440 B at 0 B, 16896 B at 512 B, 64 KiB at 512 KiB, 1 MiB at 1 MiB, 16896 B at 104840704 B
     2 partition   wipe old signatures on /dev/sda
         1 MiB at 50 MiB, 1 MiB at 99 MiB
-    3 image       write http://s/disk.img.gz to /dev/sda: as it is in gzip, 30 MiB, no digest known
+    3 image       write http://s/disk.img.gz to /dev/sda: as it is in gzip, 30 MiB, no digest known, trusted by: none
         30 MiB at 0 B
     4 image       have the kernel read the partition table of /dev/sda
     ");
@@ -91,23 +91,23 @@ fn a_partition_is_not_disarmed_and_of_a_file_nothing_but_the_image_is_touched() 
         ..Disk::default()
     };
     insta::assert_snapshot!(listed(&planned(&target, 30)), @"
-    1 image       write http://s/disk.img.gz to /dev/sda2: as it is in gzip, 30 MiB, no digest known
+    1 image       write http://s/disk.img.gz to /dev/sda2: as it is in gzip, 30 MiB, no digest known, trusted by: none
         30 MiB at 0 B
     ");
     insta::assert_snapshot!(listed(&planned(&target, 10)), @"
     1 partition   wipe old signatures on /dev/sda2
         1 MiB at 29 MiB
-    2 image       write http://s/disk.img.gz to /dev/sda2: as it is in gzip, 10 MiB, no digest known
+    2 image       write http://s/disk.img.gz to /dev/sda2: as it is in gzip, 10 MiB, no digest known, trusted by: none
         10 MiB at 0 B
     ");
     target.kind = TargetKind::File;
     insta::assert_snapshot!(listed(&planned(&target, 10)), @"
-    1 image       write http://s/disk.img.gz to /dev/sda2: as it is in gzip, 10 MiB, no digest known
+    1 image       write http://s/disk.img.gz to /dev/sda2: as it is in gzip, 10 MiB, no digest known, trusted by: none
         10 MiB at 0 B
     ");
     let unknown = plan(image(None), &target, &Options::default());
     insta::assert_snapshot!(listed(&unknown), @"
-    1 image       write http://s/disk.img.gz to /dev/sda2: as it is in gzip, size unknown, no digest known
+    1 image       write http://s/disk.img.gz to /dev/sda2: as it is in gzip, size unknown, no digest known, trusted by: none
         30 MiB at 0 B
     ");
 }

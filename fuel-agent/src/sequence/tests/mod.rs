@@ -42,7 +42,7 @@ fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator
     step make ext2 for /boot (/dev/sda3), 200 MiB
     step make xfs for /var/lib/data (/dev/sda5), 2 GiB
     step make swap space on /dev/mapper/os-swap, 900 MiB
-    step write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/mapper/os-root): ext4 in gzip, 3 GiB, md5 5d41402a…
+    step write http://10.20.0.2:8080/targetimages/ubuntu.img.gz to / (/dev/mapper/os-root): ext4 in gzip, 3 GiB, md5 5d41402a…, trusted by: same-server
     step grow / (/dev/mapper/os-root) to 4 GiB
     step move `boot` out of / into /boot (/dev/sda3)
     step move `var/lib/data` out of / into /var/lib/data (/dev/sda5)

@@ -19,6 +19,7 @@ use crate::model::index::FilesystemIndex;
 use crate::model::request::{Container, ImageSpec};
 use crate::model::storage::Mount;
 use crate::pool::Pool;
+use crate::source::policy::Signers;
 use crate::source::reader::Reader;
 use crate::source::{
     self, Meter, ProbeOptions, SourceEvent, TransferContext, document, manifest, probe_images,
@@ -87,7 +88,7 @@ fn an_encoding_that_was_not_asked_for_is_refused_everywhere_and_at_once() {
     let error = document(&client(&settings()), &url, 4000).unwrap_err();
     assert!(is_encoded(&error), "{error}");
     let budget = Duration::from_secs(20);
-    let error = manifest(&client(&settings()), &url, &[], budget).unwrap_err();
+    let error = manifest(&client(&settings()), &url, Signers::default(), budget).unwrap_err();
     assert!(
         error.to_string().contains("Content-Encoding: gzip"),
         "{error}"

@@ -5,3 +5,4 @@ mod fetching;
 mod probing;
 mod ranging;
 mod reading;
+mod signing;

@@ -40,6 +40,14 @@ pub enum PackedError {
         /// URL of the image, redacted.
         url: String,
     },
+    /// What was signed is another image.
+    #[error("the manifest of {url} is that of `{name}`")]
+    OtherName {
+        /// URL of the image, redacted.
+        url: String,
+        /// Name in the manifest.
+        name: String,
+    },
     /// The release is below `min_release`.
     #[error("{url} is release {release}, and {least} is the oldest that is written here")]
     TooOld {
@@ -117,7 +125,7 @@ impl PackedError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Manifest(problem) => return problem.hint().map(str::to_owned),
-            Self::NotListed { .. } | Self::Claim { .. } => {
+            Self::NotListed { .. } | Self::Claim { .. } | Self::OtherName { .. } => {
                 "publish image and manifest of the same build together".to_owned()
             }
             Self::Untrusted { .. } => {
@@ -145,6 +153,7 @@ impl PackedError {
             Self::NotListed { .. }
             | Self::Claim { .. }
             | Self::Untrusted { .. }
+            | Self::OtherName { .. }
             | Self::TooOld { .. }
             | Self::WrongChunk { .. }
             | Self::OtherLength { .. }

@@ -43,10 +43,11 @@ use crate::http::{Client, address};
 use crate::model::digest::Algorithm;
 use crate::model::report::{CheckedDigest, DigestedPart, ImageOutcome};
 use crate::model::sources::PackedFacts;
+use crate::model::trust::Trust;
 use crate::model::url::{RedactedUrl, redacted};
 use crate::pool::Pool;
 use crate::source::policy::PackedPolicy;
-use crate::source::{FoundManifest, ManifestProblem, manifest};
+use crate::source::{FoundManifest, ManifestProblem, bound_to, manifest};
 use check::PIECE;
 use engine::{CHECKERS, Engine};
 pub use error::PackedError;
@@ -55,17 +56,26 @@ use mirror::Mirrors;
 use target::Target;
 use whole::{Whole, check_claims};
 
-/// Checks the manifest against the policy of this node. The plan was made with it, but its facts may be from a file.
+/// Checks the manifest against the policy of this node. The plan was made with it, but its `facts` may be from a file.
 fn check_policy(
     policy: &PackedPolicy,
     found: &FoundManifest,
+    facts: &PackedFacts,
     url: &str,
 ) -> Result<(), PackedError> {
     let url = || redacted(url);
-    if policy.require_signature && found.signed_by.is_none() {
+    let claims = policy.images.strict && facts.signed_by.is_some();
+    if (policy.images.require_signature || claims) && found.signed_by.is_none() {
         return Err(PackedError::Untrusted { url: url() });
     }
-    let (release, least) = (found.manifest.release, policy.min_release);
+    let name = &found.manifest.name;
+    if found.signed_by.is_some() && !bound_to(name, &facts.manifest) {
+        return Err(PackedError::OtherName {
+            url: url(),
+            name: name.clone(),
+        });
+    }
+    let (release, least) = (found.manifest.release, policy.images.min_release.of(name));
     if release < least {
         return Err(PackedError::TooOld {
             url: url(),
@@ -106,7 +116,7 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     let shown = redacted(url);
     expected.check(&shown)?;
     let found = fetch_manifest(client, url, packed)?;
-    check_policy(packed.rules, &found, url)?;
+    check_policy(packed.rules, &found, packed.facts, url)?;
     let image = listed(&found, url, packed.facts)?;
     let (size, raw_size) = (target.size(), Bytes(image.raw_size));
     if raw_size > size {
@@ -141,6 +151,10 @@ pub(super) fn write(job: Job<'_>, packed: Packed<'_>) -> Result<ImageOutcome, St
     Ok(ImageOutcome {
         url: shown.clone(),
         fetched_bytes: Bytes(mirrors.fetched()),
+        trust: match expected.trust {
+            Trust::Signature if found.signed_by.is_none() => Trust::SameServer,
+            trust => trust,
+        },
         digests_checked: checked(&expected, manifest_url(url, packed.facts)),
         retries: engine.retries.load(Ordering::Relaxed),
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -187,6 +201,7 @@ fn digested(image: &Image, digests: &Digests) -> ImageOutcome {
         raw_md5: digests.md5.clone().or(claimed_md5),
         raw_blake3: digests.blake3.clone(),
         verified: true,
+        trust: Trust::SameServer,
         digests_checked: Vec::new(),
         retries: 0,
         took_ms: 0,
@@ -225,7 +240,7 @@ fn fetch_manifest(
         let Some(url) = address::beside(&place, &packed.facts.manifest) else {
             continue;
         };
-        let problem = match manifest(client, &url, &packed.rules.keys, budget) {
+        let problem = match manifest(client, &url, packed.rules.signers(), budget) {
             Ok(found) if found.sha256 == packed.facts.manifest_sha256 => return Ok(found),
             Ok(_) => PackedError::Changed {
                 url: redacted(&url),

@@ -343,6 +343,7 @@ fn nothing_is_fetched_for_an_image_that_cannot_be_taken() {
             .into_iter()
             .collect(),
         raw_size,
+        ..Expected::default()
     };
     let zeros = "0".repeat(32);
     for (known, kind, reason) in [

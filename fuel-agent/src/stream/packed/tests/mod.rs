@@ -237,7 +237,7 @@ fn spec(url: &str) -> ImageSpec {
 
 fn facts(url: &str, rules: &PackedPolicy) -> SourceFacts {
     let probe_options = ProbeOptions {
-        keys: &rules.keys,
+        signers: rules.signers(),
         mirrors: &rules.mirrors,
     };
     let sources = probe_images(&client(), &[spec(url)], probe_options).unwrap();

@@ -5,6 +5,7 @@ use os_image::signature::TrustedKey;
 
 use super::*;
 use crate::model::error::{Error, Kind};
+use crate::model::trust::{ImagePolicy, Trust};
 
 fn sign(key: &KeyPair, bytes: &[u8]) -> Vec<u8> {
     let signature = minisign::sign(Some(&key.pk), &key.sk, bytes, None, None).unwrap();
@@ -15,6 +16,10 @@ fn trusting(keys: &[&KeyPair]) -> PackedPolicy {
     let parse = |key: &&KeyPair| TrustedKey::parse(&key.pk.to_base64()).unwrap();
     PackedPolicy {
         keys: keys.iter().map(parse).collect(),
+        images: ImagePolicy {
+            require_signature: true,
+            ..ImagePolicy::default()
+        },
         ..PackedPolicy::default()
     }
 }
@@ -45,6 +50,7 @@ fn an_image_signed_by_a_trusted_key_is_written_and_its_key_is_named() {
     let done = install(&devices, &url(&server), &rules);
     let key = rules.keys[1].id().to_string();
     assert_eq!(done.packed().signed_by.as_ref(), Some(&key));
+    assert_eq!(done.outcome().trust, Trust::Signature);
     assert!(content(&devices, 0, 3 * MIB) == published.raw);
 }
 
@@ -99,19 +105,27 @@ fn facts_from_a_file_do_not_replace_the_signature() {
     let mut claimed = facts(&url(&server), &PackedPolicy::default());
     claimed.packed.as_mut().unwrap().signed_by = Some("57DD08A3D74587E8".to_owned());
     claimed.packed.as_mut().unwrap().release = 99;
-    let strict = PackedPolicy {
+    let policy = |images: ImagePolicy| PackedPolicy {
+        images,
+        ..PackedPolicy::default()
+    };
+    let signed = policy(ImagePolicy {
         require_signature: true,
-        ..PackedPolicy::default()
-    };
-    let newer = PackedPolicy {
-        min_release: 8,
-        ..PackedPolicy::default()
-    };
+        ..ImagePolicy::default()
+    });
+    let strict = policy(ImagePolicy {
+        strict: true,
+        ..ImagePolicy::default()
+    });
+    let mut newer = policy(ImagePolicy::default());
+    newer.images.min_release.any = 8;
     for (rules, why) in [
+        (signed, "no key is trusted"),
         (strict, "no key is trusted"),
         (newer, "release 7, and 8 is"),
     ] {
-        assert_eq!(rules.rejects(&claimed), None);
+        let address = url(&server).as_str().into();
+        assert!(rules.check(&address, &claimed).is_ok());
         let devices = dirty(3 * MIB);
         let done = write_known(&devices, &url(&server), &rules, &claimed, &client());
         let error = Error::from(done.result.unwrap_err());
@@ -126,4 +140,51 @@ fn facts_from_a_file_do_not_replace_the_signature() {
                 .all(|byte| *byte == 0xaa)
         );
     }
+}
+
+#[test]
+fn an_image_that_was_signed_under_another_name_is_not_passed_off_for_this_one() {
+    let mut published = Published::of(image(3 * MIB));
+    published.manifest.name = "y".to_owned();
+    let ours = pair();
+    let rules = trusting(&[&ours]);
+    let server = with(&published, Some(sign(&ours, &published.text())));
+    let mut known = facts(&url(&server), &rules);
+    let problem = known.problem.take().unwrap();
+    assert!(
+        problem.ends_with("/x.manifest.json is the manifest of `y`, not of this image"),
+        "{problem}"
+    );
+    // nor where the facts are from a file
+    let devices = dirty(3 * MIB);
+    let done = write_known(&devices, &url(&server), &rules, &known, &client());
+    let error = Error::from(done.result.unwrap_err());
+    assert!(error.what.ends_with("is that of `y`"), "{}", error.what);
+    // names of what is not signed prove nothing
+    assert_eq!(facts(&url(&server), &PackedPolicy::default()).problem, None);
+}
+
+#[test]
+fn where_no_signature_is_required_an_unsigned_image_is_taken_and_a_wrong_signature_is_not() {
+    let published = Published::of(image(3 * MIB));
+    let (ours, other) = (pair(), pair());
+    let mut rules = trusting(&[&ours]);
+    rules.images.require_signature = false;
+    let server = with(&published, None);
+    let done = install(&dirty(3 * MIB), &url(&server), &rules);
+    assert_eq!(done.outcome().trust, Trust::SameServer);
+    let server = with(&published, Some(sign(&other, &published.text())));
+    let problem = facts(&url(&server), &rules).problem.unwrap();
+    assert!(problem.contains("which is not trusted"), "{problem}");
+}
+
+#[test]
+fn a_stream_without_a_manifest_is_not_said_to_have_an_unsigned_one() {
+    let files = BTreeMap::from([("/x.img.zst".to_owned(), Published::of(image(MIB)).data)]);
+    let server = serving(files);
+    let facts = facts(&url(&server), &trusting(&[&pair()]));
+    assert!(
+        facts.problem.is_none() && facts.packed.is_none(),
+        "{facts:?}"
+    );
 }
