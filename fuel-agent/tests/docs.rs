@@ -105,7 +105,7 @@ fn pages() -> [(&'static str, Vec<(&'static str, String)>); 2] {
             "commands.md",
             vec![
                 ("exit statuses", exit_statuses()),
-                ("settings", manual::table()),
+                ("settings", manual::list()),
                 ("names", names()),
                 ("stages", stages()),
                 ("help", help()),
@@ -220,10 +220,13 @@ fn every_row_about_an_attack_names_its_test_and_settings_that_exist() {
     let rows = section(&page, "Attack, setting, outcome").lines();
     let rows: Vec<&str> = rows.filter(|line| line.starts_with("| ")).skip(1).collect();
     assert!(rows.len() > 10, "{rows:?}");
-    let settings = manual::table();
+    let settings = manual::list();
     // the ramdisk's own parameters and the builders' options are not settings of the agent
     let is_elsewhere = |name: &str| name.starts_with("--") || name.starts_with("provision.");
-    let exists = |name: &str| settings.contains(&format!("\n| `{name}="));
+    let exists = |name: &str| {
+        let start = format!("- `{name}=");
+        settings.lines().any(|line| line.starts_with(&start))
+    };
     for row in rows {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let [_, _, setting, outcome, _] = cells.as_slice() else {

@@ -27,21 +27,20 @@ pub fn help() -> String {
     text
 }
 
-/// The table of settings for docs/commands.md.
-pub fn table() -> String {
-    let mut text = String::from("| setting | default | what it does |\n|---|---|---|\n");
+/// The list of settings for docs/commands.md, within 120 columns.
+pub fn list() -> String {
+    let mut text = String::new();
     for key in KEYS {
         let default = match key.default {
             "" => String::new(),
-            code if code.contains(' ') => code.to_owned(),
-            code => format!("`{code}`"),
+            code if code.contains(' ') => format!(" (default: {code})"),
+            code => format!(" (default: `{code}`)"),
         };
-        let value = key.value.replace('|', "\\|");
-        let _ = writeln!(
-            text,
-            "| `{}={value}` | {default} | {} |",
-            key.name, key.help
-        );
+        let item = format!("`{}={}`{default}: {}", key.name, key.value, key.help);
+        for (number, line) in wrap::lines(&item, 118).iter().enumerate() {
+            let start = if number == 0 { "- " } else { "  " };
+            let _ = writeln!(text, "{start}{line}");
+        }
     }
     text
 }

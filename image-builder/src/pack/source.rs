@@ -185,12 +185,15 @@ fn unpack(found: FileFormat, file: File, goal: &File, cancel: &Cancel) -> Result
         FileFormat::Bzip2 => stream(members::bzip2(input()), goal, cancel),
         FileFormat::Qcow2 => disk(&mut Qcow2::open(file)?, goal, cancel),
         FileFormat::Vmdk => disk(&mut Vmdk::open(file)?, goal, cancel),
+        FileFormat::WebPage => Err(refused(
+            "it is a web page".to_owned(),
+            "check the address that it was downloaded from",
+        )),
         FileFormat::Raw
         | FileFormat::Lz4
         | FileFormat::Zip
         | FileFormat::Tar
-        | FileFormat::Foreign(_)
-        | FileFormat::WebPage => Err(refused(
+        | FileFormat::Foreign(_) => Err(refused(
             format!("it is a {found} file"),
             "unpack or convert it first; raw, gz, xz, zst, bz2, qcow2 and VMDK are supported",
         )),

@@ -29,7 +29,7 @@ fn what_is_no_image_is_refused_and_leaves_nothing() {
         (
             "page",
             b"<!doctype html><title>404</title>".to_vec(),
-            "it is a web page file",
+            "it is a web page",
         ),
         ("tar", tar, "it is a tar file"),
         ("zip", b"PK\x03\x04 and so on".to_vec(), "it is a zip file"),
