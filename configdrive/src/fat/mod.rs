@@ -3,6 +3,8 @@
 //! The same input gives the same bytes: timestamps are fixed and the volume id is a parameter. Earlier content of the
 //! disk is never part of the filesystem, although only the used sectors are written.
 
+mod walk;
+
 use std::collections::BTreeMap;
 use std::io;
 
@@ -11,10 +13,9 @@ use hadris_fat::format::{
 };
 use hadris_fat::sync::{Read, Seek, SeekFrom, Write};
 use hadris_fat::time::{FatDateTime, TimeProvider};
-use hadris_fat::{
-    DirectoryEntry, FatDir, FatVolume, FatVolumeReadExt, FatVolumeWriteExt, FileEntry,
-};
+use hadris_fat::{FatVolume, FatVolumeWriteExt};
 
+use self::walk::{content, damaged, folder_of, walk};
 use crate::File;
 
 /// Parameters of a new filesystem.
@@ -62,6 +63,14 @@ pub enum FatError {
         doing: String,
         /// Error of the library or of the disk.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It contradicts itself.
+    #[error("the filesystem is damaged: `/{path}` {problem}")]
+    Damaged {
+        /// The file or folder.
+        path: String,
+        /// What is wrong with it, as a predicate.
+        problem: &'static str,
     },
     /// A file reads back differently from what was written.
     #[error("`{0}` reads back differently")]
@@ -153,10 +162,20 @@ pub fn image(format: &Format<'_>, files: &[File]) -> Result<Vec<u8>, FatError> {
 }
 
 /// Reads all files of a filesystem, in the order in which they are stored.
-pub fn read<V: Read + Seek>(volume: V) -> Result<Vec<File>, FatError> {
+pub fn read<V: Read + Seek>(mut volume: V) -> Result<Vec<File>, FatError> {
+    // files of a sound filesystem have no cluster in common
+    let mut left = volume
+        .seek(SeekFrom::End(0))
+        .map_err(|error| FatError::Volume {
+            doing: "cannot find the end of the filesystem".to_owned(),
+            source: format!("{error:?}").into(),
+        })?;
     let volume = open(volume)?;
     let mut files = Vec::new();
-    walk(&volume, &volume.root_dir(), "", &mut |path, entry| {
+    walk(&volume, &mut |path, entry| {
+        left = left
+            .checked_sub(entry.len())
+            .ok_or_else(|| damaged(path, "is longer than the room for it"))?;
         let content = content(&volume, path, entry)?;
         files.push(File::new(path, content));
         Ok(())
@@ -197,7 +216,7 @@ pub fn set_aside<V: Read + Write + Seek>(
 ) -> Result<Vec<String>, FatError> {
     let volume = open(volume)?;
     let mut paths = Vec::new();
-    walk(&volume, &volume.root_dir(), "", &mut |path, _| {
+    walk(&volume, &mut |path, _| {
         if chosen(path) {
             paths.push(path.to_owned());
         }
@@ -311,7 +330,7 @@ fn write_file<V: Read + Write + Seek>(volume: &FatVolume<V>, file: &File) -> Res
         let found = folder.find(name).map_err(doing())?;
         if names.peek().is_some() {
             folder = match found {
-                Some(entry) => volume.open_dir_entry(&entry).map_err(doing())?,
+                Some(entry) => folder_of(volume, &entry, name, doing())?,
                 None => volume.create_dir(&folder, name).map_err(doing())?,
             };
             continue;
@@ -331,53 +350,5 @@ fn write_file<V: Read + Write + Seek>(volume: &FatVolume<V>, file: &File) -> Res
     Ok(())
 }
 
-type Visit<'a> = dyn FnMut(&str, &FileEntry) -> Result<(), FatError> + 'a;
-
-/// Folders nest at most this deep, so that a damaged filesystem that loops ends.
-const DEEPEST: usize = 16;
-
-fn walk<V: Read + Seek>(
-    volume: &FatVolume<V>,
-    folder: &FatDir<'_, V>,
-    prefix: &str,
-    visit: &mut Visit<'_>,
-) -> Result<(), FatError> {
-    let doing = || failed(format!("cannot list `/{prefix}`"));
-    if prefix.matches('/').count() > DEEPEST {
-        return Err(FatError::Path(prefix.to_owned()));
-    }
-    let mut entries = folder.entries();
-    while let Some(entry) = entries.next_entry() {
-        let DirectoryEntry::Entry(entry) = entry.map_err(doing())?;
-        let name = entry.name().into_owned();
-        if name == "." || name == ".." {
-            continue;
-        }
-        let path = format!("{prefix}{name}");
-        if entry.is_directory() {
-            let inner = volume.open_dir_entry(&entry).map_err(doing())?;
-            walk(volume, &inner, &format!("{path}/"), visit)?;
-        } else if entry.is_file() {
-            visit(&path, &entry)?;
-        }
-    }
-    Ok(())
-}
-
-fn content<V: Read + Seek>(
-    volume: &FatVolume<V>,
-    path: &str,
-    entry: &FileEntry,
-) -> Result<Vec<u8>, FatError> {
-    let doing = || failed(format!("cannot read `{path}`"));
-    let mut reader = volume.read_file(entry).map_err(doing())?;
-    let mut content = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let read = reader.read(&mut buffer).map_err(doing())?;
-        if read == 0 {
-            return Ok(content);
-        }
-        content.extend_from_slice(buffer.get(..read).unwrap_or_default());
-    }
-}
+#[cfg(test)]
+mod tests;
