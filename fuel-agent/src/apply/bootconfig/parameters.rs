@@ -59,7 +59,8 @@ impl Parameters {
     pub(super) fn for_kernel(&self) -> String {
         let words = self.words.iter().filter(|word| !word.starts_with("root="));
         let quoted = |word: &String| {
-            if word.contains(' ') {
+            // an empty word is one too
+            if word.contains(' ') || word.is_empty() {
                 format!("\"{word}\"")
             } else {
                 word.clone()
@@ -168,6 +169,14 @@ mod tests {
         let parameters = Parameters::parse(r#" a="b c" d=$e `f` x;y&z root=/dev/sda9"#);
         assert_eq!(parameters.for_grub(), "'a=b c' 'd=$e' '`f`' 'x;y&z'");
         assert_eq!(parameters.for_shell(), r"'a=b c' 'd=\$e' '\`f\`' 'x;y&z'");
+    }
+
+    #[test]
+    fn a_kernel_that_is_started_directly_gets_the_same_words() {
+        for line in [r#"a="b c" "" d"#, "quiet", ""] {
+            let words = Parameters::parse(line);
+            assert_eq!(Parameters::parse(&words.for_kernel()), words, "{line}");
+        }
     }
 
     #[test]
