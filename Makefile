@@ -4,7 +4,8 @@
 #   make test           everything CI runs
 #   make test-ramdisk   boots of the ramdisk alone
 #   make test-image     an image built twice, compared byte for byte
-#   make test-slow      every end-to-end scenario; or make test-slow SCENARIO=mirror
+#   make test-slow      every end-to-end scenario, then fuzzing; or make test-slow SCENARIO=mirror
+#   make fuzz           parsers under made-up inputs      TIME=3600 TARGET=tar
 #   make bench          side by side with other tools: docs/bench.md    ROUNDS=5 ONLY="packed coreos" RESUME=1
 #   make release        the programs as they are released: link-time optimised, sizes checked, bill of materials
 #   make ramdisk image  what demo and test need, for use elsewhere
@@ -38,7 +39,7 @@ crates = cargo tree --locked --offline -p fuel-agent --target $(TRIPLE) --prefix
 say = @printf '\n==> %s\n    %s\n' "$(1)" "$(2)"
 
 .PHONY: demo test test-slow test-ramdisk test-image lint dependencies unit end-to-end bench bench-peers agent release \
-  both ramdisk image tools
+  both ramdisk image tools fuzz
 
 demo: tools both
 	$(call say,a bare node: from power-on to a login,3 minutes where the node is emulated)
@@ -54,6 +55,7 @@ lint: dependencies
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	cd initramfs/files; shellcheck -s dash -x -P SCRIPTDIR \
 	  init functions main network dhcp-hook ssh shell watch-firmware
+	shellcheck fuzz/run fuzz/instrument
 
 # Licences, sources and duplicates of the crates: deny.toml. Known vulnerabilities: docs/dependencies.md.
 dependencies: $(DENY)
@@ -78,7 +80,16 @@ end-to-end: both
 
 test-slow: tools both
 	failed=0; for name in $(or $(SCENARIO),$$($(BIN)/testbed scenarios | cut -d' ' -f1)); do \
-	  $(SUDO) $(BIN)/testbed test $$name || failed=1; done; exit $$failed
+	  $(SUDO) $(BIN)/testbed test $$name || failed=1; done; \
+	$(if $(SCENARIO),,$(MAKE) --no-print-directory fuzz || failed=1;) exit $$failed
+
+# Seconds for each target. The dependencies are those of `make unit`; the crates here are compiled once more, with
+# counters in them. `--workspace`, so that features and with them the compiled dependencies are the same.
+TIME := 30
+fuzz: tools
+	$(call say,fuzzing,5 minutes to compile the first time; then $(TIME) seconds a target)
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/fuzz/instrument cargo build --workspace --locked --features fuzz/fuzzer --bin fuzz
+	fuzz/run target/debug/fuzz $(TIME) $(TARGET)
 
 # The ramdisk by itself: real packages, real boots, without an installation.
 test-ramdisk: tools

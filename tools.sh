@@ -15,6 +15,7 @@ packages=(
   procps python3-yaml                                           # kill, and what cloud-init reads YAML with, in tests
   shellcheck                                                    # lints of the ramdisk's scripts
   sudo                                                          # visudo, in tests
+  g++                                                           # the fuzzer
 )
 [ "${1:-}" != bench ] || packages+=(
   bmap-tools qemu-utils pigz aria2 curl                         # peers

@@ -73,11 +73,16 @@ pub struct ContentRange {
 
 impl Head {
     pub(crate) fn read(response: &reqwest::Response) -> Self {
-        let headers = response.headers();
+        let status = response.status().as_u16();
+        Self::of(status, response.content_length(), response.headers())
+    }
+
+    /// `length`: that of the body, as the connection knows it.
+    pub(super) fn of(status: u16, length: Option<u64>, headers: &HeaderMap) -> Self {
         let text = |name| text(headers, name);
         Self {
-            status: response.status().as_u16(),
-            length: response.content_length(),
+            status,
+            length,
             range: text(header::CONTENT_RANGE).and_then(|text| content_range(&text)),
             encoding: encoding(headers),
             date: text(header::DATE).and_then(|date| seconds_of(&date)),

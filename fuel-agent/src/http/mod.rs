@@ -22,6 +22,8 @@ pub mod address;
 pub(crate) mod client;
 pub(crate) mod error;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod head;
 mod local;
 mod notify;

@@ -23,7 +23,7 @@ pub(super) fn memory(reader: &Reader) -> Bytes {
 }
 
 /// Reads `/proc/meminfo`: `MemTotal:  16303412 kB`.
-fn parse_memory(text: &str) -> Option<Bytes> {
+pub(super) fn parse_memory(text: &str) -> Option<Bytes> {
     let total = text
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))?;

@@ -15,6 +15,8 @@
 
 mod answers;
 mod existing;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod graph;
 pub(crate) mod grub;
 mod identity;

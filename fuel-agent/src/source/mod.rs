@@ -18,6 +18,8 @@ pub mod check;
 mod document;
 mod fetch;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod manifest;
 mod packed;
 pub mod policy;

@@ -17,6 +17,8 @@ mod decode;
 mod digest;
 mod direct_write_queue;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod input;
 pub mod packed;
 mod progress;

@@ -2,6 +2,8 @@
 //! `update-grub`.
 
 mod defaults;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod kernels;
 mod kexec;
 mod menu;
