@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::error::{self, ArchiveError};
 use crate::{AptConfig, Wanted};
 
-/// Options of apt with which it takes packages that nobody has signed.
+/// Options that make apt accept packages without a valid signature.
 const INSECURE: [&str; 4] = [
     "APT::Get::AllowUnauthenticated",
     "Acquire::AllowInsecureRepositories",
@@ -42,7 +42,7 @@ impl Proxies {
 
 /// The configuration file, which disables the machine's packages, pins and hooks.
 ///
-/// Unsigned archives are refused whatever the machine's configuration says, unless `wanted` allows them.
+/// Unsigned archives are refused even if the machine's configuration allows them; only `wanted` can allow them.
 pub(crate) fn render(
     state: &Path,
     wanted: &Wanted<'_>,

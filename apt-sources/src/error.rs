@@ -39,13 +39,13 @@ pub enum ArchiveError {
     NoPackage {
         /// Name of the package.
         package: String,
-        /// The requested suite.
+        /// Name of the suite that was searched, like `bookworm`.
         suite: String,
     },
     /// apt's output could not be parsed.
     #[error("cannot parse apt's output for {subject}: {why}")]
     AptOutput {
-        /// What was queried.
+        /// The package or list that apt was asked about.
         subject: String,
         /// What is missing or wrong.
         why: String,

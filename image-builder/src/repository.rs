@@ -23,7 +23,7 @@ use crate::tools::Tool;
 /// The packages of an image, and the folder with their files.
 #[derive(Debug)]
 pub(crate) struct Packages {
-    /// Which they are.
+    /// Name, version, size and sha256 of each package.
     pub(crate) lock: Lock,
     /// Their archive: one folder with an index, as apt reads it.
     pub(crate) repository: PathBuf,

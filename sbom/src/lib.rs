@@ -37,7 +37,7 @@ impl Kind {
 /// A piece of software.
 #[derive(Clone, Debug)]
 pub struct Component {
-    /// What it is.
+    /// `type` of CycloneDX: application, library or operating system.
     pub kind: Kind,
     /// Its name.
     pub name: String,

@@ -13,7 +13,7 @@ pub struct Quoted {
     pub kernel: String,
     /// For a double-quoted assignment of a shell.
     pub shell: String,
-    /// The whole menu.
+    /// The text of grub.cfg.
     pub menu: String,
 }
 
