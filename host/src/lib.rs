@@ -17,6 +17,7 @@
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot, power off, and the kernel that starts without the firmware
 //!   tree       files of a system that is not running, confined to its root
+//!   resolve    paths in a tree that is not trusted, links included
 //!   wait       waiting for a condition within a time limit
 //!   cancel     a flag that SIGTERM sets and every long loop polls
 //!   error      how an error is printed: on lines, or on one line
@@ -42,6 +43,7 @@ pub mod power;
 pub mod printable;
 pub mod procfs;
 pub mod remove_tree;
+mod resolve;
 pub mod terminal;
 pub mod tree;
 pub mod units;

@@ -15,18 +15,23 @@ use crate::wait;
 /// How long an unmount is retried while the filesystem is busy: a daemon that scans new mounts releases it in a moment.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// No link of the filesystem is followed by the kernel, whoever looks it up; `crate::resolve` reads those that have to
+/// be followed. Kernels before 5.10 do not know the flag and ignore it; nix does not name it.
+const NOSYMFOLLOW: MsFlags = MsFlags::from_bits_retain(libc::MS_NOSYMFOLLOW);
+
 /// What a mount is for; decides its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountMode {
     /// Read-only.
     ReadOnly,
-    /// Read-write; never `exec`, `suid` or `dev`: no program of an image is run.
+    /// Read-write.
     Write,
 }
 
 /// Mounts and unmounts filesystems.
 pub trait Mounts: Send {
-    /// Mounts `device`, of filesystem type `kind`, on the existing folder `target`.
+    /// Mounts `device`, of filesystem type `kind`, on the existing folder `target`. No program of it is run, no device
+    /// node or set-id bit in it is in force, and no link in it is followed.
     fn mount(
         &mut self,
         device: &Path,
@@ -52,7 +57,7 @@ impl Mounts for KernelMounts {
         kind: &str,
         mode: MountMode,
     ) -> io::Result<()> {
-        let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+        let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | NOSYMFOLLOW;
         if mode == MountMode::ReadOnly {
             flags |= MsFlags::MS_RDONLY;
         }

@@ -1,9 +1,8 @@
 //! Reads and writes files of an installed system that is not running, below one folder and never outside it.
 //!
-//! An image is not trusted to keep its symbolic links to itself: every path is resolved by the kernel as if the folder
-//! were the root (`openat2` with `RESOLVE_IN_ROOT`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it
-//! would lead in the installed system, and not into ours. Writing is atomic and flushed: a new file takes the old one's
-//! name.
+//! An image is not trusted to keep its symbolic links to itself: every path is resolved as if the folder were the root
+//! (`crate::resolve`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it would lead in the installed system,
+//! and not into ours. Writing is atomic and flushed: a new file takes the old one's name.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,9 +10,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{self, OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{self, OFlag};
 use nix::sys::stat::{self, Mode, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
+
+use crate::resolve;
 
 /// The root folder of an installed system.
 #[derive(Debug)]
@@ -45,12 +46,7 @@ impl Tree {
     }
 
     fn resolve(&self, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
-        let how = OpenHow::new()
-            .flags(flags | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let path = path.trim_start_matches('/');
-        let path = if path.is_empty() { "." } else { path };
-        Ok(fcntl::openat2(&self.root, path, how)?)
+        resolve::open(&self.root, path, flags)
     }
 
     /// Path in the running system of the folder at `path`: without links, below the root.

@@ -11,6 +11,7 @@ use host::exec::{Cmd, Exec, Program, System};
 use host::ioctl::flags;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
 use host::mount::{KernelMounts, MountMode, Mounts, unmount_below};
+use host::tree::Tree;
 
 /// A loop device with an ext4; `None`, after printing that the test is skipped, where there are no loop devices.
 fn ext4() -> Option<LoopDevice> {
@@ -71,6 +72,54 @@ fn what_is_written_is_there_after_the_next_mount_and_nothing_of_it_can_be_run() 
     fs::write(target.join("new"), "x").unwrap_err();
     mounts.unmount(target).unwrap();
     mounts.unmount(target).unwrap_err();
+}
+
+#[test]
+fn a_mount_has_the_flags_that_disarm_what_is_on_it() {
+    let Some(device) = ext4() else { return };
+    let folder = Mounted(tempfile::tempdir().unwrap());
+    let target = folder.0.path();
+    for (mode, first) in [(MountMode::Write, "rw"), (MountMode::ReadOnly, "ro")] {
+        let mut mounts = KernelMounts;
+        mounts.mount(device.path(), target, "ext4", mode).unwrap();
+        let listed = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let fields = listed
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>());
+        let mut ours = fields.filter(|fields| fields[4] == target.to_str().unwrap());
+        let options: Vec<&str> = ours.next().unwrap()[5].split(',').collect();
+        for flag in [first, "nodev", "nosuid", "noexec", "nosymfollow"] {
+            assert!(options.contains(&flag), "{flag}: {options:?}");
+        }
+        mounts.unmount(target).unwrap();
+    }
+}
+
+#[test]
+fn links_of_a_mount_are_followed_in_its_tree_and_by_nothing_else() {
+    let Some(device) = ext4() else { return };
+    let folder = Mounted(tempfile::tempdir().unwrap());
+    let target = folder.0.path();
+    let mut mounts = KernelMounts;
+    mounts
+        .mount(device.path(), target, "ext4", MountMode::Write)
+        .unwrap();
+    fs::create_dir_all(target.join("usr/etc")).unwrap();
+    symlink("usr/etc", target.join("etc")).unwrap();
+    symlink("/usr/etc/hosts", target.join("hosts")).unwrap();
+    let tree = Tree::open(target).unwrap();
+    tree.write("etc/hosts", "127.0.0.1 localhost\n", 0o644)
+        .unwrap();
+    assert!(target.join("usr/etc/hosts").is_file());
+    let read = tree.read("hosts").unwrap();
+    assert_eq!(read.as_deref(), Some("127.0.0.1 localhost\n"));
+    assert_eq!(tree.real_path("etc").unwrap(), target.join("usr/etc"));
+    for path in ["hosts", "etc/hosts"] {
+        let error = fs::read(target.join(path)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(nix::libc::ELOOP), "{path}");
+    }
+    drop(tree);
+    mounts.unmount(target).unwrap();
 }
 
 #[test]
