@@ -1,7 +1,7 @@
 //! The definition of a setting, and suggestions for unknown names.
 
 use super::Settings;
-use super::keys::KEYS;
+use super::keys;
 use super::value::yes;
 
 /// Which layer counts if several set a key.
@@ -55,12 +55,12 @@ pub struct Key {
 impl Key {
     /// Finds a key by name, with `_` for `-`.
     pub fn named(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
+        keys::all().find(|key| key.name == name)
     }
 
     /// The most similar key, for a suggestion.
     pub fn nearest(name: &str) -> Option<&'static Self> {
-        KEYS.iter()
+        keys::all()
             .map(|key| (distance(key.name, name), key))
             .min_by_key(|(distance, _)| *distance)
             .filter(|(distance, _)| *distance <= 2)

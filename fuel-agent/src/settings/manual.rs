@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::keys::KEYS;
+use super::keys;
 use crate::wrap;
 
 /// All settings for `provision run --help`, within 80 columns.
@@ -11,7 +11,7 @@ pub fn help() -> String {
         "Settings, for `--set KEY=VALUE`, as `provision.KEY=VALUE` on the command line of\n\
                     the kernel, and as `KEY=VALUE` in /etc/provision.conf:\n"
             .to_owned();
-    for key in KEYS {
+    for key in keys::all() {
         let default = match key.default {
             "" => String::new(),
             default => format!(" [default: {default}]"),
@@ -30,7 +30,7 @@ pub fn help() -> String {
 /// The list of settings for docs/commands.md, within 120 columns.
 pub fn list() -> String {
     let mut text = String::new();
-    for key in KEYS {
+    for key in keys::all() {
         let default = match key.default {
             "" => String::new(),
             code if code.contains(' ') => format!(" (default: {code})"),

@@ -1,4 +1,4 @@
-//! Settings of the agent: layers of `KEY=VALUE`, strongest first, and one table of keys ([`keys::KEYS`]).
+//! Settings of the agent: layers of `KEY=VALUE`, strongest first, and one table of keys ([`keys::all`]).
 //!
 //! The layers are the command line, the kernel command line (`provision.KEY=VALUE`) and `/etc/provision.conf`. The
 //! strongest layer that sets a key counts, except for keys that a command line must not weaken (`Layers`): `protect`
