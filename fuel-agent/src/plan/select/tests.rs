@@ -1,4 +1,5 @@
 use super::*;
+use host::units::Bytes;
 
 fn disk(path: &str, links: &[&str]) -> Disk {
     Disk {
