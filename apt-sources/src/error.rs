@@ -1,11 +1,56 @@
-//! Errors of choosing and fetching packages, with hints.
+//! Errors of finding package sources, of choosing and fetching packages, with hints.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use host::exec::ExecError;
 
-use crate::SourcesError;
+/// Why the package sources are unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum SourcesError {
+    /// `apt-config` failed.
+    #[error("cannot read apt's configuration")]
+    Config(#[from] ExecError),
+    /// A file or folder of apt's configuration could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The kernel's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The machine's apt has no entry for the suite.
+    #[error("apt on this machine has no Debian archive entry for the suite `{suite}`")]
+    NoArchive {
+        /// The suite that was asked for.
+        suite: String,
+    },
+    /// The machine's apt is told not to check the signature of an archive.
+    #[error("apt on this machine takes packages of {uri} without a signature (`{field}: yes`)")]
+    Unsigned {
+        /// URLs of the archive.
+        uri: String,
+        /// The field of its entry.
+        field: &'static str,
+    },
+}
+
+impl SourcesError {
+    /// The hint: an instruction to the user.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(source) => source.hint(),
+            Self::Read { .. } => None,
+            Self::NoArchive { .. } => Some("give a mirror with `--mirror URL`".to_owned()),
+            Self::Unsigned { .. } => Some(
+                "remove the option and name the archive's key (`Signed-By`), give a signed mirror with `--mirror URL`, \
+                 or accept what anyone on the way may have changed with `--allow-unsigned-archive`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
 
 /// Why packages could not be chosen or fetched.
 #[derive(Debug, thiserror::Error)]
