@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   run              a whole run: rows, images, rounds, report
-//!   rows, peers      what is measured: a shell command for each row; the programs of other tools
+//!   row, rows, peers what is measured: a shell command for each row; the programs of other tools
 //!   image, changed   the image in every form, made once; a newer version of it
 //!   served, server   the files that are served, in memory; nginx on loopback and behind links of limited rate
 //!   target, writer   the disk; writes to it without anything else, as a limit
@@ -26,6 +26,7 @@ mod page;
 mod peers;
 mod plot;
 mod record;
+mod row;
 mod rows;
 mod run;
 mod served;

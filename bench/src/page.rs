@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use crate::goals::{self, Ratio};
 use crate::plot;
 use crate::record::Summary;
-use crate::rows::{self, Link, Row};
+use crate::row::{Link, Row};
+use crate::rows;
 use crate::table;
 
 /// The text of the page between these marks is replaced.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use host::exec::System;
 
 use crate::cli::Options;
-use crate::rows::Row;
+use crate::row::Row;
 use testbed::shell;
 
 /// Where Debian has programs.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::record::Summary;
-use crate::rows::{Link, ROWS, Row, RowKind};
+use crate::row::{Link, Row, RowKind};
+use crate::rows::ROWS;
 
 const WIDTH: f64 = 1000.0;
 const LABELS: f64 = 430.0;

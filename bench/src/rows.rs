@@ -1,114 +1,9 @@
-//! The rows: for each a shell command as people would type it, and what the target holds before and after.
+//! The rows: for each a shell command as people would type it.
 
 use std::fmt::Write as _;
 
 use crate::image::{Form, Size};
-
-/// What a row measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RowKind {
-    /// The agent.
-    Ours,
-    /// Another tool that writes images.
-    Peer,
-    /// A limit of the machine: a part of the work alone.
-    Limit,
-}
-
-/// The link to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// Loopback, without a limit on its rate.
-    Loopback,
-    /// 1 Gbit/s.
-    Gigabit,
-    /// 10 Gbit/s.
-    TenGigabit,
-}
-
-/// What the target holds before a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Initial {
-    /// 0xAA everywhere.
-    Stale,
-    /// The image.
-    Image,
-}
-
-/// What the target has to hold after a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expected {
-    /// The image, its zeros included.
-    Image,
-    /// The image where it is not zero: tools that get a block map do not write holes.
-    Data,
-    /// The newer version of the image.
-    Newer,
-    /// Not compared.
-    Anything,
-}
-
-/// One row of the table.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
-    /// Name, for `--only` and the results.
-    pub(crate) name: &'static str,
-    /// Description, for tables.
-    pub(crate) about: &'static str,
-    pub(crate) kind: RowKind,
-    pub(crate) link: Link,
-    pub(crate) size: Size,
-    /// The forms of the image that are served.
-    pub(crate) forms: &'static [Form],
-    pub(crate) initial: Initial,
-    pub(crate) expected: Expected,
-    /// The programs that the command needs.
-    pub(crate) programs: &'static [&'static str],
-    /// Whether the tool looks for /run/udev/control.
-    pub(crate) udev: bool,
-    /// Whether it is measured in every second round only: slow, and in no goal.
-    pub(crate) every_other_round: bool,
-    /// The command, with variables in braces.
-    pub(crate) command: &'static str,
-}
-
-/// Values of the variables in commands.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Variables(Vec<(&'static str, String)>);
-
-impl Variables {
-    /// Sets `{name}` to `value`.
-    pub(crate) fn with(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
-        self.0.push((name, value.to_string()));
-        self
-    }
-
-    /// The command with its variables replaced. An unknown one stays as it is.
-    pub(crate) fn expand(&self, command: &str) -> String {
-        let mut command = command.to_owned();
-        for (name, value) in &self.0 {
-            command = command.replace(&format!("{{{name}}}"), value);
-        }
-        command
-    }
-}
-
-impl Row {
-    /// Whether the name contains one of `words`, or there are none.
-    pub(crate) fn is_selected(&self, words: &[String]) -> bool {
-        words.is_empty() || words.iter().any(|word| self.name.contains(word.as_str()))
-    }
-
-    /// Whether it is measured in this round, counted from 1.
-    pub(crate) const fn is_due(&self, round: u32) -> bool {
-        !self.every_other_round || round % 2 == 1
-    }
-
-    /// Whether it writes to the target.
-    pub(crate) fn writes(&self) -> bool {
-        self.command.contains("{target}")
-    }
-}
+use crate::row::{Expected, Initial, Link, Row, RowKind};
 
 /// What most rows have: another tool on loopback, the whole image, a stale target.
 const PEER: Row = Row {
@@ -140,16 +35,58 @@ const OURS: Row = Row {
     ..PEER
 };
 
-const FETCH_PACKED: &str = "curl -sf {url}/packed.img.zst -o /dev/null";
-const FETCH_ZST: &str = "curl -sf {url}/disk.raw.zst -o /dev/null";
-const PIPE_ZST: &str = "curl -sf {url}/disk.raw.zst | zstd -dcq | \
-                        dd of={target} bs=4M iflag=fullblock oflag=direct conv=fsync,notrunc status=none";
-const COREOS_ZST: &str =
-    "coreos-installer install --image-url {url}/disk.raw.zst --insecure {target}";
-const OURS_ZST: &str = "provision write --format json --image {url}/disk.raw.zst \
-                        --digest sha256:{sha256} --target {target}";
-const OURS_NEWER: &str =
-    "provision write --format json --image {url}/newer.img.zst --target {target}";
+/// The packed image, fetched and dropped.
+const FETCH_PACKED: Row = Row {
+    about: "packed image fetched, one connection",
+    forms: &[Form::Packed],
+    programs: &["curl"],
+    command: "curl -sf {url}/packed.img.zst -o /dev/null",
+    ..LIMIT
+};
+
+const ZST: Row = Row {
+    about: ".zst, one frame, sha256",
+    forms: &[Form::Zst],
+    command: "provision write --format json --image {url}/disk.raw.zst --digest sha256:{sha256} --target {target}",
+    ..OURS
+};
+
+const COREOS_ZST: Row = Row {
+    about: "coreos-installer, .zst",
+    forms: &[Form::Zst],
+    programs: &["coreos-installer"],
+    udev: true,
+    command: "coreos-installer install --image-url {url}/disk.raw.zst --insecure {target}",
+    ..PEER
+};
+
+const CURL_ZSTD: Row = Row {
+    about: "curl, zstd -d, dd oflag=direct",
+    forms: &[Form::Zst],
+    programs: &["curl", "zstd", "dd"],
+    command: "curl -sf {url}/disk.raw.zst | zstd -dcq | \
+              dd of={target} bs=4M iflag=fullblock oflag=direct conv=fsync,notrunc status=none",
+    ..PEER
+};
+
+/// A newer version of the image, over Gigabit.
+const NEWER: Row = Row {
+    link: Link::Gigabit,
+    forms: &[Form::Newer],
+    expected: Expected::Newer,
+    command: "provision write --format json --image {url}/newer.img.zst --target {target}",
+    ..OURS
+};
+
+/// Writes of what `command` says, without network or decoder.
+const fn write_limit(name: &'static str, about: &'static str, command: &'static str) -> Row {
+    Row {
+        name,
+        about,
+        command,
+        ..LIMIT
+    }
+}
 
 /// All rows, in the order of tables and rounds.
 pub(crate) const ROWS: [Row; 35] = [
@@ -160,12 +97,7 @@ pub(crate) const ROWS: [Row; 35] = [
     },
     Row {
         name: "coreos-zst",
-        about: "coreos-installer, .zst",
-        forms: &[Form::Zst],
-        programs: &["coreos-installer"],
-        udev: true,
-        command: COREOS_ZST,
-        ..PEER
+        ..COREOS_ZST
     },
     Row {
         name: "limit-decode",
@@ -175,26 +107,15 @@ pub(crate) const ROWS: [Row; 35] = [
         command: "provision write --format json --image {url}/packed.img.zst --check",
         ..LIMIT
     },
-    Row {
-        name: "limit-write-data-parallel",
-        about: "O_DIRECT, the non-zero bytes, 4 writes of 1 MiB in flight",
-        command: "bench write-limit --writers 4 --map {files}/data.map --target {target}",
-        ..LIMIT
-    },
-    Row {
-        name: "zst",
-        about: ".zst, one frame, sha256",
-        forms: &[Form::Zst],
-        command: OURS_ZST,
-        ..OURS
-    },
+    write_limit(
+        "limit-write-data-parallel",
+        "O_DIRECT, the non-zero bytes, 4 writes of 1 MiB in flight",
+        "bench write-limit --writers 4 --map {files}/data.map --target {target}",
+    ),
+    Row { name: "zst", ..ZST },
     Row {
         name: "curl-zstd",
-        about: "curl, zstd -d, dd oflag=direct",
-        forms: &[Form::Zst],
-        programs: &["curl", "zstd", "dd"],
-        command: PIPE_ZST,
-        ..PEER
+        ..CURL_ZSTD
     },
     Row {
         name: "zst-unverified",
@@ -304,38 +225,31 @@ pub(crate) const ROWS: [Row; 35] = [
     },
     Row {
         name: "limit-fetch-packed",
-        about: "packed image fetched, one connection",
-        forms: &[Form::Packed],
-        programs: &["curl"],
-        command: FETCH_PACKED,
-        ..LIMIT
+        ..FETCH_PACKED
     },
     Row {
         name: "limit-fetch-zst",
         about: ".zst fetched, one connection",
         forms: &[Form::Zst],
         programs: &["curl"],
-        command: FETCH_ZST,
+        command: "curl -sf {url}/disk.raw.zst -o /dev/null",
         ..LIMIT
     },
-    Row {
-        name: "limit-write-data-single",
-        about: "O_DIRECT, the non-zero bytes, one write in flight",
-        command: "bench write-limit --writers 1 --map {files}/data.map --target {target}",
-        ..LIMIT
-    },
-    Row {
-        name: "limit-write-all-parallel",
-        about: "O_DIRECT, all bytes, 4 writes of 1 MiB in flight",
-        command: "bench write-limit --writers 4 --map {files}/all.map --target {target}",
-        ..LIMIT
-    },
-    Row {
-        name: "limit-write-all-single",
-        about: "O_DIRECT, all bytes, one write in flight",
-        command: "bench write-limit --writers 1 --map {files}/all.map --target {target}",
-        ..LIMIT
-    },
+    write_limit(
+        "limit-write-data-single",
+        "O_DIRECT, the non-zero bytes, one write in flight",
+        "bench write-limit --writers 1 --map {files}/data.map --target {target}",
+    ),
+    write_limit(
+        "limit-write-all-parallel",
+        "O_DIRECT, all bytes, 4 writes of 1 MiB in flight",
+        "bench write-limit --writers 4 --map {files}/all.map --target {target}",
+    ),
+    write_limit(
+        "limit-write-all-single",
+        "O_DIRECT, all bytes, one write in flight",
+        "bench write-limit --writers 1 --map {files}/all.map --target {target}",
+    ),
     Row {
         name: "packed-1g",
         about: "packed image",
@@ -344,59 +258,35 @@ pub(crate) const ROWS: [Row; 35] = [
     },
     Row {
         name: "limit-fetch-packed-1g",
-        about: "packed image fetched, one connection",
         link: Link::Gigabit,
-        forms: &[Form::Packed],
-        programs: &["curl"],
-        command: FETCH_PACKED,
-        ..LIMIT
+        ..FETCH_PACKED
     },
     Row {
         name: "zst-1g",
-        about: ".zst, one frame, sha256",
         link: Link::Gigabit,
-        forms: &[Form::Zst],
-        command: OURS_ZST,
-        ..OURS
+        ..ZST
     },
     Row {
         name: "curl-zstd-1g",
-        about: "curl, zstd -d, dd oflag=direct",
         link: Link::Gigabit,
-        forms: &[Form::Zst],
-        programs: &["curl", "zstd", "dd"],
-        command: PIPE_ZST,
-        ..PEER
+        ..CURL_ZSTD
     },
     Row {
         name: "coreos-zst-1g",
-        about: "coreos-installer, .zst",
         link: Link::Gigabit,
-        forms: &[Form::Zst],
-        programs: &["coreos-installer"],
-        udev: true,
         every_other_round: true,
-        command: COREOS_ZST,
-        ..PEER
+        ..COREOS_ZST
     },
     Row {
         name: "newer-1g",
         about: "newer version onto a stale disk",
-        link: Link::Gigabit,
-        forms: &[Form::Newer],
-        expected: Expected::Newer,
-        command: OURS_NEWER,
-        ..OURS
+        ..NEWER
     },
     Row {
         name: "delta-1g",
         about: "newer version over the one before, 5 % of chunks changed",
-        link: Link::Gigabit,
-        forms: &[Form::Newer],
         initial: Initial::Image,
-        expected: Expected::Newer,
-        command: OURS_NEWER,
-        ..OURS
+        ..NEWER
     },
     Row {
         name: "packed-10g",
@@ -406,22 +296,13 @@ pub(crate) const ROWS: [Row; 35] = [
     },
     Row {
         name: "limit-fetch-packed-10g",
-        about: "packed image fetched, one connection",
         link: Link::TenGigabit,
-        forms: &[Form::Packed],
-        programs: &["curl"],
-        command: FETCH_PACKED,
-        ..LIMIT
+        ..FETCH_PACKED
     },
     Row {
         name: "coreos-zst-10g",
-        about: "coreos-installer, .zst",
         link: Link::TenGigabit,
-        forms: &[Form::Zst],
-        programs: &["coreos-installer"],
-        udev: true,
-        command: COREOS_ZST,
-        ..PEER
+        ..COREOS_ZST
     },
     Row {
         name: "packed-half",
@@ -448,6 +329,7 @@ pub(crate) fn commands() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::Variables;
     use std::collections::BTreeSet;
 
     #[test]

@@ -19,7 +19,8 @@ use crate::image::{Form, Image, Size};
 use crate::page::Results;
 use crate::peers::Programs;
 use crate::record::{Samples, to_f64};
-use crate::rows::{Expected, Initial, ROWS, Row, RowKind};
+use crate::row::{Expected, Initial, Row, RowKind};
+use crate::rows::ROWS;
 use crate::{changed, goals, served};
 
 /// Runs the bench, or lists its rows.

@@ -8,7 +8,7 @@ use host::exec::{Cmd, Program, Running, System};
 use host::wait;
 use testbed::{nginx, shell};
 
-use crate::rows::Link;
+use crate::row::Link;
 
 /// Starts programs in the namespace at the other end of the link.
 const IP: Program = Program::new("ip", "iproute2");

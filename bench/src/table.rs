@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use crate::goals::Ratio;
 use crate::record::Summary;
-use crate::rows::{Link, ROWS, Row, RowKind};
+use crate::row::{Link, Row, RowKind};
+use crate::rows::ROWS;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
