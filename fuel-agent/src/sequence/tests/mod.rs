@@ -1,5 +1,7 @@
 //! Whole runs in a world of fakes: a fault, a panic and a signal at every single thing that a run does.
 
+mod before;
+mod faults;
 mod world;
 mod write;
 
@@ -66,72 +68,6 @@ fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator
 fn work() -> usize {
     let done = run(&World::default(), &settings(), false).done;
     done.iter().position(|it| it == "clean up").unwrap()
-}
-
-#[test]
-fn whatever_fails_is_the_error_that_is_told_and_clean_up_and_report_come() {
-    for at in 1..work() {
-        let world = World::with(|script| script.mishap = Some((at, Mishap::Fails)));
-        let left = run(&world, &settings(), false);
-        let what = &left.done[at];
-        assert_eq!(
-            left.done.iter().filter(|it| *it == "clean up").count(),
-            1,
-            "{what}"
-        );
-        if what.starts_with("call") {
-            assert_eq!(left.exit_status(), 9);
-            assert!(!left.did(&format!("call {FAILED}")), "it is installed");
-            continue;
-        }
-        assert_eq!(left.exit_status(), 7, "{what}");
-        assert_eq!(left.recorded, ["injected"], "{what}");
-        assert_eq!(left.report["error"]["message"], "injected", "{what}");
-        assert_eq!(left.report["exit_status"], 7);
-        assert_eq!(left.report["touched"], left.did("step"), "{what}");
-        assert!(left.did(&format!("call {FAILED}")), "{what}");
-        assert!(!left.did(&format!("call {BUILT}")), "{what}");
-        assert!(!left.did("end"), "{what}");
-        assert_eq!(left.folder.state().unwrap().unwrap().exit_status, Some(7));
-        let after = left.done.iter().position(|it| it == "clean up").unwrap();
-        assert_eq!(
-            after,
-            at + 1 + usize::from(arms(what)),
-            "nothing is done between `{what}` and clean-up"
-        );
-    }
-}
-
-#[test]
-fn of_images_at_the_same_time_the_one_that_failed_is_told_and_the_other_is_in_the_report() {
-    let both = |script: &mut world::Script| script.second_image = Some("/var/lib/data");
-    let whole = run(&World::with(both), &settings(), false);
-    assert_eq!(whole.exit_status(), 0, "{:?}", whole.recorded);
-    let first = whole
-        .done
-        .iter()
-        .position(|it| it.starts_with("step write http"));
-    let first = first.unwrap();
-    assert!(whole.done[first + 1].starts_with("step at the same time, write http"));
-    assert!(whole.done[first + 2].starts_with("step grow"));
-    for (at, outcomes) in [
-        (first, ["failed", "failed"]),
-        (first + 1, ["changed", "failed"]),
-    ] {
-        let world = World::with(|script| {
-            both(script);
-            script.mishap = Some((at, Mishap::Fails));
-        });
-        let left = run(&world, &settings(), false);
-        assert_eq!(left.exit_status(), 7);
-        assert_eq!(left.recorded, ["injected"]);
-        let steps = left.report["steps"].as_array().unwrap();
-        let last = &steps[steps.len() - 2..];
-        assert_eq!([&last[0]["outcome"], &last[1]["outcome"]], outcomes);
-        let is_stopped = at == first;
-        assert_eq!(last[1]["why"].is_string(), is_stopped, "{}", last[1]);
-        assert_eq!(left.done[at + 1], "clean up");
-    }
 }
 
 /// Whether there may be boot code on a disk when this is tried.
@@ -234,89 +170,6 @@ fn before_closeup(world: &World, failed: &RunOutcome) -> Vec<String> {
 }
 
 #[test]
-fn what_cannot_be_disarmed_is_told_and_the_rest_is_still_cleaned_up() {
-    let stamp = work() - 2;
-    for mishap in [Mishap::Fails, Mishap::Panics] {
-        let world = World::with(|script| {
-            script.mishap = Some((stamp, Mishap::Fails));
-            script.then = Some(mishap);
-        });
-        let left = run(&world, &settings(), false);
-        assert!(arms(&left.done[stamp]) && left.did("clean up"));
-        assert_eq!(left.exit_status(), 7);
-        assert_eq!(left.report["unclean"].as_array().unwrap().len(), 1);
-    }
-}
-
-#[test]
-fn a_panic_anywhere_is_an_internal_error_after_clean_up() {
-    for at in 0..work() {
-        let world = World::with(|script| script.mishap = Some((at, Mishap::Panics)));
-        let left = run(&world, &settings(), false);
-        let what = &left.done[at];
-        assert_eq!(left.exit_status(), 1, "{what}");
-        assert_eq!(left.did("clean up"), at > 0, "{what}");
-        assert_eq!(left.report["error"]["kind"], "internal", "{what}");
-    }
-}
-
-#[test]
-fn a_signal_anywhere_ends_the_run_with_130_after_clean_up() {
-    for at in 1..work() {
-        let world = World::with(|script| script.mishap = Some((at, Mishap::IsCancelled)));
-        let left = run(&world, &settings(), false);
-        let what = &left.done[at];
-        assert_eq!(left.exit_status(), 130, "{what}");
-        assert!(left.did("clean up"), "{what}");
-        assert_eq!(left.report["result"], "interrupted", "{what}");
-        assert_eq!(left.report["retryable"], true, "{what}");
-        assert!(!left.did("end"), "{what}");
-        let installed = what.starts_with("call");
-        assert_eq!(left.folder.owed().is_some(), installed, "{what}");
-        let notified = left.did(&format!("call {FAILED}"));
-        assert!(
-            !(installed && notified),
-            "a node that starts from its disks is not called failed"
-        );
-    }
-}
-
-#[test]
-fn a_clean_up_that_fails_is_told_beside_the_error_that_led_to_it() {
-    let world = World::with(|script| script.mishap = Some((work(), Mishap::Fails)));
-    let left = run(&world, &settings(), false);
-    assert_eq!(left.exit_status(), 7, "alone it is the error");
-    assert_eq!(left.report["error"]["stage"], "cleanup");
-    assert!(left.did(&format!("call {BUILT}")));
-    assert!(
-        !left.did(&format!("call {FAILED}")),
-        "a node is not both built and failed"
-    );
-    let world = World::with(|script| {
-        script.changes = true;
-        script.mishap = Some((7, Mishap::Fails));
-    });
-    let left = run(&world, &settings(), false);
-    assert_eq!(left.done[7], "clean up");
-    assert_eq!(left.exit_status(), 5);
-    assert_eq!(left.report["unclean"][0]["message"], "injected");
-}
-
-#[test]
-fn a_node_that_has_changed_meanwhile_is_not_touched() {
-    let left = run(
-        &World::with(|script| script.changes = true),
-        &settings(),
-        false,
-    );
-    assert_eq!((left.exit_status(), left.did("step")), (5, false));
-    assert_eq!(
-        left.report["error"]["message"],
-        "the machine has changed since it was looked at: /dev/sda looks different"
-    );
-}
-
-#[test]
 fn what_the_orchestrator_does_not_accept_stays_owed_and_the_node_up() {
     let world = World::with(|script| script.refuses.push(BUILT));
     let left = run(&world, &settings(), true);
@@ -343,38 +196,6 @@ fn a_pulled_run_reboots_a_pushed_one_does_not_and_a_setting_says_otherwise() {
         let end = left.done.iter().find(|it| it.starts_with("end"));
         assert_eq!(end.map(String::as_str), done);
     }
-}
-
-#[test]
-fn a_disk_that_is_not_as_planned_is_noticed_before_anything_is_touched() {
-    let as_planned = Geometry {
-        size: sample_request::mib(20 << 10),
-        sector_size: Bytes(512),
-    };
-    let others = [
-        Geometry {
-            size: sample_request::mib(40 << 10),
-            ..as_planned
-        },
-        Geometry {
-            size: Bytes(as_planned.size.0 - 512),
-            ..as_planned
-        },
-        Geometry {
-            sector_size: Bytes(4096),
-            ..as_planned
-        },
-    ];
-    for other in others {
-        let world = World::with(|script| script.geometry = Some(other));
-        let left = run(&world, &settings(), false);
-        assert_eq!(left.exit_status(), 5, "{other:?}");
-        assert!(!left.did("step"), "{other:?}");
-        assert_eq!(left.report["touched"], false);
-        assert_eq!(left.report["error"]["stage"], "prepare");
-    }
-    let world = World::with(|script| script.geometry = Some(as_planned));
-    assert_eq!(run(&world, &settings(), false).exit_status(), 0);
 }
 
 #[test]
@@ -414,23 +235,6 @@ fn what_cannot_be_done_on_a_file_makes_the_run_incomplete_and_never_a_success() 
 }
 
 #[test]
-fn a_second_agent_leaves_no_trace_of_itself_where_the_first_one_writes() {
-    let left = run(
-        &World::with(|script| script.locked_out = true),
-        &settings(),
-        false,
-    );
-    assert_eq!((left.exit_status(), left.done.len()), (5, 0));
-    assert!(
-        !left.did("call"),
-        "the first one's orchestrator hears of it"
-    );
-    assert!(left.folder.state().unwrap().is_none());
-    assert!(!left.folder.report().exists());
-    assert_eq!(left.report["error"]["message"], "another agent is running");
-}
-
-#[test]
 fn without_callbacks_there_is_nothing_to_call() {
     let left = run(&World::default(), &Settings::default(), false);
     assert_eq!((left.exit_status(), left.did("call")), (0, false));
@@ -455,17 +259,5 @@ fn an_orchestrator_that_does_not_answer_yet_is_worth_a_word_and_no_refusal() {
             "the callback server http://o is unreachable: connection refused; the agent retries at the end of the run"
         ],
         "both callbacks go to one server, which is asked once"
-    );
-}
-
-#[test]
-fn a_run_that_cannot_begin_for_want_of_a_lock_tells_so() {
-    let world = World::with(|script| script.mishap = Some((0, Mishap::Fails)));
-    let left = run(&world, &settings(), false);
-    let failed = format!("call {FAILED}");
-    assert_eq!(left.done, ["begin", failed.as_str()]);
-    assert!(
-        left.folder.state().unwrap().is_none(),
-        "the folder is not ours"
     );
 }
