@@ -26,6 +26,9 @@ pub enum MountMode {
     ReadOnly,
     /// Read-write.
     Write,
+    /// Read-only without replaying the journal, which a read-only mount would do: nothing is written, in whatever state
+    /// the filesystem is. Of the types that [`can_probe`] names.
+    Probe,
 }
 
 /// Mounts and unmounts filesystems.
@@ -58,13 +61,17 @@ impl Mounts for KernelMounts {
         mode: MountMode,
     ) -> io::Result<()> {
         let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | NOSYMFOLLOW;
-        if mode == MountMode::ReadOnly {
+        if mode != MountMode::Write {
             flags |= MsFlags::MS_RDONLY;
         }
+        let options = match mode {
+            MountMode::Probe => Some(probe_options(kind).ok_or(io::ErrorKind::Unsupported)?),
+            MountMode::ReadOnly | MountMode::Write => None,
+        };
         tracing::debug!(device = %device.display(), target = %target.display(), kind, ?mode, "mount");
         // Programs that probed or formatted the device just before may still have it open.
         wait::while_busy(PATIENCE, || {
-            mount(Some(device), target, Some(kind), flags, None::<&str>)
+            mount(Some(device), target, Some(kind), flags, options)
         })
     }
 
@@ -85,6 +92,32 @@ impl Mounts for KernelMounts {
             .map(|mount| (mount.source.to_string_lossy().into_owned(), mount.target))
             .collect())
     }
+}
+
+/// Mount options with which the driver of `kind` leaves the journal alone, empty where it has none to replay; `None` for
+/// types of which it is not known.
+fn probe_options(kind: &str) -> Option<&'static str> {
+    match kind {
+        "xfs" => Some("norecovery"),
+        "ext3" | "ext4" => Some("noload"),
+        "ext2" => Some(""),
+        _ => None,
+    }
+}
+
+/// Whether [`probe`] can be used for filesystems of type `kind`.
+pub fn can_probe(kind: &str) -> bool {
+    probe_options(kind).is_some()
+}
+
+/// Checks that the kernel reads the filesystem on `device`, without writing anything to it: mounts it on the existing
+/// folder `target`, lists its root folder and unmounts it.
+pub fn probe(mounts: &mut dyn Mounts, device: &Path, target: &Path, kind: &str) -> io::Result<()> {
+    mounts.mount(device, target, kind, MountMode::Probe)?;
+    let listed =
+        fs::read_dir(target).and_then(|mut entries| entries.try_for_each(|entry| entry.map(drop)));
+    let unmounted = mounts.unmount(target);
+    listed.and(unmounted)
 }
 
 /// Moves this process, and the programs that it starts from here on, into a new mount namespace: the kernel unmounts

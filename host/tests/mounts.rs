@@ -10,7 +10,7 @@ use host::cancel::Cancel;
 use host::exec::{Cmd, Exec, Program, System};
 use host::ioctl::flags;
 use host::ioctl::loops::{LoopDevice, LoopOptions};
-use host::mount::{KernelMounts, MountMode, Mounts, unmount_below};
+use host::mount::{KernelMounts, MountMode, Mounts, probe, unmount_below};
 use host::tree::Tree;
 
 /// A loop device with an ext4; `None`, after printing that the test is skipped, where there are no loop devices.
@@ -93,6 +93,39 @@ fn a_mount_has_the_flags_that_disarm_what_is_on_it() {
         }
         mounts.unmount(target).unwrap();
     }
+}
+
+/// All bytes of a device.
+fn bytes(device: &LoopDevice) -> Vec<u8> {
+    fs::read(device.path()).unwrap()
+}
+
+#[test]
+fn probing_writes_nothing_and_finds_what_is_damaged() {
+    let Some(device) = ext4() else { return };
+    let folder = Mounted(tempfile::tempdir().unwrap());
+    let target = folder.0.path();
+    // As after a power cut: the journal is to be replayed, which a mount does even where it is read-only.
+    let mut debugfs = System::new(Cancel::new());
+    let dirty = Cmd::new(Program::new("debugfs", "e2fsprogs"))
+        .args(["-w", "-R", "feature needs_recovery"])
+        .arg(device.path());
+    debugfs.run(&dirty).unwrap();
+    let before = bytes(&device);
+    probe(&mut KernelMounts, device.path(), target, "ext4").unwrap();
+    assert!(bytes(&device) == before, "nothing was written");
+    let refused = probe(&mut KernelMounts, device.path(), target, "vfat").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::Unsupported);
+    // the descriptors of the block groups, whose checksums do not fit any more
+    let file = fs::File::options().write(true).open(device.path()).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 1024], 2048).unwrap();
+    file.sync_all().unwrap();
+    drop(file);
+    let damaged = bytes(&device);
+    probe(&mut KernelMounts, device.path(), target, "ext4").unwrap_err();
+    assert!(bytes(&device) == damaged, "nothing was written");
+    let mounted = KernelMounts.mounted().unwrap();
+    assert!(mounted.iter().all(|(_, at)| at != target));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //!   partition_table, gpt       old signatures, partition tables, the kernel's partitions
 //!   raid, lvm                  arrays, volume groups, volumes
 //!   filesystem, staging        made, grown; by way of a staging file where a disk is a file
-//!   signature                  what blkid finds on a device
+//!   signature, probe           what blkid finds on a device; whether the kernel mounts it
 //!   image, content             image bytes onto their device, archives into their filesystem; the files below a
 //!                              mount point into its filesystem
 //!   target, target_tree        the installed system's tree, mounted
@@ -39,6 +39,7 @@ mod network;
 mod on_loops;
 pub mod outcome;
 pub mod partition_table;
+pub mod probe;
 pub mod raid;
 pub mod release;
 mod signature;

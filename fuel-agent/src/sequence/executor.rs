@@ -40,6 +40,8 @@ pub trait Executor {
     fn probe_exclusive(&mut self, disk: &Path) -> Result<Geometry, Error>;
     /// Opens for reading a disk that something may hold.
     fn geometry(&mut self, disk: &Path) -> Result<Geometry, Error>;
+    /// Looks at the kept filesystems that can be looked at before anything is written, and writes nothing.
+    fn probe_kept(&mut self, plan: &ApprovedPlan, state: &mut State) -> Result<(), Error>;
     /// Performs one step.
     fn step(
         &mut self,

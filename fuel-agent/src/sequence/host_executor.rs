@@ -215,6 +215,17 @@ impl Executor for HostExecutor<'_> {
         Ok(geometry_of(device.as_ref()))
     }
 
+    fn probe_kept(&mut self, plan: &ApprovedPlan, state: &mut State) -> Result<(), Error> {
+        let mut context = Context {
+            plan,
+            host: self.host.host()?,
+            events: self.events,
+            options: &self.options,
+            state,
+        };
+        apply::probe::kept_partitions(&mut context)
+    }
+
     fn step(
         &mut self,
         plan: &ApprovedPlan,

@@ -171,7 +171,8 @@ impl<'a> Run<'a> {
                 what: what.clone(),
             });
         }
-        execution.claim(&plan, before, &mut *self.executor)
+        execution.claim(&plan, before, &mut *self.executor)?;
+        self.executor.probe_kept(&plan, &mut execution.state)
     }
 
     /// Performs the plan's steps of a stage.

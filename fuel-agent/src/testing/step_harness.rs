@@ -9,7 +9,7 @@ use host::units::Bytes;
 use super::sample_plan;
 use crate::apply::context::{Context, Options, State};
 use crate::apply::outcome::{Outcome, StepRun};
-use crate::apply::{perform, perform_together, undo};
+use crate::apply::{perform, perform_together, probe, undo};
 use crate::events::{Event, Events};
 use crate::http::HttpSettings;
 use crate::model::error::Error;
@@ -174,6 +174,20 @@ impl StepHarness {
         };
         let steps: Vec<Step> = images.iter().enumerate().map(write).collect();
         self.group(&steps)
+    }
+
+    /// Looks at the kept filesystems on partitions.
+    pub(crate) fn probe_kept(&mut self) -> Result<(), Error> {
+        let options = self.options();
+        let plan = ApprovedPlan::assumed(self.plan.clone());
+        let mut context = Context {
+            plan: &plan,
+            host: &mut fake::host(&self.script, &self.disks, &self.mounts),
+            events: &self.recorded,
+            options: &options,
+            state: &mut self.state,
+        };
+        probe::kept_partitions(&mut context)
     }
 
     /// Lets go of something that a step made.

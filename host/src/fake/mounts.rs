@@ -15,6 +15,7 @@ struct State {
     mounted: Vec<(String, PathBuf)>,
     transcript: Vec<String>,
     failing_at: Option<usize>,
+    errno: Option<i32>,
 }
 
 impl FakeMounts {
@@ -34,6 +35,13 @@ impl FakeMounts {
         self
     }
 
+    /// The kernel's number of the error with which it fails.
+    #[must_use]
+    pub fn with_errno(self, errno: i32) -> Self {
+        self.state().errno = Some(errno);
+        self
+    }
+
     /// Every mount and unmount so far, a line each.
     pub fn transcript(&self) -> String {
         let lines = self.state().transcript.clone();
@@ -46,7 +54,10 @@ impl State {
         let n = self.transcript.len();
         self.transcript.push(line);
         if self.failing_at == Some(n) {
-            return Err(io::Error::other("injected"));
+            let injected = || io::Error::other("injected");
+            return Err(self
+                .errno
+                .map_or_else(injected, io::Error::from_raw_os_error));
         }
         Ok(())
     }
@@ -65,6 +76,7 @@ impl Mounts for FakeMounts {
         let mode = match mode {
             MountMode::ReadOnly => "ro",
             MountMode::Write => "rw",
+            MountMode::Probe => "probe",
         };
         state.note(format!("mount -t {kind} -o {mode} {device} {to}"))?;
         state.mounted.push((device, target.to_owned()));

@@ -8,6 +8,7 @@ use host::mount::MountMode;
 
 use super::context::{Context, disk_error, tool_error};
 use super::outcome::Outcome;
+use super::probe;
 use super::staging::Staging;
 use crate::model::error::{Error, Kind};
 use crate::model::filesystem::Growth;
@@ -186,6 +187,8 @@ fn not_sound(source: ExecError, node: &Path) -> Error {
 }
 
 fn grow_mounted(context: &mut Context<'_>, node: &Path, kind: &str) -> Result<(), Error> {
+    // Unlike ext, it was checked by no program before.
+    probe::of_image(context, node, kind)?;
     let folder = context.options.work.join("grow");
     fs::create_dir_all(&folder).map_err(disk_error(
         format!("cannot make {}", folder.display()),

@@ -119,6 +119,8 @@ fn ext_is_checked_and_grown_where_it_lies_and_xfs_mounted() {
     blkid --probe --output export /dev/mapper/os-root
     xfs_growfs -d WORK/grow
     blkid --probe --output export /dev/mapper/os-root
+    mount -t xfs -o probe /dev/mapper/os-root WORK/probe
+    umount WORK/probe
     mount -t xfs -o rw /dev/mapper/os-root WORK/grow
     umount WORK/grow
     ");
@@ -141,7 +143,7 @@ fn growing_that_fails_is_told_and_leaves_nothing_mounted() {
         let count = |word: &str| mounts.lines().filter(|line| line.starts_with(word)).count();
         assert_eq!(count("mount"), count("umount"), "{mounts}");
     }
-    for n in 0..2 {
+    for n in 0..4 {
         let mut harness = growing("xfs");
         harness.mounts = harness.mounts.failing_at(n);
         assert_eq!(grow(&mut harness).unwrap_err().kind, Kind::Disk, "{n}");

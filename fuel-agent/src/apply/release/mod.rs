@@ -8,7 +8,7 @@ use host::exec::Cmd;
 use super::context::{Context, disk_error, is_not_there};
 use super::lvm::lvm;
 use super::outcome::Outcome;
-use super::{lvm as groups, raid};
+use super::{lvm as groups, probe, raid};
 use crate::model::error::{Error, Kind};
 use crate::model::step::{Release, Step};
 use crate::tools::Tool;
@@ -161,6 +161,7 @@ pub(super) fn activate_kept(context: &mut Context<'_>) -> Result<Outcome, Error>
     for planned in &context.plan.logical_volumes {
         context.await_node(Path::new(&planned.device))?;
     }
+    probe::kept_stacks(context)?;
     Ok(Outcome::Changed)
 }
 

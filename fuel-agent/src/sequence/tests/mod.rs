@@ -25,7 +25,7 @@ use world::{BUILT, FAILED, Mishap, RecordedEvents, World, run, settings};
 fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator() {
     let left = run(&World::default(), &settings(), false);
     assert_eq!(left.exit_status(), 0);
-    insta::assert_snapshot!(left.done.join("\n"), @r"
+    insta::assert_snapshot!(left.done.join("\n"), @"
     begin
     make room
     read the request
@@ -34,6 +34,7 @@ fn a_pushed_run_does_everything_in_order_and_leaves_the_node_to_its_orchestrator
     hold /dev/sda
     look at the node
     claim /dev/sda
+    look at what is kept
     step disarm /dev/sda: boot code, identity stamp
     step wipe old signatures on /dev/sda
     step write a GPT with 6 partitions to /dev/sda

@@ -198,6 +198,10 @@ impl Executor for World {
         }))
     }
 
+    fn probe_kept(&mut self, _: &ApprovedPlan, _: &mut State) -> Result<(), Error> {
+        self.does("look at what is kept")
+    }
+
     fn step(
         &mut self,
         _: &ApprovedPlan,
