@@ -86,8 +86,8 @@ impl Unpacker {
 pub fn is_zero(bytes: &[u8]) -> bool {
     // the first byte is zero, and every byte equals the one before it: one memory comparison, which stops early
     match bytes {
-        [] | [0] => true,
-        [0, rest @ ..] => bytes[..rest.len()] == *rest,
+        [] => true,
+        [0, rest @ ..] => bytes.get(..rest.len()) == Some(rest),
         _ => false,
     }
 }

@@ -160,14 +160,18 @@ pub(crate) fn zstd_window(head: &[u8]) -> Option<u64> {
     let (descriptor, rest) = rest.split_first()?;
     let single_segment = descriptor & 0b10_0000 != 0;
     if !single_segment {
-        let byte = rest.first()?;
-        let base = 1_u64 << (10 + (byte >> 3));
-        return Some(base + base / 8 * u64::from(byte & 0b111));
+        let (exponent, mantissa) = (u32::from(rest.first()? >> 3), rest.first()? & 0b111);
+        // in eighths of a power of two, from 1 KiB up
+        let eighths = u64::from(mantissa | 0b1000);
+        return eighths.checked_shl(exponent.checked_add(7)?);
     }
     // the whole content is the window: its size follows the dictionary's identifier
-    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
+    let dictionary = match descriptor & 0b11 {
+        0b11 => 4,
+        short => usize::from(short),
+    };
     let size = rest.get(dictionary..)?;
-    let length = [1, 2, 4, 8][usize::from(descriptor >> 6)];
+    let length = 1_usize << (descriptor >> 6);
     let value = size
         .get(..length)?
         .iter()
@@ -191,8 +195,10 @@ pub(crate) fn xz_dictionary(head: &[u8]) -> Option<u64> {
         return None;
     }
     let mut rest = block.get(2..)?;
-    for _ in 0..(flags >> 6 & 1) + (flags >> 7) {
-        (_, rest) = xz_integer(rest)?;
+    for is_there in [flags & 0x40 != 0, flags & 0x80 != 0] {
+        if is_there {
+            (_, rest) = xz_integer(rest)?;
+        }
     }
     for _ in 0..=(flags & 0b11) {
         let (filter, after) = xz_integer(rest)?;
@@ -212,18 +218,22 @@ const LZMA2: u64 = 0x21;
 fn lzma2_dictionary(bits: u8) -> Option<u64> {
     match bits {
         40 => Some(u64::from(u32::MAX)),
-        bits if bits < 40 => Some((2 | u64::from(bits & 1)) << (bits / 2 + 11)),
+        bits if bits < 40 => {
+            (2 | u64::from(bits & 1)).checked_shl(u32::from(bits / 2).checked_add(11)?)
+        }
         _ => None,
     }
 }
 
 /// An integer of xz, seven bits a byte, and what follows it.
 fn xz_integer(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0;
-    for (index, byte) in (0..9_u32).zip(bytes) {
-        value |= u64::from(byte & 0x7f) << (7 * index);
+    let (mut value, mut rest) = (0, bytes);
+    for shift in (0..63).step_by(7) {
+        let byte;
+        (byte, rest) = rest.split_first()?;
+        value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Some((value, bytes.get(usize::try_from(index).ok()? + 1..)?));
+            return Some((value, rest));
         }
     }
     None

@@ -118,7 +118,7 @@ impl Index {
             raw_offset,
             raw_length: length_at(raw_offset, self.raw_size, self.chunk_size),
             packed_offset: entry.offset(),
-            packed_length: u32::try_from(end - entry.offset()).ok()?,
+            packed_length: u32::try_from(end.checked_sub(entry.offset())?).ok()?,
             raw_digest: entry.raw_digest,
             packed_digest: entry.packed_digest,
             zero: entry.offset_and_zero & ZERO != 0,
@@ -151,11 +151,7 @@ fn length_at(offset: u64, raw_size: u64, chunk_size: u32) -> u32 {
 /// The longest frame, in bytes, that zstd makes of `length` bytes (`ZSTD_COMPRESSBOUND` of zstd.h).
 pub(crate) const fn packed_length_max(length: u32) -> u32 {
     const SMALL: u32 = 128 << 10;
-    let margin = if length < SMALL {
-        (SMALL - length) >> 11
-    } else {
-        0
-    };
+    let margin = SMALL.saturating_sub(length) >> 11;
     length.saturating_add(length >> 8).saturating_add(margin)
 }
 
@@ -319,9 +315,9 @@ pub(crate) fn zeros_digest(length: u32) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let mut left = usize::try_from(length).unwrap_or(usize::MAX);
     while left > 0 {
-        let now = left.min(PIECE.len());
-        hasher.update(&PIECE[..now]);
-        left -= now;
+        let piece = PIECE.get(..left).unwrap_or(&PIECE);
+        hasher.update(piece);
+        left = left.saturating_sub(piece.len());
     }
     hasher.finalize().into()
 }

@@ -17,6 +17,10 @@
 //!
 //! docs/packed-images.md specifies the format. This crate only handles bytes: it does not depend on disks, networks or
 //! the agent.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 pub mod archive;
 pub mod codec;

@@ -116,7 +116,11 @@ impl<R: BufRead, D: Read> Read for Members<R, D> {
                         self.state = State::Within(decoder, true);
                         return Ok(count);
                     }
-                    self.empty = if has_data { 0 } else { self.empty + 1 };
+                    self.empty = if has_data {
+                        0
+                    } else {
+                        self.empty.saturating_add(1)
+                    };
                     if self.empty > EMPTY_MOST {
                         let why = format!("more than {EMPTY_MOST} members in a row are empty");
                         return Err(io::Error::new(io::ErrorKind::InvalidData, why));

@@ -95,7 +95,7 @@ impl<R: BufRead> Archive<R> {
             (Map::Known { size, pieces }, _) => (size, pieces, stored),
             (Map::InFront { size }, _) => {
                 let (pieces, length) = self.map_in_front(stored)?;
-                (size, pieces, stored - length)
+                (size, pieces, stored.saturating_sub(length))
             }
         };
         if i64::try_from(size).is_err() {
@@ -129,13 +129,13 @@ impl<R: BufRead> Archive<R> {
     /// Format 1.0: lines of decimal numbers in whole blocks before the data. Returns the segments and the length of
     /// those blocks in bytes.
     fn map_in_front(&mut self, stored: u64) -> Result<(Vec<Piece>, u64), Unreadable> {
-        let (mut length, mut line) = (0, Line::default());
-        let (mut count, mut numbers) = (None, Vec::new());
+        let (mut length, mut line) = (0_u64, Line::default());
+        let (mut count, mut offset, mut pieces) = (None, None, Vec::new());
         loop {
-            if stored - length < BLOCK_LENGTH {
+            length = length.saturating_add(BLOCK_LENGTH);
+            if length > stored {
                 return Err("has a list of pieces that is longer than its data".into());
             }
-            length += BLOCK_LENGTH;
             for byte in self.block()? {
                 let Some(number) = line.push(byte)? else {
                     continue;
@@ -151,14 +151,16 @@ impl<R: BufRead> Archive<R> {
                     }
                     continue;
                 };
-                numbers.push(number);
-                if numbers.len() == 2 * expected {
-                    let pairs = numbers.chunks_exact(2);
-                    let pieces = pairs.map(|pair| Piece {
-                        offset: pair[0],
-                        length: pair[1],
-                    });
-                    return Ok((pieces.collect(), length));
+                let Some(offset) = offset.take() else {
+                    offset = Some(number);
+                    continue;
+                };
+                pieces.push(Piece {
+                    offset,
+                    length: number,
+                });
+                if pieces.len() == expected {
+                    return Ok((pieces, length));
                 }
             }
         }

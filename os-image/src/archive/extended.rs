@@ -130,8 +130,13 @@ impl Extended {
 
 fn set(attributes: &mut Vec<Attribute>, name: Vec<u8>, value: &[u8]) -> Result<(), String> {
     attributes.retain(|known| known.name != name);
-    let names: usize = attributes.iter().map(|known| known.name.len() + 1).sum();
-    if names + name.len() + 1 > NAMES_MOST {
+    // the kernel's list of names has a zero byte after each
+    let names = attributes.iter().map(|known| known.name.len());
+    let names = names.chain([name.len()]);
+    if names.fold(0_usize, |sum, name| {
+        sum.saturating_add(name).saturating_add(1)
+    }) > NAMES_MOST
+    {
         return Err(format!(
             "has more than {NAMES_MOST} bytes of names of attributes"
         ));
@@ -152,10 +157,12 @@ fn record(text: &[u8]) -> Result<Record<'_>, String> {
         let blank = text.iter().position(|byte| *byte == b' ')?;
         let length = digits(text.get(..blank)?)?;
         let length = usize::try_from(length).ok()?;
-        let record = text.get(blank + 1..length.checked_sub(1)?)?;
+        let (record, rest) = text.split_at_checked(length.checked_sub(1)?)?;
+        let record = record.get(blank.checked_add(1)?..)?;
         let equals = record.iter().position(|byte| *byte == b'=')?;
-        let (keyword, value) = (&record[..equals], &record[equals + 1..]);
-        let rest = text.get(length - 1..)?.strip_prefix(b"\n")?;
+        let (keyword, value) = record.split_at_checked(equals)?;
+        let value = value.strip_prefix(b"=")?;
+        let rest = rest.strip_prefix(b"\n")?;
         (!keyword.is_empty()).then_some((keyword, value, rest))
     };
     found().ok_or_else(|| "has a malformed record".to_owned())
@@ -165,16 +172,16 @@ fn record(text: &[u8]) -> Result<Record<'_>, String> {
 fn unescaped(name: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(name.len());
     let mut rest = name;
-    while let Some((byte, after)) = rest.split_first() {
-        let (byte, after) = match rest.get(..3) {
-            Some(b"%3D") => (b'=', &rest[3..]),
-            Some(b"%25") => (b'%', &rest[3..]),
-            _ => (*byte, after),
+    loop {
+        let (byte, after) = match rest {
+            [b'%', b'3', b'D', after @ ..] => (b'=', after),
+            [b'%', b'2', b'5', after @ ..] => (b'%', after),
+            [byte, after @ ..] => (*byte, after),
+            [] => return plain,
         };
         plain.push(byte);
         rest = after;
     }
-    plain
 }
 
 /// An unsigned decimal number; `None` for empty text.
@@ -216,9 +223,13 @@ fn parse_time(text: &[u8]) -> Option<Time> {
         return None;
     }
     let seconds = i64::try_from(digits(whole)?).ok()?;
-    let nanoseconds = (0..9).fold(0, |sum, place| {
-        sum * 10 + u32::from(fraction.get(place).map_or(0, |digit| digit - b'0'))
-    });
+    let places = fraction.iter().map(|digit| digit.wrapping_sub(b'0'));
+    let nanoseconds = places
+        .chain(std::iter::repeat(0))
+        .take(9)
+        .try_fold(0_u32, |sum, digit| {
+            sum.checked_mul(10)?.checked_add(digit.into())
+        })?;
     let is_finer = fraction.iter().skip(9).any(|digit| *digit != b'0');
     if !is_negative {
         return Some(Time {
@@ -227,16 +238,16 @@ fn parse_time(text: &[u8]) -> Option<Time> {
         });
     }
     // truncated digits round towards the past
-    let back = nanoseconds + u32::from(is_finer);
+    let back = nanoseconds.checked_add(is_finer.into())?;
     Some(if back == 0 {
         Time {
-            seconds: -seconds,
+            seconds: seconds.checked_neg()?,
             nanoseconds: 0,
         }
     } else {
         Time {
-            seconds: (-seconds).checked_sub(1)?,
-            nanoseconds: 1_000_000_000 - back,
+            seconds: seconds.checked_neg()?.checked_sub(1)?,
+            nanoseconds: 1_000_000_000_u32.checked_sub(back)?,
         }
     })
 }

@@ -141,18 +141,21 @@ pub(super) fn more_sparse(block: &[u8; BLOCK]) -> SparseFields<'_> {
 
 /// A field up to its first zero byte.
 fn text(field: &[u8]) -> &[u8] {
-    let end = field.iter().position(|byte| *byte == 0);
-    &field[..end.unwrap_or(field.len())]
+    let mut parts = field.split(|byte| *byte == 0);
+    parts.next().unwrap_or_default()
 }
 
 /// The sums of all bytes, those of the checksum taken as blanks: of unsigned and of signed bytes.
 fn sums(block: &[u8; BLOCK]) -> (i64, i64) {
     let blank = |at: usize| (148..156).contains(&at);
     let bytes = block.iter().enumerate();
-    bytes.fold((0, 0), |(plain, signed), (at, byte)| {
+    bytes.fold((0_i64, 0_i64), |(plain, signed), (at, byte)| {
         let byte = if blank(at) { b' ' } else { *byte };
         let with_sign = i64::from(i8::from_ne_bytes([byte]));
-        (plain + i64::from(byte), signed + with_sign)
+        (
+            plain.saturating_add(byte.into()),
+            signed.saturating_add(with_sign),
+        )
     })
 }
 
@@ -167,7 +170,7 @@ pub(super) fn number(field: &[u8]) -> Option<i128> {
     if first & 0x80 != 0 {
         let (start, is_negative) = (first & 0x3f, first & 0x40 != 0);
         let start = if is_negative {
-            i128::from(start) - 0x40
+            i128::from(start).checked_sub(0x40)?
         } else {
             i128::from(start)
         };
@@ -178,7 +181,7 @@ pub(super) fn number(field: &[u8]) -> Option<i128> {
     let digits = text(field).trim_ascii();
     digits.iter().try_fold(0_i128, |value, byte| {
         let digit = char::from(*byte).to_digit(8)?;
-        Some(value * 8 + i128::from(digit))
+        value.checked_mul(8)?.checked_add(digit.into())
     })
 }
 

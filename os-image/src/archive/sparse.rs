@@ -67,10 +67,11 @@ impl Records {
             b"map" => {
                 let numbers = value.split(|byte| *byte == b',').map(digits);
                 let numbers: Option<Vec<u64>> = numbers.collect();
-                let numbers = numbers.filter(|numbers| numbers.len() % 2 == 0);
-                let numbers = numbers.ok_or("has a malformed list of pieces")?;
-                for pair in numbers.chunks_exact(2) {
-                    let (offset, length) = (pair[0], pair[1]);
+                let numbers = numbers.as_deref().map(<[u64]>::as_chunks);
+                let Some((pairs, [])) = numbers else {
+                    return Err("has a malformed list of pieces".to_owned());
+                };
+                for [offset, length] in pairs.iter().copied() {
                     self.add(Piece { offset, length })?;
                 }
             }
@@ -119,7 +120,7 @@ pub(super) fn from_fields(
 ) -> Result<(), String> {
     for pair in fields.pieces.chunks_exact(24) {
         let (offset, length) = pair.split_at(12);
-        if length[0] == 0 && number(length) == Some(0) {
+        if length.starts_with(&[0]) && number(length) == Some(0) {
             break;
         }
         let (Some(offset), Some(length)) = (unsigned(offset), unsigned(length)) else {
@@ -148,7 +149,7 @@ impl Line {
             return Ok(Some(std::mem::take(self).value));
         }
         let digit = char::from(byte).to_digit(10).ok_or_else(bad)?;
-        self.digits += 1;
+        self.digits = self.digits.saturating_add(1);
         let shifted = self.value.checked_mul(10).ok_or_else(bad)?;
         self.value = shifted.checked_add(u64::from(digit)).ok_or_else(bad)?;
         Ok(None)

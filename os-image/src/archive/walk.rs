@@ -72,7 +72,7 @@ impl<R: BufRead> Archive<R> {
         let start = self.at;
         loop {
             let at = self.at;
-            if at - start > HEADERS_MOST {
+            if at.saturating_sub(start) > HEADERS_MOST {
                 let why =
                     format!("is behind more than {HEADERS_MOST} bytes of others, and of no entry");
                 return Err(ArchiveError::Header { at, why });
@@ -124,8 +124,9 @@ impl<R: BufRead> Archive<R> {
             let entry = self.current.clone();
             return Err(ArchiveError::Truncated { at, entry });
         }
-        self.taken = bytes.len().min(fitting(piece.length));
-        Ok(Some((piece.offset, &bytes[..self.taken])))
+        let bytes = bytes.get(..fitting(piece.length)).unwrap_or(bytes);
+        self.taken = bytes.len();
+        Ok(Some((piece.offset, bytes)))
     }
 
     /// Consumes the bytes that the last call returned.
@@ -133,10 +134,11 @@ impl<R: BufRead> Archive<R> {
         let taken = std::mem::take(&mut self.taken);
         self.input.consume(taken);
         let taken = count(taken);
-        self.at += taken;
+        self.at = self.at.saturating_add(taken);
         if let Some(piece) = self.pieces.last_mut() {
-            piece.offset += taken;
-            piece.length -= taken;
+            // a piece ends within its file, and no more is taken than it has
+            piece.offset = piece.offset.saturating_add(taken);
+            piece.length = piece.length.saturating_sub(taken);
             if piece.length == 0 {
                 self.pieces.pop();
             }
@@ -163,8 +165,8 @@ impl<R: BufRead> Archive<R> {
             }
             let passed = bytes.len().min(fitting(left));
             self.input.consume(passed);
-            self.at += count(passed);
-            left -= count(passed);
+            self.at = self.at.saturating_add(count(passed));
+            left = left.saturating_sub(count(passed));
         }
         Ok(())
     }
@@ -183,7 +185,7 @@ impl<R: BufRead> Archive<R> {
     fn fill_exactly(&mut self, bytes: &mut [u8]) -> Result<(), ArchiveError> {
         match self.input.read_exact(bytes) {
             Ok(()) => {
-                self.at += count(bytes.len());
+                self.at = self.at.saturating_add(count(bytes.len()));
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.truncated()),
@@ -214,7 +216,7 @@ impl<R: BufRead> Archive<R> {
             }
             let why =
                 "is behind a single block of zeros, but two have to end an archive".to_owned();
-            let at = at + BLOCK_LENGTH;
+            let at = at.saturating_add(BLOCK_LENGTH);
             return Err(ArchiveError::Header { at, why });
         }
         match Header::parse(&block) {
@@ -232,14 +234,14 @@ impl<R: BufRead> Archive<R> {
     fn rest(&mut self) -> Result<(), ArchiveError> {
         let start = self.at;
         loop {
-            if self.at - start > ZEROS_MOST {
+            if self.at.saturating_sub(start) > ZEROS_MOST {
                 return Err(ArchiveError::Endless { most: ZEROS_MOST });
             }
             let bytes = self.fill()?;
             let length = bytes.len();
             let other = bytes.iter().position(|byte| *byte != 0);
             if let Some(place) = other {
-                let at = self.at + count(place);
+                let at = self.at.saturating_add(count(place));
                 return Err(ArchiveError::Trailing { at });
             }
             if length == 0 && !self.at.is_multiple_of(BLOCK_LENGTH) {
@@ -249,7 +251,7 @@ impl<R: BufRead> Archive<R> {
                 return Ok(());
             }
             self.input.consume(length);
-            self.at += count(length);
+            self.at = self.at.saturating_add(count(length));
         }
     }
 
@@ -279,7 +281,7 @@ fn terminated(mut text: Vec<u8>) -> Vec<u8> {
 
 /// The number of bytes from the end of the data to the next block boundary.
 pub(super) fn padding(length: u64) -> u64 {
-    length.next_multiple_of(BLOCK_LENGTH) - length
+    length.wrapping_neg() % BLOCK_LENGTH
 }
 
 /// Converts a length, saturating at `usize::MAX`.

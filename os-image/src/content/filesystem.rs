@@ -121,19 +121,21 @@ pub(super) fn swap(head: &[u8]) -> Option<Filesystem> {
         uuid: uuid_at(head, 1024 + 12),
         sector_size: 512,
         sector_size_max: 4096,
-        size: Some((u64::from(le32(head, 1024 + 4)) + 1) * 4096),
+        size: u64::from(le32(head, 1024 + 4))
+            .checked_add(1)?
+            .checked_mul(4096),
     })
 }
 
 pub(super) fn fat(head: &[u8]) -> Option<Filesystem> {
-    let serial = if at(head, 82)? == *b"FAT32   " {
-        67
+    let (low, high) = if at(head, 82)? == *b"FAT32   " {
+        (67, 69)
     } else if at(head, 54)? == *b"FAT16   " || at(head, 54)? == *b"FAT12   " {
-        39
+        (39, 41)
     } else {
         return None;
     };
-    let [low, high] = [le16(head, serial), le16(head, serial + 2)];
+    let (low, high) = (le16(head, low), le16(head, high));
     let sector_size = u32::from(le16(head, 11));
     let sectors = match le16(head, 19) {
         0 => le32(head, 32),
@@ -144,7 +146,7 @@ pub(super) fn fat(head: &[u8]) -> Option<Filesystem> {
         uuid: format!("{high:04X}-{low:04X}"),
         sector_size: if sector_size == 4096 { 4096 } else { 512 },
         sector_size_max: largest_sector(sector_size),
-        size: Some(u64::from(sectors) * u64::from(sector_size)),
+        size: u64::from(sectors).checked_mul(sector_size.into()),
     })
 }
 

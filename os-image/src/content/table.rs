@@ -55,7 +55,8 @@ pub(super) fn mbr_disk(head: &[u8], size: u64) -> Option<Disk> {
     let used = || entries.iter().filter(|entry| entry.kind != 0);
     let mut partitions = Vec::new();
     for entry in used() {
-        let part = within(entry.start..entry.start + entry.length, 512, size)?;
+        let end = entry.start.checked_add(entry.length)?;
+        let part = within(entry.start..end, 512, size)?;
         // An extended partition begins with a table of its own; its content belongs to logical partitions.
         if !entry.is_extended() {
             partitions.push(part);

@@ -119,6 +119,12 @@ impl DiskImageError {
     }
 }
 
+/// The part of `head` that a file of `size` bytes fills.
+fn within(head: &mut [u8], size: u64) -> &mut [u8] {
+    let length = usize::try_from(size).map_or(head.len(), |size| size.min(head.len()));
+    head.split_at_mut(length).0
+}
+
 /// The big-endian number at `at`, or `None` if `bytes` are shorter.
 fn be<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let part: &[u8; N] = bytes.get(at..)?.first_chunk()?;

@@ -1,7 +1,7 @@
 //! QEMU's qcow2, versions 2 and 3 (docs/interop/qcow2.txt of QEMU): plain, zlib and zstd clusters, also with
 //! subclusters.
 
-use super::{DiskImage, DiskImageError, ReadAt, SIZE_MAX, be, inflate};
+use super::{DiskImage, DiskImageError, ReadAt, SIZE_MAX, be, inflate, within};
 
 /// Length of a version 3 header up to its compression type; later fields do not matter for reading.
 const HEADER_LENGTH: usize = 112;
@@ -65,11 +65,11 @@ impl<R: ReadAt> Qcow2<R> {
     pub fn open(source: R) -> Result<Self, DiskImageError> {
         let source_size = source.size()?;
         let mut header = [0; HEADER_LENGTH];
-        let length = usize::try_from(source_size).map_or(HEADER_LENGTH, |n| n.min(HEADER_LENGTH));
-        source.read_at(&mut header[..length], 0)?;
+        // a version 2 header is shorter; what is not there stays 0
+        source.read_at(within(&mut header, source_size), 0)?;
         let field = |at| be::<8>(&header, at).unwrap_or_default();
         let word = |at| be::<4>(&header, at).unwrap_or_default();
-        if header[..4] != *b"QFI\xfb" {
+        if !header.starts_with(b"QFI\xfb") {
             return Err(damaged("its magic number is wrong"));
         }
         let version = word(4);
@@ -81,7 +81,7 @@ impl<R: ReadAt> Qcow2<R> {
         }
         let incompatible = if version == 3 { field(72) } else { 0 };
         check_features(incompatible, field(8), word(32))?;
-        let compression = match header[104] {
+        let compression = match be::<1>(&header, 104).unwrap_or_default() {
             _ if incompatible & COMPRESSION_TYPE == 0 => Compression::Zlib,
             0 => Compression::Zlib,
             1 => Compression::Zstd,
@@ -138,19 +138,21 @@ impl<R: ReadAt> Qcow2<R> {
     }
 
     fn l2_entries(&self) -> u64 {
-        self.cluster_size() / self.entry_size()
+        self.cluster_size() >> if self.extended { 4 } else { 3 }
     }
 
     /// The two words of the table entry of cluster `number`; the second is 0 if the image has no extended entries.
     fn entry(&mut self, number: u64) -> Result<(u64, u64), DiskImageError> {
-        let (table, index) = (number / self.l2_entries(), number % self.l2_entries());
+        let entries = self.l2_entries();
+        let table = number.checked_div(entries).unwrap_or_default();
+        let index = number.checked_rem(entries).unwrap_or_default();
         if self.l2_number != Some(table) {
             self.read_table(table)?;
         }
         if self.l2.is_empty() {
             return Ok((0, 0));
         }
-        let at = usize::try_from(index * self.entry_size()).unwrap_or(usize::MAX);
+        let at = usize::try_from(index.saturating_mul(self.entry_size())).unwrap_or(usize::MAX);
         let first = be::<8>(&self.l2, at).ok_or_else(|| damaged("a table is too short"))?;
         let second = if self.extended {
             be::<8>(&self.l2, at.saturating_add(8))
@@ -200,10 +202,11 @@ impl<R: ReadAt> Qcow2<R> {
 
     fn read_compressed(&mut self, entry: u64, buffer: &mut [u8]) -> Result<(), DiskImageError> {
         // the more bits a cluster takes, the more its length in sectors does
-        let shift = 62 - (self.cluster_bits - 8);
-        let offset = entry & ((1 << shift) - 1);
-        let sectors = ((entry & !COMPRESSED & !(1 << 63)) >> shift) + 1;
-        let length = (sectors * 512).saturating_sub(offset % 512);
+        let shift = 70_u32.saturating_sub(self.cluster_bits);
+        let offset = entry & !(u64::MAX << shift);
+        let more_sectors = (entry & !COMPRESSED & !(1 << 63)) >> shift;
+        let sectors = more_sectors.saturating_add(1);
+        let length = sectors.saturating_mul(512).saturating_sub(offset % 512);
         // the last sector of a file need not be whole
         let length = length.min(self.source_size.saturating_sub(offset));
         self.packed.clear();
@@ -217,15 +220,15 @@ impl<R: ReadAt> Qcow2<R> {
             &mut *buffer
         } else {
             cluster.resize(whole, 0);
-            &mut cluster[..]
+            cluster.as_mut_slice()
         };
         let unpacked = match self.compression {
             Compression::Zlib => inflate(&self.packed, out, false),
             Compression::Zstd => unpack_zstd(&self.packed, out),
         };
         unpacked.ok_or_else(|| damaged("a compressed cluster cannot be unpacked"))?;
-        if !cluster.is_empty() {
-            buffer.copy_from_slice(&cluster[..buffer.len()]);
+        for (byte, unpacked) in buffer.iter_mut().zip(cluster) {
+            *byte = unpacked;
         }
         Ok(())
     }

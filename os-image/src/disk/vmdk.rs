@@ -1,6 +1,6 @@
 //! VMware's VMDK in one file: sparse, and the compressed kind that exports make (VMware Virtual Disk Format 1.1).
 
-use super::{DiskImage, DiskImageError, ReadAt, SIZE_MAX, inflate, le};
+use super::{DiskImage, DiskImageError, ReadAt, SIZE_MAX, inflate, le, within};
 
 /// Sector size in bytes, the unit of all numbers but the lengths in grain markers.
 const SECTOR: u64 = 512;
@@ -102,8 +102,7 @@ impl<R: ReadAt> Vmdk<R> {
     pub fn open(source: R) -> Result<Self, DiskImageError> {
         let source_size = source.size()?;
         let mut sector = [0; 512];
-        let length = usize::try_from(source_size).map_or(512, |n| n.min(512));
-        source.read_at(&mut sector[..length], 0)?;
+        source.read_at(within(&mut sector, source_size), 0)?;
         if sector.starts_with(b"# Disk Descriptor") {
             return Err(unsupported(
                 "is only a descriptor of other files",
@@ -149,17 +148,16 @@ impl<R: ReadAt> Vmdk<R> {
 
     /// The table entry of grain `number`.
     fn entry(&mut self, number: u64) -> Result<u32, DiskImageError> {
-        let (table, index) = (
-            number / self.header.table_entries,
-            number % self.header.table_entries,
-        );
+        let entries = self.header.table_entries;
+        let table = number.checked_div(entries).unwrap_or_default();
+        let index = number.checked_rem(entries).unwrap_or_default();
         if self.table_number != Some(table) {
             self.read_table(table)?;
         }
         if self.table.is_empty() {
             return Ok(0);
         }
-        let at = usize::try_from(index * 4).unwrap_or(usize::MAX);
+        let at = usize::try_from(index.saturating_mul(4)).unwrap_or(usize::MAX);
         let entry = le::<4>(&self.table, at).and_then(|entry| u32::try_from(entry).ok());
         entry.ok_or_else(|| damaged("a table is too short"))
     }
@@ -171,13 +169,13 @@ impl<R: ReadAt> Vmdk<R> {
         let place = self.header.directory.checked_add(table / 128);
         let place = place.ok_or_else(|| damaged("its directory lies outside of the file"))?;
         self.read_sectors(&mut sector, place)?;
-        let at = usize::try_from(table % 128 * 4).unwrap_or_default();
+        let at = usize::try_from((table % 128) << 2).unwrap_or_default();
         let place = le::<4>(&sector, at).unwrap_or_default();
         self.table_number = None;
         let length = if place == 0 {
             0
         } else {
-            self.header.table_entries * 4
+            self.header.table_entries.saturating_mul(4)
         };
         let mut bytes = std::mem::take(&mut self.table);
         bytes.clear();
@@ -200,12 +198,12 @@ impl<R: ReadAt> Vmdk<R> {
         let data = self.read_sectors(&mut marker, place)?;
         let lba = le::<8>(&marker, 0).unwrap_or_default();
         let length = le::<4>(&marker, 8).unwrap_or_default();
-        if lba != number * self.header.grain {
+        if number.checked_mul(self.header.grain) != Some(lba) {
             return Err(damaged("a grain has another number than its table entry"));
         }
         // incompressible data grows by a few bytes only
-        let grain_size = self.header.grain * SECTOR;
-        if length > grain_size * 2
+        let grain_size = self.header.grain.saturating_mul(SECTOR);
+        if length > grain_size.saturating_mul(2)
             || data
                 .checked_add(length)
                 .is_none_or(|end| end > self.source_size)
@@ -223,7 +221,9 @@ impl<R: ReadAt> Vmdk<R> {
         let mut grain = vec![0; usize::try_from(grain_size).unwrap_or_default()];
         inflate(&self.packed, &mut grain, true)
             .ok_or_else(|| damaged("a compressed grain cannot be unpacked"))?;
-        buffer.copy_from_slice(&grain[..buffer.len()]);
+        for (byte, unpacked) in buffer.iter_mut().zip(grain) {
+            *byte = unpacked;
+        }
         Ok(())
     }
 }
@@ -277,11 +277,11 @@ fn check_descriptor(
 
 impl<R: ReadAt> DiskImage for Vmdk<R> {
     fn size(&self) -> u64 {
-        self.header.capacity * SECTOR
+        self.header.capacity.saturating_mul(SECTOR)
     }
 
     fn piece_size(&self) -> u32 {
-        u32::try_from(self.header.grain * SECTOR).unwrap_or(u32::MAX)
+        u32::try_from(self.header.grain.saturating_mul(SECTOR)).unwrap_or(u32::MAX)
     }
 
     fn piece(&mut self, number: u64, buffer: &mut [u8]) -> Result<bool, DiskImageError> {

@@ -52,7 +52,7 @@ impl<R> LimitedReader<R> {
 
     const fn step(&mut self, byte: u8) {
         if self.in_string {
-            self.token += 1;
+            self.token = self.token.saturating_add(1);
             match byte {
                 _ if self.escaped => self.escaped = false,
                 b'\\' => self.escaped = true,
@@ -66,10 +66,10 @@ impl<R> LimitedReader<R> {
                 self.in_string = true;
                 self.token = 0;
             }
-            b'{' | b'[' => self.depth += 1,
+            b'{' | b'[' => self.depth = self.depth.saturating_add(1),
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' => self.token = 0,
-            _ => self.token += 1,
+            _ => self.token = self.token.saturating_add(1),
         }
     }
 }

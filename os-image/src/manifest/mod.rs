@@ -134,7 +134,7 @@ impl Manifest {
         for (i, image) in self.images.iter().enumerate() {
             let at = |fault| (format!("images[{i}]"), fault);
             image.check().map_err(at)?;
-            for earlier in &self.images[..i] {
+            for earlier in self.images.iter().take(i) {
                 if earlier.file == image.file {
                     return Err(at(InvalidManifest::Repeated(image.file.clone())));
                 }
@@ -196,7 +196,7 @@ fn check_name(key: &'static str, text: &str) -> Result<(), InvalidManifest> {
 fn check_words(key: &'static str, words: &[String]) -> Result<(), InvalidManifest> {
     for (i, word) in words.iter().enumerate() {
         check_name(key, word)?;
-        if words[..i].contains(word) {
+        if words.iter().take(i).any(|earlier| earlier == word) {
             return Err(InvalidManifest::Repeated(word.clone()));
         }
     }

@@ -117,7 +117,10 @@ impl<'de> Deserialize<'de> for Words {
                 let mut words = Vec::new();
                 while let Some(word) = seq.next_element()? {
                     if words.len() >= WORDS_LIMIT {
-                        return Err(de::Error::invalid_length(words.len() + 1, &self));
+                        return Err(de::Error::invalid_length(
+                            words.len().saturating_add(1),
+                            &self,
+                        ));
                     }
                     words.push(word);
                 }
