@@ -8,6 +8,10 @@
 //! ```
 //!
 //! This crate only knows bytes and cloud-init's formats: it does not depend on disks, Fuel or the agent.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 pub mod fat;
 mod meta;

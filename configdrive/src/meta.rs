@@ -7,9 +7,11 @@ use crate::{Part, Seed};
 
 /// `meta-data` of NoCloud, as YAML.
 pub(crate) fn nocloud(seed: &Seed) -> Result<String, YamlError> {
-    let mut value = json!({"instance-id": seed.instance_id, "local-hostname": seed.fqdn});
+    let mut value = Map::new();
+    value.insert("instance-id".to_owned(), json!(seed.instance_id));
+    value.insert("local-hostname".to_owned(), json!(seed.fqdn));
     if !seed.public_keys.is_empty() {
-        value["public-keys"] = json!(seed.public_keys);
+        value.insert("public-keys".to_owned(), json!(seed.public_keys));
     }
     yaml::render(&value)
 }

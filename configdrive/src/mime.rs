@@ -82,9 +82,9 @@ fn message(parts: &[Part]) -> String {
 /// A boundary that occurs in no part.
 fn boundary(parts: &[Part]) -> String {
     let mut boundary = "==provision==".to_owned();
-    let mut n = 0;
+    let mut further = 1_u64..;
     while parts.iter().any(|part| part.content.contains(&boundary)) {
-        n += 1;
+        let n = further.next().unwrap_or_default();
         boundary = format!("==provision-{n}==");
     }
     boundary
@@ -96,7 +96,7 @@ fn plain(text: &str) -> bool {
 }
 
 fn folded(base64: &str) -> String {
-    let mut text = String::with_capacity(base64.len() + base64.len() / 76 + 1);
+    let mut text = String::with_capacity(base64.len());
     for (n, character) in base64.chars().enumerate() {
         if n > 0 && n % 76 == 0 {
             text.push('\n');

@@ -73,35 +73,35 @@ const fn everywhere(ip: IpAddr) -> &'static str {
 pub(crate) fn version_2(network: &Network) -> Result<String, YamlError> {
     let mut ethernets = Map::new();
     for ethernet in &network.ethernets {
-        let mut entry = json!({
-            "match": {"macaddress": ethernet.mac},
-            "set-name": ethernet.name,
-        });
-        if ethernet.addresses.is_empty() {
-            entry["dhcp4"] = json!(true);
-        } else {
-            entry["dhcp4"] = json!(false);
-            entry["addresses"] = ethernet.addresses.iter().map(cidr).collect();
+        let mut entry = Map::new();
+        let mut set = |key: &str, value: Value| entry.insert(key.to_owned(), value);
+        set("match", json!({"macaddress": ethernet.mac}));
+        set("set-name", json!(ethernet.name));
+        set("dhcp4", json!(ethernet.addresses.is_empty()));
+        if !ethernet.addresses.is_empty() {
+            set("addresses", ethernet.addresses.iter().map(cidr).collect());
         }
         if !ethernet.gateways.is_empty() {
-            entry["routes"] = ethernet
-                .gateways
-                .iter()
-                .map(|gateway| {
-                    let mut route = json!({"to": everywhere(*gateway), "via": gateway.to_string()});
-                    if ethernet.is_off_net(*gateway) {
-                        route["on-link"] = json!(true);
-                    }
-                    route
-                })
-                .collect();
+            let gateways = ethernet.gateways.iter();
+            set("routes", gateways.map(|it| route(ethernet, *it)).collect());
         }
         if let Some(name_servers) = name_servers(ethernet) {
-            entry["nameservers"] = name_servers;
+            set("nameservers", name_servers);
         }
-        ethernets.insert(ethernet.name.clone(), entry);
+        ethernets.insert(ethernet.name.clone(), entry.into());
     }
     yaml::render(&json!({"version": 2, "ethernets": ethernets}))
+}
+
+/// The default route by one gateway.
+fn route(ethernet: &Ethernet, gateway: IpAddr) -> Value {
+    let mut route = Map::new();
+    route.insert("to".to_owned(), everywhere(gateway).into());
+    route.insert("via".to_owned(), gateway.to_string().into());
+    if ethernet.is_off_net(gateway) {
+        route.insert("on-link".to_owned(), true.into());
+    }
+    route.into()
 }
 
 fn cidr(address: &Address) -> Value {
@@ -175,11 +175,15 @@ fn netmask(address: Address) -> String {
     let prefix = u32::from(address.prefix);
     match address.ip {
         IpAddr::V4(_) => {
-            let mask = u32::MAX.checked_shl(32 - prefix.min(32)).unwrap_or(0);
+            let mask = u32::MAX
+                .checked_shl(32_u32.saturating_sub(prefix))
+                .unwrap_or(0);
             std::net::Ipv4Addr::from_bits(mask).to_string()
         }
         IpAddr::V6(_) => {
-            let mask = u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0);
+            let mask = u128::MAX
+                .checked_shl(128_u32.saturating_sub(prefix))
+                .unwrap_or(0);
             std::net::Ipv6Addr::from_bits(mask).to_string()
         }
     }

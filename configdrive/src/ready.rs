@@ -202,7 +202,7 @@ fn ext(bytes: &[u8]) -> Option<Volume> {
         return None;
     }
     let block = 1024_usize << shift;
-    let length = number(bytes, AT + 4, 4)? << (10 + shift);
+    let length = number(bytes, AT + 4, 4)?.checked_mul(u64::try_from(block).ok()?)?;
     Some(Volume {
         is_ext: true,
         labels: vec![label(bytes, AT + 120, 16)?],

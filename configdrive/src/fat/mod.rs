@@ -128,7 +128,8 @@ pub fn fits(format: &Format<'_>, files: &[File]) -> Result<bool, FatError> {
         loop {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
             let is_new = !folders.contains_key(folder);
-            *folders.entry(folder).or_insert(2) += entries(name);
+            let used = folders.entry(folder).or_insert(2);
+            *used = used.saturating_add(entries(name));
             if folder.is_empty() || !is_new {
                 break;
             }
@@ -150,7 +151,7 @@ pub fn fits(format: &Format<'_>, files: &[File]) -> Result<bool, FatError> {
 
 /// Maximum number of folder entries of a name: a short one, and one for each 13 characters of a long name.
 fn entries(name: &str) -> usize {
-    1 + name.chars().count().div_ceil(13)
+    name.chars().count().div_ceil(13).saturating_add(1)
 }
 
 /// Makes a small filesystem in memory.
@@ -274,7 +275,8 @@ fn options(format: &Format<'_>) -> Result<FatFormatOptions, FatError> {
     for width in widths {
         // 4 KiB clusters first: the size of a page, and the usual choice of mkfs.fat; then smaller, then larger ones
         for cluster in [4096, 2048, 1024, 512, 8192, 16384, 32768] {
-            let Ok(sectors) = u8::try_from(cluster / format.sector_size) else {
+            let sectors = u32::checked_div(cluster, format.sector_size);
+            let Some(Ok(sectors)) = sectors.map(u8::try_from) else {
                 continue;
             };
             let mut options = FatFormatOptions::new(format.size)
