@@ -1,6 +1,10 @@
 //! The firmware's variables on a UEFI node, as the kernel's efivarfs shows them: a file each, called `NAME-VENDOR`,
 //! whose first four bytes are the variable's attributes (UEFI 2.10, section 8.2). Only UEFI's own variables are reached
 //! here.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

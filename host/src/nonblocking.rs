@@ -1,4 +1,8 @@
 //! Writing to files that may block: FIFOs, consoles, pipes whose reader is slow or gone.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -7,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::wait;
 use nix::errno::Errno;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -39,7 +44,7 @@ impl PollingWriter {
     /// Writes all of `bytes`; the error `TimedOut` where that takes longer than `limit`. The limit holds only for a
     /// file from [`open`]: writing to any other blocks in the kernel.
     pub fn write_within(&mut self, bytes: &[u8], limit: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + limit;
+        let deadline = wait::deadline(limit);
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.0.write(rest) {
@@ -52,7 +57,8 @@ impl PollingWriter {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
                     // rounded up, or the last millisecond would be a busy loop
-                    let left = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
+                    let left =
+                        u16::try_from(left.as_millis().saturating_add(1)).unwrap_or(u16::MAX);
                     self.wait(left.into())?;
                 }
                 Err(error) => return Err(error),

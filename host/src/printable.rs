@@ -3,6 +3,10 @@
 //! An answer of a server, a disk's label or a tool's error output may hold escape sequences that retitle a terminal, a
 //! line end that forges a log line, or bidirectional overrides that make a path read backwards. They are escaped where
 //! text leaves the program, once, and not at each of the places that it comes from.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -33,7 +37,7 @@ fn escape_all(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_escaped) {
         return Cow::Borrowed(text);
     }
-    let mut safe = String::with_capacity(text.len() + 16);
+    let mut safe = String::with_capacity(text.len().saturating_add(16));
     for character in text.chars() {
         match character {
             _ if !is_escaped(character) => safe.push(character),

@@ -1,4 +1,8 @@
 //! Parsers of the kernel's lists of mounts and swap in `/proc`.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::ffi::OsString;
 use std::fs;

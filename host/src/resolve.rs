@@ -4,6 +4,10 @@
 //! Links are read and followed here, component by component, and never by the kernel: what an image brings is mounted
 //! with `nosymfollow`, so that no path of this process or of a tool it starts can be led astray there, and an installed
 //! system is full of links that have to be followed all the same (`/lib`, `/etc/resolv.conf`, `/boot` of some).
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -25,7 +29,7 @@ pub(crate) fn open(root: &OwnedFd, path: &str, flags: OFlag) -> io::Result<Owned
     // Names that are still to be looked up, the next one last; folders from the root to where the lookup is.
     let mut names = reversed(Path::new(path));
     let mut folders: Vec<OwnedFd> = Vec::new();
-    let mut links = 0;
+    let mut links = 0_usize;
     while let Some(name) = names.pop() {
         let here = folders.last().unwrap_or(root);
         if name == ".." {
@@ -34,7 +38,7 @@ pub(crate) fn open(root: &OwnedFd, path: &str, flags: OFlag) -> io::Result<Owned
         }
         match fcntl::readlinkat(here, &*name) {
             Ok(target) => {
-                links += 1;
+                links = links.saturating_add(1);
                 if links > LINKS_MAX {
                     return Err(Errno::ELOOP.into());
                 }

@@ -3,6 +3,10 @@
 //! An image is not trusted to keep its symbolic links to itself: every path is resolved as if the folder were the root
 //! (`crate::resolve`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it would lead in the installed system,
 //! and not into ours. Writing is atomic and flushed: a new file takes the old one's name.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -163,13 +167,13 @@ impl Tree {
         chosen: impl Fn(&str) -> bool,
     ) -> io::Result<usize> {
         let folder = self.folder(to, 0o755)?;
-        let mut copied = 0;
+        let mut copied = 0_usize;
         for entry in std::fs::read_dir(from)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if chosen(&name) && std::fs::metadata(entry.path())?.is_file() {
                 put(&folder, &name, &std::fs::read(entry.path())?, 0o644, false)?;
-                copied += 1;
+                copied = copied.saturating_add(1);
             }
         }
         Ok(unistd::syncfs(&folder).map(|()| copied)?)

@@ -1,4 +1,8 @@
 //! Amounts of disk space. Plans count in [`Bytes`]; the other units exist only to be converted.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::fmt;
 use std::str::FromStr;
@@ -72,9 +76,12 @@ impl Bytes {
         }
     }
 
-    /// The multiple of `step` at or below; `step` must not be zero.
+    /// The multiple of `step` at or below; a `step` of zero changes nothing.
     pub const fn align_down(self, step: Self) -> Self {
-        Self(self.0 - self.0 % step.0)
+        match self.0.checked_rem(step.0) {
+            Some(rest) => Self(self.0.saturating_sub(rest)),
+            None => self,
+        }
     }
 
     /// Whether this is a multiple of `step`.

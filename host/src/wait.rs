@@ -1,6 +1,9 @@
 //! Waiting for a condition: within a time limit, with growing pauses between two attempts. The only module that may
 //! sleep.
-
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "this file is where waiting is allowed"
@@ -18,13 +21,21 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest pause between two attempts.
 const LONGEST: Duration = Duration::from_millis(200);
 
+/// The moment `limit` from now. A limit that the clock cannot count to is as good as none: it ends in a century.
+pub fn deadline(limit: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_hours(24 * 365 * 100);
+    let now = Instant::now();
+    let end = now.checked_add(limit);
+    end.or_else(|| now.checked_add(CENTURY)).unwrap_or(now)
+}
+
 /// Calls `probe` until it returns a value, at least once and a last time at the end of `limit`; then
 /// [`io::ErrorKind::TimedOut`]. An error of `probe` ends the wait.
 pub fn until<T>(
     limit: Duration,
     mut probe: impl FnMut() -> io::Result<Option<T>>,
 ) -> io::Result<T> {
-    let deadline = Instant::now() + limit;
+    let deadline = deadline(limit);
     let mut pause = SHORTEST;
     loop {
         // The clock is read before the attempt: one that began in time counts, however long it took.
@@ -37,7 +48,7 @@ pub fn until<T>(
             return Err(io::Error::new(io::ErrorKind::TimedOut, what));
         }
         thread::sleep(pause.min(left));
-        pause = (pause * 2).min(LONGEST);
+        pause = pause.saturating_mul(2).min(LONGEST);
     }
 }
 
@@ -105,6 +116,15 @@ mod tests {
     #[test]
     fn what_is_there_at_once_is_found_with_no_time_at_all() {
         assert_eq!(until(Duration::ZERO, || Ok(Some(7))).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_limit_beyond_what_the_clock_counts_is_far_away_and_no_panic() {
+        let year = Duration::from_hours(24 * 365);
+        let before = Instant::now();
+        assert!(deadline(Duration::MAX) > before + year);
+        assert!(deadline(Duration::ZERO) >= before);
+        assert!(deadline(year) >= before + year);
     }
 
     #[test]

@@ -49,8 +49,9 @@ impl DirectWriter {
         let end = u64::try_from(length)
             .ok()
             .and_then(|length| at.checked_add(Bytes(length)));
-        match end {
-            Some(end) if end <= self.extent.length => Ok(self.extent.start.0 + at.0),
+        let is_within = end.is_some_and(|end| end <= self.extent.length);
+        match self.extent.start.checked_add(at) {
+            Some(place) if is_within => Ok(place.0),
             _ => {
                 let size = self.extent.length;
                 let what = format!("{length} bytes at {at} are beyond the end, which is at {size}");

@@ -2,6 +2,10 @@
 //!
 //! Callers name a disk and a partition number and get a device to read and write; how the two kinds differ is known
 //! only here.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 mod direct;
 mod file;

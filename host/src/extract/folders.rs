@@ -84,7 +84,7 @@ impl Folders {
         let pairs = self.below.iter().zip(path);
         let common = pairs.take_while(|(open, name)| open.name == **name).count();
         self.leave_to(common)?;
-        for name in &path[common..] {
+        for name in path.iter().skip(common) {
             let folder = open(self.here(), name)?;
             self.below.push(Open::new((*name).to_owned(), folder)?);
         }

@@ -5,6 +5,10 @@
 //!
 //! A later entry replaces an existing one, as with tar; a folder only where it is empty, and a folder never replaces a
 //! symbolic link.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 mod folders;
 mod metadata;

@@ -56,13 +56,13 @@ pub fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
     if bytes(sector, 510, 2) != SIGNATURE || filesystem {
         return None;
     }
+    let (list, _) = bytes(sector, ENTRIES, 64).as_chunks::<16>();
     let entry = |index: usize| {
-        let at = ENTRIES + 16 * index;
-        let flag = *sector.get(at)?;
-        matches!(flag, 0 | 0x80).then_some(Entry {
-            kind: *sector.get(at + 4)?,
-            start: number(sector, at + 8, 4),
-            length: number(sector, at + 12, 4),
+        let bytes = list.get(index)?;
+        matches!(bytes[0], 0 | 0x80).then_some(Entry {
+            kind: bytes[4],
+            start: number(bytes, 8, 4),
+            length: number(bytes, 12, 4),
         })
     };
     Some([entry(0)?, entry(1)?, entry(2)?, entry(3)?])
@@ -128,7 +128,7 @@ fn follow(
         for entry in [one, two] {
             if entry.is_used() && !entry.is_extended() {
                 found.extend(partition(device, *next, &entry, link));
-                *next += 1;
+                *next = next.saturating_add(1);
             }
         }
         let mut further = [one, two].into_iter();

@@ -5,6 +5,10 @@
 //!   gpt   parses and encodes headers and entries; makes, writes and compares both copies of a table
 //!   mbr   the four entries of a boot sector, logical partitions, the protective MBR in front of a GPT
 //! ```
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 pub mod gpt;
 pub mod mbr;

@@ -75,7 +75,7 @@ impl Header {
             entry_length: short(sector, 84)?,
             list_sum: short(sector, 88)?,
         };
-        let list_length = u64::from(header.count) * u64::from(header.entry_length);
+        let list_length = header.list_length();
         let is_ours = header.place == place
             && header.entry_length >= ENTRY_LENGTH
             && list_length <= LONGEST_LIST;
@@ -107,11 +107,16 @@ impl Header {
         with_sum(crc32(&with_sum(0)))
     }
 
+    /// Length of the list of entries, in bytes.
+    fn list_length(&self) -> u64 {
+        // exact: the product of two numbers of 32 bits has at most 64
+        u64::from(self.count).saturating_mul(self.entry_length.into())
+    }
+
     /// Byte range of the list of entries on the disk; `None` on overflow.
     pub fn list_range(&self, sector_size: u64) -> Option<Range<u64>> {
         let start = self.list.checked_mul(sector_size)?;
-        let length = u64::from(self.count) * u64::from(self.entry_length);
-        Some(start..start.checked_add(length)?)
+        Some(start..start.checked_add(self.list_length())?)
     }
 
     /// The entries in use; `None` where the checksum of `list` differs from the header's.
@@ -153,8 +158,10 @@ impl Entry {
     /// `None` where the entry is not in use.
     fn parse(count: u32, entry: &[u8]) -> Option<Self> {
         let name: Vec<u16> = bytes(entry, 56, 72)
-            .chunks_exact(2)
-            .map(|unit| u16::from_le_bytes([unit[0], unit[1]]))
+            .as_chunks()
+            .0
+            .iter()
+            .map(|unit| u16::from_le_bytes(*unit))
             .take_while(|unit| *unit != 0)
             .collect();
         let entry = Self {
@@ -192,7 +199,8 @@ impl Entry {
 
 /// The partitions of the primary table, or of the backup where that is broken; `None` where both are.
 pub(super) fn read(device: &dyn BlockDevice) -> io::Result<Option<Vec<FoundPartition>>> {
-    let last = (device.size().0 / device.sector_size().0).saturating_sub(1);
+    let sectors = device.size().0.checked_div(device.sector_size().0);
+    let last = sectors.unwrap_or_default().saturating_sub(1);
     for place in [1, last] {
         if let Some(entries) = read_copy(device, place)? {
             let found = entries.iter().filter_map(|entry| found(device, entry));
@@ -214,7 +222,8 @@ fn read_copy(device: &dyn BlockDevice, place: u64) -> io::Result<Option<Vec<Entr
     let Some(range) = range.filter(|range| range.end <= device.size().0) else {
         return Ok(None);
     };
-    let mut list = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
+    let length = range.end.saturating_sub(range.start);
+    let mut list = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     device.read_at(&mut list, Bytes(range.start))?;
     Ok(header.entries(&list))
 }

@@ -102,23 +102,31 @@ impl Gpt {
     ) -> Result<Self, GptError> {
         let unfit = || GptError::Disk { size, sector };
         let sectors = size.0.checked_div(sector.0).unwrap_or(0);
-        let list_sectors = u64::from(ENTRIES * ENTRY_LENGTH) / sector.0.max(1);
         // Both copies, the first sector, and at least one usable sector.
-        if ![512, 4096].contains(&sector.0) || sectors < 2 * (list_sectors + 1) + 2 {
+        let room = || {
+            let list = u64::from(ENTRIES * ENTRY_LENGTH).checked_div(sector.0)?;
+            let first_usable = list.checked_add(2)?;
+            let backup = sectors.checked_sub(1)?;
+            let backup_list = backup.checked_sub(list)?;
+            let last_usable = backup_list.checked_sub(1)?;
+            let usable = backup_list.checked_sub(first_usable).filter(|it| *it > 0)?;
+            let usable = Extent {
+                start: Bytes(first_usable.checked_mul(sector.0)?),
+                length: Bytes(usable.checked_mul(sector.0)?),
+            };
+            Some((first_usable, last_usable, backup_list, backup, usable))
+        };
+        if ![512, 4096].contains(&sector.0) {
             return Err(unfit());
         }
-        let (first_usable, backup_list) = (2 + list_sectors, sectors - list_sectors - 1);
-        let usable = Extent {
-            start: Bytes(first_usable * sector.0),
-            length: Bytes((backup_list - first_usable) * sector.0),
-        };
+        let (first_usable, last_usable, backup_list, backup, usable) = room().ok_or_else(unfit)?;
         check(partitions, sector, usable)?;
         let list = encode_list(partitions, sector);
         let primary = Header {
             place: 1,
-            other: sectors - 1,
+            other: backup,
             first_usable,
-            last_usable: backup_list - 1,
+            last_usable,
             disk_guid,
             list: 2,
             count: ENTRIES,
@@ -155,7 +163,7 @@ impl Gpt {
         device.flush()?;
         let (first, rest) = self.head.split_at(self.sector);
         let (header, list) = rest.split_at(self.sector);
-        device.write_at(list, offset(2 * self.sector))?;
+        device.write_at(list, self.list_at())?;
         device.flush()?;
         device.write_at(header, offset(self.sector))?;
         device.flush()?;
@@ -167,11 +175,18 @@ impl Gpt {
         Ok(())
     }
 
+    /// Where the primary array of entries begins: behind the first sector and the primary header.
+    fn list_at(&self) -> Bytes {
+        offset(self.sector.saturating_mul(2))
+    }
+
     /// Compares every byte of both copies and of the protective MBR with the device.
     pub fn compare(&self, device: &dyn BlockDevice) -> Result<(), GptError> {
         let (mbr, rest) = self.head.split_at(self.sector);
         let (header, list) = rest.split_at(self.sector);
-        let (backup_list, backup_header) = self.tail.split_at(self.tail.len() - self.sector);
+        let (backup_list, backup_header) = self
+            .tail
+            .split_at(self.tail.len().saturating_sub(self.sector));
         let parts = [
             (
                 "protective MBR",
@@ -179,7 +194,7 @@ impl Gpt {
                 mbr::BOOT_CODE,
             ),
             ("primary header", header, offset(self.sector)),
-            ("primary array of entries", list, offset(2 * self.sector)),
+            ("primary array of entries", list, self.list_at()),
             ("backup array of entries", backup_list, self.tail_at),
             (
                 "backup header",
@@ -233,6 +248,7 @@ fn check(partitions: &[GptPartition], sector: Bytes, usable: Extent) -> Result<(
 
 /// The list, with each partition at the position of its number.
 fn encode_list(partitions: &[GptPartition], sector: Bytes) -> Vec<u8> {
+    let sectors = |bytes: Bytes| bytes.0.checked_div(sector.0).unwrap_or_default();
     let entry = |number: u32| {
         let mut all = partitions.iter();
         let partition = all.find(|partition| partition.number == number);
@@ -244,8 +260,8 @@ fn encode_list(partitions: &[GptPartition], sector: Bytes) -> Vec<u8> {
                     number,
                     type_guid: partition.type_guid,
                     guid: partition.guid,
-                    first: extent.start.0 / sector.0,
-                    last: (extent.end().0 / sector.0).saturating_sub(1),
+                    first: sectors(extent.start),
+                    last: sectors(extent.end()).saturating_sub(1),
                     attributes: partition.attributes,
                     name: partition.name.clone(),
                 };
