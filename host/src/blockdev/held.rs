@@ -5,7 +5,7 @@
 //! what is opened for writing is compared with it.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,14 +38,28 @@ impl DiskChanged {
     }
 }
 
+/// Files of a disk's sysfs folder with its serial number (virtio, `NVMe`, SCSI) or world-wide name.
+const IDENTIFIERS: [&str; 5] = [
+    "serial",
+    "device/serial",
+    "device/vpd_pg80",
+    "wwid",
+    "device/wwid",
+];
+
+/// The longest of these files, in bytes.
+const LONGEST_IDENTIFIER: u64 = 4096;
+
 /// What a disk is recognised by while the machine runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
     /// Number of the whole disk, also where a partition was opened.
     device: u64,
     /// The kernel's count of disks that it has found (`BLKGETDISKSEQ`, Linux 5.15): no two disks have the same until the
     /// next boot. `None` where the kernel does not count.
     sequence: Option<u64>,
+    /// What the kernel shows of [`IDENTIFIERS`], each as it is; `None` where it shows nothing.
+    identifiers: [Option<Vec<u8>>; IDENTIFIERS.len()],
 }
 
 /// An open device: the disk that it is or is a part of, and its own size where it is the disk.
@@ -77,11 +91,23 @@ impl Opened {
             identity: Identity {
                 device,
                 sequence: block::disk_sequence(file)?,
+                identifiers: identifiers(disk),
             },
             size: (!is_partition).then(|| block::size(file)).transpose()?,
             is_stacked,
         })
     }
+}
+
+/// The identifiers of the disk with this sysfs folder. A file that cannot be read, or is empty, is one that the disk does
+/// not have: the same disk has none the next time either.
+fn identifiers(disk: &Path) -> [Option<Vec<u8>>; IDENTIFIERS.len()] {
+    IDENTIFIERS.map(|name| {
+        let mut bytes = Vec::new();
+        let file = File::open(disk.join(name)).ok()?;
+        file.take(LONGEST_IDENTIFIER).read_to_end(&mut bytes).ok()?;
+        Some(bytes).filter(|bytes| !bytes.trim_ascii().is_empty())
+    })
 }
 
 /// Number of the device with this sysfs folder.
@@ -161,6 +187,33 @@ impl HeldDisks {
             Ok(found) if found.rdev() == held.identity.device => Ok(()),
             Ok(_) => Err(DiskChanged::error(path)),
             Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_what_the_kernel_shows_and_absent_stays_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = identifiers(folder.path());
+        assert_eq!(none, [const { None }; IDENTIFIERS.len()]);
+        fs::create_dir(folder.path().join("device")).unwrap();
+        for (at, name) in IDENTIFIERS.iter().enumerate() {
+            let file = folder.path().join(name);
+            fs::write(&file, "\n").unwrap();
+            assert_eq!(identifiers(folder.path()), none, "{name} is empty");
+            fs::write(&file, b"S3X9\0\xff\n").unwrap();
+            let found = identifiers(folder.path());
+            assert_eq!(found[at].as_deref(), Some(&b"S3X9\0\xff\n"[..]));
+            assert_eq!(found.iter().flatten().count(), 1);
+            fs::write(&file, vec![b'x'; 9000]).unwrap();
+            assert_eq!(identifiers(folder.path())[at].as_ref().unwrap().len(), 4096);
+            fs::remove_file(&file).unwrap();
+            fs::create_dir(&file).unwrap();
+            assert_eq!(identifiers(folder.path()), none, "{name} cannot be read");
         }
     }
 }
