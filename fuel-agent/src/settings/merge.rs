@@ -37,7 +37,7 @@ pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
         }
         set_keys.extend(here);
     }
-    settings.packed.images.require_signature |= keys_require_signatures(layers);
+    require_signatures_by_keys(layers, &mut settings, &mut warnings);
     if settings.http.only_given_authorities && settings.http.authorities.is_empty() {
         let what =
             "`ca_only` is set, but `ca` names no authority: no https server could be trusted";
@@ -81,15 +81,35 @@ fn fate(key: &Key, entry: &Entry, weaker: &[Vec<Entry>], set_keys: &[&str]) -> F
     }
 }
 
-/// Whether trusted keys alone make signatures obligatory: a key that is only used where its owner's opponent likes it
-/// protects nothing. `require_signature=no` in the layer of the keys, or in a stronger one, says otherwise.
-fn keys_require_signatures(layers: &[Vec<Entry>]) -> bool {
-    let named = |layer: &Vec<Entry>, key: &str| layer.iter().any(|entry| entry.key == key);
-    let with_keys = layers.iter().rposition(|layer| named(layer, "trusted_key"));
-    with_keys.is_some_and(|at| {
-        let mut deciding = layers.iter().take(at + 1);
-        !deciding.any(|layer| named(layer, "require_signature"))
-    })
+/// Trusted keys alone make signatures obligatory: a key that is only used where its owner's opponent likes it protects
+/// nothing. `require_signature=no` says otherwise in the layer of the keys only; in a stronger one it is ignored.
+fn require_signatures_by_keys(
+    layers: &[Vec<Entry>],
+    settings: &mut Settings,
+    warnings: &mut Vec<String>,
+) {
+    let last = |layer: &'_ [Entry], key: &str| layer.iter().rfind(|it| it.key == key).cloned();
+    let with_keys = |layer: &Vec<Entry>| last(layer, "trusted_key");
+    let Some((at, keys)) = (layers.iter().enumerate())
+        .filter_map(|(at, layer)| Some((at, with_keys(layer)?)))
+        .next_back()
+    else {
+        return;
+    };
+    let of_keys = layers.get(at).and_then(|it| last(it, "require_signature"));
+    if of_keys.is_some() || settings.packed.images.require_signature {
+        return;
+    }
+    settings.packed.images.require_signature = true;
+    let stronger = layers.iter().take(at);
+    let ignored = stronger.filter_map(|layer| last(layer, "require_signature"));
+    warnings.extend(ignored.map(|entry| {
+        let place = entry.place;
+        format!(
+            "`require_signature` of {place} is ignored: {} has a `trusted_key`",
+            keys.place
+        )
+    }));
 }
 
 /// The value that an entry gives a key, as text.

@@ -102,7 +102,8 @@ fn what_the_ramdisk_requires_is_required() {
 #[test]
 fn no_layer_weakens_what_a_weaker_one_has_made_strict() {
     type Is = fn(&Settings) -> bool;
-    let table: [(&str, &str, &str, Is); 8] = [
+    let table: [(&str, &str, &str, Is); 9] = [
+        ("reinstall", "yes", "no", |it| it.reinstall),
         ("allow_unverified", "no", "yes", |it| !it.allow_unverified),
         ("allow_removable", "no", "yes", |it| !it.allow_removable),
         ("allow_other_seeds", "no", "yes", |it| !it.allow_other_seeds),
@@ -148,14 +149,17 @@ fn no_layer_weakens_what_a_weaker_one_has_made_strict() {
 }
 
 #[test]
-fn keys_make_signatures_obligatory_unless_their_layer_or_a_stronger_one_says_no() {
+fn keys_make_signatures_obligatory_unless_their_own_layer_says_no() {
     let key = format!("trusted_key={KEY}");
     let (key, no) = (key.as_str(), "require_signature=no");
     for (command, kernel, file, required) in [
         (&[][..], &[][..], &[key][..], true),
         (&[][..], &[][..], &[key, no][..], false),
-        (&[][..], &[no][..], &[key][..], false),
-        (&[no][..], &[][..], &[key][..], false),
+        (&[][..], &[no][..], &[key][..], true),
+        (&[no][..], &[][..], &[key][..], true),
+        (&[no][..], &[key][..], &[][..], true),
+        (&[no][..], &[key, no][..], &[][..], false),
+        (&["require_signature"][..], &[key, no][..], &[][..], true),
         (&[key][..], &[][..], &[no][..], true),
         (&[][..], &[key][..], &[no][..], true),
         (&[no][..], &[][..], &[key, "require_signature"][..], true),

@@ -29,7 +29,7 @@ pub(super) static KEYS: &[Key] = &[
         layers: Layers::Strictest("yes"),
         default: "`yes` where there is a `trusted_key`",
         help: "Write only images that a trusted key signed. `yes` holds if any layer sets it; `no` counts in the \
-              layer of `trusted_key` or a stronger one.",
+              layer of `trusted_key` only.",
         set: |settings, value| {
             settings.packed.images.require_signature = yes(value)?;
             Ok(())

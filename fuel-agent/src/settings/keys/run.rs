@@ -43,7 +43,9 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "reinstall",
-        help: "Install on a pulled run even if the node is already installed as requested.",
+        layers: Layers::Strictest("yes"),
+        help: "Install on a pulled run even if the node is already installed as requested. It holds if any layer sets \
+              it.",
         set: |settings, value| {
             settings.reinstall = yes(value)?;
             Ok(())
