@@ -120,6 +120,7 @@ pub(crate) mod tests {
             hostname: Some("node-7".to_owned()),
             instance_id: None,
             already_installed: false,
+            reverified: Vec::new(),
             agent_version: "0",
             started: "2026-11-22T04:05:06.000Z".to_owned(),
             ended: "2026-11-22T04:08:13.000Z".to_owned(),

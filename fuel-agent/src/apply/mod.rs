@@ -14,6 +14,7 @@
 //!   bootconfig, configdrive    GRUB's configuration; the cloud-init data
 //!   verify                     everything read back
 //!   bootcode, stamp            what makes the node bootable, last
+//!   reverify                   images of an installed node, compared with its disks
 //!   undo                       release of what was made, at the end of the run
 //!   context, outcome           what steps share, and their results
 //! ```
@@ -42,6 +43,7 @@ pub mod partition_table;
 pub mod probe;
 pub mod raid;
 pub mod release;
+pub mod reverify;
 mod signature;
 mod staging;
 pub mod stamp;

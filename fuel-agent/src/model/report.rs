@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host::units::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::digest::{Algorithm, StatedDigest};
 use super::error::{Error, Kind};
@@ -41,6 +41,9 @@ pub struct Report {
     pub instance_id: Option<String>,
     /// Whether the node already was what the request asks for, so that only the completion was repeated.
     pub already_installed: bool,
+    /// What `reverify` found of each image of a node that is installed by its stamp.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reverified: Vec<ReverifiedImage>,
     /// Version of the agent.
     pub agent_version: &'static str,
     /// Start, UTC in RFC 3339.
@@ -76,8 +79,8 @@ fn millis<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Erro
 pub enum Outcome {
     /// The node is what the request asks for.
     Installed,
-    /// By its stamp the node was what the request asks for: nothing was written, and what the disks hold was not
-    /// compared.
+    /// By its stamp the node was what the request asks for: nothing was written. What the disks hold was compared only
+    /// as far as [`Report::reverified`] says.
     AlreadyInstalled,
     /// The node is installed, but the orchestrator has not accepted the callback.
     InstalledNotAccepted,
@@ -232,6 +235,65 @@ pub struct ImageOutcome {
     /// More, where it is a packed image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packed: Option<PackedOutcome>,
+}
+
+/// An image of a node that is installed by its stamp, compared with its disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReverifiedImage {
+    /// Address of the image, without secrets.
+    pub url: String,
+    /// Mount point of its filesystem, else its device.
+    pub place: String,
+    /// Whether an installation leaves it as it was written: it is neither grown nor configured. One that is not left so
+    /// differs from the first boot on, or earlier.
+    pub left_as_written: bool,
+    /// Its chunks; absent where they were not compared.
+    #[serde(flatten)]
+    pub compared: Option<ComparedChunks>,
+    /// Why they were not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_compared: Option<String>,
+}
+
+/// Chunks of a packed image that were compared with a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComparedChunks {
+    /// Number of chunks of the image.
+    pub chunks: usize,
+    /// Number of those that the disk does not hold, or that cannot be read.
+    pub differing_chunks: usize,
+    /// Length of the image.
+    pub bytes: Bytes,
+    /// Length of the differing chunks.
+    pub differing_bytes: Bytes,
+}
+
+impl ReverifiedImage {
+    /// Whether the disk is known to hold something else.
+    pub fn differs(&self) -> bool {
+        (self.compared).is_some_and(|compared| compared.differing_chunks > 0)
+    }
+}
+
+impl std::fmt::Display for ReverifiedImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (url, place) = (&self.url, &self.place);
+        match (&self.compared, &self.not_compared) {
+            (Some(compared), _) if self.differs() => write!(
+                f,
+                "{place} differs from {url} in {} of {} chunks ({} of {})",
+                compared.differing_chunks,
+                compared.chunks,
+                compared.differing_bytes,
+                compared.bytes
+            ),
+            (Some(compared), _) => write!(f, "{place} holds {url}, all {} chunks", compared.chunks),
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("unknown");
+                write!(f, "{place} was not compared with {url}: {why}")
+            }
+        }
+    }
 }
 
 /// A digest that was computed and is equal to the one that was stated.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use host::cancel::Cancel;
 use host::lock::{Lock, LockError};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::context::Places;
@@ -15,6 +16,7 @@ use crate::events::clock;
 use crate::events::sink::Sink;
 use crate::http;
 use crate::model::error::{Error, Kind};
+use crate::model::report::ReverifiedImage;
 use crate::sequence::completion::PendingCompletion;
 use crate::sequence::rundir::RunDir;
 use crate::sequence::state_file::State;
@@ -127,12 +129,20 @@ pub(super) fn status(options: &StatusOptions) -> Result<u8, Error> {
             .difference()
     });
     let out = Sink::stdout();
+    // A report belongs to a run that has ended: one under way has none yet.
+    let report = fs::read(folder.report())
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .filter(|_| condition != Condition::Running);
     match options.format {
-        Format::Text => out.text(&text(&condition, &evidence, compared.as_ref())),
+        Format::Text => {
+            let mut text = text(&condition, &evidence, compared.as_ref());
+            for line in reverified(report.as_ref()) {
+                let _ = writeln!(text, "  reverify {line}");
+            }
+            out.text(&text);
+        }
         Format::Json => {
-            let report = fs::read(folder.report())
-                .ok()
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
             let object = object(&condition, &evidence, compared.as_ref(), report);
             out.line(&object.to_string());
         }
@@ -153,9 +163,16 @@ fn object(
         "run": evidence.run,
         // Null where the state is known without reading the disks.
         "compared": compared.map(Comparison::json),
-        // A report belongs to a run that has ended: one under way has none yet.
-        "report": report.filter(|_| *condition != Condition::Running),
+        "report": report,
     })
+}
+
+/// What the last run found when it compared the images with the disks, a line for each.
+fn reverified(report: Option<&Value>) -> Vec<String> {
+    let found = report.and_then(|report| report.get("reverified"));
+    let images = found.and_then(|it| Vec::<ReverifiedImage>::deserialize(it).ok());
+    let images = images.unwrap_or_default();
+    images.iter().map(ToString::to_string).collect()
 }
 
 fn text(condition: &Condition, evidence: &Evidence, compared: Option<&Comparison>) -> String {
@@ -348,6 +365,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_comparison_found_is_told_as_the_report_has_it() {
+        let report = json!({"reverified": [
+            {"url": "http://h/usr.img.zst", "place": "/usr", "left_as_written": true,
+             "chunks": 46, "differing_chunks": 3, "bytes": 46 << 20, "differing_bytes": 3 << 20},
+            {"url": "http://h/opt.img.zst", "place": "/opt", "left_as_written": true,
+             "chunks": 2, "differing_chunks": 0, "bytes": 2 << 20, "differing_bytes": 0},
+            {"url": "http://h/root.img.gz", "place": "/", "left_as_written": false,
+             "not_compared": "it is not a packed image"},
+        ]});
+        insta::assert_snapshot!(reverified(Some(&report)).join("\n"), @r"
+        /usr differs from http://h/usr.img.zst in 3 of 46 chunks (3 MiB of 46 MiB)
+        /opt holds http://h/opt.img.zst, all 2 chunks
+        / was not compared with http://h/root.img.gz: it is not a packed image
+        ");
+        assert_eq!(reverified(Some(&json!({"result": "installed"}))), [""; 0]);
+        assert_eq!(reverified(None), [""; 0]);
+    }
+
+    #[test]
     fn progress_is_told_as_text_and_as_json() {
         let mut state = run(None);
         state.progress = Some(crate::sequence::state_file::Moving {
@@ -367,7 +403,7 @@ mod tests {
           stage    image
           moving   /: 1.0 GiB of 3.0 GiB
         ");
-        let json = object(&Condition::Running, &evidence, None, Some(json!({})));
+        let json = object(&Condition::Running, &evidence, None, None);
         insta::assert_snapshot!(format!("{json:#}"), @r#"
         {
           "status": "running",

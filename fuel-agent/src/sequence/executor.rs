@@ -10,6 +10,7 @@ use crate::apply::context::State;
 use crate::apply::outcome::{Outcome, StepRun};
 use crate::model::error::Error;
 use crate::model::plan::Plan;
+use crate::model::report::ReverifiedImage;
 use crate::model::step::PlannedStep;
 use crate::plan::approve::ApprovedPlan;
 use crate::settings::End;
@@ -33,6 +34,8 @@ pub trait Executor {
     /// The `instance-id` of what is installed, if the node already is what the plan asks for: the stamps on its disks
     /// name the same request and the same images, and its boot code is there.
     fn installed(&mut self, plan: &Plan) -> Result<Option<String>, Error>;
+    /// Compares the images of an installed node with its disks, each with the error that kept it from being compared.
+    fn reverify(&mut self, plan: &Plan) -> Result<Vec<(ReverifiedImage, Option<Error>)>, Error>;
     /// Holds the disk open to the end of the run: from then on its path leads to it or to an error, and no other disk
     /// is written to. One that is not there is no error here: the look that follows says so.
     fn hold(&mut self, disk: &Path) -> Result<(), Error>;

@@ -25,6 +25,7 @@ use crate::events::Events;
 use crate::http;
 use crate::model::error::{Error, Kind};
 use crate::model::plan::Plan;
+use crate::model::report::ReverifiedImage;
 use crate::model::step::PlannedStep;
 use crate::plan::approve::ApprovedPlan;
 use crate::settings::End;
@@ -186,6 +187,10 @@ impl Executor for HostExecutor<'_> {
         }
         let armed = bootcode::is_armed(plan, devices).map_err(failed)?;
         Ok(instance.filter(|_| armed))
+    }
+
+    fn reverify(&mut self, plan: &Plan) -> Result<Vec<(ReverifiedImage, Option<Error>)>, Error> {
+        apply::reverify::reverify(plan, self.host.host()?, &self.options, self.events)
     }
 
     fn hold(&mut self, disk: &Path) -> Result<(), Error> {

@@ -10,6 +10,7 @@
 //!   host_executor        the real Executor
 //!   preflight            the stages before the first write
 //!   stages               the whole run
+//!   reverify             an installed node, compared with its images
 //!   steps                the steps of an approved plan
 //!   write                one image onto one device: the same steps without the stages
 //!   boot_code            whether boot code can be made here
@@ -36,6 +37,7 @@ pub mod node_discovery;
 pub mod preflight;
 mod report_file;
 pub mod request_source;
+mod reverify;
 pub mod rundir;
 mod signed_request;
 mod small_file;

@@ -16,7 +16,7 @@ use super::steps::{Execution, StepContext};
 use super::{RunOutcome, StageHandler, changed, guarded};
 use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
-use crate::model::report::Report;
+use crate::model::report::{Report, ReverifiedImage};
 use crate::model::stage::Stage;
 use crate::settings::{End, Settings};
 
@@ -58,6 +58,8 @@ pub(super) struct Progress {
     pub(super) execution: Execution,
     /// The node already is what is asked for, and this is its `instance-id`.
     pub(super) installed: Option<String>,
+    /// What `reverify` found on the disks of a node that is installed by its stamp.
+    pub(super) reverified: Vec<ReverifiedImage>,
     /// The lock on the run folder is held.
     pub(super) locked: bool,
     /// Another agent has it.
@@ -136,7 +138,10 @@ impl<'a> Run<'a> {
         }
         let may_skip = self.about.pulled && !self.about.settings.reinstall;
         if may_skip {
-            self.progress.installed = self.executor.installed(plan)?;
+            let installed = self.executor.installed(plan)?;
+            if installed.is_some() && self.is_as_written()? {
+                self.progress.installed = installed;
+            }
         }
         if let Some(instance) = &self.progress.installed {
             self.events.emit(&Event::Note {

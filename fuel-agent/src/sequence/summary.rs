@@ -49,6 +49,7 @@ pub(super) fn report(
             .clone()
             .or_else(|| Some(known.plan.as_ref()?.instance_id.to_string())),
         already_installed: progress.installed.is_some(),
+        reverified: progress.reverified.clone(),
         agent_version: env!("CARGO_PKG_VERSION"),
         started: started.to_owned(),
         ended: clock::now(),

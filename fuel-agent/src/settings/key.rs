@@ -16,6 +16,8 @@ pub enum Layers {
     /// Any that sets this value, which is the stricter of two; else the strongest. A ramdisk's can only be made
     /// stricter.
     Strictest(&'static str),
+    /// The one that comes last in this list of all values, whichever layer has it. A ramdisk's can only be made stricter.
+    Ranked(&'static [&'static str]),
 }
 
 impl Layers {
@@ -24,7 +26,15 @@ impl Layers {
         match self {
             Self::Strictest(strict @ ("yes" | "no")) => yes(value) == yes(strict),
             Self::Strictest(strict) => value == strict,
-            Self::Strongest | Self::United | Self::Weakest => false,
+            Self::Strongest | Self::United | Self::Weakest | Self::Ranked(_) => false,
+        }
+    }
+
+    /// How strict a value is; `None` where that is not how layers are compared, or for another text.
+    pub(super) fn rank(self, value: &str) -> Option<usize> {
+        match self {
+            Self::Ranked(values) => values.iter().position(|it| *it == value),
+            Self::Strongest | Self::United | Self::Weakest | Self::Strictest(_) => None,
         }
     }
 }

@@ -77,6 +77,17 @@ fn fate(key: &Key, entry: &Entry, weaker: &[Vec<Entry>], set_keys: &[&str]) -> F
                 Fate::Ignored(format!("{} says `{strict}`", stricter.place))
             })
         }
+        Layers::Ranked(_) if set_keys.contains(&key.name) => Fate::Overridden,
+        Layers::Ranked(_) => {
+            let rank = |entry: &Entry| key.layers.rank(value_of(key, entry));
+            let last = |layer: &'_ Vec<Entry>| layer.iter().rfind(|it| it.key == key.name).cloned();
+            let mut others = weaker.iter().filter_map(last);
+            let stricter = others.find(|other| rank(other) > rank(entry));
+            stricter.map_or(Fate::Counts, |stricter| {
+                let value = value_of(key, &stricter);
+                Fate::Ignored(format!("{} says `{value}`", stricter.place))
+            })
+        }
         Layers::Strongest | Layers::United | Layers::Weakest | Layers::Strictest(_) => Fate::Counts,
     }
 }

@@ -44,6 +44,8 @@ pub struct Settings {
     pub url_wait: Duration,
     /// Install again although the node is installed as requested.
     pub reinstall: bool,
+    /// What comes of a node that is installed as requested: whether its disks are compared with the images.
+    pub reverify: Reverify,
     /// What to do after a successful run; default: `none` when pushed, `reboot` when pulled.
     pub end: Option<End>,
     /// Whether a disk may be chosen by name although the request gives ids and none matches.
@@ -87,6 +89,7 @@ impl Default for Settings {
             request_keys: Vec::new(),
             url_wait: Duration::from_mins(5),
             reinstall: false,
+            reverify: Reverify::default(),
             end: None,
             match_by_name: false,
             allow_unverified: false,
@@ -147,6 +150,20 @@ pub enum End {
     Poweroff,
     /// Start the installed system's kernel without a firmware reset.
     Kexec,
+}
+
+/// What a pulled run does before it ends because the node is installed as requested, each stricter than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reverify {
+    /// Nothing: the stamp is believed.
+    #[default]
+    No,
+    /// Compares the images with the disks and reports what differs.
+    Report,
+    /// Installs again where an image differs that an installation leaves as it wrote it.
+    Reinstall,
+    /// Refuses there, so that the node stays as it is until an operator has looked at it.
+    Fail,
 }
 
 /// Where a setting comes from.

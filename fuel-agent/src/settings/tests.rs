@@ -169,6 +169,43 @@ fn keys_make_signatures_obligatory_unless_their_own_layer_says_no() {
         let found = settings.packed.images.require_signature;
         assert_eq!(found, required, "{command:?} {kernel:?} {file:?}");
     }
+    let (_, warnings) = merged(&["require-signature=no"], &[no], &[key]).unwrap();
+    let ignored = |place: &str| {
+        format!(
+            "`require_signature` of {place} is ignored: /etc/provision.conf:7 has a `trusted_key`"
+        )
+    };
+    let places = ["the command line", "the kernel command line"];
+    assert_eq!(warnings, places.map(ignored));
+}
+
+#[test]
+fn an_installed_node_is_compared_as_strictly_as_any_layer_wants_it() {
+    const VALUES: [(&str, Reverify); 4] = [
+        ("no", Reverify::No),
+        ("report", Reverify::Report),
+        ("reinstall", Reverify::Reinstall),
+        ("fail", Reverify::Fail),
+    ];
+    for (strong, (command, _)) in VALUES.iter().enumerate() {
+        for (middle, (kernel, _)) in VALUES.iter().enumerate() {
+            for (weak, (file, _)) in VALUES.iter().enumerate() {
+                let lines = [command, kernel, file].map(|value| format!("reverify={value}"));
+                let [command, kernel, file] = lines.each_ref().map(|line| [line.as_str()]);
+                let (settings, warnings) = merged(&command, &kernel, &file).unwrap();
+                let strictest = strong.max(middle).max(weak);
+                assert_eq!(settings.reverify, VALUES[strictest].1, "{lines:?}");
+                let ignored = [strong < middle.max(weak), middle < weak && strong < weak];
+                let ignored = ignored.iter().filter(|it| **it).count();
+                assert_eq!(warnings.len(), ignored, "{lines:?} {warnings:?}");
+            }
+        }
+    }
+    let (_, warnings) = merged(&["reverify=no"], &[], &["reverify=fail"]).unwrap();
+    assert_eq!(
+        warnings,
+        ["`reverify` of the command line is ignored: /etc/provision.conf:7 says `fail`"]
+    );
 }
 
 #[test]

@@ -204,7 +204,7 @@ impl StepHarness {
         undo::release(&mut context, made)
     }
 
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         Options {
             work: self.work.path().to_owned(),
             grub: self.work.path().join("grub"),

@@ -2,6 +2,7 @@
 
 mod before;
 mod faults;
+mod reverify;
 mod world;
 mod write;
 

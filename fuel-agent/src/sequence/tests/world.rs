@@ -24,6 +24,7 @@ use crate::events::{Event, Events};
 use crate::model::error::{Error, Kind};
 use crate::model::inventory::Inventory;
 use crate::model::plan::Plan;
+use crate::model::report::ReverifiedImage;
 use crate::model::request::Request;
 use crate::model::sources::Sources;
 use crate::model::step::PlannedStep;
@@ -65,6 +66,8 @@ pub(super) struct Script {
     pub(super) owed_is_blocked: bool,
     /// The run's folder.
     pub(super) folder: Option<PathBuf>,
+    /// What a comparison of the images finds.
+    pub(super) reverified: Vec<(ReverifiedImage, Option<Error>)>,
     /// Facts of a disk when it is opened; as planned, where there are none.
     pub(super) geometry: Option<Geometry>,
 }
@@ -179,6 +182,12 @@ impl Executor for World {
     fn installed(&mut self, _: &Plan) -> Result<Option<String>, Error> {
         self.does("look at the stamps")?;
         Ok(self.0.lock().unwrap().installed.clone())
+    }
+
+    fn reverify(&mut self, _: &Plan) -> Result<Vec<(ReverifiedImage, Option<Error>)>, Error> {
+        self.does("compare the images")?;
+        let mut script = self.0.lock().unwrap();
+        Ok(std::mem::take(&mut script.reverified))
     }
 
     fn hold(&mut self, disk: &Path) -> Result<(), Error> {

@@ -107,6 +107,7 @@ mod tests {
             ("success.expect_status", "200,abc"),
             ("failure.expect_status", "99"),
             ("match", "serial"),
+            ("reverify", "yes"),
             ("phone_home", "orchestrator.test"),
             ("phone_home", "ftp://orchestrator.test/"),
             ("grub", ""),

@@ -1,7 +1,7 @@
 //! How a run starts and how it ends.
 
 use super::{PLAIN, SWITCH};
-use crate::settings::End;
+use crate::settings::{End, Reverify};
 use crate::settings::key::{Key, Layers};
 use crate::settings::value::{address, put_keys, time, yes};
 
@@ -51,6 +51,26 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         },
         ..SWITCH
+    },
+    Key {
+        name: "reverify",
+        value: "no|report|reinstall|fail",
+        default: "no",
+        layers: Layers::Ranked(&["no", "report", "reinstall", "fail"]),
+        help: "Whether a pulled run that finds the node installed as requested compares packed images with the disks: \
+              `report` what differs; `reinstall`, or refuse (5, `fail`), if one differs that an installation leaves as \
+              it was written. The strictest of all layers counts.",
+        set: |settings, value| {
+            settings.reverify = match value {
+                "no" => Reverify::No,
+                "report" => Reverify::Report,
+                "reinstall" => Reverify::Reinstall,
+                "fail" => Reverify::Fail,
+                _ => return Err(format!("`{value}` is not one of the valid values")),
+            };
+            Ok(())
+        },
+        ..PLAIN
     },
     Key {
         name: "end",

@@ -43,7 +43,8 @@ pub(super) fn sample(index: &Index, target: &Target<'_>, pool: &Pool, meter: &Me
         let Some(chunk) = index.chunk(number) else {
             continue;
         };
-        if holds(&chunk, target, &mut buffer, meter, None) {
+        let read = |room: &mut [u8], at| target.read(room, at);
+        if holds(&chunk, read, &mut buffer, meter, None) {
             found.held += 1;
             found.last_held = Some(number);
         }
@@ -64,11 +65,11 @@ fn spread(index: &Index) -> Vec<usize> {
         .collect()
 }
 
-/// Whether the disk holds a chunk. A chunk that cannot be read is written anew, which shows whether the disk can still
+/// Whether the disk that `read` reads holds a chunk. A chunk that cannot be read is written anew, which shows whether the disk can still
 /// be written. `subtree` digests the same bytes for the digest of the whole.
-fn holds(
+pub(super) fn holds(
     chunk: &Chunk,
-    target: &Target<'_>,
+    read: impl Fn(&mut [u8], u64) -> Result<(), StreamError>,
     buffer: &mut Buffer,
     meter: &Meter,
     mut subtree: Option<&mut blake3::Hasher>,
@@ -83,7 +84,7 @@ fn holds(
     while left > 0 {
         let length = left.min(PIECE);
         let room = buffer.spare().get_mut(..length).unwrap_or_default();
-        if let Err(error) = target.read(room, at) {
+        if let Err(error) = read(room, at) {
             tracing::warn!(at, %error, "unreadable");
             return false;
         }
@@ -115,8 +116,8 @@ pub(super) fn run(
             return Err(StreamError::HungUp);
         };
         let mut subtree = engine.whole.subtree(&chunk);
-        let (target, meter) = (engine.target, &engine.reading);
-        let holds = holds(&chunk, target, &mut buffer, meter, subtree.as_mut());
+        let read = |room: &mut [u8], at| engine.target.read(room, at);
+        let holds = holds(&chunk, read, &mut buffer, &engine.reading, subtree.as_mut());
         if holds && !chunk.zero {
             engine.whole.put(number, subtree.as_ref());
         }

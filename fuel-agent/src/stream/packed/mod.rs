@@ -18,6 +18,7 @@ mod error;
 mod fetcher;
 mod meter;
 mod mirror;
+mod reverify;
 mod scheduler;
 mod supervisor;
 mod target;
@@ -53,6 +54,7 @@ use engine::{CHECKERS, Engine};
 pub use error::PackedError;
 use meter::Meter;
 use mirror::Mirrors;
+pub use reverify::reverify;
 use target::Target;
 use whole::{Whole, check_claims};
 

@@ -31,6 +31,7 @@ mod corruption;
 mod delta;
 mod faults;
 mod mirrors;
+mod reverify;
 mod signed;
 mod whole;
 mod writing;
