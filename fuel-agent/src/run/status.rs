@@ -143,7 +143,7 @@ pub(super) fn status(options: &StatusOptions) -> Result<u8, Error> {
             out.text(&text);
         }
         Format::Json => {
-            let object = object(&condition, &evidence, compared.as_ref(), report);
+            let object = object(&condition, &evidence, compared.as_ref(), report.as_ref());
             out.line(&object.to_string());
         }
     }
@@ -154,7 +154,7 @@ fn object(
     condition: &Condition,
     evidence: &Evidence,
     compared: Option<&Comparison>,
-    report: Option<Value>,
+    report: Option<&Value>,
 ) -> Value {
     json!({
         "status": condition.name(),
