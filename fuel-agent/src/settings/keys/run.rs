@@ -1,9 +1,9 @@
 //! How a run starts and how it ends.
 
 use super::{PLAIN, SWITCH};
-use crate::settings::{End, Reverify};
 use crate::settings::key::{Key, Layers};
 use crate::settings::value::{address, put_keys, time, yes};
+use crate::settings::{End, Reverify};
 
 pub(super) static KEYS: &[Key] = &[
     Key {
