@@ -13,6 +13,7 @@ mod push;
 mod steps;
 mod two_images;
 mod uefi;
+mod wipe;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -34,7 +35,7 @@ struct Scenario {
 }
 
 /// The scenarios; the first one is the default.
-const SCENARIOS: [Scenario; 14] = [
+const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "pull-lvm",
         about: "node of 512 MiB pulls its request: PXE, root on LVM, completion, reboot, cloud-init",
@@ -98,6 +99,11 @@ const SCENARIOS: [Scenario; 14] = [
         about: "another disk takes the place of a chosen one between two stages, and while the image is written: \
                 refused, that disk is untouched",
         run: hot_plug::hot_plug,
+    },
+    Scenario {
+        name: "wipe",
+        about: "cloud-init data wiped after the first start: zeros on the disk, and the second start is like the first",
+        run: wipe::wipe,
     },
     Scenario {
         name: "failure",
