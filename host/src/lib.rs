@@ -16,6 +16,7 @@
 //!   remove_tree  removes a folder, but never what is mounted in it
 //!   lock       one agent at a time; a disk whose table is being changed
 //!   power      reboot, power off, and the kernel that starts without the firmware
+//!   beneath    one file below a folder, whose path is not trusted
 //!   tree       files of a system that is not running, confined to its root
 //!   resolve    paths in a tree that is not trusted, links included
 //!   wait       waiting for a condition within a time limit
@@ -27,6 +28,7 @@
 //!
 //! No decisions are made here. No other crate starts a program, opens a device or mounts.
 
+pub mod beneath;
 pub mod blockdev;
 pub mod cancel;
 pub mod efivars;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host::units::Bytes;
 
+use super::local_files::listed;
 use crate::model::error::{Error, Kind};
 use crate::model::time::rfc3339;
 
@@ -170,6 +171,14 @@ pub enum HttpError {
         /// Error of the system call.
         source: std::io::Error,
     },
+    /// The file is not one that may be named.
+    #[error("{} may not be read for a request: {}", path.display(), listed(folders))]
+    Outside {
+        /// Path of the file.
+        path: PathBuf,
+        /// The folders whose files may be named.
+        folders: Vec<PathBuf>,
+    },
     /// The run was cancelled.
     #[error("interrupted")]
     Cancelled,
@@ -243,6 +252,7 @@ impl HttpError {
             | Self::NoRanges { .. }
             | Self::Exhausted { .. }
             | Self::File { .. }
+            | Self::Outside { .. }
             | Self::Cancelled
             | Self::Gone => false,
         }
@@ -316,6 +326,9 @@ impl HttpError {
             Self::Changed { .. } => "run again when its publication is complete",
             Self::Exhausted { source, .. } => return source.hint(),
             Self::File { .. } => "give a regular file that can be read",
+            Self::Outside { .. } => {
+                "put the file there (links must not lead out), or name its folder with `images_dir` in the ramdisk"
+            }
             Self::TooLong { .. } | Self::Setup { .. } | Self::Cancelled | Self::Gone => {
                 return None;
             }
@@ -328,6 +341,7 @@ impl HttpError {
             Self::Cancelled => Kind::Interrupted,
             Self::Gone => Kind::Internal,
             Self::Authority { .. } => Kind::Usage,
+            Self::Outside { .. } => Kind::Refused,
             _ => Kind::Image,
         }
     }

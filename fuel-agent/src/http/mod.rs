@@ -13,6 +13,7 @@
 //!   proxy    which proxy is asked           │
 //!   pace     the least average rate         │
 //!   local    where a redirect must not lead │
+//!   local_files  what file:// may name     │
 //! ```
 //!
 //! Buffers come from a fixed [`Pool`](crate::pool::Pool): a slow disk slows the socket down, and memory is
@@ -26,6 +27,7 @@ mod exchange;
 pub mod fuzzing;
 pub(crate) mod head;
 mod local;
+mod local_files;
 mod notify;
 pub(crate) mod pace;
 mod proxy;
@@ -49,13 +51,14 @@ use host::units::Bytes;
 pub use client::{Body, Client, Part, Request, Response};
 pub(crate) use client::{PART_COUNT, PART_LENGTH};
 pub use error::{Cause, CertificateProblem, HttpError};
+pub use local_files::LocalFiles;
 pub use notify::{Accepted, Notice, NotifyError, Refusal, notify};
 pub use reach::answers;
 
 /// Rate in bytes per second at which a document of the largest accepted size has to arrive.
 const DOCUMENT_RATE: u64 = 256 << 10;
 
-/// Limits of all network transfers.
+/// Limits of all transfers.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// Limit for connecting.
@@ -82,6 +85,8 @@ pub struct HttpSettings {
     pub only_given_authorities: bool,
     /// Whether `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment are used.
     pub environment_proxy: bool,
+    /// Files that `file://` may name.
+    pub files: LocalFiles,
 }
 
 impl HttpSettings {
@@ -107,6 +112,7 @@ impl Default for HttpSettings {
             authorities: Vec::new(),
             only_given_authorities: false,
             environment_proxy: true,
+            files: LocalFiles::Anywhere,
         }
     }
 }

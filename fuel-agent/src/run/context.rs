@@ -15,6 +15,7 @@ use crate::events::lines::Lines;
 use crate::events::log;
 use crate::events::outbox::Background;
 use crate::events::sink::{Printer, Sink};
+use crate::http::LocalFiles;
 use crate::inventory::Reader;
 use crate::model::error::{Error, Kind};
 use crate::request::Driver;
@@ -121,6 +122,24 @@ pub(super) fn input(options: &InputOptions, settings: &Settings) -> Input {
     }
 }
 
+/// The files that a request may name as images: those of the setting `images_dir`, else what lies beside the request.
+/// Mirrors are the settings' own.
+pub(super) fn local_files(input: &Input, settings: &Settings) -> LocalFiles {
+    let file = |url: &str| url::Url::parse(url).ok()?.to_file_path().ok();
+    let beside = || match input {
+        Input::Text(_) => None,
+        Input::File(path) => std::path::absolute(path).ok(),
+        Input::Url(url) => file(url.reveal()),
+    };
+    let folder = match &settings.images_dir {
+        Some(folder) => Some(folder.clone()).filter(|it| !it.as_os_str().is_empty()),
+        None => beside().and_then(|path| Some(path.parent()?.to_owned())),
+    };
+    let mirrors = settings.packed.mirrors.iter();
+    let mirrors = mirrors.filter_map(|mirror| file(mirror.reveal()));
+    LocalFiles::Below(folder.into_iter().chain(mirrors).collect())
+}
+
 pub(super) fn stand_ins(disks: &[String]) -> Result<Vec<StandIn>, Error> {
     disks.iter().map(|text| StandIn::parse(text)).collect()
 }
@@ -211,6 +230,44 @@ pub(super) fn failure(outcome: RunOutcome) -> Result<u8, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_may_name_what_lies_beside_it_unless_the_settings_say_otherwise() {
+        let below = |folders: &[&str]| LocalFiles::Below(folders.iter().map(Into::into).collect());
+        let settings = |folder: Option<&str>, mirrors: &[&str]| {
+            let mut settings = Settings {
+                images_dir: folder.map(PathBuf::from),
+                ..Settings::default()
+            };
+            settings.packed.mirrors = mirrors.iter().map(|it| (*it).into()).collect();
+            settings
+        };
+        let pushed = Input::File("/tmp/provision.json".into());
+        let from_file = Input::Url("file:///srv/x/request.json?a".into());
+        let from_web = Input::Url("http://h/srv/request.json".into());
+        let text = Input::Text("{}".to_owned());
+        for (input, folder, mirrors, expected) in [
+            (&pushed, None, &[][..], below(&["/tmp"])),
+            (&from_file, None, &[], below(&["/srv/x"])),
+            (&from_web, None, &[], below(&[])),
+            (&text, None, &[], below(&[])),
+            (&pushed, Some("/srv"), &[], below(&["/srv"])),
+            (&from_web, Some("/srv"), &[], below(&["/srv"])),
+            (&pushed, Some(""), &[], below(&[])),
+            (
+                &from_web,
+                None,
+                &["file:///mnt/usb/", "http://h/m"],
+                below(&["/mnt/usb/"]),
+            ),
+        ] {
+            let found = local_files(input, &settings(folder, mirrors));
+            assert_eq!(found, expected, "{input:?} {folder:?}");
+        }
+        let here = std::env::current_dir().unwrap();
+        let found = local_files(&Input::File("r.json".into()), &settings(None, &[]));
+        assert_eq!(found, LocalFiles::Below(vec![here]));
+    }
 
     #[test]
     fn notes_of_the_ramdisk_are_warnings_each_once() {

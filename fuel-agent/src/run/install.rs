@@ -5,7 +5,9 @@ use std::sync::Arc;
 use host::Host;
 use host::cancel::{Cancel, ignore_hangup};
 
-use super::context::{Places, node, printer, request_entries, stand_ins, start_log};
+use super::context::{
+    Places, input, local_files, node, printer, request_entries, stand_ins, start_log,
+};
 use crate::apply;
 use crate::cli::{Dialect, RunOptions};
 use crate::events::log::Log;
@@ -39,6 +41,7 @@ pub(super) fn install(
         // What was installed is not what this machine would start.
         settings.end.get_or_insert(End::None);
     }
+    settings.http.files = local_files(&input(&options.input, &settings), &settings);
     let state_file = Arc::new(StateFile::new(&folder));
     let events = listeners(listener, &state_file);
     let mut node = node(&options.input, &disks, &settings, &places, &events, &cancel)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use host::cancel::Cancel;
 use serde_json::{Value, json};
 
-use super::context::Places;
+use super::context::{Places, local_files};
 use crate::apply::stamp::{self, Stamp, StampedImage};
 use crate::cli::{StatusOptions, UPLOADED};
 use crate::http;
@@ -20,6 +20,7 @@ use crate::model::request::{ImageSpec, STATED_BY_REQUEST};
 use crate::model::sources::{SourceFacts, Sources};
 use crate::model::trust::Trust;
 use crate::request::{self, Context};
+use crate::sequence::request_source::Input;
 use crate::source;
 
 /// How long servers may go on failing: an orchestrator that asks for the state needs an answer soon.
@@ -181,12 +182,16 @@ pub(super) fn compare(
     }
 }
 
-fn requested(options: &StatusOptions, digest: Option<&str>) -> Option<Requested> {
-    let file = options.input_data_file.clone().or_else(|| {
+/// The file that the request is in, where there is one.
+fn request_file(options: &StatusOptions) -> Option<PathBuf> {
+    options.input_data_file.clone().or_else(|| {
         let uploaded = PathBuf::from(UPLOADED);
         uploaded.exists().then_some(uploaded)
-    });
-    let Some(file) = file else {
+    })
+}
+
+fn requested(options: &StatusOptions, digest: Option<&str>) -> Option<Requested> {
+    let Some(file) = request_file(options) else {
         return Some(Requested {
             digest: digest.map(str::to_owned),
             ..Requested::default()
@@ -230,6 +235,9 @@ fn look(options: &StatusOptions, places: &Places, images: &[ImageSpec]) -> Resul
     }
     let ask = || -> Result<Sources, Error> {
         let (mut settings, _) = places.settings(Vec::new())?;
+        if let Some(file) = request_file(options) {
+            settings.http.files = local_files(&Input::File(file), &settings);
+        }
         let budget = &mut settings.http.retry_budget;
         *budget = (*budget).min(LOOKUP_BUDGET);
         let cancel = Cancel::new();

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use host::cancel::Cancel;
 use host::terminal::columns;
 
-use super::context::{Places, failure, node, reader, request_entries, stand_ins, start_log};
+use super::context::{
+    self, Places, failure, local_files, node, reader, request_entries, stand_ins, start_log,
+};
 use crate::cli::{
     Dialect, Format, InputOptions, InventoryOptions, LogOptions, PlanOptions, RunOptions,
     ValidateOptions,
@@ -58,7 +60,8 @@ fn preflight(
     places: &Places,
 ) -> Result<Checked, Error> {
     start_log(log, None)?;
-    let (settings, warnings) = places.settings(request_entries(input))?;
+    let (mut settings, warnings) = places.settings(request_entries(input))?;
+    settings.http.files = local_files(&context::input(input, &settings), &settings);
     let disks = stand_ins(&input.disk)?;
     let cancel = Cancel::new();
     let events = FanOut::new(vec![Arc::clone(events), Arc::new(Log)]);

@@ -17,13 +17,14 @@ use super::request_source::{Input, read_bounded};
 use super::signed_request;
 use super::stand_in::StandIn;
 use crate::events::Events;
-use crate::http;
+use crate::http::{self, HttpSettings, LocalFiles};
 use crate::inventory::{self, Reader};
 use crate::model::error::{Error, Kind};
 use crate::model::inventory::Inventory;
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, Refusal, RefusedBy};
 use crate::model::request::Request;
 use crate::model::sources::Sources;
+use crate::model::url::RedactedUrl;
 use crate::plan::{self, Ids};
 use crate::request::{self, Driver};
 use crate::settings::{End, Settings};
@@ -96,8 +97,31 @@ impl NodeDiscovery<'_> {
         }
     }
 
+    /// For the request itself, which the settings name.
     pub(super) fn client(&self) -> Result<http::Client, Error> {
+        let settings = HttpSettings {
+            files: LocalFiles::Anywhere,
+            ..self.settings.http.clone()
+        };
+        Ok(http::Client::new(&settings, self.cancel.clone())?)
+    }
+
+    /// For what the request names.
+    fn image_client(&self) -> Result<http::Client, Error> {
         Ok(http::Client::new(&self.settings.http, self.cancel.clone())?)
+    }
+
+    /// Why a file that the request names as an image is not read.
+    fn refused_file(&self, url: &RedactedUrl) -> Option<Refusal> {
+        let beside = source::files_beside(url.reveal());
+        let mut named = std::iter::once(url.reveal().to_owned()).chain(beside);
+        let error = named.find_map(|url| self.settings.http.files.check(&url).err())?;
+        Some(Refusal {
+            kind: error.kind(),
+            by: RefusedBy::Run,
+            what: error.to_string(),
+            hint: error.hint().unwrap_or_default().to_owned(),
+        })
     }
 }
 
@@ -198,9 +222,12 @@ impl Discovery for NodeDiscovery<'_> {
             signers: self.settings.packed.signers(),
             mirrors: &self.settings.packed.mirrors,
         };
+        // Files that are refused are not looked at.
+        let mut images = request.images.clone();
+        images.retain(|image| self.refused_file(&image.url).is_none());
         Ok(source::probe_images(
-            &self.client()?,
-            &request.images,
+            &self.image_client()?,
+            &images,
             probe_options,
         )?)
     }
@@ -213,7 +240,16 @@ impl Discovery for NodeDiscovery<'_> {
     ) -> Result<Plan, Error> {
         let planned = plan::plan(request, inventory, sources, &self.options(), &mut RandomIds);
         match planned {
-            Ok(plan) => Ok(plan),
+            Ok(mut plan) => {
+                let images = request.images.iter();
+                let mut refusals: Vec<Refusal> = images
+                    .filter_map(|image| self.refused_file(&image.url))
+                    .collect();
+                // They come first: a file that was not looked at is missed elsewhere too.
+                refusals.append(&mut plan.refusals);
+                plan.refusals = refusals;
+                Ok(plan)
+            }
             Err(errors) => {
                 let errors = errors.into_iter().map(Error::from).collect();
                 combine("this cannot be planned", errors)?;

@@ -58,6 +58,8 @@ pub struct Settings {
     pub allow_other_seeds: bool,
     /// Policy for packed images.
     pub packed: PackedPolicy,
+    /// Folder below which a request may name files as images; an empty path: none. `None`: the request's own folder.
+    pub images_dir: Option<PathBuf>,
     /// Disks that are never chosen: names, links, serial numbers, wwns.
     pub protect: Vec<String>,
     /// Whether an entry of `protect` that is not a disk of this node is refused.
@@ -96,6 +98,7 @@ impl Default for Settings {
             allow_removable: false,
             allow_other_seeds: false,
             packed: PackedPolicy::default(),
+            images_dir: None,
             protect: Vec::new(),
             protect_strict: false,
             success: Callback::default(),

@@ -24,7 +24,7 @@ pub(super) fn document_within(
 ) -> Result<Vec<u8>, HttpError> {
     let web = match Address::parse(url)? {
         Address::Web(web) => web,
-        Address::File(path) => return file::read(&path, limit),
+        Address::File(path) => return file::read(&client.settings().files, &path, limit),
     };
     let name = redacted(url);
     let retry = Retry::new(client, &name, budget);

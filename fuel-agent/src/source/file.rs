@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::{Meter, Source, SourceEvent, TransferContext};
+use crate::http::LocalFiles;
 use crate::http::client::PART_COUNT;
 use crate::http::error::HttpError;
 use crate::pool::{Buffer, Pool};
@@ -18,25 +19,19 @@ pub(super) struct FileSource {
     meter: Meter,
 }
 
-/// Opens a regular file and returns its length; other kinds might block for ever.
-pub(super) fn open(path: &Path) -> Result<(File, u64), HttpError> {
-    let failed = |source| HttpError::File {
+/// Opens a regular file, if it is one of `files`, and returns its length; other kinds might block for ever.
+pub(super) fn open(files: &LocalFiles, path: &Path) -> Result<(File, u64), HttpError> {
+    let file = files.open(path)?;
+    let length = file.metadata().map_err(|source| HttpError::File {
         path: path.to_owned(),
         source,
-    };
-    // checked before it is opened: opening a FIFO waits for a writer
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        let why = "it is not a regular file";
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)));
-    }
-    let file = File::open(path).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
-    Ok((file, length))
+    })?;
+    Ok((file, length.len()))
 }
 
 /// Reads a file of up to `limit` bytes.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, HttpError> {
-    let (file, length) = open(path)?;
+pub(super) fn read(files: &LocalFiles, path: &Path, limit: u64) -> Result<Vec<u8>, HttpError> {
+    let (file, length) = open(files, path)?;
     if length > limit {
         return Err(HttpError::TooLong {
             url: path.display().to_string(),
@@ -67,8 +62,12 @@ pub(super) fn read_start(file: &File, length: usize) -> io::Result<Vec<u8>> {
 }
 
 impl FileSource {
-    pub(super) fn open(path: &Path, context: TransferContext<'_>) -> Result<Self, HttpError> {
-        let (file, length) = open(path)?;
+    pub(super) fn open(
+        files: &LocalFiles,
+        path: &Path,
+        context: TransferContext<'_>,
+    ) -> Result<Self, HttpError> {
+        let (file, length) = open(files, path)?;
         let TransferContext {
             pool, meter, stop, ..
         } = context;

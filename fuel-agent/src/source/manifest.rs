@@ -128,7 +128,7 @@ fn read_at(
     let web = match Address::parse(url)? {
         Address::Web(web) => web,
         Address::File(path) => {
-            let (file, _) = file::open(&path)?;
+            let (file, _) = file::open(&client.settings().files, &path)?;
             let mut bytes = Hashed::new(From::File(file));
             return read(&mut bytes, url, signature, keys);
         }

@@ -41,7 +41,10 @@ use host::cancel::Cancel;
 use self::fetch::Fetch;
 use self::file::FileSource;
 use crate::events::Events;
-use crate::http::address::Address;
+use os_image::manifest::{manifest_file_name, signature_file_name};
+use os_image::metadata;
+
+use crate::http::address::{self, Address};
 use crate::http::client::Client;
 use crate::http::error::HttpError;
 use crate::model::request::Container;
@@ -145,6 +148,17 @@ impl fmt::Debug for TransferContext<'_> {
     }
 }
 
+/// Addresses of what may lie beside an image and is read with it: metadata, manifest, and their signatures.
+pub(crate) fn files_beside(url: &str) -> Vec<String> {
+    let name = address::base_name(url);
+    let documents = [metadata::file_name(&name), manifest_file_name(&name)];
+    let signed = documents.map(|name| [signature_file_name(&name), name]);
+    let beside = signed.into_iter().flatten();
+    beside
+        .filter_map(|name| address::beside(url, &name))
+        .collect()
+}
+
 /// The source at `url`. No request is made before the first read.
 pub fn open<'a>(
     client: &Client,
@@ -156,6 +170,8 @@ pub fn open<'a>(
             let name = redacted(url.as_str());
             Box::new(Fetch::new(client.clone(), url, name, context))
         }
-        Address::File(path) => Box::new(FileSource::open(&path, context)?),
+        Address::File(path) => {
+            Box::new(FileSource::open(&client.settings().files, &path, context)?)
+        }
     })
 }

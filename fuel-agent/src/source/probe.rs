@@ -139,7 +139,7 @@ fn probe(
     let container = image.container;
     let (start, mut facts) = match Address::parse(at)? {
         Address::Web(url) => probe_web(client, &url, container, budget)?,
-        Address::File(path) => probe_file(&path)?,
+        Address::File(path) => probe_file(client, &path)?,
     };
     let head = start.get(..HEAD_LENGTH).unwrap_or(&start);
     facts.container = container_of(FileFormat::by(head));
@@ -280,8 +280,8 @@ fn probe_web(
     })
 }
 
-fn probe_file(path: &Path) -> Result<(Vec<u8>, SourceFacts), HttpError> {
-    let (file, length) = file::open(path)?;
+fn probe_file(client: &Client, path: &Path) -> Result<(Vec<u8>, SourceFacts), HttpError> {
+    let (file, length) = file::open(&client.settings().files, path)?;
     let start = file::read_start(&file, FETCH_MAX).map_err(|source| HttpError::File {
         path: path.to_owned(),
         source,

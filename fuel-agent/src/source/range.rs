@@ -97,7 +97,7 @@ impl RangeFile {
         let url = match &self.address {
             Address::Web(url) => url.clone(),
             Address::File(path) => {
-                let (file, length) = file::open(path)?;
+                let (file, length) = file::open(&options.client.settings().files, path)?;
                 if length != self.length {
                     return Ok(Answer::OtherLength(Some(length)));
                 }

@@ -16,6 +16,7 @@ use url::Url;
 use super::TransferContext;
 use super::file;
 use crate::events::Event;
+use crate::http::LocalFiles;
 use crate::http::address::Address;
 use crate::http::client::{Body, Client, PART_COUNT, PART_LENGTH, Request, Response};
 use crate::http::error::HttpError;
@@ -46,7 +47,11 @@ const SKIP_PAGES_MAX: u64 = 8;
 pub(crate) struct Reader<'a>(RefCell<State<'a>>);
 
 enum State<'a> {
-    Local { path: PathBuf, file: Option<File> },
+    Local {
+        path: PathBuf,
+        files: LocalFiles,
+        file: Option<File>,
+    },
     Web(Box<Remote<'a>>),
     Broken(Option<HttpError>),
 }
@@ -90,7 +95,11 @@ impl<'a> Reader<'a> {
         context: TransferContext<'a>,
     ) -> Result<Self, HttpError> {
         let state = match Address::parse(url)? {
-            Address::File(path) => State::Local { path, file: None },
+            Address::File(path) => State::Local {
+                path,
+                files: client.settings().files.clone(),
+                file: None,
+            },
             Address::Web(url) => {
                 let name = redacted(url.as_str());
                 let settings = client.settings();
@@ -156,8 +165,8 @@ impl ReadAt for &Reader<'_> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.attempt(|state| match state {
-            State::Local { path, file } => {
-                let file = open(path, file)?;
+            State::Local { path, files, file } => {
+                let file = open(files, path, file)?;
                 file.read_at(buffer, at).map_err(|source| HttpError::File {
                     path: path.clone(),
                     source,
@@ -170,8 +179,8 @@ impl ReadAt for &Reader<'_> {
 
     fn size(&self) -> io::Result<u64> {
         self.attempt(|state| match state {
-            State::Local { path, file } => {
-                let file = open(path, file)?;
+            State::Local { path, files, file } => {
+                let file = open(files, path, file)?;
                 file.size().map_err(|source| HttpError::File {
                     path: path.clone(),
                     source,
@@ -183,10 +192,14 @@ impl ReadAt for &Reader<'_> {
     }
 }
 
-fn open<'f>(path: &Path, file: &'f mut Option<File>) -> Result<&'f File, HttpError> {
+fn open<'f>(
+    files: &LocalFiles,
+    path: &Path,
+    file: &'f mut Option<File>,
+) -> Result<&'f File, HttpError> {
     match file {
         Some(file) => Ok(file),
-        none => Ok(none.insert(file::open(path)?.0)),
+        none => Ok(none.insert(file::open(files, path)?.0)),
     }
 }
 

@@ -13,6 +13,7 @@ mod archive;
 mod faults;
 mod file_disk;
 mod lab;
+mod local_files;
 mod loop_disk;
 mod packed;
 mod round_trip;

@@ -60,6 +60,24 @@ pub(super) static KEYS: &[Key] = &[
         ..PLAIN
     },
     Key {
+        name: "images_dir",
+        value: "FOLDER",
+        default: "the folder of the request's file; none for a request that is fetched by http",
+        layers: Layers::Weakest,
+        help: "Folder of the node below which a request may name images as `file://`, with the metadata, manifests and \
+              signatures beside them. Any other file is refused (5), also where a link leads to it. Empty: none. The \
+              ramdisk's file takes precedence, as for `trusted_key`. `provision write` reads any file.",
+        set: |settings, value| {
+            let folder = std::path::PathBuf::from(value);
+            if !value.is_empty() && !folder.is_absolute() {
+                return Err(format!("`{value}` is not an absolute path"));
+            }
+            settings.images_dir = Some(folder);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Key {
         name: "mirrors",
         value: "URL[,URL]",
         many: true,

@@ -120,6 +120,7 @@ mod tests {
             ("min_release", "debian:x"),
             ("min_release", ""),
             ("trust", "yes"),
+            ("images_dir", "images"),
             ("mirrors", "images/"),
             ("mirrors", "ftp://host/"),
             ("delta", "sometimes"),
