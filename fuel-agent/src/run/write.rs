@@ -4,7 +4,7 @@
 //! What is not done here: no request, no layout, no boot code, no completion. Nothing but the named target is touched.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use host::Host;
 use host::cancel::Cancel;
@@ -46,6 +46,8 @@ struct Written {
     device: Option<PathBuf>,
     #[serde(flatten)]
     image: ImageOutcome,
+    /// Warnings, as in the report of a run: each once, in the order in which they came.
+    warnings: Vec<String>,
     /// The most memory that this process had.
     peak_memory_bytes: Option<Bytes>,
 }
@@ -58,7 +60,8 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
     start_log(&LogOptions::default(), options.log_file.clone())?;
     let (settings, warnings) = places.settings(entries(options))?;
     let digest = options.digest.as_deref().map(stated::parse).transpose()?;
-    let events = events(options.format)?;
+    let warned = Arc::new(Warnings::default());
+    let events = events(options.format, Arc::<Warnings>::clone(&warned))?;
     for message in warnings {
         events.emit(&Event::Warning {
             stage: None,
@@ -87,8 +90,37 @@ pub(super) fn write(options: &WriteOptions) -> Result<u8, Error> {
         }
     };
     events.flush();
-    print_outcome(options.format, device, outcome)?;
+    let written = Written {
+        device,
+        image: outcome,
+        warnings: warned.all(),
+        peak_memory_bytes: peak_memory(),
+    };
+    print_outcome(options.format, &written)?;
     Ok(0)
+}
+
+/// Remembers warnings.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Warnings {
+    fn all(&self) -> Vec<String> {
+        let all = self.0.lock();
+        all.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Events for Warnings {
+    fn emit(&self, event: &Event) {
+        if let Event::Warning { message, .. } = event {
+            let all = self.0.lock();
+            let mut all = all.unwrap_or_else(PoisonError::into_inner);
+            if !all.contains(message) {
+                all.push(message.clone());
+            }
+        }
+    }
 }
 
 fn entries(options: &WriteOptions) -> Vec<Entry> {
@@ -100,13 +132,13 @@ fn entries(options: &WriteOptions) -> Vec<Entry> {
     entries
 }
 
-/// Everything goes to the log, and to standard output unless that is read by a program.
-fn events(format: Format) -> Result<FanOut, Error> {
+/// Everything goes to the log, and to standard output unless that is read by a program; warnings go to `warned` too.
+fn events(format: Format, warned: Arc<Warnings>) -> Result<FanOut, Error> {
     let shown: Arc<dyn Events> = match format {
         Format::Text => listener(Dialect::Auto)?,
         Format::Json => Arc::new(Silence),
     };
-    Ok(FanOut::new(vec![shown, Arc::new(Log)]))
+    Ok(FanOut::new(vec![shown, Arc::new(Log), warned]))
 }
 
 /// Facts about the image, from its own first bytes and the files beside it.
@@ -239,25 +271,16 @@ fn host(kind: TargetKind, node: &Path, cancel: &Cancel) -> Result<Host, Error> {
     }
 }
 
-fn print_outcome(
-    format: Format,
-    device: Option<PathBuf>,
-    image: ImageOutcome,
-) -> Result<(), Error> {
+fn print_outcome(format: Format, written: &Written) -> Result<(), Error> {
     let out = printer()?;
-    let written = Written {
-        device,
-        image,
-        peak_memory_bytes: peak_memory(),
-    };
     match format {
         Format::Json => {
-            let json = serde_json::to_string(&written).map_err(|error| {
+            let json = serde_json::to_string(written).map_err(|error| {
                 Error::new(Kind::Internal, "cannot write the outcome").because(error)
             })?;
             out.line(&json);
         }
-        Format::Text => out.line(&summary(&written)),
+        Format::Text => out.line(&summary(written)),
     }
     Ok(())
 }

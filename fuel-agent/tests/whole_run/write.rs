@@ -69,6 +69,41 @@ fn a_check_needs_no_target_and_writes_nothing() {
 }
 
 #[test]
+fn warnings_are_listed_where_a_program_reads_the_outcome() {
+    if !equipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let warnings = |outcome: &Value| outcome["warnings"].as_array().unwrap().clone();
+    let listed = warnings(&outcome(&write(&lab, &["--check"])));
+    let texts: Vec<&str> = listed.iter().map(|it| it.as_str().unwrap()).collect();
+    let count = |text: &str| texts.iter().filter(|it| it.contains(text)).count();
+    assert_eq!(count("comes by plain http"), 1, "{texts:?}");
+    assert_eq!(count("is vouched for by an md5 alone"), 1, "{texts:?}");
+    // those of the settings too
+    lab.put("provision.conf", "allow_unverified=no\n");
+    let target = stale(&lab, "target.img", IMAGE.raw.len());
+    let done = outcome(&write(&lab, &["--target", &target, "--allow-unverified"]));
+    let listed = Value::from(warnings(&done)).to_string();
+    assert!(
+        listed.contains("`allow_unverified` of the command line is ignored"),
+        "{listed}"
+    );
+    // where there is nothing to say the list is there all the same
+    let raw = lab.path("raw.img");
+    fs::write(&raw, &IMAGE.raw).unwrap();
+    let line = tool("sha256sum", &[raw.to_str().unwrap()]);
+    let digest = format!(
+        "--digest=sha256:{}",
+        line.split_whitespace().next().unwrap()
+    );
+    let image = format!("--image=file://{}", raw.display());
+    lab.put("provision.conf", "");
+    let left = lab.call(&["write", &image, "--check", &digest, "--format=json"]);
+    assert!(warnings(&outcome(&left)).is_empty(), "{}", left.out);
+}
+
+#[test]
 fn a_wrong_image_leaves_no_beginning_of_a_filesystem() {
     if !equipped() {
         return;
