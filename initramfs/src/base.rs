@@ -4,8 +4,8 @@ use std::fs;
 
 use crate::compose::BuildOptions;
 use crate::error::{self, Error};
-use crate::host_key;
 use crate::tree::{EntryKind, Tree};
+use crate::{authorities, host_key};
 
 /// Scripts: path in the ramdisk and text.
 const SCRIPTS: [(&str, &str); 8] = [
@@ -128,8 +128,30 @@ pub(crate) fn take(tree: &mut Tree, options: &BuildOptions, built: u32) -> Resul
         let content = EntryKind::File(key.bytes);
         tree.insert("init", "etc/dropbear/host_key", 0o600, content)?;
     }
+    settings(tree, options)
+}
+
+/// Where the ramdisk has the authorities of `--ca`.
+const AUTHORITIES: &str = "etc/provision/ca.pem";
+
+/// The agent's settings, and the authorities that they name.
+fn settings(tree: &mut Tree, options: &BuildOptions) -> Result<(), Error> {
+    let mut text = String::new();
     if let Some(path) = &options.conf {
-        let text = fs::read_to_string(path).map_err(error::io("read", path))?;
+        text = fs::read_to_string(path).map_err(error::io("read", path))?;
+    }
+    if let Some(path) = &options.ca {
+        let pem = fs::read_to_string(path).map_err(error::io("read", path))?;
+        for warning in authorities::check(&pem, i64::from(options.now))? {
+            tracing::warn!("{warning}");
+        }
+        tree.text("init", AUTHORITIES, 0o644, &pem)?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text = format!("{text}ca=/{AUTHORITIES}\n");
+    }
+    if options.conf.is_some() || options.ca.is_some() {
         tree.text("init", "etc/provision.conf", 0o600, &text)?;
     }
     Ok(())

@@ -102,6 +102,10 @@ pub struct Build {
     /// Settings of the agent, installed as /etc/provision.conf.
     #[arg(long, value_name = "FILE")]
     pub conf: Option<PathBuf>,
+    /// Certificate authorities (PEM) that the agent trusts for https, besides
+    /// the public ones unless the settings say `ca_only`.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub ca: Option<PathBuf>,
     /// Debian mirror to use instead of this machine's apt sources. May be
     /// repeated; a URL that ends in `-security` is used for that suite.
     #[arg(long, value_name = "URL", verbatim_doc_comment)]
@@ -162,6 +166,7 @@ impl Build {
             authorized_keys: self.authorized_keys,
             host_key: self.host_key,
             conf: self.conf,
+            ca: self.ca,
             mirrors: self.mirror,
             allow_unsigned: self.allow_unsigned_archive,
             suite: self.suite,

@@ -47,6 +47,8 @@ pub struct BuildOptions {
     pub host_key: Option<PathBuf>,
     /// File of the agent's settings.
     pub conf: Option<PathBuf>,
+    /// PEM file of the authorities that the agent trusts.
+    pub ca: Option<PathBuf>,
     /// URLs of mirrors given by the user.
     pub mirrors: Vec<String>,
     /// Whether archives may be used whose signature apt was told not to check.

@@ -16,6 +16,7 @@
 //! No program of the packages is ever executed.
 
 mod archive;
+mod authorities;
 mod base;
 mod bom;
 pub mod cli;

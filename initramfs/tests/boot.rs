@@ -75,6 +75,7 @@ fn options(agent: PathBuf, out: PathBuf) -> BuildOptions {
         authorized_keys: None,
         host_key: None,
         conf: None,
+        ca: None,
         mirrors: vec![],
         allow_unsigned: false,
         suite: "bookworm".to_owned(),

@@ -62,6 +62,7 @@ impl TestBuild {
             authorized_keys: None,
             host_key: None,
             conf: None,
+            ca: None,
             mirrors: vec![],
             allow_unsigned: false,
             suite: "bookworm".to_owned(),
@@ -207,6 +208,55 @@ fn the_bill_of_materials_lists_agent_crates_and_packages() {
     fs::write(&path, "{").unwrap();
     let error = test.build("out").unwrap_err();
     assert!(error.to_string().starts_with("cannot parse"), "{error}");
+}
+
+#[test]
+fn authorities_are_put_in_and_named_in_the_settings() {
+    let authority = |until: i32| {
+        let mut params = rcgen::CertificateParams::new(vec!["ca.test".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().pem()
+    };
+    let mut test = TestBuild::new();
+    let at = |test: &TestBuild, name: &str| test.folder.path().join(name);
+    let files = |test: &TestBuild| {
+        let packed = fs::read(at(test, "out/ramdisk.img")).unwrap();
+        let raw = zstd::decode_all(packed.as_slice()).unwrap();
+        String::from_utf8_lossy(&raw).into_owned()
+    };
+    let pem = authority(2036);
+    fs::write(at(&test, "ca.pem"), &pem).unwrap();
+    // with settings of the operator's, whose last line has no end, and without any
+    for conf in [Some("trust=strict\nca_only=yes"), None] {
+        let mut options = test.options("out");
+        options.ca = Some(at(&test, "ca.pem"));
+        options.conf = conf.map(|text| {
+            let path = at(&test, "conf");
+            fs::write(&path, text).unwrap();
+            path
+        });
+        compose::build(&mut test.archive, &options).unwrap();
+        let files = files(&test);
+        assert!(files.contains("etc/provision/ca.pem") && files.contains(&pem));
+        let settings = match conf {
+            Some(conf) => format!("{conf}\nca=/etc/provision/ca.pem\n"),
+            None => "ca=/etc/provision/ca.pem\n".to_owned(),
+        };
+        assert!(files.contains(&settings), "{conf:?}");
+    }
+    for (text, why) in [
+        (authority(2023), "has an expired certificate, number 1"),
+        ("ca".to_owned(), "has no certificate in PEM format"),
+    ] {
+        fs::write(at(&test, "ca.pem"), text).unwrap();
+        let mut options = test.options("bad");
+        options.ca = Some(at(&test, "ca.pem"));
+        let error = compose::build(&mut test.archive, &options).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(!options.out.join("ramdisk.img").exists());
+    }
 }
 
 #[test]
