@@ -74,9 +74,9 @@ impl Node {
         self.run(&["--input_data_file=request.json"])
     }
 
-    fn pull(&self) -> i32 {
+    pub(crate) fn pull(&self, more: &[&str]) -> i32 {
         let url = self.lab.server.url("/request.json?mac={mac}");
-        self.run(&["--url", &url])
+        self.run(&[&["--url", url.as_str()], more].concat())
     }
 
     /// Pushes, and sends SIGTERM as soon as that stage begins.
@@ -149,7 +149,11 @@ fn a_pushed_run_installs_each_time_and_a_pulled_one_only_what_is_not_there() {
     assert_eq!(node.sent(), [format!("/built?instance={first}")]);
     assert_eq!(node.fetched(), 1);
 
-    assert_eq!(node.pull(), 0, "it is as asked: the completion is repeated");
+    assert_eq!(
+        node.pull(&[]),
+        0,
+        "it is as asked: the completion is repeated"
+    );
     assert_eq!(node.fetched(), 1);
     assert_eq!(node.lab.report()["result"], "already-installed");
     assert_eq!(node.lab.report()["already_installed"], true);
@@ -173,16 +177,16 @@ fn a_pushed_run_installs_each_time_and_a_pulled_one_only_what_is_not_there() {
     let mut request: Value = node.lab.request("/root.img.gz");
     request["ks_meta"]["timezone"] = json!("Europe/Rome");
     node.lab.put("request.json", &request.to_string());
-    assert_eq!(node.pull(), 0, "another request, pulled");
+    assert_eq!(node.pull(&[]), 0, "another request, pulled");
     assert_eq!(node.fetched(), 3);
 
     request["generation"] = json!(2);
     node.lab.put("request.json", &request.to_string());
-    assert_eq!(node.pull(), 0, "the same request, another generation");
+    assert_eq!(node.pull(&[]), 0, "the same request, another generation");
     assert_eq!(node.fetched(), 4);
     assert_eq!(node.lab.report()["result"], "installed");
     assert_eq!(node.lab.report()["generation"], "2");
-    assert_eq!(node.pull(), 0);
+    assert_eq!(node.pull(&[]), 0);
     assert_eq!(node.fetched(), 4);
     assert_eq!(node.lab.report()["result"], "already-installed");
 }

@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod attacks;
 mod faults;
 mod file_disk;
 mod lab;

@@ -15,7 +15,7 @@ use super::lab::{IMAGE, Lab, equipped};
 const CHUNK: u32 = 1 << 20;
 
 /// The lab's image in chunks: the data file and the manifest.
-fn packed() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn packed() -> (Vec<u8>, Manifest) {
     let mut packer = Packer::new(1).unwrap();
     let (mut data, mut frame) = (Vec::new(), Vec::new());
     let raw_size = u64::try_from(IMAGE.raw.len()).unwrap();
@@ -61,17 +61,17 @@ fn packed() -> (Vec<u8>, Vec<u8>) {
             index: index.finish(packed_size).unwrap(),
         }],
     };
-    let mut text = Vec::new();
-    manifest.write(&mut text).unwrap();
-    (data, text)
+    (data, manifest)
 }
 
 /// A lab whose request asks for the packed image, in the lab's own folder.
-fn lab() -> Lab {
+pub(crate) fn lab() -> Lab {
     let lab = Lab::new();
     let (data, manifest) = packed();
+    let mut text = Vec::new();
+    manifest.write(&mut text).unwrap();
     fs::write(lab.path("sys.img.zst"), data).unwrap();
-    fs::write(lab.path("sys.manifest.json"), manifest).unwrap();
+    fs::write(lab.path("sys.manifest.json"), text).unwrap();
     let mut request = lab.request("/root.img.gz");
     let uri = format!("file://{}", lab.path("sys.img.zst").display());
     request["ks_meta"]["image_data"]["/"] =
