@@ -83,10 +83,10 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// This machine.
+    /// This machine. Programs are [confined](exec::System::confined).
     pub fn real(cancel: cancel::Cancel) -> Self {
         Self {
-            exec: Box::new(exec::System::new(cancel.clone())),
+            exec: Box::new(exec::System::new(cancel.clone()).confined()),
             devices: Box::new(blockdev::NodeDevices::new()),
             mounts: Box::new(mount::KernelMounts),
             next_kernel: Box::new(power::Kexec),
@@ -106,7 +106,9 @@ impl Host {
             devices.add(&name, &file, size)?;
         }
         Ok(Self {
-            exec: Box::new(exec::FileOnlyExec(exec::System::new(cancel.clone()))),
+            exec: Box::new(exec::FileOnlyExec(
+                exec::System::new(cancel.clone()).confined(),
+            )),
             devices: Box::new(devices),
             mounts: Box::new(mount::NoMounts),
             next_kernel: Box::new(power::NoKexec),

@@ -95,6 +95,34 @@ fn a_mount_has_the_flags_that_disarm_what_is_on_it() {
     }
 }
 
+#[test]
+fn every_type_that_can_be_probed_is() {
+    for (kind, size) in [("ext2", 16), ("ext3", 16), ("ext4", 16), ("xfs", 300)] {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size << 20).unwrap();
+        let device = match LoopDevice::attach(&file, LoopOptions::default()) {
+            Ok(device) => device,
+            Err(error) => {
+                host::fake::skipped(format_args!("no loop device: {error}"));
+                return;
+            }
+        };
+        let program = match kind {
+            "ext2" => "mkfs.ext2",
+            "ext3" => "mkfs.ext3",
+            "ext4" => "mkfs.ext4",
+            _ => "mkfs.xfs",
+        };
+        let mkfs = Cmd::new(Program::new(program, "e2fsprogs, xfsprogs")).arg("-q");
+        System::new(Cancel::new())
+            .run(&mkfs.arg(device.path()))
+            .unwrap();
+        let folder = Mounted(tempfile::tempdir().unwrap());
+        let probed = probe(&mut KernelMounts, device.path(), folder.0.path(), kind);
+        probed.unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
+}
+
 /// All bytes of a device.
 fn bytes(device: &LoopDevice) -> Vec<u8> {
     fs::read(device.path()).unwrap()

@@ -32,7 +32,7 @@ pub(super) fn probe(context: &mut Context<'_>, node: &Path) -> Result<Option<Sig
         Some((file, extent)) => cmd
             .args(["--offset", &extent.start.0.to_string()])
             .args(["--size", &extent.length.0.to_string()])
-            .arg(file),
+            .path(file),
         None => cmd.arg(node),
     };
     let what = || format!("cannot find out what is on {}", node.display());

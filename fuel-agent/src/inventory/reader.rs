@@ -39,11 +39,11 @@ impl Query<'_> {
         // blkid: 2 is "nothing there", 8 "more than one thing there".
         let blkid = || Cmd::new(Tool::Blkid).args(["-p", "-o", "export"]);
         let cmd = match self {
-            Self::Signature(device) => blkid().arg(device).accept(&[0, 2, 8]),
+            Self::Signature(device) => blkid().path(device).accept(&[0, 2, 8]),
             Self::SignatureWithin(device, extent) => blkid()
                 .args(["-O", &extent.start.0.to_string()])
                 .args(["-S", &extent.length.0.to_string()])
-                .arg(device)
+                .path(device)
                 .accept(&[0, 2, 8]),
             Self::Arrays => Cmd::new(Tool::Mdadm).args([
                 "--examine",
@@ -99,7 +99,7 @@ impl fmt::Debug for Reader {
 impl Reader {
     /// This machine, through its `/sys`, `/proc`, `/run` and `/dev`.
     pub fn real(cancel: &Cancel) -> Self {
-        let exec = Box::new(System::new(cancel.clone()));
+        let exec = Box::new(System::new(cancel.clone()).confined());
         Self::below("/", exec, Box::new(NodeDevices::new()))
     }
 

@@ -3,6 +3,7 @@
 mod drain;
 mod file_only;
 mod running;
+mod sandbox;
 mod system;
 
 pub(crate) use file_only::FileOnlyExec;
@@ -85,6 +86,10 @@ pub struct Cmd {
     pub directory: Option<PathBuf>,
     /// How many bytes of the end of each output are kept.
     pub keep: usize,
+    /// Files and folders that a [confined](System::confined) program sees wherever they are.
+    pub visible: Vec<PathBuf>,
+    /// Whether a confined program has no mount namespace of its own.
+    pub shares_mounts: bool,
 }
 
 impl Cmd {
@@ -99,6 +104,8 @@ impl Cmd {
             timeout: Duration::from_mins(10),
             directory: None,
             keep: 1 << 20,
+            visible: Vec::new(),
+            shares_mounts: false,
         }
     }
 
@@ -112,6 +119,25 @@ impl Cmd {
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args
             .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Adds the path of an existing file or folder as an argument; a confined program sees it.
+    pub fn path(self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.arg(&path).sees(path)
+    }
+
+    /// Shows an existing file or folder, which is not an argument, to a confined program.
+    pub fn sees(mut self, path: impl Into<PathBuf>) -> Self {
+        self.visible.push(path.into());
+        self
+    }
+
+    /// Lets a confined program have the mounts of this process, because it works on one: a namespace of its own would
+    /// hold that mount for a moment after its end, and unmounting would return before everything is written.
+    pub fn shares_mounts(mut self) -> Self {
+        self.shares_mounts = true;
         self
     }
 

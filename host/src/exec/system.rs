@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::drain::{OutputCapture, StdinPump};
-use super::{Cmd, Exec, ExecError, Output, Program, Running, running};
+use super::{Cmd, Exec, ExecError, Output, Program, Running, running, sandbox};
 use crate::cancel::Cancel;
 use crate::ioctl::process;
 
@@ -41,6 +41,7 @@ pub struct System {
     path: OsString,
     cancel: Cancel,
     grace: Duration,
+    confined: bool,
 }
 
 impl System {
@@ -50,7 +51,17 @@ impl System {
             path: PATH.into(),
             cancel,
             grace: GRACE,
+            confined: false,
         }
+    }
+
+    /// Confines its programs, which are to read what others left on disks: they can gain no privileges and leave no
+    /// core; where this process is root they have mounts of their own, in which `/tmp`, where they start, `/root` and
+    /// `/run/provision` are empty and read-only, apart from [`Cmd::visible`].
+    #[must_use]
+    pub fn confined(mut self) -> Self {
+        self.confined = true;
+        self
     }
 
     /// Finds programs on `path` instead, which is also their `PATH`.
@@ -95,7 +106,7 @@ impl System {
         let program = self.find(cmd.program).ok_or(ExecError::Missing {
             program: cmd.program,
         })?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&program);
         command
             .args(&cmd.args)
             .env_clear()
@@ -109,6 +120,12 @@ impl System {
                 None => Stdio::null(),
             });
         process::die_with_parent(&mut command);
+        if self.confined {
+            sandbox::apply(&mut command, cmd, &program).map_err(|source| ExecError::Io {
+                command: cmd.to_string(),
+                source,
+            })?;
+        }
         Ok(command)
     }
 }

@@ -4,6 +4,7 @@
 //!   block      block devices and their partitions
 //!   loops      loop devices: files as block devices
 //!   process    parent-death signals; descriptors of children
+//!   confine    what a child sees of this machine
 //!   flags      inode flags: efivarfs protects its files with one
 //!   kexec      loading a kernel that is started without the firmware
 //!   terminal   the width of a terminal
@@ -15,6 +16,7 @@
 )]
 
 pub mod block;
+pub(crate) mod confine;
 pub mod flags;
 pub(crate) mod kexec;
 pub mod loops;

@@ -98,14 +98,18 @@ fn command(
     output: &PathBuf,
     prefix: &str,
 ) -> Cmd {
-    Cmd::new(Tool::GrubMkimage)
+    let cmd = Cmd::new(Tool::GrubMkimage)
         .args(["--format", platform.name(), "--directory"])
-        .arg(grub.join(platform.name()))
+        .path(grub.join(platform.name()))
         .arg("--config")
-        .arg(script)
+        .path(script)
         .args(["--prefix", prefix, "--output"])
         .arg(output)
-        .args(modules(platform))
+        .args(modules(platform));
+    match output.parent() {
+        Some(folder) => cmd.sees(folder),
+        None => cmd,
+    }
 }
 
 #[cfg(test)]

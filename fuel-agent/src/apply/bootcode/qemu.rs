@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use host::Host;
 use host::cancel::Cancel;
-use host::exec::{Cmd, ExecError, Program, System};
+use host::exec::{Cmd, Exec, ExecError, Program, System};
 use host::units::Bytes;
 
 use super::*;
@@ -39,8 +39,13 @@ const PROGRAM: [u8; 9] = [0xba, 0xf4, 0x00, 0xb0, 0x11, 0xee, 0xf4, 0xeb, 0xfd];
 const MKE2FS: Program = Program::new("mke2fs", "e2fsprogs");
 const QEMU: Program = Program::new("qemu-system-x86_64", "qemu-system-x86");
 
+/// Not those of the host, which see none of the test's files.
+fn programs() -> System {
+    System::new(Cancel::new())
+}
+
 fn skipped(needs: &[Program], files: &[&str]) -> bool {
-    let exec = System::new(Cancel::new());
+    let exec = programs();
     let program = host::exec::missing(&exec, needs.iter().copied()).pop();
     let file = files.iter().find(|file| !Path::new(file).exists());
     match (program, file) {
@@ -130,7 +135,7 @@ impl StepHarness {
             .args(["-E", &format!("offset={BOOT_START}")])
             .arg(self.path("disk"))
             .arg("200M");
-        self.host.exec.run(&make).unwrap();
+        programs().run(&make).unwrap();
         self.state.boot_folder = Some(BootFolder {
             uuid: BOOT_UUID.to_owned(),
             path: "/grub".to_owned(),
@@ -161,7 +166,7 @@ impl StepHarness {
             .args(more)
             .accept(&[35, 37])
             .timeout(Duration::from_mins(4));
-        self.host.exec.run(&start).map(|output| output.status)
+        programs().run(&start).map(|output| output.status)
     }
 
     fn serial(&self) -> String {

@@ -37,7 +37,7 @@ pub(super) fn make(
     context.state.touched = true;
     if context.host.devices.backing(&node).is_some() {
         let staging = Staging::empty(context, &node)?;
-        context.run(&cmd.arg(staging.path()), what)?;
+        context.run(&cmd.path(staging.path()), what)?;
         staging.write_to(context, &node)?;
     } else {
         context
@@ -146,11 +146,11 @@ fn resize(context: &mut Context<'_>, path: &Path, node: &Path) -> Result<(), Err
     // expected of an image of a system that ran.
     let check = Cmd::new(Tool::E2fsck)
         .args(["-f", "-y"])
-        .arg(path)
+        .path(path)
         .accept(&[0, 1]);
     let checked = context.ask(&check);
     checked.map_err(|source| not_sound(source, node))?;
-    let grow = Cmd::new(Tool::Resize2fs).arg(path);
+    let grow = Cmd::new(Tool::Resize2fs).path(path);
     let what = || format!("cannot grow the filesystem on {}", node.display());
     let grown = context.run(&grow, what);
     grown
@@ -200,7 +200,10 @@ fn grow_mounted(context: &mut Context<'_>, node: &Path, kind: &str) -> Result<()
         format!("cannot mount {} to grow it", node.display()),
         node,
     ))?;
-    let grow = Cmd::new(Tool::XfsGrowfs).arg("-d").arg(&folder);
+    let grow = Cmd::new(Tool::XfsGrowfs)
+        .arg("-d")
+        .arg(&folder)
+        .shares_mounts();
     let what = || format!("cannot grow the filesystem on {}", node.display());
     let grown = context.run(&grow, what);
     let unmounted = context.host.mounts.unmount(&folder);
