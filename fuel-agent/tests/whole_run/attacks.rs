@@ -124,10 +124,7 @@ const ROWS: &[(&str, &str, Shown)] = &[
     (
         "`/usr` changed since its installation",
         "`reverify=fail`",
-        By(
-            "fuel-agent/src/sequence/tests/reverify.rs",
-            "a_node_that_was_changed_is_reported_installed_or_refused_as_the_setting_says",
-        ),
+        Attack(changed_system),
     ),
     (
         "image server that only drips",
@@ -503,6 +500,18 @@ fn old_stamp() -> Outcome {
     Outcome {
         with: Some(with),
         without,
+    }
+}
+
+/// A filesystem that an installation leaves as it wrote it is changed by one byte.
+fn changed_system() -> Outcome {
+    let Some(node) = super::reverify::installed() else {
+        return NOT_HERE;
+    };
+    super::reverify::tamper(&node);
+    Outcome {
+        with: Some(node.pull(&["--set=reverify=fail"])),
+        without: node.pull(&[]),
     }
 }
 

@@ -17,6 +17,7 @@ mod lab;
 mod local_files;
 mod loop_disk;
 mod packed;
+mod reverify;
 mod round_trip;
 mod secrets;
 mod signed;

@@ -16,12 +16,17 @@ const CHUNK: u32 = 1 << 20;
 
 /// The lab's image in chunks: the data file and the manifest.
 pub(crate) fn packed() -> (Vec<u8>, Manifest) {
+    pack("sys", &IMAGE.raw, "ext4", "/")
+}
+
+/// An image in chunks, with a filesystem of this type for that mount point.
+pub(crate) fn pack(name: &str, raw: &[u8], kind: &str, mount: &str) -> (Vec<u8>, Manifest) {
     let mut packer = Packer::new(1).unwrap();
     let (mut data, mut frame) = (Vec::new(), Vec::new());
-    let raw_size = u64::try_from(IMAGE.raw.len()).unwrap();
+    let raw_size = u64::try_from(raw.len()).unwrap();
     let mut index = IndexBuilder::new(raw_size, CHUNK, 1 << 20).unwrap();
     let mut raw_offset = 0;
-    for piece in IMAGE.raw.chunks(usize::try_from(CHUNK).unwrap()) {
+    for piece in raw.chunks(usize::try_from(CHUNK).unwrap()) {
         let found = packer.pack(piece, &mut frame).unwrap();
         let chunk = Chunk {
             raw_offset,
@@ -38,24 +43,24 @@ pub(crate) fn packed() -> (Vec<u8>, Manifest) {
     }
     let packed_size = u64::try_from(data.len()).unwrap();
     let manifest = Manifest {
-        name: "sys".to_owned(),
+        name: name.to_owned(),
         release: 3,
         os: System::default(),
         architecture: std::env::consts::ARCH.to_owned(),
         firmware: vec!["bios".to_owned(), "uefi".to_owned()],
         features: vec!["cloud-init".to_owned()],
         images: vec![Image {
-            file: "sys.img.zst".to_owned(),
-            mount: Some("/".to_owned()),
+            file: format!("{name}.img.zst"),
+            mount: Some(mount.to_owned()),
             whole_disk: false,
             filesystem: Some(Filesystem {
-                kind: "ext4".to_owned(),
+                kind: kind.to_owned(),
                 uuid: String::new(),
             }),
             sector_size: 512,
             raw_size,
             packed_size,
-            raw_sha256: sha2::Sha256::digest(&IMAGE.raw).into(),
+            raw_sha256: sha2::Sha256::digest(raw).into(),
             packed_sha256: sha2::Sha256::digest(&data).into(),
             raw_md5: None,
             index: index.finish(packed_size).unwrap(),
