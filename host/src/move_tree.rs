@@ -17,13 +17,21 @@ use nix::unistd::{Whence, lseek};
 
 /// Bytes per read.
 const PIECE: usize = 1 << 20;
+/// Memory for files of which more links may come, in bytes. A system has a few thousand of them; an image made to do
+/// harm has millions.
+const LINKS_MAX: usize = 32 << 20;
 
 /// Moves everything in `from` into the folder `to`, which gets owner, mode and attributes of `from`. `from` stays,
 /// empty.
 ///
-/// After an error `from` is complete and `to` may hold a part of it.
+/// After an error `from` is complete and `to` may hold a part of it. [`io::ErrorKind::QuotaExceeded`]: more files have
+/// several links than are kept in mind.
 pub fn move_content(from: &Path, to: &Path) -> io::Result<()> {
-    let mut links = HashMap::new();
+    move_within(from, to, LINKS_MAX)
+}
+
+fn move_within(from: &Path, to: &Path, memory: usize) -> io::Result<()> {
+    let mut links = Links::new(memory);
     for name in names(from)? {
         copy(&from.join(&name), &to.join(&name), &mut links)?;
     }
@@ -55,15 +63,68 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies one entry of any kind. `links` maps (device, inode) of files with several links to their first copy.
-fn copy(from: &Path, to: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -> io::Result<()> {
+/// Copies of files that have links which were not seen yet. In memory that is bounded.
+struct Links {
+    /// By device and inode of the original: the first copy, and how many links of the original are still to come.
+    first: HashMap<(u64, u64), (PathBuf, u64)>,
+    /// Bytes that are left for more.
+    memory: usize,
+}
+
+impl Links {
+    fn new(memory: usize) -> Self {
+        Self {
+            first: HashMap::new(),
+            memory,
+        }
+    }
+
+    /// What an entry for the copy `to` takes, roughly.
+    fn cost(to: &Path) -> usize {
+        to.as_os_str().len().saturating_add(96)
+    }
+
+    /// The copy of an earlier link of the same file. Forgotten with its last link: a file whose links all lie below
+    /// one folder takes memory for a moment only.
+    fn earlier(&mut self, found: &Metadata) -> Option<PathBuf> {
+        let key = (found.dev(), found.ino());
+        let (first, left) = self.first.get_mut(&key)?;
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return Some(first.clone());
+        }
+        let (first, _) = self.first.remove(&key)?;
+        self.memory = self.memory.saturating_add(Self::cost(&first));
+        Some(first)
+    }
+
+    /// Notes the first copy of a file, `from`, that has more links.
+    fn note(&mut self, from: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
+        let left = self.memory.checked_sub(Self::cost(to)).ok_or_else(|| {
+            let what = format!(
+                "too many files have links elsewhere (hard links): {} would be the {}th to keep in mind",
+                from.display(),
+                self.first.len().saturating_add(1)
+            );
+            io::Error::new(io::ErrorKind::QuotaExceeded, what)
+        })?;
+        self.memory = left;
+        let links = found.nlink().saturating_sub(1);
+        let copy = (to.to_owned(), links);
+        self.first.insert((found.dev(), found.ino()), copy);
+        Ok(())
+    }
+}
+
+/// Copies one entry of any kind.
+fn copy(from: &Path, to: &Path, links: &mut Links) -> io::Result<()> {
     let found = fs::symlink_metadata(from)?;
     let kind = found.file_type();
     if !kind.is_dir() && found.nlink() > 1 {
-        if let Some(first) = links.get(&(found.dev(), found.ino())) {
+        if let Some(first) = links.earlier(&found) {
             return fs::hard_link(first, to);
         }
-        links.insert((found.dev(), found.ino()), to.to_owned());
+        links.note(from, to, &found)?;
     }
     if kind.is_dir() {
         match fs::create_dir(to) {
@@ -241,6 +302,66 @@ mod tests {
                 Some(&b"kept"[..])
             );
         }
+    }
+
+    /// A hundred files with two links each: apart in one folder each, or next to each other.
+    fn linked(from: &Path, apart: bool) {
+        fs::create_dir(from.join("a")).unwrap();
+        fs::create_dir(from.join("b")).unwrap();
+        for n in 0..100 {
+            let (first, second) = if apart {
+                (from.join(format!("a/{n}")), from.join(format!("b/{n}")))
+            } else {
+                let folder = from.join(format!("a/{n}"));
+                fs::create_dir(&folder).unwrap();
+                (folder.join("x"), folder.join("y"))
+            };
+            fs::write(&first, n.to_string()).unwrap();
+            fs::hard_link(&first, &second).unwrap();
+        }
+    }
+
+    #[test]
+    fn links_take_memory_only_until_the_last_of_them_was_seen() {
+        let (_folder, from, to) = tree();
+        linked(&from, false);
+        let memory = 2 * Links::cost(&to.join("a/99/x"));
+        move_within(&from, &to, memory).unwrap();
+        for n in 0..100 {
+            let (x, y) = (to.join(format!("a/{n}/x")), to.join(format!("a/{n}/y")));
+            let (x, y) = (fs::metadata(x).unwrap(), fs::metadata(y).unwrap());
+            assert_eq!((x.ino(), x.nlink()), (y.ino(), 2));
+        }
+    }
+
+    #[test]
+    fn more_links_than_are_kept_in_mind_are_an_error_that_names_the_file() {
+        let (_folder, from, to) = tree();
+        linked(&from, true);
+        let memory = 50 * Links::cost(&to.join("a/99"));
+        let error = move_within(&from, &to, memory).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+        let text = error.to_string();
+        let named = from.display().to_string();
+        assert!(
+            text.contains(&named) && text.ends_with(" to keep in mind"),
+            "{text}"
+        );
+        let left = fs::read_dir(from.join("a")).unwrap().count();
+        assert_eq!(left, 100, "what was to be moved is complete");
+    }
+
+    #[test]
+    fn a_link_outside_of_what_is_moved_is_never_seen_and_the_others_are_one_file() {
+        let (folder, from, to) = tree();
+        fs::write(from.join("a"), "text").unwrap();
+        fs::hard_link(from.join("a"), from.join("b")).unwrap();
+        fs::hard_link(from.join("a"), folder.path().join("outside")).unwrap();
+        move_content(&from, &to).unwrap();
+        let (a, b) = (to.join("a"), to.join("b"));
+        let (a, b) = (fs::metadata(a).unwrap(), fs::metadata(b).unwrap());
+        assert_eq!((a.ino(), a.nlink()), (b.ino(), 2));
+        assert_eq!(fs::read(folder.path().join("outside")).unwrap(), b"text");
     }
 
     #[test]

@@ -52,8 +52,17 @@ fn move_tree(
     let planned = &context.plan[to];
     let mount = planned.mount.as_ref().map_or("", Mount::as_str);
     let failed = |source: io::Error| {
-        let full = source.kind() == io::ErrorKind::StorageFull;
-        let kind = if full { Kind::Request } else { Kind::Disk };
+        let (kind, hint) = match source.kind() {
+            io::ErrorKind::StorageFull => (
+                Kind::Request,
+                Some("make that volume larger: what the image has there does not fit"),
+            ),
+            io::ErrorKind::QuotaExceeded => (
+                Kind::Image,
+                Some("make the image with fewer hard links there, or leave that mount point out"),
+            ),
+            _ => (Kind::Disk, None),
+        };
         let what = format!(
             "cannot move what the image has in {mount} to {}",
             planned.device
@@ -61,10 +70,9 @@ fn move_tree(
         let error = Error::new(kind, what)
             .device(&planned.device)
             .because(source);
-        if full {
-            error.hint("make that volume larger: what the image has there does not fit")
-        } else {
-            error
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
         }
     };
     if let Some(folder) = folder(source, path).map_err(failed)? {
