@@ -81,7 +81,8 @@ fn tools_are_asked_only_where_there_is_something_to_ask_about_and_only_read() {
     blkid -p -o export /dev/sdc
     blkid -p -o export /dev/sr0
     blkid -p -o export /dev/sdc1
-    mdadm --examine --scan --verbose --config=partitions
+    mdadm --examine --export /dev/sda3
+    mdadm --examine --export /dev/sdb3
     lvm pvs --readonly --reportformat json -o pv_name,vg_name,vg_uuid --config 'devices { filter=["a|.*|"] global_filter=["a|.*|"] use_devicesfile=0 scan_lvs=0 hints="none" }'
     "#);
     let machine = Machine::load("virtio-busy");
@@ -196,13 +197,11 @@ fn unexamined(inventory: &Inventory) -> String {
 #[test]
 fn a_disk_on_which_mdadm_dies_costs_what_is_known_of_that_disk() {
     let text = three_disks("linux_raid_member")
-        + "\n$ 134 mdadm --examine --scan --verbose --config=partitions\n| malloc assertion failure\n\
-           \n$ 134 mdadm --examine --scan --verbose /dev/vda\n| malloc assertion failure\n\
-           \n$ 0 mdadm --examine --scan --verbose /dev/vdb\n\
-           | ARRAY /dev/md/0  level=raid1 metadata=1.2 num-devices=2 UUID=5f:1 name=node:0\n|    devices=/dev/vdb\n";
+        + "\n$ 134 mdadm --examine --export /dev/vda\n| malloc assertion failure\n\
+           \n$ 0 mdadm --examine --export /dev/vdb\n| MD_NAME=node:0\n| MD_UUID=5f:1\n";
     let machine = Machine::parse(&text);
     let inventory = inventory::probe(&mut machine.reader()).unwrap();
-    insta::assert_snapshot!(unexamined(&inventory), @"/dev/vda: mdadm: /dev/vda: `mdadm --examine --scan --verbose /dev/vda` exited with status 134: malloc assertion failure");
+    insta::assert_snapshot!(unexamined(&inventory), @"/dev/vda: mdadm: /dev/vda: `mdadm --examine --export /dev/vda` exited with status 134: malloc assertion failure");
     let stacks: Vec<(&str, &[String])> = inventory
         .stacks
         .iter()
@@ -216,12 +215,11 @@ fn a_disk_on_which_mdadm_dies_costs_what_is_known_of_that_disk() {
 }
 
 #[test]
-fn members_of_one_array_are_put_together_where_they_are_asked_one_by_one() {
-    let array = "ARRAY /dev/md/0  level=raid1 UUID=5f:1\n|    devices";
+fn members_of_one_array_are_put_together_by_its_identifier_alone() {
     let text = three_disks("isw_raid_member")
-        + "\n$ 134 mdadm --examine --scan --verbose --config=partitions\n| dead\n"
-        + &format!("\n$ 0 mdadm --examine --scan --verbose /dev/vda\n| {array}=/dev/vda\n")
-        + &format!("\n$ 0 mdadm --examine --scan --verbose /dev/vdb\n| {array}=/dev/vdb\n");
+        + "\n$ 0 mdadm --examine --export /dev/vda\n| MD_NAME=x devices=/dev/vdc\n| MD_UUID=5f:1\n"
+        + "\n$ 0 mdadm --examine --export /dev/vdb\n| MD_UUID=5f:1\n"
+        + "\n$ 1 mdadm --examine --export /dev/vdc\n| mdadm: No md superblock detected on /dev/vdc.\n";
     let inventory = inventory::probe(&mut Machine::parse(&text).reader()).unwrap();
     assert_eq!(unexamined(&inventory), "");
     assert_eq!(inventory.stacks.len(), 1);

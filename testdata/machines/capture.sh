@@ -57,7 +57,9 @@ for entry in /sys/class/block/*; do
     device=$(sed -n 's/^DEVNAME=//p' "$entry/uevent")
     if [ -r "$entry/dm/name" ]; then device=mapper/$(cat "$entry/dm/name"); fi
     say blkid -p -o export "/dev/$device"
+    if blkid -p -o export "/dev/$device" | grep -q '^TYPE=.*_raid_member$'; then
+        say mdadm --examine --export "/dev/$device"
+    fi
 done
 # Only what the tests' answers are looked up by has to stand in the first line of a question.
-say mdadm --examine --scan --verbose --config=partitions
 say lvm pvs --readonly --reportformat json -o pv_name,vg_name,vg_uuid

@@ -64,46 +64,70 @@ fn unescaped(value: &str) -> String {
     plain
 }
 
-/// An array as its members describe it.
+/// The array that a device is a member of, by the device's own superblock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Array {
-    /// `/dev/md/NAME`, where it has a name.
-    pub(super) name: Option<String>,
+pub(super) struct Membership {
+    /// Identifier of the array, the same on all members; not empty.
     pub(super) uuid: String,
-    pub(super) members: Vec<String>,
-    /// It is inside a container of the firmware, and has no members of its own.
-    pub(super) contained: bool,
+    /// Name in the superblock, possibly after that of a host and a colon; the earlier owner's choice.
+    pub(super) name: Option<String>,
 }
 
-/// Reads `mdadm --examine --scan --verbose`: a line `ARRAY [NAME] KEY=VALUE…`, then indented lines with more of the
-/// same.
-pub(super) fn parse_mdadm(text: &str) -> Vec<Array> {
-    let mut arrays: Vec<Array> = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split_whitespace().peekable();
-        if !line.starts_with(char::is_whitespace) {
-            if words.next() != Some("ARRAY") {
-                continue;
-            }
-            let name = words.next_if(|word| !word.contains('='));
-            arrays.push(Array {
-                name: name.map(str::to_owned),
-                ..Array::default()
-            });
-        }
-        let Some(array) = arrays.last_mut() else {
-            continue;
+/// Reads `mdadm --examine --export DEVICE`: a line for each key, its value as it is in the superblock up to the end of
+/// the line; `None` where it names no array. A name can contain anything but the end of a line, at which mdadm cuts it,
+/// so it cannot be taken for another key.
+pub(super) fn parse_mdadm(text: &str) -> Option<Membership> {
+    let value = |key: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once('='));
+        let (_, value) = lines.find(|(name, _)| *name == key)?;
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    Some(Membership {
+        uuid: value("MD_UUID")?,
+        name: value("MD_NAME"),
+    })
+}
+
+/// An array that its members name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Array {
+    /// Node that it would have: `/dev/md/NAME`, or with its identifier where it has no name. One file name: nothing in
+    /// a superblock leads elsewhere.
+    pub(super) node: String,
+    pub(super) uuid: String,
+    /// Nodes of the members that were found.
+    pub(super) members: Vec<String>,
+}
+
+impl Array {
+    /// Without members.
+    pub(super) fn of(membership: Membership) -> Self {
+        let name = membership.name.as_deref().unwrap_or_default();
+        // a host's name stands in front of it
+        let name = name.split_once(':').map_or(name, |(_, name)| name);
+        let name = if name.is_empty() {
+            &membership.uuid
+        } else {
+            name
         };
-        for (key, value) in words.filter_map(|word| word.split_once('=')) {
-            match key {
-                "UUID" => value.clone_into(&mut array.uuid),
-                "devices" => array.members = value.split(',').map(str::to_owned).collect(),
-                "container" => array.contained = true,
-                _ => {}
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || "-_.:+".contains(c) {
+                c
+            } else {
+                '_'
             }
+        };
+        let name: String = name.chars().map(plain).collect();
+        let name = match name.as_str() {
+            "." | ".." => "_",
+            name => name,
+        };
+        Self {
+            node: format!("/dev/md/{name}"),
+            uuid: membership.uuid,
+            members: Vec::new(),
         }
     }
-    arrays
 }
 
 /// A physical volume that belongs to a group.
@@ -170,37 +194,45 @@ mod tests {
     }
 
     #[test]
-    fn mdadm_says_what_members_say() {
-        let text = "\
-ARRAY /dev/md/0  level=raid1 metadata=1.2 num-devices=2 UUID=5f:1 name=node:0
-   devices=/dev/sdb2,/dev/sda2
-ARRAY level=raid5 num-devices=3 UUID=77:2
-   spares=1   devices=/dev/sdc1
-ARRAY metadata=imsm UUID=84:3
-   devices=/dev/sdd,/dev/sde
-ARRAY /dev/md/Volume0 container=84:3 member=0 UUID=31:4
-mdadm: something else
-";
-        let short: Vec<String> = parse_mdadm(text)
-            .into_iter()
-            .map(|array| {
-                let name = array.name.as_deref().unwrap_or("-").to_owned();
-                format!(
-                    "{name} {} {:?} {}",
-                    array.uuid, array.members, array.contained
-                )
-            })
-            .collect();
-        assert_eq!(
-            short,
-            [
-                r#"/dev/md/0 5f:1 ["/dev/sdb2", "/dev/sda2"] false"#,
-                r#"- 77:2 ["/dev/sdc1"] false"#,
-                r#"- 84:3 ["/dev/sdd", "/dev/sde"] false"#,
-                "/dev/md/Volume0 31:4 [] true",
-            ]
-        );
-        assert_eq!(parse_mdadm("   devices=/dev/sda\n"), []);
+    fn mdadm_says_what_a_superblock_says() {
+        let text = "MD_LEVEL=raid1\nMD_DEVICES=2\nMD_NAME=node:0\nMD_UUID=5f:1\nMD_EVENTS=17\n";
+        let found = parse_mdadm(text).unwrap();
+        let expected = Membership {
+            uuid: "5f:1".to_owned(),
+            name: Some("node:0".to_owned()),
+        };
+        assert_eq!(found, expected);
+        assert_eq!(Array::of(found).node, "/dev/md/0");
+        let container =
+            parse_mdadm("MD_METADATA=imsm\nMD_LEVEL=container\nMD_UUID=84:3\n").unwrap();
+        assert_eq!(Array::of(container).node, "/dev/md/84:3");
+        for nothing in ["", "MD_LEVEL=raid1\n", "MD_UUID=\n", "ARRAY UUID=5f:1\n"] {
+            assert_eq!(parse_mdadm(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_name_forges_no_key_and_leads_nowhere() {
+        for (name, node) in [
+            (
+                "x container=y devices=/dev/vda",
+                "/dev/md/x_container_y_devices__dev_vda",
+            ),
+            ("MD_UUID=dead:beef", "/dev/md/beef"),
+            ("host:../../sda", "/dev/md/.._.._sda"),
+            ("..", "/dev/md/_"),
+            ("host:", "/dev/md/5f:1"),
+            ("q'\"$(x)", "/dev/md/q____x_"),
+            ("\u{1b}[31m", "/dev/md/__31m"),
+        ] {
+            let text = format!("MD_LEVEL=raid1\nMD_NAME={name}\nMD_UUID=5f:1\n");
+            let found = parse_mdadm(&text).unwrap();
+            assert_eq!(
+                (found.uuid.as_str(), found.name.as_deref()),
+                ("5f:1", Some(name))
+            );
+            assert_eq!(Array::of(found).node, node);
+        }
     }
 
     #[test]

@@ -237,7 +237,7 @@ fn running_arrays(ground: &Ground<'_>) -> Vec<Stack> {
 
 /// Adds the arrays that only the superblocks of their members name.
 fn stopped_arrays(ground: &Ground<'_>, arrays: &[Array], stacks: &mut Vec<Stack>) {
-    for array in arrays.iter().filter(|array| !array.contained) {
+    for array in arrays {
         let paths = array.members.iter();
         let members: Vec<&Node> = paths
             .filter_map(|path| ground.graph.by_path(path))
@@ -249,9 +249,7 @@ fn stopped_arrays(ground: &Ground<'_>, arrays: &[Array], stacks: &mut Vec<Stack>
             holders.any(|holder| ground.graph.get(holder).is_some_and(Node::is_array))
         });
         if !held && !members.is_empty() {
-            let unnamed = format!("/dev/md/{}", array.uuid);
-            let name = array.name.as_deref().unwrap_or(&unnamed);
-            stacks.push(ground.stack(StackKind::Raid, name, &members, Vec::new()));
+            stacks.push(ground.stack(StackKind::Raid, &array.node, &members, Vec::new()));
         }
     }
 }

@@ -7,7 +7,11 @@ pub fn answers(status: i32, output: &[u8]) {
     let text = &*String::from_utf8_lossy(output);
     let signature = answers::parse_blkid(status, text);
     assert!(signature.kind.is_none_or(|kind| !kind.is_empty()));
-    let _ = answers::parse_mdadm(text);
+    if let Some(found) = answers::parse_mdadm(text) {
+        let array = answers::Array::of(found);
+        let name = array.node.strip_prefix("/dev/md/").unwrap_or_default();
+        assert!(!name.is_empty() && name != ".." && !name.contains('/'));
+    }
     for volume in answers::parse_pvs(text).unwrap_or_default() {
         assert!(volume.device.starts_with('/') && !volume.group.is_empty());
     }

@@ -9,52 +9,39 @@ use super::graph::Node;
 use super::reader::{Query, Reader};
 use crate::model::error::{Error, Kind};
 
-/// Arrays that any of `suspects` is a member of, running or not. `blind` is called for each that cannot be examined,
-/// with the reason.
+/// What mdadm prints where a device has no superblock that it knows.
+const NO_SUPERBLOCK: &str = "No md superblock detected";
+
+/// Arrays that any of `suspects` is a member of, running or not. Each device is asked for its own superblock: lists of
+/// several devices would have to be taken apart, and names in superblocks are an earlier owner's. `blind` is called for
+/// each that cannot be examined, with the reason.
 pub(super) fn arrays(
     reader: &mut Reader,
     suspects: &[&Node],
     mut blind: impl FnMut(&Node, &str),
 ) -> Result<Vec<Array>, Error> {
-    if suspects.is_empty() {
-        return Ok(Vec::new());
-    }
-    if let Some(output) = answer(reader.ask(Query::Arrays), "md arrays")?
-        .ok()
-        .filter(|output| !output.truncated)
-    {
-        return Ok(parse_mdadm(&output.stdout));
-    }
     let mut arrays: Vec<Array> = Vec::new();
     for node in suspects {
-        match answer(
-            reader.ask(Query::ArrayOf(Path::new(&node.path))),
-            "md arrays",
-        )? {
-            Ok(output) => {
-                for array in parse_mdadm(&output.stdout) {
-                    join(&mut arrays, array);
-                }
+        let query = Query::ArrayOf(Path::new(&node.path));
+        let found = match answer(reader.ask(query), "md arrays")? {
+            Ok(output) => parse_mdadm(&output.stdout),
+            Err(ExecError::Failed { stderr, .. }) if stderr.contains(NO_SUPERBLOCK) => None,
+            Err(error) => {
+                blind(node, &error.to_string());
+                continue;
             }
-            Err(error) => blind(node, &error.to_string()),
+        };
+        let Some(found) = found else { continue };
+        let member = node.path.clone();
+        if let Some(known) = arrays.iter_mut().find(|known| known.uuid == found.uuid) {
+            known.members.push(member);
+        } else {
+            let mut array = Array::of(found);
+            array.members.push(member);
+            arrays.push(array);
         }
     }
     Ok(arrays)
-}
-
-/// Adds one member's record of its array to the others'.
-fn join(arrays: &mut Vec<Array>, array: Array) {
-    let same = |known: &&mut Array| known.uuid == array.uuid && known.contained == array.contained;
-    match arrays.iter_mut().find(same) {
-        Some(known) => {
-            for member in array.members {
-                if !known.members.contains(&member) {
-                    known.members.push(member);
-                }
-            }
-        }
-        None => arrays.push(array),
-    }
 }
 
 /// Physical volumes among `suspects` that belong to a group. `blind` is called for each that cannot be examined, with

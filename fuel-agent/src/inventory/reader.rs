@@ -24,8 +24,6 @@ pub(super) enum Query<'a> {
     Signature(&'a Path),
     /// What is in one part of a device or a file.
     SignatureWithin(&'a Path, Extent),
-    /// Arrays by the superblocks of their members, assembled or not.
-    Arrays,
     /// The array that one device is a member of, by its own superblock.
     ArrayOf(&'a Path),
     /// Physical volumes and the groups that they belong to.
@@ -45,14 +43,8 @@ impl Query<'_> {
                 .args(["-S", &extent.length.0.to_string()])
                 .path(device)
                 .accept(&[0, 2, 8]),
-            Self::Arrays => Cmd::new(Tool::Mdadm).args([
-                "--examine",
-                "--scan",
-                "--verbose",
-                "--config=partitions",
-            ]),
             Self::ArrayOf(device) => Cmd::new(Tool::Mdadm)
-                .args(["--examine", "--scan", "--verbose"])
+                .args(["--examine", "--export"])
                 .arg(device),
             Self::PhysicalVolumes => pvs(LVM_CONFIG),
             Self::PhysicalVolume(device) => pvs(&lvm_config_for(device)),
