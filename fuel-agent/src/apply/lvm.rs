@@ -5,6 +5,7 @@ use std::path::Path;
 use host::exec::Cmd;
 use host::units::Bytes;
 
+use super::clear::clear;
 use super::context::Context;
 use super::outcome::Outcome;
 use crate::model::error::{Error, Kind};
@@ -127,9 +128,10 @@ pub(super) fn make_logical_volume(
             let what = format!("volume group `{}` is not in the plan", spec.volume_group);
             Error::new(Kind::Internal, what)
         })?;
-    // Old signatures inside are wiped and its beginning is zeroed; LVM rounds the size up to extents.
+    // LVM zeroes its beginning, before anything else sees the volume, and looks for no old signatures in it: those are
+    // cleared here, unread. It rounds the size up to extents.
     let cmd = lvm("lvcreate", nodes(context, group)?)?
-        .args(["--yes", "--wipesignatures", "y", "--zero", "y"])
+        .args(["--yes", "--wipesignatures", "n", "--zero", "y"])
         .arg("--size")
         .arg(kib(spec.size))
         .args(["--name", &spec.name, &spec.volume_group]);
@@ -139,7 +141,9 @@ pub(super) fn make_logical_volume(
             spec.name, spec.volume_group
         )
     })?;
-    context.await_node(Path::new(&planned.device))?;
+    let device = Path::new(&planned.device);
+    context.await_node(device)?;
+    clear(context, device)?;
     Ok(Outcome::Changed)
 }
 
@@ -153,6 +157,7 @@ mod tests {
     use super::*;
     use crate::model::step::{Make, Step};
     use crate::testing::step_harness::{StepHarness, sized};
+    use host::blockdev::Access;
     use host::fake::Fault;
 
     fn steps() -> [Step; 4] {
@@ -171,8 +176,8 @@ mod tests {
         insta::assert_snapshot!(harness.script.transcript(), @r#"
         lvm pvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --force --force --zero y --metadatacopies 2 --metadatasize 28672k /dev/sda4
         lvm vgcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes os /dev/sda4
-        lvm lvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --wipesignatures y --zero y --size 524288k --name root os
-        lvm lvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --wipesignatures y --zero y --size 524288k --name swap os
+        lvm lvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --wipesignatures n --zero y --size 524288k --name root os
+        lvm lvcreate --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0 hints="none" filter=["a|^/dev/sda4$|","r|.*|"] global_filter=["a|^/dev/sda4$|","r|.*|"]} activation{monitoring=0} backup{backup=0 archive=0}' --yes --wipesignatures n --zero y --size 524288k --name swap os
         "#);
     }
 
@@ -184,12 +189,45 @@ mod tests {
             let error = harness.all(&steps()).unwrap_err();
             assert_eq!(error.kind, Kind::Tool, "{n}: {error}");
         }
-        // The device is checked once before the physical volume is made, and once for each logical volume.
-        for n in 0..3 {
+        // The device is checked once before the physical volume is made, and each logical volume is waited for and
+        // cleared.
+        for n in 0..5 {
             let mut harness = StepHarness::new();
             harness.disks = harness.disks.failing(Fault::Open(n));
             let error = harness.all(&steps()).unwrap_err();
             assert_eq!(error.kind, Kind::Disk, "{n}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_system_left_in_a_volume_is_cleared_unread() {
+        let mut harness = StepHarness::new();
+        let root = Path::new("/dev/mapper/os-root");
+        let places = [0, 4096, 1 << 20, 2 << 20, 4 << 20, (512 << 20) - 4096];
+        let (before, after) = (5 << 20, 100 << 20);
+        let mut host = host::fake::host(&harness.script, &harness.disks, &harness.mounts);
+        let mut device = host.devices.open(root, Access::Write).unwrap();
+        for at in places.iter().chain([&before, &after]) {
+            device.write_at(b"signature", Bytes(*at)).unwrap();
+        }
+        drop(device);
+        let step = Step::Make(Make::LogicalVolume(LogicalVolumeIndex(0)));
+        harness.on(&mut host, &step).unwrap();
+        let device = host.devices.open(root, Access::Read).unwrap();
+        let read = |at: u64| {
+            let mut text = [0; 9];
+            device.read_at(&mut text, Bytes(at)).unwrap();
+            text
+        };
+        for at in places {
+            assert_eq!(read(at), [0; 9], "{at}");
+        }
+        for at in [before, after] {
+            assert_eq!(
+                &read(at),
+                b"signature",
+                "{at}: no more than the places of signatures"
+            );
         }
     }
 

@@ -4,7 +4,7 @@
 //!   release                    what is stacked on the chosen disks is stopped; what is kept is activated
 //!   disarm                     nothing on the disks boots any more
 //!   partition_table, gpt       old signatures, partition tables, the kernel's partitions
-//!   raid, lvm                  arrays, volume groups, volumes
+//!   raid, lvm, clear           arrays, volume groups, volumes; what an earlier system left in a new one
 //!   filesystem, staging        made, grown; by way of a staging file where a disk is a file
 //!   signature, probe           what blkid finds on a device; whether the kernel mounts it
 //!   image, content             image bytes onto their device, archives into their filesystem; the files below a
@@ -23,6 +23,7 @@
 
 pub mod bootcode;
 pub mod bootconfig;
+mod clear;
 pub mod configdrive;
 pub mod content;
 pub mod context;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use host::exec::Cmd;
 use uuid::Uuid;
 
+use super::clear::clear;
 use super::context::Context;
 use super::outcome::Outcome;
 use crate::model::error::Error;
@@ -36,7 +37,9 @@ pub(super) fn make(context: &mut Context<'_>, raid: RaidIndex) -> Result<Outcome
     context
         .run(&cmd, || format!("cannot make the array {}", planned.device))
         .map_err(|error| error.device(&planned.device))?;
-    context.await_node(Path::new(&planned.device))?;
+    let device = Path::new(&planned.device);
+    context.await_node(device)?;
+    clear(context, device)?;
     Ok(Outcome::Changed)
 }
 

@@ -11,6 +11,7 @@
 //!   mkfs_options which options a request may give to the program that makes one
 //!   inventory    what the node has; multipath: one medium behind several block devices
 //!   partition_type   types of partitions, known and given
+//!   signature_places   where a device may hold signatures
 //!   index        positions in the lists of storage and plan
 //!   storage      what shall be on its disks
 //!   request      what is asked: both together, with the images
@@ -40,6 +41,7 @@ pub mod partition_type;
 pub mod plan;
 pub mod report;
 pub mod request;
+pub mod signature_places;
 pub mod sources;
 pub mod stage;
 pub mod step;

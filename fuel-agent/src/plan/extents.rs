@@ -3,30 +3,20 @@
 use host::units::{Bytes, Extent};
 
 use crate::model::index::DiskIndex;
+use crate::model::signature_places;
+pub(super) use crate::model::signature_places::END;
 use crate::model::storage::{BlockRef, Table};
 
 use crate::model::plan::Plan;
 
-/// How much of each end of an extent may hold a signature: md 1.0 and GPT are at the end, LVM, md and filesystems at
-/// the start, ZFS labels in 512 KiB of both.
-pub(super) const END: Bytes = Bytes::MIB;
-
 /// The first and the last [`END`] of an extent; one piece where they meet.
 pub(super) fn ends(extent: Extent) -> Vec<Extent> {
-    let last = Extent {
-        start: extent.end().saturating_sub(END),
-        length: END,
-    };
-    let first = Extent {
-        start: extent.start,
-        length: END,
-    };
-    union(
-        [first, last]
-            .iter()
-            .filter_map(|end| intersection(*end, extent))
-            .collect(),
-    )
+    union(signature_places::ends(extent))
+}
+
+/// Everything in an extent that may hold a signature; pieces that touch made one.
+pub(super) fn signatures(extent: Extent) -> Vec<Extent> {
+    union(signature_places::all(extent))
 }
 
 /// The bytes that two extents share; `None` without any.

@@ -67,22 +67,22 @@ pub(super) fn signatures(plan: &Plan, index: DiskIndex, inventory: &Inventory) -
                     number: partition.number,
                 },
             ) {
-                places.extend(extents::ends(partition.extent));
+                places.extend(extents::signatures(partition.extent));
             }
         }
     } else {
-        places.extend(extents::ends(whole(disk)));
+        places.extend(extents::signatures(whole(disk)));
         if let Some(real) = keep::real(disk, inventory) {
             places.extend(
                 real.partitions
                     .iter()
-                    .flat_map(|old| extents::ends(place(old))),
+                    .flat_map(|old| extents::signatures(place(old))),
             );
         }
         places.extend(
             disk.partitions
                 .iter()
-                .flat_map(|partition| extents::ends(partition.extent)),
+                .flat_map(|partition| extents::signatures(partition.extent)),
         );
     }
     spared(plan, index, places)
