@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use host::Host;
 use host::cancel::Cancel;
-use host::exec::{Cmd, Exec, Output, Program, System};
+use host::exec::{Cmd, Exec, ExecError, Output, Program, System};
 
 fn sh(text: &str) -> Cmd {
     Cmd::new(Program::new("sh", "dash")).args(["-c", text])
@@ -126,4 +128,49 @@ fn only_those_that_ask_for_it_are_confined() {
     assert_eq!(free, format!("{}\n{}\n", namespace(), ours.unwrap()));
     let shared = confined(&sh(text).shares_mounts()).stdout;
     assert_eq!(shared, format!("{}\n1\n", namespace()));
+}
+
+/// Set for this test where it is started a second time, by another user.
+const WITHOUT_ROOT: &str = "SANDBOX_TEST_WITHOUT_ROOT";
+
+#[test]
+fn without_root_programs_are_started_all_the_same_and_gain_no_privileges() {
+    let text = "readlink /proc/self/ns/mnt; grep ^NoNewPrivs /proc/self/status | cut -f 2; pwd";
+    if std::env::var_os(WITHOUT_ROOT).is_some() {
+        let seen = confined(&sh(text)).stdout;
+        assert_eq!(seen, format!("{}\n1\n/\n", namespace()));
+        return;
+    }
+    // Copied to where every user may read it.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let again = folder.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &again).unwrap();
+    let name = "without_root_programs_are_started_all_the_same_and_gain_no_privileges";
+    let cmd = Cmd::new(Program::new("setpriv", "util-linux"))
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&again)
+        .args(["--exact", name])
+        .env(WITHOUT_ROOT, "1");
+    match System::new(Cancel::new()).run(&cmd) {
+        Err(error @ (ExecError::Missing { .. } | ExecError::Io { .. })) => {
+            host::fake::skipped(format_args!("{error}"));
+        }
+        ended => {
+            let printed = ended.unwrap().stdout;
+            assert!(printed.contains("1 passed"), "{printed}");
+        }
+    }
+}
+
+#[test]
+fn a_host_confines_its_programs_on_devices_and_on_files() {
+    let mut hosts = [
+        Host::real(Cancel::new()),
+        Host::on_files(Vec::new(), Cancel::new()).unwrap(),
+    ];
+    for host in &mut hosts {
+        let ended = host.exec.run(&sh("grep ^NoNewPrivs /proc/self/status"));
+        assert_eq!(ended.unwrap().stdout, "NoNewPrivs:\t1\n");
+    }
 }
