@@ -18,9 +18,11 @@ mod simple;
 mod sudoers;
 pub mod system;
 mod text;
+mod validity;
 
 pub use dialect::Driver;
 pub use text::{MAX_BYTES, is_missing, parse, utf8};
+pub use validity::{Validity, validity};
 
 use std::fmt::Write as _;
 use std::io;
@@ -107,10 +109,12 @@ fn orchestrators_name(document: &JsonCursor<'_>) -> Option<String> {
     texts.find(|name| !name.is_empty())
 }
 
-/// sha256 of the document with sorted keys and without spaces: the same whatever it was written like.
+/// sha256 of the document with sorted keys and without spaces: the same whatever it was written like, and until when it
+/// holds.
 pub fn digest(value: &Value) -> String {
     let mut hash = Hashed(Sha256::new());
-    canonical(value, &mut hash);
+    let other = validity::without_expiry(value);
+    canonical(other.as_ref().unwrap_or(value), &mut hash);
     let mut hexadecimal = String::with_capacity(64);
     for byte in hash.0.finalize() {
         // Writing to a string cannot fail.
@@ -175,5 +179,13 @@ mod tests {
         let hash = Sha256::digest(text.as_bytes());
         let expected: Vec<String> = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest(&value), expected.concat());
+        // until when it holds is no part of what is asked for
+        let mut later = json!({"ks_meta": {"a": 1}, "expires": "2026-12-31T23:59:59Z"});
+        let plain = json!({"ks_meta": {"a": 1}});
+        assert_eq!(digest(&later), digest(&plain));
+        later["ks_meta"]["expires"] = json!("2027-12-31T23:59:59Z");
+        assert_eq!(digest(&later), digest(&plain));
+        later["node"] = json!("S3X9");
+        assert_ne!(digest(&later), digest(&plain));
     }
 }

@@ -5,7 +5,7 @@
 //!   discovery            trait Discovery: what a run learns; reading only, all that plan and dry runs hold
 //!   node_discovery       the real Discovery
 //!   request_source       where the request comes from; stand_in: files that stand for disks
-//!   signed_request       the signature of a request
+//!   signed_request       the signature of a request; validity: its time and its node
 //!   executor             trait Executor: what a run does
 //!   host_executor        the real Executor
 //!   preflight            the stages before the first write
@@ -47,6 +47,7 @@ pub mod state_file;
 mod steps;
 mod summary;
 pub mod template;
+mod validity;
 pub mod write;
 
 use std::any::Any;

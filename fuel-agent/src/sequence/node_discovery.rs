@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host::cancel::Cancel;
 use host::exec::Program;
@@ -16,6 +16,7 @@ use super::machine::Machine;
 use super::request_source::{Input, read_bounded};
 use super::signed_request;
 use super::stand_in::StandIn;
+use super::validity;
 use crate::events::Events;
 use crate::http::{self, HttpSettings, LocalFiles};
 use crate::inventory::{self, Reader};
@@ -152,6 +153,12 @@ impl Discovery for NodeDiscovery<'_> {
     fn request(&mut self) -> Result<Request, Error> {
         let bytes = self.text()?;
         let text = request::utf8(&bytes).map_err(|problem| request_error(&[problem]))?;
+        let document = request::parse(text).map_err(|problem| request_error(&[problem]))?;
+        let holds = request::validity(&document).map_err(|problems| request_error(&problems))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        // An inventory from a file is another machine's.
+        let machine = self.inventory.is_none().then_some(&self.machine);
+        validity::check(&holds, machine, now.unwrap_or_default())?;
         let mut context = request::Context {
             driver: self.driver,
             ..request::Context::default()
@@ -169,7 +176,7 @@ impl Discovery for NodeDiscovery<'_> {
             }
         }
         let mut request =
-            request::load_with(text, context).map_err(|problems| request_error(&problems))?;
+            request::check(&document, context).map_err(|problems| request_error(&problems))?;
         if let (Input::Url(url), true) = (&self.input, self.settings.request_keys.is_empty()) {
             request.warnings.extend(signed_request::warning(url));
         }

@@ -87,6 +87,16 @@ const ROWS: &[(&str, &str, Shown)] = &[
         Attack(request_by_plain_http),
     ),
     (
+        "older request of the same signer",
+        "`request_key`, and a time in the request",
+        Attack(older_request),
+    ),
+    (
+        "request for another node, of the same signer",
+        "`request_key`, and a node in the request",
+        Attack(request_for_another_node),
+    ),
+    (
         "key replaced on a command line",
         "`trusted_key`, `request_key` in the ramdisk",
         Attack(replaced_key),
@@ -395,6 +405,39 @@ fn replaced_request() -> Outcome {
     request["ks_meta"]["timezone"] = json!("Europe/Rome");
     lab.put("request.json", &request.to_string());
     with_and_without(&lab, &settings, &[])
+}
+
+/// A signed request that is handed out again, with this in it and without.
+fn handed_out_again(key: &str, value: &str) -> Outcome {
+    let (lab, signer) = (Lab::new(), self::key());
+    lab.put(
+        "provision.conf",
+        &format!("request_key={}\n", signer.pk.to_base64()),
+    );
+    let mut request = lab.request("/root.img.gz");
+    sign(&lab, "request.json", &signer);
+    let without = run(&lab, &[]).status;
+    fs::remove_file(lab.path("disk.img")).unwrap();
+    request[key] = json!(value);
+    lab.put("request.json", &request.to_string());
+    sign(&lab, "request.json", &signer);
+    let before = lab.server.requests().len();
+    let left = run(&lab, &[]);
+    assert!(left.error.contains(value), "{}", left.error);
+    assert_eq!(lab.server.requests().len(), before, "nothing was looked at");
+    assert!(!lab.path("disk.img").exists(), "nothing was made");
+    Outcome {
+        with: Some(left.status),
+        without,
+    }
+}
+
+fn older_request() -> Outcome {
+    handed_out_again("expires", "2020-01-01T00:00:00.000Z")
+}
+
+fn request_for_another_node() -> Outcome {
+    handed_out_again("node", "serial-of-another-one")
 }
 
 fn request_by_plain_http() -> Outcome {
