@@ -19,6 +19,7 @@
 //!   beneath    one file below a folder, whose path is not trusted
 //!   tree       files of a system that is not running, confined to its root
 //!   resolve    paths in a tree that is not trusted, links included
+//!   calendar   dates in UTC                                       pure
 //!   wait       waiting for a condition within a time limit
 //!   cancel     a flag that SIGTERM sets and every long loop polls
 //!   error      how an error is printed: on lines, or on one line
@@ -30,6 +31,7 @@
 
 pub mod beneath;
 pub mod blockdev;
+pub mod calendar;
 pub mod cancel;
 pub mod efivars;
 pub mod error;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use host::calendar::DateTime;
 use reqwest::header::{self, HeaderMap};
 
 use super::error::HttpError;
@@ -152,7 +153,7 @@ impl Head {
             ));
         }
         match self.length {
-            Some(length) if length != range.end - range.start => Err(format!(
+            Some(length) if range.end.checked_sub(range.start) != Some(length) => Err(format!(
                 "it announces {length} bytes as those from {} to {}",
                 range.start, range.end
             )),
@@ -226,22 +227,19 @@ fn seconds_of(date: &str) -> Option<u64> {
         .next()?
         .splitn(3, ':')
         .map(|part| part.parse::<u64>().ok());
-    let (hours, minutes, seconds) = (clock.next()??, clock.next()??, clock.next()??);
-    // bounded before they are multiplied; 60 is a leap second
-    let is_date = (1970..10000).contains(&year) && (1..=31).contains(&day);
-    let is_time = hours < 24 && minutes < 60 && seconds <= 60;
-    if words.next()? != "GMT" || !is_date || !is_time {
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    if words.next()? != "GMT" || !(1970..10000).contains(&year) {
         return None;
     }
-    // years counted from March, so that the leap day is the last day of a year
-    let (year, month) = if month < 2 {
-        (year - 1, month + 10)
-    } else {
-        (year, month - 2)
+    let date = DateTime {
+        year,
+        month: month.checked_add(1)?,
+        day,
+        hour,
+        minute,
+        second,
     };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    // 719468 days lie between 0000-03-01 and 1970-01-01
-    Some((days.checked_sub(719_468)? * 24 + hours) * 3600 + minutes * 60 + seconds)
+    date.seconds_since_1970()
 }
 
 #[cfg(test)]
