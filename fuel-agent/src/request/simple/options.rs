@@ -128,9 +128,175 @@ mod tests {
             "-[A-Za-z]{1,3}(folder|file|journal)?",
             "-[A-Za-z][0-9]{1,5}[kKmM]?",
             "(folder|file|journal|[0-9]{1,6}|[0-9]{1,3}[km])",
-            "(size|device|offset|stride|root_owner|logdev|name|file|agcount|internal|su|sw)(=(folder|file|[0-9]{1,5}k?))?",
+            "(size|device|offset|stride|root_owner|logdev|name)(=(folder|file|[0-9]{1,5}k?))?",
+            "(file|agcount|internal|su|sw)(=(folder|file|[0-9]{1,5}k?))?",
             "[\\^]?(has_journal|metadata_csum|64bit|extent|quota|journal_dev)",
         ]
+    }
+
+    /// A name that may be one of the files beside the image, or means something to a program.
+    fn name() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "(folder|file|journal|secret|image)",
+            "[a-z][a-z0-9_.-]{0,8}",
+            "(has_journal|64bit|quota|extent|bigalloc|journal_dev|external|small|news|largefile4|remount-ro)",
+        ]
+    }
+
+    fn number() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[0-9]{1,4}[kKmMsb]?",
+            "(0|1|512|1024|2048|4096|8192|65536)",
+            "[0-9]{1,3}\\.[0-9]{1,2}",
+            "[0-9]{15,24}[a-zA-Z]?",
+        ]
+    }
+
+    /// What may stand behind a key: numbers, names, owners; much of it has no sense.
+    fn plain() -> impl Strategy<Value = String> {
+        prop_oneof![
+            number(),
+            name(),
+            "[0-9]{1,3}:[0-9]{1,3}",
+            "-[a-z]{1,4}",
+            "\\.\\."
+        ]
+    }
+
+    fn list(part: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+        let parts = proptest::collection::vec(part, 1..4);
+        parts.prop_map(|parts| parts.join(","))
+    }
+
+    /// Every value that an option may have gets through, so these are made by the grammar of the list itself.
+    fn value(value: Value) -> BoxedStrategy<String> {
+        match value {
+            Value::None => Just(String::new()).boxed(),
+            Value::Number => number().boxed(),
+            Value::Names => list(name()).boxed(),
+            Value::Features => list(("\\^?", name()).prop_map(|(off, it)| off + &it)).boxed(),
+            Value::Keys(keys) => {
+                let key = proptest::sample::select(keys);
+                let value = proptest::option::weighted(0.8, plain());
+                let part = (key, value).prop_map(|(key, value)| match value {
+                    Some(value) => format!("{key}={value}"),
+                    None => key.to_owned(),
+                });
+                list(part).boxed()
+            }
+        }
+    }
+
+    /// Words that get through: options of the list with values of their kind, in the same word or in the next.
+    fn of_the_grammar(kind: &FilesystemType) -> impl Strategy<Value = String> + use<> {
+        let known = kind.capabilities().unwrap().maker.options;
+        let option = proptest::sample::select(known.iter().collect::<Vec<_>>());
+        let word = (option, any::<bool>()).prop_flat_map(|(option, apart)| {
+            let blank = if apart { " " } else { "" };
+            let letter = option.letter;
+            value(option.value).prop_map(move |value| match value.as_str() {
+                "" => format!("-{letter}"),
+                value => format!("-{letter}{blank}{value}"),
+            })
+        });
+        proptest::collection::vec(word, 1..5).prop_map(|words| words.join(" "))
+    }
+
+    /// A folder with things to read and to write, all of which were last read long before they were written: the next
+    /// reader of one shows by its time of access.
+    fn bait(folder: &Path) {
+        let hour = |n: u64| std::time::UNIX_EPOCH + std::time::Duration::from_hours(n);
+        let unread = fs::FileTimes::new()
+            .set_accessed(hour(1))
+            .set_modified(hour(2));
+        fs::create_dir(folder.join("folder")).unwrap();
+        for name in ["file", "journal", "secret", "external", "folder/secret"] {
+            fs::write(folder.join(name), vec![b's'; 70_000]).unwrap();
+        }
+        for name in [
+            "file",
+            "journal",
+            "secret",
+            "external",
+            "folder/secret",
+            "folder",
+        ] {
+            let file = fs::File::open(folder.join(name)).unwrap();
+            file.set_times(unread).unwrap();
+        }
+    }
+
+    /// The names of what was read, or written, since [`bait`].
+    fn touched(folder: &Path) -> Vec<&'static str> {
+        let is_touched = |name: &&str| {
+            let found = fs::metadata(folder.join(name)).unwrap();
+            let times = [found.accessed().unwrap(), found.modified().unwrap()];
+            let old = std::time::UNIX_EPOCH + std::time::Duration::from_hours(2);
+            times.iter().any(|time| *time > old)
+        };
+        let names = [
+            "file",
+            "journal",
+            "secret",
+            "external",
+            "folder/secret",
+            "folder",
+        ];
+        names.into_iter().filter(is_touched).collect()
+    }
+
+    fn names_in(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn reading_a_bait_shows() {
+        let scratch = tempfile::tempdir().unwrap();
+        bait(scratch.path());
+        assert_eq!(touched(scratch.path()), Vec::<&str>::new());
+        fs::write(scratch.path().join("journal"), "x").unwrap();
+        fs::read(scratch.path().join("file")).unwrap();
+        fs::read_dir(scratch.path().join("folder")).unwrap().count();
+        let found = touched(scratch.path());
+        assert!(found.contains(&"journal"), "{found:?}");
+        if found.len() < 3 {
+            host::fake::skipped("this filesystem does not keep times of access");
+        }
+    }
+
+    /// Runs the real program as the agent does, in the folder.
+    fn make(kind: &FilesystemType, options: &str, folder: &Path) -> bool {
+        let image = folder.join("image");
+        fs::File::create(&image)
+            .unwrap()
+            .set_len(320 << 20)
+            .unwrap();
+        let maker = &kind.capabilities().unwrap().maker;
+        let cmd = Cmd::new(maker.tool)
+            .args(maker.flags.iter().copied())
+            .args(options.split_whitespace())
+            .arg(&image)
+            .directory(folder);
+        System::new(Cancel::new()).run(&cmd).is_ok()
+    }
+
+    #[test]
+    fn the_programs_take_what_the_grammar_is_for() {
+        for (kind, options) in [
+            (
+                "ext4",
+                "-b 4096 -O ^64bit,quota -E stride=16 -J size=8 -T small",
+            ),
+            ("xfs", "-m reflink=0 -d agcount=2 -n size=8k"),
+            ("swap", "-p 4096"),
+        ] {
+            let scratch = tempfile::tempdir().unwrap();
+            bait(scratch.path());
+            assert!(
+                make(&kind.into(), options, scratch.path()),
+                "{kind} {options}"
+            );
+        }
     }
 
     fn beside(folder: &Path, image: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
@@ -143,6 +309,28 @@ mod tests {
             .collect();
         found.sort();
         found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Whatever the list lets through, with any value that it lets through: the real program makes a filesystem or
+        /// refuses, and opens nothing of what lies around.
+        #[test]
+        fn nothing_that_the_grammar_makes_opens_another_file(
+            (kind, options) in prop_oneof!["ext4", "ext2", "xfs", "swap"].prop_flat_map(|kind| {
+                let kind = FilesystemType::from(kind.as_str());
+                (Just(kind.clone()), of_the_grammar(&kind))
+            }),
+        ) {
+            prop_assert_eq!(stray(&kind, &options), None, "{}", options);
+            let scratch = tempfile::tempdir().unwrap();
+            bait(scratch.path());
+            make(&kind, &options, scratch.path());
+            prop_assert_eq!(touched(scratch.path()), Vec::<&str>::new(), "{}", options);
+            // five of the bait, and the image
+            prop_assert_eq!(names_in(scratch.path()), 6, "{}", options);
+        }
     }
 
     proptest! {
