@@ -1,8 +1,13 @@
 //! A fixed number of buffers of one size, which bounds the memory of a transfer.
 //!
 //! Buffers are aligned for direct I/O, allocated when first needed, and returned by being dropped.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::fmt;
+use std::io::Write as _;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -113,8 +118,8 @@ impl Shared {
         if state.allocated == self.count {
             return None;
         }
-        state.allocated += 1;
-        let bytes = vec![0; self.size + ALIGNMENT];
+        state.allocated = state.allocated.saturating_add(1);
+        let bytes = vec![0; self.size.saturating_add(ALIGNMENT)];
         let start = bytes.as_ptr().align_offset(ALIGNMENT);
         Some(Storage { bytes, start })
     }
@@ -131,23 +136,22 @@ pub struct Buffer {
 impl Buffer {
     /// The unused part.
     pub fn spare(&mut self) -> &mut [u8] {
-        let (length, size) = (self.length, self.home.size);
-        match &mut self.storage {
-            Some(storage) => &mut storage.bytes[storage.start + length..storage.start + size],
-            None => &mut [],
-        }
+        let aligned = self.storage.as_mut().and_then(|storage| {
+            let bytes = storage.bytes.get_mut(storage.start..)?;
+            bytes.get_mut(self.length..self.home.size)
+        });
+        aligned.unwrap_or_default()
     }
 
     /// Marks `count` more bytes, just written to the spare part, as content.
     pub fn grow(&mut self, count: usize) {
-        self.length = (self.length + count).min(self.home.size);
+        self.length = self.length.saturating_add(count).min(self.home.size);
     }
 
     /// Appends as much of `bytes` as fits; returns how much that was.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        let spare = self.spare();
-        let count = spare.len().min(bytes.len());
-        spare[..count].copy_from_slice(&bytes[..count]);
+        // writing to a slice copies what fits, and cannot fail
+        let count = self.spare().write(bytes).unwrap_or_default();
         self.grow(count);
         count
     }
@@ -167,10 +171,11 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.storage {
-            Some(storage) => &storage.bytes[storage.start..storage.start + self.length],
-            None => &[],
-        }
+        let aligned = self.storage.as_ref().and_then(|storage| {
+            let bytes = storage.bytes.get(storage.start..)?;
+            bytes.get(..self.length)
+        });
+        aligned.unwrap_or_default()
     }
 }
 

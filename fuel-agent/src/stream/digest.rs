@@ -142,7 +142,7 @@ fn zeros(block: &Block) -> u32 {
     let mut found = 0;
     for granule in block.bytes.chunks(GRANULE) {
         // compiles to `memcmp`, which runs at memory bandwidth
-        if granule == &ZEROS[..granule.len()] {
+        if ZEROS.get(..granule.len()) == Some(granule) {
             found |= bit;
         }
         bit <<= 1;

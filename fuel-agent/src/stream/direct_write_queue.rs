@@ -68,10 +68,11 @@ impl DirectWriteQueue {
         } else {
             Some(self.completed.recv().map_err(|_| StreamError::Panicked)?)
         };
-        self.in_flight -= usize::from(completed.is_some());
+        let finished = usize::from(completed.is_some());
+        self.in_flight = self.in_flight.saturating_sub(finished);
         let tasks = self.tasks.as_ref().ok_or(StreamError::Panicked)?;
         tasks.send((bytes, at)).map_err(|_| StreamError::Panicked)?;
-        self.in_flight += 1;
+        self.in_flight = self.in_flight.saturating_add(1);
         Ok(completed)
     }
 
@@ -81,7 +82,7 @@ impl DirectWriteQueue {
             return Ok(None);
         }
         let completed = self.completed.recv().map_err(|_| StreamError::Panicked)?;
-        self.in_flight -= 1;
+        self.in_flight = self.in_flight.saturating_sub(1);
         Ok(Some(completed))
     }
 }

@@ -43,11 +43,12 @@ pub fn unpack(container: Container, file: &[u8], part: usize, blocks: usize) -> 
     let (out, blocks_of) = sync_channel(1);
     thread::scope(|scope| {
         let sink = scope.spawn(move || {
-            let mut raw = 0;
+            let mut raw = 0_u64;
             for message in blocks_of.into_iter().take(blocks) {
                 if let StreamMessage::Block(block) = message {
                     assert_eq!(block.at, raw, "blocks in their order");
-                    raw += u64::try_from(block.bytes.len()).unwrap_or(u64::MAX);
+                    let length = u64::try_from(block.bytes.len()).unwrap_or(u64::MAX);
+                    raw = raw.saturating_add(length);
                 }
             }
             raw

@@ -108,7 +108,7 @@ impl BufRead for Input<'_> {
             let left = self
                 .buffer
                 .as_ref()
-                .map_or(0, |buffer| buffer.len() - self.consumed);
+                .map_or(0, |buffer| buffer.len().saturating_sub(self.consumed));
             if left > 0 || self.ended {
                 break;
             }
@@ -125,16 +125,15 @@ impl BufRead for Input<'_> {
     }
 
     fn consume(&mut self, count: usize) {
-        self.consumed += count;
-        self.taken += u64::try_from(count).unwrap_or(0);
+        self.consumed = self.consumed.saturating_add(count);
+        let count = u64::try_from(count).unwrap_or(0);
+        self.taken = self.taken.saturating_add(count);
     }
 }
 
 impl Read for Input<'_> {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.fill_buf()?;
-        let count = bytes.len().min(target.len());
-        target[..count].copy_from_slice(&bytes[..count]);
+        let count = self.fill_buf()?.read(target)?;
         self.consume(count);
         Ok(count)
     }

@@ -11,6 +11,10 @@
 //! filesystem cannot be mounted.
 //!
 //! An archive takes the same path except for the last stage, which writes its files into a mounted filesystem.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 mod archive;
 mod decode;

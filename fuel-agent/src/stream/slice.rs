@@ -16,12 +16,17 @@ pub(super) struct Slice {
 impl Slice {
     /// The part `range` of it, counted from its own beginning.
     pub(super) fn part(&self, range: Range<usize>) -> Self {
-        let start = self.range.start;
-        let end = self.range.end.min(start + range.end);
+        let within = |at: usize| self.range.start.saturating_add(at).min(self.range.end);
         Self {
             buffer: Arc::clone(&self.buffer),
-            range: end.min(start + range.start)..end,
+            range: within(range.start)..within(range.end),
         }
+    }
+
+    /// Its parts of `length`; the last one may be shorter.
+    pub(super) fn parts(&self, length: usize) -> impl Iterator<Item = Self> {
+        let starts = (0..self.len()).step_by(length);
+        starts.map(move |start| self.part(start..start.saturating_add(length)))
     }
 }
 

@@ -160,16 +160,17 @@ impl<'a> Writer<'a> {
             while let Some((_, more)) =
                 granules.next_if(|(next, _)| (block.zeros & 1 << *next != 0) == zero)
             {
-                length += more.len();
+                length = length.saturating_add(more.len());
             }
-            let start = index * GRANULE;
+            let start = index.saturating_mul(GRANULE);
             if zero {
                 self.zero_later(at, count(length))?;
             } else {
                 self.make_zeros()?;
-                self.write(&block.bytes.part(start..start + length), at)?;
+                self.write(&block.bytes.part(start..start.saturating_add(length)), at)?;
             }
-            at += count(length);
+            // one that is too large is beyond the end of every disk, which the write says
+            at = at.saturating_add(count(length));
         }
         Ok(())
     }
@@ -205,14 +206,14 @@ impl<'a> Writer<'a> {
         let Some(queue) = self.direct.as_mut().filter(|_| !self.cached) else {
             return self.write_cached(bytes, at);
         };
-        let aligned = bytes.len() - bytes.len() % ALIGNMENT;
+        let aligned = bytes.len().saturating_sub(bytes.len() % ALIGNMENT);
         if aligned > 0 {
             let completed = queue.start(bytes.part(0..aligned), at)?;
             completed.map_or(Ok(()), |completed| self.completed(completed))?;
         }
-        match &bytes[aligned..] {
+        match bytes.get(aligned..).unwrap_or_default() {
             [] => Ok(()),
-            tail => self.write_cached(tail, at + count(aligned)),
+            tail => self.write_cached(tail, at.saturating_add(count(aligned))),
         }
     }
 

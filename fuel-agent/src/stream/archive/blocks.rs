@@ -148,15 +148,13 @@ impl BufRead for Blocks<'_, '_> {
     }
 
     fn consume(&mut self, count: usize) {
-        self.consumed += count;
+        self.consumed = self.consumed.saturating_add(count);
     }
 }
 
 impl Read for Blocks<'_, '_> {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.fill_buf()?;
-        let count = bytes.len().min(target.len());
-        target[..count].copy_from_slice(&bytes[..count]);
+        let count = self.fill_buf()?.read(target)?;
         self.consume(count);
         Ok(count)
     }

@@ -79,8 +79,7 @@ fn next(input: &mut impl BufRead, packed: &mut Vec<u8>) -> io::Result<Next> {
         if !matches!(packed[..], [0x50..=0x5f, 0x2a, 0x4d, 0x18]) {
             break;
         }
-        take(input, packed, 4)?;
-        let length = little_endian(&packed[4..]);
+        let length = little_endian(take(input, packed, 4)?);
         if io::copy(&mut input.take(length), &mut io::sink())? < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -88,19 +87,24 @@ fn next(input: &mut impl BufRead, packed: &mut Vec<u8>) -> io::Result<Next> {
     if packed[..] != MAGIC {
         return Ok(Next::Other);
     }
-    take(input, packed, 1)?;
-    let descriptor = packed[4];
+    let descriptor = take(input, packed, 1)?.first().copied();
+    let descriptor = descriptor.unwrap_or_default();
     let single_segment = descriptor & 0b10_0000 != 0;
-    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
+    let dictionary = match descriptor & 0b11 {
+        0b11 => 4,
+        short => usize::from(short),
+    };
     let width = match descriptor >> 6 {
         0 => usize::from(single_segment),
         more => 1 << more,
     };
-    let content = 5 + usize::from(!single_segment) + dictionary;
-    take(input, packed, content + width - packed.len())?;
-    let length = little_endian(&packed[content..]) + if width == 2 { 256 } else { 0 };
-    match usize::try_from(length) {
-        Ok(length) if width > 0 && is_parallel(length) => {
+    take(input, packed, usize::from(!single_segment))?;
+    take(input, packed, dictionary)?;
+    let length = little_endian(take(input, packed, width)?);
+    // two bytes hold the length minus 256: smaller ones are written in one byte
+    let length = length.checked_add(if width == 2 { 256 } else { 0 });
+    match length.map(usize::try_from) {
+        Some(Ok(length)) if width > 0 && is_parallel(length) => {
             let checksum = if descriptor & 0b100 == 0 { 0 } else { 4 };
             let whole = blocks(input, packed, checksum)?;
             Ok(if whole {
@@ -122,16 +126,14 @@ const fn is_parallel(length: usize) -> bool {
 /// Reads the blocks of a frame and its checksum; `false` if it exceeds the bound or is malformed.
 fn blocks(input: &mut impl BufRead, packed: &mut Vec<u8>, checksum: usize) -> io::Result<bool> {
     loop {
-        let start = packed.len();
-        take(input, packed, 3)?;
-        let header = little_endian(&packed[start..]);
+        let header = little_endian(take(input, packed, 3)?);
         let (last, kind) = (header & 1 == 1, header >> 1 & 0b11);
         let length = match (kind, usize::try_from(header >> 3)) {
             (1, _) => 1,
             (0 | 2, Ok(length)) if length <= LONGEST_BLOCK => length,
             _ => return Ok(false),
         };
-        if packed.len() + length > PACKED_LENGTH {
+        if packed.len().saturating_add(length) > PACKED_LENGTH {
             return Ok(false);
         }
         take(input, packed, length)?;
@@ -142,11 +144,17 @@ fn blocks(input: &mut impl BufRead, packed: &mut Vec<u8>, checksum: usize) -> io
     }
 }
 
-/// Appends exactly `count` bytes.
-fn take(input: &mut impl BufRead, packed: &mut Vec<u8>, count: usize) -> io::Result<()> {
+/// Appends exactly `count` bytes, and returns them.
+fn take<'a>(
+    input: &mut impl BufRead,
+    packed: &'a mut Vec<u8>,
+    count: usize,
+) -> io::Result<&'a [u8]> {
     let start = packed.len();
-    packed.resize(start + count, 0);
-    input.read_exact(&mut packed[start..])
+    packed.resize(start.saturating_add(count), 0);
+    let (_, taken) = packed.split_at_mut(start);
+    input.read_exact(taken)?;
+    Ok(taken)
 }
 
 fn little_endian(bytes: &[u8]) -> u64 {
@@ -177,9 +185,9 @@ fn parallel(
     outlet: &mut Outlet<'_>,
 ) -> Result<Option<Vec<u8>>, DecodeError> {
     let threads = cores().min(THREADS);
-    let in_flight = threads + 1;
+    let in_flight = threads.saturating_add(1);
     // the stages behind this one hold buffers too: in their channels, and the head
-    let pool = Pool::new(in_flight + 3, FRAME_LENGTH);
+    let pool = Pool::new(in_flight.saturating_add(3), FRAME_LENGTH);
     thread::scope(|scope| {
         let (tasks, work) = channel::bounded(in_flight);
         for _ in 0..threads {
@@ -282,8 +290,8 @@ impl FrameQueue<'_, '_> {
         };
         let done = oldest.recv().map_err(|_| StreamError::Panicked)?;
         let frame = Slice::from(done.buffer?);
-        for start in (0..frame.len()).step_by(BLOCK_LENGTH) {
-            self.outlet.send(frame.part(start..start + BLOCK_LENGTH))?;
+        for block in frame.parts(BLOCK_LENGTH) {
+            self.outlet.send(block)?;
         }
         Ok(Some(done.packed))
     }

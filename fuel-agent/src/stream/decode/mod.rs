@@ -219,8 +219,8 @@ impl Outlet<'_> {
                 why,
             })?;
         }
-        self.raw
-            .set(at + u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.raw.set(at.saturating_add(length));
         let zeros = 0;
         send(self.out, StreamMessage::Block(Block { at, bytes, zeros }))
     }

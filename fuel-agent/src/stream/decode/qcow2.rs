@@ -48,7 +48,8 @@ fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(),
     let mut head = [0; HEAD_LENGTH];
     let length = reader.read_start(&mut head, 0)?;
     let format = outlet.wanted.format;
-    check_head(&head[..length], Container::Qcow2, format).map_err(|why| StreamError::Mismatch {
+    let head = head.get(..length).unwrap_or_default();
+    check_head(head, Container::Qcow2, format).map_err(|why| StreamError::Mismatch {
         url: url.to_owned(),
         why,
     })?;
@@ -64,7 +65,7 @@ fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(),
     let piece = usize::try_from(image.piece_size()).unwrap_or(BLOCK_LENGTH);
     // a cluster may be longer than a block, and is read in one piece
     let wide = (piece > BLOCK_LENGTH).then(|| Pool::new(BLOCK_COUNT, piece));
-    let mut next = 0;
+    let mut next = 0_u64;
     while next < image.pieces() {
         let mut buffer = wide.as_ref().unwrap_or(outlet.pool).take();
         while next < image.pieces() {
@@ -83,11 +84,11 @@ fn unpack(reader: &Reader<'_>, url: &str, outlet: &mut Outlet<'_>) -> Result<(),
                 room.fill(0);
             }
             buffer.grow(length);
-            next += 1;
+            next = next.saturating_add(1);
         }
         let read = Slice::from(buffer);
-        for start in (0..read.len()).step_by(BLOCK_LENGTH) {
-            outlet.send(read.part(start..start + BLOCK_LENGTH))?;
+        for block in read.parts(BLOCK_LENGTH) {
+            outlet.send(block)?;
         }
     }
     Ok(())

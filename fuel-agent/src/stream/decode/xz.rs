@@ -39,13 +39,13 @@ impl<R: BufRead> Xz<R> {
 
     /// Starts the next stream, if there is one. Streams may be followed by zeros, a multiple of four.
     fn begin(&mut self) -> io::Result<bool> {
-        let mut padding = 0;
+        let mut padding = 0_usize;
         let more = loop {
             let bytes = self.input.fill_buf()?;
             let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
             let (empty, more) = (bytes.is_empty(), zeros < bytes.len());
             self.input.consume(zeros);
-            padding += zeros;
+            padding = padding.saturating_add(zeros);
             if empty || more {
                 break more;
             }
@@ -59,12 +59,12 @@ impl<R: BufRead> Xz<R> {
             };
             return Err(trailing.error());
         }
-        if padding % 4 != 0 {
+        if !padding.is_multiple_of(4) {
             let why = format!("{padding} zeros follow after its end, and xz pads by fours");
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         if more {
-            self.empty += 1;
+            self.empty = self.empty.saturating_add(1);
             if self.empty > EMPTY_MOST {
                 let why = format!("more than {EMPTY_MOST} streams in a row are empty");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -106,8 +106,8 @@ impl<R: BufRead> Read for Xz<R> {
             let action = if ended { Action::Finish } else { Action::Run };
             let before = (stream.total_in(), stream.total_out());
             let status = stream.process(input, target, action)?;
-            let taken = stream.total_in() - before.0;
-            let given = stream.total_out() - before.1;
+            let taken = stream.total_in().saturating_sub(before.0);
+            let given = stream.total_out().saturating_sub(before.1);
             self.input.consume(length(taken));
             match status {
                 Status::StreamEnd => self.stream = None,
