@@ -1,5 +1,9 @@
 //! The identity stamp: which request was installed, from which images, when. It is before the first partition of each
 //! disk that got boot code, so that a later run, or `status`, can read it without mounting anything.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -183,7 +187,9 @@ pub(super) fn clear(device: &mut dyn BlockDevice) -> io::Result<bool> {
     let mut head = [0; MAGIC.len()];
     device.read_at(&mut head, STAMP.start)?;
     // any version of it
-    let ours = head.get(..MAGIC.len() - 1) == MAGIC.get(..MAGIC.len() - 1);
+    let ours = MAGIC
+        .split_last()
+        .is_some_and(|(_, any)| head.starts_with(any));
     if ours {
         device.zero(STAMP)?;
     }

@@ -34,7 +34,11 @@ pub fn amount(bytes: u64) -> String {
     ];
     for (unit, size) in UNITS {
         if bytes >= size {
-            return format!("{}.{} {unit}", bytes / size, bytes % size * 10 / size);
+            let tenths = u128::from(bytes)
+                .saturating_mul(10)
+                .checked_div(size.into())
+                .unwrap_or_default();
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
         }
     }
     format!("{bytes} B")

@@ -76,14 +76,16 @@ impl Lines {
 /// Bytes per second; `None` before enough time has passed.
 fn rate(bytes: u64, took: Duration) -> Option<u64> {
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    (millis >= 100).then(|| bytes.saturating_mul(1000) / millis)
+    let rate = bytes.saturating_mul(1000).checked_div(millis);
+    rate.filter(|_| millis >= 100)
 }
 
 /// `root: 1.2 GiB of 3.1 GiB, 38 %, 110.0 MiB/s`
 fn moved(what: &str, done: u64, total: Option<u64>, rate: Option<u64>) -> String {
     let mut text = format!("{what}: {}", clock::amount(done));
     if let Some(total) = total {
-        let percent = u128::from(done) * 100 / u128::from(total.max(1));
+        let percent = u128::from(done).saturating_mul(100);
+        let percent = percent.checked_div(total.max(1).into()).unwrap_or_default();
         let _ = write!(text, " of {}, {percent} %", clock::amount(total));
     }
     if let Some(rate) = rate {

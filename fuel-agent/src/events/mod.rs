@@ -10,6 +10,10 @@
 //!   sink    a stream that drops everything after its first error
 //!   outbox  a queue before a stream that may not be read, so that the run is not blocked
 //! ```
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 pub mod bars;
 pub mod clock;

@@ -87,7 +87,7 @@ impl<T> Queue<T> {
         }
         if class == Class::Line {
             match self.waiting.back_mut() {
-                Some(Item::Dropped(count)) => *count += 1,
+                Some(Item::Dropped(count)) => *count = count.saturating_add(1),
                 _ => self.waiting.push_back(Item::Dropped(1)),
             }
         }
@@ -115,7 +115,7 @@ impl<T> Shared<T> {
     fn mark_written(&self) {
         let mut queue = self.lock();
         queue.busy = false;
-        queue.done += 1;
+        queue.done = queue.done.wrapping_add(1);
         drop(queue);
         self.changed.notify_all();
     }
@@ -162,7 +162,7 @@ impl<T> Outbox<T> {
 
     /// Waits for a bounded time until everything was written; returns whether it was.
     pub(crate) fn flush(&self) -> bool {
-        let deadline = Instant::now() + self.limits.flush;
+        let deadline = host::wait::deadline(self.limits.flush);
         let mut queue = self.shared.lock();
         while !queue.is_idle() {
             let before = queue.done;

@@ -197,7 +197,7 @@ impl Request {
     pub fn document(client: &Client, url: Url, longest: u64) -> Self {
         let limit = client.settings().document_limit(longest);
         Self::get(url)
-            .within(Instant::now() + limit, limit)
+            .within(host::wait::deadline(limit), limit)
             .pool(&Pool::new(2, 64 * 1024))
     }
 
@@ -300,7 +300,7 @@ impl Response {
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut bytes = Vec::new();
         while let Some(part) = self.body.advance()? {
-            if part.len() > most - bytes.len() {
+            if part.len() > most.saturating_sub(bytes.len()) {
                 return Err(too_long());
             }
             bytes.extend_from_slice(&part);

@@ -120,7 +120,10 @@ async fn send_once(
     request: &Request,
     url: &Url,
 ) -> Result<reqwest::Response, HttpError> {
-    let time_limit = context.settings.connect_timeout + context.settings.stall_timeout;
+    let settings = &context.settings;
+    let time_limit = settings
+        .connect_timeout
+        .saturating_add(settings.stall_timeout);
     let mut builder = context
         .http
         .request(request.method.clone(), url.clone())
@@ -130,7 +133,7 @@ async fn send_once(
     if request.method != Method::GET && request.method != Method::HEAD {
         builder = builder.body(request.body.clone());
     }
-    let until = limit(Instant::now() + time_limit, request);
+    let until = limit(deadline(time_limit), request);
     match timeout_at(until, builder.send()).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(failure(context, url, &error)),
@@ -272,6 +275,11 @@ async fn deliver(
     let _ = parts.send(last).await;
 }
 
+/// The moment `limit` from now, by the runtime's clock.
+fn deadline(limit: Duration) -> Instant {
+    host::wait::deadline(limit).into()
+}
+
 async fn pump(
     context: &HttpContext,
     request: &Request,
@@ -280,13 +288,13 @@ async fn pump(
     parts: &mpsc::Sender<Part>,
 ) -> Result<(), HttpError> {
     let stall = context.settings.stall_timeout;
-    let body_end = request.body_limit.map(|limit| Instant::now() + limit);
+    let body_end = request.body_limit.map(deadline);
     let mut buffer_lengths = BufferLengths::of(request);
     let mut filling = match buffer_lengths.advance() {
         Some(goal) => Some((request.pool.take_async().await, goal)),
         None => None,
     };
-    let (mut until, mut received) = (Instant::now() + stall, 0);
+    let (mut until, mut received) = (deadline(stall), 0_usize);
     loop {
         let soonest = limit(until, request);
         let soonest = body_end.map_or(soonest, |end| soonest.min(end));
@@ -300,9 +308,9 @@ async fn pump(
                 return ended.map(|_| ());
             }
         };
-        received += chunk.len();
+        received = received.saturating_add(chunk.len());
         if received >= MIN_BYTES_PER_STALL {
-            (until, received) = (Instant::now() + stall, 0);
+            (until, received) = (deadline(stall), 0);
         }
         let mut rest = &chunk[..];
         while !rest.is_empty() {
@@ -312,9 +320,9 @@ async fn pump(
                     why: "it sends more than was requested".to_owned(),
                 });
             };
-            let wanted = rest.len().min(goal.saturating_sub(buffer.len()));
-            let count = buffer.push(&rest[..wanted]);
-            rest = &rest[count..];
+            let wanted = goal.saturating_sub(buffer.len());
+            let count = buffer.push(rest.get(..wanted).unwrap_or(rest));
+            rest = rest.get(count..).unwrap_or_default();
             if buffer.len() < goal && !buffer.is_full() {
                 filling = Some((buffer, goal));
                 continue;
@@ -326,7 +334,7 @@ async fn pump(
                 filling = Some((request.pool.take_async().await, goal));
             }
             // time spent waiting for a buffer is not the server's
-            until = Instant::now() + stall;
+            until = deadline(stall);
         }
     }
 }
@@ -343,7 +351,9 @@ async fn next_chunk(
     loop {
         let asked = Instant::now();
         let left = request.pace.as_ref().and_then(|pace| pace.left(settings));
-        let judged = left.map_or(until, |left| until.min(asked + left));
+        let judged = left
+            .and_then(|left| asked.checked_add(left))
+            .map_or(until, |end| until.min(end));
         let next = timeout_at(judged, response.chunk()).await;
         let length = match &next {
             Ok(Ok(Some(chunk))) => chunk.len(),

@@ -18,6 +18,10 @@
 //!
 //! Buffers come from a fixed [`Pool`](crate::pool::Pool): a slow disk slows the socket down, and memory is
 //! bounded. Addresses in errors and logs are [redacted](crate::model::url), without user, password and query.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 pub mod address;
 pub(crate) mod client;

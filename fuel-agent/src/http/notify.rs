@@ -166,10 +166,10 @@ pub fn notify(
     })?;
     let mut retry = Retry::new(client, &name, budget);
     let limit = budget.max(SHORTEST_BUDGET);
-    let deadline = Instant::now() + limit;
-    let mut attempts = 0;
+    let deadline = host::wait::deadline(limit);
+    let mut attempts = 0_u32;
     loop {
-        attempts += 1;
+        attempts = attempts.saturating_add(1);
         let refusal = match prepared.call(client, deadline, limit) {
             Ok(status) => return Ok(Accepted { status, attempts }),
             Err(Refusal::Unanswered(HttpError::Cancelled)) => {
@@ -179,7 +179,7 @@ pub fn notify(
         };
         let pause = retry
             .spend(client, None)
-            .filter(|pause| Instant::now() + *pause < deadline);
+            .filter(|pause| host::wait::deadline(*pause) < deadline);
         let Some(pause) = pause else {
             return Err(NotifyError::Refused {
                 url: name,

@@ -60,7 +60,7 @@ impl Pace {
         if window.waited < settings.rate_window {
             return false;
         }
-        let rate = u128::from(rate / self.connections);
+        let rate = u128::from(rate.checked_div(self.connections).unwrap_or(rate));
         let least = rate.saturating_mul(window.waited.as_millis()) / 1000;
         let is_slow = u128::from(window.received) < least;
         *window = Window::default();

@@ -96,8 +96,8 @@ fn is_within(entry: &str, address: IpAddr) -> bool {
         length.parse::<u32>().ok().filter(|length| *length <= width)
     };
     // shifting by the full width is `None`
-    length.is_some_and(|length| {
-        let shift = width - length;
+    let shift = length.and_then(|length| width.checked_sub(length));
+    shift.is_some_and(|shift| {
         network.checked_shr(shift).unwrap_or(0) == address.checked_shr(shift).unwrap_or(0)
     })
 }

@@ -69,12 +69,15 @@ impl Retry {
         client: &Client,
         retry_after: Option<Duration>,
     ) -> Option<Duration> {
-        self.attempts += 1;
+        self.attempts = self.attempts.saturating_add(1);
         let pause = retry_after.map_or_else(
             || jittered(self.pause),
             |retry_after| retry_after.max(self.pause),
         );
-        self.pause = (self.pause * 2).min(client.settings().longest_pause);
+        self.pause = self
+            .pause
+            .saturating_mul(2)
+            .min(client.settings().longest_pause);
         let since = *self.since.get_or_insert_with(Instant::now);
         // a server may ask for any number of seconds; a sum that overflows is beyond every budget
         let end = since.elapsed().checked_add(pause)?;
@@ -104,7 +107,9 @@ impl Retry {
 fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let share = u32::try_from(random % 1024).unwrap_or(0);
-    pause / 2 + pause / 2048 * share
+    // from 1024 to 2047 of 2048 parts
+    let part = pause.checked_div(2048).unwrap_or_default();
+    part.saturating_mul(share.saturating_add(1024))
 }
 
 /// An error and its cause on one line.

@@ -117,7 +117,9 @@ fn check_disk<'a>(
         problems.push(format!(
             "`{place}.logical_sector_size` is {sector}, not 512 or 4096"
         ));
-    } else if size.is_some_and(|size| size == 0 || size % sector.unwrap_or(512).max(512) != 0) {
+    } else if size
+        .is_some_and(|size| size == 0 || !size.is_multiple_of(sector.unwrap_or(512).max(512)))
+    {
         problems.push(format!(
             "`{place}.size_bytes` is not a whole number of sectors"
         ));

@@ -12,6 +12,10 @@
 //!   seeds      data for cloud-init that is there already
 //!   json       the same from a file
 //! ```
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 mod answers;
 mod existing;

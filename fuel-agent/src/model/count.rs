@@ -25,11 +25,8 @@ struct Counter;
 
 impl Counter {
     fn add<E: Error>(sum: usize, Count(more): Count) -> Result<usize, E> {
-        let sum = sum + more;
-        if sum > MOST_VALUES {
-            return Err(E::custom(TOO_MANY));
-        }
-        Ok(sum)
+        let sum = sum.checked_add(more).filter(|sum| *sum <= MOST_VALUES);
+        sum.ok_or_else(|| E::custom(TOO_MANY))
     }
 }
 

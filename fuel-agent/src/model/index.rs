@@ -49,12 +49,14 @@ macro_rules! indexed_lists {
             impl std::ops::Index<$index> for $owner {
                 type Output = $item;
 
+                #[expect(clippy::indexing_slicing, reason = "made from the list, or checked by `has`")]
                 fn index(&self, index: $index) -> &$item {
                     &self.$list[index.0]
                 }
             }
 
             impl std::ops::IndexMut<$index> for $owner {
+                #[expect(clippy::indexing_slicing, reason = "made from the list, or checked by `has`")]
                 fn index_mut(&mut self, index: $index) -> &mut $item {
                     &mut self.$list[index.0]
                 }

@@ -23,6 +23,10 @@
 //!   plan, step   what will happen
 //!   report       what happened
 //! ```
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 pub(crate) mod count;
 pub mod digest;

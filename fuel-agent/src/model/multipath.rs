@@ -31,7 +31,10 @@ impl Inventory {
         if !rest.iter().all(|disk| paths.contains(disk)) {
             return None;
         }
-        let map = disks.iter().find(|disk| self.disks[**disk].multipath);
+        let map = disks.iter().find(|disk| {
+            let disk = self.disks.get(**disk);
+            disk.is_some_and(|disk| disk.multipath)
+        });
         Some(*map.unwrap_or(first))
     }
 }

@@ -99,13 +99,12 @@ pub fn redacted(url: &str) -> String {
 /// Not a valid address, so where a secret begins is unknown: of what may be its authority only what follows the last
 /// `@` is kept, of the rest nothing from the first `?` or `#` on.
 fn guessed(text: &str) -> String {
-    let authority = text.split_once("//").map_or(text, |(_, rest)| rest);
-    let authority = authority.split('/').next().unwrap_or(authority);
-    let rest = match authority.rfind('@') {
-        Some(at) => {
-            let start = text.len() - text.split_once("//").map_or(text, |(_, rest)| rest).len();
-            &text[start + at + 1..]
-        }
+    let after = text.split_once("//").map_or(text, |(_, rest)| rest);
+    let authority = after.split('/').next().unwrap_or(after);
+    let rest = match authority.rsplit_once('@') {
+        Some((login, _)) => after
+            .get(login.len().saturating_add(1)..)
+            .unwrap_or_default(),
         None => text,
     };
     let plain = rest.split(['?', '#']).next().unwrap_or_default();

@@ -40,10 +40,8 @@ impl Reader<'_> {
             }
         }
         for (index, (mac, name)) in pairs.iter().enumerate() {
-            let earlier = &pairs[..index];
-            if earlier.iter().any(|(other, _)| other == mac)
-                || earlier.iter().any(|(_, other)| other == name)
-            {
+            let mut earlier = pairs.iter().take(index);
+            if earlier.any(|(other, named)| other == mac || named == name) {
                 self.diagnostics.add(
                     kernel_options.path_of("udevrules"),
                     format!("`{mac}` or `{name}` is in it twice"),

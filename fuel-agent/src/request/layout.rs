@@ -52,6 +52,10 @@ pub(super) struct Place<'a> {
 
 impl Layout {
     /// Where a filesystem was asked for.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "each filesystem is added together with its origin"
+    )]
     pub(super) fn origin(&self, filesystem: FilesystemIndex) -> &Origin {
         &self.origins[filesystem.0]
     }

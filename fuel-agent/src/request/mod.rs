@@ -1,4 +1,8 @@
 //! What the orchestrator asks: `provision.json` in any dialect, to one typed [`Request`].
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 mod accounts;
 mod addresses;

@@ -94,7 +94,10 @@ pub(super) fn bad_new_volume(
     } else if others.iter().any(|other| other.device() == device) {
         let hint = "give each volume of a group a name of its own";
         Some(("is in use already in this volume group", hint))
-    } else if device.len() > "/dev/mapper/".len() + 127 {
+    } else if device
+        .strip_prefix("/dev/mapper/")
+        .is_some_and(|name| name.len() > 127)
+    {
         let why = "makes, with the name of its group, more than the 127 characters that device-mapper takes";
         Some((why, "shorten one of the names (a hyphen counts twice)"))
     } else {

@@ -44,7 +44,7 @@ impl Diagnostics {
         what: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         push(&mut self.problems, path.into(), what.into(), hint.into());
     }
 

@@ -94,7 +94,7 @@ fn is_none(text: &str, error: &serde_json::Error) -> bool {
 /// Bytes to text: what is not UTF-8 is a problem with its place.
 pub fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let line = before.split(|&byte| byte == b'\n').count();
         problem(
             format!(

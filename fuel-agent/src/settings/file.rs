@@ -21,12 +21,12 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, Error> {
 /// Parses the file's text; `path` is for messages.
 pub fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let place = Place::File(path.to_owned(), index + 1);
+        let place = Place::File(path.to_owned(), number);
         let mut entry = Entry::parse(line, place);
         let plain = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
         if entry.key.is_empty() || !entry.key.chars().all(plain) || entry.value.is_none() {

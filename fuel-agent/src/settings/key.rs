@@ -70,31 +70,39 @@ impl Key {
 
     /// The most similar key, for a suggestion.
     pub fn nearest(name: &str) -> Option<&'static Self> {
-        keys::all()
-            .map(|key| (distance(key.name, name), key))
-            .min_by_key(|(distance, _)| *distance)
-            .filter(|(distance, _)| *distance <= 2)
-            .map(|(_, key)| key)
+        let name: Vec<char> = name.chars().collect();
+        let similar = keys::all().filter_map(|key| {
+            let known: Vec<char> = key.name.chars().collect();
+            Some((slips(&known, &name, 2)?, key))
+        });
+        let nearest = similar.min_by_key(|(slips, _)| *slips);
+        nearest.map(|(_, key)| key)
     }
 }
 
-/// Edit distance with transpositions.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
+/// How many slips of the finger lie between two texts, if at most `most`: characters left out, added, mistaken or
+/// transposed.
+fn slips(a: &[char], b: &[char], most: usize) -> Option<usize> {
+    match (a, b) {
+        ([], []) => return Some(0),
+        ([x, a @ ..], [y, b @ ..]) if x == y => return slips(a, b, most),
+        _ => {}
     }
-    rows[a.len()][b.len()]
+    let left = most.checked_sub(1)?;
+    let transposed = match (a, b) {
+        ([first, next, a @ ..], [start, then, b @ ..]) if first == then && next == start => {
+            slips(a, b, left)
+        }
+        _ => None,
+    };
+    let (after_a, after_b) = (a.get(1..), b.get(1..));
+    let ways = [
+        after_a.and_then(|a| slips(a, b, left)),
+        after_b.and_then(|b| slips(a, b, left)),
+        after_a.zip(after_b).and_then(|(a, b)| slips(a, b, left)),
+        transposed,
+    ];
+    ways.into_iter().flatten().min()?.checked_add(1)
 }
 
 #[cfg(test)]
@@ -107,5 +115,26 @@ mod tests {
             assert_eq!(Key::nearest(typed).unwrap().name, meant);
         }
         assert!(Key::nearest("hostname").is_none());
+    }
+
+    #[test]
+    fn slips_are_counted_up_to_a_limit() {
+        for (a, b, count) in [
+            ("", "", Some(0)),
+            ("ca", "ca", Some(0)),
+            ("", "ab", Some(2)),
+            ("abc", "", None),
+            ("delta", "dleta", Some(1)),
+            ("delta", "elat", Some(2)),
+            ("grub", "gruub", Some(1)),
+            ("trust", "tryst", Some(1)),
+            ("trust", "burst", Some(2)),
+            ("trust", "grab", None),
+            ("mirrors", "mirror", Some(1)),
+        ] {
+            let chars = |text: &str| text.chars().collect::<Vec<char>>();
+            assert_eq!(slips(&chars(a), &chars(b), 2), count, "{a} {b}");
+            assert_eq!(slips(&chars(b), &chars(a), 2), count, "{b} {a}");
+        }
     }
 }

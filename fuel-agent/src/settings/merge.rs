@@ -16,7 +16,7 @@ pub fn merge(layers: &[Vec<Entry>]) -> Result<(Settings, Vec<String>), Error> {
                 unknown(entry, &mut warnings)?;
                 continue;
             };
-            let weaker = layers.get(index + 1..).unwrap_or_default();
+            let weaker = layers.get(index.saturating_add(1)..).unwrap_or_default();
             match fate(key, entry, weaker, &set_keys) {
                 Fate::Counts => {}
                 Fate::Overridden => continue,

@@ -5,6 +5,10 @@
 //! and `ca` are united over all layers, the largest `min_release` counts, of switches such as `require_signature` and
 //! `allow_unverified` the stricter value of any layer, and trusted keys and keys of requests come from the weakest
 //! layer that names any, which is the ramdisk's if it does.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 pub mod cmdline;
 pub mod file;

@@ -87,17 +87,12 @@ fn first_bytes(head: &[u8], container: Container) -> Vec<u8> {
     }
 }
 
-/// Reads until `target` is full or the input ends.
-fn read_some(mut decoder: impl Read) -> Vec<u8> {
-    let mut bytes = vec![0; HEAD_LENGTH];
-    let mut length = 0;
-    while length < bytes.len()
-        && let Ok(count) = decoder.read(&mut bytes[length..])
-        && count > 0
-    {
-        length += count;
-    }
-    bytes.truncate(length);
+/// The first [`HEAD_LENGTH`] bytes, or those before an end or an error.
+fn read_some(decoder: impl Read) -> Vec<u8> {
+    let most = u64::try_from(HEAD_LENGTH).unwrap_or(u64::MAX);
+    let mut bytes = Vec::with_capacity(HEAD_LENGTH);
+    // what came before an error is kept
+    let _ = decoder.take(most).read_to_end(&mut bytes);
     bytes
 }
 

@@ -55,10 +55,7 @@ impl<'a> Fetch<'a> {
         context: TransferContext<'a>,
     ) -> Self {
         let budget = client.settings().retry_budget;
-        let deadline = client
-            .settings()
-            .total_timeout
-            .map(|limit| Instant::now() + limit);
+        let deadline = client.settings().total_timeout.map(host::wait::deadline);
         Self {
             retry: Retry::new(&client, &name, budget),
             client,

@@ -47,12 +47,12 @@ pub(super) fn read(files: &LocalFiles, path: &Path, limit: u64) -> Result<Vec<u8
 /// The first `length` bytes of a file, or all of it if it is shorter.
 pub(super) fn read_start(file: &File, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
+    let mut filled = 0_usize;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         let at = u64::try_from(filled).unwrap_or(u64::MAX);
-        match file.read_at(&mut bytes[filled..], at) {
+        match file.read_at(rest, at) {
             Ok(0) => break,
-            Ok(count) => filled += count,
+            Ok(count) => filled = filled.saturating_add(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -100,7 +100,7 @@ fn read_all(
     sender: &SyncSender<Result<Option<Buffer>, HttpError>>,
     stopped: impl Fn() -> bool,
 ) -> io::Result<()> {
-    let mut at = 0;
+    let mut at = 0_u64;
     loop {
         if stopped() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -111,7 +111,7 @@ fn read_all(
                 Ok(0) => break,
                 Ok(count) => {
                     buffer.grow(count);
-                    at += u64::try_from(count).unwrap_or(u64::MAX);
+                    at = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -249,13 +249,13 @@ impl Read for Hashed {
                 let Some((buffer, at)) = rest else {
                     return Ok(0);
                 };
-                let count = target.len().min(buffer.len() - *at);
-                target[..count].copy_from_slice(&buffer[*at..*at + count]);
-                *at += count;
+                let mut bytes = buffer.get(*at..).unwrap_or_default();
+                let count = bytes.read(target)?;
+                *at = at.saturating_add(count);
                 count
             }
         };
-        self.hasher.update(&target[..count]);
+        self.hasher.update(target.get(..count).unwrap_or_default());
         Ok(count)
     }
 }

@@ -13,6 +13,10 @@
 //!   range      parts of an image, as asked for
 //!   reader     an image that is read back and forth
 //! ```
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 pub mod check;
 mod document;
@@ -121,7 +125,8 @@ impl Meter {
     }
 
     pub(super) fn add_start_over(&self) -> u32 {
-        self.0.start_overs.fetch_add(1, Ordering::Relaxed) + 1
+        let before = self.0.start_overs.fetch_add(1, Ordering::Relaxed);
+        before.saturating_add(1)
     }
 }
 

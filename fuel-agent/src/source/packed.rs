@@ -173,10 +173,10 @@ fn summary(found: &FoundManifest, image: &Image, name: &str) -> PackedFacts {
 /// Packed and raw bytes of all chunks with data.
 fn cost(index: &Index) -> (u64, u64) {
     let data = index.iter().filter(|chunk| !chunk.zero);
-    data.fold((0, 0), |(packed, raw), chunk| {
+    data.fold((0_u64, 0_u64), |(packed, raw), chunk| {
         (
-            packed + u64::from(chunk.packed_length),
-            raw + u64::from(chunk.raw_length),
+            packed.saturating_add(chunk.packed_length.into()),
+            raw.saturating_add(chunk.raw_length.into()),
         )
     })
 }

@@ -49,7 +49,7 @@ fn unpack(file: Beginning<'_>, container: Container) -> Result<Option<Vec<u8>>, 
     match container {
         Container::Raw => {
             let enough = file.is_all() || bytes.len() >= HEAD_LENGTH;
-            Ok(enough.then(|| bytes[..bytes.len().min(HEAD_LENGTH)].to_vec()))
+            Ok(enough.then(|| bytes.get(..HEAD_LENGTH).unwrap_or(bytes).to_vec()))
         }
         Container::Gzip => drain(file, members::gzip(bytes)),
         Container::Bzip2 => drain(file, members::bzip2(bytes)),
@@ -71,20 +71,11 @@ fn unpack(file: Beginning<'_>, container: Container) -> Result<Option<Vec<u8>>, 
 /// Reads up to [`HEAD_LENGTH`] bytes. An error of the decoder counts only if nothing was unpacked; later ones are left
 /// to the data path.
 fn drain(file: Beginning<'_>, mut decoder: impl Read) -> Result<Option<Vec<u8>>, Mismatch> {
-    let mut head = vec![0; HEAD_LENGTH];
-    let mut filled = 0;
-    let ended = loop {
-        match decoder.read(&mut head[filled..]) {
-            Ok(0) => break Ok(()),
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break Err(error),
-        }
-        if filled == head.len() {
-            break Ok(());
-        }
-    };
-    head.truncate(filled);
+    let most = u64::try_from(HEAD_LENGTH).unwrap_or(u64::MAX);
+    let mut head = Vec::with_capacity(HEAD_LENGTH);
+    let ended = decoder.by_ref().take(most).read_to_end(&mut head);
+    let ended = ended.map(drop);
+    let filled = head.len();
     let is_enough = filled == HEAD_LENGTH;
     match ended {
         _ if is_enough => Ok(Some(head)),
@@ -139,11 +130,11 @@ pub(crate) fn first_of_disk(source: impl ReadAt) -> Result<Vec<u8>, DiskImageErr
         if head.len() >= HEAD_LENGTH {
             break;
         }
-        let start = head.len();
-        head.resize(start + image.piece_length(number), 0);
-        if !image.piece(number, &mut head[start..])? {
-            head[start..].fill(0);
+        let mut piece = vec![0; image.piece_length(number)];
+        if !image.piece(number, &mut piece)? {
+            piece.fill(0);
         }
+        head.append(&mut piece);
     }
     head.truncate(HEAD_LENGTH);
     Ok(head)

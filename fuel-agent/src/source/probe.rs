@@ -214,7 +214,7 @@ impl Start {
         if self.bytes.len() >= FETCH_MAX {
             return true;
         }
-        if self.bytes.len() < PROBE_FIRST.max(2 * self.examined) {
+        if self.bytes.len() < PROBE_FIRST.max(self.examined.saturating_mul(2)) {
             return false;
         }
         self.examined = self.bytes.len();

@@ -42,9 +42,9 @@ pub(crate) struct ByteRange {
 impl ByteRange {
     /// Offset behind the last byte.
     pub(crate) fn end(&self) -> u64 {
-        self.lengths
-            .iter()
-            .fold(self.start, |end, length| end + u64::from(*length))
+        self.lengths.iter().fold(self.start, |end, length| {
+            end.saturating_add(u64::from(*length))
+        })
     }
 }
 
@@ -110,7 +110,7 @@ impl RangeFile {
             .stop(options.stop)
             .pool(options.pool)
             .buffer_lengths(wanted.lengths.clone());
-        let range = format!("bytes={}-{}", wanted.start, wanted.end() - 1);
+        let range = format!("bytes={}-{}", wanted.start, wanted.end().saturating_sub(1));
         if let (false, Ok(range)) = (whole, HeaderValue::from_str(&range)) {
             request = request.header(RANGE, range);
         }
@@ -226,7 +226,7 @@ impl Pieces {
         };
         match piece {
             Some(buffer) if buffer.len() == wanted => {
-                self.at += u64::from(length);
+                self.at = self.at.saturating_add(u64::from(length));
                 Ok(Some(buffer))
             }
             _ => Err(HttpError::Answer {

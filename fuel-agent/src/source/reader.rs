@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
                 let settings = client.settings();
                 State::Web(Box::new(Remote {
                     retry: Retry::new(client, &name, settings.retry_budget),
-                    deadline: settings.total_timeout.map(|limit| Instant::now() + limit),
+                    deadline: settings.total_timeout.map(host::wait::deadline),
                     pace: Pace::new(1),
                     client: client.clone(),
                     url,
@@ -133,8 +133,9 @@ impl<'a> Reader<'a> {
     pub(crate) fn read_start(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let left = self.size()?.saturating_sub(at);
         let count = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        if count > 0 {
-            self.read_at(&mut buffer[..count], at)?;
+        let (wanted, _) = buffer.split_at_mut(count);
+        if !wanted.is_empty() {
+            self.read_at(wanted, at)?;
         }
         Ok(count)
     }
@@ -219,13 +220,14 @@ impl Remote<'_> {
             let within = usize::try_from(at % PAGE).unwrap_or_default();
             let page = self.page(at / PAGE, table)?;
             let bytes = page.get(within..).unwrap_or_default();
-            let count = bytes.len().min(rest.len());
-            if count == 0 {
+            let bytes = bytes.get(..rest.len()).unwrap_or(bytes);
+            if bytes.is_empty() {
                 return Err(HttpError::Gone);
             }
-            let (target, after) = rest.split_at_mut(count);
-            target.copy_from_slice(&bytes[..count]);
-            (rest, at) = (after, at + u64::try_from(count).unwrap_or(u64::MAX));
+            let (target, after) = rest.split_at_mut(bytes.len());
+            target.copy_from_slice(bytes);
+            at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            rest = after;
         }
         Ok(())
     }
@@ -282,7 +284,8 @@ impl Remote<'_> {
 
     /// Fetches one page: `number`, or one before it in the same answer.
     fn step(&mut self, number: u64) -> Result<(), HttpError> {
-        let on_the_way = |next: u64| next <= number && number - next <= SKIP_PAGES_MAX;
+        let on_the_way =
+            |next| u64::checked_sub(number, next).is_some_and(|it| it <= SKIP_PAGES_MAX);
         let (mut body, next) = match self.body.take() {
             Some((body, next)) if on_the_way(next) || self.must_read_on(next, number)? => {
                 (body, next)
@@ -300,7 +303,7 @@ impl Remote<'_> {
             )));
         };
         self.context.meter.add_fetched(bytes.len());
-        self.body = Some((body, next + 1));
+        self.body = Some((body, next.saturating_add(1)));
         self.keep(Page {
             number: next,
             bytes,

@@ -130,8 +130,8 @@ impl SidecarMetadata {
     }
 }
 
-/// The trusted key that signed the metadata at `url`, whose text is `bytes`; `None` without a signature, or where no key
-/// is trusted. A signature that is not valid makes the metadata unusable.
+/// The trusted key that signed the metadata at `url`, whose text is `bytes`; `None` without a signature, or where no
+/// key is trusted. A signature that is not valid makes the metadata unusable.
 fn signer(
     client: &Client,
     url: &str,

@@ -142,8 +142,8 @@ fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
 fn rank(text: &str) -> Vec<u32> {
     let one = |c: char| match c {
         '~' => 0,
-        c if c.is_ascii_alphabetic() => 2 + u32::from(c),
-        c => 1024 + u32::from(c),
+        c if c.is_ascii_alphabetic() => u32::from(c).saturating_add(2),
+        c => u32::from(c).saturating_add(1024),
     };
     text.chars().map(one).chain([1]).collect()
 }

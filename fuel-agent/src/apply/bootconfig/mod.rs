@@ -1,5 +1,9 @@
 //! GRUB's configuration: grub.cfg and its modules for the next boot, /etc/default/grub for the system's own
 //! `update-grub`.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 mod defaults;
 #[cfg(feature = "fuzzing")]

@@ -23,7 +23,7 @@ pub(super) fn candidates(spaces: &Spaces, diagnostics: &mut Diagnostics) -> Vec<
     let fake_raid: Vec<usize> = found
         .iter()
         .copied()
-        .filter(|&index| is_fake_raid(&spaces.disks[index]))
+        .filter(|&index| spaces.disks.get(index).is_some_and(is_fake_raid))
         .collect();
     if !fake_raid.is_empty() {
         found = fake_raid;
@@ -48,23 +48,19 @@ fn prefer_bootable(
     found: Vec<usize>,
     diagnostics: &mut Diagnostics,
 ) -> Vec<usize> {
-    let bootable: Vec<usize> = found
+    let disks = found
         .iter()
-        .copied()
-        .filter(|&index| spaces.disks[index].bootable)
-        .collect();
-    match bootable[..] {
-        [] => found,
-        [one] => vec![one],
-        [first, ..] => {
-            for &other in &bootable[1..] {
-                diagnostics.add(
-                    format!("{}.bootable", spaces.disks[other].path),
-                    format!("is set, and so is `{}.bootable`", spaces.disks[first].path),
-                    "set it on one disk only",
-                );
-            }
-            vec![first]
-        }
+        .filter_map(|index| Some((*index, spaces.disks.get(*index)?)));
+    let mut bootable = disks.filter(|(_, disk)| disk.bootable);
+    let Some((first, disk)) = bootable.next() else {
+        return found;
+    };
+    for (_, other) in bootable {
+        diagnostics.add(
+            format!("{}.bootable", other.path),
+            format!("is set, and so is `{}.bootable`", disk.path),
+            "set it on one disk only",
+        );
     }
+    vec![first]
 }

@@ -60,10 +60,13 @@ impl Journals {
             );
             return None;
         }
-        let ratio = (self.data + self.volumes - 1) / self.volumes.max(1);
-        let size = (volume.size / ratio).min(LARGEST);
+        // rounded up; there is a journal, and there are data volumes
+        let both = self.data.saturating_add(self.volumes).saturating_sub(1);
+        let ratio = both.checked_div(self.volumes.max(1)).unwrap_or(1);
+        let size = volume.size.checked_div(ratio).unwrap_or_default();
+        let size = size.min(LARGEST);
         let count = ratio.min(self.left);
-        self.left -= count;
+        self.left = self.left.saturating_sub(count);
         if count > 0 && size == 0 {
             diagnostics.add(
                 format!("{}.size", volume.path),

@@ -38,7 +38,10 @@ pub(super) fn add_physical_volume(
         );
     }
     // Two areas, and 8 MiB left over so that the extents which the orchestrator counted on are there.
-    let metadata_size = u64::try_from((meta - 8) / 2).ok().and_then(Bytes::mib);
+    let metadata_size = meta
+        .checked_sub(8)
+        .and_then(|meta| u64::try_from(meta / 2).ok());
+    let metadata_size = metadata_size.and_then(Bytes::mib);
     if metadata_size.is_none() && meta >= LEAST_META {
         diagnostics.add(
             format!("{}.lvm_meta_size", volume.path),

@@ -134,7 +134,7 @@ pub(super) fn read(at: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Spaces
     }
     let on_disks: usize = spaces.disks.iter().map(|disk| disk.volumes.len()).sum();
     let in_groups: usize = spaces.groups.iter().map(|group| group.volumes.len()).sum();
-    let count = on_disks + in_groups;
+    let count = on_disks.saturating_add(in_groups);
     if count > MOST_VOLUMES {
         let what = format!("has {count} volumes, more than the {MOST_VOLUMES} that are looked at");
         diagnostics.add(at.path(), what, "describe one node");

@@ -294,7 +294,7 @@ impl Walk<'_> {
             );
             return None;
         };
-        let number = u32::try_from(partitions.len()).ok()? + 1;
+        let number = u32::try_from(partitions.len()).ok()?.checked_add(1)?;
         if number > MOST_PARTITIONS {
             self.diagnostics.add(
                 path,

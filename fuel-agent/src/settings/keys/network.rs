@@ -66,7 +66,8 @@ pub(super) static KEYS: &[Key] = &[
         name: "http.least_rate",
         value: "SIZE",
         default: "64 KiB",
-        help: "How much an image's server has to deliver in a second, on average over 10 minutes; `0 B` means any rate.",
+        help: "How much an image's server has to deliver in a second, on average over 10 minutes; `0 B` means any \
+              rate.",
         set: |settings, value| {
             let rate: Bytes = value.parse().map_err(|error| format!("{error}"))?;
             settings.http.least_rate = (rate > Bytes(0)).then_some(rate);
