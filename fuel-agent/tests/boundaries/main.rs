@@ -6,6 +6,7 @@
 
 #![allow(clippy::panic, clippy::expect_used, reason = "a test program")]
 
+mod foreign;
 mod graph;
 
 use std::collections::BTreeSet;
