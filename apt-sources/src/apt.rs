@@ -179,9 +179,9 @@ impl<'e> Apt<'e> {
         self.exec
     }
 
-    /// Downloads all packages that are not in the folder `cache` with one call of apt: it reads its lists for each call,
-    /// which takes longer than most downloads. A failure is only a warning: [`Self::fetch`] then downloads each package
-    /// by itself, and its error names the one that is not available.
+    /// Downloads all packages that are not in the folder `cache` with one call of apt: it reads its lists for each
+    /// call, which takes longer than most downloads. A failure is only a warning: [`Self::fetch`] then downloads each
+    /// package by itself, and its error names the one that is not available.
     pub fn prefetch(&mut self, packages: &[Package], cache: &Path) -> Result<(), ArchiveError> {
         let missing: BTreeSet<&Package> = packages
             .iter()
@@ -212,7 +212,8 @@ impl<'e> Apt<'e> {
         Ok(())
     }
 
-    /// Path of the package file in the folder `cache`. It is downloaded if it is missing or its sha256 is not the lock's.
+    /// Path of the package file in the folder `cache`. It is downloaded if it is missing or its sha256 is not the
+    /// lock's.
     pub fn fetch(&mut self, package: &Package, cache: &Path) -> Result<PathBuf, ArchiveError> {
         let path = cache.join(package.file_name());
         if path.exists() {

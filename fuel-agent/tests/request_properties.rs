@@ -85,14 +85,20 @@ fn spaces() -> impl Strategy<Value = Value> {
                 }
                 let name = format!("vd{}", char::from(b'a' + u8::try_from(index).expect("few")));
                 let size = if index == 0 { 100 } else { size };
-                json!({"type": "disk", "name": name, "id": name, "extra": [], "size": size, "free_space": 0, "volumes": volumes})
+                json!({
+                    "type": "disk", "name": name, "id": name, "extra": [], "size": size, "free_space": 0,
+                    "volumes": volumes,
+                })
             })
             .collect();
         for (index, (name, sizes)) in groups.into_iter().enumerate() {
             let volumes: Vec<Value> = sizes
                 .into_iter()
                 .enumerate()
-                .map(|(lv, size)| json!({"type": "lv", "name": format!("lv-{index}-{lv}"), "size": size, "mount": format!("/m{index}-{lv}")}))
+                .map(|(lv, size)| {
+                    let (name, mount) = (format!("lv-{index}-{lv}"), format!("/m{index}-{lv}"));
+                    json!({"type": "lv", "name": name, "size": size, "mount": mount})
+                })
                 .collect();
             items.push(json!({"type": "vg", "id": name, "volumes": volumes}));
         }

@@ -1,8 +1,8 @@
 //! Reads and writes files of an installed system that is not running, below one folder and never outside it.
 //!
 //! An image is not trusted to keep its symbolic links to itself: every path is resolved as if the folder were the root
-//! (`crate::resolve`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it would lead in the installed system,
-//! and not into ours. Writing is atomic and flushed: a new file takes the old one's name.
+//! (`crate::resolve`), so that `/etc -> ../../etc` or `/boot -> /mnt` leads where it would lead in the installed
+//! system, and not into ours. Writing is atomic and flushed: a new file takes the old one's name.
 #![cfg_attr(
     not(test),
     warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)

@@ -224,7 +224,8 @@ const ENABLED: [(&str, &str); 2] = [
 const PERIODIC: &str =
     "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
 
-/// Timers that are masked without unattended upgrades: they would load mirrors and network when many nodes boot at once.
+/// Timers that are masked without unattended upgrades: they would load mirrors and network when many nodes boot at
+/// once.
 const MASKED: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
 
 /// Removed files: they must differ between nodes.

@@ -1,4 +1,5 @@
-//! Makes an ext4 filesystem of a folder: the same bytes for the same folder and the same [`Seed`], wherever and whenever.
+//! Makes an ext4 filesystem of a folder: the same bytes for the same folder and the same [`Seed`], wherever and
+//! whenever.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -81,8 +82,8 @@ pub(crate) fn make(
     set_times(raw, seed, exec)
 }
 
-/// Sets the times of access and of change of each file. mke2fs takes them from the folder: it sets the first by reading,
-/// and nobody can set the second.
+/// Sets the times of access and of change of each file. mke2fs takes them from the folder: it sets the first by
+/// reading, and nobody can set the second.
 fn set_times(raw: &Path, seed: &Seed, exec: &mut dyn Exec) -> Result<()> {
     let list = Cmd::new(Tool::Dumpe2fs).arg(raw).keep(64 << 20);
     let list = exec.run(&list).context("cannot list the inodes")?;
@@ -181,7 +182,8 @@ mod tests {
         }
     }
 
-    /// A folder with files, one with two names, and a link; all their times are set, but not those of access and change.
+    /// A folder with files, one with two names, and a link; all their times are set, but not those of access and
+    /// change.
     fn tree(root: &Path, names: &[usize]) {
         fs::create_dir_all(root.join("etc")).unwrap();
         for name in names {

@@ -12,7 +12,8 @@ use serde_json::Value;
 use crate::error::{self, Error};
 use crate::manifest::Manifest;
 
-/// The bill of the ramdisk that `manifest` describes, which has the agent in the file `agent` and the packages of `lock`.
+/// The bill of the ramdisk that `manifest` describes, which has the agent in the file `agent` and the packages of
+/// `lock`.
 pub(crate) fn bom(lock: &Lock, manifest: &Manifest, agent: &Path) -> Result<Bom, Error> {
     let packages = lock.packages.iter().map(|package| {
         Component::debian(

@@ -1,4 +1,5 @@
-//! Signatures of manifests, metadata and other files: minisign (Ed25519 over BLAKE2b-512), checked while the manifest is read as a stream.
+//! Signatures of manifests, metadata and other files: minisign (Ed25519 over BLAKE2b-512), checked while the manifest
+//! is read as a stream.
 
 use std::fmt;
 use std::io::{self, Read};

@@ -80,8 +80,8 @@ fn digests(lock: &str) -> BTreeMap<(&str, &str), &str> {
         .collect()
 }
 
-/// The bill of the program whose package is the root of the trees. `linked` is the tree of what is in it, `all` has what
-/// it is built with too, `lock` is the text of `Cargo.lock`, `sha256` that of the program's file.
+/// The bill of the program whose package is the root of the trees. `linked` is the tree of what is in it, `all` has
+/// what it is built with too, `lock` is the text of `Cargo.lock`, `sha256` that of the program's file.
 pub fn bom(program: &str, linked: &str, all: &str, lock: &str, sha256: &str) -> Result<Bom> {
     let linked: BTreeSet<_> = lines(linked)?.iter().map(Line::key).collect();
     let digests = digests(lock);

@@ -146,7 +146,9 @@ impl Vm {
         let backend =
             json!({"driver": "raw", "node-name": disk.serial, "discard": "unmap", "file": file});
         qmp.execute("blockdev-add", &backend)?;
-        let device = json!({"driver": "virtio-blk-pci", "drive": disk.serial, "id": disk.serial, "serial": disk.serial});
+        let serial = &disk.serial;
+        let device =
+            json!({"driver": "virtio-blk-pci", "drive": serial, "id": serial, "serial": serial});
         qmp.execute("device_add", &device)?;
         self.plugged.insert(disk.serial.clone());
         self.events

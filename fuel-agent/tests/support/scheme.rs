@@ -254,7 +254,7 @@ fn configdrive(node: &NodeSpec) -> Value {
             "connector": node.mcollective.connector,
             "enable": u8::from(node.mcollective.enable),
             "host": node.mcollective.host,
-            "identity": node.mcollective.identity.parse::<i64>().map_or_else(|_| json!(node.mcollective.identity), |n| json!(n)),
+            "identity": number_or_text(&node.mcollective.identity),
             "password": node.mcollective.password.reveal(),
             "pskey": node.mcollective.pskey.reveal(),
             "user": node.mcollective.user,
@@ -269,4 +269,9 @@ fn configdrive(node: &NodeSpec) -> Value {
             "sudo": account.sudo,
         })).collect::<Vec<_>>(),
     })
+}
+
+fn number_or_text(text: &str) -> Value {
+    text.parse::<i64>()
+        .map_or_else(|_| json!(text), |number| json!(number))
 }

@@ -95,8 +95,8 @@ pub fn physical_sector_size(device: &impl AsFd) -> io::Result<Bytes> {
     Ok(Bytes(u64::from(size)))
 }
 
-/// Sequence number of the disk that the device is or is on: no other disk has the same until the next boot. `None` where
-/// the kernel is older than 5.15.
+/// Sequence number of the disk that the device is or is on: no other disk has the same until the next boot. `None`
+/// where the kernel is older than 5.15.
 pub fn disk_sequence(device: &impl AsFd) -> io::Result<Option<u64>> {
     let mut sequence = 0_u64;
     // SAFETY: BLKGETDISKSEQ writes one u64 through the pointer, which outlives the call; `device` is open for its

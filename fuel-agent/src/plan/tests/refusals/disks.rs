@@ -235,7 +235,9 @@ fn links_of_two_disks_are_refused_whatever_is_set() {
     )
     .unwrap();
     assert_eq!(plan.disks[0].device, "/dev/sda");
-    insta::assert_snapshot!(render(&Error::new(plan.refusals[0].kind, plan.refusals[0].what.clone()).hint(plan.refusals[0].hint.clone())), @r"
+    let refusal = plan.refusals[0].clone();
+    let error = Error::new(refusal.kind, refusal.what).hint(refusal.hint);
+    insta::assert_snapshot!(render(&error), @r"
     error: /dev/sda was found by its name /dev/sda, but /dev/disk/by-path/2 is on /dev/sdb
       hint: correct the ids in the request: all of them have to be of one disk (`provision inventory` shows the links)
     ");
