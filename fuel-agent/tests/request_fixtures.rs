@@ -110,7 +110,7 @@ fn every_fixtures_disks_are_found_on_its_machine() {
         let dump = scheme::dump(&request);
         for (index, choice) in chosen.iter().enumerate() {
             let theirs = &dump["partition_scheme"]["parteds"][index]["name"];
-            assert_eq!(theirs, inventory.disks[choice.disk].path.as_str(), "{name}");
+            assert_eq!(theirs, inventory[choice.disk].path.as_str(), "{name}");
         }
     }
 }

@@ -1,7 +1,9 @@
-//! Positions in the lists of a request's [`Storage`](super::storage::Storage) and of a [`Plan`](super::plan::Plan).
+//! Positions in the lists of a request's [`Storage`](super::storage::Storage), of a [`Plan`](super::plan::Plan) and of
+//! an [`Inventory`](super::inventory::Inventory).
 //!
 //! Each list has an index type of its own, so one that belongs to another list does not compile. The plan's lists are
-//! the request's in the same order: one index serves both.
+//! the request's in the same order: one index serves both. The inventory's disks have another order, and an index of
+//! their own.
 
 /// A list of `Self` whose items are named by an `I`.
 ///
@@ -26,6 +28,8 @@ macro_rules! index_types {
 index_types! {
     /// A chosen disk, in the order of the request.
     DiskIndex
+    /// A disk of the node, chosen or not, in the order of the inventory.
+    InventoryDiskIndex
     /// An md array, in the order of the request.
     RaidIndex
     /// An LVM physical volume.

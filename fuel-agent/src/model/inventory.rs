@@ -6,6 +6,7 @@ use host::units::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::index::{InventoryDiskIndex, indexed_lists};
 use super::node::Firmware;
 use super::partition_type::PartitionType;
 
@@ -33,6 +34,10 @@ pub struct Inventory {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<Seed>,
 }
+
+indexed_lists!(Inventory {
+    disks: [InventoryDiskIndex] Disk,
+});
 
 /// A filesystem whose label says that it holds data for cloud-init.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! One medium behind several block devices: a disk with two ports, or a LUN over two fabrics, where no map joins its
 //! paths.
 
+use super::index::InventoryDiskIndex;
 use super::inventory::{Disk, Inventory};
 
 /// Buses on which a disk has one path at most: two disks with equal ids are two disks that share an identity, as with
@@ -11,13 +12,12 @@ const SINGLE_PATH: [&str; 6] = ["usb", "sata", "mmc", "virtio", "xen", "file"];
 const SHORTEST_SERIAL: usize = 5;
 
 impl Inventory {
-    /// The other paths to the medium of the disk at `index`, by index.
-    pub fn other_paths(&self, index: usize) -> Vec<usize> {
-        let Some(disk) = self.disks.get(index) else {
+    /// The other paths to the medium of the disk at `index`.
+    pub fn other_paths(&self, index: InventoryDiskIndex) -> Vec<InventoryDiskIndex> {
+        let Some(disk) = self.disks.get(index.0) else {
             return Vec::new();
         };
-        let others = self.disks.iter().enumerate();
-        others
+        self.disks()
             .filter(|(other, candidate)| *other != index && same_medium(disk, candidate))
             .map(|(other, _)| other)
             .collect()
@@ -25,14 +25,14 @@ impl Inventory {
 
     /// The device to use where `disks` all are paths to one medium: the map that joins them, else the first; `None`
     /// where they are several media.
-    pub fn one_medium(&self, disks: &[usize]) -> Option<usize> {
+    pub fn one_medium(&self, disks: &[InventoryDiskIndex]) -> Option<InventoryDiskIndex> {
         let (first, rest) = disks.split_first()?;
         let paths = self.other_paths(*first);
         if !rest.iter().all(|disk| paths.contains(disk)) {
             return None;
         }
         let map = disks.iter().find(|disk| {
-            let disk = self.disks.get(**disk);
+            let disk = self.disks.get(disk.0);
             disk.is_some_and(|disk| disk.multipath)
         });
         Some(*map.unwrap_or(first))
@@ -224,14 +224,15 @@ mod tests {
             disks: vec![path("sda"), path("sdm"), other],
             ..Inventory::default()
         };
-        assert_eq!(node.one_medium(&[0, 1]), Some(0));
-        assert_eq!(node.one_medium(&[0, 1, 2]), None);
+        let [sda, sdm, sdb, mpatha] = [0, 1, 2, 3].map(InventoryDiskIndex);
+        assert_eq!(node.one_medium(&[sda, sdm]), Some(sda));
+        assert_eq!(node.one_medium(&[sda, sdm, sdb]), None);
         assert_eq!(node.one_medium(&[]), None);
         assert_eq!(
-            (node.other_paths(0), node.other_paths(2)),
-            (vec![1], Vec::new())
+            (node.other_paths(sda), node.other_paths(sdb)),
+            (vec![sdm], Vec::new())
         );
         node.disks.push(map);
-        assert_eq!(node.one_medium(&[0, 1, 3]), Some(3));
+        assert_eq!(node.one_medium(&[sda, sdm, mpatha]), Some(mpatha));
     }
 }

@@ -1,6 +1,7 @@
 //! Which disks of the node are chosen, and whether they may be written to at all.
 
 use crate::model::error::Kind;
+use crate::model::index::InventoryDiskIndex;
 use crate::model::inventory::{Disk, Inventory, Stack};
 use crate::model::request::Request;
 
@@ -16,7 +17,7 @@ pub(super) fn choose(
     inventory: &Inventory,
     options: &Options,
     diagnostics: &mut Diagnostics,
-) -> Vec<Option<usize>> {
+) -> Vec<Option<InventoryDiskIndex>> {
     if request.storage.disks.is_empty() {
         diagnostics.error(PlanError::NoDisks);
     }
@@ -24,12 +25,7 @@ pub(super) fn choose(
     for spec in &request.storage.disks {
         match select::select(&spec.selector, &spec.path, inventory) {
             Ok(selected) => {
-                lints(
-                    &selected,
-                    &inventory.disks[selected.disk],
-                    options,
-                    diagnostics,
-                );
+                lints(&selected, &inventory[selected.disk], options, diagnostics);
                 chosen.push(Some(selected.disk));
             }
             Err(error) => {
@@ -45,7 +41,7 @@ pub(super) fn choose(
     protections(inventory, options, diagnostics);
     unexamined::check(&distinct(&chosen), inventory, diagnostics);
     for index in distinct(&chosen) {
-        may_be_written(&inventory.disks[index], inventory, options, diagnostics);
+        may_be_written(&inventory[index], inventory, options, diagnostics);
         one_path_of_several(index, inventory, diagnostics);
     }
     chosen
@@ -60,11 +56,7 @@ pub(super) fn check(
 ) {
     protections(inventory, options, diagnostics);
     may_be_written(disk, inventory, options, diagnostics);
-    if let Some(index) = inventory
-        .disks
-        .iter()
-        .position(|known| known.path == disk.path)
-    {
+    if let Some((index, _)) = inventory.disks().find(|(_, known)| known.path == disk.path) {
         unexamined::check(&[index], inventory, diagnostics);
         one_path_of_several(index, inventory, diagnostics);
     }
@@ -85,7 +77,7 @@ fn protections(inventory: &Inventory, options: &Options, diagnostics: &mut Diagn
 }
 
 /// The chosen disks, each once, in order.
-pub(super) fn distinct(chosen: &[Option<usize>]) -> Vec<usize> {
+pub(super) fn distinct(chosen: &[Option<InventoryDiskIndex>]) -> Vec<InventoryDiskIndex> {
     let mut seen = Vec::new();
     for index in chosen.iter().flatten() {
         if !seen.contains(index) {
@@ -117,17 +109,17 @@ fn lints(selected: &Selected, disk: &Disk, options: &Options, diagnostics: &mut 
 }
 
 /// A disk with several paths is written to through one of them.
-fn one_path_of_several(index: usize, inventory: &Inventory, diagnostics: &mut Diagnostics) {
-    let disk = &inventory.disks[index];
+fn one_path_of_several(
+    index: InventoryDiskIndex,
+    inventory: &Inventory,
+    diagnostics: &mut Diagnostics,
+) {
+    let disk = &inventory[index];
     let others = inventory.other_paths(index);
     if others.is_empty() || disk.multipath {
         return;
     }
-    let others = format::list(
-        others
-            .iter()
-            .map(|other| inventory.disks[*other].path.as_str()),
-    );
+    let others = format::list(others.iter().map(|other| inventory[*other].path.as_str()));
     let device = &disk.path;
     diagnostics.warn(format!(
         "{device} and {others} are paths to one medium, which is written to through {device}"
@@ -137,13 +129,13 @@ fn one_path_of_several(index: usize, inventory: &Inventory, diagnostics: &mut Di
 fn twice(
     request: &Request,
     inventory: &Inventory,
-    chosen: &[Option<usize>],
+    chosen: &[Option<InventoryDiskIndex>],
     diagnostics: &mut Diagnostics,
 ) {
     for (second, index) in chosen.iter().enumerate() {
         let Some(index) = *index else { continue };
         let paths = inventory.other_paths(index);
-        let is_same = |other: &usize| *other == index || paths.contains(other);
+        let is_same = |other: &InventoryDiskIndex| *other == index || paths.contains(other);
         let Some((first, other)) = chosen[..second]
             .iter()
             .enumerate()
@@ -151,9 +143,9 @@ fn twice(
         else {
             continue;
         };
-        let entry = |index: usize| &request.storage.disks[index].path;
+        let entry = |position: usize| &request.storage.disks[position].path;
         let (first, second) = (entry(first), entry(second));
-        let (device, other) = (&inventory.disks[index].path, &inventory.disks[other].path);
+        let (device, other) = (&inventory[index].path, &inventory[other].path);
         let medium = if device == other {
             device.clone()
         } else {
@@ -231,15 +223,11 @@ fn used_through_another_path(
     diagnostics: &mut Diagnostics,
 ) {
     let device = &disk.path;
-    let Some(index) = inventory
-        .disks
-        .iter()
-        .position(|known| known.path == *device)
-    else {
+    let Some((index, _)) = inventory.disks().find(|(_, known)| known.path == *device) else {
         return;
     };
     for other in inventory.other_paths(index) {
-        let other = &inventory.disks[other];
+        let other = &inventory[other];
         let active = |stack: &&Stack| stack.active && stack.disks.contains(&other.path);
         let stack = inventory.stacks.iter().find(active);
         let use_of_it = if let Some(entry) = options.protects(other) {

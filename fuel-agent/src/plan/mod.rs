@@ -82,7 +82,7 @@ pub fn plan(
     plan.kexec = options.kexec;
     plan.gpt_active = options.gpt_active && plan.firmware == Firmware::Bios;
     for (spec, index) in storage.disks.iter().zip(&chosen) {
-        let real = index.map(|index| &inventory.disks[index]);
+        let real = index.map(|index| &inventory[index]);
         plan.disks.push(layout::disk(
             spec,
             real,

@@ -52,11 +52,12 @@ pub(super) fn steps(
 
 /// The devices of other paths to the plan's disks.
 fn other_paths(plan: &Plan, inventory: &Inventory) -> Vec<String> {
-    let disks = inventory.disks.iter().enumerate();
-    let chosen = disks.filter(|(_, disk)| plan.disks.iter().any(|it| it.device == disk.path));
+    let chosen = inventory
+        .disks()
+        .filter(|(_, disk)| plan.disks.iter().any(|it| it.device == disk.path));
     chosen
         .flat_map(|(index, _)| inventory.other_paths(index))
-        .map(|other| inventory.disks[other].path.clone())
+        .map(|other| inventory[other].path.clone())
         .collect()
 }
 

@@ -72,15 +72,11 @@ fn all(inventory: &Inventory) -> Vec<Seed> {
 fn is_gone(plan: &Plan, inventory: &Inventory, seed: &Seed) -> bool {
     let is_chosen = |path: &String| {
         let chosen = |path: &str| plan.disks.iter().any(|disk| disk.device == path);
-        let index = inventory.disks.iter().position(|disk| disk.path == *path);
+        let found = inventory.disks().find(|(_, disk)| disk.path == *path);
         // Of a medium with several paths one is chosen, and of a volume of the firmware not its members.
-        let others = index.map_or_else(Vec::new, |index| inventory.other_paths(index));
-        let mut others = others
-            .iter()
-            .map(|other| inventory.disks[*other].path.as_str());
-        let mut holders = index
-            .iter()
-            .flat_map(|index| &inventory.disks[*index].holders);
+        let others = found.map_or_else(Vec::new, |(index, _)| inventory.other_paths(index));
+        let mut others = others.iter().map(|other| inventory[*other].path.as_str());
+        let mut holders = found.iter().flat_map(|(_, disk)| &disk.holders);
         chosen(path)
             || others.any(chosen)
             || holders.any(|holder| chosen(&format!("/dev/{holder}")))

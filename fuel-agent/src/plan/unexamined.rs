@@ -1,6 +1,7 @@
 //! Disks of which a tool could not read what is on them: they are left out, the node can still be installed.
 
 use crate::model::error::Kind;
+use crate::model::index::InventoryDiskIndex;
 use crate::model::inventory::{
     AMBIVALENT, Disk, Inventory, PHYSICAL_VOLUME, RAID_MEMBERS, Unexamined,
 };
@@ -13,8 +14,12 @@ use super::text::format;
 ///
 /// A chosen disk with a damaged anchor of an array is overwritten where no other disk carries an anchor of that kind:
 /// then nothing of this node can belong to the array.
-pub(super) fn check(chosen: &[usize], inventory: &Inventory, diagnostics: &mut Diagnostics) {
-    for (index, disk) in inventory.disks.iter().enumerate() {
+pub(super) fn check(
+    chosen: &[InventoryDiskIndex],
+    inventory: &Inventory,
+    diagnostics: &mut Diagnostics,
+) {
+    for (index, disk) in inventory.disks() {
         for question in &disk.unexamined {
             if chosen.contains(&index) {
                 of_chosen(disk, question, chosen, inventory, diagnostics);
@@ -28,7 +33,7 @@ pub(super) fn check(chosen: &[usize], inventory: &Inventory, diagnostics: &mut D
 fn of_chosen(
     disk: &Disk,
     question: &Unexamined,
-    chosen: &[usize],
+    chosen: &[InventoryDiskIndex],
     inventory: &Inventory,
     diagnostics: &mut Diagnostics,
 ) {
@@ -39,13 +44,13 @@ fn of_chosen(
         diagnostics.refuse_run(Kind::Refused, what, hint);
         return;
     };
-    let is_other = |index: &usize| {
-        let paths = inventory.other_paths(*index);
-        !chosen.contains(index) && !paths.iter().any(|path| chosen.contains(path))
+    let is_other = |index: InventoryDiskIndex| {
+        let paths = inventory.other_paths(index);
+        !chosen.contains(&index) && !paths.iter().any(|path| chosen.contains(path))
     };
-    let others = (0..inventory.disks.len()).filter(is_other);
-    let others = others.map(|index| &inventory.disks[index]);
+    let others = inventory.disks().filter(|(index, _)| is_other(*index));
     let related: Vec<&str> = others
+        .map(|(_, other)| other)
         .filter(|other| may_belong_together(disk, other, kinds))
         .map(|other| other.path.as_str())
         .collect();
@@ -62,13 +67,13 @@ fn of_chosen(
 }
 
 fn of_other(
-    index: usize,
+    index: InventoryDiskIndex,
     question: &Unexamined,
-    chosen: &[usize],
+    chosen: &[InventoryDiskIndex],
     inventory: &Inventory,
     diagnostics: &mut Diagnostics,
 ) {
-    let disk = &inventory.disks[index];
+    let disk = &inventory[index];
     let device = &disk.path;
     let what = format!("{device} could not be examined: {}", question.why);
     let kinds = kinds(question).unwrap_or_default();
@@ -78,7 +83,7 @@ fn of_other(
         .any(|path| chosen.contains(path));
     let related: Vec<&str> = chosen
         .iter()
-        .map(|index| &inventory.disks[*index])
+        .map(|index| &inventory[*index])
         .filter(|other| !is_path && may_belong_together(disk, other, kinds))
         .map(|other| other.path.as_str())
         .collect();

@@ -2,6 +2,7 @@
 
 use host::units::Bytes;
 
+use crate::model::index::InventoryDiskIndex;
 use crate::model::inventory::{Disk, Inventory};
 
 /// Why there is no disk for an entry.
@@ -67,13 +68,13 @@ pub(super) fn missing(entry: &str, sought: String, inventory: &Inventory) -> Sel
 pub(super) fn ambiguous(
     entry: &str,
     sought: String,
-    several: &[usize],
+    several: &[InventoryDiskIndex],
     inventory: &Inventory,
 ) -> SelectError {
     SelectError::Ambiguous {
         entry: entry.to_owned(),
         sought,
-        found: list(several.iter().map(|&index| &inventory.disks[index])),
+        found: list(several.iter().map(|&index| &inventory[index])),
     }
 }
 

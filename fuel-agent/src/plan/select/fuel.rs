@@ -2,12 +2,13 @@
 
 use super::error::{ambiguous, missing};
 use super::{How, Objection, SelectError, Selected, indexes};
+use crate::model::index::InventoryDiskIndex;
 use crate::model::inventory::Inventory;
 
 /// A link that the request gives, and the disks of this node that have it: at least one.
 struct LinkMatch {
     link: String,
-    disks: Vec<usize>,
+    disks: Vec<InventoryDiskIndex>,
 }
 
 /// Those of `links` (without their `/dev/`) that some disk has.
@@ -21,7 +22,7 @@ fn found<'a>(links: impl Iterator<Item = &'a str>, inventory: &Inventory) -> Vec
 }
 
 /// The disks that have all of these links.
-fn common(found: &[LinkMatch]) -> Vec<usize> {
+fn common(found: &[LinkMatch]) -> Vec<InventoryDiskIndex> {
     let Some((first, rest)) = found.split_first() else {
         return Vec::new();
     };
@@ -88,7 +89,12 @@ pub(super) fn select(
 }
 
 /// The disk that the links of `deciding` have in common.
-fn by_link(disk: usize, deciding: &[LinkMatch], extra: &[String], entry: &str) -> Selected {
+fn by_link(
+    disk: InventoryDiskIndex,
+    deciding: &[LinkMatch],
+    extra: &[String],
+    entry: &str,
+) -> Selected {
     let narrowest = deciding.iter().min_by_key(|found| found.disks.len());
     let link = narrowest.map_or_else(String::new, |found| found.link.clone());
     let shared = deciding.iter().find(|found| found.disks.len() > 1);
@@ -111,7 +117,7 @@ fn by_link(disk: usize, deciding: &[LinkMatch], extra: &[String], entry: &str) -
 
 /// The one of `candidates` that has the link `id`, which upstream passes over where there is any `extra`.
 fn by_second_link(
-    candidates: &[usize],
+    candidates: &[InventoryDiskIndex],
     id: &str,
     entry: &str,
     inventory: &Inventory,
@@ -136,7 +142,7 @@ fn by_second_link(
 fn contradicted(selected: Selected, given: &[LinkMatch], inventory: &Inventory) -> Selected {
     const MOST: usize = 4;
     let paths = inventory.other_paths(selected.disk);
-    let is_it = |disk: usize| disk == selected.disk || paths.contains(&disk);
+    let is_it = |disk: InventoryDiskIndex| disk == selected.disk || paths.contains(&disk);
     let elsewhere = given
         .iter()
         .filter(|found| !found.disks.iter().any(|disk| is_it(*disk)));
@@ -146,7 +152,7 @@ fn contradicted(selected: Selected, given: &[LinkMatch], inventory: &Inventory) 
             let disks: Vec<&str> = found
                 .disks
                 .iter()
-                .map(|disk| inventory.disks[*disk].path.as_str())
+                .map(|disk| inventory[*disk].path.as_str())
                 .collect();
             format!("{} is on {}", found.link, disks.join(" and "))
         })
@@ -160,7 +166,13 @@ fn contradicted(selected: Selected, given: &[LinkMatch], inventory: &Inventory) 
     }
 }
 
-fn by_name(disk: usize, node: String, entry: &str, among: bool, given: bool) -> Selected {
+fn by_name(
+    disk: InventoryDiskIndex,
+    node: String,
+    entry: &str,
+    among: bool,
+    given: bool,
+) -> Selected {
     let warning = if among {
         format!("`{entry}`: several disks have its links, and the kernel name {node} decides")
     } else if given {

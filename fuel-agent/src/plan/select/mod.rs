@@ -8,6 +8,7 @@ mod fuel;
 
 use std::fmt;
 
+use crate::model::index::InventoryDiskIndex;
 use crate::model::inventory::{Disk, Inventory};
 use crate::model::storage::{DiskSelector, DiskSpec};
 pub use error::{SelectError, describe};
@@ -16,8 +17,8 @@ use error::{ambiguous, missing};
 /// The disk that was found for an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected {
-    /// Index into the inventory's disks.
-    pub disk: usize,
+    /// The real disk.
+    pub disk: InventoryDiskIndex,
     /// The id or name that found it.
     pub how: How,
     /// Warning about the choice, for the reader of the plan.
@@ -86,7 +87,7 @@ pub fn select_all(
                     errors.push(SelectError::Twice {
                         first: (*first).to_owned(),
                         second: spec.path.clone(),
-                        disk: describe(&inventory.disks[choice.disk]),
+                        disk: describe(&inventory[choice.disk]),
                     });
                 }
                 selected.push((&spec.path, choice));
@@ -127,12 +128,9 @@ fn by_node(node: &str, entry: &str, inventory: &Inventory) -> Result<Selected, S
     })
 }
 
-fn enumerate(inventory: &Inventory) -> impl Iterator<Item = (usize, &Disk)> {
-    inventory.disks.iter().enumerate()
-}
-
-fn indexes(inventory: &Inventory, wanted: impl Fn(&Disk) -> bool) -> Vec<usize> {
-    enumerate(inventory)
+fn indexes(inventory: &Inventory, wanted: impl Fn(&Disk) -> bool) -> Vec<InventoryDiskIndex> {
+    inventory
+        .disks()
         .filter(|(_, disk)| wanted(disk))
         .map(|(index, _)| index)
         .collect()

@@ -79,7 +79,7 @@ fn the_rule_is_upstreams() {
         let chosen = choose(extra, id, name).unwrap();
         assert_eq!(
             (chosen.disk, objection(&chosen)),
-            (index, against),
+            (InventoryDiskIndex(index), against),
             "{extra:?} {id} {name}"
         );
         let by_name = matches!(chosen.how, How::Name(_));
@@ -171,7 +171,7 @@ fn links_that_fit_one_disk_decide_before_a_name_does() {
     let node = twins();
     for (extra, id, name, path, against) in table {
         let chosen = select(&fuel_selector(extra, id, name), "ks_spaces[0]", &node).unwrap();
-        let got = (node.disks[chosen.disk].path.as_str(), objection(&chosen));
+        let got = (node[chosen.disk].path.as_str(), objection(&chosen));
         assert_eq!(got, (path, against), "{extra:?} {id} {name}");
     }
 }
@@ -217,9 +217,10 @@ fn a_link_of_all_paths_to_one_medium_is_no_riddle() {
     };
     let link = "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4";
     let chosen = select(&DiskSelector::Node(link.to_owned()), "x", &node).unwrap();
-    assert_eq!(chosen.disk, 0);
+    assert_eq!(chosen.disk, InventoryDiskIndex(0));
     let selector = fuel_selector(&["disk/by-id/wwn-0x5000c500a1b2c3d4"], "", "sdz");
-    assert_eq!(select(&selector, "x", &node).unwrap().disk, 0);
+    let chosen = select(&selector, "x", &node).unwrap();
+    assert_eq!(chosen.disk, InventoryDiskIndex(0));
     let spec = |path: &str, name: &str| DiskSpec {
         selector: DiskSelector::Node(name.to_owned()),
         path: path.to_owned(),
@@ -286,19 +287,19 @@ fn two_entries_on_one_disk_are_refused_and_all_errors_are_told() {
             if first == "ks_spaces[0]" && second == "ks_spaces[1]"),
         "{errors:?}"
     );
-    let good: Vec<usize> = select_all(&disks[2..][1..], &node())
+    let good: Vec<InventoryDiskIndex> = select_all(&disks[2..][1..], &node())
         .unwrap()
         .iter()
         .map(|chosen| chosen.disk)
         .collect();
-    assert_eq!(good, [1]);
+    assert_eq!(good, [InventoryDiskIndex(1)]);
 }
 
 #[test]
 fn a_node_of_the_explicit_layout_is_a_path_or_a_link() {
     for (node_name, index) in [("/dev/sdb", 1), ("/dev/disk/by-path/pci-1", 0)] {
         let chosen = select(&DiskSelector::Node(node_name.to_owned()), "x", &node()).unwrap();
-        assert_eq!(chosen.disk, index);
+        assert_eq!(chosen.disk, InventoryDiskIndex(index));
     }
     for wrong in ["/dev/sdz", "sda", "/dev/disk/by-id/nvme-same"] {
         assert!(
