@@ -15,8 +15,8 @@ use crate::wait;
 /// How long an unmount is retried while the filesystem is busy: a daemon that scans new mounts releases it in a moment.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// No link of the filesystem is followed by the kernel, whoever looks it up; `crate::resolve` reads those that have to
-/// be followed. Kernels before 5.10 do not know the flag and ignore it; nix does not name it.
+/// The kernel follows no link of the filesystem, for no process; `crate::resolve` reads those that have to be
+/// followed. Kernels before 5.10 do not know the flag and ignore it; nix does not name it.
 const NOSYMFOLLOW: MsFlags = MsFlags::from_bits_retain(libc::MS_NOSYMFOLLOW);
 
 /// What a mount is for; decides its flags.
@@ -26,8 +26,8 @@ pub enum MountMode {
     ReadOnly,
     /// Read-write.
     Write,
-    /// Read-only without replaying the journal, which a read-only mount would do: nothing is written, in whatever state
-    /// the filesystem is. Of the types that [`can_probe`] names.
+    /// Read-only without replaying the journal, which a read-only mount would do: nothing is written, even if the
+    /// filesystem is damaged. Of the types that [`can_probe`] names.
     Probe,
 }
 

@@ -113,8 +113,8 @@ fn orchestrators_name(document: &JsonCursor<'_>) -> Option<String> {
     texts.find(|name| !name.is_empty())
 }
 
-/// sha256 of the document with sorted keys and without spaces: the same whatever it was written like, and until when it
-/// holds.
+/// sha256 of the document with sorted keys and without spaces: how it was written and until when it holds do not
+/// change it.
 pub fn digest(value: &Value) -> String {
     let mut hash = Hashed(Sha256::new());
     let other = validity::without_expiry(value);

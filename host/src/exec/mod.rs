@@ -86,7 +86,7 @@ pub struct Cmd {
     pub directory: Option<PathBuf>,
     /// How many bytes of the end of each output are kept.
     pub keep: usize,
-    /// Files and folders that a [confined](System::confined) program sees wherever they are.
+    /// Files and folders that a [confined](System::confined) program sees in hidden folders too.
     pub visible: Vec<PathBuf>,
     /// Whether a confined program has no mount namespace of its own.
     pub shares_mounts: bool,

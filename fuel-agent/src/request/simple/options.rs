@@ -314,8 +314,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
-        /// Whatever the list lets through, with any value that it lets through: the real program makes a filesystem or
-        /// refuses, and opens nothing of what lies around.
+        /// Options and values that the list lets through: the real program makes a filesystem or refuses, and opens no
+        /// other file.
         #[test]
         fn nothing_that_the_grammar_makes_opens_another_file(
             (kind, options) in prop_oneof!["ext4", "ext2", "xfs", "swap"].prop_flat_map(|kind| {
