@@ -5,7 +5,7 @@ use crate::image::{Form, Size};
 /// What a row measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowKind {
-    /// The agent.
+    /// The agent of this tree; its time is compared with peers and limits.
     Ours,
     /// Another tool that writes images.
     Peer,
@@ -29,7 +29,7 @@ pub(crate) enum Link {
 pub(crate) enum Initial {
     /// 0xAA everywhere.
     Stale,
-    /// The image.
+    /// The image of the size of the row, written by the first row's command: what a delta starts from.
     Image,
 }
 

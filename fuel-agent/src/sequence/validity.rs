@@ -74,10 +74,10 @@ mod tests {
             uuid: "4c4c4544-0042".to_owned(),
             ..Machine::default()
         };
-        let nobody = Machine::default();
+        let unidentified = Machine::default();
         for (expires, node, on) in [
-            (None, None, Some(&nobody)),
-            (Some(1001), None, Some(&nobody)),
+            (None, None, Some(&unidentified)),
+            (Some(1001), None, Some(&unidentified)),
             (None, Some("s3x9"), Some(&machine)),
             (Some(1001), Some("4C4C4544-0042"), Some(&machine)),
             (None, Some("other"), None),
@@ -96,7 +96,7 @@ mod tests {
             "the request is for the node `S3X`, and this one's serial number is `S3X9`, its UUID `4c4c4544-0042`"
         );
         assert_eq!(
-            refused(None, Some("x"), Some(&nobody)),
+            refused(None, Some("x"), Some(&unidentified)),
             "the request is for the node `x`, and this one's serial number is unknown, its UUID unknown"
         );
     }

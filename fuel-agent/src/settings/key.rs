@@ -16,7 +16,7 @@ pub enum Layers {
     /// Any that sets this value, which is the stricter of two; else the strongest. A ramdisk's can only be made
     /// stricter.
     Strictest(&'static str),
-    /// The one that comes last in this list of all values, whichever layer has it. A ramdisk's can only be made stricter.
+    /// The layer whose value comes last in this list of all values, mildest first: a ramdisk's can only be made stricter.
     Ranked(&'static [&'static str]),
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::file_disk::{DISK, REQUEST};
 use super::lab::{IMAGE, Lab, Left, equipped};
+use super::local_files::name_image;
 use super::loop_disk::Node;
 use super::packed;
 
@@ -366,14 +367,6 @@ fn unknown_image() -> Lab {
     fs::write(lab.path("alone.img.gz"), &IMAGE.gzip).unwrap();
     name_image(&lab, &lab.path("alone.img.gz"));
     lab
-}
-
-fn name_image(lab: &Lab, file: &Path) {
-    let mut request = lab.request("/root.img.gz");
-    let uri = format!("file://{}", file.display());
-    request["ks_meta"]["image_data"]["/"] =
-        json!({"uri": uri, "format": "ext4", "container": "gzip"});
-    lab.put("request.json", &request.to_string());
 }
 
 fn talked_out_of_digests() -> Outcome {

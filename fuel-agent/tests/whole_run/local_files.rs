@@ -15,7 +15,8 @@ fn run(lab: &Lab, file: &Path, more: &[&str]) -> Left {
     lab.call(&[&["run", DISK, REQUEST, "--allow-unverified"][..], more].concat())
 }
 
-fn name_image(lab: &Lab, file: &Path) {
+/// Lets the request name this file as the image for `/`, as `file://`.
+pub(crate) fn name_image(lab: &Lab, file: &Path) {
     let mut request = lab.request("/root.img.gz");
     let uri = format!("file://{}", file.display());
     request["ks_meta"]["image_data"]["/"] =

@@ -17,7 +17,7 @@ use error::{ambiguous, missing};
 /// The disk that was found for an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected {
-    /// The real disk.
+    /// Its position in the inventory that was searched.
     pub disk: InventoryDiskIndex,
     /// The id or name that found it.
     pub how: How,
